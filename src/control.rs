@@ -1,0 +1,89 @@
+//! The handle that every long call takes: progress to watch, and a flag that asks it to stop.
+
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Progress counters and a stop flag, shared between a long call and whoever watches it.
+///
+/// Counters only ever grow during one call. All are relaxed: they are for people to look at, not to decide on.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    records: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    total_bytes: AtomicU64,
+    total_records: AtomicU64,
+}
+
+impl Control {
+    /// A fresh handle: nothing done, not stopped.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the call to stop at its next safe point; it then returns [`Error::Cancelled`].
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Control::stop`] was called.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Returns [`Error::Cancelled`] once [`Control::stop`] was called.
+    pub fn check(&self) -> Result<()> {
+        if self.is_stopped() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Counts records read or written.
+    pub fn add_records(&self, n: u64) {
+        self.records.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts bytes read from a source.
+    pub fn add_bytes_in(&self, n: u64) {
+        self.bytes_in.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts bytes written to the store or to a target.
+    pub fn add_bytes_out(&self, n: u64) {
+        self.bytes_out.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds to the number of bytes that the call expects to read in all.
+    pub fn add_total_bytes(&self, n: u64) {
+        self.total_bytes.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds to the number of records that the call expects to handle in all.
+    pub fn add_total_records(&self, n: u64) {
+        self.total_records.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Records read or written so far.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read from the source so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// Bytes the call expects to read in all; 0 while unknown.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Records the call expects to handle in all; 0 while unknown.
+    pub fn total_records(&self) -> u64 {
+        self.total_records.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,143 @@
+//! The one error type of the library.
+//!
+//! Every variant says what was being done, to which object, what was found, and (where the caller can do something)
+//! what to do next; causes are kept as `source`. The command line maps [`Error::exit_code`] to its exit status.
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in terms a person can act on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was being done, and to what, as the end of "cannot …".
+        doing: String,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// An object of the repository is missing from the store.
+    #[error("{object} is missing from the repository{}", suffix(.advice))]
+    Missing {
+        /// The object's key in the store.
+        object: String,
+        /// What the user can do; may be empty.
+        advice: String,
+    },
+    /// An object of the repository is not what it should be.
+    #[error("{object} is damaged: {found}{}", suffix(.advice))]
+    Damaged {
+        /// The object's key in the store, or the name of a part of it.
+        object: String,
+        /// What was found, against what was expected.
+        found: String,
+        /// What the user can do; may be empty.
+        advice: String,
+    },
+    /// The object is of a format version that this build doesn't know.
+    #[error("{object} has format version {found}; this build reads version {known}. Use a newer aerolith")]
+    UnknownVersion {
+        /// The object's key.
+        object: String,
+        /// The version that the object states.
+        found: u32,
+        /// The newest version that this build reads.
+        known: u32,
+    },
+    /// No key slot opens with the given pass phrase.
+    #[error("wrong pass phrase: none of the {slots} key slot(s) of {repository} opens with it")]
+    WrongPassphrase {
+        /// Where the repository is.
+        repository: String,
+        /// How many slots were tried.
+        slots: usize,
+    },
+    /// What the caller asked for doesn't exist.
+    #[error("{what} not found{}", suffix(.advice))]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// What the user can do; may be empty.
+        advice: String,
+    },
+    /// The call's arguments don't fit together, or don't fit what they are applied to.
+    #[error("{0}")]
+    Invalid(String),
+    /// Input from a source isn't well formed.
+    #[error("{source_name} at byte {offset}: expected {expected}, found {found}")]
+    Malformed {
+        /// The file (or other source) that was read.
+        source_name: String,
+        /// Byte offset in the decoded stream of that file.
+        offset: u64,
+        /// What should have stood there.
+        expected: String,
+        /// What stood there.
+        found: String,
+    },
+    /// A source could not be read.
+    #[error("source {source_name}: {problem}")]
+    Source {
+        /// The source's name as the user gave it.
+        source_name: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// A target could not be written.
+    #[error("target {target_name}: {problem}")]
+    Target {
+        /// The target's name as the user gave it.
+        target_name: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The session lost its name: somebody fenced it.
+    #[error(
+        "session {session} was fenced before it could seal: it was taken for dead (asleep past its lease). Nothing was sealed; run the backup again"
+    )]
+    Fenced {
+        /// The session's id.
+        session: String,
+    },
+    /// The caller asked to stop.
+    #[error("stopped on request; nothing was sealed")]
+    Cancelled,
+}
+
+fn suffix(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(". {text}") }
+}
+
+impl Error {
+    /// An I/O error with what was being done.
+    pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+        Error::Io { doing: doing.into(), source }
+    }
+
+    /// A damaged object without advice.
+    pub fn damaged(object: impl Into<String>, found: impl Into<String>) -> Self {
+        Error::Damaged { object: object.into(), found: found.into(), advice: String::new() }
+    }
+
+    /// Arguments that don't fit.
+    pub fn invalid(problem: impl Into<String>) -> Self {
+        Error::Invalid(problem.into())
+    }
+
+    /// Something that was asked for and isn't there.
+    pub fn not_found(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Error::NotFound { what: what.into(), advice: advice.into() }
+    }
+
+    /// Whether this says that the repository itself is damaged, rather than the input, the target or the call.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Damaged { .. } | Error::Missing { .. })
+    }
+
+    /// The exit status the command line ends with: 10 for a damaged repository, else 1.
+    pub fn exit_code(&self) -> u8 {
+        if self.is_damage() { 10 } else { 1 }
+    }
+}

@@ -1,0 +1,10 @@
+//! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
+
+pub mod control;
+pub mod error;
+pub mod record;
+pub mod source;
+pub mod target;
+
+pub use control::Control;
+pub use error::{Error, Result};

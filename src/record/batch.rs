@@ -1,0 +1,270 @@
+//! Batches of records on their way between a source, the repository and a target.
+//!
+//! A batch keeps all its bytes in one arena, so that moving a million records costs a few hundred allocations.
+
+use super::body::{self, BinRef, Body, BodyError, KeyRef, MAX_SET_BYTES};
+use super::digest::Digest;
+use super::time::{Generation, VoidTime};
+use super::varint;
+use std::collections::HashMap;
+
+/// What a record is, apart from its body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordMeta<'a> {
+    /// The record's digest.
+    pub digest: Digest,
+    /// Its set's name; empty for the null set.
+    pub set: &'a [u8],
+    /// Its generation.
+    pub generation: Generation,
+    /// When it expires.
+    pub void_time: VoidTime,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    digest: Digest,
+    set: u32,
+    generation: Generation,
+    void_time: VoidTime,
+    start: usize,
+    length: usize,
+    order_length: usize,
+}
+
+/// Records in memory, each with its canonical body and the bin order of its source.
+#[derive(Default, Debug)]
+pub struct RecordBatch {
+    arena: Vec<u8>,
+    rows: Vec<Row>,
+    sets: Vec<Box<[u8]>>,
+    set_numbers: HashMap<Box<[u8]>, u32>,
+    last_set: Option<u32>,
+    scratch: Vec<u16>,
+}
+
+impl RecordBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty batch with room for `bytes` bytes of bodies and `records` records.
+    pub fn with_capacity(bytes: usize, records: usize) -> Self {
+        Self { arena: Vec::with_capacity(bytes), rows: Vec::with_capacity(records), ..Self::default() }
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many bytes of bodies and bin orders it holds.
+    pub fn byte_len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Forgets the records, keeps the memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.rows.clear();
+        self.sets.clear();
+        self.set_numbers.clear();
+        self.last_set = None;
+    }
+
+    fn set_number(&mut self, set: &[u8]) -> Result<u32, BodyError> {
+        if let Some(number) = self.last_set
+            && *self.sets[number as usize] == *set
+        {
+            return Ok(number);
+        }
+        if set.len() > MAX_SET_BYTES {
+            return Err(BodyError::Limit { what: "a set name's length", found: set.len(), limit: MAX_SET_BYTES });
+        }
+        let number = match self.set_numbers.get(set) {
+            Some(&number) => number,
+            None => {
+                let number = self.sets.len() as u32;
+                self.sets.push(set.into());
+                self.set_numbers.insert(set.into(), number);
+                number
+            }
+        };
+        self.last_set = Some(number);
+        Ok(number)
+    }
+
+    /// Adds a record from its parts, in the bin order of the source. On error the batch is as it was.
+    pub fn push(
+        &mut self,
+        meta: RecordMeta<'_>,
+        key: Option<KeyRef<'_>>,
+        bins: &[BinRef<'_>],
+    ) -> Result<(), BodyError> {
+        let set = self.set_number(meta.set)?;
+        let start = self.arena.len();
+        let mut order = std::mem::take(&mut self.scratch);
+        let encoded = body::encode(&mut self.arena, &mut order, key, bins);
+        if let Err(error) = encoded {
+            self.arena.truncate(start);
+            self.scratch = order;
+            return Err(error);
+        }
+        let length = self.arena.len() - start;
+        for &place in &order {
+            varint::put(&mut self.arena, u64::from(place));
+        }
+        let order_length = self.arena.len() - start - length;
+        self.scratch = order;
+        let RecordMeta { digest, generation, void_time, .. } = meta;
+        self.rows.push(Row { digest, set, generation, void_time, start, length, order_length });
+        Ok(())
+    }
+
+    /// Adds a record whose canonical body and bin order are at hand, as another batch or the repository gave them.
+    pub fn push_encoded(&mut self, meta: RecordMeta<'_>, body: &[u8], bin_order: &[u8]) -> Result<(), BodyError> {
+        let set = self.set_number(meta.set)?;
+        let start = self.arena.len();
+        self.arena.extend_from_slice(body);
+        self.arena.extend_from_slice(bin_order);
+        let RecordMeta { digest, generation, void_time, .. } = meta;
+        let (length, order_length) = (body.len(), bin_order.len());
+        self.rows.push(Row { digest, set, generation, void_time, start, length, order_length });
+        Ok(())
+    }
+
+    /// The record at `index`, if there is one.
+    pub fn get(&self, index: usize) -> Option<RecordView<'_>> {
+        self.rows.get(index).map(|row| self.view(row))
+    }
+
+    /// All records, in the order they were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordView<'_>> {
+        self.rows.iter().map(|row| self.view(row))
+    }
+
+    fn view<'a>(&'a self, row: &Row) -> RecordView<'a> {
+        let body_end = row.start + row.length;
+        RecordView {
+            meta: RecordMeta {
+                digest: row.digest,
+                set: &self.sets[row.set as usize],
+                generation: row.generation,
+                void_time: row.void_time,
+            },
+            body: &self.arena[row.start..body_end],
+            bin_order: &self.arena[body_end..body_end + row.order_length],
+        }
+    }
+}
+
+/// One record of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordView<'a> {
+    /// Digest, set, generation, void time.
+    pub meta: RecordMeta<'a>,
+    /// The canonical body.
+    pub body: &'a [u8],
+    /// For each bin in the source's order, its place in the body, as varints; empty if the source's order is the body's.
+    pub bin_order: &'a [u8],
+}
+
+impl<'a> RecordView<'a> {
+    /// The body's parts, bins in canonical order.
+    pub fn parse(&self) -> Result<Body<'a>, BodyError> {
+        Body::parse(self.body)
+    }
+
+    /// Puts `bins`, which must be those of this record's body, into the source's order. A bin order that is not a
+    /// permutation of them is ignored.
+    pub fn in_source_order(&self, bins: &[BinRef<'a>]) -> Vec<BinRef<'a>> {
+        let places = parse_bin_order(self.bin_order, bins.len());
+        match places {
+            Some(places) => places.into_iter().filter_map(|place| bins.get(usize::from(place)).copied()).collect(),
+            None => bins.to_vec(),
+        }
+    }
+}
+
+/// Reads a bin order for `bins` bins; `None` if it is empty or not a permutation.
+pub fn parse_bin_order(mut order: &[u8], bins: usize) -> Option<Vec<u16>> {
+    if order.is_empty() {
+        return None;
+    }
+    let mut seen = vec![false; bins];
+    let mut places = Vec::with_capacity(bins);
+    while !order.is_empty() {
+        let place = varint::take_len(&mut order, bins.checked_sub(1)?)?;
+        if std::mem::replace(seen.get_mut(place)?, true) {
+            return None;
+        }
+        places.push(u16::try_from(place).ok()?);
+    }
+    (places.len() == bins).then_some(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::particle::ParticleType;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn meta(set: &[u8]) -> RecordMeta<'_> {
+        RecordMeta { digest: Digest([7; 20]), set, generation: Generation(3), void_time: VoidTime(9) }
+    }
+
+    proptest! {
+        #[test]
+        fn gives_back_records_with_canonical_body_and_source_order(
+            set in proptest::collection::vec(any::<u8>(), 0..64),
+            key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+            bins in proptest::collection::btree_map(proptest::collection::vec(any::<u8>(), 1..16),
+                (1u8..24, proptest::collection::vec(any::<u8>(), 0..50)), 0..20),
+            seed: u64,
+        ) {
+            let mut shuffled: Vec<_> = bins.iter().collect();
+            let mut state = seed | 1;
+            for i in (1..shuffled.len()).rev() {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                shuffled.swap(i, (state >> 33) as usize % (i + 1));
+            }
+            let refs: Vec<BinRef<'_>> = shuffled.iter()
+                .map(|(name, (particle, bytes))| BinRef { name, particle: ParticleType(*particle), bytes }).collect();
+            let key = key.as_ref().map(|bytes| KeyRef { particle: ParticleType::BLOB, bytes });
+            let mut batch = RecordBatch::new();
+            batch.push(meta(&set), key, &refs).unwrap();
+            let view = batch.get(0).unwrap();
+            prop_assert_eq!(view.meta, meta(&set));
+            let body = view.parse().unwrap();
+            prop_assert_eq!(body.key(), key);
+            prop_assert!(body.bins().windows(2).all(|w| w[0].name < w[1].name));
+            prop_assert_eq!(view.in_source_order(body.bins()), refs.clone());
+            // The same bins in another order have the same body.
+            let mut sorted = refs.clone();
+            sorted.sort_by_key(|bin| bin.name);
+            batch.push(meta(&set), key, &sorted).unwrap();
+            prop_assert_eq!(batch.get(1).unwrap().body, batch.get(0).unwrap().body);
+            prop_assert!(batch.get(1).unwrap().bin_order.is_empty());
+        }
+
+        #[test]
+        fn never_panics_on_arbitrary_bodies(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Body::parse(&bytes);
+            let _ = parse_bin_order(&bytes, 7);
+        }
+    }
+
+    #[test]
+    fn refuses_a_bin_that_occurs_twice_and_keeps_the_batch() {
+        let bin = BinRef { name: b"a", particle: ParticleType::BLOB, bytes: b"x" };
+        let mut batch = RecordBatch::new();
+        assert_eq!(batch.push(meta(b"s"), None, &[bin, bin]), Err(BodyError::DuplicateBin("a".into())));
+        assert_eq!((batch.len(), batch.byte_len()), (0, 0));
+    }
+}

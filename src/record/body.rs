@@ -1,0 +1,192 @@
+//! The canonical body of a record: its user key and its bins, sorted by name.
+//!
+//! Equal contents have equal bytes, so two clusters that hold the same data share chunks. Layout (`format-spec/record-body.md`):
+//!
+//! ```text
+//! key type   u8        0 = no user key stored
+//! [key       varint length, bytes]             only if the type is not 0
+//! bin count  varint
+//! bins, strictly ascending by name:
+//!   name     u8 length, bytes
+//!   type     u8        particle type
+//!   value    varint length, particle bytes as on the wire
+//! ```
+//!
+//! The order in which the source delivered the bins is kept beside the body (see [`super::batch`]), for targets whose
+//! output shows it; it is no part of the body or of its hash.
+
+use super::particle::ParticleType;
+use super::varint;
+
+/// The longest body that is accepted, in bytes: 256 MiB, twice the largest record a server can hold.
+pub const MAX_BODY_BYTES: usize = 256 << 20;
+/// The longest set name, in bytes. Servers allow 63.
+pub const MAX_SET_BYTES: usize = 255;
+/// The longest bin name, in bytes. Servers allow 15.
+pub const MAX_BIN_NAME_BYTES: usize = 255;
+/// The most bins of one record. Servers allow 32,767.
+pub const MAX_BINS: usize = 65_535;
+
+/// Why a record can't be encoded, or bytes aren't a body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Two bins have one name.
+    #[error("bin {0:?} occurs twice")]
+    DuplicateBin(String),
+    /// A name or a count is out of bounds.
+    #[error("{what} is {found}, the limit is {limit}")]
+    Limit {
+        /// What was measured.
+        what: &'static str,
+        /// Its size.
+        found: usize,
+        /// The largest size allowed.
+        limit: usize,
+    },
+    /// The bytes don't follow the layout.
+    #[error("not a record body: {0}")]
+    Layout(&'static str),
+}
+
+/// A user key: its particle type and raw bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyRef<'a> {
+    /// INTEGER, DOUBLE, STRING or BLOB.
+    pub particle: ParticleType,
+    /// The key's bytes as on the wire.
+    pub bytes: &'a [u8],
+}
+
+/// One bin: name, particle type, raw bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BinRef<'a> {
+    /// The bin's name.
+    pub name: &'a [u8],
+    /// What the bytes mean.
+    pub particle: ParticleType,
+    /// The particle's bytes as on the wire.
+    pub bytes: &'a [u8],
+}
+
+fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), BodyError> {
+    if found > limit { Err(BodyError::Limit { what, found, limit }) } else { Ok(()) }
+}
+
+/// Appends the canonical body of `key` and `bins` to `out`; `order` receives the positions of the sorted bins in the
+/// source's order, or stays empty if `bins` came sorted. On error `out` is as it was.
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    order: &mut Vec<u16>,
+    key: Option<KeyRef<'_>>,
+    bins: &[BinRef<'_>],
+) -> Result<(), BodyError> {
+    order.clear();
+    limit("the number of bins", bins.len(), MAX_BINS)?;
+    let mut total = 32;
+    for bin in bins {
+        limit("a bin name's length", bin.name.len(), MAX_BIN_NAME_BYTES)?;
+        total += bin.name.len() + bin.bytes.len() + 12;
+    }
+    total += key.map_or(0, |k| k.bytes.len());
+    limit("a record's size", total, MAX_BODY_BYTES)?;
+    match key {
+        Some(key) if key.particle == ParticleType::NULL => return Err(BodyError::Layout("a user key of type 0")),
+        _ => {}
+    }
+    let sorted = bins.windows(2).all(|w| w[0].name < w[1].name);
+    let mut positions = Vec::new();
+    if !sorted {
+        positions = (0..bins.len() as u16).collect::<Vec<u16>>();
+        positions.sort_by_key(|&i| bins[usize::from(i)].name);
+        for pair in positions.windows(2) {
+            let (a, b) = (&bins[usize::from(pair[0])], &bins[usize::from(pair[1])]);
+            if a.name == b.name {
+                return Err(BodyError::DuplicateBin(String::from_utf8_lossy(a.name).into_owned()));
+            }
+        }
+    }
+    match key {
+        None => out.push(0),
+        Some(key) => {
+            out.push(key.particle.0);
+            varint::put(out, key.bytes.len() as u64);
+            out.extend_from_slice(key.bytes);
+        }
+    }
+    varint::put(out, bins.len() as u64);
+    let mut put = |bin: &BinRef<'_>| {
+        out.push(bin.name.len() as u8);
+        out.extend_from_slice(bin.name);
+        out.push(bin.particle.0);
+        varint::put(out, bin.bytes.len() as u64);
+        out.extend_from_slice(bin.bytes);
+    };
+    if sorted {
+        bins.iter().for_each(&mut put);
+    } else {
+        // order[i] = place, in the body, of the i-th bin that the source delivered.
+        order.resize(bins.len(), 0);
+        for (place, &i) in positions.iter().enumerate() {
+            put(&bins[usize::from(i)]);
+            order[usize::from(i)] = place as u16;
+        }
+    }
+    Ok(())
+}
+
+/// A body that was checked against the layout: a user key and bins, borrowed from its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Body<'a> {
+    key: Option<KeyRef<'a>>,
+    bins: Vec<BinRef<'a>>,
+}
+
+impl<'a> Body<'a> {
+    /// Parses and checks a body. Every byte must belong to it.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
+        let mut body = Body { key: None, bins: Vec::new() };
+        body.parse_into(bytes)?;
+        Ok(body)
+    }
+
+    /// Like [`Body::parse`], but reuses this value's memory.
+    pub fn parse_into(&mut self, bytes: &'a [u8]) -> Result<(), BodyError> {
+        const CUT: BodyError = BodyError::Layout("cut off");
+        limit("a body's size", bytes.len(), MAX_BODY_BYTES)?;
+        self.bins.clear();
+        let mut rest = bytes;
+        let key_type = varint::take_u8(&mut rest).ok_or(CUT)?;
+        self.key = if key_type == 0 {
+            None
+        } else {
+            let length = varint::take_len(&mut rest, MAX_BODY_BYTES).ok_or(CUT)?;
+            let bytes = varint::take_bytes(&mut rest, length).ok_or(CUT)?;
+            Some(KeyRef { particle: ParticleType(key_type), bytes })
+        };
+        let count = varint::take_len(&mut rest, MAX_BINS).ok_or(BodyError::Layout("the bin count is not one"))?;
+        let mut last: Option<&[u8]> = None;
+        for _ in 0..count {
+            let name_length = varint::take_u8(&mut rest).ok_or(CUT)?;
+            let name = varint::take_bytes(&mut rest, usize::from(name_length)).ok_or(CUT)?;
+            if last.is_some_and(|last| last >= name) {
+                return Err(BodyError::Layout("bin names out of order"));
+            }
+            last = Some(name);
+            let particle = ParticleType(varint::take_u8(&mut rest).ok_or(CUT)?);
+            let length = varint::take_len(&mut rest, MAX_BODY_BYTES).ok_or(CUT)?;
+            let bytes = varint::take_bytes(&mut rest, length).ok_or(CUT)?;
+            self.bins.push(BinRef { name, particle, bytes });
+        }
+        if rest.is_empty() { Ok(()) } else { Err(BodyError::Layout("bytes after the last bin")) }
+    }
+
+    /// The stored user key, if there is one.
+    pub fn key(&self) -> Option<KeyRef<'a>> {
+        self.key
+    }
+
+    /// The bins, ascending by name.
+    pub fn bins(&self) -> &[BinRef<'a>] {
+        &self.bins
+    }
+}

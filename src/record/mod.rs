@@ -1,0 +1,19 @@
+//! The record model: digests, keys, bins, times, and the canonical body that is stored and hashed.
+//!
+//! Nothing here does I/O, and nothing decodes a value: a bin is a name, a particle type and the particle's raw bytes as
+//! the server holds them on the wire.
+
+pub mod batch;
+pub mod body;
+pub mod digest;
+pub mod metadata;
+pub mod particle;
+pub mod time;
+pub mod varint;
+
+pub use batch::{RecordBatch, RecordMeta, RecordView};
+pub use body::{BinRef, Body, BodyError, KeyRef, MAX_BODY_BYTES, MAX_SET_BYTES};
+pub use digest::{Digest, PARTITIONS, PartitionId};
+pub use metadata::{NamespaceMetadata, SecondaryIndex, UdfModule};
+pub use particle::ParticleType;
+pub use time::{Generation, Timestamp, VoidTime};

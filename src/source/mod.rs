@@ -1,0 +1,103 @@
+//! Where records come from.
+//!
+//! A source has one of two shapes. A *stream* (`.asb` files, JSON lines) delivers every record once, in any order, and
+//! knows nothing of deletes. A *partitioned* source (embedded store, cluster) delivers one partition at a time on demand, all
+//! of it or what changed since a time, and can walk the digests alone, which is what makes deletes visible.
+//!
+//! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
+
+use crate::control::Control;
+use crate::error::Result;
+use crate::record::{Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, Timestamp, VoidTime};
+
+/// A record, or a place in a file, that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Where it is: file and byte offset, or namespace and digest.
+    pub place: String,
+    /// What was expected and what was found.
+    pub problem: String,
+}
+
+/// Takes what a source reads. Called from several threads at once.
+pub trait RecordSink: Sync {
+    /// Takes a batch of at least one record. A good size is about 1 MiB of bodies.
+    fn records(&self, batch: RecordBatch) -> Result<()>;
+
+    /// Takes note of a record that could not be understood. Returns `Ok` if the source shall go on with the next record,
+    /// else the error that it shall return.
+    fn bad_record(&self, bad: BadRecord, error: crate::error::Error) -> Result<()>;
+}
+
+/// Something that can be backed up.
+pub trait RecordSource: Send + Sync {
+    /// Its name for people and for the snapshot, such as `asb:/backups/monday`; no secrets.
+    fn name(&self) -> &str;
+
+    /// The cluster's own name, where the source knows one.
+    fn cluster(&self) -> Option<String>;
+
+    /// The namespaces it holds, sorted.
+    fn namespaces(&self) -> Result<Vec<String>>;
+
+    /// The source's clock, which decides what "since" means for the next incremental.
+    fn clock(&self) -> Result<Timestamp>;
+
+    /// Indexes and UDF modules of a namespace. For a stream it is complete only once the namespace was read.
+    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata>;
+
+    /// Its shape.
+    fn shape(&self) -> SourceShape<'_>;
+}
+
+/// The two shapes of a source.
+pub enum SourceShape<'a> {
+    /// Every record once, in any order.
+    Stream(&'a dyn StreamSource),
+    /// One partition at a time, on demand.
+    Partitioned(&'a dyn PartitionedSource),
+}
+
+/// A source that delivers every record once, in any order.
+pub trait StreamSource: Send + Sync {
+    /// Reads all records of a namespace, with as many threads as it sees fit. Returns once all were handed over; checks
+    /// `control` between batches and counts the input's bytes there.
+    fn read(&self, namespace: &str, sink: &dyn RecordSink, control: &Control) -> Result<()>;
+}
+
+/// What a digest walk says of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestRow {
+    /// The record's digest.
+    pub digest: Digest,
+    /// Its generation.
+    pub generation: Generation,
+    /// When it expires.
+    pub void_time: VoidTime,
+}
+
+/// A source that delivers one partition at a time. Its methods are called from several threads, for different partitions.
+pub trait PartitionedSource: Send + Sync {
+    /// Reads the live records of a partition, in any order: all of them, or those whose last update is at or after `since`.
+    fn scan(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        since: Option<Timestamp>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Walks the digests of a partition's live records, in any order, without reading their bins.
+    fn walk(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Reads records by digest; those that are gone meanwhile are left out.
+    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()>;
+
+    /// How far the clocks of the source may be apart, in milliseconds: an incremental reads back this much further.
+    fn clock_margin_millis(&self) -> u64;
+}
