@@ -4,6 +4,7 @@ pub mod control;
 pub mod error;
 pub mod record;
 pub mod source;
+pub mod store;
 pub mod target;
 
 pub use control::Control;

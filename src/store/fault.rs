@@ -1,0 +1,279 @@
+//! A store for tests that fails, crashes, forgets replies and loses power where it is told to.
+//!
+//! To crash a piece of work at every call it makes: run it once, take the number of [`FaultStore::operations`], then run it
+//! again for each with a [`Fault::nth`]. What the crash left is in the store below, which the next "process" opens:
+//!
+//! ```
+//! use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
+//! use std::sync::Arc;
+//!
+//! let work = |store: &dyn Store| store.put("config", b"1").and_then(|()| store.put("keys/a", b"2"));
+//! let calls = {
+//!     let store = FaultStore::new(MemoryStore::new());
+//!     work(&store)?;
+//!     store.operations().len()
+//! };
+//! for n in 0..calls {
+//!     let disk = Arc::new(MemoryStore::new());
+//!     let store = FaultStore::new(disk.clone());
+//!     store.inject(Fault::nth(n, Effect::CrashBefore));
+//!     assert!(work(&store).is_err());
+//!     assert_eq!(disk.list("")?.len(), n);
+//! }
+//! # aerolith::Result::Ok(())
+//! ```
+//!
+//! Calls run one at a time, in the order of the log, so that "the nth" means the same to every thread.
+
+use super::key::waits_for_sync;
+use super::{Call, Listed, Put, Store};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One call that a [`FaultStore`] took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What was called.
+    pub call: Call,
+    /// The key, or the prefix of a listing; empty for `sync`.
+    pub key: String,
+    /// The size in bytes of what was to be written; 0 for calls that write nothing.
+    pub size: u64,
+}
+
+/// What a [`Fault`] does to the call that it hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The call does nothing and returns [`Error::Io`] of this kind.
+    Fail(ErrorKind),
+    /// The call does its work, but returns [`Error::Io`] of this kind.
+    LoseReply(ErrorKind),
+    /// The process dies before the call did anything: it and all that follow fail.
+    CrashBefore,
+    /// The process dies once the call did its work: it and all that follow fail.
+    CrashAfter,
+}
+
+/// An [`Effect`] and which call it hits.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    to_pass: usize,
+    effect: Effect,
+    call: Option<Call>,
+    prefix: String,
+    lasting: bool,
+    spent: bool,
+}
+
+impl Fault {
+    /// Hits once, the call after `n` others have passed: `nth(0, …)` hits the first.
+    pub fn nth(n: usize, effect: Effect) -> Self {
+        Self { to_pass: n, effect, call: None, prefix: String::new(), lasting: false, spent: false }
+    }
+
+    /// Counts and hits calls of this kind only.
+    pub fn of(mut self, call: Call) -> Self {
+        self.call = Some(call);
+        self
+    }
+
+    /// Counts and hits calls only whose key, or listed prefix, begins with `prefix`.
+    pub fn under(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Hits every later call as well, as a full disk does.
+    pub fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
+    /// Counts the call, and says what the fault does to it.
+    fn meet(&mut self, operation: &Operation) -> Option<Effect> {
+        let counts = self.call.is_none_or(|call| call == operation.call) && operation.key.starts_with(&self.prefix);
+        if self.spent || !counts {
+            return None;
+        }
+        if self.to_pass > 0 {
+            self.to_pass -= 1;
+            return None;
+        }
+        self.spent = !self.lasting;
+        Some(self.effect)
+    }
+}
+
+/// A store **for tests**: hands calls on to the store below, logs them, and does harm as told by [`FaultStore::inject`].
+#[derive(Debug, Default)]
+pub struct FaultStore<S> {
+    inner: S,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Vec<Fault>,
+    operations: Vec<Operation>,
+    crashed: bool,
+    /// For each object that a power cut would change: what it would be then.
+    unsynced: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+impl<S: Store> FaultStore<S> {
+    /// Hands calls on to `inner`, for now without faults. Give it an [`Arc`](std::sync::Arc) to look at what a crash left.
+    pub fn new(inner: S) -> Self {
+        Self { inner, state: Mutex::default() }
+    }
+
+    /// The store below.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Adds a fault; it counts calls from now on. Where several hit one call, the first that was added has its effect.
+    pub fn inject(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// Takes all faults away. A crash that happened stays.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// The calls so far in order, with those that failed or crashed, without those after a crash.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.state().operations.clone()
+    }
+
+    /// Whether a crash happened.
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
+    /// Acts out a power cut on the store below: undoes every change that nothing promised to keep, which is what `delete` did,
+    /// and `put_new` under `packs/`, since the last `sync`. The process counts as crashed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store below.
+    pub fn lose_unsynced(&self) -> Result<()> {
+        self.lose_unsynced_where(|_| true)
+    }
+
+    /// The same for a disk that had some changes down already: undoes those of the keys that `is_lost` names, keeps the rest.
+    pub fn lose_unsynced_where(&self, is_lost: impl Fn(&str) -> bool) -> Result<()> {
+        let mut state = self.state();
+        state.crashed = true;
+        for (key, before) in std::mem::take(&mut state.unsynced) {
+            match before {
+                _ if !is_lost(&key) => {}
+                Some(bytes) => self.inner.put(&key, &bytes)?,
+                None => self.inner.delete(&key)?,
+            }
+        }
+        Ok(())
+    }
+
+    // A failing test may panic while it holds the lock; what it left is still of use to the others.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run<T>(&self, call: Call, key: &str, size: usize, work: impl FnOnce(&S, &mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.state();
+        let fail = |source| Error::io(format!("{call} {key:?} in {}", self.location()), source);
+        let crash = || fail(io::Error::other("the process has crashed"));
+        if state.crashed {
+            return Err(crash());
+        }
+        let operation = Operation { call, key: key.to_owned(), size: size as u64 };
+        // Each fault counts the call, also when an earlier one hits it.
+        let hits: Vec<_> = state.faults.iter_mut().filter_map(|fault| fault.meet(&operation)).collect();
+        state.operations.push(operation);
+        match hits.first() {
+            None => work(&self.inner, &mut state),
+            Some(Effect::Fail(kind)) => Err(fail((*kind).into())),
+            Some(Effect::LoseReply(kind)) => {
+                work(&self.inner, &mut state)?;
+                Err(fail((*kind).into()))
+            }
+            Some(Effect::CrashBefore) => {
+                state.crashed = true;
+                Err(crash())
+            }
+            Some(Effect::CrashAfter) => {
+                let outcome = work(&self.inner, &mut state);
+                state.crashed = true;
+                outcome.and_then(|_| Err(crash()))
+            }
+        }
+    }
+
+    /// Does `work` on the object, and keeps what it was before for a power cut.
+    fn unsafely<T>(inner: &S, state: &mut State, key: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !state.unsynced.contains_key(key) {
+            let before = inner.get(key, u64::MAX)?;
+            state.unsynced.insert(key.to_owned(), before);
+        }
+        work()
+    }
+}
+
+impl<S: Store> Store for FaultStore<S> {
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.run(Call::PutNew, key, bytes.len(), |inner, state| {
+            if waits_for_sync(key) {
+                return Self::unsafely(inner, state, key, || inner.put_new(key, bytes));
+            }
+            let outcome = inner.put_new(key, bytes)?;
+            state.unsynced.remove(key);
+            Ok(outcome)
+        })
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.run(Call::Put, key, bytes.len(), |inner, state| {
+            inner.put(key, bytes)?;
+            state.unsynced.remove(key);
+            Ok(())
+        })
+    }
+
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.run(Call::Get, key, 0, |inner, _| inner.get(key, limit))
+    }
+
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+        self.run(Call::GetRange, key, 0, |inner, _| inner.get_range(key, offset, length))
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.run(Call::Size, key, 0, |inner, _| inner.size(key))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        self.run(Call::List, prefix, 0, |inner, _| inner.list(prefix))
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        self.run(Call::Delete, key, 0, |inner, state| Self::unsafely(inner, state, key, || inner.delete(key)))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.run(Call::Sync, "", 0, |inner, state| {
+            inner.sync()?;
+            state.unsynced.clear();
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

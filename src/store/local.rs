@@ -1,0 +1,364 @@
+//! A store in a directory: one file for each object, its path the key.
+//!
+//! **Whole or not at all.** An object is first written to a temporary file beside its place, whose name begins with a dot and
+//! so is no key; only when the disk has its bytes does the file get its name, in one step that for `put_new` fails where the
+//! name is taken. No crash leaves half an object, and no reader sees one.
+//!
+//! **Power cuts.** A name is safe once its folder was synced, and the folders above it. `put`, and `put_new` outside `packs/`,
+//! do so before they return; [`Store::sync`] does it for every folder that this store value changed, found a key taken in, or
+//! saw objects in by `size` or `list`. So a writer that builds on what another process left (packs taken over, a snapshot
+//! just sealed) makes that safe as well before its own seal. Deletions are safe after `sync` too.
+//!
+//! **Listings.** On some file systems (btrfs) a file that is being replaced can be missing from a listing made meanwhile, and
+//! a collector that misses a live session loses data. So `put` holds an exclusive `flock` of the folder for the length of
+//! its rename, and `list` a shared one while it reads the folder's names. The kernel drops both with the process.
+//!
+//! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
+//! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.
+//!
+//! A store may be used by many processes of one host. A network file system that several hosts share must not cache names
+//! or attributes (NFS: `noac,lookupcache=none`), else listings aren't current; where it lends no locks on folders it must
+//! list a file that is being replaced.
+
+mod names;
+mod temporary;
+
+use super::key::{check_key, check_prefix, is_segment, too_large, waits_for_sync};
+use super::{Listed, Put, Store};
+use crate::error::{Error, Result};
+use names::{Names, sync_folder};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use temporary::{Temporary, is_temporary, remove_if_abandoned};
+
+/// What a repository has in its root; anything else in a directory says that the directory is somebody else's.
+const ROOT_NAMES: [&str; 8] = ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc"];
+
+/// How often a folder that a deletion removes under a put's hands is made again.
+const FOLDER_TRIES: usize = 16;
+
+/// A store in a local directory.
+pub struct LocalStore {
+    root: PathBuf,
+    location: String,
+    names: Names,
+    has_written: AtomicBool,
+}
+
+impl LocalStore {
+    /// Makes a store of the directory at `path`, which is made with what is missing above it. A directory that is a store
+    /// already is simply opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the directory holds anything that no store has in its root, [`Error::Io`] if it can't be made.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let root = absolute(path.as_ref())?;
+        let in_context = |error| Error::io(format!("make the directory {}", root.display()), error);
+        make_with_parents(&root).map_err(in_context)?;
+        for entry in fs::read_dir(&root).map_err(in_context)? {
+            let name = entry.map_err(in_context)?.file_name();
+            let name = name.to_string_lossy();
+            if !(ROOT_NAMES.contains(&&*name) || name == "lost+found" || is_temporary(&name)) {
+                return Err(Error::invalid(format!(
+                    "{} is neither empty nor a repository: it holds {name:?}. Choose a new directory",
+                    root.display()
+                )));
+            }
+        }
+        Ok(Self::at(root))
+    }
+
+    /// Opens the store in the directory at `path`. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if there is no such directory, [`Error::Io`] if it can't be looked at.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let root = absolute(path.as_ref())?;
+        match fs::metadata(&root) {
+            Ok(metadata) if metadata.is_dir() => Ok(Self::at(root)),
+            Err(error) if !is_absence(&error) => Err(Error::io(format!("open {}", root.display()), error)),
+            _ => Err(Error::not_found(
+                format!("the directory {}", root.display()),
+                "Check the path, and that its disk is mounted; a new repository has to be made first",
+            )),
+        }
+    }
+
+    fn at(root: PathBuf) -> Self {
+        let location = root.display().to_string();
+        Self { location, names: Names::new(root.clone()), root, has_written: AtomicBool::new(false) }
+    }
+
+    /// An error in a call that was to `verb` the object or folder `key`.
+    fn error(&self, verb: &str, key: &str, error: io::Error) -> Error {
+        Error::io(format!("{verb} {key} in {}", self.location), error)
+    }
+
+    /// The path of the object, and its folder.
+    fn place(&self, key: &str) -> Result<(PathBuf, PathBuf)> {
+        check_key(key)?;
+        let path = self.root.join(key);
+        let folder = path.parent().map_or_else(|| self.root.clone(), Path::to_path_buf);
+        Ok((path, folder))
+    }
+
+    /// Says that nothing was found, unless the reason is that the whole store is away.
+    fn absent<T>(&self) -> io::Result<Option<T>> {
+        if fs::metadata(&self.root)?.is_dir() { Ok(None) } else { Err(ErrorKind::NotADirectory.into()) }
+    }
+
+    /// Opens the object's file; its size in bytes comes with it.
+    fn open_object(&self, path: &Path) -> io::Result<Option<(File, u64)>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if is_absence(&error) => return self.absent(),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        Ok(metadata.is_file().then_some((file, metadata.len())))
+    }
+
+    /// Writes a temporary file in `folder`, which is made if need be. The root is not: where it is gone, so is its disk.
+    fn write_temporary(&self, folder: &Path, bytes: &[u8]) -> io::Result<Temporary> {
+        self.has_written.store(true, Ordering::Relaxed);
+        for _ in 1..FOLDER_TRIES {
+            match Temporary::write(folder, bytes) {
+                Err(error) if error.kind() == ErrorKind::NotFound => self.make_folder(folder)?,
+                outcome => return outcome,
+            }
+        }
+        Temporary::write(folder, bytes)
+    }
+
+    /// Makes `folder` and what is missing between it and the root. On success it may be gone again, removed as empty.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        self.absent::<()>()?;
+        let mut missing: Vec<_> = folder.ancestors().take_while(|above| *above != self.root).collect();
+        while let Some(next) = missing.pop() {
+            match fs::create_dir(next) {
+                Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn create_object(&self, path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<Put> {
+        // Spares the writing; whether the name is free is decided when it is given.
+        if fs::symlink_metadata(path).is_ok() {
+            return Ok(Put::Exists);
+        }
+        let named = self.write_temporary(folder, bytes)?.name_if_free(path)?;
+        Ok(if named { Put::Created } else { Put::Exists })
+    }
+
+    fn replace_object(&self, path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.write_temporary(folder, bytes)?;
+        let handle = File::open(folder)?;
+        if_lendable(|| handle.lock());
+        temporary.rename_over(path)?;
+        drop(handle);
+        self.names.sync_folder(folder)
+    }
+
+    fn read_object(&self, path: &Path, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let in_context = |error| self.error("read", key, error);
+        let Some((file, size)) = self.open_object(path).map_err(in_context)? else { return Ok(None) };
+        if size > limit {
+            return Err(too_large(key, size, limit));
+        }
+        let mut bytes = reserve(size).map_err(in_context)?;
+        file.take(size).read_to_end(&mut bytes).map_err(in_context)?;
+        Ok(Some(bytes))
+    }
+
+    fn read_range(&self, path: &Path, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some((file, size)) = self.open_object(path)? else { return Ok(None) };
+        let length = size.saturating_sub(offset).min(length as u64);
+        let mut bytes = reserve(length)?;
+        bytes.resize(length as usize, 0);
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(Some(bytes))
+    }
+
+    /// Adds the objects in `folder`, whose keys begin with `prefix`, and in the folders below it.
+    fn list_folder(&self, folder: &Path, prefix: &str, listed: &mut Vec<Listed>) -> io::Result<()> {
+        let before = listed.len();
+        for name in self.names_in(folder)? {
+            let path = folder.join(&name);
+            let metadata = match fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                // Deleted since its name was read.
+                Err(error) if is_absence(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            if metadata.is_dir() {
+                self.list_folder(&path, &format!("{prefix}{name}/"), listed)?;
+            } else if metadata.is_file() {
+                listed.push(Listed { key: format!("{prefix}{name}"), size: metadata.len() });
+            }
+        }
+        if listed.len() > before {
+            self.names.note(folder);
+        }
+        Ok(())
+    }
+
+    /// The names in `folder` that can be part of a key; none if there is no such folder.
+    fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let handle = match File::open(folder) {
+            Ok(handle) => handle,
+            Err(error) if is_absence(&error) => return self.absent::<()>().map(|_| Vec::new()),
+            Err(error) => return Err(error),
+        };
+        if !handle.metadata()?.is_dir() {
+            return Ok(Vec::new());
+        }
+        if_lendable(|| handle.lock_shared());
+        let mut names = Vec::new();
+        let entries = match fs::read_dir(folder) {
+            Err(error) if is_absence(&error) => return self.absent::<()>().map(|_| Vec::new()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            match entry.file_name().into_string() {
+                Ok(name) if is_segment(&name) => names.push(name),
+                _ if self.has_written.load(Ordering::Relaxed) => remove_if_abandoned(&entry.path()),
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+
+    fn remove_object(&self, path: &Path, folder: &Path) -> io::Result<()> {
+        self.has_written.store(true, Ordering::Relaxed);
+        match fs::remove_file(path) {
+            Err(error) if is_absence(&error) => return self.absent::<()>().map(drop),
+            outcome => outcome?,
+        }
+        // Each session has an index folder of its own, so emptied folders would pile up. Those in the root are few.
+        if folder.parent().is_some_and(|above| above != self.root && above.starts_with(&self.root)) {
+            let _ = fs::remove_dir(folder);
+        }
+        self.names.note(folder);
+        Ok(())
+    }
+}
+
+impl Store for LocalStore {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        let (path, folder) = self.place(key)?;
+        let in_context = |error| self.error("write", key, error);
+        let outcome = self.create_object(&path, &folder, bytes).map_err(in_context)?;
+        // Also where the key was taken: whoever took it may not have come to this, and the caller builds on what is there.
+        if waits_for_sync(key) {
+            self.names.note(&folder);
+        } else {
+            self.names.sync_folder(&folder).map_err(in_context)?;
+        }
+        Ok(outcome)
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let (path, folder) = self.place(key)?;
+        self.replace_object(&path, &folder, bytes).map_err(|error| self.error("write", key, error))
+    }
+
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let (path, _) = self.place(key)?;
+        self.read_object(&path, key, limit)
+    }
+
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+        let (path, _) = self.place(key)?;
+        self.read_range(&path, offset, length).map_err(|error| self.error("read", key, error))
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        let (path, folder) = self.place(key)?;
+        let metadata = match fs::metadata(&path) {
+            Err(error) if is_absence(&error) => self.absent(),
+            outcome => outcome.map(|metadata| metadata.is_file().then_some(metadata)),
+        };
+        let Some(metadata) = metadata.map_err(|error| self.error("look at", key, error))? else { return Ok(None) };
+        self.names.note(&folder);
+        Ok(Some(metadata.len()))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        check_prefix(prefix)?;
+        let folder = self.root.join(prefix.trim_end_matches('/'));
+        let mut listed = Vec::new();
+        let shown = if prefix.is_empty() { "everything" } else { prefix };
+        self.list_folder(&folder, prefix, &mut listed).map_err(|error| self.error("list", shown, error))?;
+        listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        // A directory may show a file twice that was replaced while it was read.
+        listed.dedup_by(|later, kept| later.key == kept.key);
+        Ok(listed)
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        let (path, folder) = self.place(key)?;
+        self.remove_object(&path, &folder).map_err(|error| self.error("delete", key, error))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.names
+            .sync()
+            .map_err(|error| Error::io(format!("make what was written in {} safe on disk", self.location), error))
+    }
+}
+
+/// Paths must go on meaning the same when the process changes its working directory.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io(format!("find the directory {}", path.display()), error))
+}
+
+/// Makes a directory and those missing above it; the new names survive a power cut.
+fn make_with_parents(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
+    fs::create_dir_all(path)?;
+    missing.iter().filter_map(|made| made.parent()).try_for_each(sync_folder)
+}
+
+/// Whether the error says that there is nothing by that name.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Locks a folder until its handle is dropped, and goes on without where the file system lends no locks on folders.
+fn if_lendable(lock: impl Fn() -> io::Result<()>) {
+    while lock().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {}
+}
+
+/// An empty vector with room for `size` bytes.
+fn reserve(size: u64) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(size).map_err(|_| ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+use super::*;
+use std::time::{Duration, SystemTime};
+
+/// A store and the directory that goes with it.
+struct Fixture {
+    store: LocalStore,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { store: LocalStore::create(folder.path()).unwrap(), folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Leaves what a put that crashed `age` ago would have.
+    fn leave_temporary(&self, name: &str, age: Duration) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), b"half an obj").unwrap();
+        File::options().write(true).open(self.path(name)).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    /// Every file in the store's directory that isn't an object.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.folder.path().to_owned()];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_name().to_str().unwrap().starts_with('.') {
+                    found.push(entry.path());
+                }
+            }
+        }
+        found
+    }
+}
+
+impl std::ops::Deref for Fixture {
+    type Target = LocalStore;
+
+    fn deref(&self) -> &LocalStore {
+        &self.store
+    }
+}
+
+crate::store::conformance::tests!(|test| test(&*Fixture::new()));
+
+#[test]
+fn what_a_crash_left_is_no_object_and_goes_after_a_day() {
+    let store = Fixture::new();
+    store.put_new("packs/ab/a", b"1").unwrap();
+    store.leave_temporary("packs/ab/.tmp-old", Duration::from_secs(25 * 3600));
+    store.leave_temporary("packs/ab/.tmp-new", Duration::from_secs(23 * 3600));
+    store.leave_temporary("index/s/.tmp-old", Duration::from_secs(25 * 3600));
+    assert_eq!(store.list("").unwrap(), [Listed { key: "packs/ab/a".into(), size: 1 }]);
+    assert_eq!(store.leftovers(), [store.path("packs/ab/.tmp-new")]);
+}
+
+#[test]
+fn a_store_that_is_only_read_removes_nothing() {
+    let store = Fixture::new();
+    store.leave_temporary(".tmp-old", Duration::from_secs(25 * 3600));
+    let reader = LocalStore::open(store.folder.path()).unwrap();
+    assert_eq!(reader.list("").unwrap(), []);
+    assert_eq!(store.leftovers(), [store.path(".tmp-old")]);
+}
+
+#[test]
+fn what_is_no_object_is_not_listed() {
+    let store = Fixture::new();
+    store.put_new("packs/ab/a", b"1").unwrap();
+    fs::create_dir(store.path("lost+found")).unwrap();
+    fs::write(store.path("lost+found/a"), b"").unwrap();
+    fs::create_dir(store.path("packs/empty")).unwrap();
+    fs::write(store.path("packs/README.txt"), b"").unwrap();
+    std::os::unix::net::UnixListener::bind(store.path("packs/socket")).unwrap();
+    assert_eq!(store.list("").unwrap(), [Listed { key: "packs/ab/a".into(), size: 1 }]);
+    assert_eq!(store.size("packs").unwrap(), None);
+    assert_eq!(store.get("packs/ab", 100).unwrap(), None);
+}
+
+#[test]
+fn a_failed_write_names_object_place_and_reason_and_leaves_nothing() {
+    let store = Fixture::new();
+    let location = store.location().to_owned();
+    // The temporary file can be written, but not be given this name.
+    let key = format!("packs/{}", "a".repeat(300));
+    let errors = [store.put_new(&key, b"x").unwrap_err(), store.put(&key, b"x").unwrap_err()];
+    for error in errors {
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("cannot write {key} in {location}: File name too long")), "{message}");
+    }
+    assert_eq!(store.leftovers(), Vec::<PathBuf>::new());
+
+    store.put("config", b"x").unwrap();
+    let message = store.put_new("config/a", b"x").unwrap_err().to_string();
+    assert!(message.starts_with(&format!("cannot write config/a in {location}: Not a directory")), "{message}");
+}
+
+#[test]
+fn a_store_whose_directory_vanished_is_an_error_not_an_empty_store() {
+    let store = Fixture::new();
+    store.put_new("packs/ab/a", b"1").unwrap();
+    fs::remove_dir_all(store.folder.path()).unwrap();
+    let failures = [
+        ("write", store.put_new("packs/ab/b", b"x").err()),
+        ("write", store.put("packs/ab/b", b"x").err()),
+        ("read", store.get("packs/ab/a", 1).err()),
+        ("read", store.get_range("packs/ab/a", 0, 1).err()),
+        ("look at", store.size("packs/ab/a").err()),
+        ("list", store.list("packs/").err()),
+        ("delete", store.delete("packs/ab/a").err()),
+        ("make what was written", store.sync().err()),
+    ];
+    for (verb, failure) in failures {
+        let message = failure.unwrap_or_else(|| panic!("could {verb}")).to_string();
+        assert!(message.starts_with(&format!("cannot {verb}")), "{message}");
+        assert!(message.contains(store.location()) && message.contains("No such file or directory"), "{message}");
+    }
+    assert!(!store.folder.path().exists(), "a write must not make the root again: its disk may be unmounted");
+}
+
+#[test]
+fn only_a_directory_that_is_empty_or_a_repository_becomes_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("lost+found")).unwrap();
+    LocalStore::create(folder.path()).unwrap().put("config", b"1").unwrap();
+    assert_eq!(LocalStore::create(folder.path()).unwrap().size("config").unwrap(), Some(1));
+
+    fs::write(folder.path().join("thesis.tex"), b"").unwrap();
+    let message = LocalStore::create(folder.path()).err().unwrap().to_string();
+    assert!(message.contains("thesis.tex"), "{message}");
+
+    let file = folder.path().join("thesis.tex");
+    assert!(matches!(LocalStore::create(&file), Err(Error::Io { .. })));
+    for missing in [file, folder.path().join("none")] {
+        let message = LocalStore::open(&missing).err().unwrap().to_string();
+        assert!(message.contains(&missing.display().to_string()) && message.contains("not found"), "{message}");
+    }
+}
+
+#[test]
+fn an_index_folder_goes_with_its_last_object() {
+    let store = Fixture::new();
+    store.put_new("index/s/1", b"").unwrap();
+    store.put_new("index/s/2", b"").unwrap();
+    store.delete("index/s/1").unwrap();
+    assert!(store.path("index/s").exists());
+    store.delete("index/s/2").unwrap();
+    assert!(!store.path("index/s").exists());
+    assert!(store.path("index").exists());
+}
+
+#[test]
+fn an_object_behind_a_symbolic_link_is_read_and_listed() {
+    let store = Fixture::new();
+    let other_disk = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(other_disk.path(), store.path("packs")).unwrap();
+    store.put_new("packs/ab/a", b"1").unwrap();
+    store.sync().unwrap();
+    assert!(other_disk.path().join("ab/a").exists());
+    assert_eq!(store.list("packs/").unwrap().len(), 1);
+    assert_eq!(store.get("packs/ab/a", 1).unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_folder_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
+    type Build = fn(&LocalStore) -> Result<()>;
+    let builds: [(&str, Build, bool); 7] = [
+        ("put_new", |store| store.put_new("packs/ab/b", b"").map(drop), true),
+        ("put_new, taken", |store| store.put_new("packs/ab/a", b"").map(drop), true),
+        ("size", |store| store.size("packs/ab/a").map(drop), true),
+        ("list", |store| store.list("packs/").map(drop), true),
+        ("delete", |store| store.delete("packs/ab/a"), true),
+        ("put", |store| store.put("packs/ab/a", b""), false),
+        ("get", |store| store.get("packs/ab/a", 9).map(drop), false),
+    ];
+    for (name, build, notes) in builds {
+        let fixture = Fixture::new();
+        fixture.put_new("packs/ab/a", b"1").unwrap();
+        fixture.put_new("packs/ab/z", b"1").unwrap();
+        let other_process = LocalStore::open(fixture.folder.path()).unwrap();
+        build(&other_process).unwrap();
+        assert_eq!(other_process.names.is_noted(&fixture.path("packs/ab")), notes, "{name}");
+        other_process.sync().unwrap();
+        assert!(!other_process.names.is_noted(&fixture.path("packs/ab")), "{name}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Object stores: where a repository keeps its objects.
+//!
+//! A store holds immutable and a few mutable objects under slash-separated keys. The rules that everything above rests on:
+//!
+//! - [`Store::put_new`] creates an object whole or not at all, and only if the key is free: of two that race, one wins.
+//! - [`Store::put`] replaces an object whole or not at all.
+//! - A listing shows every object whose creation returned before the listing began.
+//! - After [`Store::sync`] returned, everything put before survives a power cut.
+//! - [`Store::put`], and [`Store::put_new`] of any key outside `packs/`, need no `sync`: what they did survives a power cut
+//!   once they returned. Packs are many and count only once a snapshot names them, so one `sync` before the seal does for all.
+//! - An error from a call that changes the store doesn't say that nothing happened: the reply may have been lost.
+//!
+//! [`open`] and [`create`] turn what a user typed into a store.
+
+mod call;
+#[cfg(test)]
+mod conformance;
+mod counting;
+mod fault;
+mod key;
+mod local;
+mod memory;
+mod url;
+
+pub use call::Call;
+pub use counting::{CountingStore, Counts};
+pub use fault::{Effect, Fault, FaultStore, Operation};
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use url::{create, open};
+
+use crate::error::Result;
+use std::sync::Arc;
+
+/// What became of a [`Store::put_new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The object was created.
+    Created,
+    /// The key was taken; nothing was changed.
+    Exists,
+}
+
+/// One object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The object's key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// An object store. Keys are relative, slash-separated, of `[a-z0-9-]` segments. All methods may be called from several threads.
+pub trait Store: Send + Sync {
+    /// Where it is, for messages; no secrets.
+    fn location(&self) -> &str;
+
+    /// Creates an object if its key is free. The object appears whole or not at all.
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put>;
+
+    /// Creates or replaces an object. A reader sees the old bytes or the new ones, never a mixture.
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Reads a whole object; `None` if there is none. An object of more than `limit` bytes is an error, found before memory
+    /// is taken.
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>>;
+
+    /// Reads `length` bytes at `offset`; `None` if there is no such object. Fewer bytes come back where the object ends early.
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>>;
+
+    /// An object's size in bytes; `None` if there is none.
+    fn size(&self, key: &str) -> Result<Option<u64>>;
+
+    /// All objects whose key begins with `prefix` (a folder name that ends in a slash), sorted by key.
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
+
+    /// Deletes an object; it is no error if there is none.
+    fn delete(&self, key: &str) -> Result<()>;
+
+    /// Returns once everything that was put before this call would survive a power cut.
+    fn sync(&self) -> Result<()>;
+}
+
+macro_rules! forward_to_pointee {
+    ($($pointer:ident),*) => {$(
+        impl<S: Store + ?Sized> Store for $pointer<S> {
+            fn location(&self) -> &str {
+                (**self).location()
+            }
+            fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+                (**self).put_new(key, bytes)
+            }
+            fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+                (**self).put(key, bytes)
+            }
+            fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+                (**self).get(key, limit)
+            }
+            fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+                (**self).get_range(key, offset, length)
+            }
+            fn size(&self, key: &str) -> Result<Option<u64>> {
+                (**self).size(key)
+            }
+            fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+                (**self).list(prefix)
+            }
+            fn delete(&self, key: &str) -> Result<()> {
+                (**self).delete(key)
+            }
+            fn sync(&self) -> Result<()> {
+                (**self).sync()
+            }
+        }
+    )*};
+}
+
+forward_to_pointee!(Arc, Box);
