@@ -20,7 +20,7 @@
 //!     assert!(work(&store).is_err());
 //!     assert_eq!(disk.list("")?.len(), n);
 //! }
-//! # aerolith::Result::Ok(())
+//! # Ok::<(), aerolith::Error>(())
 //! ```
 //!
 //! Calls run one at a time, in the order of the log, so that "the nth" means the same to every thread.
