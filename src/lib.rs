@@ -1,6 +1,7 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
 
 pub mod control;
+pub mod embedded;
 pub mod error;
 pub mod record;
 pub mod source;

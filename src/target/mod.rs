@@ -1,5 +1,7 @@
 //! Where records go on a restore.
 
+pub mod embedded;
+
 use crate::error::Result;
 use crate::record::{Digest, NamespaceMetadata, RecordBatch, Timestamp};
 
