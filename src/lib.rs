@@ -3,6 +3,7 @@
 pub mod control;
 pub mod embedded;
 pub mod error;
+pub mod jsonl;
 pub mod record;
 pub mod source;
 pub mod target;

@@ -7,6 +7,7 @@
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
 pub mod embedded;
+pub mod jsonl;
 
 use crate::control::Control;
 use crate::error::Result;
