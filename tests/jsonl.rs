@@ -339,6 +339,17 @@ fn keeps_namespaces_apart_and_reports_each_bad_line_once() {
 }
 
 #[test]
+fn keeps_the_order_of_indexes_in_a_long_file() {
+    let index =
+        |n: usize| format!(r#"{{"kind":"index","namespace":"test","name":"{n}","index_type":"N","value_type":"S"}}"#);
+    let padding = format!("{}\n", GOOD.replace("\"n\"", &format!("\"{}\"", "n".repeat(200)))).repeat(4000);
+    let text: String = (0..8).map(|n| format!("{}\n{padding}", index(n))).collect();
+    let indexes = source(&format!("{HEADER}\n{text}")).metadata("test").unwrap().indexes;
+    let names: Vec<_> = indexes.into_iter().map(|index| String::from_utf8(index.name).unwrap()).collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+}
+
+#[test]
 fn refuses_files_that_are_something_else() {
     let open = |text: &str| JsonlSource::from_reader(&mut text.as_bytes(), "jsonl:x").map(|_| ()).unwrap_err();
     for text in ["", "\n", GOOD, "Version 3.1\n# namespace test\n", r#"{"aerolith":"jsonl"}"#] {

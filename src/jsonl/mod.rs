@@ -26,6 +26,7 @@
 //!
 //! Nothing here does I/O: [`parse_line`] and the `write_…` functions are functions of bytes.
 
+mod fields;
 mod parse;
 mod write;
 

@@ -44,6 +44,8 @@ pub struct JsonlSource {
 #[derive(Clone, Default)]
 struct Overview {
     namespaces: BTreeMap<String, NamespaceMetadata>,
+    /// Indexes and UDF modules with the offsets of their lines, until all threads are done and the order is known.
+    metadata: Vec<(u64, String, NamespaceMetadata)>,
     /// The first line that named no namespace.
     bad: Option<(u64, LineError)>,
 }
@@ -128,7 +130,11 @@ impl JsonlSource {
             found: Overview::default(),
             merged: &merged,
         })?;
-        let overview = merged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut overview = merged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        overview.metadata.sort_by_key(|(start, ..)| *start);
+        for (_, namespace, metadata) in std::mem::take(&mut overview.metadata) {
+            overview.namespaces.entry(namespace).or_default().merge(metadata);
+        }
         if let (true, Some((line_start, error))) = (overview.namespaces.is_empty(), &overview.bad) {
             return Err(self.malformed(*line_start, error.clone()));
         }
@@ -241,11 +247,10 @@ struct Survey<'s> {
 }
 
 impl Survey<'_> {
-    fn namespace(&mut self, namespace: &str) -> &mut NamespaceMetadata {
+    fn note(&mut self, namespace: &str) {
         if !self.found.namespaces.contains_key(namespace) {
             self.found.namespaces.insert(namespace.to_owned(), NamespaceMetadata::default());
         }
-        self.found.namespaces.entry(namespace.to_owned()).or_default()
     }
 }
 
@@ -262,18 +267,18 @@ impl LineWorker for Survey<'_> {
                 Err(error) => self.bad(start, error),
             };
         };
+        self.note(&namespace);
         if !named.is_metadata {
-            if !self.found.namespaces.contains_key(&*namespace) {
-                self.namespace(&namespace);
-            }
             return Ok(());
         }
-        // One that can't be understood is reported by the second reading.
+        let mut metadata = NamespaceMetadata::default();
         match parse_line(line) {
-            Ok(Line::Index(namespace, index)) => self.namespace(&namespace).indexes.push(index),
-            Ok(Line::Udf(namespace, udf)) => self.namespace(&namespace).udfs.push(udf),
-            _ => drop(self.namespace(&namespace)),
+            Ok(Line::Index(_, index)) => metadata.indexes.push(index),
+            Ok(Line::Udf(_, udf)) => metadata.udfs.push(udf),
+            // The second reading reports it.
+            _ => return Ok(()),
         }
+        self.found.metadata.push((start, namespace.into_owned(), metadata));
         Ok(())
     }
 
@@ -286,9 +291,8 @@ impl LineWorker for Survey<'_> {
 
     fn finish(self) -> Result<()> {
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
-        for (namespace, metadata) in self.found.namespaces {
-            merged.namespaces.entry(namespace).or_default().merge(metadata);
-        }
+        merged.namespaces.extend(self.found.namespaces);
+        merged.metadata.extend(self.found.metadata);
         if let Some((start, error)) = self.found.bad
             && merged.bad.as_ref().is_none_or(|(known, _)| start < *known)
         {
