@@ -1,6 +1,6 @@
 //! The embedded store, its source and its target, seen from outside.
 
-use aerolith::embedded::{Bin, EmbeddedStore, Key, StoreOptions, sample};
+use aerolith::embedded::{Bin, Durability, EmbeddedStore, Key, StoreOptions, sample};
 use aerolith::record::{
     Digest, Generation, NamespaceMetadata, PARTITIONS, ParticleType, PartitionId, RecordBatch, RecordMeta,
     SecondaryIndex, Timestamp, UdfModule, VoidTime,
@@ -250,6 +250,35 @@ fn a_transaction_that_fails_leaves_nothing() {
     assert_eq!(store.count("test", None).unwrap(), 1);
 }
 
+/// What a crash at this moment would leave: the file as it is, opened elsewhere.
+fn count_after_a_crash(dir: &TempDir) -> u64 {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(path(dir).join("store.redb"), copy.path().join("store.redb")).unwrap();
+    EmbeddedStore::open(copy.path()).unwrap().count("test", None).unwrap()
+}
+
+#[test]
+fn a_crash_takes_nothing_that_was_synced_and_deferred_writes_as_a_whole() {
+    let (dir, store) = store();
+    sample::fill(&store, "test", 0..500).unwrap();
+    assert_eq!(count_after_a_crash(&dir), 500);
+    let more: Vec<_> = (500..900).map(|index| sample::record(index, 0)).collect();
+    store.write_with(Durability::Deferred, |tables| tables.put_many("test", &more)).unwrap();
+    assert_eq!(store.count("test", None).unwrap(), 900);
+    assert_eq!(count_after_a_crash(&dir), 500);
+    store
+        .write(|tables| {
+            tables.truncate("test", None)?;
+            assert_eq!(count_after_a_crash(&dir), 500);
+            tables.put_many("test", &more)
+        })
+        .unwrap();
+    assert_eq!(count_after_a_crash(&dir), 400);
+    store.write_with(Durability::Deferred, |tables| tables.truncate("test", None)).unwrap();
+    store.sync().unwrap();
+    assert_eq!(count_after_a_crash(&dir), 0);
+}
+
 #[test]
 fn truncates_one_set_and_leaves_the_others() {
     let (_dir, store) = store();
@@ -346,7 +375,7 @@ fn reports_a_damaged_or_cut_off_file_without_a_panic() {
     let file = path(&dir).join("store.redb");
     let whole = std::fs::read(&file).unwrap();
     let mut found = 0;
-    let places = (0..4096).step_by(97).chain((4096..whole.len()).step_by(whole.len() / 50));
+    let places = (0..4096).step_by(193).chain((4096..whole.len()).step_by(whole.len() / 25));
     for place in places {
         let mut damaged = whole.clone();
         damaged[place] ^= 0x55;

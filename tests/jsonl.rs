@@ -207,6 +207,7 @@ fn writes_lines_that_people_can_read() {
         bins: vec![
             (b"n".to_vec(), 1, (-5i64).to_be_bytes().to_vec()),
             (b"d".to_vec(), 2, double(0.25)),
+            (b"z".to_vec(), 2, double(-0.0)),
             (b"nan".to_vec(), 2, double(f64::from_bits(0x7ff8_0000_0000_0001))),
             (b"b".to_vec(), 17, vec![1]),
             (b"g".to_vec(), 23, b"\0\0\0{}".to_vec()),
@@ -235,6 +236,7 @@ fn writes_lines_that_people_can_read() {
         r#"{"kind":"record","namespace":"test","set":"users","digest":"DIGEST","key":{"type":"string","value":"ada"},"#,
         r#""generation":3,"void_time":536457600,"expires":"2027-01-01T00:00:00.000Z","bins":["#,
         r#"{"name":"n","type":"integer","value":-5},{"name":"d","type":"double","value":0.25},"#,
+        r#"{"name":"z","type":"double","bits":"8000000000000000"},"#,
         r#"{"name":"nan","type":"double","bits":"7ff8000000000001"},{"name":"b","type":"bool","value":true},"#,
         r#"{"name":"g","type":"geojson","value":"{}"},{"name":"l","type":"list","base64":"kQED"},"#,
         r#"{"name":{"base64":"/w=="},"type":99,"base64":""}]}"#,
