@@ -93,6 +93,14 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// An embedded store could not be read or written.
+    #[error("embedded store {store}: {problem}")]
+    Embedded {
+        /// The store's file or directory.
+        store: String,
+        /// What was being done, what was found, what to do next.
+        problem: String,
+    },
     /// The session lost its name: somebody fenced it.
     #[error(
         "session {session} was fenced before it could seal: it was taken for dead (asleep past its lease). Nothing was sealed; run the backup again"

@@ -1,7 +1,9 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
 
 pub mod control;
+pub mod embedded;
 pub mod error;
+pub mod jsonl;
 pub mod record;
 pub mod source;
 pub mod store;

@@ -6,6 +6,9 @@
 //!
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
+pub mod embedded;
+pub mod jsonl;
+
 use crate::control::Control;
 use crate::error::Result;
 use crate::record::{Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, Timestamp, VoidTime};

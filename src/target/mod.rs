@@ -1,5 +1,8 @@
 //! Where records go on a restore.
 
+pub mod embedded;
+pub mod jsonl;
+
 use crate::error::Result;
 use crate::record::{Digest, NamespaceMetadata, RecordBatch, Timestamp};
 

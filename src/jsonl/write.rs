@@ -1,0 +1,172 @@
+//! Records, indexes and UDF modules to lines.
+
+use super::VERSION;
+use crate::record::{BodyError, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule};
+use std::io::Write as _;
+
+/// Longer texts are written in base64: escapes could make them six times as long.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// Appends the header line.
+pub fn write_header(out: &mut Vec<u8>) {
+    // Writing to memory can't fail, here and below.
+    let _ = writeln!(out, r#"{{"aerolith":"jsonl","version":{VERSION}}}"#);
+}
+
+/// Appends a JSON string.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    base64_simd::STANDARD.encode_append(bytes, out);
+    out.push(b'"');
+}
+
+fn as_text(bytes: &[u8]) -> Option<&str> {
+    if bytes.len() > MAX_TEXT_BYTES { None } else { std::str::from_utf8(bytes).ok() }
+}
+
+/// Appends a name: a string, or `{"base64":…}`.
+fn put_name(out: &mut Vec<u8>, name: &[u8]) {
+    match as_text(name) {
+        Some(text) => put_text(out, text),
+        None => {
+            out.extend_from_slice(br#"{"base64":"#);
+            put_base64(out, name);
+            out.push(b'}');
+        }
+    }
+}
+
+/// Appends `"type":…` and the field that holds the value.
+fn put_typed(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
+    let _ = match particle.name() {
+        Some(name) => write!(out, r#""type":"{name}","#),
+        None => write!(out, r#""type":{},"#, particle.0),
+    };
+    if put_value(out, particle, bytes).is_none() {
+        out.extend_from_slice(br#""base64":"#);
+        put_base64(out, bytes);
+    }
+}
+
+/// Appends `"value":…` or `"bits":…` if the bytes are such that reading it gives them back.
+fn put_value(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) -> Option<()> {
+    const VALUE: &[u8] = br#""value":"#;
+    match particle {
+        ParticleType::INTEGER => {
+            let value = i64::from_be_bytes(bytes.try_into().ok()?);
+            let _ = write!(out, r#""value":{value}"#);
+        }
+        ParticleType::DOUBLE => {
+            let bits = u64::from_be_bytes(bytes.try_into().ok()?);
+            let value = f64::from_bits(bits);
+            // Many tools print -0.0 as 0.
+            if value.is_finite() && (value != 0.0 || bits == 0) {
+                out.extend_from_slice(VALUE);
+                let _ = serde_json::to_writer(out, &value);
+            } else {
+                let _ = write!(out, r#""bits":"{bits:016x}""#);
+            }
+        }
+        ParticleType::STRING => {
+            let text = as_text(bytes)?;
+            out.extend_from_slice(VALUE);
+            put_text(out, text);
+        }
+        ParticleType::GEOJSON => {
+            let text = as_text(bytes.strip_prefix(&[0; 3])?)?;
+            out.extend_from_slice(VALUE);
+            put_text(out, text);
+        }
+        ParticleType::BOOL => match bytes {
+            [0] => out.extend_from_slice(br#""value":false"#),
+            [1] => out.extend_from_slice(br#""value":true"#),
+            _ => return None,
+        },
+        _ => return None,
+    }
+    Some(())
+}
+
+fn put_key(out: &mut Vec<u8>, key: KeyRef<'_>) {
+    out.extend_from_slice(br#","key":{"#);
+    put_typed(out, key.particle, key.bytes);
+    out.push(b'}');
+}
+
+/// Appends a record's line.
+pub fn write_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>) -> Result<(), BodyError> {
+    let body = record.parse()?;
+    out.extend_from_slice(br#"{"kind":"record","namespace":"#);
+    put_text(out, namespace);
+    let meta = &record.meta;
+    out.extend_from_slice(br#","set":"#);
+    put_name(out, meta.set);
+    let _ = write!(out, r#","digest":"{}""#, meta.digest);
+    if let Some(key) = body.key() {
+        put_key(out, key);
+    }
+    let _ = write!(out, r#","generation":{},"void_time":{}"#, meta.generation.0, meta.void_time.0);
+    if let Some(time) = meta.void_time.timestamp() {
+        let _ = write!(out, r#","expires":"{time}""#);
+    }
+    out.extend_from_slice(br#","bins":["#);
+    for (place, bin) in record.in_source_order(body.bins()).into_iter().enumerate() {
+        let start: &[u8] = if place == 0 { br#"{"name":"# } else { br#",{"name":"# };
+        out.extend_from_slice(start);
+        put_name(out, bin.name);
+        out.push(b',');
+        put_typed(out, bin.particle, bin.bytes);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}\n");
+    Ok(())
+}
+
+/// Appends a letter such as an index's type: a string, or a number if it isn't printable ASCII.
+fn put_letter(out: &mut Vec<u8>, letter: u8) {
+    if letter.is_ascii_graphic() {
+        put_text(out, char::from(letter).encode_utf8(&mut [0; 4]));
+    } else {
+        let _ = write!(out, "{letter}");
+    }
+}
+
+/// Appends a secondary index's line.
+pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
+    let SecondaryIndex { set, name, kind, bin, value, context, expression } = index;
+    out.extend_from_slice(br#"{"kind":"index","namespace":"#);
+    put_text(out, namespace);
+    for (field, bytes) in [("set", set), ("name", name), ("bin", bin)] {
+        let _ = write!(out, r#","{field}":"#);
+        put_name(out, bytes);
+    }
+    for (field, letter) in [("index_type", kind), ("value_type", value)] {
+        let _ = write!(out, r#","{field}":"#);
+        put_letter(out, *letter);
+    }
+    for (field, bytes) in [("context", context), ("expression", expression)] {
+        if !bytes.is_empty() {
+            let _ = write!(out, r#","{field}":"#);
+            put_base64(out, bytes);
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends a UDF module's line.
+pub fn write_udf(out: &mut Vec<u8>, namespace: &str, udf: &UdfModule) {
+    let UdfModule { kind, name, content } = udf;
+    out.extend_from_slice(br#"{"kind":"udf","namespace":"#);
+    put_text(out, namespace);
+    out.extend_from_slice(br#","name":"#);
+    put_name(out, name);
+    out.extend_from_slice(br#","language":"#);
+    put_letter(out, *kind);
+    out.extend_from_slice(br#","content":"#);
+    put_name(out, content);
+    out.extend_from_slice(b"}\n");
+}
