@@ -1,8 +1,10 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
 
 pub mod control;
+pub mod crypto;
 pub mod embedded;
 pub mod error;
+pub mod format;
 pub mod jsonl;
 pub mod record;
 pub mod source;

@@ -1,0 +1,111 @@
+//! The keys that the master key makes.
+
+use crate::format::ChunkId;
+use crate::format::header::Class;
+use crate::format::leaf::RecordHash;
+use crate::record::Digest;
+use zeroize::{Zeroize, Zeroizing};
+
+/// All derived keys of a repository. Wiped when dropped, never printed.
+pub struct Keys {
+    chunk_id: Zeroizing<[u8; 32]>,
+    record_hash: Zeroizing<[u8; 32]>,
+    state: Zeroizing<[u8; 32]>,
+    marker: Zeroizing<[u8; 32]>,
+    classes: [Zeroizing<[u8; 32]>; 4],
+    gear: Box<[u64; 256]>,
+    gear_shifted: Box<[u64; 256]>,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.gear.zeroize();
+        self.gear_shifted.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(secret)")
+    }
+}
+
+fn derive(purpose: &str, master: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake3::derive_key(&format!("aerolith 2026 format 1 {purpose}"), master))
+}
+
+impl Keys {
+    /// Derives all keys from the master key.
+    pub fn derive(master: &[u8; 32]) -> Self {
+        let mut bytes = Zeroizing::new([0; 256 * 8]);
+        blake3::Hasher::new_keyed(&derive("chunker gear", master)).finalize_xof().fill(&mut *bytes);
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut gear = Box::new([0; 256]);
+        let mut gear_shifted = Box::new([0; 256]);
+        for (i, word) in words.iter().enumerate() {
+            gear[i] = u64::from_le_bytes(*word);
+            gear_shifted[i] = gear[i] << 1;
+        }
+        Keys {
+            chunk_id: derive("chunk id", master),
+            record_hash: derive("record hash", master),
+            state: derive("state hash", master),
+            marker: derive("snapshot marker", master),
+            classes: ["pack tree", "pack data", "index", "meta"].map(|purpose| derive(purpose, master)),
+            gear,
+            gear_shifted,
+        }
+    }
+
+    /// The key that a class's subkeys come from.
+    pub(super) fn class(&self, class: Class) -> &[u8; 32] {
+        let [tree, data, index, meta] = &self.classes;
+        match class {
+            Class::Tree => tree,
+            Class::Data => data,
+            Class::Index => index,
+            Class::Meta => meta,
+        }
+    }
+
+    /// The name of a chunk.
+    pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
+        ChunkId(*blake3::keyed_hash(&self.chunk_id, plain).as_bytes())
+    }
+
+    /// The hash of a record's set and body: keyed BLAKE3 over the set's length (one byte), the set and the body, 16 bytes.
+    pub fn record_hash(&self, set: &[u8], body: &[u8]) -> RecordHash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.record_hash);
+        hasher.update(&[set.len() as u8]).update(set).update(body);
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        RecordHash(hash)
+    }
+
+    /// What a live record adds to its partition's sum: keyed BLAKE3 over digest and record hash.
+    pub fn state_term(&self, digest: &Digest, hash: &RecordHash) -> [u8; 32] {
+        let mut input = [0; 36];
+        input[..20].copy_from_slice(&digest.0);
+        input[20..].copy_from_slice(&hash.0);
+        *blake3::keyed_hash(&self.state, &input).as_bytes()
+    }
+
+    /// The state hash of a namespace: keyed BLAKE3 over the partitions' sums in order, 32 bytes little endian each.
+    pub fn state_hash(&self, sums: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.state);
+        sums.for_each(|sum| {
+            hasher.update(&sum);
+        });
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The keyed hash in a forgotten snapshot's marker.
+    pub fn marker(&self, bytes: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(&self.marker, bytes).as_bytes()
+    }
+
+    /// The chunker's secret gear table, and the same shifted left by one.
+    pub fn gear(&self) -> (&[u64; 256], &[u64; 256]) {
+        (&self.gear, &self.gear_shifted)
+    }
+}

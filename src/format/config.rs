@@ -1,0 +1,93 @@
+//! The repository's config: a plaintext header, then sealed parameters.
+//!
+//! ```text
+//!  0  8  magic "AEROLITH"
+//!  8  4  format version, little endian
+//! 12 16  repository id
+//! 28 ..  sealed value (kind config): Parameters
+//! ```
+
+use super::header::Suite;
+use super::ids::RepositoryId;
+use super::{FORMAT_VERSION, FormatError, take_array, take_u32};
+use serde::{Deserialize, Serialize};
+
+/// The plaintext header's length in bytes.
+pub const CONFIG_HEADER_BYTES: usize = 28;
+const MAGIC: [u8; 8] = *b"AEROLITH";
+
+/// How chunks are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Compression {
+    /// Stored as they are.
+    None,
+    /// LZ4 block format.
+    Lz4,
+    /// Zstandard at this level.
+    Zstd(i32),
+}
+
+/// Sizes at which a chunker cuts, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChunkSizes {
+    /// No cut before this many bytes.
+    pub min: u32,
+    /// The size that is aimed at; a power of two.
+    pub avg: u32,
+    /// A cut at the latest here.
+    pub max: u32,
+}
+
+impl ChunkSizes {
+    /// Whether the chunker can work with them.
+    pub fn is_valid(&self) -> bool {
+        let even = [self.min, self.avg, self.max].iter().all(|n| n % 2 == 0);
+        even && self.min >= 64
+            && self.min < self.avg
+            && self.avg < self.max
+            && self.avg.is_power_of_two()
+            && self.avg >= 256
+            && self.max <= super::pack::MAX_CHUNK_BYTES
+    }
+}
+
+/// What is fixed for the life of a repository.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parameters {
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created: u64,
+    /// The suite for new objects. Both can always be read.
+    pub suite: Suite,
+    /// The compression for new chunks. All can always be read.
+    pub compression: Compression,
+    /// The chunking algorithm: 1 = FastCDC 2020, normalization level 1, with the repository's secret gear table.
+    pub chunker: u8,
+    /// Chunk sizes for record values.
+    pub value_chunks: ChunkSizes,
+    /// Chunk sizes for streams.
+    pub stream_chunks: ChunkSizes,
+    /// A pack is closed once it has this many bytes.
+    pub pack_bytes: u32,
+}
+
+/// Writes the plaintext header.
+pub fn encode_header(id: &RepositoryId) -> [u8; CONFIG_HEADER_BYTES] {
+    let mut bytes = [0; CONFIG_HEADER_BYTES];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..12].copy_from_slice(&u32::from(FORMAT_VERSION).to_le_bytes());
+    bytes[12..].copy_from_slice(&id.0);
+    bytes
+}
+
+/// Reads the plaintext header; what is left of `bytes` is the sealed value.
+pub fn decode_header(bytes: &mut &[u8]) -> Result<RepositoryId, FormatError> {
+    let magic: [u8; 8] = take_array(bytes, "the config's header")?;
+    if magic != MAGIC {
+        return Err(FormatError::field("magic", "AEROLITH", String::from_utf8_lossy(&magic).escape_debug()));
+    }
+    let version = take_u32(bytes, "the config's header")?;
+    if version != u32::from(FORMAT_VERSION) {
+        return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
+    }
+    Ok(RepositoryId(take_array(bytes, "the config's header")?))
+}

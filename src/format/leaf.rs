@@ -1,0 +1,347 @@
+//! Leaves: the entries of a run, a few hundred to a chunk, with their columns apart so that what compresses does.
+//!
+//! ```text
+//! entries   varint n, 1 to 2048
+//! sets      varint count; each: u8 length, bytes
+//! chunks    varint count; each: 32 bytes
+//! orders    varint count; each: varint length, bytes
+//! flags     n bytes: 0 live, 1 tombstone
+//! digests   n first bytes, n second bytes, n third bytes, then n times the other 17
+//! and for the live entries alone, in the same order, one column after another:
+//! hashes    16 bytes each
+//! set       varint, a number in the table of sets
+//! order     varint, 0 = canonical, else 1 + a number in the table of orders
+//! generation varint
+//! void time varint
+//! chunk     varint, a number in the table of chunks
+//! more      varint, how many of the following chunks of the table the value goes on in
+//! offset    varint of the zigzag of offset - expected, where expected is the end of the value that the nearest entry above
+//!           with the same chunk has there, or 0 (values that go on in further chunks leave the expectation as it is)
+//! length    varint
+//! ```
+
+use super::ids::ChunkId;
+use super::{FormatError, take_array, take_slice, take_u8, take_varint};
+use crate::record::varint::put;
+use crate::record::{Digest, Generation, MAX_BODY_BYTES, VoidTime};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The most entries of one leaf.
+pub const MAX_ENTRIES: usize = 2048;
+/// The most chunks that one leaf refers to.
+pub const MAX_CHUNKS: usize = 1 << 20;
+const MAX_ORDER_BYTES: u64 = 3 * 65_536;
+
+/// A keyed hash of a record's set and body, 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RecordHash(pub [u8; 16]);
+
+/// Where a record's body stands: `length` bytes that begin at `offset` in `chunk` and may go on in `more`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ValuePlace {
+    /// The chunk that the body begins in.
+    pub chunk: ChunkId,
+    /// The chunks that it goes on in; empty for all but large records.
+    pub more: Box<[ChunkId]>,
+    /// Where in `chunk` it begins, in bytes.
+    pub offset: u32,
+    /// How long it is, in bytes.
+    pub length: u32,
+}
+
+impl ValuePlace {
+    /// All chunks that it uses, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = &ChunkId> {
+        std::iter::once(&self.chunk).chain(self.more.iter())
+    }
+}
+
+/// A live record's row in a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveEntry {
+    /// Its set's name; empty for the null set.
+    pub set: Arc<[u8]>,
+    /// Its generation.
+    pub generation: Generation,
+    /// When it expires.
+    pub void_time: VoidTime,
+    /// The hash of its set and body.
+    pub hash: RecordHash,
+    /// Its bin order, as [`crate::record::batch`] has it; empty for the canonical one.
+    pub bin_order: Arc<[u8]>,
+    /// Where its body stands.
+    pub place: ValuePlace,
+}
+
+/// A row of a run: a live record, or a tombstone that hides older rows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The record's digest.
+    pub digest: Digest,
+    /// What is known of it; `None` is a tombstone.
+    pub live: Option<LiveEntry>,
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    ((value >> 1) as i64) ^ -((value & 1) as i64)
+}
+
+/// A table whose items are numbered in the order in which they first occur.
+struct Table<K> {
+    items: Vec<K>,
+    numbers: HashMap<K, u64>,
+}
+
+impl<K: Clone + std::hash::Hash + Eq> Table<K> {
+    fn new() -> Self {
+        Table { items: Vec::new(), numbers: HashMap::new() }
+    }
+
+    fn number(&mut self, item: &K) -> u64 {
+        if let Some(&number) = self.numbers.get(item) {
+            return number;
+        }
+        let number = self.items.len() as u64;
+        self.items.push(item.clone());
+        self.numbers.insert(item.clone(), number);
+        number
+    }
+}
+
+/// Encodes entries, which must ascend by (partition, digest).
+pub fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut sets = Table::new();
+    let mut orders = Table::new();
+    let mut chunks: Vec<ChunkId> = Vec::new();
+    let mut chunk_numbers: HashMap<ChunkId, u64> = HashMap::new();
+    let mut expected: HashMap<u64, i64> = HashMap::new();
+    let (mut hashes, mut set, mut order, mut generation) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut void_time, mut chunk, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut offset, mut length) = (Vec::new(), Vec::new());
+    for live in entries.iter().filter_map(|entry| entry.live.as_ref()) {
+        hashes.extend_from_slice(&live.hash.0);
+        put(&mut set, sets.number(&live.set));
+        put(&mut order, if live.bin_order.is_empty() { 0 } else { 1 + orders.number(&live.bin_order) });
+        put(&mut generation, u64::from(live.generation.0));
+        put(&mut void_time, u64::from(live.void_time.0));
+        let place = &live.place;
+        let number = if place.more.is_empty() {
+            *chunk_numbers.entry(place.chunk).or_insert_with(|| {
+                chunks.push(place.chunk);
+                chunks.len() as u64 - 1
+            })
+        } else {
+            // A value in several chunks has them side by side in the table, once for each such value.
+            chunks.extend(place.chunks());
+            (chunks.len() - 1 - place.more.len()) as u64
+        };
+        put(&mut chunk, number);
+        put(&mut more, place.more.len() as u64);
+        let begin = i64::from(place.offset);
+        put(&mut offset, zigzag(begin - expected.get(&number).copied().unwrap_or(0)));
+        if place.more.is_empty() {
+            expected.insert(number, begin + i64::from(place.length));
+        }
+        put(&mut length, u64::from(place.length));
+    }
+    let mut out = Vec::with_capacity(entries.len() * 48 + chunks.len() * 32);
+    put(&mut out, entries.len() as u64);
+    put(&mut out, sets.items.len() as u64);
+    for name in &sets.items {
+        out.push(name.len() as u8);
+        out.extend_from_slice(name);
+    }
+    put(&mut out, chunks.len() as u64);
+    chunks.iter().for_each(|id| out.extend_from_slice(&id.0));
+    put(&mut out, orders.items.len() as u64);
+    for bytes in &orders.items {
+        put(&mut out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+    }
+    out.extend(entries.iter().map(|entry| u8::from(entry.live.is_none())));
+    for plane in 0..3 {
+        out.extend(entries.iter().map(|entry| entry.digest.0[plane]));
+    }
+    entries.iter().for_each(|entry| out.extend_from_slice(&entry.digest.0[3..]));
+    for column in [hashes, set, order, generation, void_time, chunk, more, offset, length] {
+        out.extend_from_slice(&column);
+    }
+    out
+}
+
+/// Decodes a leaf. Entries must ascend, every number must be within its table, every place within a chunk's bounds.
+pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
+    let input = &mut bytes;
+    let n = take_varint(input, MAX_ENTRIES as u64, "the number of entries")? as usize;
+    let sets = (0..take_varint(input, n as u64, "the number of sets")?)
+        .map(|_| {
+            let length = take_u8(input, "a set's name")?;
+            take_slice(input, usize::from(length), "a set's name").map(Arc::<[u8]>::from)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let chunk_count = take_varint(input, MAX_CHUNKS as u64, "the number of chunks")? as usize;
+    let chunk_bytes = take_slice(input, chunk_count * ChunkId::BYTES, "the table of chunks")?;
+    let (chunks, _) = chunk_bytes.as_chunks::<{ ChunkId::BYTES }>();
+    let mut orders: Vec<Arc<[u8]>> = vec![Arc::from([])];
+    for _ in 0..take_varint(input, n as u64, "the number of bin orders")? {
+        let length = take_varint(input, MAX_ORDER_BYTES, "a bin order's length")?;
+        orders.push(take_slice(input, length as usize, "a bin order")?.into());
+    }
+    let flags = take_slice(input, n, "the flags")?;
+    if let Some(flag) = flags.iter().find(|&&flag| flag > 1) {
+        return Err(FormatError::field("an entry's flag", "0 or 1", flag));
+    }
+    let planes = [0; 3].map(|_: u8| take_slice(input, n, "the digests"));
+    let (tails, _) = take_slice(input, n * 17, "the digests")?.as_chunks::<17>();
+    let [first, second, third] = planes;
+    let heads = first?.iter().zip(second?).zip(third?);
+    let mut digests = Vec::with_capacity(n);
+    for (((a, b), c), tail) in heads.zip(tails) {
+        let mut digest = [0; 20];
+        digest[..3].copy_from_slice(&[*a, *b, *c]);
+        digest[3..].copy_from_slice(tail);
+        digests.push(Digest(digest));
+    }
+    if !digests.windows(2).all(|pair| pair[0].sort_key() < pair[1].sort_key()) {
+        return Err(FormatError::field("the digests", "ascending by partition and digest", "another order"));
+    }
+    let live = flags.iter().filter(|&&flag| flag == 0).count();
+    let (hashes, _) = take_slice(input, live * 16, "the record hashes")?.as_chunks::<16>();
+    let mut column = |limit: u64, what: &'static str| -> Result<Vec<u64>, FormatError> {
+        (0..live).map(|_| take_varint(input, limit, what)).collect()
+    };
+    let set = column(sets.len().saturating_sub(1) as u64, "a set's number")?;
+    let order = column(orders.len() as u64 - 1, "a bin order's number")?;
+    let generation = column(u64::from(u32::MAX), "a generation")?;
+    let void_time = column(u64::from(u32::MAX), "a void time")?;
+    let chunk = column(chunk_count.saturating_sub(1) as u64, "a chunk's number")?;
+    let more = column(chunk_count as u64, "a number of further chunks")?;
+    let offset = column(u64::MAX, "an offset")?;
+    let length = column(MAX_BODY_BYTES as u64, "a length")?;
+    if !input.is_empty() {
+        return Err(FormatError::field("the leaf", "nothing behind the last column", input.len()));
+    }
+    let mut expected: HashMap<u64, i64> = HashMap::new();
+    let mut rows = hashes.iter().enumerate();
+    let mut entries = Vec::with_capacity(n);
+    for (digest, flag) in digests.into_iter().zip(flags) {
+        if *flag == 1 {
+            entries.push(Entry { digest, live: None });
+            continue;
+        }
+        let Some((i, hash)) = rows.next() else { return Err(FormatError::Cut("the columns")) };
+        let number = chunk[i] as usize;
+        let last = number.checked_add(more[i] as usize).filter(|&last| last < chunk_count);
+        let ids = last.and_then(|last| chunks.get(number..=last));
+        let Some([first, rest @ ..]) = ids else {
+            return Err(FormatError::field("a chunk's number", format_args!("less than {chunk_count}"), number));
+        };
+        let begin = expected.get(&chunk[i]).copied().unwrap_or(0).checked_add(unzigzag(offset[i]));
+        let begin = begin.filter(|&begin| (0..=i64::from(super::pack::MAX_CHUNK_BYTES)).contains(&begin));
+        let Some(begin) = begin else {
+            return Err(FormatError::field("an offset", "inside a chunk", unzigzag(offset[i])));
+        };
+        if rest.is_empty() {
+            expected.insert(chunk[i], begin + length[i] as i64);
+        }
+        let place = ValuePlace {
+            chunk: ChunkId(*first),
+            more: rest.iter().map(|id| ChunkId(*id)).collect(),
+            offset: begin as u32,
+            length: length[i] as u32,
+        };
+        let set = sets.get(set[i] as usize).ok_or(FormatError::Cut("the table of sets"))?;
+        let bin_order = orders.get(order[i] as usize).ok_or(FormatError::Cut("the table of bin orders"))?;
+        entries.push(Entry {
+            digest,
+            live: Some(LiveEntry {
+                set: set.clone(),
+                generation: Generation(generation[i] as u32),
+                void_time: VoidTime(void_time[i] as u32),
+                hash: RecordHash(*hash),
+                bin_order: bin_order.clone(),
+                place,
+            }),
+        });
+    }
+    Ok(entries)
+}
+
+/// The tables of a leaf alone: which chunks its values stand in.
+pub fn chunk_ids(entries: &[Entry]) -> Vec<ChunkId> {
+    let mut seen = std::collections::HashSet::new();
+    let live = entries.iter().filter_map(|entry| entry.live.as_ref());
+    live.flat_map(|live| live.place.chunks()).copied().filter(|id| seen.insert(*id)).collect()
+}
+
+/// Checks that a value's place fits the chunks it names, whose plain lengths are `lengths`.
+pub fn fits(place: &ValuePlace, lengths: &[usize]) -> bool {
+    let total: usize = lengths.iter().sum();
+    (place.offset as usize).checked_add(place.length as usize).is_some_and(|end| end <= total)
+}
+
+/// An array of the first bytes of `bytes`, for tests and vectors.
+pub fn record_hash(mut bytes: &[u8]) -> Result<RecordHash, FormatError> {
+    take_array(&mut bytes, "a record hash").map(RecordHash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn arb_live() -> impl Strategy<Value = LiveEntry> {
+        let set = prop_oneof![Just(&b""[..]), Just(b"users"), Just(b"orders")];
+        let order = prop_oneof![Just(vec![]), Just(vec![1u8, 0]), Just(vec![2, 1, 0])];
+        (set, any::<u32>(), any::<u32>(), any::<[u8; 16]>(), order, 0u8..6, 0usize..3, 0u32..1 << 24, 0u32..1 << 20)
+            .prop_map(|(set, generation, void, hash, order, chunk, more, offset, length)| LiveEntry {
+                set: set.into(),
+                generation: Generation(generation),
+                void_time: VoidTime(void),
+                hash: RecordHash(hash),
+                bin_order: order.into(),
+                place: ValuePlace {
+                    chunk: ChunkId([chunk; 32]),
+                    more: (0..more).map(|i| ChunkId([i as u8; 32])).collect(),
+                    offset,
+                    length,
+                },
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn gives_back_the_entries_it_was_given(
+            rows in proptest::collection::btree_map(any::<[u8; 20]>(), proptest::option::of(arb_live()), 0..40)
+        ) {
+            let mut entries: Vec<Entry> =
+                rows.into_iter().map(|(digest, live)| Entry { digest: Digest(digest), live }).collect();
+            entries.sort_by_key(|entry| entry.digest.sort_key());
+            prop_assert_eq!(decode(&encode(&entries)).unwrap(), entries);
+        }
+
+        #[test]
+        fn never_panics_on_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_a_changed_leaf(
+            rows in proptest::collection::btree_map(any::<[u8; 20]>(), proptest::option::of(arb_live()), 1..10),
+            at: proptest::sample::Index, with: u8,
+        ) {
+            let mut entries: Vec<Entry> =
+                rows.into_iter().map(|(digest, live)| Entry { digest: Digest(digest), live }).collect();
+            entries.sort_by_key(|entry| entry.digest.sort_key());
+            let mut bytes = encode(&entries);
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+            let _ = decode(&bytes);
+        }
+    }
+}
