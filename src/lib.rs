@@ -1,11 +1,14 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
 
+pub mod chunk;
 pub mod control;
 pub mod crypto;
 pub mod embedded;
 pub mod error;
 pub mod format;
+pub mod index;
 pub mod jsonl;
+pub mod pack;
 pub mod record;
 pub mod source;
 pub mod store;

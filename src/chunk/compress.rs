@@ -1,0 +1,98 @@
+//! Compression of chunks, bounded both ways.
+
+use crate::format::FormatError;
+use crate::format::config::Compression;
+use crate::format::pack::{MAX_CHUNK_BYTES, Packing};
+use std::cell::RefCell;
+
+thread_local! {
+    static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+}
+
+/// Appends `plain` to `out`, compressed if that makes it shorter, and says how.
+pub fn compress(compression: Compression, plain: &[u8], out: &mut Vec<u8>) -> Packing {
+    let start = out.len();
+    let packing = match compression {
+        Compression::None => None,
+        Compression::Lz4 => {
+            out.resize(start + lz4_flex::block::get_maximum_output_size(plain.len()), 0);
+            let length = lz4_flex::block::compress_into(plain, out.get_mut(start..).unwrap_or_default());
+            length.ok().map(|length| (Packing::Lz4, length))
+        }
+        Compression::Zstd(level) => {
+            out.resize(start + zstd::zstd_safe::compress_bound(plain.len()), 0);
+            zstd(level, plain, out.get_mut(start..).unwrap_or_default()).map(|length| (Packing::Zstd, length))
+        }
+    };
+    match packing {
+        Some((packing, length)) if length < plain.len() => {
+            out.truncate(start + length);
+            packing
+        }
+        _ => {
+            out.truncate(start);
+            out.extend_from_slice(plain);
+            Packing::Stored
+        }
+    }
+}
+
+fn zstd(level: i32, plain: &[u8], out: &mut [u8]) -> Option<usize> {
+    ZSTD.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(of, _)| *of != level) {
+            *slot = Some((level, zstd::bulk::Compressor::new(level).ok()?));
+        }
+        let (_, compressor) = slot.as_mut()?;
+        compressor.compress_to_buffer(plain, out).ok()
+    })
+}
+
+/// Gives back exactly `plain` bytes; more or fewer are an error, and no more memory is taken.
+pub fn decompress(packing: Packing, packed: &[u8], plain: u32) -> Result<Vec<u8>, FormatError> {
+    if plain > MAX_CHUNK_BYTES {
+        return Err(FormatError::field("a chunk's length", format_args!("at most {MAX_CHUNK_BYTES}"), plain));
+    }
+    let plain = plain as usize;
+    let wrong = |found: String| FormatError::field("a chunk's compressed bytes", format_args!("{plain} bytes"), found);
+    match packing {
+        Packing::Stored if packed.len() == plain => Ok(packed.to_vec()),
+        Packing::Stored => Err(wrong(format!("{} bytes", packed.len()))),
+        Packing::Lz4 => {
+            let mut out = vec![0; plain];
+            match lz4_flex::block::decompress_into(packed, &mut out) {
+                Ok(length) if length == plain => Ok(out),
+                Ok(length) => Err(wrong(format!("{length} bytes"))),
+                Err(error) => Err(wrong(error.to_string())),
+            }
+        }
+        Packing::Zstd => match zstd::bulk::decompress(packed, plain) {
+            Ok(out) if out.len() == plain => Ok(out),
+            Ok(out) => Err(wrong(format!("{} bytes", out.len()))),
+            Err(error) => Err(wrong(error.to_string())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn gives_back_what_it_compressed(bytes in proptest::collection::vec(0u8..4, 0..3000), way in 0..3) {
+            let way = [Compression::None, Compression::Lz4, Compression::Zstd(3)][way as usize];
+            let mut out = b"before".to_vec();
+            let packing = compress(way, &bytes, &mut out);
+            prop_assert!(out.len() - 6 <= bytes.len());
+            prop_assert_eq!(decompress(packing, &out[6..], bytes.len() as u32).unwrap(), bytes);
+        }
+
+        #[test]
+        fn never_panics_on_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), length in 0u32..5000) {
+            for packing in [Packing::Stored, Packing::Lz4, Packing::Zstd] {
+                let _ = decompress(packing, &bytes, length);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Writing index segments.
+
+use crate::crypto::{Keys, Sealer};
+use crate::error::{Error, Result};
+use crate::format::header::{Class, ObjectKind, Suite};
+use crate::format::index::{BLOCK_ROWS, IndexRow, MAX_ROWS, SegmentDirectory, SegmentTrailer, encode_block};
+use crate::format::pack::DirectoryRow;
+use crate::format::{FormatError, PackId, SnapshotId, names};
+use crate::store::{Put, Store};
+use std::collections::HashMap;
+
+/// A pack that a session's index shall name: id, size in bytes, and what is in it.
+pub type IndexedPack = (PackId, u64, Vec<DirectoryRow>);
+
+/// Encodes and seals one segment with a sealer made for it alone. Rows need not be sorted.
+pub fn encode_segment(sealer: &Sealer, packs: &[IndexedPack]) -> Result<Vec<u8>, FormatError> {
+    let mut rows: Vec<IndexRow> = packs
+        .iter()
+        .enumerate()
+        .flat_map(|(n, (_, _, rows))| {
+            rows.iter().map(move |row| IndexRow { id: row.id, pack: n as u32, place: row.place })
+        })
+        .collect();
+    rows.sort_by_key(|row| (row.id, row.pack));
+    let mut bytes = sealer.header().encode().to_vec();
+    let mut fences = Vec::new();
+    let mut seal = |plain: &[u8], tag: &[u8]| -> Result<usize, FormatError> {
+        let at = bytes.len();
+        bytes.extend_from_slice(plain);
+        sealer.seal(at as u64, tag, &mut bytes, at)?;
+        Ok(at)
+    };
+    for block in rows.chunks(BLOCK_ROWS) {
+        seal(&encode_block(block), b"b")?;
+        if let Some((head, _)) = block.first().and_then(|row| row.id.0.split_first_chunk::<8>()) {
+            fences.push(u64::from_be_bytes(*head));
+        }
+    }
+    let table = packs.iter().map(|(id, size, _)| (*id, *size)).collect();
+    let directory = seal(&SegmentDirectory { packs: table, fences }.encode(), b"d")?;
+    let trailer = SegmentTrailer { directory: directory as u64, rows: rows.len() as u32, packs: packs.len() as u32 };
+    seal(&trailer.encode(), b"t")?;
+    Ok(bytes)
+}
+
+/// Writes the segments that name these packs, as many as it takes; gives back their number and their bytes.
+pub fn write_segments(
+    store: &dyn Store,
+    keys: &Keys,
+    suite: Suite,
+    session: &SnapshotId,
+    packs: Vec<IndexedPack>,
+) -> Result<(u32, u64)> {
+    let (mut number, mut stored) = (0, 0);
+    let mut group: HashMap<PackId, IndexedPack> = HashMap::new();
+    let mut rows = 0;
+    let mut packs = packs.into_iter().peekable();
+    while let Some(pack) = packs.next() {
+        rows += pack.2.len();
+        if !pack.2.is_empty() {
+            group.insert(pack.0, pack);
+        }
+        let full = packs.peek().is_some_and(|next| rows + next.2.len() > MAX_ROWS as usize);
+        if (full || packs.peek().is_none()) && !group.is_empty() {
+            let name = names::index_segment(session, number);
+            let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
+            let mut table: Vec<IndexedPack> = group.drain().map(|(_, pack)| pack).collect();
+            table.sort_by_key(|pack| pack.0);
+            let bytes = encode_segment(&sealer, &table).map_err(|error| error.of(&name))?;
+            if store.put_new(&name, &bytes)? == Put::Exists {
+                return Err(Error::damaged(name, "it exists already, though its session is new"));
+            }
+            stored += bytes.len() as u64;
+            number += 1;
+            rows = 0;
+        }
+    }
+    Ok((number, stored))
+}
