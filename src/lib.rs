@@ -10,6 +10,7 @@ pub mod index;
 pub mod jsonl;
 pub mod pack;
 pub mod record;
+pub mod run;
 pub mod source;
 pub mod store;
 pub mod target;

@@ -3,9 +3,9 @@
 //! Segments are believed only if their session was sealed. A lookup costs one block of 64 rows for each segment, found by its
 //! fences; blocks are kept in memory up to a bound. Whatever the segments lack is read from the packs' own directories.
 
-mod cache;
+pub(crate) mod cache;
 mod reader;
 mod writer;
 
 pub use reader::{Index, Location};
-pub use writer::write_segments;
+pub use writer::{IndexedPack, encode_segment, write_segments};

@@ -1,7 +1,11 @@
-//! Writing and reading packs.
+//! Writing and reading packs, and chunks through the index.
 
+mod chunks;
 mod reader;
+mod sink;
 mod writer;
 
+pub use chunks::ChunkReader;
 pub use reader::{PackReader, read_directory};
+pub use sink::{ChunkWriter, WriteOptions};
 pub use writer::{FinishedPack, PackWriter};

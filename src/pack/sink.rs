@@ -1,0 +1,209 @@
+//! Writing chunks: named, deduplicated, compressed and sealed by whoever calls, stored by threads of their own.
+
+use super::writer::{FinishedPack, PackWriter};
+use crate::chunk::compress;
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::format::ChunkId;
+use crate::format::config::Compression;
+use crate::format::header::{Class, Suite};
+use crate::index::{Index, IndexedPack};
+use crate::store::Store;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Packs on their way to the store at once; each is a thread that mostly waits for the disk.
+const UPLOADS: usize = 3;
+/// Open packs of each class: chunks of one stream are spread over them by a bit of their names.
+const SPREAD: usize = 2;
+
+thread_local! {
+    static PACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How chunks are written.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteOptions {
+    /// The suite that seals packs.
+    pub suite: Suite,
+    /// How chunks are compressed.
+    pub compression: Compression,
+    /// A pack is closed once it has this many bytes.
+    pub pack_bytes: usize,
+}
+
+#[derive(Default)]
+struct Stored {
+    packs: Vec<IndexedPack>,
+    failed: Option<Error>,
+}
+
+/// Writes the chunks of one session. All methods may be called from several threads.
+pub struct ChunkWriter {
+    keys: Arc<Keys>,
+    store: Arc<dyn Store>,
+    index: Arc<Index>,
+    distrusted: HashSet<ChunkId>,
+    options: WriteOptions,
+    written: [Mutex<HashSet<ChunkId>>; 16],
+    open: [Mutex<Option<PackWriter>>; 2 * SPREAD],
+    queue: Option<crossbeam_channel::Sender<FinishedPack>>,
+    uploads: Vec<JoinHandle<()>>,
+    stored: Arc<Mutex<Stored>>,
+    stored_bytes: Arc<AtomicU64>,
+}
+
+impl ChunkWriter {
+    /// A writer that doesn't store again what `index` has, but for chunks in `distrusted`, which are known to be damaged.
+    pub fn new(
+        store: Arc<dyn Store>,
+        keys: Arc<Keys>,
+        index: Arc<Index>,
+        distrusted: HashSet<ChunkId>,
+        options: WriteOptions,
+        control: Arc<Control>,
+    ) -> Self {
+        let (queue, packs) = crossbeam_channel::bounded::<FinishedPack>(1);
+        let stored = Arc::new(Mutex::new(Stored::default()));
+        let stored_bytes = Arc::new(AtomicU64::new(0));
+        let uploads = (0..UPLOADS)
+            .map(|_| {
+                let (packs, store, stored) = (packs.clone(), store.clone(), stored.clone());
+                let (bytes, control) = (stored_bytes.clone(), control.clone());
+                std::thread::spawn(move || {
+                    for pack in packs {
+                        let put = store.put_new(&pack.key(), &pack.bytes);
+                        let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                        match put {
+                            Ok(_) => {
+                                let size = pack.bytes.len() as u64;
+                                bytes.fetch_add(size, Ordering::Relaxed);
+                                control.add_bytes_out(size);
+                                stored.packs.push((pack.id, size, pack.rows));
+                            }
+                            Err(error) => stored.failed = stored.failed.take().or(Some(error)),
+                        }
+                    }
+                })
+            })
+            .collect();
+        ChunkWriter {
+            keys,
+            store,
+            index,
+            distrusted,
+            options,
+            written: Default::default(),
+            open: Default::default(),
+            queue: Some(queue),
+            uploads,
+            stored,
+            stored_bytes,
+        }
+    }
+
+    /// The repository's keys.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// Bytes stored so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a chunk can be had without writing it: it stands in a pack that exists and is not known to be damaged, or this
+    /// session wrote it.
+    pub fn has(&self, id: &ChunkId) -> Result<bool> {
+        if self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).contains(id) {
+            return Ok(true);
+        }
+        Ok(!self.distrusted.contains(id) && self.index.contains(&*self.store, id)?)
+    }
+
+    fn shard(&self, id: &ChunkId) -> &Mutex<HashSet<ChunkId>> {
+        let [first, ..] = &self.written;
+        self.written.get(usize::from(id.0[1] & 15)).unwrap_or(first)
+    }
+
+    /// Names a chunk and stores it if the repository lacks it.
+    pub fn put(&self, class: Class, plain: &[u8]) -> Result<ChunkId> {
+        let id = self.keys.chunk_id(plain);
+        if !self.distrusted.contains(&id) && self.index.contains(&*self.store, &id)? {
+            return Ok(id);
+        }
+        if !self.shard(&id).lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return Ok(id);
+        }
+        PACKED.with_borrow_mut(|packed| {
+            packed.clear();
+            let packing = compress(self.options.compression, plain, packed);
+            self.add(class, id, |pack| pack.add(id, packing, plain.len() as u32, packed).map(|_| ()))
+        })?;
+        Ok(id)
+    }
+
+    fn add(&self, class: Class, id: ChunkId, add: impl FnOnce(&mut PackWriter) -> Result<()>) -> Result<()> {
+        let group = if class == Class::Tree { 0 } else { SPREAD };
+        let Some(slot) = self.open.get(group + usize::from(id.0[0]) % SPREAD) else { return Ok(()) };
+        let mut open = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pack = match open.take() {
+            Some(pack) => pack,
+            None => PackWriter::create(&self.keys, class, self.options.suite, self.options.pack_bytes + (512 << 10))?,
+        };
+        add(&mut pack)?;
+        if pack.len() < self.options.pack_bytes {
+            *open = Some(pack);
+            return Ok(());
+        }
+        drop(open);
+        self.send(pack)
+    }
+
+    fn send(&self, pack: PackWriter) -> Result<()> {
+        self.check()?;
+        let finished = pack.finish()?;
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(finished).is_ok());
+        if sent { Ok(()) } else { Err(Error::invalid("the threads that store packs are gone")) }
+    }
+
+    /// Returns the error of an upload that failed, once.
+    fn check(&self) -> Result<()> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Stores the packs that are still open, waits for all, and gives back what was stored.
+    pub fn finish(mut self) -> Result<Vec<IndexedPack>> {
+        for slot in &self.open {
+            let pack = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(pack) = pack {
+                self.send(pack)?;
+            }
+        }
+        self.wait();
+        self.check()?;
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::take(&mut stored.packs))
+    }
+
+    fn wait(&mut self) {
+        self.queue = None;
+        for upload in self.uploads.drain(..) {
+            if upload.join().is_err() {
+                let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+                stored.failed = Some(Error::invalid("a thread that stores packs died"));
+            }
+        }
+    }
+}
+
+impl Drop for ChunkWriter {
+    fn drop(&mut self) {
+        self.wait();
+    }
+}

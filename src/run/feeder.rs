@@ -1,0 +1,397 @@
+//! Writing a run: values into chunks, a chunker for each set, entries into leaves, all in key order.
+//!
+//! One thread feeds; others name, compress and seal. An entry waits until the chunk that its value falls into was cut, so
+//! what waits is bounded: past [`MAX_WAITING`] entries or [`MAX_OPEN_BYTES`] of values, the set that the oldest entry waits for
+//! is cut early. With 10 sets or 4,095 the same bound holds; only the chunks of rare sets become smaller.
+
+use super::tree::TreeBuilder;
+use crate::chunk::Cutter;
+use crate::error::{Error, Result};
+use crate::format::ChunkId;
+use crate::format::header::Class;
+use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
+use crate::format::node::Child;
+use crate::format::snapshot::RunRef;
+use crate::pack::ChunkWriter;
+use crate::record::RecordMeta;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Values that wait for a cut take at most this many bytes.
+pub const MAX_OPEN_BYTES: usize = 64 << 20;
+/// Entries that wait for their chunk are at most this many.
+pub const MAX_WAITING: usize = 1 << 17;
+/// Chunks and leaves on their way to the threads that seal them.
+const MAX_JOBS: usize = 16;
+/// A leaf ends at a digest whose last byte is zero, once it has this many entries …
+const MIN_LEAF: usize = 128;
+/// … and at the latest at this many.
+const MAX_LEAF: usize = 1024;
+
+type Slot = Arc<OnceLock<ChunkId>>;
+
+/// A record whose value is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    /// Digest, set, generation, void time.
+    pub meta: RecordMeta<'a>,
+    /// The hash of set and body.
+    pub hash: RecordHash,
+    /// The bin order.
+    pub bin_order: &'a [u8],
+    /// The canonical body.
+    pub body: &'a [u8],
+}
+
+/// What writing a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStats {
+    /// Plain bytes of the value chunks that were cut.
+    pub value_bytes: u64,
+    /// How many value chunks were cut.
+    pub value_chunks: u64,
+}
+
+enum Wait {
+    Nothing,
+    Open,
+    Cut { chunk: Slot, more: Vec<Slot>, offset: u32, length: u32 },
+}
+
+struct Waiting {
+    entry: Entry,
+    on: Wait,
+}
+
+#[derive(Default)]
+struct OpenSet {
+    bytes: Vec<u8>,
+    /// For each record whose value is in `bytes`: the number of its entry, and where its value ends.
+    records: VecDeque<(u64, usize)>,
+}
+
+enum Job {
+    Chunk(Vec<u8>, Slot),
+    Leaf(u64, Vec<Waiting>),
+}
+
+type FinishedLeaf = (u64, Result<(Child, u64)>);
+
+/// Takes the entries of a run in key order.
+pub struct RunFeeder<'a> {
+    chunks: &'a ChunkWriter,
+    cutter: Cutter,
+    sets: HashMap<Arc<[u8]>, OpenSet>,
+    orders: HashMap<Arc<[u8]>, Arc<[u8]>>,
+    open_bytes: usize,
+    waiting: VecDeque<Waiting>,
+    first_waiting: u64,
+    leaf: Vec<Waiting>,
+    leaves_sent: u64,
+    leaves_done: u64,
+    early: BTreeMap<u64, (Child, u64)>,
+    jobs: Option<Sender<Job>>,
+    finished: Receiver<FinishedLeaf>,
+    failed: Arc<Mutex<Option<Error>>>,
+    tree: TreeBuilder<'a>,
+    stats: RunStats,
+}
+
+/// Writes a run: `feed` hands over its entries, in key order, each key once. `None` if there were none.
+pub fn write_run<T>(
+    chunks: &ChunkWriter,
+    cutter: Cutter,
+    feed: impl FnOnce(&mut RunFeeder<'_>) -> Result<T>,
+) -> Result<(Option<RunRef>, RunStats, T)> {
+    let (jobs, work) = crossbeam_channel::bounded(MAX_JOBS);
+    let (done, finished) = crossbeam_channel::unbounded();
+    let failed = Arc::new(Mutex::new(None));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            let (work, done, failed) = (work.clone(), done.clone(), failed.clone());
+            scope.spawn(move || {
+                for job in work {
+                    run_job(chunks, job, &done, &failed);
+                }
+            });
+        }
+        drop((work, done));
+        let mut feeder = RunFeeder {
+            chunks,
+            cutter,
+            sets: HashMap::new(),
+            orders: HashMap::new(),
+            open_bytes: 0,
+            waiting: VecDeque::new(),
+            first_waiting: 0,
+            leaf: Vec::new(),
+            leaves_sent: 0,
+            leaves_done: 0,
+            early: BTreeMap::new(),
+            jobs: Some(jobs),
+            finished,
+            failed,
+            tree: TreeBuilder::new(chunks),
+            stats: RunStats::default(),
+        };
+        let fed = feed(&mut feeder)?;
+        let (run, stats) = feeder.finish()?;
+        Ok((run, stats, fed))
+    })
+}
+
+fn run_job(chunks: &ChunkWriter, job: Job, done: &Sender<FinishedLeaf>, failed: &Mutex<Option<Error>>) {
+    match job {
+        Job::Chunk(bytes, slot) => {
+            let id = chunks.put(Class::Data, &bytes).unwrap_or_else(|error| {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                *failed = failed.take().or(Some(error));
+                // The run is given up; the slot is filled so that no thread waits for it forever.
+                ChunkId([0; 32])
+            });
+            let _ = slot.set(id);
+        }
+        Job::Leaf(number, entries) => {
+            let _ = done.send((number, write_leaf(chunks, entries)));
+        }
+    }
+}
+
+/// Waits for the chunks that the entries' values went into. They were sent before the leaf, so a thread has each in hand.
+fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64)> {
+    let entries: Vec<Entry> = waiting
+        .into_iter()
+        .map(|Waiting { mut entry, on }| {
+            if let (Wait::Cut { chunk, more, offset, length }, Some(live)) = (on, &mut entry.live) {
+                let more = more.iter().map(|slot| *slot.wait()).collect();
+                live.place = ValuePlace { chunk: *chunk.wait(), more, offset, length };
+            }
+            entry
+        })
+        .collect();
+    let bytes = leaf::encode(&entries);
+    let id = chunks.put(Class::Tree, &bytes)?;
+    let first = entries.first().map(|entry| entry.digest);
+    let child = Child {
+        first: first.unwrap_or(crate::record::Digest([0; 20])),
+        id,
+        entries: entries.len() as u64,
+        tombstones: entries.iter().filter(|entry| entry.live.is_none()).count() as u64,
+        uses: leaf::chunk_ids(&entries),
+    };
+    Ok((child, bytes.len() as u64))
+}
+
+impl RunFeeder<'_> {
+    /// Adds a record whose value is to be written.
+    pub fn record(&mut self, record: &NewRecord<'_>) -> Result<()> {
+        let set = match self.sets.get_key_value(record.meta.set) {
+            Some((name, _)) => name.clone(),
+            None => {
+                let name: Arc<[u8]> = record.meta.set.into();
+                self.sets.insert(name.clone(), OpenSet::default());
+                name
+            }
+        };
+        let bin_order = self.bin_order(record.bin_order);
+        let place = ValuePlace { chunk: ChunkId([0; 32]), more: Box::default(), offset: 0, length: 0 };
+        let RecordMeta { digest, generation, void_time, .. } = record.meta;
+        let live = LiveEntry { set: set.clone(), generation, void_time, hash: record.hash, bin_order, place };
+        let entry = Entry { digest, live: Some(live) };
+        if record.body.len() > self.cutter.max() {
+            self.flush_set(&set)?;
+            let on = self.large(record.body)?;
+            self.waiting.push_back(Waiting { entry, on });
+        } else {
+            let number = self.first_waiting + self.waiting.len() as u64;
+            let mut full = false;
+            if let Some(open) = self.sets.get_mut(&set) {
+                open.bytes.extend_from_slice(record.body);
+                open.records.push_back((number, open.bytes.len()));
+                full = open.bytes.len() >= self.cutter.max();
+            }
+            self.open_bytes += record.body.len();
+            self.waiting.push_back(Waiting { entry, on: Wait::Open });
+            if full {
+                self.cut_set(&set)?;
+            }
+        }
+        self.advance()
+    }
+
+    /// Adds a tombstone, or an entry whose value stands in chunks that the repository has.
+    pub fn entry(&mut self, entry: Entry) -> Result<()> {
+        self.waiting.push_back(Waiting { entry, on: Wait::Nothing });
+        self.advance()
+    }
+
+    fn bin_order(&mut self, order: &[u8]) -> Arc<[u8]> {
+        if let Some(order) = self.orders.get(order) {
+            return order.clone();
+        }
+        let order: Arc<[u8]> = order.into();
+        if self.orders.len() >= 4096 {
+            self.orders.clear();
+        }
+        self.orders.insert(order.clone(), order.clone());
+        order
+    }
+
+    fn send(&mut self, job: Job) -> Result<()> {
+        if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if sent { Ok(()) } else { Err(Error::invalid("the threads that seal chunks are gone")) }
+    }
+
+    fn send_chunk(&mut self, bytes: Vec<u8>) -> Result<Slot> {
+        self.stats.value_bytes += bytes.len() as u64;
+        self.stats.value_chunks += 1;
+        let slot = Slot::default();
+        self.send(Job::Chunk(bytes, slot.clone()))?;
+        Ok(slot)
+    }
+
+    /// Cuts a value that is larger than a chunk into chunks of its own.
+    fn large(&mut self, body: &[u8]) -> Result<Wait> {
+        let (mut rest, mut slots) = (body, Vec::new());
+        while !rest.is_empty() {
+            let length = self.cutter.cut(self.chunks.keys(), rest);
+            let (head, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            slots.push(self.send_chunk(head.to_vec())?);
+            rest = tail;
+        }
+        let mut slots = slots.into_iter();
+        let chunk = slots.next().unwrap_or_default();
+        Ok(Wait::Cut { chunk, more: slots.collect(), offset: 0, length: body.len() as u32 })
+    }
+
+    /// Cuts what can be cut for certain: while there is more than a whole chunk. Gives back whether anything was.
+    fn cut_set(&mut self, set: &Arc<[u8]>) -> Result<bool> {
+        let mut any = false;
+        loop {
+            let Some(open) = self.sets.get(set) else { return Ok(any) };
+            if open.bytes.is_empty() {
+                return Ok(any);
+            }
+            let length = self.cutter.cut(self.chunks.keys(), &open.bytes);
+            if length == open.bytes.len() && length < self.cutter.max() {
+                return Ok(any);
+            }
+            // The first record that ends at or behind the cut ends the chunk.
+            let at = open.records.partition_point(|&(_, end)| end < length);
+            let end = open.records.get(at).map_or(open.bytes.len(), |&(_, end)| end);
+            if end == open.bytes.len() && end < self.cutter.max() {
+                return Ok(any);
+            }
+            self.emit(set, end)?;
+            any = true;
+        }
+    }
+
+    fn flush_set(&mut self, set: &Arc<[u8]>) -> Result<()> {
+        self.cut_set(set)?;
+        let rest = self.sets.get(set).map_or(0, |open| open.bytes.len());
+        if rest > 0 { self.emit(set, rest) } else { Ok(()) }
+    }
+
+    /// Makes a chunk of the first `length` bytes of a set's open values, which end at a record's end.
+    fn emit(&mut self, set: &Arc<[u8]>, length: usize) -> Result<()> {
+        let Some(open) = self.sets.get_mut(set) else { return Ok(()) };
+        let tail = open.bytes.split_off(length);
+        let chunk = std::mem::replace(&mut open.bytes, tail);
+        let mut records = std::mem::take(&mut open.records);
+        self.open_bytes -= chunk.len();
+        let slot = self.send_chunk(chunk)?;
+        let mut begin = 0;
+        while let Some(&(number, end)) = records.front()
+            && end <= length
+        {
+            records.pop_front();
+            let index = number.checked_sub(self.first_waiting).and_then(|n| usize::try_from(n).ok());
+            if let Some(waiting) = index.and_then(|index| self.waiting.get_mut(index)) {
+                let (offset, length) = (begin as u32, (end - begin) as u32);
+                waiting.on = Wait::Cut { chunk: slot.clone(), more: Vec::new(), offset, length };
+            }
+            begin = end;
+        }
+        records.iter_mut().for_each(|(_, end)| *end -= length);
+        if let Some(open) = self.sets.get_mut(set) {
+            open.records = records;
+        }
+        Ok(())
+    }
+
+    /// Moves entries that wait for nothing into leaves, and keeps what waits within bounds.
+    fn advance(&mut self) -> Result<()> {
+        loop {
+            while self.waiting.front().is_some_and(|waiting| !matches!(waiting.on, Wait::Open)) {
+                if let Some(waiting) = self.waiting.pop_front() {
+                    self.first_waiting += 1;
+                    self.add_to_leaf(waiting)?;
+                }
+            }
+            if self.open_bytes <= MAX_OPEN_BYTES && self.waiting.len() <= MAX_WAITING {
+                return Ok(());
+            }
+            let oldest = self.waiting.front().and_then(|waiting| waiting.entry.live.as_ref());
+            let Some(set) = oldest.map(|live| live.set.clone()) else { return Ok(()) };
+            if !self.cut_set(&set)? {
+                self.flush_set(&set)?;
+            }
+        }
+    }
+
+    fn add_to_leaf(&mut self, waiting: Waiting) -> Result<()> {
+        let ends = waiting.entry.digest.0[19] == 0;
+        self.leaf.push(waiting);
+        if (ends && self.leaf.len() >= MIN_LEAF) || self.leaf.len() >= MAX_LEAF {
+            self.send_leaf()?;
+        }
+        Ok(())
+    }
+
+    fn send_leaf(&mut self) -> Result<()> {
+        let leaf = std::mem::take(&mut self.leaf);
+        let number = self.leaves_sent;
+        self.leaves_sent += 1;
+        self.send(Job::Leaf(number, leaf))?;
+        while let Ok(finished) = self.finished.try_recv() {
+            self.leaf_done(finished)?;
+        }
+        Ok(())
+    }
+
+    fn leaf_done(&mut self, (number, leaf): FinishedLeaf) -> Result<()> {
+        self.early.insert(number, leaf?);
+        while let Some((child, bytes)) = self.early.remove(&self.leaves_done) {
+            self.tree.add_leaf(child, bytes)?;
+            self.leaves_done += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Option<RunRef>, RunStats)> {
+        while let Some(waiting) = self.waiting.front() {
+            let set = waiting.entry.live.as_ref().map(|live| live.set.clone());
+            if let (Wait::Open, Some(set)) = (&waiting.on, set) {
+                self.flush_set(&set)?;
+            }
+            self.advance()?;
+        }
+        if !self.leaf.is_empty() {
+            self.send_leaf()?;
+        }
+        self.jobs = None;
+        while let Ok(finished) = self.finished.recv() {
+            self.leaf_done(finished)?;
+        }
+        if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        let run = self.tree.finish()?;
+        Ok((run, self.stats))
+    }
+}
