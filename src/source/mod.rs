@@ -6,6 +6,8 @@
 //!
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
+pub mod asb;
+
 use crate::control::Control;
 use crate::error::Result;
 use crate::record::{Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, Timestamp, VoidTime};

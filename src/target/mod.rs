@@ -1,5 +1,7 @@
 //! Where records go on a restore.
 
+pub mod asb;
+
 use crate::error::Result;
 use crate::record::{Digest, NamespaceMetadata, RecordBatch, Timestamp};
 
@@ -59,4 +61,10 @@ pub trait RecordTarget: Send + Sync {
     /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be taken
     /// for a whole one.
     fn finish(&self) -> Result<()>;
+
+    /// Indexes and UDF modules that the target could not take, each with its reason, for people. A restore with any is done
+    /// but incomplete.
+    fn omissions(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
