@@ -83,6 +83,7 @@ impl<'a> BlockReader<'a> {
 
     /// Reads the whole file.
     pub(crate) fn run(mut self, sink: &mut dyn BlockSink) -> Result<()> {
+        self.advance(0, sink)?;
         loop {
             let text = self.text.get(..self.filled).unwrap_or_default();
             let mut walk = Walk::new(text, self.at, self.ended, self.dialect);
@@ -100,6 +101,7 @@ impl<'a> BlockReader<'a> {
                             line: start,
                             expected: problem.expected.to_owned(),
                             found: problem.found,
+                            cut: false,
                         })),
                     },
                     Err(stop) => stop,
@@ -121,7 +123,7 @@ impl<'a> BlockReader<'a> {
             }
         }
         if let Some(found) = self.broken.take() {
-            let fault = Fault { at: self.filled, line: self.filled, expected: "more of the stream".into(), found };
+            let fault = Fault { at: self.filled, line: self.filled, expected: "more of the stream".into(), found, cut: true };
             sink.fault(self.offset + self.filled as u64, fault)?;
         }
         self.emit(sink)
@@ -188,7 +190,7 @@ impl<'a> BlockReader<'a> {
         if self.filled >= self.text.len() {
             if self.filled > MAX_ITEM_BYTES {
                 let expected = format!("a record of at most {MAX_ITEM_BYTES} bytes of text");
-                return Ok(Some(Fault { at: 0, line: 0, expected, found: "a longer one".to_owned() }));
+                return Ok(Some(Fault { at: 0, line: 0, expected, found: "a longer one".to_owned(), cut: false }));
             }
             // Doubled, so that growing to n bytes moves no more than 2n; only once the buffer was really filled.
             let size = (self.text.len() * 2).max(self.block_bytes).min(MAX_ITEM_BYTES + 1);
@@ -222,10 +224,15 @@ impl<'a> BlockReader<'a> {
         {
             fault.found = broken;
         }
-        let line = fault.line;
+        let Fault { line, cut, .. } = fault;
         let start = self.at;
         let global = self.text.get(start) == Some(&b'*');
         sink.fault(self.offset + fault.at as u64, fault)?;
+        if cut {
+            // What is left may lie inside a value, where anything may look like a record.
+            self.at = self.filled;
+            return Ok(());
+        }
         let mut at = line.max(start);
         let mut previous = Line::Other;
         // The place where the bad item itself begins is no place to go on.

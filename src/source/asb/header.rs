@@ -19,7 +19,7 @@ pub(crate) struct Header {
 }
 
 fn fault<T>(at: usize, expected: &str, found: String) -> Result<T, Stop> {
-    Err(Stop::Fault(Box::new(Fault { at, line: at, expected: expected.to_owned(), found })))
+    Err(Stop::Fault(Box::new(Fault { at, line: at, expected: expected.to_owned(), found, cut: false })))
 }
 
 /// Reads the head at the beginning of `text`; returns it and where it ends. `last` says that nothing follows the text.

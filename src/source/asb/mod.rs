@@ -289,7 +289,7 @@ pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
         fn block(&mut self, block: Block) -> Result<()> {
             let Self { dialect, parsed: ParsedAsb { namespace, records, faults, .. } } = self;
             stream::parse_records(&block, namespace, *dialect, records, &mut |at, expected, found| {
-                faults.push(stream::malformed("input", block.offset, Fault { at, line: at, expected, found }));
+                faults.push(stream::malformed("input", block.offset, Fault { at, line: at, expected, found, cut: false }));
                 Ok(())
             })
         }

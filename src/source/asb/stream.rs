@@ -72,12 +72,24 @@ pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str) -> Result<Text<'a>
         match source.by_ref().take(1 << 10).read_to_end(&mut head) {
             Ok(_) => ended = head.len() == before,
             Err(error) if error.raw_os_error().is_some() => return Err(Error::io(format!("read {name}"), error)),
-            Err(error) => {
-                let expected = "the head of a backup file".to_owned();
-                let found = format!("a stream that is damaged or cut off ({error})");
-                return Err(malformed(name, 0, Fault { at: head.len(), line: 0, expected, found }));
-            }
+            Err(error) => match parse_header(&head, true) {
+                Ok((header, at)) => return Ok(Text { source: Box::new(Broken(error)), head, at, header, container }),
+                Err(_) => {
+                    let expected = "the head of a backup file".to_owned();
+                    let found = format!("a stream that is damaged or cut off ({error})");
+                    return Err(malformed(name, 0, Fault { at: head.len(), line: 0, expected, found, cut: true }));
+                }
+            },
         }
+    }
+}
+
+/// What is left of a stream that broke while its head was read: the error, once more.
+struct Broken(std::io::Error);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::new(self.0.kind(), self.0.to_string()))
     }
 }
 
@@ -240,7 +252,7 @@ fn parse_block(file: &AsbFile, block: Block, shared: &Shared<'_>) -> Result<()> 
     let mut batch = RecordBatch::with_capacity(block.records.iter().map(|range| range.len()).sum(), 1 << 12);
     parse_records(&block, file.namespace.as_bytes(), file.dialect, &mut batch, &mut |at, expected, found| {
         let name = place_name(&file.path, file.container);
-        report(sink, malformed(&name, block.offset, Fault { at, line: at, expected, found }))
+        report(sink, malformed(&name, block.offset, Fault { at, line: at, expected, found, cut: false }))
     })?;
     if !batch.is_empty() {
         sink.records(batch)?;

@@ -25,6 +25,8 @@ pub(crate) struct Fault {
     pub(crate) expected: String,
     /// What stands there.
     pub(crate) found: String,
+    /// Whether the text ended too early, so that nothing is known of what would follow.
+    pub(crate) cut: bool,
 }
 
 /// Why a walk ended before the item did.
@@ -157,10 +159,10 @@ impl<'a> Walk<'a> {
             Some(rest) if !rest.is_empty() => quote(rest),
             _ => "the end of the file".to_owned(),
         };
-        Err(Stop::Fault(Box::new(Fault { at, line: self.line, expected: expected.to_owned(), found })))
+        Err(Stop::Fault(Box::new(Fault { at, line: self.line, expected: expected.to_owned(), found, cut: false })))
     }
 
-    /// The text ends at `at` although the format asks for more.
+    /// The text ends although the format asks for more.
     #[cold]
     fn cut<T>(&self, expected: &str) -> Result<T, Stop> {
         if !self.last {
@@ -168,13 +170,13 @@ impl<'a> Walk<'a> {
         }
         let found = "the end of the file".to_owned();
         let at = self.text.len();
-        Err(Stop::Fault(Box::new(Fault { at, line: self.line, expected: expected.to_owned(), found })))
+        Err(Stop::Fault(Box::new(Fault { at, line: self.line, expected: expected.to_owned(), found, cut: true })))
     }
 
     #[cold]
     fn refuse<T>(&self, at: usize, problem: Problem) -> Result<T, Stop> {
         let Problem { expected, found } = problem;
-        Err(Stop::Fault(Box::new(Fault { at, line: self.line, expected: expected.to_owned(), found })))
+        Err(Stop::Fault(Box::new(Fault { at, line: self.line, expected: expected.to_owned(), found, cut: false })))
     }
 
     #[inline(always)]
