@@ -190,6 +190,27 @@ impl<'a> RecordView<'a> {
             None => bins.to_vec(),
         }
     }
+
+    /// Like [`RecordView::in_source_order`], but reuses the memory of `ordered`.
+    pub fn in_source_order_into(&self, bins: &[BinRef<'a>], ordered: &mut Vec<BinRef<'a>>) {
+        ordered.clear();
+        // Records with few bins, which is nearly all, need no memory to tell a permutation.
+        let mut seen = 0u64;
+        let mut order = self.bin_order;
+        while !order.is_empty() && bins.len() <= 64 {
+            let place = varint::take_len(&mut order, bins.len().saturating_sub(1));
+            let Some((place, &bin)) = place.and_then(|place| Some((place, bins.get(place)?))) else { break };
+            if seen & (1 << place) != 0 {
+                break;
+            }
+            seen |= 1 << place;
+            ordered.push(bin);
+        }
+        if ordered.len() != bins.len() || !order.is_empty() {
+            ordered.clear();
+            ordered.extend(self.in_source_order(bins));
+        }
+    }
 }
 
 /// Reads a bin order for `bins` bins; `None` if it is empty or not a permutation.
@@ -245,6 +266,9 @@ mod tests {
             prop_assert_eq!(body.key(), key);
             prop_assert!(body.bins().windows(2).all(|w| w[0].name < w[1].name));
             prop_assert_eq!(view.in_source_order(body.bins()), refs.clone());
+            let mut ordered = Vec::new();
+            view.in_source_order_into(body.bins(), &mut ordered);
+            prop_assert_eq!(ordered, refs.clone());
             // The same bins in another order have the same body.
             let mut sorted = refs.clone();
             sorted.sort_by_key(|bin| bin.name);

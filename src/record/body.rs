@@ -135,7 +135,7 @@ pub(super) fn encode(
 }
 
 /// A body that was checked against the layout: a user key and bins, borrowed from its bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Body<'a> {
     key: Option<KeyRef<'a>>,
     bins: Vec<BinRef<'a>>,

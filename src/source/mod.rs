@@ -6,6 +6,7 @@
 //!
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
+pub mod asb;
 pub mod embedded;
 pub mod jsonl;
 

@@ -1,5 +1,6 @@
 //! Where records go on a restore.
 
+pub mod asb;
 pub mod embedded;
 pub mod jsonl;
 
@@ -62,4 +63,10 @@ pub trait RecordTarget: Send + Sync {
     /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be taken
     /// for a whole one.
     fn finish(&self) -> Result<()>;
+
+    /// Indexes and UDF modules that the target could not take, each with its reason, for people. A restore with any is done
+    /// but incomplete.
+    fn omissions(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -1,0 +1,332 @@
+//! Backups in Aerospike's text format (`.asb`), as asbackup, absctl and backup-go write them.
+//!
+//! The format, versions 3.0 to 3.2, is described in the README of aerospike/aerospike-tools-backup ("Backup File Format");
+//! where that is silent, its reader and those of aerospike/backup-go decide. What they differ in:
+//!
+//! | | asbackup | backup-go, absctl |
+//! | --- | --- | --- |
+//! | files | `NAMESPACE_00000.asb`, … | `N_NAMESPACE_N.asb`; indexes and modules in `metadata_NAMESPACE_N.asb` |
+//! | versions | 3.1 (3.0: names not escaped) | 3.1; metadata files 3.2 if an index has an expression (`* e`) |
+//! | doubles | `%.17g`, `nan`, `-nan`, `inf` | shortest form, `NaN`, `+Inf` |
+//! | blob keys | `B!` in compact files | always base64 |
+//! | bins | in the server's order | in random order |
+//! | void time | seconds since 2010, 0 for never; `--no-bins` gives `+ b 0` | the same |
+//!
+//! The format has no end mark: a plain file that was cut off exactly between two records looks whole.
+
+mod blocks;
+mod container;
+pub(crate) mod escape;
+mod header;
+mod key;
+pub(crate) mod number;
+pub(crate) mod parse;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::source::{RecordSink, RecordSource, SourceShape, StreamSource};
+use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
+use key::FileKey;
+use parse::Global;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+use stream::{AsbFile, Reading, open_text, place_name};
+use walk::{Fault, GlobalLine, Walk};
+
+/// How `.asb` files are opened.
+#[derive(Debug, Clone, Default)]
+pub struct AsbOptions {
+    /// The private key (PEM, RSA) with which the files were encrypted. Whether they were, and with which key length, is
+    /// found out; plain files can be read with a key file given.
+    pub key_file: Option<PathBuf>,
+    /// How many threads parse; the machine's processors if not given. As many may read files, but no more than there are.
+    pub threads: Option<usize>,
+}
+
+/// A backup in `.asb` files: one file, or all `*.asb` of a directory.
+pub struct AsbSource {
+    name: String,
+    files: Vec<AsbFile>,
+    key: Option<FileKey>,
+    threads: usize,
+    block_bytes: usize,
+    clock: Timestamp,
+    metadata: BTreeMap<String, Mutex<NamespaceMetadata>>,
+}
+
+impl AsbSource {
+    /// Opens a file or a directory (not those below it) and reads the heads of its files.
+    pub fn open(path: &Path, options: AsbOptions) -> Result<Self> {
+        let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
+        let mut files = Vec::new();
+        let mut clock = Timestamp(u64::MAX);
+        for path in list(path)? {
+            let (file, time) = open_file(path, key.as_ref())?;
+            clock = clock.min(time);
+            files.push(file);
+        }
+        let metadata = files.iter().map(|file| (file.namespace.clone(), Mutex::default())).collect();
+        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+        Ok(Self {
+            name: format!("asb:{}", path.display()),
+            files,
+            key,
+            threads: threads.unwrap_or(1).max(1),
+            block_bytes: BLOCK_BYTES,
+            clock,
+            metadata,
+        })
+    }
+
+    fn known(&self, namespace: &str) -> Result<&Mutex<NamespaceMetadata>> {
+        self.metadata.get(namespace).ok_or_else(|| {
+            let held = self.metadata.keys().cloned().collect::<Vec<_>>().join(", ");
+            Error::not_found(format!("namespace {namespace} in {}", self.name), format!("It holds {held}"))
+        })
+    }
+
+    fn files(&self, namespace: &str) -> Vec<&AsbFile> {
+        self.files.iter().filter(|file| file.namespace == namespace).collect()
+    }
+}
+
+/// The files that `path` stands for, sorted.
+fn list(path: &Path) -> Result<Vec<PathBuf>> {
+    let doing = || format!("read {}", path.display());
+    let problem = |problem: String| Err(Error::Source { source_name: path.display().to_string(), problem });
+    let xdr = "it is of an XDR backup (.asbx), which can't be read; make a scan backup, which has .asb files";
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io(doing(), e))?;
+    let has_extension = |path: &Path, wanted: &str| path.extension().is_some_and(|found| found == wanted);
+    if !metadata.is_dir() {
+        return if has_extension(path, "asbx") { problem(xdr.to_owned()) } else { Ok(vec![path.to_owned()]) };
+    }
+    let (mut files, mut others, mut folders) = (Vec::new(), 0, Vec::new());
+    for entry in std::fs::read_dir(path).map_err(|e| Error::io(doing(), e))? {
+        let found = entry.map_err(|e| Error::io(doing(), e))?.path();
+        if found.is_dir() {
+            folders.push(found);
+        } else if has_extension(&found, "asb") {
+            files.push(found);
+        } else if has_extension(&found, "asbx") {
+            return problem(format!("{}: {xdr}", found.display()));
+        } else {
+            others += 1;
+        }
+    }
+    files.sort();
+    folders.sort();
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    let holds_backup = |folder: &&PathBuf| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| has_extension(&path, "asb"))
+    };
+    match folders.iter().find(holds_backup) {
+        Some(folder) => problem(format!("no .asb files in it, but in {}: name that folder", folder.display())),
+        None if others == 0 && folders.is_empty() => {
+            problem("the folder is empty; name one with .asb files".to_owned())
+        }
+        None => problem("no .asb files in it; name a folder or a file that asbackup or absctl wrote".to_owned()),
+    }
+}
+
+/// Opens a file and reads its head; returns also the earliest time that its inode bears.
+fn open_file(path: PathBuf, key: Option<&FileKey>) -> Result<(AsbFile, Timestamp)> {
+    let doing = || format!("read {}", path.display());
+    let attributes = std::fs::metadata(&path).map_err(|e| Error::io(doing(), e))?;
+    let mut text = open_text(&path, key, None)?;
+    let namespace = match text.header.namespace.take() {
+        Some(namespace) => namespace,
+        None => first_namespace(&mut text, &path)?,
+    };
+    let namespace = String::from_utf8(namespace).map_err(|error| Error::Source {
+        source_name: path.display().to_string(),
+        problem: format!("the namespace {} is not UTF-8", walk::quote(error.as_bytes())),
+    })?;
+    let millis = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    };
+    // A file that was not copied was created when its part of the backup began.
+    let modified = attributes.modified().map_err(|e| Error::io(doing(), e))?;
+    let created = attributes.created().unwrap_or(modified);
+    let time = millis(modified.min(created));
+    let (container, dialect) = (text.container, text.header.dialect);
+    let size = attributes.len();
+    Ok((AsbFile { path, size, namespace, container, dialect }, time))
+}
+
+/// The namespace of the first record or index, for a file whose head names none.
+fn first_namespace(text: &mut stream::Text<'_>, path: &Path) -> Result<Vec<u8>> {
+    const LIMIT: usize = 4 << 20;
+    struct Namespace(Option<Vec<u8>>);
+    impl<'a> walk::Visitor<'a> for Namespace {
+        fn namespace(&mut self, name: escape::Token<'a>) -> Result<(), walk::Problem> {
+            self.0 = Some(name.unescape().into_owned());
+            Ok(())
+        }
+    }
+    let missing = || Error::Source {
+        source_name: path.display().to_string(),
+        problem: "its head names no namespace (\"# namespace NAME\"), and no record does".to_owned(),
+    };
+    let mut head = std::mem::take(&mut text.head);
+    let source = &mut text.source;
+    std::io::Read::read_to_end(&mut std::io::Read::take(source, LIMIT as u64), &mut head).map_err(|_| missing())?;
+    let mut walk = Walk::new(&head, text.at, true, text.header.dialect);
+    while walk.peek() == Some(b'*') {
+        match walk.global() {
+            Ok(GlobalLine::Index { namespace, .. }) => return Ok(namespace.unescape().into_owned()),
+            Ok(_) => {}
+            Err(_) => return Err(missing()),
+        }
+    }
+    let mut namespace = Namespace(None);
+    // Even a record that turns out malformed has named its namespace by then.
+    let _ = walk.record(&mut namespace);
+    namespace.0.ok_or_else(missing)
+}
+
+impl RecordSource for AsbSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The files don't say.
+    fn cluster(&self) -> Option<String> {
+        None
+    }
+
+    fn namespaces(&self) -> Result<Vec<String>> {
+        Ok(self.metadata.keys().cloned().collect())
+    }
+
+    /// The format holds no time. What is known of the backup's start: the earliest creation or modification time of the
+    /// files.
+    fn clock(&self) -> Result<Timestamp> {
+        Ok(self.clock)
+    }
+
+    /// Before the namespace was read: what stands before the first record of each file, as far as it is well formed.
+    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
+        let metadata = self.known(namespace)?;
+        for file in self.files(namespace) {
+            let text = open_text(&file.path, self.key.as_ref(), None)?;
+            let mut found = GlobalsOnly(NamespaceMetadata::default());
+            let name = namespace.as_bytes();
+            let blocks = BlockReader::new(text.source, text.head, text.at, name, file.dialect, 64 << 10);
+            // It stops itself at the first record; what is malformed is reported when the records are read.
+            let _ = blocks.run(&mut found);
+            metadata.lock().unwrap_or_else(|e| e.into_inner()).merge(found.0);
+        }
+        Ok(metadata.lock().unwrap_or_else(|e| e.into_inner()).clone())
+    }
+
+    fn shape(&self) -> SourceShape<'_> {
+        SourceShape::Stream(self)
+    }
+}
+
+impl StreamSource for AsbSource {
+    fn read(&self, namespace: &str, sink: &dyn RecordSink, control: &Control) -> Result<()> {
+        let metadata = self.known(namespace)?;
+        let (key, threads, block_bytes) = (self.key.as_ref(), self.threads, self.block_bytes);
+        let reading = Reading { key, threads, block_bytes, sink, control, metadata };
+        stream::read_files(&self.files(namespace), &reading)
+    }
+}
+
+/// Keeps indexes and modules, and stops at the first record or fault.
+struct GlobalsOnly(NamespaceMetadata);
+
+impl BlockSink for GlobalsOnly {
+    fn block(&mut self, _: Block) -> Result<()> {
+        Err(Error::Cancelled)
+    }
+    fn global(&mut self, global: Global) {
+        stream::keep_global(&mut self.0, global);
+    }
+    fn fault(&mut self, _: u64, _: Fault) -> Result<()> {
+        Err(Error::Cancelled)
+    }
+    fn unreadable(&mut self, _: std::io::Error) -> Error {
+        Error::Cancelled
+    }
+    fn buffer(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// What [`parse_asb_bytes`] found.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct ParsedAsb {
+    /// The namespace that the head names.
+    pub namespace: Vec<u8>,
+    /// Indexes and modules.
+    pub metadata: NamespaceMetadata,
+    /// The records.
+    pub records: RecordBatch,
+    /// Every malformed place; reading went on behind it.
+    pub faults: Vec<Error>,
+}
+
+/// Parses the bytes of a file, plain or compressed, without I/O and threads, in blocks of `block_bytes`; goes on behind
+/// malformed places. The entry for fuzzing.
+#[doc(hidden)]
+pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
+    struct Collector {
+        dialect: walk::Dialect,
+        parsed: ParsedAsb,
+    }
+    impl BlockSink for Collector {
+        fn block(&mut self, block: Block) -> Result<()> {
+            let Self { dialect, parsed: ParsedAsb { namespace, records, faults, .. } } = self;
+            stream::parse_records(&block, namespace, *dialect, records, &mut |at, expected, found| {
+                faults.push(stream::malformed(
+                    "input",
+                    block.offset,
+                    Fault { at, line: at, expected, found, cut: false },
+                ));
+                Ok(())
+            })
+        }
+        fn global(&mut self, global: Global) {
+            stream::keep_global(&mut self.parsed.metadata, global);
+        }
+        fn fault(&mut self, offset: u64, fault: Fault) -> Result<()> {
+            let Fault { expected, found, .. } = fault;
+            self.parsed.faults.push(Error::Malformed { source_name: "input".into(), offset, expected, found });
+            Ok(())
+        }
+        fn unreadable(&mut self, error: std::io::Error) -> Error {
+            Error::io("read the input", error)
+        }
+        fn buffer(&mut self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+    let opened = container::wrap(Box::new(std::io::Cursor::new(bytes)), None)
+        .map_err(|e| Error::io("read the input", e))?
+        .map_err(|problem| Error::Source { source_name: "input".into(), problem: problem.to_owned() })?;
+    let text = stream::read_header(opened, &place_name(Path::new("input"), Default::default()))?;
+    let namespace = text.header.namespace.unwrap_or_default();
+    let parsed = ParsedAsb { namespace: namespace.clone(), ..Default::default() };
+    let mut collector = Collector { dialect: text.header.dialect, parsed };
+    let dialect = text.header.dialect;
+    BlockReader::new(text.source, text.head, text.at, &namespace, dialect, block_bytes.max(1)).run(&mut collector)?;
+    Ok(collector.parsed)
+}
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<AsbSource>();
+};

@@ -1,0 +1,213 @@
+//! The files of an `.asb` target: `NAMESPACE_00000.asb`, `NAMESPACE_00001.asb`, …, or a single one.
+//!
+//! A file that is being written has `.partial` behind its name, which no reader takes for a backup. Completing flushes all
+//! files to the disk first and renames them last, so that a whole-looking set of files is whole.
+
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// All files of a target.
+pub(super) struct Files {
+    path: PathBuf,
+    single: bool,
+    file_limit: u64,
+    outputs: Mutex<BTreeMap<String, Arc<Output>>>,
+}
+
+/// The files of one namespace.
+pub(super) struct Output {
+    path: PathBuf,
+    single: bool,
+    file_limit: u64,
+    namespace: String,
+    /// How each file but the first begins.
+    head: Vec<u8>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The file that takes the next bytes, and how many it has.
+    open: Option<(File, u64)>,
+    /// The files in order, with their final names. All but the open one are on the disk.
+    paths: Vec<PathBuf>,
+    /// An append failed half way: the file can't be completed any more.
+    torn: bool,
+    finished: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
+}
+
+fn problem(path: &Path, problem: impl Into<String>) -> Error {
+    Error::Target { target_name: format!("asb:{}", path.display()), problem: problem.into() }
+}
+
+/// Makes renames in a folder last.
+fn sync_folder(folder: &Path) -> Result<()> {
+    let doing = || format!("flush the folder {}", folder.display());
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::io(doing(), e))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Files {
+    pub(super) fn create(path: &Path, file_limit: u64) -> Result<Self> {
+        let single = path.extension().is_some_and(|extension| extension == "asb") && !path.is_dir();
+        if single {
+            if path.exists() {
+                return Err(problem(path, "the file exists already; choose another name or remove it"));
+            }
+            let folder = folder_of(path);
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(format!("make {}", folder.display()), e))?;
+        } else {
+            std::fs::create_dir_all(path).map_err(|e| Error::io(format!("make the folder {}", path.display()), e))?;
+            let doing = || format!("list {}", path.display());
+            for entry in std::fs::read_dir(path).map_err(|e| Error::io(doing(), e))? {
+                let found = entry.map_err(|e| Error::io(doing(), e))?.path();
+                if found.extension().is_some_and(|extension| extension == "asb") {
+                    let file = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    return Err(problem(
+                        path,
+                        format!("the folder holds .asb files already ({file}); choose an empty one"),
+                    ));
+                }
+            }
+        }
+        Ok(Self { path: path.to_owned(), single, file_limit, outputs: Mutex::default() })
+    }
+
+    /// Begins a namespace: opens its first file, which begins with `first`; the others will begin with `head`.
+    pub(super) fn begin(&self, namespace: &str, first: &[u8], head: Vec<u8>) -> Result<()> {
+        let mut outputs = lock(&self.outputs);
+        if outputs.contains_key(namespace) {
+            return Err(problem(&self.path, format!("namespace {namespace} was begun twice")));
+        }
+        if self.single && !outputs.is_empty() {
+            let advice = "one .asb file holds one namespace; name a folder to restore several";
+            return Err(problem(&self.path, advice));
+        }
+        if !self.single && (namespace.is_empty() || namespace.contains(['/', '\\', '\0'])) {
+            return Err(problem(&self.path, format!("no file can be named after the namespace {namespace:?}")));
+        }
+        let output = Output {
+            path: self.path.clone(),
+            single: self.single,
+            file_limit: self.file_limit,
+            namespace: namespace.to_owned(),
+            head,
+            state: Mutex::default(),
+        };
+        output.append_behind(first, &[])?;
+        outputs.insert(namespace.to_owned(), Arc::new(output));
+        Ok(())
+    }
+
+    pub(super) fn output(&self, namespace: &str) -> Result<Arc<Output>> {
+        let found = lock(&self.outputs).get(namespace).cloned();
+        found.ok_or_else(|| problem(&self.path, format!("records of namespace {namespace} came before it was begun")))
+    }
+
+    pub(super) fn finish(&self) -> Result<()> {
+        let outputs = lock(&self.outputs);
+        for output in outputs.values() {
+            output.close()?;
+        }
+        let mut renamed = false;
+        for output in outputs.values() {
+            renamed |= output.rename()?;
+        }
+        if renamed { sync_folder(if self.single { folder_of(&self.path) } else { &self.path }) } else { Ok(()) }
+    }
+}
+
+impl Output {
+    /// Appends bytes that must not be torn apart, to a new file if this one is full.
+    pub(super) fn append(&self, bytes: &[u8]) -> Result<()> {
+        self.append_behind(&self.head, bytes)
+    }
+
+    /// Appends `bytes`; a file that is begun for them begins with `head`.
+    fn append_behind(&self, head: &[u8], bytes: &[u8]) -> Result<()> {
+        let mut state = lock(&self.state);
+        if state.torn || state.finished {
+            return Err(problem(&self.path, "it takes no more records: an earlier write failed, or it is finished"));
+        }
+        let result = self.append_to(&mut state, head, bytes);
+        state.torn = result.is_err();
+        result
+    }
+
+    fn append_to(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<()> {
+        let size = match state.open {
+            Some((_, size)) => size,
+            None => 0,
+        };
+        if state.open.is_some() && size >= self.file_limit && !self.single {
+            close_open(state)?;
+        }
+        if state.open.is_none() {
+            let path = match self.single {
+                true => self.path.clone(),
+                false => self.path.join(format!("{}_{:05}.asb", self.namespace, state.paths.len())),
+            };
+            let part = temporary(&path);
+            let doing = || format!("create {}", part.display());
+            let mut options = OpenOptions::new();
+            // What a killed run left under this name is of no use.
+            let mut file =
+                options.write(true).create(true).truncate(true).open(&part).map_err(|e| Error::io(doing(), e))?;
+            file.write_all(head).map_err(|e| Error::io(format!("write {}", part.display()), e))?;
+            state.paths.push(path);
+            state.open = Some((file, head.len() as u64));
+        }
+        if let (Some((file, size)), Some(path)) = (&mut state.open, state.paths.last()) {
+            file.write_all(bytes).map_err(|e| Error::io(format!("write {}", temporary(path).display()), e))?;
+            *size += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        let mut state = lock(&self.state);
+        if state.torn {
+            return Err(problem(&self.path, "it can't be completed: an earlier write failed"));
+        }
+        close_open(&mut state)
+    }
+
+    /// Gives the files their final names; `false` if they have them already.
+    fn rename(&self) -> Result<bool> {
+        let mut state = lock(&self.state);
+        if std::mem::replace(&mut state.finished, true) {
+            return Ok(false);
+        }
+        // The first file, without which the others are no backup, comes last.
+        for path in state.paths.iter().rev() {
+            let part = temporary(path);
+            let doing = || format!("rename {} to {}", part.display(), path.display());
+            std::fs::rename(&part, path).map_err(|e| Error::io(doing(), e))?;
+        }
+        Ok(true)
+    }
+}
+
+fn close_open(state: &mut State) -> Result<()> {
+    if let (Some((file, _)), Some(path)) = (state.open.take(), state.paths.last()) {
+        file.sync_all().map_err(|e| Error::io(format!("flush {}", temporary(path).display()), e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! The text of records, indexes and modules, as asbackup writes it.
+
+use crate::record::body::Body;
+use crate::record::{BinRef, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule};
+use crate::source::asb::escape::put_escaped;
+use crate::source::asb::number::{NAN_BITS, put_double, put_signed, put_unsigned};
+use crate::source::asb::parse::BYTES_LETTERS;
+use base64_simd::STANDARD;
+
+/// The widest generation that the format holds.
+const MAX_GENERATION: u32 = 65_535;
+
+/// Appends the head of a file.
+pub(super) fn put_head(out: &mut Vec<u8>, namespace: &[u8], first: bool) {
+    out.extend_from_slice(b"Version 3.1\n# namespace ");
+    put_escaped(out, namespace);
+    out.push(b'\n');
+    if first {
+        out.extend_from_slice(b"# first-file\n");
+    }
+}
+
+/// Refuses a name that a reader written in C would cut off.
+fn check_name(what: &str, name: &[u8]) -> Result<(), String> {
+    if name.contains(&0) { Err(format!("{what} holds a NUL byte, which the asb format can't hold")) } else { Ok(()) }
+}
+
+/// Appends an index line, or says why version 3.1 can't hold the index; then nothing is appended.
+pub(super) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIndex) -> Result<(), String> {
+    if !index.expression.is_empty() {
+        return Err("it is over an expression, which asb version 3.1 can't hold".to_owned());
+    }
+    if !matches!(index.kind, b'N' | b'L' | b'K' | b'V') {
+        return Err(format!("asb version 3.1 has no index type '{}'", index.kind.escape_ascii()));
+    }
+    if !matches!(index.value, b'N' | b'S' | b'G' | b'B') {
+        return Err(format!("asb version 3.1 has no type '{}' of indexed values", index.value.escape_ascii()));
+    }
+    check_name("its set's name", &index.set)?;
+    check_name("its name", &index.name)?;
+    check_name("its bin's name", &index.bin)?;
+    out.extend_from_slice(b"* i ");
+    for name in [namespace, &index.set, &index.name] {
+        put_escaped(out, name);
+        out.push(b' ');
+    }
+    out.extend_from_slice(&[index.kind, b' ', b'1', b' ']);
+    put_escaped(out, &index.bin);
+    out.extend_from_slice(&[b' ', index.value]);
+    if !index.context.is_empty() {
+        out.push(b' ');
+        STANDARD.encode_append(&index.context, out);
+    }
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Appends a module, or says why it can't be held; then nothing is appended.
+pub(super) fn put_udf(out: &mut Vec<u8>, udf: &UdfModule) -> Result<(), String> {
+    if udf.kind != b'L' {
+        return Err(format!("asb version 3.1 knows Lua alone, not the language '{}'", udf.kind.escape_ascii()));
+    }
+    check_name("its name", &udf.name)?;
+    out.extend_from_slice(b"* u L ");
+    put_escaped(out, &udf.name);
+    out.push(b' ');
+    put_counted(out, &udf.content);
+    Ok(())
+}
+
+/// Appends a length, a space, bytes and a line feed.
+#[inline]
+fn put_counted(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_unsigned(out, bytes.len() as u64);
+    out.push(b' ');
+    out.extend_from_slice(bytes);
+    out.push(b'\n');
+}
+
+/// Appends the length of the base64 form, a space, that form and a line feed.
+#[inline]
+fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_unsigned(out, STANDARD.encoded_length(bytes.len()) as u64);
+    out.push(b' ');
+    STANDARD.encode_append(bytes, out);
+    out.push(b'\n');
+}
+
+/// Formats the records of one namespace; keeps its memory from one to the next.
+pub(super) struct Formatter<'a> {
+    /// The line `+ n NAMESPACE` and the beginning of the digest's.
+    namespace_line: Vec<u8>,
+    body: Body<'a>,
+    bins: Vec<BinRef<'a>>,
+}
+
+impl<'a> Formatter<'a> {
+    pub(super) fn new(namespace: &[u8]) -> Self {
+        let mut namespace_line = b"+ n ".to_vec();
+        put_escaped(&mut namespace_line, namespace);
+        namespace_line.extend_from_slice(b"\n+ d ");
+        Self { namespace_line, body: Body::default(), bins: Vec::new() }
+    }
+
+    /// Appends a record, or says why the format can't hold it; then nothing is appended.
+    pub(super) fn put_record(&mut self, out: &mut Vec<u8>, record: &RecordView<'a>) -> Result<(), String> {
+        let start = out.len();
+        let result = self.try_record(out, record);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn try_record(&mut self, out: &mut Vec<u8>, record: &RecordView<'a>) -> Result<(), String> {
+        self.body.parse_into(record.body).map_err(|error| error.to_string())?;
+        let meta = record.meta;
+        if meta.generation.0 > MAX_GENERATION {
+            let generation = meta.generation.0;
+            return Err(format!("its generation {generation} is over {MAX_GENERATION}, the most that asb holds"));
+        }
+        if let Some(key) = self.body.key() {
+            put_key(out, key)?;
+        }
+        out.extend_from_slice(&self.namespace_line);
+        STANDARD.encode_append(meta.digest.0, out);
+        if !meta.set.is_empty() {
+            check_name("its set's name", meta.set)?;
+            out.extend_from_slice(b"\n+ s ");
+            put_escaped(out, meta.set);
+        }
+        out.extend_from_slice(b"\n+ g ");
+        put_unsigned(out, u64::from(meta.generation.0));
+        out.extend_from_slice(b"\n+ t ");
+        put_unsigned(out, u64::from(meta.void_time.0));
+        out.extend_from_slice(b"\n+ b ");
+        put_unsigned(out, self.body.bins().len() as u64);
+        out.push(b'\n');
+        if record.bin_order.is_empty() {
+            for bin in self.body.bins() {
+                put_bin(out, bin)?;
+            }
+        } else {
+            record.in_source_order_into(self.body.bins(), &mut self.bins);
+            for bin in &self.bins {
+                put_bin(out, bin)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn integer(bytes: &[u8]) -> Result<i64, String> {
+    let bytes = bytes.try_into().map_err(|_| format!("an integer of {} bytes instead of 8", bytes.len()))?;
+    Ok(i64::from_be_bytes(bytes))
+}
+
+fn double(bytes: &[u8]) -> Result<u64, String> {
+    let bytes = bytes.try_into().map_err(|_| format!("a double of {} bytes instead of 8", bytes.len()))?;
+    let bits = u64::from_be_bytes(bytes);
+    if f64::from_bits(bits).is_nan() && bits & (u64::MAX >> 1) != NAN_BITS {
+        return Err(format!("a NaN with a payload ({bits:016x}), which the asb format can't hold"));
+    }
+    Ok(bits)
+}
+
+fn put_key(out: &mut Vec<u8>, key: KeyRef<'_>) -> Result<(), String> {
+    let of_key = |problem| format!("its user key is {problem}");
+    match key.particle {
+        ParticleType::INTEGER => {
+            out.extend_from_slice(b"+ k I ");
+            put_signed(out, integer(key.bytes).map_err(of_key)?);
+            out.push(b'\n');
+        }
+        ParticleType::DOUBLE => {
+            out.extend_from_slice(b"+ k D ");
+            put_double(out, double(key.bytes).map_err(of_key)?);
+            out.push(b'\n');
+        }
+        ParticleType::STRING => {
+            out.extend_from_slice(b"+ k S ");
+            put_counted(out, key.bytes);
+        }
+        ParticleType::BLOB => {
+            out.extend_from_slice(b"+ k B ");
+            put_base64(out, key.bytes);
+        }
+        other => return Err(format!("its user key is of type {other}, which the asb format can't hold")),
+    }
+    Ok(())
+}
+
+/// Appends `- LETTER NAME`.
+#[inline]
+fn put_bin_start(out: &mut Vec<u8>, letter: u8, name: &[u8]) {
+    out.extend_from_slice(&[b'-', b' ', letter, b' ']);
+    put_escaped(out, name);
+}
+
+#[inline]
+fn put_bin(out: &mut Vec<u8>, bin: &BinRef<'_>) -> Result<(), String> {
+    if bin.name.contains(&0) {
+        check_name("a bin's name", bin.name)?;
+    }
+    let of_bin = |problem: String| format!("bin {} is {problem}", String::from_utf8_lossy(bin.name));
+    match bin.particle {
+        ParticleType::INTEGER => {
+            put_bin_start(out, b'I', bin.name);
+            out.push(b' ');
+            put_signed(out, integer(bin.bytes).map_err(of_bin)?);
+            out.push(b'\n');
+        }
+        ParticleType::STRING => {
+            put_bin_start(out, b'S', bin.name);
+            out.push(b' ');
+            put_counted(out, bin.bytes);
+        }
+        ParticleType::DOUBLE => {
+            put_bin_start(out, b'D', bin.name);
+            out.push(b' ');
+            put_double(out, double(bin.bytes).map_err(of_bin)?);
+            out.push(b'\n');
+        }
+        ParticleType::BOOL => {
+            put_bin_start(out, b'Z', bin.name);
+            match bin.bytes {
+                [1] => out.extend_from_slice(b" T\n"),
+                [0] => out.extend_from_slice(b" F\n"),
+                _ => return Err(of_bin("a boolean that is neither 0 nor 1".to_owned())),
+            }
+        }
+        ParticleType::GEOJSON => {
+            let text = geojson_text(bin.bytes).ok_or_else(|| of_bin("GeoJSON that is cut off".to_owned()))?;
+            put_bin_start(out, b'G', bin.name);
+            out.push(b' ');
+            put_counted(out, text);
+        }
+        ParticleType::NULL if bin.bytes.is_empty() => {
+            put_bin_start(out, b'N', bin.name);
+            out.push(b'\n');
+        }
+        other => match BYTES_LETTERS.iter().find(|&&(_, particle)| particle == other) {
+            Some(&(letter, _)) => {
+                put_bin_start(out, letter, bin.name);
+                out.push(b' ');
+                put_base64(out, bin.bytes);
+            }
+            None => return Err(of_bin(format!("of type {other}, which the asb format can't hold"))),
+        },
+    }
+    Ok(())
+}
+
+/// The text of a GeoJSON particle: what follows the flags, the count of cells and the cells.
+fn geojson_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (&[_, high, low], rest) = bytes.split_first_chunk::<3>()?;
+    rest.get(usize::from(u16::from_be_bytes([high, low])) * 8..)
+}

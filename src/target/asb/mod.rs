@@ -1,0 +1,185 @@
+//! Writes backups in Aerospike's text format, version 3.1, byte for byte as asbackup does, for asrestore and absctl to read.
+//!
+//! Records keep the bin order of their source. A batch is formatted (and compressed) outside of any lock and appended as a
+//! whole. Files have a temporary name until [`RecordTarget::finish`] renames them.
+//!
+//! What the format can't hold is refused with a reason, never changed: particle types without a letter, a NaN with a
+//! payload, names with NUL bytes, generations over 65,535. Cells of a GeoJSON value are left out: they are derived from
+//! its text, and servers send none. Indexes that it can't hold are named by [`RecordTarget::omissions`].
+
+mod files;
+mod format;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
+use files::Files;
+use format::Formatter;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Where asbackup begins a new file, in bytes.
+pub const DEFAULT_FILE_LIMIT: u64 = 250 << 20;
+
+/// How `.asb` files are written.
+#[derive(Debug, Clone)]
+pub struct AsbTargetOptions {
+    /// The Zstandard level; not compressed if not given. Files consist of several frames, as asrestore reads them.
+    pub zstd: Option<i32>,
+    /// A new file begins once one has this many bytes. A single file has no limit.
+    pub file_limit: u64,
+}
+
+impl Default for AsbTargetOptions {
+    fn default() -> Self {
+        Self { zstd: None, file_limit: DEFAULT_FILE_LIMIT }
+    }
+}
+
+/// A restore into `.asb` files.
+pub struct AsbTarget {
+    name: String,
+    zstd: Option<i32>,
+    files: Files,
+    omissions: Mutex<Vec<String>>,
+    /// Buffers of earlier batches, to be used again.
+    buffers: Mutex<Vec<Buffers>>,
+}
+
+#[derive(Default)]
+struct Buffers {
+    text: Vec<u8>,
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    compressed: Vec<u8>,
+}
+
+impl Buffers {
+    /// The bytes that go to the file for the text.
+    fn packed(&mut self, level: Option<i32>) -> std::io::Result<&[u8]> {
+        let Some(level) = level else { return Ok(&self.text) };
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            empty => {
+                let mut compressor = zstd::bulk::Compressor::new(level)?;
+                compressor.include_checksum(true)?;
+                empty.insert(compressor)
+            }
+        };
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(self.text.len()));
+        compressor.compress_to_buffer(&self.text, &mut self.compressed)?;
+        Ok(&self.compressed)
+    }
+}
+
+impl AsbTarget {
+    /// Prepares a folder, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
+    /// file, which must not exist.
+    pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
+        if let Some(level) = options.zstd
+            && !zstd::compression_level_range().contains(&level)
+        {
+            let range = zstd::compression_level_range();
+            return Err(Error::invalid(format!(
+                "zstd has no level {level}; choose one from {} to {}",
+                range.start(),
+                range.end()
+            )));
+        }
+        Ok(Self {
+            name: format!("asb:{}", path.display()),
+            zstd: options.zstd,
+            files: Files::create(path, options.file_limit)?,
+            omissions: Mutex::default(),
+            buffers: Mutex::default(),
+        })
+    }
+
+    fn with_buffers<T>(&self, work: impl FnOnce(&mut Buffers) -> Result<T>) -> Result<T> {
+        let pool = || self.buffers.lock().unwrap_or_else(|e| e.into_inner());
+        let mut buffers = pool().pop().unwrap_or_default();
+        buffers.text.clear();
+        let result = work(&mut buffers);
+        pool().push(buffers);
+        result
+    }
+
+    fn compression_failed(&self, error: std::io::Error) -> Error {
+        Error::Target { target_name: self.name.clone(), problem: format!("compression failed: {error}") }
+    }
+
+    /// The head of a file, packed.
+    fn head(&self, namespace: &str, first: bool, globals: &[u8]) -> Result<Vec<u8>> {
+        self.with_buffers(|buffers| {
+            format::put_head(&mut buffers.text, namespace.as_bytes(), first);
+            buffers.text.extend_from_slice(globals);
+            Ok(buffers.packed(self.zstd).map_err(|e| self.compression_failed(e))?.to_vec())
+        })
+    }
+}
+
+impl RecordTarget for AsbTarget {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn clock(&self) -> Result<Timestamp> {
+        Ok(Timestamp::now())
+    }
+
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        let mut globals = Vec::new();
+        let mut omissions = Vec::new();
+        for index in &metadata.indexes {
+            if let Err(reason) = format::put_index(&mut globals, namespace.as_bytes(), index) {
+                let name = String::from_utf8_lossy(&index.name);
+                omissions.push(format!("index {name} of namespace {namespace}: {reason}"));
+            }
+        }
+        for udf in &metadata.udfs {
+            if let Err(reason) = format::put_udf(&mut globals, udf) {
+                omissions.push(format!("UDF module {}: {reason}", String::from_utf8_lossy(&udf.name)));
+            }
+        }
+        let first = self.head(namespace, true, &globals)?;
+        let next = self.head(namespace, false, &[])?;
+        self.files.begin(namespace, &first, next)?;
+        self.omissions.lock().unwrap_or_else(|e| e.into_inner()).append(&mut omissions);
+        Ok(())
+    }
+
+    /// Takes every record that the format can hold, whatever the policy.
+    fn write(&self, namespace: &str, batch: &RecordBatch, _policy: ConflictPolicy) -> Result<WriteOutcome> {
+        let output = self.files.output(namespace)?;
+        self.with_buffers(|buffers| {
+            let mut outcome = WriteOutcome::default();
+            let mut formatter = Formatter::new(namespace.as_bytes());
+            buffers.text.reserve(batch.byte_len() * 3 / 2);
+            for record in batch.iter() {
+                match formatter.put_record(&mut buffers.text, &record) {
+                    Ok(()) => outcome.written += 1,
+                    Err(reason) => outcome.failed.push(FailedRecord { digest: record.meta.digest, reason }),
+                }
+            }
+            if outcome.written > 0 {
+                let bytes = buffers.packed(self.zstd).map_err(|e| self.compression_failed(e))?;
+                output.append(bytes)?;
+            }
+            Ok(outcome)
+        })
+    }
+
+    fn finish(&self) -> Result<()> {
+        self.files.finish()
+    }
+
+    fn omissions(&self) -> Vec<String> {
+        self.omissions.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}
