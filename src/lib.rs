@@ -11,6 +11,7 @@ pub mod jsonl;
 pub mod pack;
 pub mod record;
 pub mod run;
+pub mod snapshot;
 pub mod source;
 pub mod store;
 pub mod target;

@@ -3,12 +3,14 @@
 mod cursor;
 mod feeder;
 mod merge;
+mod sort;
 mod state;
 mod tree;
 
 pub use cursor::{RunCursor, find};
 pub use feeder::{NewRecord, RunFeeder, RunStats, write_run};
 pub use merge::MergedCursor;
+pub use sort::{PartitionRecords, Sorter};
 pub use state::StateSums;
 
 pub use crate::format::leaf::{Entry, LiveEntry, RecordHash, ValuePlace};

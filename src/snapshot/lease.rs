@@ -1,0 +1,86 @@
+//! A session's lease: the object that says who writes, kept fresh by a thread of its own.
+
+use crate::crypto::Keys;
+use crate::crypto::sealed::seal;
+use crate::error::Result;
+use crate::format::header::{ObjectKind, Suite};
+use crate::format::session::{Outcome, Session};
+use crate::format::{SnapshotId, names, structured};
+use crate::record::Timestamp;
+use crate::store::Store;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A session without a heartbeat for this long is taken for dead: ten minutes.
+pub const LEASE_MILLIS: u64 = 600_000;
+/// A heartbeat comes this often: a tenth of the lease.
+const HEARTBEAT: Duration = Duration::from_millis(LEASE_MILLIS / 10);
+
+struct Shared {
+    store: Arc<dyn Store>,
+    keys: Arc<Keys>,
+    suite: Suite,
+    session: Mutex<Session>,
+}
+
+impl Shared {
+    fn write(&self, create: bool, change: impl FnOnce(&mut Session)) -> Result<()> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut session);
+        session.heartbeat = Timestamp::now().0;
+        let name = names::session(&session.id);
+        let value = structured::encode(&*session).map_err(|error| error.of(&name))?;
+        let bytes = seal(&self.keys, ObjectKind::Session, self.suite, &name, &value)?;
+        if create { self.store.put_new(&name, &bytes).map(|_| ()) } else { self.store.put(&name, &bytes) }
+    }
+}
+
+/// A session that lives: its object is written anew now and then until [`Lease::end`].
+pub struct Lease {
+    shared: Arc<Shared>,
+    stop: Option<Sender<()>>,
+    beat: Option<JoinHandle<()>>,
+}
+
+impl Lease {
+    /// Creates the session's object and keeps it fresh.
+    pub fn begin(store: Arc<dyn Store>, keys: Arc<Keys>, suite: Suite, session: Session) -> Result<Self> {
+        let shared = Arc::new(Shared { store, keys, suite, session: Mutex::new(session) });
+        shared.write(true, |_| {})?;
+        let (stop, stopped) = channel::<()>();
+        let beating = shared.clone();
+        let beat = std::thread::spawn(move || {
+            while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+                // A heartbeat that fails is made up for by the next; safety never rests on it.
+                let _ = beating.write(false, |_| {});
+            }
+        });
+        Ok(Lease { shared, stop: Some(stop), beat: Some(beat) })
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> SnapshotId {
+        self.shared.session.lock().unwrap_or_else(PoisonError::into_inner).id
+    }
+
+    /// Writes the outcome; there are no heartbeats after it.
+    pub fn end(&mut self, outcome: Outcome) -> Result<()> {
+        self.silence();
+        self.shared.write(false, |session| session.outcome = Some(outcome))
+    }
+
+    fn silence(&mut self) {
+        self.stop = None;
+        if let Some(beat) = self.beat.take() {
+            let _ = beat.join();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.silence();
+    }
+}

@@ -1,0 +1,80 @@
+//! Snapshots and sessions in the store: listing, reading, sealing, fencing.
+
+mod lease;
+
+pub use lease::{LEASE_MILLIS, Lease};
+
+use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
+use crate::crypto::{Keys, random};
+use crate::error::{Error, Result};
+use crate::format::header::{ObjectKind, Suite};
+use crate::format::plan::Plan;
+use crate::format::session::Session;
+use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::format::{PackId, SnapshotId, names, structured};
+use crate::store::{Put, Store};
+use std::collections::{BTreeMap, HashSet};
+
+/// Every object under `snapshots/`, as one listing shows it.
+pub fn list_states(store: &dyn Store) -> Result<BTreeMap<SnapshotId, SnapshotState>> {
+    let listed = store.list(names::SNAPSHOTS)?;
+    let states = listed.iter().filter_map(|object| {
+        Some((SnapshotId::from_hex(names::last(&object.key))?, SnapshotState::from_size(object.size)))
+    });
+    Ok(states.collect())
+}
+
+fn get(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
+    store.get(name, MAX_SEALED_BYTES)?.ok_or_else(|| Error::Missing { object: name.into(), advice: String::new() })
+}
+
+/// Reads a snapshot's manifest.
+pub fn read_manifest(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<Manifest> {
+    let name = names::snapshot(&id);
+    let value = unseal(keys, ObjectKind::Snapshot, &name, get(store, &name)?).map_err(|error| error.of(&name))?;
+    Manifest::decode(id, &value).map_err(|error| error.of(&name))
+}
+
+/// Reads a session's object.
+pub fn read_session(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<Session> {
+    let name = names::session(&id);
+    let value = unseal(keys, ObjectKind::Session, &name, get(store, &name)?).map_err(|error| error.of(&name))?;
+    structured::decode("the session", &value).map_err(|error| error.of(&name))
+}
+
+/// The ids of all sessions.
+pub fn list_sessions(store: &dyn Store) -> Result<Vec<SnapshotId>> {
+    let listed = store.list(names::SESSIONS)?;
+    Ok(listed.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.key))).collect())
+}
+
+/// The packs that the standing plans condemn.
+pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
+    let mut packs = HashSet::new();
+    for object in store.list(names::PLANS)? {
+        let value = unseal(keys, ObjectKind::Plan, &object.key, get(store, &object.key)?);
+        let plan = value.and_then(|value| structured::decode::<Plan>("the plan", &value));
+        packs.extend(plan.map_err(|error| error.of(&object.key))?.condemned);
+    }
+    Ok(packs)
+}
+
+/// A fresh id.
+pub fn new_id() -> Result<SnapshotId> {
+    random().map(SnapshotId)
+}
+
+/// The seal: creates the snapshot, once, if its name is free. A name that is taken by this very manifest means that an earlier
+/// reply was lost; a fence means that the session lost.
+pub fn seal_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
+    let name = names::snapshot(&manifest.id);
+    let value = structured::encode(manifest).map_err(|error| error.of(&name))?;
+    let bytes = seal(keys, ObjectKind::Snapshot, suite, &name, &value)?;
+    // Whatever came before the seal must be on the disk before it.
+    store.sync()?;
+    match store.put_new(&name, &bytes)? {
+        Put::Created => Ok(()),
+        Put::Exists if store.get(&name, MAX_SEALED_BYTES)?.as_deref() == Some(&bytes) => Ok(()),
+        Put::Exists => Err(Error::Fenced { session: manifest.id.to_string() }),
+    }
+}
