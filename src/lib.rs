@@ -10,6 +10,7 @@ pub mod index;
 pub mod jsonl;
 pub mod pack;
 pub mod record;
+pub mod repository;
 pub mod run;
 pub mod snapshot;
 pub mod source;
@@ -18,3 +19,4 @@ pub mod target;
 
 pub use control::Control;
 pub use error::{Error, Result};
+pub use repository::Repository;

@@ -1,0 +1,278 @@
+//! The library's main type: a repository, opened with its keys.
+
+mod check;
+mod keyring;
+mod merge_policy;
+mod records;
+mod resolve;
+mod restore;
+mod session;
+mod view;
+
+pub use check::{CheckOptions, CheckReport};
+pub use keyring::KeyInfo;
+pub use records::RecordOptions;
+pub use restore::{RestoreOptions, RestoreReport, Selection};
+pub use session::{BackupSession, SessionOptions};
+pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
+
+use crate::chunk::Cutter;
+use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
+use crate::crypto::{Keys, random, suite};
+use crate::error::{Error, Result};
+use crate::format::config::{CONFIG_HEADER_BYTES, ChunkSizes, Compression, Parameters, decode_header, encode_header};
+use crate::format::header::{ObjectKind, Suite};
+use crate::format::keyslot::{KdfCost, SlotSecret};
+use crate::format::session::Session;
+use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::format::{KeyId, RepositoryId, SnapshotId, names, structured};
+use crate::index::Index;
+use crate::pack::ChunkReader;
+use crate::record::Timestamp;
+use crate::snapshot as objects;
+use crate::store::{Put, Store};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Plaintext of chunks that a reader keeps in memory: 192 MiB.
+const READ_CACHE_BYTES: usize = 192 << 20;
+
+/// How a repository is made.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// The suite; what this processor does well if not given.
+    pub suite: Option<Suite>,
+    /// How chunks are compressed.
+    pub compression: Compression,
+    /// What opening it with the pass phrase costs.
+    pub cost: KdfCost,
+    /// What the first key slot is called.
+    pub label: String,
+}
+
+impl Default for CreateOptions {
+    fn default() -> Self {
+        CreateOptions { suite: None, compression: Compression::Lz4, cost: KdfCost::RECOMMENDED, label: String::new() }
+    }
+}
+
+/// A repository: everything under one root of a store, with one config and one set of keys.
+#[derive(Clone)]
+pub struct Repository {
+    store: Arc<dyn Store>,
+    keys: Arc<Keys>,
+    master: Arc<Zeroizing<[u8; 32]>>,
+    id: RepositoryId,
+    parameters: Parameters,
+    slot: KeyId,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Repository({} at {})", self.id, self.store.location())
+    }
+}
+
+/// The snapshots of a repository, oldest first, and those that could not be read.
+#[derive(Debug, Default)]
+pub struct SnapshotList {
+    /// Those that could be read, in the order they were sealed.
+    pub snapshots: Vec<Manifest>,
+    /// Those that could not.
+    pub damaged: Vec<(SnapshotId, Error)>,
+}
+
+/// One run in the history: a session, and what became of it.
+#[derive(Debug)]
+pub struct HistoryEntry {
+    /// The session.
+    pub session: Session,
+    /// What stands under its name in `snapshots/`.
+    pub state: Option<SnapshotState>,
+}
+
+impl Repository {
+    /// Makes a repository in a store that has none.
+    pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
+        if store.size(names::CONFIG)?.is_some() {
+            return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
+        }
+        let master = Arc::new(Zeroizing::new(random::<32>()?));
+        let keys = Arc::new(Keys::derive(&master));
+        let id = RepositoryId(random()?);
+        let parameters = Parameters {
+            created: Timestamp::now().0,
+            suite: options.suite.unwrap_or_else(suite::preferred),
+            compression: options.compression,
+            chunker: 1,
+            value_chunks: ChunkSizes { min: 16 << 10, avg: 64 << 10, max: 256 << 10 },
+            stream_chunks: ChunkSizes { min: 256 << 10, avg: 1 << 20, max: 4 << 20 },
+            pack_bytes: 16 << 20,
+        };
+        let mut repository = Repository { store, keys, master, id, parameters, slot: KeyId([0; 16]) };
+        // The slot before the config: a config without a way in would be a repository that nobody can open.
+        repository.slot = repository.key_add(passphrase, &options.label, options.cost)?;
+        let value = structured::encode(&repository.parameters).map_err(|error| error.of(names::CONFIG))?;
+        let mut bytes = encode_header(&id).to_vec();
+        let suite = repository.parameters.suite;
+        let name = config_name(&id);
+        bytes.extend_from_slice(&seal(&repository.keys, ObjectKind::Config, suite, &name, &value)?);
+        match repository.store.put_new(names::CONFIG, &bytes)? {
+            Put::Created => Ok(repository),
+            Put::Exists => Err(Error::invalid(format!(
+                "another program made a repository in {} at the same time",
+                repository.store.location()
+            ))),
+        }
+    }
+
+    /// Opens a repository with a pass phrase.
+    pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
+        let config = store.get(names::CONFIG, MAX_SEALED_BYTES)?.ok_or_else(|| {
+            let advice = "Make one with `aerolith init`, or name another place with --repo";
+            Error::not_found(format!("a repository in {}", store.location()), advice)
+        })?;
+        let of = |error: crate::format::FormatError| error.of(names::CONFIG);
+        let id = decode_header(&mut &config[..]).map_err(of)?;
+        let mut slots = 0;
+        let mut damaged = None;
+        for listed in store.list(names::KEYS)? {
+            let Some(slot) = KeyId::from_hex(names::last(&listed.key)) else { continue };
+            slots += 1;
+            let opened = keyring::open_slot(&*store, &id, &slot, passphrase);
+            let secret = match opened {
+                Ok(Some((_, secret))) => secret,
+                Ok(None) => continue,
+                Err(error) if error.is_damage() => {
+                    damaged = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let keys = Arc::new(Keys::derive(&secret.master));
+            let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
+            let value = unseal(&keys, ObjectKind::Config, &config_name(&id), sealed).map_err(of)?;
+            let parameters: Parameters = structured::decode("the parameters", &value).map_err(of)?;
+            let sizes = parameters.value_chunks.is_valid() && parameters.stream_chunks.is_valid();
+            if !sizes || parameters.chunker != 1 || !(1 << 16..=128 << 20).contains(&parameters.pack_bytes) {
+                return Err(Error::damaged(names::CONFIG, "parameters that this build can't work with"));
+            }
+            return Ok(Repository { store, keys, master: Arc::new(secret.master), id, parameters, slot });
+        }
+        if let Some(error) = damaged {
+            return Err(error);
+        }
+        if slots == 0 {
+            let advice = "Without a key slot the repository can't be opened: restore keys/ from a copy".to_string();
+            return Err(Error::Missing { object: names::KEYS.into(), advice });
+        }
+        Err(Error::WrongPassphrase { repository: store.location().to_string(), slots })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> RepositoryId {
+        self.id
+    }
+
+    /// The store it lives in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What was fixed when it was made.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Its keys. For inspection and tests.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    fn cutter(&self) -> Cutter {
+        Cutter::new(self.parameters.value_chunks)
+    }
+
+    /// Adds a key slot and gives back its id.
+    pub fn key_add(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
+        let secret =
+            SlotSecret { master: (*self.master).clone(), created: Timestamp::now().0, label: label.to_string() };
+        keyring::add_slot(&*self.store, &self.id, passphrase, cost, &secret)
+    }
+
+    /// All key slots. Labels of slots that this pass phrase doesn't open are unknown.
+    pub fn key_list(&self, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
+        keyring::list(&*self.store, &self.id, &self.slot, passphrase)
+    }
+
+    /// Removes a key slot; the last one stays.
+    pub fn key_remove(&self, id: &KeyId) -> Result<()> {
+        keyring::remove(&*self.store, id)
+    }
+
+    /// All sealed snapshots that were not forgotten, oldest first.
+    pub fn snapshots(&self) -> Result<SnapshotList> {
+        let mut list = SnapshotList::default();
+        for (id, state) in objects::list_states(&*self.store)? {
+            if state != SnapshotState::Sealed {
+                continue;
+            }
+            match objects::read_manifest(&*self.store, &self.keys, id) {
+                Ok(manifest) => list.snapshots.push(manifest),
+                Err(error) => list.damaged.push((id, error)),
+            }
+        }
+        list.snapshots.sort_by_key(|manifest| (manifest.sealed, manifest.id));
+        Ok(list)
+    }
+
+    /// All sessions, oldest first: failed ones and those that still run too.
+    pub fn history(&self) -> Result<Vec<HistoryEntry>> {
+        let states = objects::list_states(&*self.store)?;
+        let mut entries = Vec::new();
+        for id in objects::list_sessions(&*self.store)? {
+            let session = objects::read_session(&*self.store, &self.keys, id)?;
+            entries.push(HistoryEntry { session, state: states.get(&id).copied() });
+        }
+        entries.sort_by_key(|entry| (entry.session.started, entry.session.id));
+        Ok(entries)
+    }
+
+    /// The index as it stands: segments of sealed sessions, without packs that a plan condemns.
+    pub fn index(&self) -> Result<Index> {
+        let states = objects::list_states(&*self.store)?;
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        Index::open(&*self.store, &self.keys, believed, Default::default())
+    }
+
+    /// A reader of chunks through the index as it stands.
+    pub fn chunk_reader(&self) -> Result<Arc<ChunkReader>> {
+        let index = Arc::new(self.index()?);
+        Ok(Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), index, READ_CACHE_BYTES)))
+    }
+
+    /// Opens the snapshot that `spec` names: an id, a unique prefix of one, `latest`, `latest~N`, or `@TIME`.
+    pub fn snapshot(&self, spec: &str) -> Result<Snapshot> {
+        let manifest = resolve::resolve(self.snapshots()?, spec)?;
+        Ok(Snapshot::new(self.chunk_reader()?, manifest))
+    }
+
+    /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share.
+    pub fn open_snapshot(&self, chunks: &Arc<ChunkReader>, manifest: Manifest) -> Snapshot {
+        Snapshot::new(chunks.clone(), manifest)
+    }
+}
+
+fn config_name(id: &RepositoryId) -> String {
+    format!("{} {id}", names::CONFIG)
+}
+
+/// This machine's name.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// This program's name and version.
+fn program() -> String {
+    format!("aerolith {}", env!("CARGO_PKG_VERSION"))
+}

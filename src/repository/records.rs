@@ -1,0 +1,427 @@
+//! Backing up the records of one namespace: what differs from the parent becomes a new run.
+
+use super::merge_policy::{Moves, merges, plan_moves};
+use crate::chunk::Cutter;
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::format::header::Class;
+use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef};
+use crate::format::{ChunkId, SnapshotId, structured};
+use crate::pack::{ChunkReader, ChunkWriter};
+use crate::record::{Digest, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
+use crate::run::{
+    Entry, LiveEntry, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums, read_value,
+    write_run,
+};
+use crate::source::{BadRecord, DigestRow, PartitionedSource, RecordSink, RecordSource, SourceShape};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Bad records that are kept by name; further ones are only counted.
+const MAX_BAD: usize = 1000;
+
+/// How records are read.
+#[derive(Clone, Debug)]
+pub struct RecordOptions {
+    /// The source holds only what changed; nobody knows what was deleted.
+    pub partial: bool,
+    /// Records that can't be understood are left out and listed.
+    pub skip_bad_records: bool,
+    /// Records of a source without order are held in memory up to about this many bytes, then spilled.
+    pub memory_bytes: usize,
+    /// Partitions that are read at once; the machine's processors if 0.
+    pub parallel: usize,
+}
+
+impl Default for RecordOptions {
+    fn default() -> Self {
+        RecordOptions { partial: false, skip_bad_records: false, memory_bytes: 768 << 20, parallel: 0 }
+    }
+}
+
+/// Everything that backing up a namespace needs.
+pub struct NamespaceWork<'a> {
+    /// The session's id.
+    pub id: SnapshotId,
+    /// The namespace's name.
+    pub namespace: &'a str,
+    /// Where the records come from.
+    pub source: &'a dyn RecordSource,
+    /// What is read.
+    pub kind: BackupKind,
+    /// The snapshot to build on.
+    pub parent: Option<(SnapshotId, NamespaceManifest)>,
+    /// How it is read.
+    pub options: &'a RecordOptions,
+    /// Reads the parent.
+    pub reader: &'a ChunkReader,
+    /// Takes the chunks.
+    pub writer: &'a ChunkWriter,
+    /// Cuts the values.
+    pub cutter: Cutter,
+    /// Progress and stop flag.
+    pub control: &'a Control,
+}
+
+/// What a source says of one partition.
+#[derive(Default)]
+struct Input {
+    records: PartitionRecords,
+    /// All digests of the partition, if the source was asked for what changed only.
+    walk: Option<HashMap<Digest, DigestRow>>,
+}
+
+struct Inbox<'a> {
+    sorter: Sorter,
+    skip: bool,
+    bad: Mutex<(u64, Vec<BadRecord>)>,
+    control: &'a Control,
+}
+
+impl RecordSink for Inbox<'_> {
+    fn records(&self, batch: RecordBatch) -> Result<()> {
+        self.control.check()?;
+        self.control.add_records(batch.len() as u64);
+        self.sorter.push(batch)
+    }
+
+    fn bad_record(&self, bad: BadRecord, error: Error) -> Result<()> {
+        if !self.skip {
+            return Err(error);
+        }
+        let mut all = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        all.0 += 1;
+        if all.1.len() < MAX_BAD {
+            all.1.push(bad);
+        }
+        Ok(())
+    }
+}
+
+/// Backs up one namespace; gives back its part of the manifest and the records that could not be understood.
+pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRecord>)> {
+    let source_time = work.source.clock()?;
+    match work.source.shape() {
+        SourceShape::Stream(stream) => {
+            if work.kind != BackupKind::Full && !work.options.partial {
+                return Err(Error::invalid(format!(
+                    "{} can't tell what was deleted. Back it up as full, or with --kind {} --partial if it holds only \
+                     what changed",
+                    work.source.name(),
+                    work.kind
+                )));
+            }
+            let keys = work.writer.keys().clone();
+            let inbox = Inbox {
+                sorter: Sorter::new(keys, work.options.memory_bytes),
+                skip: work.options.skip_bad_records,
+                bad: Mutex::default(),
+                control: work.control,
+            };
+            stream.read(work.namespace, &inbox, work.control)?;
+            let next = |partition| Ok(Input { records: inbox.sorter.take(partition)?, walk: None });
+            let mut done = diff_and_write(&work, source_time, next, |_| Ok(Vec::new()))?;
+            let (count, bad) = inbox.bad.into_inner().unwrap_or_else(PoisonError::into_inner);
+            done.counts.bad = count;
+            Ok((done, bad))
+        }
+        SourceShape::Partitioned(partitioned) => {
+            if work.options.partial {
+                return Err(Error::invalid(format!(
+                    "{} can be asked for all that was deleted: leave out --partial",
+                    work.source.name()
+                )));
+            }
+            Ok((read_partitions(&work, source_time, partitioned)?, Vec::new()))
+        }
+    }
+}
+
+/// Reads partitions ahead with several threads and hands them on in order.
+fn read_partitions(
+    work: &NamespaceWork<'_>,
+    source_time: Timestamp,
+    source: &dyn PartitionedSource,
+) -> Result<NamespaceManifest> {
+    let keys = work.writer.keys();
+    let since = match (&work.parent, work.kind) {
+        (Some((_, parent)), BackupKind::Incremental | BackupKind::Differential) => {
+            Some(Timestamp(parent.source_time).minus_millis(source.clock_margin_millis()))
+        }
+        _ => None,
+    };
+    let read = |partition: PartitionId| -> Result<Input> {
+        work.control.check()?;
+        let mut batches = Vec::new();
+        source.scan(work.namespace, partition, since, &mut |batch| {
+            work.control.add_records(batch.len() as u64);
+            batches.push(batch);
+            Ok(())
+        })?;
+        let mut walk = None;
+        if since.is_some() {
+            let mut rows = HashMap::new();
+            source.walk(work.namespace, partition, &mut |found| {
+                rows.extend(found.iter().map(|row| (row.digest, *row)));
+                Ok(())
+            })?;
+            walk = Some(rows);
+        }
+        Ok(Input { records: PartitionRecords::from_batches(keys, batches), walk })
+    };
+    let threads = match work.options.parallel {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        n => n,
+    };
+    let ahead = 4 * threads as u64;
+    let claimed = AtomicU64::new(0);
+    let state: Mutex<(u64, BTreeMap<u16, Result<Input>>)> = Mutex::default();
+    let changed = Condvar::new();
+    let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = claimed.fetch_add(1, Ordering::Relaxed);
+                    let Some(partition) = u16::try_from(number).ok().and_then(PartitionId::new) else { return };
+                    let mut state = lock();
+                    while number >= state.0.saturating_add(ahead) {
+                        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    }
+                    drop(state);
+                    let input = read(partition);
+                    lock().1.insert(partition.number(), input);
+                    changed.notify_all();
+                }
+            });
+        }
+        let next = |partition: PartitionId| {
+            let mut state = lock();
+            loop {
+                if let Some(input) = state.1.remove(&partition.number()) {
+                    state.0 = u64::from(partition.number()) + 1;
+                    changed.notify_all();
+                    return input;
+                }
+                state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        let by_digest = |digests: &[Digest]| {
+            let mut batches = Vec::new();
+            source.read(work.namespace, digests, &mut |batch| {
+                work.control.add_records(batch.len() as u64);
+                batches.push(batch);
+                Ok(())
+            })?;
+            Ok(batches)
+        };
+        let done = diff_and_write(work, source_time, next, by_digest);
+        // Lets the readers run to their end if the writing stopped early.
+        claimed.store(u64::MAX >> 1, Ordering::Relaxed);
+        lock().0 = u64::MAX;
+        changed.notify_all();
+        done
+    })
+}
+
+/// The state of one namespace's backup while its partitions go by.
+struct Progress<'a> {
+    work: &'a NamespaceWork<'a>,
+    merging: bool,
+    moves: Moves,
+    counts: Counts,
+    sums: StateSums,
+    live_records: u64,
+    live_bytes: u64,
+    known: HashMap<ChunkId, bool>,
+}
+
+fn diff_and_write(
+    work: &NamespaceWork<'_>,
+    source_time: Timestamp,
+    mut next: impl FnMut(PartitionId) -> Result<Input>,
+    by_digest: impl Fn(&[Digest]) -> Result<Vec<RecordBatch>>,
+) -> Result<NamespaceManifest> {
+    let parent = work.parent.as_ref().map(|(_, parent)| parent);
+    let parent_runs: &[RunRef] = parent.map_or(&[], |parent| &parent.runs);
+    let merging = parent.is_some_and(merges);
+    let moves = if merging { plan_moves(work.reader, parent_runs)? } else { Moves::default() };
+    let mut progress = Progress {
+        work,
+        merging,
+        moves,
+        counts: Counts::default(),
+        sums: StateSums::default(),
+        live_records: 0,
+        live_bytes: 0,
+        known: HashMap::new(),
+    };
+    let (run, stats, ()) = write_run(work.writer, work.cutter, |feeder| {
+        let mut old = MergedCursor::live(work.reader, parent_runs)?;
+        for partition in PartitionId::all() {
+            work.control.check()?;
+            let mut input = next(partition)?;
+            let before = old.take_partition(partition)?;
+            if let Some(walk) = &input.walk {
+                let wanted = unknown(walk, &input.records, &before);
+                if !wanted.is_empty() {
+                    input.records.merge(work.writer.keys(), by_digest(&wanted)?);
+                }
+            }
+            progress.counts.duplicates += input.records.duplicates;
+            progress.partition(&input, &before, feeder)?;
+        }
+        Ok(())
+    })?;
+    let metadata = structured::encode(&work.source.metadata(work.namespace)?)
+        .map_err(|error| error.of(format!("the metadata of {}", work.namespace)))?;
+    let metadata =
+        metadata.chunks(1 << 20).map(|part| work.writer.put(Class::Tree, part)).collect::<Result<Vec<_>>>()?;
+    let reached = if merging { progress.moves.kept_bytes } else { parent.map_or(0, |parent| parent.reached_bytes) };
+    let older = if merging { &[] } else { parent_runs };
+    Ok(NamespaceManifest {
+        name: work.namespace.to_string(),
+        kind: work.kind,
+        source_time: source_time.0,
+        parent: work.parent.as_ref().map(|(id, _)| *id),
+        full: match (work.kind, parent) {
+            (BackupKind::Incremental | BackupKind::Differential, Some(parent)) => parent.full,
+            _ => work.id,
+        },
+        deletes_unknown: work.options.partial
+            || (work.kind != BackupKind::Full && parent.is_some_and(|parent| parent.deletes_unknown)),
+        runs: run.into_iter().chain(older.iter().copied()).collect(),
+        live_records: progress.live_records,
+        live_bytes: progress.live_bytes,
+        reached_bytes: reached + stats.value_bytes,
+        state_hash: progress.sums.hash(work.writer.keys()),
+        metadata,
+        counts: progress.counts,
+    })
+}
+
+/// The digests of a walk that the filter by last update did not deliver, and that are not as the parent has them.
+fn unknown(walk: &HashMap<Digest, DigestRow>, records: &PartitionRecords, before: &[Entry]) -> Vec<Digest> {
+    let as_before = |row: &DigestRow| {
+        let at = before.binary_search_by_key(&row.digest.sort_key(), |entry| entry.digest.sort_key());
+        let live = at.ok().and_then(|at| before.get(at)).and_then(|entry| entry.live.as_ref());
+        live.is_some_and(|live| live.generation == row.generation && live.void_time == row.void_time)
+    };
+    let rows = walk.values().filter(|row| !records.contains(&row.digest) && !as_before(row));
+    let mut digests: Vec<Digest> = rows.map(|row| row.digest).collect();
+    digests.sort_unstable();
+    digests
+}
+
+impl Progress<'_> {
+    fn partition(&mut self, input: &Input, before: &[Entry], feeder: &mut RunFeeder<'_>) -> Result<()> {
+        let mut old = before.iter().peekable();
+        for (record, hash) in input.records.iter() {
+            let key = record.meta.digest.sort_key();
+            while let Some(entry) = old.next_if(|entry| entry.digest.sort_key() < key) {
+                self.only_before(entry, input, feeder)?;
+            }
+            let was = old.next_if(|entry| entry.digest == record.meta.digest);
+            self.counts.read += 1;
+            self.present(&record, hash, was.and_then(|entry| entry.live.as_ref()), feeder)?;
+        }
+        for entry in old {
+            self.only_before(entry, input, feeder)?;
+        }
+        Ok(())
+    }
+
+    fn live(&mut self, digest: &Digest, hash: &RecordHash, length: u64) {
+        self.sums.add(self.work.writer.keys(), digest, hash);
+        self.live_records += 1;
+        self.live_bytes += length;
+    }
+
+    /// A record that the source delivered.
+    fn present(
+        &mut self,
+        record: &RecordView<'_>,
+        hash: RecordHash,
+        was: Option<&LiveEntry>,
+        feeder: &mut RunFeeder<'_>,
+    ) -> Result<()> {
+        let RecordMeta { digest, generation, void_time, .. } = record.meta;
+        self.live(&digest, &hash, record.body.len() as u64);
+        let new = NewRecord { meta: record.meta, hash, bin_order: record.bin_order, body: record.body };
+        let Some(was) = was else {
+            self.counts.added += 1;
+            return feeder.record(&new);
+        };
+        if was.hash != hash {
+            self.counts.changed += 1;
+            return feeder.record(&new);
+        }
+        if !self.is_stored(was)? {
+            self.counts.healed += 1;
+            return feeder.record(&new);
+        }
+        let moved = self.moves.chunks.contains(&was.place.chunk);
+        let same = was.generation == generation && was.void_time == void_time && *was.bin_order == *record.bin_order;
+        if same {
+            self.counts.unchanged += 1;
+        } else {
+            self.counts.touched += 1;
+        }
+        if moved {
+            self.counts.moved += 1;
+            return feeder.record(&new);
+        }
+        if same && !self.merging {
+            return Ok(());
+        }
+        let bin_order = if same { was.bin_order.clone() } else { record.bin_order.into() };
+        feeder.entry(Entry { digest, live: Some(LiveEntry { generation, void_time, bin_order, ..was.clone() }) })
+    }
+
+    /// A record that the parent has and the source did not deliver.
+    fn only_before(&mut self, entry: &Entry, input: &Input, feeder: &mut RunFeeder<'_>) -> Result<()> {
+        let Some(live) = &entry.live else { return Ok(()) };
+        let gone = match (&input.walk, self.work.kind) {
+            (Some(walk), _) => !walk.contains_key(&entry.digest),
+            (None, BackupKind::Full) => !self.work.options.partial,
+            (None, _) => false,
+        };
+        if gone {
+            self.counts.deleted += 1;
+            // Above no older run there is nothing to hide.
+            return if self.merging { Ok(()) } else { feeder.entry(Entry { digest: entry.digest, live: None }) };
+        }
+        self.counts.unchanged += 1;
+        self.live(&entry.digest, &live.hash, u64::from(live.place.length));
+        if self.moves.chunks.contains(&live.place.chunk) {
+            self.counts.moved += 1;
+            let body = read_value(self.work.reader, &live.place)?;
+            let LiveEntry { generation, void_time, hash, .. } = *live;
+            let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };
+            return feeder.record(&NewRecord { meta, hash, bin_order: &live.bin_order, body: &body });
+        }
+        if self.merging { feeder.entry(entry.clone()) } else { Ok(()) }
+    }
+
+    /// Whether all chunks of a value can be had; a full backup asks, so that it heals what was lost.
+    fn is_stored(&mut self, live: &LiveEntry) -> Result<bool> {
+        if self.known.len() > 1 << 16 {
+            self.known.clear();
+        }
+        for id in live.place.chunks() {
+            let stored = match self.known.get(id) {
+                Some(stored) => *stored,
+                None => {
+                    let stored = self.work.writer.has(id)?;
+                    self.known.insert(*id, stored);
+                    stored
+                }
+            };
+            if !stored {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

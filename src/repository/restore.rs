@@ -1,0 +1,262 @@
+//! Restoring: entries in key order, values read and handed to the target by several threads; every record is accounted for.
+
+use super::Snapshot;
+use super::view::NamespaceView;
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::record::{Digest, RecordBatch, RecordMeta, Timestamp};
+use crate::run::{Entry, read_value_into};
+use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// Bodies of about this many bytes go to the target at once.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Failed records that are kept by name; further ones are only counted.
+const MAX_FAILED: usize = 1000;
+
+/// Which records are restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// All of the namespace.
+    #[default]
+    All,
+    /// Those of one set.
+    Set(Vec<u8>),
+    /// Those with these digests.
+    Digests(BTreeSet<Digest>),
+}
+
+/// How records are restored.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    /// Which records.
+    pub selection: Selection,
+    /// The namespace's name in the target; its own if not given.
+    pub rename: Option<String>,
+    /// What happens to records that the target has.
+    pub conflict: ConflictPolicy,
+    /// Leave out indexes and UDF modules.
+    pub without_metadata: bool,
+}
+
+/// What became of every record. `read` is the sum of all the others but `selected_out`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Records of the snapshot that were selected.
+    pub read: u64,
+    /// Records written.
+    pub written: u64,
+    /// Records skipped because they have expired.
+    pub expired: u64,
+    /// Records skipped because the target had them.
+    pub exists: u64,
+    /// Records skipped because the target's were as new or newer.
+    pub fresher: u64,
+    /// Records that could not be read or were refused.
+    pub failed: u64,
+    /// The first thousand of those, with the reason.
+    pub failures: Vec<FailedRecord>,
+    /// Wanted digests that the snapshot does not have.
+    pub not_found: Vec<Digest>,
+    /// Bytes of the bodies.
+    pub bytes: u64,
+}
+
+impl RestoreReport {
+    /// Whether every record is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.read == self.written + self.expired + self.exists + self.fresher + self.failed
+    }
+
+    /// Adds another report to this one.
+    pub fn add(&mut self, other: RestoreReport) {
+        self.read += other.read;
+        self.written += other.written;
+        self.expired += other.expired;
+        self.exists += other.exists;
+        self.fresher += other.fresher;
+        self.failed += other.failed;
+        self.bytes += other.bytes;
+        self.failures.extend(other.failures);
+        self.failures.truncate(MAX_FAILED);
+        self.not_found.extend(other.not_found);
+    }
+
+    fn fail(&mut self, failed: FailedRecord) {
+        self.failed += 1;
+        if self.failures.len() < MAX_FAILED {
+            self.failures.push(failed);
+        }
+    }
+}
+
+impl Snapshot {
+    /// Restores the selected records of a namespace into a target. The caller ends with [`RecordTarget::finish`].
+    pub fn restore(
+        &self,
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        control: &Control,
+    ) -> Result<RestoreReport> {
+        let view = self.namespace(namespace)?;
+        let name = options.rename.as_deref().unwrap_or(namespace);
+        let metadata = if options.without_metadata { Default::default() } else { view.metadata()? };
+        target.begin(name, &metadata)?;
+        let work = Work {
+            snapshot: self,
+            target,
+            name,
+            now: if target.is_live() { Some(target.clock()?) } else { None },
+            conflict: options.conflict,
+            control,
+            report: Mutex::default(),
+            error: Mutex::default(),
+        };
+        let not_found = work.run(&view, &options.selection)?;
+        let mut report = work.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.not_found = not_found;
+        if !report.adds_up() {
+            return Err(Error::invalid(format!("the restore's counts don't add up: {report:?}")));
+        }
+        Ok(report)
+    }
+}
+
+struct Work<'a> {
+    snapshot: &'a Snapshot,
+    target: &'a dyn RecordTarget,
+    name: &'a str,
+    now: Option<Timestamp>,
+    conflict: ConflictPolicy,
+    control: &'a Control,
+    report: Mutex<RestoreReport>,
+    error: Mutex<Option<Error>>,
+}
+
+impl Work<'_> {
+    fn run(&self, view: &NamespaceView<'_>, selection: &Selection) -> Result<Vec<Digest>> {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let (send, batches) = crossbeam_channel::bounded::<Vec<Entry>>(2 * threads);
+        let not_found = std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let batches = batches.clone();
+                scope.spawn(move || {
+                    for batch in batches {
+                        if self.has_failed() {
+                            continue;
+                        }
+                        if let Err(error) = self.write(&batch) {
+                            let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+                            *first = first.take().or(Some(error));
+                        }
+                    }
+                });
+            }
+            drop(batches);
+            self.feed(view, selection, &|batch| {
+                self.control.check()?;
+                if self.has_failed() || send.send(batch).is_err() {
+                    return Err(Error::Cancelled);
+                }
+                Ok(())
+            })
+        });
+        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => not_found,
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Hands over the selected entries in batches; gives back the digests that were not found.
+    fn feed(
+        &self,
+        view: &NamespaceView<'_>,
+        selection: &Selection,
+        send: &dyn Fn(Vec<Entry>) -> Result<()>,
+    ) -> Result<Vec<Digest>> {
+        let (mut batch, mut bytes, mut not_found) = (Vec::new(), 0, Vec::new());
+        let mut add = |entry: Entry| -> Result<()> {
+            bytes += entry.live.as_ref().map_or(0, |live| u64::from(live.place.length) + 64);
+            batch.push(entry);
+            if bytes >= BATCH_BYTES {
+                bytes = 0;
+                send(std::mem::take(&mut batch))?;
+            }
+            Ok(())
+        };
+        if let Selection::Digests(digests) = selection {
+            for digest in digests {
+                match view.entry(digest)? {
+                    Some(live) => add(Entry { digest: *digest, live: Some(live) })?,
+                    None => not_found.push(*digest),
+                }
+            }
+        } else {
+            let mut entries = view.entries()?;
+            while let Some(entry) = entries.next()? {
+                let selected = match (selection, &entry.live) {
+                    (Selection::Set(set), Some(live)) => *live.set == **set,
+                    _ => true,
+                };
+                if selected {
+                    add(entry)?;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            send(batch)?;
+        }
+        Ok(not_found)
+    }
+
+    fn write(&self, entries: &[Entry]) -> Result<()> {
+        let mut batch = RecordBatch::with_capacity(BATCH_BYTES as usize + (64 << 10), entries.len());
+        let mut report = RestoreReport::default();
+        let mut body = Vec::new();
+        for entry in entries {
+            let Some(live) = &entry.live else { continue };
+            report.read += 1;
+            if self.now.is_some_and(|now| live.void_time.is_expired(now)) {
+                report.expired += 1;
+                continue;
+            }
+            body.clear();
+            match read_value_into(self.snapshot.chunks(), &live.place, &mut body) {
+                Ok(()) => {}
+                Err(error) if error.is_damage() => {
+                    report.fail(FailedRecord { digest: entry.digest, reason: error.to_string() });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            report.bytes += body.len() as u64;
+            let meta = RecordMeta {
+                digest: entry.digest,
+                set: &live.set,
+                generation: live.generation,
+                void_time: live.void_time,
+            };
+            batch
+                .push_encoded(meta, &body, &live.bin_order)
+                .map_err(|error| Error::damaged(format!("record {}", entry.digest), error.to_string()))?;
+        }
+        self.control.check()?;
+        if !batch.is_empty() {
+            let outcome = self.target.write(self.name, &batch, self.conflict)?;
+            report.written = outcome.written;
+            report.exists = outcome.exists;
+            report.fresher = outcome.fresher;
+            outcome.failed.into_iter().for_each(|failed| report.fail(failed));
+        }
+        self.control.add_records(report.read);
+        self.control.add_bytes_out(report.bytes);
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).add(report);
+        Ok(())
+    }
+}

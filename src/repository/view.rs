@@ -1,0 +1,276 @@
+//! Looking into a snapshot.
+
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::format::header::Class;
+use crate::format::snapshot::{Manifest, NamespaceManifest, RunRef};
+use crate::format::{ChunkId, SnapshotId, node, structured};
+use crate::pack::ChunkReader;
+use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta};
+use crate::run::{Entry, LiveEntry, MergedCursor, StateSums, find, read_value};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A snapshot, ready to be read.
+pub struct Snapshot {
+    chunks: Arc<ChunkReader>,
+    manifest: Manifest,
+}
+
+/// One record read out of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its digest.
+    pub digest: Digest,
+    /// Set, generation, void time, hash, place.
+    pub entry: LiveEntry,
+    /// Its canonical body.
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    /// Key and bins.
+    pub fn parse(&self) -> Result<Body<'_>> {
+        Body::parse(&self.body).map_err(|error| Error::damaged(format!("record {}", self.digest), error.to_string()))
+    }
+
+    /// Appends it to a batch.
+    pub fn push_to(&self, batch: &mut RecordBatch) -> Result<()> {
+        let LiveEntry { generation, void_time, set, bin_order, .. } = &self.entry;
+        let meta = RecordMeta { digest: self.digest, set, generation: *generation, void_time: *void_time };
+        let pushed = batch.push_encoded(meta, &self.body, bin_order);
+        pushed.map_err(|error| Error::damaged(format!("record {}", self.digest), error.to_string()))
+    }
+}
+
+/// How one record differs between two snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which record.
+    pub digest: Digest,
+    /// Its entry in the first snapshot.
+    pub before: Option<LiveEntry>,
+    /// Its entry in the second.
+    pub after: Option<LiveEntry>,
+}
+
+/// What a snapshot refers to, in bytes as they are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SizeReport {
+    /// Stored bytes of the chunks.
+    pub stored: u64,
+    /// Their plain bytes.
+    pub plain: u64,
+    /// How many they are.
+    pub chunks: u64,
+    /// How many of them no pack holds.
+    pub missing: u64,
+}
+
+impl Snapshot {
+    pub(super) fn new(chunks: Arc<ChunkReader>, manifest: Manifest) -> Self {
+        Snapshot { chunks, manifest }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> SnapshotId {
+        self.manifest.id
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The reader of its chunks.
+    pub fn chunks(&self) -> &Arc<ChunkReader> {
+        &self.chunks
+    }
+
+    /// A namespace of it.
+    pub fn namespace(&self, name: &str) -> Result<NamespaceView<'_>> {
+        let manifest = self.manifest.namespace(name).ok_or_else(|| {
+            let there: Vec<&str> = self.manifest.namespaces.iter().map(|other| other.name.as_str()).collect();
+            let advice = format!("Snapshot {} has {}", self.manifest.id, there.join(", "));
+            Error::not_found(format!("namespace {name}"), advice)
+        })?;
+        Ok(NamespaceView { chunks: &self.chunks, manifest })
+    }
+
+    /// All its namespaces.
+    pub fn namespaces(&self) -> impl Iterator<Item = NamespaceView<'_>> {
+        self.manifest.namespaces.iter().map(|manifest| NamespaceView { chunks: &self.chunks, manifest })
+    }
+
+    /// Every chunk that it refers to, from the branch nodes alone: no leaf and no value is read. `each` gets the chunk's id and
+    /// class, each chunk once.
+    pub fn reach(&self, seen: &mut HashSet<ChunkId>, each: &mut dyn FnMut(ChunkId, Class)) -> Result<()> {
+        for namespace in &self.manifest.namespaces {
+            for id in &namespace.metadata {
+                if seen.insert(*id) {
+                    each(*id, Class::Tree);
+                }
+            }
+            for run in &namespace.runs {
+                reach_run(&self.chunks, run, seen, each)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reach_run(
+    chunks: &ChunkReader,
+    run: &RunRef,
+    seen: &mut HashSet<ChunkId>,
+    each: &mut dyn FnMut(ChunkId, Class),
+) -> Result<()> {
+    let mut nodes = vec![(run.level, run.root)];
+    while let Some((level, id)) = nodes.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        each(id, Class::Tree);
+        if level == 0 {
+            if run.level == 0 {
+                let plain = chunks.read(&id, Class::Tree)?;
+                let leaf = crate::format::leaf::decode(&plain).map_err(|error| error.of(format!("leaf {id}")))?;
+                for used in crate::format::leaf::chunk_ids(&leaf) {
+                    if seen.insert(used) {
+                        each(used, Class::Data);
+                    }
+                }
+            }
+            continue;
+        }
+        let plain = chunks.read(&id, Class::Tree)?;
+        let node = node::decode(level, &plain).map_err(|error| error.of(format!("branch node {id}")))?;
+        for child in node.children {
+            for used in child.uses {
+                if seen.insert(used) {
+                    each(used, Class::Data);
+                }
+            }
+            nodes.push((level - 1, child.id));
+        }
+    }
+    Ok(())
+}
+
+/// A namespace of a snapshot.
+#[derive(Clone, Copy)]
+pub struct NamespaceView<'a> {
+    chunks: &'a ChunkReader,
+    manifest: &'a NamespaceManifest,
+}
+
+impl<'a> NamespaceView<'a> {
+    /// What the snapshot says of it.
+    pub fn manifest(&self) -> &'a NamespaceManifest {
+        self.manifest
+    }
+
+    /// Its indexes and UDF modules.
+    pub fn metadata(&self) -> Result<NamespaceMetadata> {
+        let mut bytes = Vec::new();
+        for id in &self.manifest.metadata {
+            bytes.extend_from_slice(&self.chunks.read(id, Class::Tree)?);
+        }
+        structured::decode("the metadata", &bytes)
+            .map_err(|error| error.of(format!("the metadata of namespace {}", self.manifest.name)))
+    }
+
+    /// The entry of a record, if the snapshot has it.
+    pub fn entry(&self, digest: &Digest) -> Result<Option<LiveEntry>> {
+        for run in &self.manifest.runs {
+            if let Some(entry) = find(self.chunks, run, digest)? {
+                return Ok(entry.live);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A record, if the snapshot has it.
+    pub fn get(&self, digest: &Digest) -> Result<Option<Record>> {
+        let Some(entry) = self.entry(digest)? else { return Ok(None) };
+        Ok(Some(Record { digest: *digest, body: self.value(&entry)?, entry }))
+    }
+
+    /// The body of an entry's record.
+    pub fn value(&self, entry: &LiveEntry) -> Result<Vec<u8>> {
+        read_value(self.chunks, &entry.place)
+    }
+
+    /// All live entries in key order.
+    pub fn entries(&self) -> Result<MergedCursor<'a>> {
+        MergedCursor::live(self.chunks, &self.manifest.runs)
+    }
+
+    /// The live entries of one partition.
+    pub fn partition(&self, partition: PartitionId) -> Result<Vec<Entry>> {
+        let mut first = [0; 20];
+        first[..2].copy_from_slice(&partition.number().to_le_bytes());
+        let mut cursor = MergedCursor::live_from(self.chunks, &self.manifest.runs, Digest(first))?;
+        let entries = cursor.take_partition(partition)?;
+        Ok(entries.into_iter().filter(|entry| entry.digest.partition() == partition).collect())
+    }
+
+    /// The partitions' sums, from the entries.
+    pub fn state_sums(&self, keys: &Keys) -> Result<StateSums> {
+        let mut sums = StateSums::default();
+        let mut entries = self.entries()?;
+        while let Some(entry) = entries.next()? {
+            if let Some(live) = &entry.live {
+                sums.add(keys, &entry.digest, &live.hash);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Calls `each` for every record that differs from `after`, in key order. Only the runs that the two do not share are
+    /// walked; the shared ones are asked for single entries, or walked too where that reads less.
+    pub fn diff(&self, after: &NamespaceView<'_>, each: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+        let (before_runs, after_runs) = (&self.manifest.runs, &after.manifest.runs);
+        let shared = before_runs.iter().rev().zip(after_runs.iter().rev()).take_while(|(a, b)| a == b).count();
+        let own_before = before_runs.get(..before_runs.len() - shared).unwrap_or_default();
+        let own_after = after_runs.get(..after_runs.len() - shared).unwrap_or_default();
+        let common = before_runs.get(before_runs.len() - shared..).unwrap_or_default();
+        let mut before = MergedCursor::with_tombstones(self.chunks, own_before)?;
+        let mut later = MergedCursor::with_tombstones(after.chunks, own_after)?;
+        let mut underneath = MergedCursor::live(self.chunks, common)?;
+        let mut below = underneath.next()?;
+        let (mut a, mut b) = (before.next()?, later.next()?);
+        while a.is_some() || b.is_some() {
+            let first = [&a, &b].into_iter().flatten().map(|entry| entry.digest).min_by_key(Digest::sort_key);
+            let Some(digest) = first else { break };
+            let key = digest.sort_key();
+            while below.as_ref().is_some_and(|entry| entry.digest.sort_key() < key) {
+                below = underneath.next()?;
+            }
+            let base = below.as_ref().filter(|entry| entry.digest == digest).and_then(|entry| entry.live.clone());
+            let take = |side: &mut Option<Entry>, cursor: &mut MergedCursor<'_>| -> Result<Option<LiveEntry>> {
+                match side {
+                    Some(entry) if entry.digest == digest => {
+                        let live = entry.live.take();
+                        *side = cursor.next()?;
+                        Ok(live)
+                    }
+                    _ => Ok(base.clone()),
+                }
+            };
+            let was = take(&mut a, &mut before)?;
+            let is = take(&mut b, &mut later)?;
+            let same = match (&was, &is) {
+                (None, None) => true,
+                (Some(was), Some(is)) => {
+                    was.hash == is.hash && was.generation == is.generation && was.void_time == is.void_time
+                }
+                _ => false,
+            };
+            if !same {
+                each(Change { digest, before: was, after: is })?;
+            }
+        }
+        Ok(())
+    }
+}
