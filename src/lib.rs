@@ -1,6 +1,9 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
 
 pub mod chunk;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod control;
 pub mod crypto;
 pub mod embedded;

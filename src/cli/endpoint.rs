@@ -1,0 +1,95 @@
+//! SOURCE and TARGET as people write them.
+
+use crate::error::{Error, Result};
+use crate::source::RecordSource;
+use crate::source::asb::{AsbOptions, AsbSource};
+use crate::source::embedded::EmbeddedSource;
+use crate::source::jsonl::JsonlSource;
+use crate::target::RecordTarget;
+use crate::target::asb::{AsbTarget, AsbTargetOptions};
+use crate::target::embedded::EmbeddedTarget;
+use crate::target::jsonl::JsonlTarget;
+use std::path::{Path, PathBuf};
+
+fn split(text: &str) -> Result<(&str, &Path)> {
+    match text.split_once(':') {
+        Some((scheme @ ("asb" | "jsonl" | "embedded"), path)) if !path.is_empty() => Ok((scheme, Path::new(path))),
+        _ => Err(Error::invalid(format!(
+            "{text:?} is no source or target: write asb:PATH, jsonl:FILE or embedded:FOLDER"
+        ))),
+    }
+}
+
+/// Opens a source.
+pub fn source(text: &str, key_file: Option<PathBuf>) -> Result<Box<dyn RecordSource>> {
+    let (scheme, path) = split(text)?;
+    Ok(match scheme {
+        "asb" => Box::new(AsbSource::open(path, AsbOptions { key_file, ..AsbOptions::default() })?),
+        "jsonl" => Box::new(JsonlSource::open(path)?),
+        _ => Box::new(EmbeddedSource::open(path)?),
+    })
+}
+
+/// Opens a target.
+pub fn target(text: &str, asb: AsbTargetOptions) -> Result<Box<dyn RecordTarget>> {
+    let (scheme, path) = split(text)?;
+    Ok(match scheme {
+        "asb" => Box::new(AsbTarget::create(path, asb)?),
+        "jsonl" => Box::new(JsonlTarget::create(path)?),
+        _ => Box::new(EmbeddedTarget::open(path)?),
+    })
+}
+
+/// `SNAPSHOT[:NAMESPACE[/SET]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path3 {
+    /// Which snapshot.
+    pub snapshot: String,
+    /// Which namespace.
+    pub namespace: Option<String>,
+    /// Which set.
+    pub set: Option<String>,
+}
+
+/// Splits `SNAPSHOT[:NAMESPACE[/SET]]`; a time with colons counts as the snapshot up to the last colon behind its `Z` or zone.
+pub fn path3(text: &str) -> Path3 {
+    let colon = if text.starts_with('@') {
+        // The colon that ends a time is one that is not followed by two digits.
+        text.match_indices(':').map(|(at, _)| at).find(|at| {
+            let rest = text.as_bytes().get(at + 1..).unwrap_or_default();
+            !matches!(rest, [a, b, ..] if a.is_ascii_digit() && b.is_ascii_digit())
+        })
+    } else {
+        text.find(':')
+    };
+    let (snapshot, rest) = match colon.and_then(|at| text.split_at_checked(at)) {
+        Some((snapshot, rest)) => (snapshot, rest.strip_prefix(':')),
+        None => (text, None),
+    };
+    let rest = rest.filter(|rest| !rest.is_empty());
+    let (namespace, set) = match rest.and_then(|rest| rest.split_once('/')) {
+        Some((namespace, set)) => (Some(namespace), Some(set)),
+        None => (rest, None),
+    };
+    let own = |text: &str| text.to_string();
+    Path3 { snapshot: own(snapshot), namespace: namespace.map(own), set: set.map(own) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_snapshot_namespace_and_set() {
+        let parts = |text| {
+            let Path3 { snapshot, namespace, set } = path3(text);
+            (snapshot, namespace.unwrap_or_default(), set.unwrap_or_default())
+        };
+        let of = |a: &str, b: &str, c: &str| (a.to_string(), b.to_string(), c.to_string());
+        assert_eq!(parts("latest"), of("latest", "", ""));
+        assert_eq!(parts("latest~2:bar"), of("latest~2", "bar", ""));
+        assert_eq!(parts("ab12:bar/s p"), of("ab12", "bar", "s p"));
+        assert_eq!(parts("@2026-05-01T12:00Z"), of("@2026-05-01T12:00Z", "", ""));
+        assert_eq!(parts("@2026-05-01T12:00Z:bar/users"), of("@2026-05-01T12:00Z", "bar", "users"));
+    }
+}

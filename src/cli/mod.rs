@@ -1,0 +1,54 @@
+//! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository damaged.
+
+mod backup;
+mod context;
+mod endpoint;
+mod init;
+mod restore;
+mod snapshots;
+mod text;
+
+use clap::{Parser, Subcommand};
+use context::{Context, Done};
+use std::process::ExitCode;
+
+/// Deduplicating, encrypted backups for databases of records, Aerospike first.
+///
+/// Every backup is a complete snapshot: it can be restored, read or deleted on its own.
+#[derive(Parser)]
+#[command(name = "aerolith", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    global: context::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Snapshots(snapshots::Args),
+}
+
+/// Parses the arguments, runs the command, and says how it went.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(cli.global);
+    let done = match cli.command {
+        Command::Init(args) => init::run(&context, args),
+        Command::Backup(args) => backup::run(&context, args),
+        Command::Restore(args) => restore::run(&context, args),
+        Command::Snapshots(args) => snapshots::run(&context, args),
+    };
+    match done {
+        Ok(Done::Whole) => ExitCode::SUCCESS,
+        Ok(Done::Incomplete) => ExitCode::from(3),
+        Ok(Done::Damaged) => ExitCode::from(10),
+        Err(error) => {
+            eprintln!("aerolith: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
