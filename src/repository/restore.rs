@@ -155,13 +155,16 @@ impl Work<'_> {
                 });
             }
             drop(batches);
-            self.feed(view, selection, &|batch| {
+            let fed = self.feed(view, selection, &|batch| {
                 self.control.check()?;
                 if self.has_failed() || send.send(batch).is_err() {
                     return Err(Error::Cancelled);
                 }
                 Ok(())
-            })
+            });
+            // The writers end once nobody can send to them any more.
+            drop(send);
+            fed
         });
         match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(error),
