@@ -14,7 +14,9 @@ use aerolith::format::node::{self, Child, Node};
 use aerolith::format::pack::{DirectoryRow, Packing, Place};
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
-use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
+use aerolith::format::snapshot::{
+    BackupKind, Counts, MARKER_MAGIC, Manifest, NamespaceManifest, RunRef, SnapshotState,
+};
 use aerolith::format::{ChunkId, PackId, RepositoryId, SnapshotId, names, structured};
 use aerolith::index::{Index, Location, encode_segment};
 use aerolith::pack::{PackWriter, read_directory};
@@ -204,7 +206,36 @@ fn derived_keys_and_the_gear_table() {
     blake3::Hasher::new_keyed(&key).finalize_xof().fill(&mut expected);
     assert_eq!(table, expected);
     assert!(gear.iter().zip(shifted).all(|(one, two)| one << 1 == *two));
-    assert_eq!(keys.marker(b"ALforgot"), *blake3::keyed_hash(&derived("snapshot marker"), b"ALforgot").as_bytes());
+}
+
+#[test]
+fn a_marker() {
+    let (id, time) = (SnapshotId([0x11; 16]), 1_780_000_000_000u64);
+    let start = [&MARKER_MAGIC[..], &time.to_le_bytes()].concat();
+    let hash = keys().marker(&[&start[..], &id.0].concat());
+    let stored = committed(
+        "marker.json",
+        json!({
+            "master": hex::encode(MASTER), "snapshot": id.to_string(), "forgotten": time,
+            "marker": hex::encode([&start[..], &hash].concat()),
+        }),
+    );
+    let marker = bytes(&stored["marker"]);
+    assert_eq!(SnapshotState::from_size(marker.len() as u64), SnapshotState::Forgotten);
+    let expected = blake3::keyed_hash(&derived("snapshot marker"), &[&marker[..16], &id.0].concat());
+    assert_eq!(marker[16..], *expected.as_bytes());
+}
+
+#[test]
+fn structured_values_have_one_form() {
+    let decode = |bytes: &[u8]| structured::decode::<(bool, Option<u8>)>("a value", bytes);
+    assert_eq!(decode(&[1, 1, 7]).unwrap(), (true, Some(7)));
+    for bytes in [&[2, 0][..], &[0, 2, 7], &[0, 1], &[0, 0, 0], &[]] {
+        assert!(decode(bytes).is_err(), "{bytes:?}");
+    }
+    assert!(structured::decode::<Compression>("an enum", &[3, 0, 0, 0]).is_err());
+    assert!(structured::decode::<String>("a text", &[1, 0, 0, 0, 0, 0, 0, 0, 0xff]).is_err());
+    assert!(structured::decode::<Vec<u64>>("a list", &[0xff; 8]).is_err());
 }
 
 #[test]
