@@ -563,8 +563,12 @@ fn an_index_segment() {
     let packs = [(PackId([1; 32]), 70_000u64), (PackId([2; 32]), 90_112)];
     let row = |i: u32| {
         let packing = [Packing::Stored, Packing::Lz4, Packing::Zstd][(i % 3) as usize];
-        let place =
-            Place { offset: 72 + 1000 * i, stored: 516, plain: if i % 3 == 0 { 500 } else { 1000 + i }, packing };
+        let place = Place {
+            offset: 72 + 1000 * i,
+            stored: 516,
+            plain: if i.is_multiple_of(3) { 500 } else { 1000 + i },
+            packing,
+        };
         DirectoryRow { id: ChunkId(*blake3::hash(i.to_string().as_bytes()).as_bytes()), place }
     };
     // The first chunk stands in both packs.
