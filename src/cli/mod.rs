@@ -2,6 +2,7 @@
 
 mod backup;
 mod context;
+mod demo;
 mod endpoint;
 mod init;
 mod restore;
@@ -28,6 +29,7 @@ pub struct Cli {
 enum Command {
     Init(init::Args),
     Backup(backup::Args),
+    Demo(demo::Args),
     Restore(restore::Args),
     Snapshots(snapshots::Args),
 }
@@ -39,6 +41,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Init(args) => init::run(&context, args),
         Command::Backup(args) => backup::run(&context, args),
+        Command::Demo(args) => demo::run(&context, args),
         Command::Restore(args) => restore::run(&context, args),
         Command::Snapshots(args) => snapshots::run(&context, args),
     };

@@ -47,7 +47,7 @@ impl ChunkSizes {
             && self.avg < self.max
             && self.avg.is_power_of_two()
             && self.avg >= 256
-            && self.max <= super::pack::MAX_CHUNK_BYTES
+            && self.max <= super::pack::MAX_CHUNK_BYTES / 2
     }
 }
 

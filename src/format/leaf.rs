@@ -296,7 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn arb_live() -> impl Strategy<Value = LiveEntry> {
-        let set = prop_oneof![Just(&b""[..]), Just(b"users"), Just(b"orders")];
+        let set = prop_oneof![Just(&b""[..]), Just(&b"users"[..]), Just(&b"orders"[..])];
         let order = prop_oneof![Just(vec![]), Just(vec![1u8, 0]), Just(vec![2, 1, 0])];
         (set, any::<u32>(), any::<u32>(), any::<[u8; 16]>(), order, 0u8..6, 0usize..3, 0u32..1 << 24, 0u32..1 << 20)
             .prop_map(|(set, generation, void, hash, order, chunk, more, offset, length)| LiveEntry {

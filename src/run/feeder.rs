@@ -28,6 +28,8 @@ const MAX_JOBS: usize = 16;
 const MIN_LEAF: usize = 128;
 /// … and at the latest at this many.
 const MAX_LEAF: usize = 1024;
+/// … or once its entries' chunk references and bin orders take this many bytes.
+const MAX_LEAF_EXTRA: usize = 1 << 20;
 
 type Slot = Arc<OnceLock<ChunkId>>;
 
@@ -88,6 +90,7 @@ pub struct RunFeeder<'a> {
     waiting: VecDeque<Waiting>,
     first_waiting: u64,
     leaf: Vec<Waiting>,
+    leaf_extra: usize,
     leaves_sent: u64,
     leaves_done: u64,
     early: BTreeMap<u64, (Child, u64)>,
@@ -126,6 +129,7 @@ pub fn write_run<T>(
             waiting: VecDeque::new(),
             first_waiting: 0,
             leaf: Vec::new(),
+            leaf_extra: 0,
             leaves_sent: 0,
             leaves_done: 0,
             early: BTreeMap::new(),
@@ -346,8 +350,14 @@ impl RunFeeder<'_> {
 
     fn add_to_leaf(&mut self, waiting: Waiting) -> Result<()> {
         let ends = waiting.entry.digest.0[19] == 0;
+        let more = match &waiting.on {
+            Wait::Cut { more, .. } => more.len(),
+            _ => waiting.entry.live.as_ref().map_or(0, |live| live.place.more.len()),
+        };
+        self.leaf_extra += 32 * more + waiting.entry.live.as_ref().map_or(0, |live| live.bin_order.len());
         self.leaf.push(waiting);
-        if (ends && self.leaf.len() >= MIN_LEAF) || self.leaf.len() >= MAX_LEAF {
+        let full = self.leaf.len() >= MAX_LEAF || self.leaf_extra >= MAX_LEAF_EXTRA;
+        if (ends && self.leaf.len() >= MIN_LEAF) || full {
             self.send_leaf()?;
         }
         Ok(())
@@ -355,6 +365,7 @@ impl RunFeeder<'_> {
 
     fn send_leaf(&mut self) -> Result<()> {
         let leaf = std::mem::take(&mut self.leaf);
+        self.leaf_extra = 0;
         let number = self.leaves_sent;
         self.leaves_sent += 1;
         self.send(Job::Leaf(number, leaf))?;
