@@ -178,7 +178,8 @@ fn sealed_value(file: &str, kind: ObjectKind, name: &str, value: Value, plain: &
 #[test]
 fn derived_keys_and_the_gear_table() {
     let purposes = [
-        "chunk id",
+        "tree chunk id",
+        "data chunk id",
         "chunker gear",
         "record hash",
         "state hash",
@@ -202,7 +203,7 @@ fn derived_keys_and_the_gear_table() {
         }),
     );
     let mut expected = vec![0; 2048];
-    let key: [u8; 32] = bytes(&stored["derived"][1]["key"]).try_into().unwrap();
+    let key: [u8; 32] = bytes(&stored["derived"][2]["key"]).try_into().unwrap();
     blake3::Hasher::new_keyed(&key).finalize_xof().fill(&mut expected);
     assert_eq!(table, expected);
     assert!(gear.iter().zip(shifted).all(|(one, two)| one << 1 == *two));
@@ -262,11 +263,16 @@ fn a_key_slot() {
 #[test]
 fn chunk_ids() {
     let plain: [&[u8]; 4] = [b"", b"a", b"Aerolith", &[0; 1025]];
-    let cases = plain.map(|plain| json!({ "plain": hex::encode(plain), "id": keys().chunk_id(plain).to_string() }));
+    let id = |class, plain| keys().chunk_id(class, plain).to_string();
+    let cases = plain.map(
+        |plain| json!({ "plain": hex::encode(plain), "tree": id(Class::Tree, plain), "data": id(Class::Data, plain) }),
+    );
     let stored = committed("chunk-ids.json", json!({ "master": hex::encode(MASTER), "cases": cases }));
     for case in stored["cases"].as_array().unwrap() {
-        let expected = blake3::keyed_hash(&derived("chunk id"), &bytes(&case["plain"]));
-        assert_eq!(bytes(&case["id"]), expected.as_bytes());
+        for class in ["tree", "data"] {
+            let expected = blake3::keyed_hash(&derived(&format!("{class} chunk id")), &bytes(&case["plain"]));
+            assert_eq!(bytes(&case[class]), expected.as_bytes());
+        }
     }
 }
 
@@ -510,7 +516,7 @@ fn packs() {
     let built = cases.map(|(suite, class)| {
         let mut pack = PackWriter::with_sealer(Sealer::with_salt(&keys, ObjectKind::Pack, class, suite, SALT), 0);
         for (plain, packing, packed) in &chunks {
-            pack.add(keys.chunk_id(plain), *packing, plain.len() as u32, packed).unwrap();
+            pack.add(keys.chunk_id(class, plain), *packing, plain.len() as u32, packed).unwrap();
         }
         let pack = pack.finish().unwrap();
         json!({
@@ -520,7 +526,7 @@ fn packs() {
     });
     let described = chunks.map(|(plain, packing, packed)| {
         json!({
-            "id": keys.chunk_id(plain).to_string(), "plain": hex::encode(plain), "compression": packing.number(),
+            "plain": hex::encode(plain), "compression": packing.number(),
             "packed": hex::encode(packed),
         })
     });

@@ -8,7 +8,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// All derived keys of a repository. Wiped when dropped, never printed.
 pub struct Keys {
-    chunk_id: Zeroizing<[u8; 32]>,
+    tree_chunk_id: Zeroizing<[u8; 32]>,
+    data_chunk_id: Zeroizing<[u8; 32]>,
     record_hash: Zeroizing<[u8; 32]>,
     state: Zeroizing<[u8; 32]>,
     marker: Zeroizing<[u8; 32]>,
@@ -47,7 +48,8 @@ impl Keys {
             gear_shifted[i] = gear[i] << 1;
         }
         Keys {
-            chunk_id: derive("chunk id", master),
+            tree_chunk_id: derive("tree chunk id", master),
+            data_chunk_id: derive("data chunk id", master),
             record_hash: derive("record hash", master),
             state: derive("state hash", master),
             marker: derive("snapshot marker", master),
@@ -68,9 +70,11 @@ impl Keys {
         }
     }
 
-    /// The name of a chunk.
-    pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
-        ChunkId(*blake3::keyed_hash(&self.chunk_id, plain).as_bytes())
+    /// The name of a chunk. Each class has a key of its own, so that equal contents of both have two names: a chunk is looked for
+    /// in packs of its class only.
+    pub fn chunk_id(&self, class: Class, plain: &[u8]) -> ChunkId {
+        let key = if class == Class::Tree { &self.tree_chunk_id } else { &self.data_chunk_id };
+        ChunkId(*blake3::keyed_hash(key, plain).as_bytes())
     }
 
     /// The hash of a record's set and body: keyed BLAKE3 over the set's length (one byte), the set and the body, 16 bytes.

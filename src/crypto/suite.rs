@@ -19,6 +19,7 @@ enum Cipher {
 pub struct Sealer {
     header: Header,
     cipher: Cipher,
+    padding: Zeroizing<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -38,14 +39,15 @@ pub fn preferred() -> Suite {
     if fast { Suite::Aes256Gcm } else { Suite::XChaCha20Poly1305 }
 }
 
-/// The subkey of an object and the commitment to it: the first and second 32 bytes of keyed BLAKE3, in extended output, over
-/// the header's first 40 bytes.
-fn subkey(keys: &Keys, header: &Header) -> (Zeroizing<[u8; 32]>, [u8; 32]) {
+/// The subkey of an object, the commitment to it, and the key of its padding: the first, second and third 32 bytes of keyed
+/// BLAKE3, in extended output, over the header's first 40 bytes.
+fn subkey(keys: &Keys, header: &Header) -> (Zeroizing<[u8; 32]>, [u8; 32], Zeroizing<[u8; 32]>) {
     let mut output = blake3::Hasher::new_keyed(keys.class(header.class)).update(&header.prefix()).finalize_xof();
-    let (mut key, mut commitment) = (Zeroizing::new([0; 32]), [0; 32]);
+    let (mut key, mut commitment, mut padding) = (Zeroizing::new([0; 32]), [0; 32], Zeroizing::new([0; 32]));
     output.fill(&mut *key);
     output.fill(&mut commitment);
-    (key, commitment)
+    output.fill(&mut *padding);
+    (key, commitment, padding)
 }
 
 impl Sealer {
@@ -57,19 +59,19 @@ impl Sealer {
     /// A sealer with a given salt. Only for test vectors: a salt must never be used twice.
     pub fn with_salt(keys: &Keys, kind: ObjectKind, class: Class, suite: Suite, salt: [u8; 32]) -> Self {
         let mut header = Header { kind, suite, scheme: 0, class, salt, commitment: [0; 32] };
-        let (key, commitment) = subkey(keys, &header);
+        let (key, commitment, padding) = subkey(keys, &header);
         header.commitment = commitment;
-        Sealer { cipher: Self::cipher(suite, &key), header }
+        Sealer { cipher: Self::cipher(suite, &key), header, padding }
     }
 
     /// Opens an object by its header; the commitment must be that of this repository's key.
     pub fn open(keys: &Keys, kind: ObjectKind, bytes: &[u8]) -> Result<Self, FormatError> {
         let header = Header::decode(kind, bytes)?;
-        let (key, commitment) = subkey(keys, &header);
+        let (key, commitment, padding) = subkey(keys, &header);
         if !bool::from(commitment.ct_eq(&header.commitment)) {
             return Err(FormatError::field("the key commitment", "this repository's key", "another one"));
         }
-        Ok(Sealer { cipher: Self::cipher(header.suite, &key), header })
+        Ok(Sealer { cipher: Self::cipher(header.suite, &key), header, padding })
     }
 
     fn cipher(suite: Suite, key: &[u8; 32]) -> Cipher {
@@ -129,11 +131,10 @@ impl Sealer {
         Ok(plain)
     }
 
-    /// Bytes that look like ciphertext, for padding: keyed BLAKE3 in extended output, keyed with the commitment, over the salt.
+    /// Bytes that nobody without the key can tell from ciphertext: keyed BLAKE3 of nothing, in extended output.
     pub fn padding(&self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        let mut hasher = blake3::Hasher::new_keyed(&self.header.commitment);
-        hasher.update(&self.header.salt).finalize_xof().fill(&mut bytes);
+        blake3::Hasher::new_keyed(&self.padding).finalize_xof().fill(&mut bytes);
         bytes
     }
 }

@@ -132,7 +132,7 @@ impl ChunkWriter {
 
     /// Names a chunk and stores it if the repository lacks it.
     pub fn put(&self, class: Class, plain: &[u8]) -> Result<ChunkId> {
-        let id = self.keys.chunk_id(plain);
+        let id = self.keys.chunk_id(class, plain);
         if !self.distrusted.contains(&id) && self.index.contains(&*self.store, &id)? {
             return Ok(id);
         }
