@@ -64,7 +64,9 @@ impl Collector {
     fn records(&self) -> BTreeMap<[u8; 20], String> {
         let batches = self.batches.lock().unwrap();
         let views = batches.iter().flat_map(RecordBatch::iter);
-        views.map(|view| (view.meta.digest.0, format!("{:?} {:?} {:?}", view.meta, view.body, view.bin_order))).collect()
+        views
+            .map(|view| (view.meta.digest.0, format!("{:?} {:?} {:?}", view.meta, view.body, view.bin_order)))
+            .collect()
     }
 }
 
@@ -260,7 +262,10 @@ fn reads_indexes_modules_and_their_escapes() {
     let names: Vec<_> = metadata.indexes.iter().map(|index| index.name.escape_ascii().to_string()).collect();
     assert_eq!(names, ["by-num", "by\\nstr", "by-geo", "by-blob"]);
     let [number, string, _, blob] = &metadata.indexes[..] else { panic!("four indexes") };
-    assert_eq!((&number.set[..], &number.bin[..], number.kind, number.value), (&b"set one"[..], &b"num ber"[..], b'N', b'N'));
+    assert_eq!(
+        (&number.set[..], &number.bin[..], number.kind, number.value),
+        (&b"set one"[..], &b"num ber"[..], b'N', b'N')
+    );
     assert_eq!((&string.set[..], blob.kind, blob.value), (&b""[..], b'V', b'B'));
     assert_eq!(blob.context, b"\x95\x10\x01 context");
     assert_eq!(metadata.udfs[0].name, b"mod ule.lua");
@@ -277,7 +282,10 @@ fn reads_compact_and_old_forms_and_those_of_go() {
     assert_eq!(bodies[0].key().unwrap().bytes, b"\0\n\xff");
     let hll = bodies[0].bins().iter().find(|bin| bin.name == b"vy").unwrap();
     assert_eq!((hll.particle, hll.bytes), (ParticleType::HLL, &b"raw\n+ k of Y"[..]));
-    assert_eq!((bodies[1].key().unwrap().particle, bodies[1].key().unwrap().bytes), (ParticleType::STRING, &b"key"[..]));
+    assert_eq!(
+        (bodies[1].key().unwrap().particle, bodies[1].key().unwrap().bytes),
+        (ParticleType::STRING, &b"key"[..])
+    );
     let value = |name: &[u8]| bodies[1].bins().iter().find(|bin| bin.name == name).unwrap().bytes.to_vec();
     assert_eq!(value(b"x"), b"old");
     assert_eq!(value(b"inf"), f64::INFINITY.to_be_bytes());

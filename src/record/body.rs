@@ -104,7 +104,8 @@ impl OrderScratch {
         names.extend(bins.iter().map(|bin| name_prefix(bin.name)));
         let names = &names[..];
         // Equal prefixes: one is the other and zero bytes, or both are long. The names decide.
-        let ascending = |a: usize, b: usize| names[a] < names[b] || (names[a] == names[b] && bins[a].name < bins[b].name);
+        let ascending =
+            |a: usize, b: usize| names[a] < names[b] || (names[a] == names[b] && bins[a].name < bins[b].name);
         if (1..bins.len()).all(|i| ascending(i - 1, i)) {
             return Ok(None);
         }

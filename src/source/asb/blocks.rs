@@ -123,7 +123,8 @@ impl<'a> BlockReader<'a> {
             }
         }
         if let Some(found) = self.broken.take() {
-            let fault = Fault { at: self.filled, line: self.filled, expected: "more of the stream".into(), found, cut: true };
+            let fault =
+                Fault { at: self.filled, line: self.filled, expected: "more of the stream".into(), found, cut: true };
             sink.fault(self.offset + self.filled as u64, fault)?;
         }
         self.emit(sink)

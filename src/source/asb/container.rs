@@ -60,10 +60,9 @@ pub(crate) fn open<'a>(path: &Path, key: Option<&FileKey>, control: Option<&'a C
     let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
     let source = Box::new(CountingReader { inner: file, control });
     let unreadable = |e| Error::io(format!("read {}", path.display()), e);
-    wrap(source, key).map_err(unreadable)?.map_err(|problem| Error::Source {
-        source_name: path.display().to_string(),
-        problem: problem.to_owned(),
-    })
+    wrap(source, key)
+        .map_err(unreadable)?
+        .map_err(|problem| Error::Source { source_name: path.display().to_string(), problem: problem.to_owned() })
 }
 
 /// The key stream of a file whose first 16 bytes are `$first`.
@@ -91,15 +90,19 @@ pub(crate) fn wrap<'a>(
         (probe.clone(), source)
     } else {
         let Some(key) = key else {
-            return Ok(Err("it begins neither as asb text nor as zstd. If the backup is encrypted, give its key file; \
-                a file of an XDR backup (.asbx) can't be read"));
+            return Ok(Err(
+                "it begins neither as asb text nor as zstd. If the backup is encrypted, give its key file; \
+                a file of an XDR backup (.asbx) can't be read",
+            ));
         };
         let Some((first, tail)) = probe.split_first_chunk::<16>() else {
             return Ok(Err("it is too short to be an encrypted backup file"));
         };
         let half = key.0.first_chunk::<16>().copied().unwrap_or_default();
-        let ciphers: [(u16, Box<dyn StreamCipher + Send>); 2] =
-            [(256, counter_mode!(Aes256, (&*key.0).into(), first)), (128, counter_mode!(Aes128, (&half).into(), first))];
+        let ciphers: [(u16, Box<dyn StreamCipher + Send>); 2] = [
+            (256, counter_mode!(Aes256, (&*key.0).into(), first)),
+            (128, counter_mode!(Aes128, (&half).into(), first)),
+        ];
         let mut found = None;
         for (bits, mut cipher) in ciphers {
             let mut decrypted = tail.to_vec();
@@ -109,8 +112,10 @@ pub(crate) fn wrap<'a>(
             }
         }
         let Some((bits, cipher, decrypted)) = found else {
-            return Ok(Err("the key file doesn't open it, neither as AES-128 nor as AES-256: it is the key of another \
-                backup, or this is no backup file"));
+            return Ok(Err(
+                "the key file doesn't open it, neither as AES-128 nor as AES-256: it is the key of another \
+                backup, or this is no backup file",
+            ));
         };
         container.cipher = Some(bits);
         (decrypted, Box::new(DecryptingReader { inner: source, cipher }))
@@ -147,7 +152,9 @@ impl Read for DecryptingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         let read = buffer.get_mut(..count).unwrap_or_default();
-        self.cipher.try_apply_keystream(read).map_err(|_| io::Error::other("the key stream of the cipher is used up"))?;
+        self.cipher
+            .try_apply_keystream(read)
+            .map_err(|_| io::Error::other("the key stream of the cipher is used up"))?;
         Ok(count)
     }
 }

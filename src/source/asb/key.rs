@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn never_panics_on_a_damaged_key() {
-        let der = STANDARD.decode_to_vec(PKCS8.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+        let der =
+            STANDARD.decode_to_vec(PKCS8.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
         for cut in 0..der.len() {
             let _ = pkcs1_within(&der[..cut]);
         }

@@ -131,7 +131,9 @@ fn list(path: &Path) -> Result<Vec<PathBuf>> {
     };
     match folders.iter().find(holds_backup) {
         Some(folder) => problem(format!("no .asb files in it, but in {}: name that folder", folder.display())),
-        None if others == 0 && folders.is_empty() => problem("the folder is empty; name one with .asb files".to_owned()),
+        None if others == 0 && folders.is_empty() => {
+            problem("the folder is empty; name one with .asb files".to_owned())
+        }
         None => problem("no .asb files in it; name a folder or a file that asbackup or absctl wrote".to_owned()),
     }
 }
@@ -289,7 +291,11 @@ pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
         fn block(&mut self, block: Block) -> Result<()> {
             let Self { dialect, parsed: ParsedAsb { namespace, records, faults, .. } } = self;
             stream::parse_records(&block, namespace, *dialect, records, &mut |at, expected, found| {
-                faults.push(stream::malformed("input", block.offset, Fault { at, line: at, expected, found, cut: false }));
+                faults.push(stream::malformed(
+                    "input",
+                    block.offset,
+                    Fault { at, line: at, expected, found, cut: false },
+                ));
                 Ok(())
             })
         }

@@ -269,7 +269,8 @@ mod tests {
         for text in ["", "-", "+", "--1", "+-1", "1x", "0x10", "1e", "e5", " 1", "1 ", "nanx", "i", "1_0"] {
             assert_eq!(parse_double(text.as_bytes()), None, "{text:?}");
         }
-        for text in ["", "-", "--1", "+1", "1x", "9223372036854775808", "-9223372036854775809", "18446744073709551616"] {
+        for text in ["", "-", "--1", "+1", "1x", "9223372036854775808", "-9223372036854775809", "18446744073709551616"]
+        {
             assert_eq!(parse_signed(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(parse_unsigned(b"65536", 65535), None);

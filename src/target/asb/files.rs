@@ -80,7 +80,10 @@ impl Files {
                 let found = entry.map_err(|e| Error::io(doing(), e))?.path();
                 if found.extension().is_some_and(|extension| extension == "asb") {
                     let file = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    return Err(problem(path, format!("the folder holds .asb files already ({file}); choose an empty one")));
+                    return Err(problem(
+                        path,
+                        format!("the folder holds .asb files already ({file}); choose an empty one"),
+                    ));
                 }
             }
         }
@@ -165,7 +168,8 @@ impl Output {
             let doing = || format!("create {}", part.display());
             let mut options = OpenOptions::new();
             // What a killed run left under this name is of no use.
-            let mut file = options.write(true).create(true).truncate(true).open(&part).map_err(|e| Error::io(doing(), e))?;
+            let mut file =
+                options.write(true).create(true).truncate(true).open(&part).map_err(|e| Error::io(doing(), e))?;
             file.write_all(head).map_err(|e| Error::io(format!("write {}", part.display()), e))?;
             state.paths.push(path);
             state.open = Some((file, head.len() as u64));
