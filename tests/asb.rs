@@ -381,10 +381,7 @@ fn says_what_to_do_about_what_cannot_be_opened() {
     std::fs::write(path("nameless.asb"), "Version 3.1\n").unwrap();
     std::fs::write(path("noise.asb"), [0x9a; 4000]).unwrap();
     std::fs::write(path("other.pem"), std::fs::read(fixture("README.md")).unwrap()).unwrap();
-    let wrong = path("wrong.pem");
-    let key = std::fs::read_to_string(fixture("key-pkcs1.pem")).unwrap();
-    // Another key of the same shape: one changed letter within.
-    std::fs::write(&wrong, key.replacen("A", "B", 30).replacen("MIICX", "MIICX", 1)).unwrap();
+    std::fs::write(path("other-key.pem"), other_key()).unwrap();
     let aes = fixture("every-kind-aes128.asb");
     let cases: Vec<(PathBuf, Option<PathBuf>, &[&str])> = vec![
         (path("missing"), None, &["missing", "cannot read"]),
@@ -401,7 +398,8 @@ fn says_what_to_do_about_what_cannot_be_opened() {
         (aes.clone(), None, &["encrypted", "key file"]),
         (aes.clone(), Some(path("other.pem")), &["no private key"]),
         (aes.clone(), Some(path("missing.pem")), &["key file", "missing.pem"]),
-        (path("noise.asb"), Some(fixture("key-pkcs1.pem")), &["doesn't open it", "AES-128"]),
+        (aes.clone(), Some(path("other-key.pem")), &["doesn't open it", "AES-128"]),
+        (path("noise.asb"), Some(fixture("key-pkcs1.pem")), &["doesn't open it", "AES-256"]),
     ];
     for (path, key, words) in cases {
         let error = AsbSource::open(&path, AsbOptions { key_file: key, threads: None });
@@ -410,6 +408,16 @@ fn says_what_to_do_about_what_cannot_be_opened() {
             assert!(error.contains(word), "{}: {error}", path.display());
         }
     }
+}
+
+/// A key file that is well formed and opens nothing: another modulus in the same encoding.
+fn other_key() -> String {
+    let text = std::fs::read_to_string(fixture("key-pkcs1.pem")).unwrap();
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut der = base64_simd::STANDARD.decode_to_vec(body).unwrap();
+    der[40] ^= 1;
+    let body = base64_simd::STANDARD.encode_to_string(der);
+    format!("-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----\n")
 }
 
 #[test]

@@ -53,11 +53,14 @@ pub(crate) fn place_name(path: &Path, container: Container) -> String {
 pub(crate) fn open_text<'a>(path: &Path, key: Option<&FileKey>, control: Option<&'a Control>) -> Result<Text<'a>> {
     let opened = super::container::open(path, key, control)?;
     let name = place_name(path, opened.container);
-    read_header(opened, &name)
+    read_header(opened, &name, HEADER_STEP)
 }
 
-/// Reads the head of a text.
-pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str) -> Result<Text<'a>> {
+/// How much text is read at a time until the head is whole, in bytes.
+const HEADER_STEP: usize = 1 << 10;
+
+/// Reads the head of a text, `step` bytes at a time.
+pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str, step: usize) -> Result<Text<'a>> {
     let Opened { text: mut source, container } = opened;
     let mut head = Vec::new();
     let mut ended = false;
@@ -69,7 +72,7 @@ pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str) -> Result<Text<'a>
             Err(Stop::More) => {}
         }
         let before = head.len();
-        match source.by_ref().take(1 << 10).read_to_end(&mut head) {
+        match source.by_ref().take(step as u64).read_to_end(&mut head) {
             Ok(_) => ended = head.len() == before,
             Err(error) if error.raw_os_error().is_some() => return Err(Error::io(format!("read {name}"), error)),
             Err(error) => match parse_header(&head, true) {

@@ -13,7 +13,12 @@ const ZSTD: &[u8] = include_bytes!("../../../tests/data/asb/every-kind-zstd.asb"
 /// All that a parsing found, in a form that can be compared.
 fn summary(parsed: &ParsedAsb) -> (Vec<String>, &NamespaceMetadata, Vec<String>) {
     let records = parsed.records.iter().map(|view| format!("{:?} {:?} {:?}", view.meta, view.body, view.bin_order));
-    let mut faults: Vec<String> = parsed.faults.iter().map(Error::to_string).collect();
+    // What is quoted of the text may end with the block.
+    let place = |error: &Error| match error {
+        Error::Malformed { offset, expected, .. } => format!("{offset}: {expected}"),
+        other => other.to_string(),
+    };
+    let mut faults: Vec<String> = parsed.faults.iter().map(place).collect();
     // Faults that only parsing finds come when their block is parsed.
     faults.sort();
     (records.collect(), &parsed.metadata, faults)
@@ -172,8 +177,7 @@ fn key() -> impl Strategy<Value = (ParticleType, Vec<u8>)> {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    let bins =
-        proptest::collection::btree_map(name(20), value(), 0..9).prop_map(|bins| Vec::from_iter(bins)).prop_shuffle();
+    let bins = proptest::collection::btree_map(name(20), value(), 0..9).prop_map(Vec::from_iter).prop_shuffle();
     (name(63), proptest::option::of(key()), any::<[u8; 20]>(), any::<u16>(), any::<u32>(), bins).prop_map(
         |(set, key, digest, generation, void_time, bins)| Sample {
             set,
