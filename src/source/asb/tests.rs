@@ -38,6 +38,18 @@ fn the_size_of_blocks_changes_nothing() {
 }
 
 #[test]
+fn a_count_below_the_bins_that_follow_is_noticed_wherever_a_block_ends() {
+    let mut text = EVERY_KIND.to_vec();
+    let at = memchr::memmem::find(&text, b"+ b 8\n").unwrap();
+    text[at + 4] = b'7';
+    for block_bytes in 1..1800 {
+        let parsed = parse_asb_bytes(&text, block_bytes).unwrap();
+        assert_eq!((parsed.records.len(), parsed.faults.len()), (6, 1), "blocks of {block_bytes}");
+        assert!(parsed.faults[0].to_string().contains("the 7 stated bins"), "{:?}", parsed.faults);
+    }
+}
+
+#[test]
 fn a_record_longer_than_a_block_makes_it_grow() {
     let mut text =
         b"Version 3.1\n# namespace n\n+ n n\n+ d AAAAAAAAAAAAAAAAAAAAAAAAAAA=\n+ g 1\n+ t 0\n+ b 1\n- S s 300000 "
