@@ -68,7 +68,10 @@ pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str, step: usize) -> Re
         match parse_header(&head, ended) {
             Ok((header, at)) => return Ok(Text { source, head, at, header, container }),
             Err(Stop::Fault(fault)) => return Err(malformed(name, 0, *fault)),
-            Err(Stop::More) if ended => return Err(Error::damaged(name, "it has no head")),
+            Err(Stop::More) if ended => {
+                let problem = "it has no head, not even a cut one".to_owned();
+                return Err(Error::Source { source_name: name.to_owned(), problem });
+            }
             Err(Stop::More) => {}
         }
         let before = head.len();
