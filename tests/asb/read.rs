@@ -5,7 +5,6 @@ use aerolith::record::{Digest, ParticleType, RecordBatch};
 use aerolith::source::{RecordSource, SourceShape};
 use aerolith::target::asb::AsbTargetOptions;
 use aerolith::{Control, Error};
-use std::path::Path;
 
 #[test]
 fn every_container_holds_the_same_records() {

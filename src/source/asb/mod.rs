@@ -12,7 +12,10 @@
 //! | bins | in the server's order | in random order |
 //! | void time | seconds since 2010, 0 for never; `--no-bins` gives `+ b 0` | the same |
 //!
-//! The format has no end mark: a plain file that was cut off exactly between two records looks whole.
+//! The format has no end mark: a plain file that was cut off exactly between two records looks whole. One that was cut off
+//! inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a value. Behind
+//! other faults reading goes on at the next line that begins a record; if the fault was a length, that may be text inside
+//! the value which itself looks like a whole record.
 
 mod blocks;
 mod container;

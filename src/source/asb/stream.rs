@@ -141,15 +141,16 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     fn fail(&self, error: Error) {
-        self.stopped.store(true, Ordering::Relaxed);
         let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());
         failure.get_or_insert(error);
+        // Only now may other threads see it: the error with which they stop must not come first.
+        self.stopped.store(true, Ordering::Release);
     }
 
     /// An error once another thread failed or the caller asked to stop.
     fn check(&self) -> Result<()> {
         self.reading.control.check()?;
-        if self.stopped.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        if self.stopped.load(Ordering::Acquire) { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 
