@@ -150,9 +150,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         reports.push((namespace.clone(), snapshot.restore(namespace, &*target, &options, &control)?));
     }
     target.finish()?;
+    let omissions = target.omissions();
     drop(progress);
     let millis = begun.elapsed().as_millis() as u64;
-    let whole = reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
+    let whole = omissions.is_empty() && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
     if context.json() {
         let namespaces = reports.into_iter().map(|(namespace, report)| output(namespace, report)).collect();
         let (snapshot, target) = (snapshot.id().to_string(), target.name().to_string());

@@ -41,6 +41,7 @@ pub struct RecordBatch {
     set_numbers: HashMap<Box<[u8]>, u32>,
     last_set: Option<u32>,
     scratch: Vec<u16>,
+    order: body::OrderScratch,
 }
 
 impl RecordBatch {
@@ -110,7 +111,7 @@ impl RecordBatch {
         let set = self.set_number(meta.set)?;
         let start = self.arena.len();
         let mut order = std::mem::take(&mut self.scratch);
-        let encoded = body::encode(&mut self.arena, &mut order, key, bins);
+        let encoded = body::encode(&mut self.arena, &mut order, &mut self.order, key, bins);
         if let Err(error) = encoded {
             self.arena.truncate(start);
             self.scratch = order;

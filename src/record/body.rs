@@ -72,11 +72,71 @@ fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), BodyError
     if found > limit { Err(BodyError::Limit { what, found, limit }) } else { Ok(()) }
 }
 
-/// Appends the canonical body of `key` and `bins` to `out`; `order` receives the positions of the sorted bins in the
-/// source's order, or stays empty if `bins` came sorted. On error `out` is as it was.
+/// Memory for putting bins into order, kept from one record to the next.
+#[derive(Default, Debug)]
+pub(super) struct OrderScratch {
+    names: Vec<u128>,
+    /// For each number of bins, the order that the last record with so many had: the positions of the sorted bins in the
+    /// source's order. Records of a set mostly have the same bins in the same order.
+    known: Vec<Vec<u16>>,
+}
+
+/// Records with more bins than this share one remembered order.
+const REMEMBERED_COUNTS: usize = 64;
+
+/// The beginning of a bin name as a number that sorts as the name does.
+#[inline]
+fn name_prefix(name: &[u8]) -> u128 {
+    let word = |bytes: &[u8]| {
+        let value = bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
+        // Shifted in two steps, as an empty part would be shifted by all 64 bits.
+        value << (8 * (8 - bytes.len().max(1))) << if bytes.is_empty() { 8 } else { 0 }
+    };
+    let (high, low) = name.split_at(name.len().min(8));
+    u128::from(word(high)) << 64 | u128::from(word(&low[..low.len().min(8)]))
+}
+
+impl OrderScratch {
+    /// Finds the sorted order of `bins`; `None` if they are in order already.
+    fn sort(&mut self, bins: &[BinRef<'_>]) -> Result<Option<&[u16]>, BodyError> {
+        let Self { names, known } = self;
+        names.clear();
+        names.extend(bins.iter().map(|bin| name_prefix(bin.name)));
+        let names = &names[..];
+        // Equal prefixes: one is the other and zero bytes, or both are long. The names decide.
+        let ascending =
+            |a: usize, b: usize| names[a] < names[b] || (names[a] == names[b] && bins[a].name < bins[b].name);
+        if (1..bins.len()).all(|i| ascending(i - 1, i)) {
+            return Ok(None);
+        }
+        let slot = bins.len().min(REMEMBERED_COUNTS);
+        if known.len() <= slot {
+            known.resize_with(slot + 1, Vec::new);
+        }
+        let positions = &mut known[slot];
+        // Strictly ascending, so no position occurs twice: it is a permutation if the counts agree.
+        let same_count = positions.len() == bins.len();
+        if !same_count || !positions.windows(2).all(|w| ascending(usize::from(w[0]), usize::from(w[1]))) {
+            positions.clear();
+            positions.extend(0..bins.len() as u16);
+            positions.sort_unstable_by_key(|&i| (names[usize::from(i)], bins[usize::from(i)].name));
+            for pair in positions.windows(2) {
+                let (a, b) = (&bins[usize::from(pair[0])], &bins[usize::from(pair[1])]);
+                if a.name == b.name {
+                    return Err(BodyError::DuplicateBin(String::from_utf8_lossy(a.name).into_owned()));
+                }
+            }
+        }
+        Ok(Some(positions))
+    }
+}
+
+/// Appends the canonical body of `key` and `bins` to `out`; `order` receives, for each bin in the source's order, its place
+/// in the body, or stays empty if `bins` came sorted. On error `out` is as it was.
 pub(super) fn encode(
     out: &mut Vec<u8>,
     order: &mut Vec<u16>,
+    scratch: &mut OrderScratch,
     key: Option<KeyRef<'_>>,
     bins: &[BinRef<'_>],
 ) -> Result<(), BodyError> {
@@ -93,18 +153,8 @@ pub(super) fn encode(
         Some(key) if key.particle == ParticleType::NULL => return Err(BodyError::Layout("a user key of type 0")),
         _ => {}
     }
-    let sorted = bins.windows(2).all(|w| w[0].name < w[1].name);
-    let mut positions = Vec::new();
-    if !sorted {
-        positions = (0..bins.len() as u16).collect::<Vec<u16>>();
-        positions.sort_by_key(|&i| bins[usize::from(i)].name);
-        for pair in positions.windows(2) {
-            let (a, b) = (&bins[usize::from(pair[0])], &bins[usize::from(pair[1])]);
-            if a.name == b.name {
-                return Err(BodyError::DuplicateBin(String::from_utf8_lossy(a.name).into_owned()));
-            }
-        }
-    }
+    let positions = scratch.sort(bins)?;
+    out.reserve(total);
     match key {
         None => out.push(0),
         Some(key) => {
@@ -121,14 +171,14 @@ pub(super) fn encode(
         varint::put(out, bin.bytes.len() as u64);
         out.extend_from_slice(bin.bytes);
     };
-    if sorted {
-        bins.iter().for_each(&mut put);
-    } else {
-        // order[i] = place, in the body, of the i-th bin that the source delivered.
-        order.resize(bins.len(), 0);
-        for (place, &i) in positions.iter().enumerate() {
-            put(&bins[usize::from(i)]);
-            order[usize::from(i)] = place as u16;
+    match positions {
+        None => bins.iter().for_each(&mut put),
+        Some(positions) => {
+            order.resize(bins.len(), 0);
+            for (place, &i) in positions.iter().enumerate() {
+                put(&bins[usize::from(i)]);
+                order[usize::from(i)] = place as u16;
+            }
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! It works on bytes and knows nothing of encodings. Version 3.0 doesn't escape at all.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 use std::borrow::Cow;
 
 /// Appends `name`, escaped.
@@ -60,23 +60,53 @@ impl<'a> Token<'a> {
     }
 }
 
+/// In each byte of a word that equals `byte`, the top bit; in bytes behind the first such one perhaps more.
+#[inline(always)]
+pub(crate) fn bytes_equal(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let differences = word ^ (ONES * byte as u64);
+    differences.wrapping_sub(ONES) & !differences & TOPS
+}
+
 /// Finds the end of the name that begins at `start`: the first space (if `space` ends it) or line feed that no backslash
 /// escapes. `None` if `text` ends before.
 #[inline]
 pub(crate) fn token(text: &[u8], start: usize, space: bool, escapes: bool) -> Option<(Token<'_>, usize)> {
     let rest = text.get(start..)?;
-    for (i, &byte) in rest.iter().enumerate().take(32) {
-        if byte == b'\n' || (space && byte == b' ') {
-            return Some((Token { raw: &rest[..i], escaped: false }, start + i));
-        }
-        if escapes && byte == b'\\' {
-            break;
+    // Names are short: sixteen bytes hold all bin names that a server takes.
+    if let Some(chunk) = rest.first_chunk::<16>() {
+        for (half, word) in [(0, &chunk[..8]), (8, &chunk[8..])] {
+            let word = word.first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
+            let mut ends = bytes_equal(word, b'\n') | bytes_equal(word, b'\\');
+            if space {
+                ends |= bytes_equal(word, b' ');
+            }
+            if ends != 0 {
+                let length = half + ends.trailing_zeros() as usize / 8;
+                if chunk.get(length) == Some(&b'\\') {
+                    break;
+                }
+                return Some((Token { raw: rest.get(..length)?, escaped: false }, start + length));
+            }
         }
     }
     long_token(rest, space, escapes).map(|(token, length)| (token, start + length))
 }
 
-#[cold]
+/// The index of the first line feed. Most values that a line feed ends are short.
+#[inline]
+pub(crate) fn line_feed(text: &[u8]) -> Option<usize> {
+    if let Some(chunk) = text.first_chunk::<8>() {
+        let ends = bytes_equal(u64::from_le_bytes(*chunk), b'\n');
+        if ends != 0 {
+            return Some(ends.trailing_zeros() as usize / 8);
+        }
+    }
+    memchr(b'\n', text)
+}
+
+#[inline(never)]
 fn long_token(rest: &[u8], space: bool, escapes: bool) -> Option<(Token<'_>, usize)> {
     let mut escaped = false;
     let mut at = 0;
@@ -117,6 +147,16 @@ mod tests {
                 prop_assert_eq!(at, length);
                 prop_assert_eq!(&found.unescape()[..], &name[..]);
             }
+        }
+    }
+
+    #[test]
+    fn finds_the_first_line_feed() {
+        for length in 0..40 {
+            let mut text = vec![b'\x0b'; length];
+            assert_eq!(line_feed(&text), None);
+            text.extend_from_slice(b"\n\n\x0b");
+            assert_eq!(line_feed(&text), Some(length));
         }
     }
 

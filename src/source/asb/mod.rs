@@ -12,7 +12,10 @@
 //! | bins | in the server's order | in random order |
 //! | void time | seconds since 2010, 0 for never; `--no-bins` gives `+ b 0` | the same |
 //!
-//! The format has no end mark: a plain file that was cut off exactly between two records looks whole.
+//! The format has no end mark: a plain file that was cut off exactly between two records looks whole. One that was cut off
+//! inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a value. Behind
+//! other faults reading goes on at the next line that begins a record; if the fault was a length, that may be text inside
+//! the value which itself looks like a whole record.
 
 mod blocks;
 mod container;
@@ -37,7 +40,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
-use stream::{AsbFile, Reading, open_text, place_name};
+use stream::{AsbFile, Reading, open_text};
 use walk::{Fault, GlobalLine, Walk};
 
 /// How `.asb` files are opened.
@@ -317,7 +320,7 @@ pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
     let opened = container::wrap(Box::new(std::io::Cursor::new(bytes)), None)
         .map_err(|e| Error::io("read the input", e))?
         .map_err(|problem| Error::Source { source_name: "input".into(), problem: problem.to_owned() })?;
-    let text = stream::read_header(opened, &place_name(Path::new("input"), Default::default()))?;
+    let text = stream::read_header(opened, "input", block_bytes.clamp(1, 1 << 10))?;
     let namespace = text.header.namespace.unwrap_or_default();
     let parsed = ParsedAsb { namespace: namespace.clone(), ..Default::default() };
     let mut collector = Collector { dialect: text.header.dialect, parsed };

@@ -53,11 +53,14 @@ pub(crate) fn place_name(path: &Path, container: Container) -> String {
 pub(crate) fn open_text<'a>(path: &Path, key: Option<&FileKey>, control: Option<&'a Control>) -> Result<Text<'a>> {
     let opened = super::container::open(path, key, control)?;
     let name = place_name(path, opened.container);
-    read_header(opened, &name)
+    read_header(opened, &name, HEADER_STEP)
 }
 
-/// Reads the head of a text.
-pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str) -> Result<Text<'a>> {
+/// How much text is read at a time until the head is whole, in bytes.
+const HEADER_STEP: usize = 1 << 10;
+
+/// Reads the head of a text, `step` bytes at a time.
+pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str, step: usize) -> Result<Text<'a>> {
     let Opened { text: mut source, container } = opened;
     let mut head = Vec::new();
     let mut ended = false;
@@ -65,11 +68,14 @@ pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str) -> Result<Text<'a>
         match parse_header(&head, ended) {
             Ok((header, at)) => return Ok(Text { source, head, at, header, container }),
             Err(Stop::Fault(fault)) => return Err(malformed(name, 0, *fault)),
-            Err(Stop::More) if ended => return Err(Error::damaged(name, "it has no head")),
+            Err(Stop::More) if ended => {
+                let problem = "it has no head, not even a cut one".to_owned();
+                return Err(Error::Source { source_name: name.to_owned(), problem });
+            }
             Err(Stop::More) => {}
         }
         let before = head.len();
-        match source.by_ref().take(1 << 10).read_to_end(&mut head) {
+        match source.by_ref().take(step as u64).read_to_end(&mut head) {
             Ok(_) => ended = head.len() == before,
             Err(error) if error.raw_os_error().is_some() => return Err(Error::io(format!("read {name}"), error)),
             Err(error) => match parse_header(&head, true) {
@@ -135,15 +141,16 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     fn fail(&self, error: Error) {
-        self.stopped.store(true, Ordering::Relaxed);
         let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());
         failure.get_or_insert(error);
+        // Only now may other threads see it: the error with which they stop must not come first.
+        self.stopped.store(true, Ordering::Release);
     }
 
     /// An error once another thread failed or the caller asked to stop.
     fn check(&self) -> Result<()> {
         self.reading.control.check()?;
-        if self.stopped.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        if self.stopped.load(Ordering::Acquire) { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 

@@ -5,11 +5,10 @@
 //! [parser](super::parse). So the two can't disagree about a boundary. Counted values are skipped by their length and never
 //! looked at: text inside them that resembles a record changes nothing.
 
-use super::escape::{Token, token};
+use super::escape::{Token, line_feed, token};
 use super::number::parse_unsigned;
 use crate::record::MAX_BODY_BYTES;
 use crate::record::body::MAX_BINS;
-use memchr::memchr;
 
 /// The longest text of one record or global line, in bytes: what the largest body takes in base64, and room for names.
 pub(crate) const MAX_ITEM_BYTES: usize = MAX_BODY_BYTES / 3 * 4 + (32 << 20);
@@ -188,7 +187,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The rest of the line; the walk goes to the next one.
-    #[inline]
+    #[inline(always)]
     fn rest_of_line(&mut self, expected: &str) -> Result<&'a [u8], Stop> {
         let start = self.at;
         let rest = self.text.get(start..).unwrap_or_default();
@@ -197,7 +196,7 @@ impl<'a> Walk<'a> {
         Ok(&rest[..length])
     }
 
-    #[inline]
+    #[inline(always)]
     fn name(&mut self, space: bool, expected: &str) -> Result<Token<'a>, Stop> {
         match token(self.text, self.at, space, self.dialect.escapes) {
             Some((name, end)) => {
@@ -209,7 +208,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn byte(&mut self, byte: u8, expected: &str) -> Result<(), Stop> {
         match self.text.get(self.at) {
             Some(&found) if found == byte => {
@@ -233,31 +232,32 @@ impl<'a> Walk<'a> {
     }
 
     /// A number that ends with a space, which is passed too.
-    #[inline]
+    #[inline(always)]
     fn length(&mut self, limit: usize) -> Result<usize, Stop> {
         const EXPECTED: &str = "a length in digits and a space";
         let start = self.at;
         let rest = self.text.get(start..).unwrap_or_default();
-        // Longer than any length within the limit, leading zeros aside.
-        let Some(end) = rest.iter().take(20).position(|&byte| byte == b' ') else {
-            return if rest.len() < 20 && rest.iter().all(u8::is_ascii_digit) {
-                self.cut(EXPECTED)
+        let mut length = 0u64;
+        // More digits than any length within the limit has, leading zeros aside; they can't overflow.
+        for (i, &byte) in rest.iter().enumerate().take(19) {
+            let digit = byte.wrapping_sub(b'0');
+            if digit < 10 {
+                length = length * 10 + u64::from(digit);
+            } else if byte == b' ' && i > 0 {
+                if length > limit as u64 {
+                    return self.fault(start, &format!("a length of at most {limit} bytes"));
+                }
+                self.at = start + i + 1;
+                return Ok(length as usize);
             } else {
-                self.fault(start, EXPECTED)
-            };
-        };
-        match parse_unsigned(&rest[..end], u64::MAX) {
-            Some(length) if length <= limit as u64 => {
-                self.at = start + end + 1;
-                Ok(length as usize)
+                return self.fault(start, EXPECTED);
             }
-            Some(_) => self.fault(start, &format!("a length of at most {limit} bytes")),
-            None => self.fault(start, EXPECTED),
         }
+        if rest.len() < 19 { self.cut(EXPECTED) } else { self.fault(start, EXPECTED) }
     }
 
     /// A length, that many bytes, and a line feed.
-    #[inline]
+    #[inline(always)]
     fn counted(&mut self) -> Result<&'a [u8], Stop> {
         let length = self.length(MAX_ITEM_BYTES)?;
         let start = self.at;
@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The beginning of a header line: `+`, space, one of two letters, space.
-    #[inline]
+    #[inline(always)]
     fn header(&mut self, letters: [u8; 2], expected: &str) -> Result<u8, Stop> {
         self.line = self.at;
         let rest = self.text.get(self.at..).unwrap_or_default();
@@ -355,7 +355,7 @@ impl<'a> Walk<'a> {
         self.take(at, visitor.key(letter, raw, value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn bin<V: Visitor<'a>>(&mut self, visitor: &mut V) -> Result<(), Stop> {
         const EXPECTED: &str = "a bin: \"- \", a type letter of NZIDSXGBJCPRHEYML, perhaps \"!\", and a space";
         self.line = self.at;
@@ -452,15 +452,6 @@ impl<'a> Walk<'a> {
         let content = self.counted()?;
         Ok(GlobalLine::Udf { kind, name, content })
     }
-}
-
-/// The index of the first line feed. Most values that a line feed ends are short.
-#[inline]
-fn line_feed(text: &[u8]) -> Option<usize> {
-    if let Some(at) = text.iter().take(12).position(|&byte| byte == b'\n') {
-        return Some(at);
-    }
-    memchr(b'\n', text)
 }
 
 /// The beginning of some text, for an error message.
