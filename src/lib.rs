@@ -1,4 +1,35 @@
-//! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records.
+//! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records, Aerospike first.
+//!
+//! A [`Repository`] holds snapshots; a backup is a session between [`Repository::begin`] and
+//! [`repository::BackupSession::seal`]. Sources ([`source::RecordSource`]) deliver records, targets
+//! ([`target::RecordTarget`]) take them back.
+//!
+//! ```
+//! use aerolith::embedded::{EmbeddedStore, sample};
+//! use aerolith::format::{keyslot::KdfCost, snapshot::BackupKind};
+//! use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
+//! use aerolith::source::embedded::EmbeddedSource;
+//! use aerolith::{Control, store::MemoryStore};
+//! use std::sync::Arc;
+//!
+//! # fn main() -> aerolith::Result<()> {
+//! # let folder = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a folder", error))?;
+//! let records = EmbeddedStore::create(folder.path().join("records"))?;
+//! sample::fill(&records, "shop", 0..100)?;
+//!
+//! // A real repository keeps the default cost; the weak one is for examples.
+//! let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+//! let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long pass phrase", &options)?;
+//!
+//! let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
+//! session.records("shop", &EmbeddedSource::new(records), BackupKind::Full, &RecordOptions::default())?;
+//! let snapshot = session.seal()?;
+//!
+//! let record = snapshot.namespace("shop")?.get(&sample::digest_of(7))?.expect("record 7 was backed up");
+//! assert!(!record.parse()?.bins().is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod chunk;
 #[cfg(feature = "cli")]

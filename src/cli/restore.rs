@@ -153,13 +153,17 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let omissions = target.omissions();
     drop(progress);
     let millis = begun.elapsed().as_millis() as u64;
-    let whole = omissions.is_empty() && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
+    let whole =
+        omissions.is_empty() && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
     if context.json() {
         let namespaces = reports.into_iter().map(|(namespace, report)| output(namespace, report)).collect();
         let (snapshot, target) = (snapshot.id().to_string(), target.name().to_string());
         context.print_json(&Output { snapshot, target, millis, namespaces })?;
     } else {
         print(&reports, target.name(), millis)?;
+    }
+    for omission in &omissions {
+        eprintln!("left out: {omission}");
     }
     Ok(if whole { Done::Whole } else { Done::Incomplete })
 }

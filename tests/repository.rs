@@ -1,0 +1,174 @@
+//! Backups and restores through the library: real `.asb` files and the embedded store, proved record by record.
+
+use aerolith::control::Control;
+use aerolith::embedded::{EmbeddedStore, sample};
+use aerolith::format::keyslot::KdfCost;
+use aerolith::format::names;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::{PartitionId, RecordBatch};
+use aerolith::repository::{
+    CheckOptions, CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions, Snapshot,
+};
+use aerolith::source::embedded::EmbeddedSource;
+use aerolith::source::{PartitionedSource, RecordSource};
+use aerolith::store::{MemoryStore, Store};
+use aerolith::target::RecordTarget;
+use aerolith::target::embedded::EmbeddedTarget;
+use aerolith::{Error, Result};
+use std::sync::Arc;
+
+const NAMESPACE: &str = "test";
+
+fn options() -> CreateOptions {
+    CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() }
+}
+
+fn repository() -> (Arc<MemoryStore>, Repository) {
+    let store = Arc::new(MemoryStore::new());
+    let repository = Repository::create(store.clone(), b"secret", &options()).unwrap();
+    (store, repository)
+}
+
+fn back_up(repository: &Repository, source: &dyn RecordSource, namespace: &str, kind: BackupKind) -> Result<Snapshot> {
+    let about = SessionOptions {
+        source: source.name().to_string(),
+        cluster: source.cluster().unwrap_or_default(),
+        ..SessionOptions::default()
+    };
+    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    session.records(namespace, source, kind, &RecordOptions::default())?;
+    session.seal()
+}
+
+type Truth = Vec<([u8; 20], Vec<u8>, u32, Vec<u8>)>;
+
+fn truth(store: &EmbeddedStore) -> Truth {
+    let source = EmbeddedSource::new(store.clone());
+    let mut all = Truth::new();
+    for partition in PartitionId::all() {
+        let scanned = source.scan(NAMESPACE, partition, None, &mut |batch: RecordBatch| {
+            all.extend(batch.iter().map(|record| {
+                let meta = record.meta;
+                (meta.digest.0, meta.set.to_vec(), meta.void_time.0, record.body.to_vec())
+            }));
+            Ok(())
+        });
+        scanned.unwrap();
+    }
+    all.sort();
+    all
+}
+
+fn restored(snapshot: &Snapshot, folder: &std::path::Path) -> Truth {
+    let store = EmbeddedStore::create(folder).unwrap();
+    let target = EmbeddedTarget::new(store.clone());
+    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new()).unwrap();
+    target.finish().unwrap();
+    assert!(report.adds_up() && report.failed == 0, "{report:?}");
+    truth(&store)
+}
+
+fn days(live: &EmbeddedStore, seed: u64) {
+    sample::change(live, NAMESPACE, 0..3000, 0.05, seed).unwrap();
+    sample::delete(live, NAMESPACE, 0..3000, 0.01, seed).unwrap();
+    sample::touch(live, NAMESPACE, 0..3000, 0.02, seed).unwrap();
+}
+
+#[test]
+fn every_kind_of_backup_restores_what_the_source_held_deletes_included() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..3000).unwrap();
+    let (_, repository) = repository();
+    let source = EmbeddedSource::new(live.clone());
+    let mut taken = Vec::new();
+    let kinds = [BackupKind::Full, BackupKind::Incremental, BackupKind::Differential, BackupKind::Full];
+    for (seed, kind) in (1..).zip(kinds) {
+        let snapshot = back_up(&repository, &source, NAMESPACE, kind).unwrap();
+        taken.push((snapshot.id(), truth(&live)));
+        days(&live, seed);
+    }
+    for (n, (id, truth)) in taken.iter().enumerate() {
+        let snapshot = repository.snapshot(&id.to_string()).unwrap();
+        assert_eq!(restored(&snapshot, &folder.path().join(format!("out{n}"))), *truth, "snapshot {n}");
+    }
+}
+
+#[test]
+fn incrementals_have_the_state_hash_of_a_full_backup_through_merges_and_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..3000).unwrap();
+    let source = EmbeddedSource::new(live.clone());
+    let (_, repository) = repository();
+    back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    let (mut merged, mut moved) = (false, 0);
+    for day in 1..=30 {
+        days(&live, day);
+        let snapshot = back_up(&repository, &source, NAMESPACE, BackupKind::Incremental).unwrap();
+        let manifest = snapshot.namespace(NAMESPACE).unwrap().manifest().clone();
+        merged |= manifest.runs.len() == 1;
+        moved += manifest.counts.moved;
+        assert!(manifest.reached_bytes < 2 * manifest.live_bytes, "day {day}: {manifest:?}");
+    }
+    assert!(merged && moved > 0, "no merge moved a value");
+    let last = repository.snapshot("latest").unwrap();
+    let hash = last.namespace(NAMESPACE).unwrap().manifest().state_hash;
+    assert_eq!(restored(&last, &folder.path().join("out")), truth(&live));
+    // With the same master key, a fresh full backup of the same content must come to the same hash.
+    let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
+    assert_eq!(full.namespace(NAMESPACE).unwrap().state_sums(repository.keys()).unwrap().hash(repository.keys()), hash);
+}
+
+#[test]
+fn a_lost_index_costs_nothing_and_the_next_backup_writes_it_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..500).unwrap();
+    let (store, repository) = repository();
+    let source = EmbeddedSource::new(live.clone());
+    back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    for object in store.list(names::INDEX).unwrap() {
+        store.delete(&object.key).unwrap();
+    }
+    let snapshot = repository.snapshot("latest").unwrap();
+    assert_eq!(restored(&snapshot, &folder.path().join("out1")), truth(&live));
+    back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    assert!(!store.list(names::INDEX).unwrap().is_empty());
+    let snapshot = repository.snapshot("latest").unwrap();
+    assert_eq!(restored(&snapshot, &folder.path().join("out2")), truth(&live));
+}
+
+#[test]
+fn a_full_backup_heals_what_a_lost_pack_took_and_check_names_the_snapshots_that_are_hurt() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..2000).unwrap();
+    let (store, repository) = repository();
+    let source = EmbeddedSource::new(live.clone());
+    back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    let clean = repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new()).unwrap();
+    assert!(clean.problems.is_empty() && clean.chunks == clean.chunks_read, "{clean:?}");
+    let packs = store.list(names::PACKS).unwrap();
+    let largest = packs.iter().max_by_key(|pack| pack.size).unwrap();
+    store.delete(&largest.key).unwrap();
+    let report = repository.check(&CheckOptions::default(), &Control::new()).unwrap();
+    assert_eq!(report.hurt.len(), 1, "{report:?}");
+    let healed = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    assert!(healed.namespace(NAMESPACE).unwrap().manifest().counts.healed > 0);
+    assert_eq!(restored(&healed, &folder.path().join("out")), truth(&live));
+}
+
+#[test]
+fn refuses_a_wrong_pass_phrase_and_to_remove_the_last_way_in() {
+    let (store, repository) = repository();
+    let opened = Repository::open(store.clone(), b"wrong");
+    assert!(matches!(opened, Err(Error::WrongPassphrase { slots: 1, .. })), "{opened:?}");
+    let first = repository.key_list(b"secret").unwrap().remove(0).id;
+    assert!(repository.key_remove(&first).is_err());
+    repository.key_add(b"other", "second", KdfCost::WEAK).unwrap();
+    repository.key_remove(&first).unwrap();
+    assert!(Repository::open(store.clone(), b"secret").is_err());
+    Repository::open(store, b"other").unwrap();
+}
