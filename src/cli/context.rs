@@ -138,7 +138,39 @@ impl Context {
 
 /// Prints a line; a reader that went away (such as `head`) is no error.
 pub fn print_line(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+    written(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// Many lines of output, in larger pieces.
+pub struct Lines {
+    out: std::io::BufWriter<std::io::Stdout>,
+}
+
+impl Lines {
+    pub fn new() -> Self {
+        Lines { out: std::io::BufWriter::with_capacity(1 << 16, std::io::stdout()) }
+    }
+
+    /// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        written(writeln!(self.out, "{text}"))
+    }
+
+    /// Prints a value as JSON on one line.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        let text =
+            serde_json::to_string(value).map_err(|error| Error::invalid(format!("cannot print JSON: {error}")))?;
+        self.line(&text)
+    }
+
+    /// Prints what is left.
+    pub fn finish(mut self) -> Result<()> {
+        written(self.out.flush())
+    }
+}
+
+fn written(result: std::io::Result<()>) -> Result<()> {
+    match result {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => Err(Error::io("write to standard output", error)),
         Ok(()) => Ok(()),

@@ -1,9 +1,14 @@
 //! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository damaged.
 
 mod backup;
+mod check;
 mod context;
+mod diff;
 mod endpoint;
+mod get;
+mod history;
 mod init;
+mod ls;
 mod restore;
 mod snapshots;
 mod text;
@@ -30,6 +35,11 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     Snapshots(snapshots::Args),
+    History(history::Args),
+    Ls(ls::Args),
+    Get(get::Args),
+    Diff(diff::Args),
+    Check(check::Args),
 }
 
 /// Parses the arguments, runs the command, and says how it went.
@@ -41,6 +51,11 @@ pub fn run() -> ExitCode {
         Command::Backup(args) => backup::run(&context, args),
         Command::Restore(args) => restore::run(&context, args),
         Command::Snapshots(args) => snapshots::run(&context, args),
+        Command::History(args) => history::run(&context, args),
+        Command::Ls(args) => ls::run(&context, args),
+        Command::Get(args) => get::run(&context, args),
+        Command::Diff(args) => diff::run(&context, args),
+        Command::Check(args) => check::run(&context, args),
     };
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
