@@ -7,7 +7,7 @@ use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -75,11 +75,6 @@ impl Context {
 
     /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
     pub fn passphrase(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
-        let first_line = |bytes: Vec<u8>| {
-            let bytes = Zeroizing::new(bytes);
-            let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-        };
         if let Some(path) = &self.global.password_file {
             let doing = format!("read the pass phrase from {}", path.display());
             return std::fs::read(path).map(first_line).map_err(|error| Error::io(doing, error));
@@ -102,16 +97,22 @@ impl Context {
                 "no pass phrase: set AEROLITH_PASSWORD, or give --password-file or --password-command".to_string(),
             ));
         }
-        let ask = |prompt: &str| {
-            rpassword::prompt_password(prompt)
-                .map(|text| Zeroizing::new(text.into_bytes()))
-                .map_err(|error| Error::io("read the pass phrase from the terminal", error))
-        };
-        let first = ask("pass phrase: ")?;
-        if new && ask("once more: ")? != first {
-            return Err(Error::invalid("the two pass phrases differ".to_string()));
+        prompt("pass phrase: ", new)
+    }
+
+    /// The pass phrase of a new key slot: from the file, the environment, or a prompt that asks twice.
+    pub fn new_passphrase(&self, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
+        if let Some(path) = file {
+            let doing = format!("read the new pass phrase from {}", path.display());
+            return std::fs::read(path).map(first_line).map_err(|error| Error::io(doing, error));
         }
-        Ok(first)
+        if let Some(password) = std::env::var_os("AEROLITH_NEW_PASSWORD") {
+            return Ok(Zeroizing::new(password.into_encoded_bytes()));
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::invalid("no new pass phrase: set AEROLITH_NEW_PASSWORD, or give --new-password-file"));
+        }
+        prompt("new pass phrase: ", true)
     }
 
     pub fn repository(&self) -> Result<Repository> {
@@ -134,6 +135,25 @@ impl Context {
         let show = !self.global.quiet && !self.global.json && std::io::stderr().is_terminal();
         (control.clone(), Progress::start(what, control, show))
     }
+}
+
+fn first_line(bytes: Vec<u8>) -> Zeroizing<Vec<u8>> {
+    let bytes = Zeroizing::new(bytes);
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+}
+
+fn prompt(text: &str, twice: bool) -> Result<Zeroizing<Vec<u8>>> {
+    let ask = |text: &str| {
+        rpassword::prompt_password(text)
+            .map(|text| Zeroizing::new(text.into_bytes()))
+            .map_err(|error| Error::io("read the pass phrase from the terminal", error))
+    };
+    let first = ask(text)?;
+    if twice && ask("once more: ")? != first {
+        return Err(Error::invalid("the two pass phrases differ"));
+    }
+    Ok(first)
 }
 
 /// Prints a line; a reader that went away (such as `head`) is no error.

@@ -8,9 +8,12 @@ mod endpoint;
 mod get;
 mod history;
 mod init;
+mod key;
 mod ls;
 mod restore;
+mod show;
 mod snapshots;
+mod stats;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +43,9 @@ enum Command {
     Get(get::Args),
     Diff(diff::Args),
     Check(check::Args),
+    Show(show::Args),
+    Key(key::Args),
+    Stats(stats::Args),
 }
 
 /// Parses the arguments, runs the command, and says how it went.
@@ -56,6 +62,9 @@ pub fn run() -> ExitCode {
         Command::Get(args) => get::run(&context, args),
         Command::Diff(args) => diff::run(&context, args),
         Command::Check(args) => check::run(&context, args),
+        Command::Show(args) => show::run(&context, args),
+        Command::Key(args) => key::run(&context, args),
+        Command::Stats(args) => stats::run(&context, args),
     };
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
