@@ -8,6 +8,7 @@ mod endpoint;
 mod get;
 mod history;
 mod init;
+mod inspect;
 mod key;
 mod ls;
 mod restore;
@@ -15,6 +16,7 @@ mod show;
 mod snapshots;
 mod stats;
 mod text;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use context::{Context, Done};
@@ -46,6 +48,8 @@ enum Command {
     Show(show::Args),
     Key(key::Args),
     Stats(stats::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
 }
 
 /// Parses the arguments, runs the command, and says how it went.
@@ -65,6 +69,8 @@ pub fn run() -> ExitCode {
         Command::Show(args) => show::run(&context, args),
         Command::Key(args) => key::run(&context, args),
         Command::Stats(args) => stats::run(&context, args),
+        Command::Verify(args) => verify::run(&context, args),
+        Command::Inspect(args) => inspect::run(&context, args),
     };
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use serde::Serialize;
 #[derive(clap::Args)]
 pub struct Args {
     /// An id or its beginning, latest, latest~N, or @TIME
-    snapshot: String,
+    pub(super) snapshot: String,
 }
 
 #[derive(Serialize)]
