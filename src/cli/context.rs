@@ -7,7 +7,7 @@ use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -75,11 +75,6 @@ impl Context {
 
     /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
     pub fn passphrase(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
-        let first_line = |bytes: Vec<u8>| {
-            let bytes = Zeroizing::new(bytes);
-            let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-        };
         if let Some(path) = &self.global.password_file {
             let doing = format!("read the pass phrase from {}", path.display());
             return std::fs::read(path).map(first_line).map_err(|error| Error::io(doing, error));
@@ -102,16 +97,22 @@ impl Context {
                 "no pass phrase: set AEROLITH_PASSWORD, or give --password-file or --password-command".to_string(),
             ));
         }
-        let ask = |prompt: &str| {
-            rpassword::prompt_password(prompt)
-                .map(|text| Zeroizing::new(text.into_bytes()))
-                .map_err(|error| Error::io("read the pass phrase from the terminal", error))
-        };
-        let first = ask("pass phrase: ")?;
-        if new && ask("once more: ")? != first {
-            return Err(Error::invalid("the two pass phrases differ".to_string()));
+        prompt("pass phrase: ", new)
+    }
+
+    /// The pass phrase of a new key slot: from the file, the environment, or a prompt that asks twice.
+    pub fn new_passphrase(&self, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
+        if let Some(path) = file {
+            let doing = format!("read the new pass phrase from {}", path.display());
+            return std::fs::read(path).map(first_line).map_err(|error| Error::io(doing, error));
         }
-        Ok(first)
+        if let Some(password) = std::env::var_os("AEROLITH_NEW_PASSWORD") {
+            return Ok(Zeroizing::new(password.into_encoded_bytes()));
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::invalid("no new pass phrase: set AEROLITH_NEW_PASSWORD, or give --new-password-file"));
+        }
+        prompt("new pass phrase: ", true)
     }
 
     pub fn repository(&self) -> Result<Repository> {
@@ -136,9 +137,60 @@ impl Context {
     }
 }
 
+fn first_line(bytes: Vec<u8>) -> Zeroizing<Vec<u8>> {
+    let bytes = Zeroizing::new(bytes);
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+}
+
+fn prompt(text: &str, twice: bool) -> Result<Zeroizing<Vec<u8>>> {
+    let ask = |text: &str| {
+        rpassword::prompt_password(text)
+            .map(|text| Zeroizing::new(text.into_bytes()))
+            .map_err(|error| Error::io("read the pass phrase from the terminal", error))
+    };
+    let first = ask(text)?;
+    if twice && ask("once more: ")? != first {
+        return Err(Error::invalid("the two pass phrases differ"));
+    }
+    Ok(first)
+}
+
 /// Prints a line; a reader that went away (such as `head`) is no error.
 pub fn print_line(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+    written(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// Many lines of output, in larger pieces.
+pub struct Lines {
+    out: std::io::BufWriter<std::io::Stdout>,
+}
+
+impl Lines {
+    pub fn new() -> Self {
+        Lines { out: std::io::BufWriter::with_capacity(1 << 16, std::io::stdout()) }
+    }
+
+    /// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        written(writeln!(self.out, "{text}"))
+    }
+
+    /// Prints a value as JSON on one line.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        let text =
+            serde_json::to_string(value).map_err(|error| Error::invalid(format!("cannot print JSON: {error}")))?;
+        self.line(&text)
+    }
+
+    /// Prints what is left.
+    pub fn finish(mut self) -> Result<()> {
+        written(self.out.flush())
+    }
+}
+
+fn written(result: std::io::Result<()>) -> Result<()> {
+    match result {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => Err(Error::io("write to standard output", error)),
         Ok(()) => Ok(()),

@@ -1,6 +1,7 @@
 //! SOURCE and TARGET as people write them.
 
 use crate::error::{Error, Result};
+use crate::repository::Snapshot;
 use crate::source::RecordSource;
 use crate::source::asb::{AsbOptions, AsbSource};
 use crate::source::embedded::EmbeddedSource;
@@ -49,6 +50,16 @@ pub struct Path3 {
     pub namespace: Option<String>,
     /// Which set.
     pub set: Option<String>,
+}
+
+impl Path3 {
+    /// The names of the namespaces that are meant: the one given, else all of the snapshot.
+    pub fn namespaces(&self, snapshot: &Snapshot) -> Result<Vec<String>> {
+        match &self.namespace {
+            Some(name) => Ok(vec![snapshot.namespace(name)?.manifest().name.clone()]),
+            None => Ok(snapshot.manifest().namespaces.iter().map(|namespace| namespace.name.clone()).collect()),
+        }
+    }
 }
 
 /// Splits `SNAPSHOT[:NAMESPACE[/SET]]`; a time with colons counts as the snapshot up to the last colon behind its `Z` or zone.

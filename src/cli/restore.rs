@@ -93,7 +93,8 @@ pub fn key_digest(set: &str, text: &str) -> Result<Digest> {
     }
 }
 
-fn parse_digest(text: &str) -> Result<Digest> {
+/// A digest in hexadecimal.
+pub fn parse_digest(text: &str) -> Result<Digest> {
     Digest::from_hex(text.trim())
         .ok_or_else(|| Error::invalid(format!("{text:?} is no digest: give 40 hexadecimal digits")))
 }

@@ -1,4 +1,6 @@
-//! Numbers, sizes and tables for people.
+//! Numbers, sizes, values and tables for people.
+
+use crate::record::{ParticleType, VoidTime};
 
 /// A count with thin groups: 1,234,567.
 pub fn count(n: u64) -> String {
@@ -46,6 +48,37 @@ pub fn lossy(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.escape_debug().to_string(),
         Err(_) => format!("0x{}", hex::encode(bytes)),
+    }
+}
+
+/// When a record expires.
+pub fn expiry(void_time: VoidTime) -> String {
+    void_time.timestamp().map_or_else(|| "never".to_string(), |at| time(at.0))
+}
+
+/// A particle's value, for people.
+pub fn particle(particle: ParticleType, bytes: &[u8]) -> String {
+    match (particle, bytes) {
+        (ParticleType::INTEGER, _) if let Ok(bytes) = bytes.try_into() => i64::from_be_bytes(bytes).to_string(),
+        (ParticleType::DOUBLE, _) if let Ok(bytes) = bytes.try_into() => f64::from_be_bytes(bytes).to_string(),
+        (ParticleType::BOOL, [0]) => "false".to_string(),
+        (ParticleType::BOOL, [1]) => "true".to_string(),
+        (ParticleType::STRING, _) => lossy(bytes),
+        (ParticleType::GEOJSON, _) => lossy(bytes.strip_prefix(&[0; 3]).unwrap_or(bytes)),
+        _ => format!("0x{}", hex::encode(bytes)),
+    }
+}
+
+/// A user key as it is given to `get`: i:NUMBER, b:HEX or text.
+pub fn key(particle: ParticleType, bytes: &[u8]) -> String {
+    match particle {
+        ParticleType::INTEGER if let Ok(bytes) = bytes.try_into() => format!("i:{}", i64::from_be_bytes(bytes)),
+        ParticleType::STRING if let Ok(text) = std::str::from_utf8(bytes) => {
+            let typed = ["i:", "b:", "s:"].iter().any(|start| text.starts_with(start));
+            let text = text.escape_debug();
+            if typed { format!("s:{text}") } else { text.to_string() }
+        }
+        _ => format!("b:{}", hex::encode(bytes)),
     }
 }
 

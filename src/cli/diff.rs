@@ -1,0 +1,209 @@
+//! `diff`: what differs between two snapshots.
+
+use super::context::{Context, Done, Lines};
+use super::{endpoint, text};
+use crate::error::{Error, Result};
+use crate::record::{Body, BodyError};
+use crate::repository::{Change, NamespaceView, Snapshot};
+use crate::run::LiveEntry;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Compare two snapshots, record by record
+///
+/// Example: aerolith diff latest~1 latest:test/users
+///
+/// A record is added (+), removed (-), changed (!, with the bins that differ), or only touched (~): another generation or
+/// expiry. A namespace or set that only one side names counts for both.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The earlier one: SNAPSHOT[:NAMESPACE[/SET]]
+    a: String,
+    /// The later one: SNAPSHOT[:NAMESPACE[/SET]]
+    b: String,
+    /// Print the counts alone
+    #[arg(long)]
+    summary: bool,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    kind: &'static str,
+    namespace: &'a str,
+    digest: String,
+    change: &'static str,
+    set: String,
+    key: Option<String>,
+    bins: Vec<String>,
+    generation_before: Option<u32>,
+    generation_after: Option<u32>,
+}
+
+#[derive(Default, Serialize)]
+struct Summary {
+    kind: &'static str,
+    added: u64,
+    removed: u64,
+    changed: u64,
+    touched: u64,
+}
+
+struct Comparison<'a> {
+    context: &'a Context,
+    lines: Lines,
+    quiet: bool,
+    summary: Summary,
+}
+
+/// The names of the bins that differ between two bodies, and `(key)` if the keys do.
+fn differing(before: &Body<'_>, after: &Body<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    if before.key() != after.key() {
+        names.push("(key)".to_string());
+    }
+    let all: BTreeSet<&[u8]> = before.bins().iter().chain(after.bins()).map(|bin| bin.name).collect();
+    for name in all {
+        let of = |body: &Body<'_>| body.bins().iter().position(|bin| bin.name == name);
+        let was = of(before).and_then(|at| before.bins().get(at));
+        let is = of(after).and_then(|at| after.bins().get(at));
+        match (was, is) {
+            (None, _) => names.push(format!("+{}", text::lossy(name))),
+            (_, None) => names.push(format!("-{}", text::lossy(name))),
+            (was, is) if was != is => names.push(text::lossy(name)),
+            _ => {}
+        }
+    }
+    names
+}
+
+impl Comparison<'_> {
+    fn each(
+        &mut self,
+        name: &str,
+        views: [Option<&NamespaceView<'_>>; 2],
+        sets: [Option<&str>; 2],
+        change: Change,
+    ) -> Result<()> {
+        let [before_set, after_set] = sets;
+        let within = |entry: &LiveEntry, set: Option<&str>| set.is_none_or(|set| *entry.set == *set.as_bytes());
+        let before = change.before.filter(|entry| within(entry, before_set));
+        let after = change.after.filter(|entry| within(entry, after_set));
+        let (word, sign) = match (&before, &after) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => ("added", '+'),
+            (Some(_), None) => ("removed", '-'),
+            (Some(was), Some(is)) if was.hash == is.hash => ("touched", '~'),
+            (Some(_), Some(_)) => ("changed", '!'),
+        };
+        match sign {
+            '+' => self.summary.added += 1,
+            '-' => self.summary.removed += 1,
+            '~' => self.summary.touched += 1,
+            _ => self.summary.changed += 1,
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        let read = |view: Option<&NamespaceView<'_>>, entry: Option<&LiveEntry>| match (view, entry) {
+            (Some(view), Some(entry)) => view.value(entry).map(Some),
+            _ => Ok(None),
+        };
+        let [before_view, after_view] = views;
+        // One body is enough for the key, unless the bodies differ.
+        let after_bytes = read(after_view, after.as_ref())?;
+        let before_bytes = if sign == '~' { None } else { read(before_view, before.as_ref())? };
+        let damaged = |error: BodyError| Error::damaged(format!("record {}", change.digest), error.to_string());
+        let was = before_bytes.as_deref().map(Body::parse).transpose().map_err(damaged)?;
+        let is = after_bytes.as_deref().map(Body::parse).transpose().map_err(damaged)?;
+        let bins = match (&was, &is) {
+            (Some(was), Some(is)) => differing(was, is),
+            _ => Vec::new(),
+        };
+        let key = is.as_ref().or(was.as_ref()).and_then(|body| body.key());
+        let key = key.map(|key| text::key(key.particle, key.bytes));
+        let set = after.as_ref().or(before.as_ref()).map(|entry| text::lossy(&entry.set)).unwrap_or_default();
+        if self.context.json() {
+            return self.lines.json(&Row {
+                kind: "change",
+                namespace: name,
+                digest: change.digest.to_string(),
+                change: word,
+                set,
+                key,
+                bins,
+                generation_before: before.map(|entry| entry.generation.0),
+                generation_after: after.map(|entry| entry.generation.0),
+            });
+        }
+        let key = key.unwrap_or_else(|| "-".into());
+        let name = name.escape_debug();
+        self.lines.line(format!("{sign} {} {name}/{set} {key} {}", change.digest, bins.join(" ")).trim_end())
+    }
+
+    /// All records of a namespace that one side lacks.
+    fn whole(&mut self, name: &str, view: &NamespaceView<'_>, sets: [Option<&str>; 2], added: bool) -> Result<()> {
+        let mut entries = view.entries()?;
+        while let Some(entry) = entries.next()? {
+            let (digest, live) = (entry.digest, entry.live);
+            if added {
+                self.each(name, [None, Some(view)], sets, Change { digest, before: None, after: live })?;
+            } else {
+                self.each(name, [Some(view), None], sets, Change { digest, before: live, after: None })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let (mut a, mut b) = (endpoint::path3(&args.a), endpoint::path3(&args.b));
+    let (given_a, given_b) = (a.clone(), b.clone());
+    for (one, other) in [(given_a, &mut b), (given_b, &mut a)] {
+        if other.namespace.is_none() {
+            other.namespace = one.namespace;
+            other.set = one.set;
+        } else if other.set.is_none() && one.set.is_some() {
+            other.set = one.set;
+        }
+    }
+    let repository = context.repository()?;
+    let chunks = repository.chunk_reader()?;
+    let open = |spec: &str| -> Result<Snapshot> {
+        let manifest = repository.snapshot(spec)?.manifest().clone();
+        Ok(repository.open_snapshot(&chunks, manifest))
+    };
+    let (first, second) = (open(&a.snapshot)?, open(&b.snapshot)?);
+    let pairs: Vec<(String, String)> = match (&a.namespace, &b.namespace) {
+        (Some(a), Some(b)) => vec![(a.clone(), b.clone())],
+        _ => {
+            let all = first.manifest().namespaces.iter().chain(&second.manifest().namespaces);
+            let names: BTreeSet<&String> = all.map(|namespace| &namespace.name).collect();
+            names.into_iter().map(|name| (name.clone(), name.clone())).collect()
+        }
+    };
+    let named = a.namespace.is_some();
+    let sets = [a.set.as_deref(), b.set.as_deref()];
+    let mut comparison = Comparison { context, lines: Lines::new(), quiet: args.summary, summary: Summary::default() };
+    comparison.summary.kind = "summary";
+    for (before, after) in &pairs {
+        // A namespace that was named must be there.
+        let there = |snapshot: &Snapshot, name: &str| named || snapshot.manifest().namespace(name).is_some();
+        match (there(&first, before), there(&second, after)) {
+            (true, true) => {
+                let (was, is) = (first.namespace(before)?, second.namespace(after)?);
+                was.diff(&is, &mut |change| comparison.each(after, [Some(&was), Some(&is)], sets, change))?;
+            }
+            (true, false) => comparison.whole(before, &first.namespace(before)?, sets, false)?,
+            (false, _) => comparison.whole(after, &second.namespace(after)?, sets, true)?,
+        }
+    }
+    let Summary { added, removed, changed, touched, .. } = comparison.summary;
+    if context.json() {
+        comparison.lines.json(&comparison.summary)?;
+    } else {
+        let [added, removed, changed, touched] = [added, removed, changed, touched].map(text::count);
+        comparison.lines.line(&format!("{added} added, {removed} removed, {changed} changed, {touched} touched"))?;
+    }
+    comparison.lines.finish()?;
+    Ok(Done::Whole)
+}

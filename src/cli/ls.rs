@@ -1,0 +1,80 @@
+//! `ls`: lists the records of a snapshot.
+
+use super::context::{Context, Done, Lines};
+use super::{endpoint, text};
+use crate::error::{Error, Result};
+use crate::record::Body;
+use serde::Serialize;
+
+/// List the records of a snapshot, one a line
+///
+/// Example: aerolith ls latest:test/users
+///
+/// Keys stand in the records themselves, which are read for them; --no-keys lists faster.
+#[derive(clap::Args)]
+pub struct Args {
+    /// SNAPSHOT[:NAMESPACE[/SET]]
+    snapshot: String,
+    /// Leave the keys out
+    #[arg(long)]
+    no_keys: bool,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    namespace: &'a str,
+    digest: String,
+    set: String,
+    key: Option<String>,
+    generation: u32,
+    void_time: u32,
+    bytes: u32,
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let path = endpoint::path3(&args.snapshot);
+    let snapshot = context.repository()?.snapshot(&path.snapshot)?;
+    let set = path.set.as_ref().map(|set| set.as_bytes());
+    let mut lines = Lines::new();
+    for name in path.namespaces(&snapshot)? {
+        let view = snapshot.namespace(&name)?;
+        let mut entries = view.entries()?;
+        while let Some(entry) = entries.next()? {
+            let Some(live) = entry.live else { continue };
+            if set.is_some_and(|set| *live.set != *set) {
+                continue;
+            }
+            let mut key = None;
+            if !args.no_keys {
+                let bytes = view.value(&live)?;
+                let body = Body::parse(&bytes)
+                    .map_err(|error| Error::damaged(format!("record {}", entry.digest), error.to_string()))?;
+                key = body.key().map(|key| text::key(key.particle, key.bytes));
+            }
+            if context.json() {
+                lines.json(&Row {
+                    namespace: &name,
+                    digest: entry.digest.to_string(),
+                    set: text::lossy(&live.set),
+                    key,
+                    generation: live.generation.0,
+                    void_time: live.void_time.0,
+                    bytes: live.place.length,
+                })?;
+            } else {
+                lines.line(&format!(
+                    "{}  {:>5}  {:<20}  {:>9}  {}/{}  {}",
+                    entry.digest,
+                    live.generation.0,
+                    text::expiry(live.void_time),
+                    live.place.length,
+                    name.escape_debug(),
+                    text::lossy(&live.set),
+                    key.as_deref().unwrap_or("-")
+                ))?;
+            }
+        }
+    }
+    lines.finish()?;
+    Ok(Done::Whole)
+}

@@ -1,0 +1,233 @@
+//! `verify`: compares a snapshot with a live source.
+
+use super::context::{Context, Done, print_line};
+use super::{endpoint, text};
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::record::{Digest, PartitionId, RecordBatch, Timestamp};
+use crate::repository::NamespaceView;
+use crate::run::{Entry, PartitionRecords, RecordHash, Sorter, StateSums};
+use crate::source::{BadRecord, PartitionedSource, RecordSink, RecordSource, SourceShape};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Records of a source without order are held in memory up to about this many bytes.
+const MEMORY_BYTES: usize = 768 << 20;
+/// Partitions that are read at once.
+const AT_ONCE: usize = 64;
+
+/// Compare a snapshot with a source, partition by partition
+///
+/// Example: aerolith verify latest asb:/backups/monday
+///
+/// Compares sets, keys and bins of the namespaces that both have; generations and expiry are not compared. Records of the
+/// snapshot that have expired since and are gone from the source are no difference. Ends with exit code 3 if the two differ.
+#[derive(clap::Args)]
+pub struct Args {
+    /// SNAPSHOT[:NAMESPACE]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
+    snapshot: String,
+    /// What to compare with: asb:PATH, jsonl:FILE or embedded:FOLDER
+    source: String,
+    /// The key that the source's .asb files are encrypted with
+    #[arg(long, value_name = "FILE")]
+    asb_key_file: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    snapshot: String,
+    source: String,
+    same: bool,
+    namespaces: Vec<Compared>,
+    /// Namespaces of the snapshot that the source lacks.
+    absent: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+struct Compared {
+    namespace: String,
+    records_in_snapshot: u64,
+    records_in_source: u64,
+    partitions_that_differ: u64,
+    only_in_snapshot: Vec<String>,
+    only_in_source: Vec<String>,
+    changed: Vec<String>,
+    expired: u64,
+}
+
+impl Compared {
+    fn same(&self) -> bool {
+        self.only_in_snapshot.is_empty() && self.only_in_source.is_empty() && self.changed.is_empty()
+    }
+
+    /// Compares one partition: the sums first, the records where those differ.
+    fn partition(&mut self, keys: &Keys, ours: &[Entry], theirs: &[(Digest, RecordHash)], now: Timestamp) {
+        let (mut our_sum, mut their_sum) = ([0; 4], [0; 4]);
+        let ours = ours.iter().filter_map(|entry| entry.live.as_ref().map(|live| (entry.digest, live)));
+        for (digest, live) in ours.clone() {
+            StateSums::accumulate(&mut our_sum, keys, &digest, &live.hash);
+            self.records_in_snapshot += 1;
+        }
+        for (digest, hash) in theirs {
+            StateSums::accumulate(&mut their_sum, keys, digest, hash);
+        }
+        self.records_in_source += theirs.len() as u64;
+        if our_sum == their_sum {
+            return;
+        }
+        let mut theirs = theirs.iter().peekable();
+        let mut differs = false;
+        for (digest, live) in ours {
+            while let Some((other, _)) = theirs.next_if(|(other, _)| other.sort_key() < digest.sort_key()) {
+                self.only_in_source.push(other.to_string());
+                differs = true;
+            }
+            match theirs.next_if(|(other, _)| *other == digest) {
+                Some((_, hash)) if *hash == live.hash => {}
+                Some(_) => {
+                    self.changed.push(digest.to_string());
+                    differs = true;
+                }
+                None if live.void_time.is_expired(now) => self.expired += 1,
+                None => {
+                    self.only_in_snapshot.push(digest.to_string());
+                    differs = true;
+                }
+            }
+        }
+        for (other, _) in theirs {
+            self.only_in_source.push(other.to_string());
+            differs = true;
+        }
+        self.partitions_that_differ += u64::from(differs);
+    }
+}
+
+struct Inbox<'a> {
+    sorter: Sorter,
+    control: &'a Control,
+}
+
+impl RecordSink for Inbox<'_> {
+    fn records(&self, batch: RecordBatch) -> Result<()> {
+        self.control.check()?;
+        self.control.add_records(batch.len() as u64);
+        self.sorter.push(batch)
+    }
+
+    fn bad_record(&self, _: BadRecord, error: Error) -> Result<()> {
+        Err(error)
+    }
+}
+
+fn hashes(records: &PartitionRecords) -> Vec<(Digest, RecordHash)> {
+    records.iter().map(|(record, hash)| (record.meta.digest, hash)).collect()
+}
+
+fn scan(
+    source: &dyn PartitionedSource,
+    namespace: &str,
+    partition: PartitionId,
+    keys: &Keys,
+    control: &Control,
+) -> Result<Vec<(Digest, RecordHash)>> {
+    control.check()?;
+    let mut batches = Vec::new();
+    source.scan(namespace, partition, None, &mut |batch| {
+        control.add_records(batch.len() as u64);
+        batches.push(batch);
+        Ok(())
+    })?;
+    Ok(hashes(&PartitionRecords::from_batches(keys, batches)))
+}
+
+fn compare(
+    view: &NamespaceView<'_>,
+    source: &dyn RecordSource,
+    keys: &Arc<Keys>,
+    control: &Control,
+) -> Result<Compared> {
+    let name = &view.manifest().name;
+    let mut compared = Compared { namespace: name.clone(), ..Compared::default() };
+    let now = source.clock()?;
+    let mut entries = view.entries()?;
+    match source.shape() {
+        SourceShape::Stream(stream) => {
+            let inbox = Inbox { sorter: Sorter::new(keys.clone(), MEMORY_BYTES), control };
+            stream.read(name, &inbox, control)?;
+            for partition in PartitionId::all() {
+                control.check()?;
+                let theirs = hashes(&inbox.sorter.take(partition)?);
+                compared.partition(keys, &entries.take_partition(partition)?, &theirs, now);
+            }
+        }
+        SourceShape::Partitioned(partitioned) => {
+            let all: Vec<PartitionId> = PartitionId::all().collect();
+            for some in all.chunks(AT_ONCE) {
+                let read = some.par_iter().map(|&partition| scan(partitioned, name, partition, keys, control));
+                let found: Vec<Vec<(Digest, RecordHash)>> = read.collect::<Result<_>>()?;
+                for (&partition, theirs) in some.iter().zip(&found) {
+                    compared.partition(keys, &entries.take_partition(partition)?, theirs, now);
+                }
+            }
+        }
+    }
+    Ok(compared)
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let path = endpoint::path3(&args.snapshot);
+    if path.set.is_some() {
+        return Err(Error::invalid("verify compares whole namespaces: leave out the set"));
+    }
+    let repository = context.repository()?;
+    let snapshot = repository.snapshot(&path.snapshot)?;
+    let source = endpoint::source(&args.source, args.asb_key_file)?;
+    let there = source.namespaces()?;
+    let (control, progress) = context.control("comparing");
+    let (mut namespaces, mut absent) = (Vec::new(), Vec::new());
+    for name in path.namespaces(&snapshot)? {
+        if there.contains(&name) {
+            namespaces.push(compare(&snapshot.namespace(&name)?, &*source, repository.keys(), &control)?);
+        } else {
+            absent.push(name);
+        }
+    }
+    drop(progress);
+    let same = absent.is_empty() && namespaces.iter().all(Compared::same);
+    let output =
+        Output { snapshot: snapshot.id().to_string(), source: source.name().to_string(), same, namespaces, absent };
+    if context.json() {
+        context.print_json(&output)?
+    } else {
+        print(&output)?
+    }
+    Ok(if same { Done::Whole } else { Done::Incomplete })
+}
+
+fn print(output: &Output) -> Result<()> {
+    for namespace in &output.namespaces {
+        let lists = [
+            ("only in the snapshot", &namespace.only_in_snapshot),
+            ("only in the source", &namespace.only_in_source),
+            ("changed", &namespace.changed),
+        ];
+        for (what, digests) in lists {
+            digests.iter().try_for_each(|digest| print_line(&format!("{what}: {} {digest}", namespace.namespace)))?;
+        }
+        print_line(&format!(
+            "{}: {} records in the snapshot, {} in the source; {} partitions differ, {} expired since",
+            namespace.namespace,
+            text::count(namespace.records_in_snapshot),
+            text::count(namespace.records_in_source),
+            text::count(namespace.partitions_that_differ),
+            text::count(namespace.expired)
+        ))?;
+    }
+    output.absent.iter().try_for_each(|name| print_line(&format!("not in the source: namespace {name}")))?;
+    let verdict = if output.same { "is as in" } else { "differs from" };
+    print_line(&format!("{} {verdict} snapshot {}", output.source, output.snapshot))
+}
