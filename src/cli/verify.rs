@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 /// snapshot that have expired since and are gone from the source are no difference. Ends with exit code 3 if the two differ.
 #[derive(clap::Args)]
 pub struct Args {
-    /// SNAPSHOT[:NAMESPACE]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
+    /// `SNAPSHOT[:NAMESPACE]`; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
     /// What to compare with: asb:PATH, jsonl:FILE or embedded:FOLDER
     source: String,
