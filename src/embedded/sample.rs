@@ -4,7 +4,7 @@
 //! 330 bytes, and is in one of three sets; every tenth lives for thirty days, the others for ever. Which records a change
 //! touches is decided by a hash of record number and seed, so the same call always picks the same ones.
 
-use super::store::EmbeddedStore;
+use super::store::{Durability, EmbeddedStore};
 use super::value::{Bin, Key};
 use super::write::{NewRecord, Transaction};
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub const SETS: [&str; 3] = ["users", "orders", "sessions"];
 pub const TTL_SECONDS: u32 = 30 * 86_400;
 
 /// Records are made and written in groups of this many.
-const GROUP: u64 = 25_000;
+const GROUP: usize = 25_000;
 
 const FIRST: [&str; 20] = [
     "Ada", "Ben", "Cleo", "Dara", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun", "Kai", "Lena", "Milo", "Nora", "Otto",
@@ -187,16 +187,14 @@ pub fn is_picked(index: u64, seed: u64, fraction: f64) -> bool {
     Random::new(index, seed ^ 0x7069_636b_6564).unit() < fraction
 }
 
-/// The records that a change with this seed picks, by number and digest, group by group in digest order.
+/// Has `each` change the records that `picks` picks, in one transaction, and counts those that it says it changed.
 fn each_picked(
     store: &EmbeddedStore,
     records: Range<u64>,
     picks: impl Fn(u64) -> bool + Sync,
     mut each: impl FnMut(&mut Transaction<'_>, u64, &Digest) -> Result<bool>,
 ) -> Result<u64> {
-    let mut picked: Vec<(Digest, u64)> =
-        records.into_par_iter().filter(|&index| picks(index)).map(|index| (digest_of(index), index)).collect();
-    picked.par_sort_unstable_by_key(|(digest, _)| digest.sort_key());
+    let picked = in_store_order(records, picks);
     store.write(|tables| {
         let mut changed = 0;
         for (digest, index) in &picked {
@@ -206,16 +204,22 @@ fn each_picked(
     })
 }
 
-/// Writes the records with these numbers, as revision 0 has them.
+/// The records that `picks` picks, by digest and number, in the order in which the store keeps them.
+fn in_store_order(records: Range<u64>, picks: impl Fn(u64) -> bool + Sync) -> Vec<(Digest, u64)> {
+    let mut picked: Vec<(Digest, u64)> =
+        records.into_par_iter().filter(|&index| picks(index)).map(|index| (digest_of(index), index)).collect();
+    picked.par_sort_unstable_by_key(|(digest, _)| digest.sort_key());
+    picked
+}
+
+/// Writes the records with these numbers, as revision 0 has them, in several transactions; all are on disk when it returns.
 pub fn fill(store: &EmbeddedStore, namespace: &str, records: Range<u64>) -> Result<()> {
-    let mut start = records.start;
-    while start < records.end {
-        let end = records.end.min(start.saturating_add(GROUP));
-        let group: Vec<NewRecord> = (start..end).into_par_iter().map(|index| record(index, 0)).collect();
-        store.put_many(namespace, &group)?;
-        start = end;
+    // In the store's order each transaction writes a range of its own, which leaves half the file's size.
+    for group in in_store_order(records, |_| true).chunks(GROUP) {
+        let group: Vec<NewRecord> = group.par_iter().map(|&(_, index)| record(index, 0)).collect();
+        store.write_with(Durability::Deferred, |tables| tables.put_many(namespace, &group))?;
     }
-    Ok(())
+    store.sync()
 }
 
 /// Rewrites a fraction (0 to 1) of those of these records that are there, with new content. Returns how many it was.
