@@ -95,21 +95,34 @@ fn unzigzag(value: u64) -> i64 {
 struct Table<K> {
     items: Vec<K>,
     numbers: HashMap<K, u64>,
+    /// What was asked for last is mostly asked for again: comparing is far cheaper than hashing.
+    last: Option<u64>,
 }
 
 impl<K: Clone + std::hash::Hash + Eq> Table<K> {
     fn new() -> Self {
-        Table { items: Vec::new(), numbers: HashMap::new() }
+        Table { items: Vec::new(), numbers: HashMap::new(), last: None }
     }
 
     fn number(&mut self, item: &K) -> u64 {
-        if let Some(&number) = self.numbers.get(item) {
-            return number;
+        if let Some(last) = self.last
+            && self.items.get(last as usize) == Some(item)
+        {
+            return last;
         }
-        let number = self.items.len() as u64;
-        self.items.push(item.clone());
-        self.numbers.insert(item.clone(), number);
+        let number = self.numbers.get(item).copied().unwrap_or_else(|| {
+            let number = self.push(item.clone());
+            self.numbers.insert(item.clone(), number);
+            number
+        });
+        self.last = Some(number);
         number
+    }
+
+    /// Adds an item that is not looked for again.
+    fn push(&mut self, item: K) -> u64 {
+        self.items.push(item);
+        self.items.len() as u64 - 1
     }
 }
 
@@ -117,9 +130,8 @@ impl<K: Clone + std::hash::Hash + Eq> Table<K> {
 pub fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut sets = Table::new();
     let mut orders = Table::new();
-    let mut chunks: Vec<ChunkId> = Vec::new();
-    let mut chunk_numbers: HashMap<ChunkId, u64> = HashMap::new();
-    let mut expected: HashMap<u64, i64> = HashMap::new();
+    let mut chunks = Table::new();
+    let mut expected: Vec<i64> = Vec::new();
     let (mut hashes, mut set, mut order, mut generation) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut void_time, mut chunk, mut more) = (Vec::new(), Vec::new(), Vec::new());
     let (mut offset, mut length) = (Vec::new(), Vec::new());
@@ -131,33 +143,36 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
         put(&mut void_time, u64::from(live.void_time.0));
         let place = &live.place;
         let number = if place.more.is_empty() {
-            *chunk_numbers.entry(place.chunk).or_insert_with(|| {
-                chunks.push(place.chunk);
-                chunks.len() as u64 - 1
-            })
+            chunks.number(&place.chunk)
         } else {
             // A value in several chunks has them side by side in the table, once for each such value.
-            chunks.extend(place.chunks());
-            (chunks.len() - 1 - place.more.len()) as u64
+            let first = chunks.push(place.chunk);
+            place.more.iter().for_each(|id| {
+                chunks.push(*id);
+            });
+            first
         };
         put(&mut chunk, number);
         put(&mut more, place.more.len() as u64);
         let begin = i64::from(place.offset);
-        put(&mut offset, zigzag(begin - expected.get(&number).copied().unwrap_or(0)));
-        if place.more.is_empty() {
-            expected.insert(number, begin + i64::from(place.length));
+        expected.resize(chunks.items.len(), 0);
+        if let Some(expected) = expected.get_mut(number as usize) {
+            put(&mut offset, zigzag(begin - *expected));
+            if place.more.is_empty() {
+                *expected = begin + i64::from(place.length);
+            }
         }
         put(&mut length, u64::from(place.length));
     }
-    let mut out = Vec::with_capacity(entries.len() * 48 + chunks.len() * 32);
+    let mut out = Vec::with_capacity(entries.len() * 48 + chunks.items.len() * 32);
     put(&mut out, entries.len() as u64);
     put(&mut out, sets.items.len() as u64);
     for name in &sets.items {
         out.push(name.len() as u8);
         out.extend_from_slice(name);
     }
-    put(&mut out, chunks.len() as u64);
-    chunks.iter().for_each(|id| out.extend_from_slice(&id.0));
+    put(&mut out, chunks.items.len() as u64);
+    chunks.items.iter().for_each(|id| out.extend_from_slice(&id.0));
     put(&mut out, orders.items.len() as u64);
     for bytes in &orders.items {
         put(&mut out, bytes.len() as u64);
@@ -226,7 +241,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     if !input.is_empty() {
         return Err(FormatError::field("the leaf", "nothing behind the last column", input.len()));
     }
-    let mut expected: HashMap<u64, i64> = HashMap::new();
+    let mut expected: Vec<i64> = vec![0; chunk_count];
     let mut rows = hashes.iter().enumerate();
     let mut entries = Vec::with_capacity(n);
     for (digest, flag) in digests.into_iter().zip(flags) {
@@ -241,13 +256,13 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
         let Some([first, rest @ ..]) = ids else {
             return Err(FormatError::field("a chunk's number", format_args!("less than {chunk_count}"), number));
         };
-        let begin = expected.get(&chunk[i]).copied().unwrap_or(0).checked_add(unzigzag(offset[i]));
+        let begin = expected.get(number).copied().unwrap_or(0).checked_add(unzigzag(offset[i]));
         let begin = begin.filter(|&begin| (0..=i64::from(super::pack::MAX_CHUNK_BYTES)).contains(&begin));
         let Some(begin) = begin else {
             return Err(FormatError::field("an offset", "inside a chunk", unzigzag(offset[i])));
         };
-        if rest.is_empty() {
-            expected.insert(chunk[i], begin + length[i] as i64);
+        if let (true, Some(expected)) = (rest.is_empty(), expected.get_mut(number)) {
+            *expected = begin + length[i] as i64;
         }
         let place = ValuePlace {
             chunk: ChunkId(*first),
@@ -275,8 +290,10 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
 /// The tables of a leaf alone: which chunks its values stand in.
 pub fn chunk_ids(entries: &[Entry]) -> Vec<ChunkId> {
     let mut seen = std::collections::HashSet::new();
+    let mut last = None;
     let live = entries.iter().filter_map(|entry| entry.live.as_ref());
-    live.flat_map(|live| live.place.chunks()).copied().filter(|id| seen.insert(*id)).collect()
+    let ids = live.flat_map(|live| live.place.chunks()).copied();
+    ids.filter(|id| last.replace(*id) != Some(*id) && seen.insert(*id)).collect()
 }
 
 /// Checks that a value's place fits the chunks it names, whose plain lengths are `lengths`.

@@ -86,6 +86,9 @@ pub struct RunFeeder<'a> {
     cutter: Cutter,
     sets: HashMap<Arc<[u8]>, OpenSet>,
     orders: HashMap<Arc<[u8]>, Arc<[u8]>>,
+    /// The set and the bin order of the record before: mostly those of the next one too.
+    last_set: Arc<[u8]>,
+    last_order: Arc<[u8]>,
     open_bytes: usize,
     waiting: VecDeque<Waiting>,
     first_waiting: u64,
@@ -125,6 +128,8 @@ pub fn write_run<T>(
             cutter,
             sets: HashMap::new(),
             orders: HashMap::new(),
+            last_set: Arc::default(),
+            last_order: Arc::default(),
             open_bytes: 0,
             waiting: VecDeque::new(),
             first_waiting: 0,
@@ -190,14 +195,17 @@ fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64
 impl RunFeeder<'_> {
     /// Adds a record whose value is to be written.
     pub fn record(&mut self, record: &NewRecord<'_>) -> Result<()> {
-        let set = match self.sets.get_key_value(record.meta.set) {
-            Some((name, _)) => name.clone(),
-            None => {
-                let name: Arc<[u8]> = record.meta.set.into();
-                self.sets.insert(name.clone(), OpenSet::default());
-                name
-            }
-        };
+        if *self.last_set != *record.meta.set || self.sets.is_empty() {
+            self.last_set = match self.sets.get_key_value(record.meta.set) {
+                Some((name, _)) => name.clone(),
+                None => {
+                    let name: Arc<[u8]> = record.meta.set.into();
+                    self.sets.insert(name.clone(), OpenSet::default());
+                    name
+                }
+            };
+        }
+        let set = self.last_set.clone();
         let bin_order = self.bin_order(record.bin_order);
         let place = ValuePlace { chunk: ChunkId([0; 32]), more: Box::default(), offset: 0, length: 0 };
         let RecordMeta { digest, generation, void_time, .. } = record.meta;
@@ -231,7 +239,11 @@ impl RunFeeder<'_> {
     }
 
     fn bin_order(&mut self, order: &[u8]) -> Arc<[u8]> {
+        if *self.last_order == *order {
+            return self.last_order.clone();
+        }
         if let Some(order) = self.orders.get(order) {
+            self.last_order = order.clone();
             return order.clone();
         }
         let order: Arc<[u8]> = order.into();
