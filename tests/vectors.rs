@@ -514,7 +514,7 @@ fn packs() {
     ];
     let cases = [(Suite::Aes256Gcm, Class::Data), (Suite::XChaCha20Poly1305, Class::Tree)];
     let built = cases.map(|(suite, class)| {
-        let mut pack = PackWriter::with_sealer(Sealer::with_salt(&keys, ObjectKind::Pack, class, suite, SALT), 0);
+        let mut pack = PackWriter::with_sealer(Sealer::with_salt(&keys, ObjectKind::Pack, class, suite, SALT));
         for (plain, packing, packed) in &chunks {
             pack.add(keys.chunk_id(class, plain), *packing, plain.len() as u32, packed).unwrap();
         }

@@ -13,7 +13,7 @@ use crate::store::Store;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// Packs on their way to the store at once; each is a thread that mostly waits for the disk.
@@ -55,6 +55,12 @@ pub struct ChunkWriter {
     uploads: Vec<JoinHandle<()>>,
     stored: Arc<Mutex<Stored>>,
     stored_bytes: Arc<AtomicU64>,
+    /// The memory of packs that were stored.
+    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChunkWriter {
@@ -70,17 +76,23 @@ impl ChunkWriter {
         let (queue, packs) = crossbeam_channel::bounded::<FinishedPack>(1);
         let stored = Arc::new(Mutex::new(Stored::default()));
         let stored_bytes = Arc::new(AtomicU64::new(0));
+        let buffers = Arc::new(Mutex::new(Vec::new()));
+        let pack_bytes = options.pack_bytes;
         let uploads = (0..UPLOADS)
             .map(|_| {
                 let (packs, store, stored) = (packs.clone(), store.clone(), stored.clone());
-                let (bytes, control) = (stored_bytes.clone(), control.clone());
+                let (bytes, control, buffers) = (stored_bytes.clone(), control.clone(), buffers.clone());
                 std::thread::spawn(move || {
                     for pack in packs {
                         let put = store.put_new(&pack.key(), &pack.bytes);
-                        let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut stored = lock(&stored);
                         match put {
                             Ok(_) => {
                                 let size = pack.bytes.len() as u64;
+                                let mut buffers = lock(&buffers);
+                                if buffers.len() < SPREAD && size >= pack_bytes as u64 {
+                                    buffers.push(pack.bytes);
+                                }
                                 bytes.fetch_add(size, Ordering::Relaxed);
                                 control.add_bytes_out(size);
                                 stored.packs.push((pack.id, size, pack.rows));
@@ -103,6 +115,7 @@ impl ChunkWriter {
             uploads,
             stored,
             stored_bytes,
+            buffers,
         }
     }
 
@@ -119,7 +132,7 @@ impl ChunkWriter {
     /// Whether a chunk can be had without writing it: it stands in a pack that exists and is not known to be damaged, or this
     /// session wrote it.
     pub fn has(&self, id: &ChunkId) -> Result<bool> {
-        if self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).contains(id) {
+        if lock(self.shard(id)).contains(id) {
             return Ok(true);
         }
         Ok(!self.distrusted.contains(id) && self.index.contains(&*self.store, id)?)
@@ -136,7 +149,7 @@ impl ChunkWriter {
         if !self.distrusted.contains(&id) && self.index.contains(&*self.store, &id)? {
             return Ok(id);
         }
-        if !self.shard(&id).lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+        if !lock(self.shard(&id)).insert(id) {
             return Ok(id);
         }
         PACKED.with_borrow_mut(|packed| {
@@ -150,10 +163,10 @@ impl ChunkWriter {
     fn add(&self, class: Class, id: ChunkId, add: impl FnOnce(&mut PackWriter) -> Result<()>) -> Result<()> {
         let group = if class == Class::Tree { 0 } else { SPREAD };
         let Some(slot) = self.open.get(group + usize::from(id.0[0]) % SPREAD) else { return Ok(()) };
-        let mut open = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(slot);
         let mut pack = match open.take() {
             Some(pack) => pack,
-            None => PackWriter::create(&self.keys, class, self.options.suite, self.options.pack_bytes + (512 << 10))?,
+            None => PackWriter::create(&self.keys, class, self.options.suite, self.buffer(class))?,
         };
         add(&mut pack)?;
         if pack.len() < self.options.pack_bytes {
@@ -162,6 +175,16 @@ impl ChunkWriter {
         }
         drop(open);
         self.send(pack)
+    }
+
+    /// Memory for a pack: that of one that was stored, if there is any, as memory that was never touched is slow.
+    fn buffer(&self, class: Class) -> Vec<u8> {
+        // Packs of the tree class are few, and mostly small.
+        if class == Class::Tree {
+            return Vec::new();
+        }
+        let stored = lock(&self.buffers).pop();
+        stored.unwrap_or_else(|| Vec::with_capacity(self.options.pack_bytes + (512 << 10)))
     }
 
     fn send(&self, pack: PackWriter) -> Result<()> {
@@ -173,21 +196,20 @@ impl ChunkWriter {
 
     /// Returns the error of an upload that failed, once.
     fn check(&self) -> Result<()> {
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        stored.failed.take().map_or(Ok(()), Err)
+        lock(&self.stored).failed.take().map_or(Ok(()), Err)
     }
 
     /// Stores the packs that are still open, waits for all, and gives back what was stored.
     pub fn finish(mut self) -> Result<Vec<IndexedPack>> {
         for slot in &self.open {
-            let pack = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let pack = lock(slot).take();
             if let Some(pack) = pack {
                 self.send(pack)?;
             }
         }
         self.wait();
         self.check()?;
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = lock(&self.stored);
         Ok(std::mem::take(&mut stored.packs))
     }
 
@@ -195,7 +217,7 @@ impl ChunkWriter {
         self.queue = None;
         for upload in self.uploads.drain(..) {
             if upload.join().is_err() {
-                let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut stored = lock(&self.stored);
                 stored.failed = Some(Error::invalid("a thread that stores packs died"));
             }
         }

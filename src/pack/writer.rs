@@ -35,14 +35,18 @@ impl FinishedPack {
 }
 
 impl PackWriter {
-    /// An empty pack of a class, with room for `capacity` bytes.
-    pub fn create(keys: &Keys, class: Class, suite: Suite, capacity: usize) -> Result<Self> {
-        Ok(Self::with_sealer(Sealer::create(keys, ObjectKind::Pack, class, suite)?, capacity))
+    /// An empty pack of a class, in the memory of `buffer`, whose bytes are forgotten.
+    pub fn create(keys: &Keys, class: Class, suite: Suite, buffer: Vec<u8>) -> Result<Self> {
+        Ok(Self::in_buffer(Sealer::create(keys, ObjectKind::Pack, class, suite)?, buffer))
     }
 
     /// An empty pack with a sealer made for it alone. For test vectors.
-    pub fn with_sealer(sealer: Sealer, capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
+    pub fn with_sealer(sealer: Sealer) -> Self {
+        Self::in_buffer(sealer, Vec::new())
+    }
+
+    fn in_buffer(sealer: Sealer, mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
         bytes.extend_from_slice(&sealer.header().encode());
         PackWriter { sealer, bytes, rows: Vec::new() }
     }

@@ -177,6 +177,11 @@ pub struct RecordView<'a> {
 }
 
 impl<'a> RecordView<'a> {
+    /// Bytes of the body and the bin order.
+    pub fn byte_len(&self) -> usize {
+        self.body.len() + self.bin_order.len()
+    }
+
     /// The body's parts, bins in canonical order.
     pub fn parse(&self) -> Result<Body<'a>, BodyError> {
         Body::parse(self.body)

@@ -1,5 +1,6 @@
 //! The library's main type: a repository, opened with its keys.
 
+mod ahead;
 mod check;
 mod keyring;
 mod merge_policy;

@@ -1,5 +1,6 @@
 //! Backing up the records of one namespace: what differs from the parent becomes a new run.
 
+use super::ahead::read_ahead;
 use super::merge_policy::{Moves, merges, plan_moves};
 use crate::chunk::Cutter;
 use crate::control::Control;
@@ -14,10 +15,12 @@ use crate::run::{
     write_run,
 };
 use crate::source::{BadRecord, DigestRow, PartitionedSource, RecordSink, RecordSource, SourceShape};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+/// Partitions whose sums other threads are making; past that the writing thread makes its own.
+const MAX_SUMMING: usize = 8;
 /// Bad records that are kept by name; further ones are only counted.
 const MAX_BAD: usize = 1000;
 
@@ -37,6 +40,15 @@ pub struct RecordOptions {
 impl Default for RecordOptions {
     fn default() -> Self {
         RecordOptions { partial: false, skip_bad_records: false, memory_bytes: 768 << 20, parallel: 0 }
+    }
+}
+
+impl RecordOptions {
+    fn threads(&self) -> usize {
+        match self.parallel {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            n => n,
+        }
     }
 }
 
@@ -70,6 +82,13 @@ struct Input {
     records: PartitionRecords,
     /// All digests of the partition, if the source was asked for what changed only.
     walk: Option<HashMap<Digest, DigestRow>>,
+}
+
+impl Input {
+    /// About the bytes of memory that it takes.
+    fn size(&self) -> usize {
+        self.records.byte_len() + self.walk.as_ref().map_or(0, |walk| walk.len() * 2 * size_of::<(Digest, DigestRow)>())
+    }
 }
 
 struct Inbox<'a> {
@@ -120,8 +139,10 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
                 control: work.control,
             };
             stream.read(work.namespace, &inbox, work.control)?;
-            let next = |partition| Ok(Input { records: inbox.sorter.take(partition)?, walk: None });
-            let mut done = diff_and_write(&work, source_time, next, |_| Ok(Vec::new()))?;
+            let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, walk: None });
+            let mut done = read_ahead(work.options.threads(), sorted, Input::size, |next| {
+                diff_and_write(&work, source_time, next, |_| Ok(Vec::new()))
+            })?;
             let (count, bad) = inbox.bad.into_inner().unwrap_or_else(PoisonError::into_inner);
             done.counts.bad = count;
             Ok((done, bad))
@@ -138,7 +159,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
     }
 }
 
-/// Reads partitions ahead with several threads and hands them on in order.
+/// Reads the partitions, all of them or what changed since the parent.
 fn read_partitions(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
@@ -170,59 +191,16 @@ fn read_partitions(
         }
         Ok(Input { records: PartitionRecords::from_batches(keys, batches), walk })
     };
-    let threads = match work.options.parallel {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        n => n,
+    let by_digest = |digests: &[Digest]| {
+        let mut batches = Vec::new();
+        source.read(work.namespace, digests, &mut |batch| {
+            work.control.add_records(batch.len() as u64);
+            batches.push(batch);
+            Ok(())
+        })?;
+        Ok(batches)
     };
-    let ahead = 4 * threads as u64;
-    let claimed = AtomicU64::new(0);
-    let state: Mutex<(u64, BTreeMap<u16, Result<Input>>)> = Mutex::default();
-    let changed = Condvar::new();
-    let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let number = claimed.fetch_add(1, Ordering::Relaxed);
-                    let Some(partition) = u16::try_from(number).ok().and_then(PartitionId::new) else { return };
-                    let mut state = lock();
-                    while number >= state.0.saturating_add(ahead) {
-                        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    }
-                    drop(state);
-                    let input = read(partition);
-                    lock().1.insert(partition.number(), input);
-                    changed.notify_all();
-                }
-            });
-        }
-        let next = |partition: PartitionId| {
-            let mut state = lock();
-            loop {
-                if let Some(input) = state.1.remove(&partition.number()) {
-                    state.0 = u64::from(partition.number()) + 1;
-                    changed.notify_all();
-                    return input;
-                }
-                state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-        };
-        let by_digest = |digests: &[Digest]| {
-            let mut batches = Vec::new();
-            source.read(work.namespace, digests, &mut |batch| {
-                work.control.add_records(batch.len() as u64);
-                batches.push(batch);
-                Ok(())
-            })?;
-            Ok(batches)
-        };
-        let done = diff_and_write(work, source_time, next, by_digest);
-        // Lets the readers run to their end if the writing stopped early.
-        claimed.store(u64::MAX >> 1, Ordering::Relaxed);
-        lock().0 = u64::MAX;
-        changed.notify_all();
-        done
-    })
+    read_ahead(work.options.threads(), read, Input::size, |next| diff_and_write(work, source_time, next, by_digest))
 }
 
 /// The state of one namespace's backup while its partitions go by.
@@ -231,7 +209,8 @@ struct Progress<'a> {
     merging: bool,
     moves: Moves,
     counts: Counts,
-    sums: StateSums,
+    /// The live records of the partition at hand.
+    live: Vec<(Digest, RecordHash)>,
     live_records: u64,
     live_bytes: u64,
     known: HashMap<ChunkId, bool>,
@@ -240,7 +219,7 @@ struct Progress<'a> {
 fn diff_and_write(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
-    mut next: impl FnMut(PartitionId) -> Result<Input>,
+    next: &mut dyn FnMut(PartitionId) -> Result<Input>,
     by_digest: impl Fn(&[Digest]) -> Result<Vec<RecordBatch>>,
 ) -> Result<NamespaceManifest> {
     let parent = work.parent.as_ref().map(|(_, parent)| parent);
@@ -252,28 +231,47 @@ fn diff_and_write(
         merging,
         moves,
         counts: Counts::default(),
-        sums: StateSums::default(),
+        live: Vec::new(),
         live_records: 0,
         live_bytes: 0,
         known: HashMap::new(),
     };
-    let (run, stats, ()) = write_run(work.writer, work.cutter, |feeder| {
-        let mut old = MergedCursor::live(work.reader, parent_runs)?;
-        for partition in PartitionId::all() {
-            work.control.check()?;
-            let mut input = next(partition)?;
-            let before = old.take_partition(partition)?;
-            if let Some(walk) = &input.walk {
-                let wanted = unknown(walk, &input.records, &before);
-                if !wanted.is_empty() {
-                    input.records.merge(work.writer.keys(), by_digest(&wanted)?);
+    let (sums, summing) = (Mutex::new(StateSums::default()), AtomicUsize::new(0));
+    let (sums_of, summing_of) = (&sums, &summing);
+    let (run, stats, ()) = rayon::in_place_scope(|scope| {
+        write_run(work.writer, work.cutter, |feeder| {
+            let mut old = MergedCursor::live(work.reader, parent_runs)?;
+            for partition in PartitionId::all() {
+                work.control.check()?;
+                let mut input = next(partition)?;
+                let before = old.take_partition(partition)?;
+                if let Some(walk) = &input.walk {
+                    let wanted = unknown(walk, &input.records, &before);
+                    if !wanted.is_empty() {
+                        input.records.merge(work.writer.keys(), by_digest(&wanted)?);
+                    }
+                }
+                progress.counts.duplicates += input.records.duplicates;
+                progress.partition(&input, &before, feeder)?;
+                let live = std::mem::take(&mut progress.live);
+                let sum = move || {
+                    let sum = StateSums::sum(work.writer.keys(), &live);
+                    sums_of.lock().unwrap_or_else(PoisonError::into_inner).set(partition, sum);
+                };
+                if summing_of.fetch_add(1, Ordering::Relaxed) < MAX_SUMMING {
+                    scope.spawn(move |_| {
+                        sum();
+                        summing_of.fetch_sub(1, Ordering::Relaxed);
+                    });
+                } else {
+                    sum();
+                    summing_of.fetch_sub(1, Ordering::Relaxed);
                 }
             }
-            progress.counts.duplicates += input.records.duplicates;
-            progress.partition(&input, &before, feeder)?;
-        }
-        Ok(())
+            Ok(())
+        })
     })?;
+    let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     let metadata = structured::encode(&work.source.metadata(work.namespace)?)
         .map_err(|error| error.of(format!("the metadata of {}", work.namespace)))?;
     let metadata =
@@ -295,7 +293,7 @@ fn diff_and_write(
         live_records: progress.live_records,
         live_bytes: progress.live_bytes,
         reached_bytes: reached + stats.value_bytes,
-        state_hash: progress.sums.hash(work.writer.keys()),
+        state_hash: sums.hash(work.writer.keys()),
         metadata,
         counts: progress.counts,
     })
@@ -333,7 +331,7 @@ impl Progress<'_> {
     }
 
     fn live(&mut self, digest: &Digest, hash: &RecordHash, length: u64) {
-        self.sums.add(self.work.writer.keys(), digest, hash);
+        self.live.push((*digest, *hash));
         self.live_records += 1;
         self.live_bytes += length;
     }

@@ -5,7 +5,7 @@ use super::view::NamespaceView;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, RecordBatch, RecordMeta, Timestamp};
-use crate::run::{Entry, read_value_into};
+use crate::run::{Entry, ValueReader};
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -221,7 +221,7 @@ impl Work<'_> {
     fn write(&self, entries: &[Entry]) -> Result<()> {
         let mut batch = RecordBatch::with_capacity(BATCH_BYTES as usize + (64 << 10), entries.len());
         let mut report = RestoreReport::default();
-        let mut body = Vec::new();
+        let mut values = ValueReader::new(self.snapshot.chunks());
         for entry in entries {
             let Some(live) = &entry.live else { continue };
             report.read += 1;
@@ -229,15 +229,14 @@ impl Work<'_> {
                 report.expired += 1;
                 continue;
             }
-            body.clear();
-            match read_value_into(self.snapshot.chunks(), &live.place, &mut body) {
-                Ok(()) => {}
+            let body = match values.body(&live.place) {
+                Ok(body) => body,
                 Err(error) if error.is_damage() => {
                     report.fail(FailedRecord { digest: entry.digest, reason: error.to_string() });
                     continue;
                 }
                 Err(error) => return Err(error),
-            }
+            };
             report.bytes += body.len() as u64;
             let meta = RecordMeta {
                 digest: entry.digest,
@@ -246,7 +245,7 @@ impl Work<'_> {
                 void_time: live.void_time,
             };
             batch
-                .push_encoded(meta, &body, &live.bin_order)
+                .push_encoded(meta, body, &live.bin_order)
                 .map_err(|error| Error::damaged(format!("record {}", entry.digest), error.to_string()))?;
         }
         self.control.check()?;

@@ -57,8 +57,14 @@ pub struct RunStats {
 
 enum Wait {
     Nothing,
-    Open,
-    Cut { chunk: Slot, more: Vec<Slot>, offset: u32, length: u32 },
+    /// For a cut in the set with this number.
+    Open(usize),
+    Cut {
+        chunk: Slot,
+        more: Box<[Slot]>,
+        offset: u32,
+        length: u32,
+    },
 }
 
 struct Waiting {
@@ -66,11 +72,20 @@ struct Waiting {
     on: Wait,
 }
 
+/// The values of one set that wait for a cut.
 #[derive(Default)]
 struct OpenSet {
     bytes: Vec<u8>,
-    /// For each record whose value is in `bytes`: the number of its entry, and where its value ends.
+    /// Where what was not cut yet begins in `bytes`.
+    begin: usize,
+    /// For each record whose value was not cut: the number of its entry, and where its value ends in `bytes`.
     records: VecDeque<(u64, usize)>,
+}
+
+impl OpenSet {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.begin..).unwrap_or_default()
+    }
 }
 
 enum Job {
@@ -84,10 +99,11 @@ type FinishedLeaf = (u64, Result<(Child, u64)>);
 pub struct RunFeeder<'a> {
     chunks: &'a ChunkWriter,
     cutter: Cutter,
-    sets: HashMap<Arc<[u8]>, OpenSet>,
+    sets: Vec<OpenSet>,
+    set_numbers: HashMap<Arc<[u8]>, usize>,
     orders: HashMap<Arc<[u8]>, Arc<[u8]>>,
     /// The set and the bin order of the record before: mostly those of the next one too.
-    last_set: Arc<[u8]>,
+    last_set: (Arc<[u8]>, usize),
     last_order: Arc<[u8]>,
     open_bytes: usize,
     waiting: VecDeque<Waiting>,
@@ -126,9 +142,10 @@ pub fn write_run<T>(
         let mut feeder = RunFeeder {
             chunks,
             cutter,
-            sets: HashMap::new(),
+            sets: Vec::new(),
+            set_numbers: HashMap::new(),
             orders: HashMap::new(),
-            last_set: Arc::default(),
+            last_set: (Arc::default(), usize::MAX),
             last_order: Arc::default(),
             open_bytes: 0,
             waiting: VecDeque::new(),
@@ -195,38 +212,28 @@ fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64
 impl RunFeeder<'_> {
     /// Adds a record whose value is to be written.
     pub fn record(&mut self, record: &NewRecord<'_>) -> Result<()> {
-        if *self.last_set != *record.meta.set || self.sets.is_empty() {
-            self.last_set = match self.sets.get_key_value(record.meta.set) {
-                Some((name, _)) => name.clone(),
-                None => {
-                    let name: Arc<[u8]> = record.meta.set.into();
-                    self.sets.insert(name.clone(), OpenSet::default());
-                    name
-                }
-            };
-        }
-        let set = self.last_set.clone();
+        let (set, number) = self.set(record.meta.set);
         let bin_order = self.bin_order(record.bin_order);
         let place = ValuePlace { chunk: ChunkId([0; 32]), more: Box::default(), offset: 0, length: 0 };
         let RecordMeta { digest, generation, void_time, .. } = record.meta;
-        let live = LiveEntry { set: set.clone(), generation, void_time, hash: record.hash, bin_order, place };
+        let live = LiveEntry { set, generation, void_time, hash: record.hash, bin_order, place };
         let entry = Entry { digest, live: Some(live) };
         if record.body.len() > self.cutter.max() {
-            self.flush_set(&set)?;
+            self.flush_set(number)?;
             let on = self.large(record.body)?;
             self.waiting.push_back(Waiting { entry, on });
         } else {
-            let number = self.first_waiting + self.waiting.len() as u64;
+            let entry_number = self.first_waiting + self.waiting.len() as u64;
             let mut full = false;
-            if let Some(open) = self.sets.get_mut(&set) {
+            if let Some(open) = self.sets.get_mut(number) {
                 open.bytes.extend_from_slice(record.body);
-                open.records.push_back((number, open.bytes.len()));
-                full = open.bytes.len() >= self.cutter.max();
+                open.records.push_back((entry_number, open.bytes.len()));
+                full = open.rest().len() >= self.cutter.max();
             }
             self.open_bytes += record.body.len();
-            self.waiting.push_back(Waiting { entry, on: Wait::Open });
+            self.waiting.push_back(Waiting { entry, on: Wait::Open(number) });
             if full {
-                self.cut_set(&set)?;
+                self.cut_set(number)?;
             }
         }
         self.advance()
@@ -236,6 +243,22 @@ impl RunFeeder<'_> {
     pub fn entry(&mut self, entry: Entry) -> Result<()> {
         self.waiting.push_back(Waiting { entry, on: Wait::Nothing });
         self.advance()
+    }
+
+    /// The shared name of a set, and its place in `sets`.
+    fn set(&mut self, name: &[u8]) -> (Arc<[u8]>, usize) {
+        if *self.last_set.0 != *name || self.last_set.1 == usize::MAX {
+            self.last_set = match self.set_numbers.get_key_value(name) {
+                Some((name, number)) => (name.clone(), *number),
+                None => {
+                    let (name, number) = (Arc::<[u8]>::from(name), self.sets.len());
+                    self.sets.push(OpenSet::default());
+                    self.set_numbers.insert(name.clone(), number);
+                    (name, number)
+                }
+            };
+        }
+        self.last_set.clone()
     }
 
     fn bin_order(&mut self, order: &[u8]) -> Arc<[u8]> {
@@ -285,57 +308,68 @@ impl RunFeeder<'_> {
     }
 
     /// Cuts what can be cut for certain: while there is more than a whole chunk. Gives back whether anything was.
-    fn cut_set(&mut self, set: &Arc<[u8]>) -> Result<bool> {
+    fn cut_set(&mut self, set: usize) -> Result<bool> {
         let mut any = false;
-        loop {
-            let Some(open) = self.sets.get(set) else { return Ok(any) };
-            if open.bytes.is_empty() {
-                return Ok(any);
-            }
-            let length = self.cutter.cut(self.chunks.keys(), &open.bytes);
-            if length == open.bytes.len() && length < self.cutter.max() {
-                return Ok(any);
-            }
-            // The first record that ends at or behind the cut ends the chunk.
-            let at = open.records.partition_point(|&(_, end)| end < length);
-            let end = open.records.get(at).map_or(open.bytes.len(), |&(_, end)| end);
-            if end == open.bytes.len() && end < self.cutter.max() {
-                return Ok(any);
-            }
+        while let Some(end) = self.next_cut(set) {
             self.emit(set, end)?;
             any = true;
         }
+        // What was cut stays in memory until here, so that the rest moves once.
+        if let Some(open) = self.sets.get_mut(set) {
+            open.bytes.drain(..open.begin);
+            let begin = std::mem::take(&mut open.begin);
+            open.records.iter_mut().for_each(|(_, end)| *end -= begin);
+        }
+        Ok(any)
     }
 
-    fn flush_set(&mut self, set: &Arc<[u8]>) -> Result<()> {
+    /// Where the next chunk of a set ends for certain.
+    fn next_cut(&self, set: usize) -> Option<usize> {
+        let open = self.sets.get(set)?;
+        let (rest, max) = (open.rest(), self.cutter.max());
+        if rest.is_empty() {
+            return None;
+        }
+        let length = self.cutter.cut(self.chunks.keys(), rest);
+        if length == rest.len() && length < max {
+            return None;
+        }
+        // The first record that ends at or behind the cut ends the chunk.
+        let at = open.records.partition_point(|&(_, end)| end - open.begin < length);
+        let end = open.records.get(at).map_or(open.bytes.len(), |&(_, end)| end);
+        let whole = end < open.bytes.len() || end - open.begin >= max;
+        whole.then_some(end)
+    }
+
+    fn flush_set(&mut self, set: usize) -> Result<()> {
         self.cut_set(set)?;
         let rest = self.sets.get(set).map_or(0, |open| open.bytes.len());
-        if rest > 0 { self.emit(set, rest) } else { Ok(()) }
+        if rest > 0 {
+            self.emit(set, rest)?;
+            self.sets.get_mut(set).into_iter().for_each(|open| *open = OpenSet::default());
+        }
+        Ok(())
     }
 
-    /// Makes a chunk of the first `length` bytes of a set's open values, which end at a record's end.
-    fn emit(&mut self, set: &Arc<[u8]>, length: usize) -> Result<()> {
+    /// Makes a chunk of a set's open values up to `end`, where a record ends.
+    fn emit(&mut self, set: usize, end: usize) -> Result<()> {
         let Some(open) = self.sets.get_mut(set) else { return Ok(()) };
-        let tail = open.bytes.split_off(length);
-        let chunk = std::mem::replace(&mut open.bytes, tail);
-        let mut records = std::mem::take(&mut open.records);
+        let chunk = open.bytes.get(open.begin..end).unwrap_or_default().to_vec();
+        let mut begin = std::mem::replace(&mut open.begin, end);
+        let base = begin;
         self.open_bytes -= chunk.len();
         let slot = self.send_chunk(chunk)?;
-        let mut begin = 0;
-        while let Some(&(number, end)) = records.front()
-            && end <= length
+        let Some(open) = self.sets.get_mut(set) else { return Ok(()) };
+        while let Some(&(number, record_end)) = open.records.front()
+            && record_end <= end
         {
-            records.pop_front();
+            open.records.pop_front();
             let index = number.checked_sub(self.first_waiting).and_then(|n| usize::try_from(n).ok());
             if let Some(waiting) = index.and_then(|index| self.waiting.get_mut(index)) {
-                let (offset, length) = (begin as u32, (end - begin) as u32);
-                waiting.on = Wait::Cut { chunk: slot.clone(), more: Vec::new(), offset, length };
+                let (offset, length) = ((begin - base) as u32, (record_end - begin) as u32);
+                waiting.on = Wait::Cut { chunk: slot.clone(), more: Box::default(), offset, length };
             }
-            begin = end;
-        }
-        records.iter_mut().for_each(|(_, end)| *end -= length);
-        if let Some(open) = self.sets.get_mut(set) {
-            open.records = records;
+            begin = record_end;
         }
         Ok(())
     }
@@ -343,7 +377,7 @@ impl RunFeeder<'_> {
     /// Moves entries that wait for nothing into leaves, and keeps what waits within bounds.
     fn advance(&mut self) -> Result<()> {
         loop {
-            while self.waiting.front().is_some_and(|waiting| !matches!(waiting.on, Wait::Open)) {
+            while self.waiting.front().is_some_and(|waiting| !matches!(waiting.on, Wait::Open(_))) {
                 if let Some(waiting) = self.waiting.pop_front() {
                     self.first_waiting += 1;
                     self.add_to_leaf(waiting)?;
@@ -352,10 +386,9 @@ impl RunFeeder<'_> {
             if self.open_bytes <= MAX_OPEN_BYTES && self.waiting.len() <= MAX_WAITING {
                 return Ok(());
             }
-            let oldest = self.waiting.front().and_then(|waiting| waiting.entry.live.as_ref());
-            let Some(set) = oldest.map(|live| live.set.clone()) else { return Ok(()) };
-            if !self.cut_set(&set)? {
-                self.flush_set(&set)?;
+            let Some(&Waiting { on: Wait::Open(set), .. }) = self.waiting.front() else { return Ok(()) };
+            if !self.cut_set(set)? {
+                self.flush_set(set)?;
             }
         }
     }
@@ -398,9 +431,8 @@ impl RunFeeder<'_> {
 
     fn finish(mut self) -> Result<(Option<RunRef>, RunStats)> {
         while let Some(waiting) = self.waiting.front() {
-            let set = waiting.entry.live.as_ref().map(|live| live.set.clone());
-            if let (Wait::Open, Some(set)) = (&waiting.on, set) {
-                self.flush_set(&set)?;
+            if let Wait::Open(set) = waiting.on {
+                self.flush_set(set)?;
             }
             self.advance()?;
         }

@@ -16,14 +16,53 @@ pub use state::StateSums;
 pub use crate::format::leaf::{Entry, LiveEntry, RecordHash, ValuePlace};
 
 use crate::error::{Error, Result};
+use crate::format::ChunkId;
 use crate::format::header::Class;
 use crate::pack::ChunkReader;
+use std::sync::Arc;
 
 /// Reads the body of a live record.
 pub fn read_value(chunks: &ChunkReader, place: &ValuePlace) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     read_value_into(chunks, place, &mut body)?;
     Ok(body)
+}
+
+/// Chunks that a [`ValueReader`] keeps at hand; a power of two.
+const AT_HAND: usize = 64;
+
+/// Reads the bodies of one record after another. Neighbours stand in few chunks, so it keeps some at hand and asks nobody.
+pub struct ValueReader<'a> {
+    chunks: &'a ChunkReader,
+    at_hand: Vec<Option<(ChunkId, Arc<Vec<u8>>)>>,
+    joined: Vec<u8>,
+}
+
+impl<'a> ValueReader<'a> {
+    /// A reader with nothing at hand.
+    pub fn new(chunks: &'a ChunkReader) -> Self {
+        ValueReader { chunks, at_hand: vec![None; AT_HAND], joined: Vec::new() }
+    }
+
+    /// The body of a live record.
+    pub fn body(&mut self, place: &ValuePlace) -> Result<&[u8]> {
+        if !place.more.is_empty() {
+            self.joined.clear();
+            read_value_into(self.chunks, place, &mut self.joined)?;
+            return Ok(&self.joined);
+        }
+        let slot = self.at_hand.get_mut(usize::from(place.chunk.0[0]) % AT_HAND);
+        let slot = slot.ok_or_else(|| Error::invalid("no slot for a chunk"))?;
+        if slot.as_ref().is_none_or(|(id, _)| *id != place.chunk) {
+            *slot = Some((place.chunk, self.chunks.read(&place.chunk, Class::Data)?));
+        }
+        let plain = slot.as_ref().map(|(_, plain)| &plain[..]).unwrap_or_default();
+        let (begin, length) = (place.offset as usize, place.length as usize);
+        plain.get(begin..).and_then(|bytes| bytes.get(..length)).ok_or_else(|| {
+            let object = format!("chunk {}", place.chunk);
+            Error::damaged(object, format!("a record's body of {length} bytes at {begin} ends behind it"))
+        })
+    }
 }
 
 /// Appends the body of a live record to `body`.

@@ -41,7 +41,14 @@ impl StateSums {
         }
     }
 
-    /// Adds a sum that was made for one partition.
+    /// The sum of one partition's live records.
+    pub fn sum(keys: &Keys, live: &[(Digest, RecordHash)]) -> Sum {
+        let mut sum = Sum::default();
+        live.iter().for_each(|(digest, hash)| add(&mut sum, &keys.state_term(digest, hash)));
+        sum
+    }
+
+    /// Takes a sum that was made for one partition.
     pub fn set(&mut self, partition: PartitionId, sum: Sum) {
         if let Some(slot) = self.0.get_mut(usize::from(partition.number())) {
             *slot = sum;
