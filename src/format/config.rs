@@ -70,6 +70,25 @@ pub struct Parameters {
     pub pack_bytes: u32,
 }
 
+impl Parameters {
+    /// Reads the parameters, which must be such that this build can work with them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let parameters: Parameters = super::structured::decode("the parameters", bytes)?;
+        for sizes in [parameters.value_chunks, parameters.stream_chunks] {
+            if !sizes.is_valid() {
+                return Err(FormatError::field("the chunk sizes", "within bounds", format_args!("{sizes:?}")));
+            }
+        }
+        if parameters.chunker != 1 {
+            return Err(FormatError::field("the chunker", 1, parameters.chunker));
+        }
+        if !(1 << 16..=128 << 20).contains(&parameters.pack_bytes) {
+            return Err(FormatError::field("pack_bytes", "65536 to 134217728", parameters.pack_bytes));
+        }
+        Ok(parameters)
+    }
+}
+
 /// Writes the plaintext header.
 pub fn encode_header(id: &RepositoryId) -> [u8; CONFIG_HEADER_BYTES] {
     let mut bytes = [0; CONFIG_HEADER_BYTES];

@@ -178,6 +178,9 @@ impl Trailer {
     pub fn decode(mut bytes: &[u8], size: u64) -> Result<Self, FormatError> {
         let directory = take_u64(&mut bytes, "the trailer")?;
         let chunks = take_u32(&mut bytes, "the trailer")?;
+        if bytes != [0; 4] {
+            return Err(FormatError::field("the trailer's last bytes", "four zeros", bytes.escape_ascii()));
+        }
         let length = u64::from(chunks) * ROW_BYTES as u64 + TAG_BYTES as u64;
         let end = directory.checked_add(length).and_then(|n| n.checked_add(TRAILER_BYTES as u64));
         if end != Some(size) || directory < HEADER_BYTES as u64 {

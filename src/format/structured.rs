@@ -20,9 +20,10 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FormatError> {
         .map_err(|error| FormatError::field("a value to encode", "one that fits the format", error))
 }
 
-/// Decodes a value, which must take all of `bytes`. Memory is bounded by [`MAX_BYTES`] and by what `bytes` really holds.
+/// Decodes a value, which must take all of `bytes`. A count is not believed further than
+/// `bytes` go: memory is bounded by a small multiple of their length.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config())
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, config())
         .map_err(|error| FormatError::field(what, "a well-formed value", error))?;
     if used != bytes.len() {
         return Err(FormatError::field(what, format_args!("{used} bytes"), bytes.len()));

@@ -74,6 +74,7 @@ fn packs() {
 #[test]
 fn an_index_segment() {
     let (keys, session) = (keys(), SnapshotId([0x11; 16]));
+    let name = names::index_segment(&session, 12);
     let packs = [(PackId([1; 32]), 70_000u64), (PackId([2; 32]), 90_112)];
     let row = |i: u32| {
         let packing = [Packing::Stored, Packing::Lz4, Packing::Zstd][(i % 3) as usize];
@@ -90,7 +91,7 @@ fn an_index_segment() {
     let table: Vec<_> = packs.iter().zip(&rows).map(|((id, size), rows)| (*id, *size, rows.clone())).collect();
     let sealer = |suite| Sealer::with_salt(&keys, ObjectKind::Index, Class::Index, suite, SALT);
     let segments = SUITES.map(|suite| {
-        json!({ "suite": suite.number(), "segment": hex::encode(encode_segment(&sealer(suite), &table).unwrap()) })
+        json!({ "suite": suite.number(), "segment": hex::encode(encode_segment(&sealer(suite), &name, &table).unwrap()) })
     });
     let described = |(id, size, rows): &(PackId, u64, Vec<DirectoryRow>)| {
         let rows = rows.iter().map(|DirectoryRow { id, place }| {
@@ -102,7 +103,7 @@ fn an_index_segment() {
         "index.json",
         json!({
             "master": hex::encode(MASTER), "salt": hex::encode(SALT),
-            "row_fields": ["chunk id", "offset", "stored length", "plain length", "compression"],
+            "name": name, "row_fields": ["chunk id", "offset", "stored length", "plain length", "compression"],
             "packs": table.iter().map(described).collect::<Vec<_>>(), "segments": segments,
         }),
     );
@@ -112,13 +113,14 @@ fn an_index_segment() {
         let directory = HEADER_BYTES + 48 * count + 16 * blocks;
         assert_eq!(object.len(), directory + 2 * 40 + blocks * 8 + 16 + 32);
         let (key, suite) = (subkey("index", &object), object[5]);
-        let plain = opened(&key, suite, directory as u64, b"d", &object[directory..object.len() - 32]);
+        let bound = |part: &str| format!("{part}{name}").into_bytes();
+        let plain = opened(&key, suite, directory as u64, &bound("d"), &object[directory..object.len() - 32]);
         let end = object.len() - 32;
-        let trailer = opened(&key, suite, end as u64, b"t", &object[end..]);
+        let trailer = opened(&key, suite, end as u64, &bound("t"), &object[end..]);
         assert_eq!(trailer, Plain::default().u64(directory as u64).u32(71).u32(2).0);
-        let second = opened(&key, suite, 72 + 3088, b"b", &object[72 + 3088..directory]);
+        let second = opened(&key, suite, 72 + 3088, &bound("b"), &object[72 + 3088..directory]);
         assert_eq!(plain[88..], second[..8], "the second fence");
-        store.put_new(&names::index_segment(&session, 0), &object).unwrap();
+        store.put_new(&name, &object).unwrap();
         let index = Index::open(&store, &keys, |id| *id == session, Default::default()).unwrap();
         assert_eq!(index.packs(), packs.into());
         for (pack, _, rows) in &table {

@@ -44,7 +44,7 @@ fn a_config() {
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(structured::decode::<Parameters>("parameters", &encoded).unwrap(), parameters);
+    assert_eq!(Parameters::decode(&encoded).unwrap(), parameters);
 }
 
 #[test]
@@ -75,7 +75,8 @@ fn a_session() {
     assert_eq!(plain, by_hand.raw(&[0x33; 32]).raw(&[0x44; 32]).0);
     let shown = serde_json::to_value(&session).unwrap();
     let encoded = sealed_value("session.json", ObjectKind::Session, &names::session(&id), shown, &plain, b"");
-    assert_eq!(structured::decode::<Session>("session", &encoded).unwrap(), session);
+    assert_eq!(Session::decode(id, &encoded).unwrap(), session);
+    assert!(Session::decode(SnapshotId([0; 16]), &encoded).is_err());
 }
 
 #[test]
@@ -84,10 +85,11 @@ fn a_plan() {
     let plan = Plan { session: id, condemned: vec![PackId([0x22; 32]), PackId([0x33; 32])] };
     let plain = structured::encode(&plan).unwrap();
     assert_eq!(plain, Plain::default().raw(&id.0).u64(2).raw(&[0x22; 32]).raw(&[0x33; 32]).0);
-    let name = format!("{}{id}", names::PLANS);
+    let name = names::plan(&id);
     let shown = serde_json::to_value(&plan).unwrap();
     let encoded = sealed_value("plan.json", ObjectKind::Plan, &name, shown, &plain, b"");
-    assert_eq!(structured::decode::<Plan>("plan", &encoded).unwrap(), plan);
+    assert_eq!(Plan::decode(id, &encoded).unwrap(), plan);
+    assert!(Plan::decode(SnapshotId([0; 16]), &encoded).is_err());
 }
 
 #[test]
