@@ -4,7 +4,7 @@ mod check;
 mod keyring;
 mod merge_policy;
 mod records;
-mod resolve;
+pub(crate) mod resolve;
 mod restore;
 mod session;
 mod view;
