@@ -110,3 +110,36 @@ pub fn decode_header(bytes: &mut &[u8]) -> Result<RepositoryId, FormatError> {
     }
     Ok(RepositoryId(take_array(bytes, "the config's header")?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_beyond_the_limits_are_refused() {
+        let sizes = ChunkSizes { min: 16 << 10, avg: 64 << 10, max: 256 << 10 };
+        let good = Parameters {
+            created: 1,
+            suite: Suite::Aes256Gcm,
+            compression: Compression::Lz4,
+            chunker: 1,
+            value_chunks: sizes,
+            stream_chunks: ChunkSizes { max: 8 << 20, ..sizes },
+            pack_bytes: 1 << 16,
+        };
+        let decoded =
+            |parameters: &Parameters| Parameters::decode(&super::super::structured::encode(parameters).unwrap());
+        assert_eq!(decoded(&good), Ok(good.clone()));
+        let over = ChunkSizes { max: (8 << 20) + 2, ..sizes };
+        for (bad, word) in [
+            (Parameters { value_chunks: over, ..good.clone() }, "chunk sizes"),
+            (Parameters { stream_chunks: over, ..good.clone() }, "chunk sizes"),
+            (Parameters { value_chunks: ChunkSizes { avg: 0, ..sizes }, ..good.clone() }, "chunk sizes"),
+            (Parameters { chunker: 2, ..good.clone() }, "the chunker"),
+            (Parameters { pack_bytes: (1 << 16) - 1, ..good.clone() }, "pack_bytes"),
+            (Parameters { pack_bytes: (128 << 20) + 1, ..good.clone() }, "pack_bytes"),
+        ] {
+            assert!(decoded(&bad).unwrap_err().to_string().contains(word), "{bad:?}");
+        }
+    }
+}

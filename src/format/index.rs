@@ -187,3 +187,17 @@ impl SegmentTrailer {
         Some(((HEADER_BYTES + block * BLOCK_BYTES) as u64, rows * ROW_BYTES + TAG_BYTES))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_has_sixteen_bytes() {
+        let trailer = SegmentTrailer { directory: 72 + 48 + 16, rows: 1, packs: 1 };
+        let size = trailer.directory + (trailer.directory_bytes() + TRAILER_BYTES) as u64;
+        assert_eq!(SegmentTrailer::decode(&trailer.encode(), size), Ok(trailer));
+        let longer = [&trailer.encode()[..], &[0]].concat();
+        assert!(SegmentTrailer::decode(&longer, size).unwrap_err().to_string().contains("16 bytes"));
+    }
+}

@@ -194,3 +194,23 @@ impl Trailer {
         self.chunks as usize * ROW_BYTES + TAG_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_with_anything_in_its_last_bytes_is_refused() {
+        let trailer = Trailer { directory: 1000, chunks: 3 };
+        let size = 1000 + 3 * 44 + 16 + 32;
+        let good = trailer.encode();
+        assert_eq!(Trailer::decode(&good, size), Ok(trailer));
+        for at in 12..16 {
+            let mut bad = good;
+            bad[at] = 1;
+            assert!(Trailer::decode(&bad, size).unwrap_err().to_string().contains("four zeros"), "{at}");
+        }
+        assert!(Trailer::decode(&[&good[..], &[0]].concat(), size).is_err());
+        assert!(Trailer::decode(&good[..12], size).is_err());
+    }
+}
