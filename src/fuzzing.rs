@@ -351,8 +351,8 @@ pub fn store_url(bytes: &[u8]) -> bool {
     let path = match local_path(text) {
         Ok(path) => path,
         Err(error) => {
-            let secret = text.split_once(':').map_or("", |(_, rest)| rest);
-            assert!(!secret.contains("hunter2") || !error.to_string().contains("hunter2"), "{error}");
+            let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+            assert!(scheme.contains("hunter2") || !error.to_string().contains("hunter2"), "{error}");
             return false;
         }
     };

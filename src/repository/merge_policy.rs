@@ -100,6 +100,7 @@ mod tests {
         let mut live = HashMap::new();
         count_live(&mut live, &place);
         count_live(&mut live, &place);
+        count_live(&mut live, &ValuePlace { more: Box::default(), ..place });
         assert_eq!(live[&zeros], u64::MAX);
     }
 }
