@@ -57,7 +57,7 @@ fn batch() -> RecordBatch {
         Some(KeyRef { particle: ParticleType::BLOB, bytes: &[1, 2, 3] }),
     ];
     for n in 0..8u8 {
-        let set: &[u8] = if n % 2 == 0 { b"users" } else { b"" };
+        let set: &[u8] = if n.is_multiple_of(2) { b"users" } else { b"" };
         let (generation, void_time) = (Generation(u32::from(n) + 1), VoidTime(u32::from(n % 3) * 500_000_000));
         let meta = RecordMeta { digest: digest(n), set, generation, void_time };
         let key = keys.get(usize::from(n) % keys.len()).copied().flatten();
@@ -119,11 +119,11 @@ fn entries() -> Vec<Entry> {
     let live = |n: u8| {
         let more = if n % 7 == 3 { n % 4 } else { 0 };
         LiveEntry {
-            set: if n % 2 == 0 { Arc::from(&b"users"[..]) } else { Arc::from([]) },
+            set: if n.is_multiple_of(2) { Arc::from(&b"users"[..]) } else { Arc::from([]) },
             generation: Generation(u32::from(n) * 1000),
             void_time: VoidTime(u32::from(n % 3) * 500_000_000),
             hash: RecordHash([n; 16]),
-            bin_order: if n % 5 == 0 { Arc::from(&[1u8, 0][..]) } else { Arc::from([]) },
+            bin_order: if n.is_multiple_of(5) { Arc::from(&[1u8, 0][..]) } else { Arc::from([]) },
             place: ValuePlace {
                 chunk: chunk_id(n / 4),
                 more: (0..more).map(|i| chunk_id(100 + i)).collect(),
