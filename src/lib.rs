@@ -40,6 +40,8 @@ pub mod crypto;
 pub mod embedded;
 pub mod error;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod jsonl;
 pub mod pack;

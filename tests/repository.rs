@@ -172,3 +172,17 @@ fn refuses_a_wrong_pass_phrase_and_to_remove_the_last_way_in() {
     assert!(Repository::open(store.clone(), b"secret").is_err());
     Repository::open(store, b"other").unwrap();
 }
+
+#[test]
+fn a_namespace_is_backed_up_once_in_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..50).unwrap();
+    let (_, repository) = repository();
+    let source = EmbeddedSource::new(live);
+    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    let again = session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default());
+    assert!(again.unwrap_err().to_string().contains("already"));
+    assert_eq!(session.seal().unwrap().manifest().namespaces.len(), 1);
+}

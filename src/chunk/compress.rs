@@ -65,6 +65,10 @@ pub fn decompress(packing: Packing, packed: &[u8], plain: u32) -> Result<Vec<u8>
                 Err(error) => Err(wrong(error.to_string())),
             }
         }
+        // The decoder would also take further frames, and skip some.
+        Packing::Zstd if zstd::zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) => {
+            Err(wrong("no frame, or more than one".into()))
+        }
         Packing::Zstd => match zstd::bulk::decompress(packed, plain) {
             Ok(out) if out.len() == plain => Ok(out),
             Ok(out) => Err(wrong(format!("{} bytes", out.len()))),
@@ -77,6 +81,32 @@ pub fn decompress(packing: Packing, packed: &[u8], plain: u32) -> Result<Vec<u8>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn refuses_more_than_one_frame_and_a_length_that_is_not_the_stated_one() {
+        let mut frame = Vec::new();
+        assert_eq!(compress(Compression::Zstd(3), &[7; 100], &mut frame), Packing::Zstd);
+        assert_eq!(decompress(Packing::Zstd, &frame, 100).unwrap(), [7; 100]);
+        // A skippable frame behind it: valid to the decoder, and of no content.
+        let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9];
+        for more in [&frame[..], &skippable] {
+            assert!(decompress(Packing::Zstd, &[&frame[..], more].concat(), 100).is_err());
+            assert!(decompress(Packing::Zstd, &[&frame[..], more].concat(), 200).is_err());
+        }
+        for length in [0, 99, 101, MAX_CHUNK_BYTES, u32::MAX] {
+            assert!(decompress(Packing::Zstd, &frame, length).is_err(), "{length}");
+        }
+    }
+
+    /// 16 MiB of zeros in a few hundred bytes, said to be a hundred.
+    #[test]
+    fn a_bomb_gives_no_more_than_the_stated_length() {
+        for way in [Compression::Lz4, Compression::Zstd(3)] {
+            let mut bomb = Vec::new();
+            let packing = compress(way, &vec![0; MAX_CHUNK_BYTES as usize], &mut bomb);
+            assert!(bomb.len() < 100_000 && decompress(packing, &bomb, 100).is_err());
+        }
+    }
 
     proptest! {
         #[test]

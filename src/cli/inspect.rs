@@ -3,11 +3,12 @@
 use super::context::{Context, Done, Lines};
 use crate::error::{Error, Result};
 use crate::format::header::Class;
-use crate::format::{ChunkId, PackId, leaf, names, node};
+use crate::format::{ChunkId, leaf, names, node};
 use crate::pack::{PackReader, read_directory};
 use crate::repository::Repository;
 use clap::Subcommand;
 use serde_json::json;
+use std::collections::HashSet;
 
 /// Look at single objects of the repository, in JSON
 ///
@@ -95,18 +96,16 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
 fn pack(repository: &Repository, id: &str, lines: &mut Lines) -> Result<()> {
     let (store, prefix) = (repository.store(), id.to_ascii_lowercase());
     let listed = store.list(names::PACKS)?;
-    let mut found = listed.iter().filter(|object| names::last(&object.key).starts_with(&prefix));
-    let object = match (found.next(), found.count()) {
-        (Some(object), 0) => object,
+    let packs = listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size)));
+    let mut found = packs.filter(|(id, _)| id.to_string().starts_with(&prefix));
+    let (id, size) = match (found.next(), found.count()) {
+        (Some(pack), 0) => pack,
         (Some(_), more) => return Err(Error::invalid(format!("{} packs begin with {id:?}", more + 1))),
         (None, _) => return Err(Error::not_found(format!("pack {id}"), "")),
     };
-    let Some(id) = PackId::from_hex(names::last(&object.key)) else {
-        return Err(Error::damaged(&object.key, "a name that is no pack's"));
-    };
-    let (reader, rows) = read_directory(&**store, repository.keys(), id, object.size)?;
+    let (reader, rows) = read_directory(&**store, repository.keys(), id, size)?;
     let class = format!("{:?}", reader.class()).to_lowercase();
-    lines.json(&json!({ "pack": id.to_string(), "bytes": object.size, "class": class, "chunks": rows.len() }))?;
+    lines.json(&json!({ "pack": id.to_string(), "bytes": size, "class": class, "chunks": rows.len() }))?;
     for row in rows {
         let place = row.place;
         lines.json(&json!({
@@ -151,7 +150,11 @@ fn tree(repository: &Repository, root: &ChunkId, lines: &mut Lines) -> Result<()
     };
     let reader = repository.chunk_reader()?;
     let mut nodes = vec![(run.level, run.root)];
+    let mut seen = HashSet::new();
     while let Some((level, id)) = nodes.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
         let plain = reader.read(&id, Class::Tree)?;
         if level == 0 {
             let entries = leaf::decode(&plain).map_err(|error| error.of(format!("leaf {id}")))?;

@@ -29,7 +29,7 @@ pub(super) const FILE_NAME: &str = "store.redb";
 pub(super) const MAX_NAMESPACE_BYTES: usize = 255;
 
 pub(super) const PLACE_BYTES: usize = 24;
-pub(super) const HEAD_BYTES: usize = 20;
+pub(crate) const HEAD_BYTES: usize = 20;
 
 pub(super) type PlaceKey = &'static [u8; PLACE_BYTES];
 pub(super) type HeadValue = &'static [u8; HEAD_BYTES];
@@ -79,15 +79,15 @@ pub(super) fn namespace_range(namespace: u16) -> ([u8; PLACE_BYTES], [u8; PLACE_
 
 /// A record's row in `heads`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Head {
-    pub(super) generation: Generation,
-    pub(super) void_time: VoidTime,
-    pub(super) last_update: Timestamp,
-    pub(super) set: u32,
+pub(crate) struct Head {
+    pub(crate) generation: Generation,
+    pub(crate) void_time: VoidTime,
+    pub(crate) last_update: Timestamp,
+    pub(crate) set: u32,
 }
 
 impl Head {
-    pub(super) fn encode(&self) -> [u8; HEAD_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
         bytes[..4].copy_from_slice(&self.generation.0.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.void_time.0.to_le_bytes());
@@ -96,7 +96,7 @@ impl Head {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8; HEAD_BYTES]) -> Self {
+    pub(crate) fn decode(bytes: &[u8; HEAD_BYTES]) -> Self {
         let [g0, g1, g2, g3, v0, v1, v2, v3, l0, l1, l2, l3, l4, l5, l6, l7, s0, s1, s2, s3] = *bytes;
         Head {
             generation: Generation(u32::from_le_bytes([g0, g1, g2, g3])),
@@ -108,7 +108,7 @@ impl Head {
 }
 
 /// Writes a row of `bodies` into `out`, which it clears.
-pub(super) fn encode_body(out: &mut Vec<u8>, body: &[u8], bin_order: &[u8]) {
+pub(crate) fn encode_body(out: &mut Vec<u8>, body: &[u8], bin_order: &[u8]) {
     out.clear();
     varint::put(out, bin_order.len() as u64);
     out.extend_from_slice(bin_order);
@@ -116,7 +116,7 @@ pub(super) fn encode_body(out: &mut Vec<u8>, body: &[u8], bin_order: &[u8]) {
 }
 
 /// Splits a row of `bodies` into body and bin order.
-pub(super) fn decode_body(mut row: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn decode_body(mut row: &[u8]) -> Option<(&[u8], &[u8])> {
     let limit = row.len();
     let length = varint::take_len(&mut row, limit)?;
     let bin_order = varint::take_bytes(&mut row, length)?;

@@ -35,7 +35,7 @@
 //! ```
 
 mod clock;
-mod layout;
+pub(crate) mod layout;
 mod read;
 pub mod sample;
 mod store;

@@ -70,6 +70,25 @@ pub struct Parameters {
     pub pack_bytes: u32,
 }
 
+impl Parameters {
+    /// Reads the parameters, which must be such that this build can work with them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let parameters: Parameters = super::structured::decode("the parameters", bytes)?;
+        for sizes in [parameters.value_chunks, parameters.stream_chunks] {
+            if !sizes.is_valid() {
+                return Err(FormatError::field("the chunk sizes", "within bounds", format_args!("{sizes:?}")));
+            }
+        }
+        if parameters.chunker != 1 {
+            return Err(FormatError::field("the chunker", 1, parameters.chunker));
+        }
+        if !(1 << 16..=128 << 20).contains(&parameters.pack_bytes) {
+            return Err(FormatError::field("pack_bytes", "65536 to 134217728", parameters.pack_bytes));
+        }
+        Ok(parameters)
+    }
+}
+
 /// Writes the plaintext header.
 pub fn encode_header(id: &RepositoryId) -> [u8; CONFIG_HEADER_BYTES] {
     let mut bytes = [0; CONFIG_HEADER_BYTES];
@@ -90,4 +109,37 @@ pub fn decode_header(bytes: &mut &[u8]) -> Result<RepositoryId, FormatError> {
         return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
     }
     Ok(RepositoryId(take_array(bytes, "the config's header")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_beyond_the_limits_are_refused() {
+        let sizes = ChunkSizes { min: 16 << 10, avg: 64 << 10, max: 256 << 10 };
+        let good = Parameters {
+            created: 1,
+            suite: Suite::Aes256Gcm,
+            compression: Compression::Lz4,
+            chunker: 1,
+            value_chunks: sizes,
+            stream_chunks: ChunkSizes { max: 8 << 20, ..sizes },
+            pack_bytes: 1 << 16,
+        };
+        let decoded =
+            |parameters: &Parameters| Parameters::decode(&super::super::structured::encode(parameters).unwrap());
+        assert_eq!(decoded(&good), Ok(good.clone()));
+        let over = ChunkSizes { max: (8 << 20) + 2, ..sizes };
+        for (bad, word) in [
+            (Parameters { value_chunks: over, ..good.clone() }, "chunk sizes"),
+            (Parameters { stream_chunks: over, ..good.clone() }, "chunk sizes"),
+            (Parameters { value_chunks: ChunkSizes { avg: 0, ..sizes }, ..good.clone() }, "chunk sizes"),
+            (Parameters { chunker: 2, ..good.clone() }, "the chunker"),
+            (Parameters { pack_bytes: (1 << 16) - 1, ..good.clone() }, "pack_bytes"),
+            (Parameters { pack_bytes: (128 << 20) + 1, ..good.clone() }, "pack_bytes"),
+        ] {
+            assert!(decoded(&bad).unwrap_err().to_string().contains(word), "{bad:?}");
+        }
+    }
 }

@@ -47,6 +47,15 @@ impl ObjectKind {
             ObjectKind::Plan => *b"ALgc",
         }
     }
+
+    /// Whether such an object may be sealed under this class's key.
+    pub fn takes(self, class: Class) -> bool {
+        match self {
+            ObjectKind::Pack => matches!(class, Class::Tree | Class::Data),
+            ObjectKind::Index => class == Class::Index,
+            ObjectKind::Config | ObjectKind::Session | ObjectKind::Snapshot | ObjectKind::Plan => class == Class::Meta,
+        }
+    }
 }
 
 /// An authenticated cipher.
@@ -164,9 +173,46 @@ impl Header {
             return Err(FormatError::field("key scheme", "0", scheme));
         }
         let class = take_u8(input, "the header")?;
-        let class = Class::from_number(class).ok_or_else(|| FormatError::field("class", "1 to 4", class))?;
+        let class = Class::from_number(class)
+            .filter(|&class| kind.takes(class))
+            .ok_or_else(|| FormatError::field("class", format_args!("one of a {kind:?} object"), class))?;
         let salt = take_array(input, "the header")?;
         let commitment = take_array(input, "the header")?;
         Ok(Header { kind, suite, scheme, class, salt, commitment })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [ObjectKind; 6] = [
+        ObjectKind::Config,
+        ObjectKind::Pack,
+        ObjectKind::Index,
+        ObjectKind::Session,
+        ObjectKind::Snapshot,
+        ObjectKind::Plan,
+    ];
+
+    #[test]
+    fn an_object_under_the_key_of_another_kind_is_refused() {
+        let mut taken = Vec::new();
+        for kind in KINDS {
+            for class in [Class::Tree, Class::Data, Class::Index, Class::Meta] {
+                let suite = Suite::Aes256Gcm;
+                let header = Header { kind, suite, scheme: 0, class, salt: [1; 32], commitment: [2; 32] };
+                match Header::decode(kind, &header.encode()) {
+                    Ok(found) => {
+                        assert_eq!(found, header);
+                        taken.push((kind.magic(), class.number()));
+                    }
+                    Err(error) => assert!(error.to_string().contains("class"), "{error}"),
+                }
+            }
+        }
+        let expected =
+            [(b"ALcf", 4), (b"ALpk", 1), (b"ALpk", 2), (b"ALix", 3), (b"ALse", 4), (b"ALsn", 4), (b"ALgc", 4)];
+        assert_eq!(taken, expected.map(|(magic, class)| (*magic, class)));
     }
 }

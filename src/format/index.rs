@@ -7,7 +7,8 @@
 //! n-32   32  trailer: ciphertext of (d: u64, rows: u32, packs: u32), tag (16)
 //! ```
 //!
-//! A row is chunk id (32), pack number (4), place (12). The pack table has an id (32) and a size (8) for each pack; the
+//! The associated data of each part is a letter (b, d, t) and the segment's key in the store, so that no segment stands in for
+//! another. A row is chunk id (32), pack number (4), place (12). The pack table has an id (32) and a size (8) for each pack; the
 //! fences are the first eight bytes of each block's first chunk id.
 
 use super::header::{HEADER_BYTES, TAG_BYTES};
@@ -27,6 +28,14 @@ pub const MAX_ROWS: u32 = 1 << 20;
 pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
 const PACK_BYTES: usize = 40;
 const FENCE_BYTES: usize = 8;
+
+/// The associated data of a block (`b`), the directory (`d`) or the trailer (`t`) of the segment with this key.
+pub fn associated_data(part: u8, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + name.len());
+    bytes.push(part);
+    bytes.extend_from_slice(name.as_bytes());
+    bytes
+}
 
 /// One row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,6 +150,9 @@ impl SegmentTrailer {
         let directory = take_u64(&mut bytes, "the trailer")?;
         let rows = take_u32(&mut bytes, "the trailer")?;
         let packs = take_u32(&mut bytes, "the trailer")?;
+        if !bytes.is_empty() {
+            return Err(FormatError::field("the trailer", "16 bytes", 16 + bytes.len()));
+        }
         if rows > MAX_ROWS || packs > rows {
             return Err(FormatError::field(
                 "the number of rows and packs",
@@ -173,5 +185,19 @@ impl SegmentTrailer {
         let first = block.checked_mul(BLOCK_ROWS)?;
         let rows = (self.rows as usize).checked_sub(first).filter(|&n| n > 0)?.min(BLOCK_ROWS);
         Some(((HEADER_BYTES + block * BLOCK_BYTES) as u64, rows * ROW_BYTES + TAG_BYTES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_has_sixteen_bytes() {
+        let trailer = SegmentTrailer { directory: 72 + 48 + 16, rows: 1, packs: 1 };
+        let size = trailer.directory + (trailer.directory_bytes() + TRAILER_BYTES) as u64;
+        assert_eq!(SegmentTrailer::decode(&trailer.encode(), size), Ok(trailer));
+        let longer = [&trailer.encode()[..], &[0]].concat();
+        assert!(SegmentTrailer::decode(&longer, size).unwrap_err().to_string().contains("16 bytes"));
     }
 }

@@ -142,13 +142,65 @@ impl SlotSecret {
     /// Reads the decrypted secret part.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, FormatError> {
         let input = &mut bytes;
-        let mut master: [u8; 32] = take_array(input, "the slot")?;
+        let mut bare: [u8; 32] = take_array(input, "the slot")?;
+        let master = Zeroizing::new(bare);
+        bare.zeroize();
         let created = take_u64(input, "the slot")?;
         let length = usize::from(take_u8(input, "the slot")?);
-        let label = take_slice(input, length.min(MAX_LABEL_BYTES), "the slot")?;
-        let label = String::from_utf8_lossy(label).into_owned();
-        let secret = SlotSecret { master: Zeroizing::new(master), created, label };
-        master.zeroize();
-        Ok(secret)
+        if length > MAX_LABEL_BYTES {
+            return Err(FormatError::field("the label's length", format_args!("at most {MAX_LABEL_BYTES}"), length));
+        }
+        let label = take_slice(input, length, "the slot")?;
+        let label = std::str::from_utf8(label)
+            .map_err(|_| FormatError::field("the label", "UTF-8", label.escape_ascii()))?
+            .to_string();
+        let rest = take_slice(input, MAX_LABEL_BYTES - length, "the slot")?;
+        if rest.iter().any(|&byte| byte != 0) || !input.is_empty() {
+            return Err(FormatError::field("the bytes behind the label", "zeros up to 64", "something else"));
+        }
+        Ok(SlotSecret { master, created, label })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(label: &str) -> SlotSecret {
+        SlotSecret { master: Zeroizing::new([7; 32]), created: 9, label: label.into() }
+    }
+
+    fn refused(bytes: &[u8], word: &str) {
+        let error = SlotSecret::decode(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(word), "{word}: {error:?}");
+    }
+
+    #[test]
+    fn labels_of_every_length_come_back() {
+        for label in ["", "first", &"ü".repeat(32)] {
+            assert!(SlotSecret::decode(&*secret(label).encode().unwrap()).unwrap() == secret(label));
+        }
+        assert!(secret(&"x".repeat(65)).encode().is_err());
+    }
+
+    #[test]
+    fn a_label_that_is_too_long_or_no_text_is_refused() {
+        let mut bytes = *secret(&"x".repeat(64)).encode().unwrap();
+        bytes[40] = 65;
+        refused(&bytes, "at most 64");
+        bytes[40] = 64;
+        bytes[60] = 0xff;
+        refused(&bytes, "UTF-8");
+    }
+
+    #[test]
+    fn anything_behind_the_label_is_refused() {
+        let mut bytes = secret("x").encode().unwrap().to_vec();
+        bytes[SLOT_SECRET_BYTES - 1] = 1;
+        refused(&bytes, "behind the label");
+        bytes[SLOT_SECRET_BYTES - 1] = 0;
+        bytes.push(0);
+        refused(&bytes, "behind the label");
+        refused(&bytes[..SLOT_SECRET_BYTES - 1], "cut off");
     }
 }

@@ -14,7 +14,7 @@
 //! generation varint
 //! void time varint
 //! chunk     varint, a number in the table of chunks
-//! more      varint, how many of the following chunks of the table the value goes on in
+//! more      varint, how many of the following chunks of the table the value goes on in; all together at most `chunks`
 //! offset    varint of the zigzag of offset - expected, where expected is the end of the value that the nearest entry above
 //!           with the same chunk has there, or 0 (values that go on in further chunks leave the expectation as it is)
 //! length    varint
@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 /// The most entries of one leaf.
 pub const MAX_ENTRIES: usize = 2048;
-/// The most chunks that one leaf refers to.
-pub const MAX_CHUNKS: usize = 1 << 20;
+/// The most chunks that one leaf refers to: what a branch node with this one child can name.
+pub const MAX_CHUNKS: usize = super::node::MAX_USES;
 const MAX_ORDER_BYTES: u64 = 3 * 65_536;
 
 /// A keyed hash of a record's set and body, 16 bytes.
@@ -193,6 +193,9 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     let input = &mut bytes;
     let n = take_varint(input, MAX_ENTRIES as u64, "the number of entries")? as usize;
+    if n == 0 {
+        return Err(FormatError::field("the number of entries", "1 to 2048", 0));
+    }
     let sets = (0..take_varint(input, n as u64, "the number of sets")?)
         .map(|_| {
             let length = take_u8(input, "a set's name")?;
@@ -236,6 +239,15 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     let void_time = column(u64::from(u32::MAX), "a void time")?;
     let chunk = column(chunk_count.saturating_sub(1) as u64, "a chunk's number")?;
     let more = column(chunk_count as u64, "a number of further chunks")?;
+    // A value in several chunks has them in the table for itself, so what all values name is no more than what stands there.
+    let named = more.iter().fold(0u64, |sum, &n| sum.saturating_add(n));
+    if named > chunk_count as u64 {
+        return Err(FormatError::field(
+            "the further chunks of all values",
+            format_args!("at most {chunk_count}"),
+            named,
+        ));
+    }
     let offset = column(u64::MAX, "an offset")?;
     let length = column(MAX_BODY_BYTES as u64, "a length")?;
     if !input.is_empty() {
@@ -334,7 +346,7 @@ mod tests {
     proptest! {
         #[test]
         fn gives_back_the_entries_it_was_given(
-            rows in proptest::collection::btree_map(any::<[u8; 20]>(), proptest::option::of(arb_live()), 0..40)
+            rows in proptest::collection::btree_map(any::<[u8; 20]>(), proptest::option::of(arb_live()), 1..40)
         ) {
             let mut entries: Vec<Entry> =
                 rows.into_iter().map(|(digest, live)| Entry { digest: Digest(digest), live }).collect();
@@ -360,5 +372,37 @@ mod tests {
             bytes[at] = with;
             let _ = decode(&bytes);
         }
+    }
+
+    fn live(more: usize) -> Entry {
+        let place =
+            ValuePlace { chunk: ChunkId([1; 32]), more: vec![ChunkId([2; 32]); more].into(), offset: 0, length: 9 };
+        let (generation, void_time, hash) = (Generation(1), VoidTime(0), RecordHash([3; 16]));
+        let live = LiveEntry { set: Arc::from([]), generation, void_time, hash, bin_order: Arc::from([]), place };
+        Entry { digest: Digest([0; 20]), live: Some(live) }
+    }
+
+    #[test]
+    fn an_empty_leaf_is_refused() {
+        let error = decode(&encode(&[])).unwrap_err().to_string();
+        assert!(error.contains("the number of entries"), "{error}");
+    }
+
+    /// Two values that share the chunks they go on in: what a leaf of `n` such values names would grow with n squared.
+    #[test]
+    fn values_do_not_share_the_chunks_that_they_go_on_in() {
+        let mut entries = vec![live(3), live(0)];
+        entries[1].digest.0[19] = 1;
+        let mut leaf = encode(&entries);
+        assert_eq!(decode(&leaf).unwrap(), entries);
+        // The last four columns: chunk, more, offset, length; two bytes each.
+        let at = leaf.len() - 8;
+        assert_eq!(leaf[at..], [0, 4, 3, 0, 0, 0, 9, 9]);
+        leaf[at + 1] = 0;
+        leaf[at + 3] = 2;
+        assert_eq!(decode(&leaf).unwrap()[1].live.as_ref().unwrap().place.more.len(), 2);
+        leaf[at + 3] = 3;
+        let error = decode(&leaf).unwrap_err().to_string();
+        assert!(error.contains("further chunks"), "{error}");
     }
 }

@@ -43,13 +43,84 @@ pub fn snapshot(id: &SnapshotId) -> String {
     format!("{SNAPSHOTS}{id}")
 }
 
-/// The last segment of a key, which is the object's id.
-pub fn last(key: &str) -> &str {
-    key.rsplit('/').next().unwrap_or(key)
+/// A collection's plan.
+pub fn plan(session: &SnapshotId) -> String {
+    format!("{PLANS}{session}")
 }
 
-/// The session and number of an index segment's key.
-pub fn parse_index_segment(key: &str) -> Option<(SnapshotId, u32)> {
-    let (session, n) = key.strip_prefix(INDEX)?.split_once('/')?;
-    Some((SnapshotId::from_hex(session)?, n.parse().ok()?))
+/// The id in a key slot's key. Like all of these, `None` for any other spelling than the one that is written: one object has
+/// one key.
+pub fn parse_key(name: &str) -> Option<KeyId> {
+    let id = KeyId::from_hex(name.strip_prefix(KEYS)?)?;
+    (key(&id) == name).then_some(id)
+}
+
+/// The id in a pack's key.
+pub fn parse_pack(name: &str) -> Option<PackId> {
+    let (_, hex) = name.strip_prefix(PACKS)?.split_once('/')?;
+    let id = PackId::from_hex(hex)?;
+    (pack(&id) == name).then_some(id)
+}
+
+/// The session and number in an index segment's key.
+pub fn parse_index_segment(name: &str) -> Option<(SnapshotId, u32)> {
+    let (session, n) = name.strip_prefix(INDEX)?.split_once('/')?;
+    let (session, n) = (SnapshotId::from_hex(session)?, n.parse().ok()?);
+    (index_segment(&session, n) == name).then_some((session, n))
+}
+
+/// The id in a session's key.
+pub fn parse_session(name: &str) -> Option<SnapshotId> {
+    let id = SnapshotId::from_hex(name.strip_prefix(SESSIONS)?)?;
+    (session(&id) == name).then_some(id)
+}
+
+/// The id in a snapshot's key.
+pub fn parse_snapshot(name: &str) -> Option<SnapshotId> {
+    let id = SnapshotId::from_hex(name.strip_prefix(SNAPSHOTS)?)?;
+    (snapshot(&id) == name).then_some(id)
+}
+
+/// The session in a plan's key.
+pub fn parse_plan(name: &str) -> Option<SnapshotId> {
+    let id = SnapshotId::from_hex(name.strip_prefix(PLANS)?)?;
+    (plan(&id) == name).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_give_back_what_they_were_made_of() {
+        let (id, pack_id) = (SnapshotId([0xab; 16]), PackId([0xcd; 32]));
+        assert_eq!(parse_key(&key(&KeyId([0xab; 16]))), Some(KeyId([0xab; 16])));
+        assert_eq!(parse_pack(&pack(&pack_id)), Some(pack_id));
+        for n in [0, 7, 10, u32::MAX] {
+            assert_eq!(parse_index_segment(&index_segment(&id, n)), Some((id, n)));
+        }
+        assert_eq!(parse_session(&session(&id)), Some(id));
+        assert_eq!(parse_snapshot(&snapshot(&id)), Some(id));
+        assert_eq!(parse_plan(&plan(&id)), Some(id));
+    }
+
+    #[test]
+    fn another_spelling_of_a_key_is_no_key() {
+        let (id, pack_id) = ("ab".repeat(16), "cd".repeat(32));
+        for n in ["00", "01", "+1", "-0", " 1", "1/", "4294967296", ""] {
+            assert_eq!(parse_index_segment(&format!("index/{id}/{n}")), None, "{n}");
+        }
+        assert_eq!(parse_index_segment(&format!("index/{}/1", id.to_uppercase())), None);
+        assert_eq!(parse_index_segment(&format!("index/x/{id}/1")), None);
+        for name in ["snapshots/x/", "snapshots//", "snapshots", "sessions/"] {
+            assert_eq!(parse_snapshot(&format!("{name}{id}")), None, "{name}");
+        }
+        assert_eq!(parse_snapshot(&format!("snapshots/{}", id.to_uppercase())), None);
+        assert_eq!(parse_session(&format!("sessions/a/{id}")), None);
+        assert_eq!(parse_key(&format!("keys/a/{id}")), None);
+        assert_eq!(parse_plan(&format!("gc/{id}/")), None);
+        for folder in ["ab/", "", "c/", "cd/cd/", "CD/"] {
+            assert_eq!(parse_pack(&format!("packs/{folder}{pack_id}")), None, "{folder}");
+        }
+    }
 }

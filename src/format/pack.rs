@@ -178,6 +178,9 @@ impl Trailer {
     pub fn decode(mut bytes: &[u8], size: u64) -> Result<Self, FormatError> {
         let directory = take_u64(&mut bytes, "the trailer")?;
         let chunks = take_u32(&mut bytes, "the trailer")?;
+        if bytes != [0; 4] {
+            return Err(FormatError::field("the trailer's last bytes", "four zeros", bytes.escape_ascii()));
+        }
         let length = u64::from(chunks) * ROW_BYTES as u64 + TAG_BYTES as u64;
         let end = directory.checked_add(length).and_then(|n| n.checked_add(TRAILER_BYTES as u64));
         if end != Some(size) || directory < HEADER_BYTES as u64 {
@@ -189,5 +192,25 @@ impl Trailer {
     /// The length of the directory's ciphertext with its tag.
     pub fn directory_bytes(&self) -> usize {
         self.chunks as usize * ROW_BYTES + TAG_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_with_anything_in_its_last_bytes_is_refused() {
+        let trailer = Trailer { directory: 1000, chunks: 3 };
+        let size = 1000 + 3 * 44 + 16 + 32;
+        let good = trailer.encode();
+        assert_eq!(Trailer::decode(&good, size), Ok(trailer));
+        for at in 12..16 {
+            let mut bad = good;
+            bad[at] = 1;
+            assert!(Trailer::decode(&bad, size).unwrap_err().to_string().contains("four zeros"), "{at}");
+        }
+        assert!(Trailer::decode(&[&good[..], &[0]].concat(), size).is_err());
+        assert!(Trailer::decode(&good[..12], size).is_err());
     }
 }

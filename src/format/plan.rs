@@ -1,5 +1,6 @@
 //! A collection's plan: the packs that it condemns. A sealed value of kind plan.
 
+use super::FormatError;
 use super::ids::{PackId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
@@ -10,4 +11,15 @@ pub struct Plan {
     pub session: SnapshotId,
     /// The packs that are used no more.
     pub condemned: Vec<PackId>,
+}
+
+impl Plan {
+    /// Reads a plan; it must be of the session that its key names.
+    pub fn decode(session: SnapshotId, bytes: &[u8]) -> Result<Self, FormatError> {
+        let plan: Plan = super::structured::decode("the plan", bytes)?;
+        if plan.session != session {
+            return Err(FormatError::field("the plan's session", session, plan.session));
+        }
+        Ok(plan)
+    }
 }

@@ -1,5 +1,6 @@
 //! Sessions: a writer's lease, progress and outcome. A sealed value of kind session.
 
+use super::FormatError;
 use super::ids::{ChunkId, PackId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
@@ -67,4 +68,15 @@ pub struct Session {
     pub adopted: Vec<PackId>,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
+}
+
+impl Session {
+    /// Reads a session; it must be the one that its key names.
+    pub fn decode(id: SnapshotId, bytes: &[u8]) -> Result<Self, FormatError> {
+        let session: Session = super::structured::decode("the session", bytes)?;
+        if session.id != id {
+            return Err(FormatError::field("the session's id", id, session.id));
+        }
+        Ok(session)
+    }
 }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// A marker's length in bytes: magic, time, and a keyed hash of both and of the snapshot's id.
 pub const MARKER_BYTES: u64 = 8 + 8 + 32;
+/// A namespace has at most this many runs: each is walked with nodes and leaves of its own in memory.
+pub const MAX_RUNS: usize = 64;
+/// Numbers of records and bytes of a namespace and of its runs are less than 2^48, so that they can be added up.
+pub const NUMBER_BOUND: u64 = 1 << 48;
 /// The first bytes of a marker.
 pub const MARKER_MAGIC: [u8; 8] = *b"ALforgot";
 
@@ -161,6 +165,29 @@ pub struct Manifest {
     pub namespaces: Vec<NamespaceManifest>,
 }
 
+impl NamespaceManifest {
+    fn check(&self) -> Result<(), FormatError> {
+        if self.runs.len() > MAX_RUNS {
+            return Err(FormatError::field("a namespace's runs", format_args!("at most {MAX_RUNS}"), self.runs.len()));
+        }
+        for run in &self.runs {
+            if run.level > super::node::MAX_LEVEL {
+                return Err(FormatError::field("a run's level", "at most 16", run.level));
+            }
+            if run.entries == 0 || run.tombstones > run.entries {
+                let found = format!("{} of {}", run.tombstones, run.entries);
+                return Err(FormatError::field("a run's tombstones", "entries, and at most all of them", found));
+            }
+        }
+        let own = [self.live_records, self.live_bytes, self.reached_bytes];
+        let mut numbers = self.runs.iter().flat_map(|run| [run.entries, run.tree_bytes]).chain(own);
+        match numbers.find(|&number| number >= NUMBER_BOUND) {
+            Some(number) => Err(FormatError::field("a number of records or bytes", "less than 2^48", number)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Manifest {
     /// Reads a manifest; it must be of this snapshot.
     pub fn decode(id: SnapshotId, bytes: &[u8]) -> Result<Self, FormatError> {
@@ -168,16 +195,89 @@ impl Manifest {
         if manifest.id != id {
             return Err(FormatError::field("the manifest's id", id, manifest.id));
         }
-        for namespace in &manifest.namespaces {
-            if namespace.runs.iter().any(|run| run.level > super::node::MAX_LEVEL) {
-                return Err(FormatError::field("a run's level", "at most 16", "a higher one"));
-            }
+        if !manifest.namespaces.is_sorted_by(|a, b| a.name < b.name) {
+            return Err(FormatError::field("the namespaces", "ascending by name, each once", "another order"));
         }
+        manifest.namespaces.iter().try_for_each(NamespaceManifest::check)?;
         Ok(manifest)
     }
 
     /// The namespace with this name.
     pub fn namespace(&self, name: &str) -> Option<&NamespaceManifest> {
         self.namespaces.iter().find(|namespace| namespace.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::structured;
+
+    fn manifest(names: &[&str]) -> Manifest {
+        let run = RunRef { root: ChunkId([1; 32]), level: 1, entries: 9, tombstones: 9, tree_bytes: 700 };
+        let namespace = |name: &&str| NamespaceManifest {
+            name: name.to_string(),
+            kind: BackupKind::Full,
+            source_time: 1,
+            parent: None,
+            full: SnapshotId([2; 16]),
+            deletes_unknown: false,
+            runs: vec![run],
+            live_records: 0,
+            live_bytes: 0,
+            reached_bytes: 0,
+            state_hash: [0; 32],
+            metadata: Vec::new(),
+            counts: Counts::default(),
+        };
+        Manifest {
+            id: SnapshotId([2; 16]),
+            started: 1,
+            sealed: 2,
+            host: String::new(),
+            program: String::new(),
+            source: String::new(),
+            cluster: String::new(),
+            tags: Vec::new(),
+            seen: Vec::new(),
+            index_segments: 1,
+            stored_bytes: 1,
+            missing: Vec::new(),
+            namespaces: names.iter().map(namespace).collect(),
+        }
+    }
+
+    fn decoded(manifest: &Manifest) -> Result<Manifest, FormatError> {
+        Manifest::decode(SnapshotId([2; 16]), &structured::encode(manifest).unwrap())
+    }
+
+    #[test]
+    fn namespaces_ascend_and_stand_there_once() {
+        let good = manifest(&["a", "b"]);
+        assert_eq!(decoded(&good).unwrap(), good);
+        for names in [["b", "a"], ["a", "a"]] {
+            assert!(decoded(&manifest(&names)).unwrap_err().to_string().contains("ascending by name"));
+        }
+    }
+
+    #[test]
+    fn runs_and_numbers_beyond_the_limits_are_refused() {
+        let refused = |change: &dyn Fn(&mut NamespaceManifest), word: &str| {
+            let mut manifest = manifest(&["a"]);
+            change(&mut manifest.namespaces[0]);
+            let error = decoded(&manifest).unwrap_err().to_string();
+            assert!(error.contains(word), "{word}: {error}");
+        };
+        let runs = |n: usize| manifest(&["a"]).namespaces[0].runs.repeat(n);
+        let mut most = manifest(&["a"]);
+        most.namespaces[0].runs = runs(MAX_RUNS);
+        assert_eq!(decoded(&most).unwrap(), most);
+        refused(&|namespace| namespace.runs = runs(MAX_RUNS + 1), "at most 64");
+        refused(&|namespace| namespace.runs[0].level = 17, "at most 16");
+        refused(&|namespace| namespace.runs[0].tombstones = 10, "10 of 9");
+        refused(&|namespace| (namespace.runs[0].entries, namespace.runs[0].tombstones) = (0, 0), "0 of 0");
+        refused(&|namespace| namespace.runs[0].entries = NUMBER_BOUND, "2^48");
+        refused(&|namespace| namespace.runs[0].tree_bytes = u64::MAX, "2^48");
+        refused(&|namespace| namespace.live_bytes = u64::MAX, "2^48");
     }
 }

@@ -4,7 +4,9 @@ use super::cache::Cache;
 use crate::crypto::{Keys, Sealer};
 use crate::error::{Error, Result};
 use crate::format::header::{HEADER_BYTES, ObjectKind};
-use crate::format::index::{BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, decode_block};
+use crate::format::index::{
+    BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, associated_data, decode_block,
+};
 use crate::format::pack::{DirectoryRow, Place};
 use crate::format::{ChunkId, FormatError, PackId, SnapshotId, names};
 use crate::pack::read_directory;
@@ -54,11 +56,11 @@ impl Segment {
         let header = store.get_range(key, 0, HEADER_BYTES)?.ok_or_else(|| missing(key))?;
         let sealer = Sealer::open(keys, ObjectKind::Index, &header).map_err(of)?;
         let mut trailer = store.get_range(key, trailer_at, TRAILER_BYTES)?.ok_or_else(|| missing(key))?;
-        let trailer = sealer.unseal(trailer_at, b"t", &mut trailer).map_err(of)?;
+        let trailer = sealer.unseal(trailer_at, &associated_data(b't', key), &mut trailer).map_err(of)?;
         let trailer = SegmentTrailer::decode(trailer, size).map_err(of)?;
         let sealed = store.get_range(key, trailer.directory, trailer.directory_bytes())?;
         let mut sealed = sealed.ok_or_else(|| missing(key))?;
-        let plain = sealer.unseal(trailer.directory, b"d", &mut sealed).map_err(of)?;
+        let plain = sealer.unseal(trailer.directory, &associated_data(b'd', key), &mut sealed).map_err(of)?;
         let directory = SegmentDirectory::decode(plain, &trailer).map_err(of)?;
         Ok(Segment { key: key.to_string(), sealer, trailer, directory })
     }
@@ -67,7 +69,7 @@ impl Segment {
         let of = |error: FormatError| error.of(&self.key);
         let (offset, length) = self.trailer.block(block).ok_or_else(|| of(FormatError::Cut("the blocks")))?;
         let mut sealed = store.get_range(&self.key, offset, length)?.ok_or_else(|| missing(&self.key))?;
-        let plain = self.sealer.unseal(offset, b"b", &mut sealed).map_err(of)?;
+        let plain = self.sealer.unseal(offset, &associated_data(b'b', &self.key), &mut sealed).map_err(of)?;
         decode_block(plain, self.trailer.packs).map_err(of)
     }
 }
@@ -173,7 +175,7 @@ impl Index {
             if self.damaged.is_empty() && self.blocks_are_whole(store)? { self.packs() } else { HashMap::new() };
         let mut added = Vec::new();
         for listed in store.list(names::PACKS)? {
-            let Some(id) = PackId::from_hex(names::last(&listed.key)) else { continue };
+            let Some(id) = names::parse_pack(&listed.key) else { continue };
             let mut scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
             if known.contains_key(&id) || self.excluded.contains(&id) || !scanned.insert(id) {
                 continue;

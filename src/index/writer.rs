@@ -3,7 +3,9 @@
 use crate::crypto::{Keys, Sealer};
 use crate::error::{Error, Result};
 use crate::format::header::{Class, ObjectKind, Suite};
-use crate::format::index::{BLOCK_ROWS, IndexRow, MAX_ROWS, SegmentDirectory, SegmentTrailer, encode_block};
+use crate::format::index::{
+    BLOCK_ROWS, IndexRow, MAX_ROWS, SegmentDirectory, SegmentTrailer, associated_data, encode_block,
+};
 use crate::format::pack::DirectoryRow;
 use crate::format::{FormatError, PackId, SnapshotId, names};
 use crate::store::{Put, Store};
@@ -12,8 +14,9 @@ use std::collections::HashMap;
 /// A pack that a session's index shall name: id, size in bytes, and what is in it.
 pub type IndexedPack = (PackId, u64, Vec<DirectoryRow>);
 
-/// Encodes and seals one segment with a sealer made for it alone. Rows need not be sorted.
-pub fn encode_segment(sealer: &Sealer, packs: &[IndexedPack]) -> Result<Vec<u8>, FormatError> {
+/// Encodes and seals one segment, which will stand under the key `name`, with a sealer made for it alone. Rows need not be
+/// sorted.
+pub fn encode_segment(sealer: &Sealer, name: &str, packs: &[IndexedPack]) -> Result<Vec<u8>, FormatError> {
     let mut rows: Vec<IndexRow> = packs
         .iter()
         .enumerate()
@@ -24,22 +27,22 @@ pub fn encode_segment(sealer: &Sealer, packs: &[IndexedPack]) -> Result<Vec<u8>,
     rows.sort_by_key(|row| (row.id, row.pack));
     let mut bytes = sealer.header().encode().to_vec();
     let mut fences = Vec::new();
-    let mut seal = |plain: &[u8], tag: &[u8]| -> Result<usize, FormatError> {
+    let mut seal = |plain: &[u8], part: u8| -> Result<usize, FormatError> {
         let at = bytes.len();
         bytes.extend_from_slice(plain);
-        sealer.seal(at as u64, tag, &mut bytes, at)?;
+        sealer.seal(at as u64, &associated_data(part, name), &mut bytes, at)?;
         Ok(at)
     };
     for block in rows.chunks(BLOCK_ROWS) {
-        seal(&encode_block(block), b"b")?;
+        seal(&encode_block(block), b'b')?;
         if let Some((head, _)) = block.first().and_then(|row| row.id.0.split_first_chunk::<8>()) {
             fences.push(u64::from_be_bytes(*head));
         }
     }
     let table = packs.iter().map(|(id, size, _)| (*id, *size)).collect();
-    let directory = seal(&SegmentDirectory { packs: table, fences }.encode(), b"d")?;
+    let directory = seal(&SegmentDirectory { packs: table, fences }.encode(), b'd')?;
     let trailer = SegmentTrailer { directory: directory as u64, rows: rows.len() as u32, packs: packs.len() as u32 };
-    seal(&trailer.encode(), b"t")?;
+    seal(&trailer.encode(), b't')?;
     Ok(bytes)
 }
 
@@ -66,7 +69,7 @@ pub fn write_segments(
             let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
             let mut table: Vec<IndexedPack> = group.drain().map(|(_, pack)| pack).collect();
             table.sort_by_key(|pack| pack.0);
-            let bytes = encode_segment(&sealer, &table).map_err(|error| error.of(&name))?;
+            let bytes = encode_segment(&sealer, &name, &table).map_err(|error| error.of(&name))?;
             if store.put_new(&name, &bytes)? == Put::Exists {
                 return Err(Error::damaged(name, "it exists already, though its session is new"));
             }

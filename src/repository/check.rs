@@ -13,6 +13,9 @@ use crate::snapshot::{LEASE_MILLIS, Lease};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
+/// A session names at most this many damaged chunks, 32 MiB; beyond that there are several.
+const MAX_NOTED: usize = 1 << 20;
+
 /// What is checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckOptions {
@@ -107,8 +110,10 @@ impl Repository {
         }
         report.problems.extend(problems.iter().map(ToString::to_string));
         report.problems.dedup();
-        if !damaged.is_empty() {
-            self.note_damage(damaged)?;
+        let mut damaged: Vec<ChunkId> = damaged.into_iter().collect();
+        damaged.sort_unstable();
+        for part in damaged.chunks(MAX_NOTED) {
+            self.note_damage(part)?;
         }
         Ok(report)
     }
@@ -154,7 +159,7 @@ impl Repository {
     }
 
     /// Leaves a session that names damaged chunks; full backups don't build on those.
-    fn note_damage(&self, damaged: HashSet<ChunkId>) -> Result<()> {
+    fn note_damage(&self, damaged: &[ChunkId]) -> Result<()> {
         let now = Timestamp::now().0;
         let session = Session {
             id: objects::new_id()?,
@@ -169,9 +174,8 @@ impl Repository {
             outcome: None,
         };
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
-        let mut damaged_chunks: Vec<ChunkId> = damaged.into_iter().collect();
-        damaged_chunks.sort_unstable();
-        let status = Status::Incomplete(format!("{} chunks are damaged or missing", damaged_chunks.len()));
+        let status = Status::Incomplete(format!("{} chunks are damaged or missing", damaged.len()));
+        let damaged_chunks = damaged.to_vec();
         lease.end(Outcome { ended: now, status, records: 0, stored_bytes: 0, damaged_chunks })
     }
 }

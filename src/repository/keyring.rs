@@ -57,7 +57,7 @@ pub fn add_slot(
 pub fn list(store: &dyn Store, repository: &RepositoryId, current: &KeyId, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
     let mut slots = Vec::new();
     for listed in store.list(names::KEYS)? {
-        let Some(id) = KeyId::from_hex(names::last(&listed.key)) else { continue };
+        let Some(id) = names::parse_key(&listed.key) else { continue };
         let name = names::key(&id);
         let bytes = read(store, &id)?;
         let (header, _) = SlotHeader::decode(&bytes).map_err(|error| error.of(&name))?;

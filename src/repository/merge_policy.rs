@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::snapshot::{NamespaceManifest, RunRef};
 use crate::pack::ChunkReader;
-use crate::run::MergedCursor;
+use crate::run::{MergedCursor, ValuePlace};
 use std::collections::{HashMap, HashSet};
 
 /// With more runs than this above the oldest, all are merged: a lookup may have to read a leaf of each.
@@ -47,6 +47,15 @@ pub struct Moves {
     pub kept_bytes: u64,
 }
 
+/// Adds what a live value takes of its chunks. One that a value goes on in is never mostly dead, even if values begin in it too.
+fn count_live(live: &mut HashMap<ChunkId, u64>, place: &ValuePlace) {
+    let bytes = live.entry(place.chunk).or_default();
+    *bytes = bytes.saturating_add(u64::from(place.length));
+    for id in &place.more {
+        live.insert(*id, u64::MAX);
+    }
+}
+
 /// Looks through the live entries of `runs` for chunks that are mostly dead, the deadest first.
 pub fn plan_moves(chunks: &ChunkReader, runs: &[RunRef]) -> Result<Moves> {
     let mut live: HashMap<ChunkId, u64> = HashMap::new();
@@ -54,12 +63,8 @@ pub fn plan_moves(chunks: &ChunkReader, runs: &[RunRef]) -> Result<Moves> {
     let mut total = 0;
     while let Some(entry) = merged.next()? {
         let Some(record) = entry.live else { continue };
-        let length = u64::from(record.place.length);
-        total += length;
-        *live.entry(record.place.chunk).or_default() += length;
-        for id in &record.place.more {
-            live.insert(*id, u64::MAX);
-        }
+        total += u64::from(record.place.length);
+        count_live(&mut live, &record.place);
     }
     let mut moves = Moves::default();
     let mut dead = Vec::new();
@@ -81,4 +86,21 @@ pub fn plan_moves(chunks: &ChunkReader, runs: &[RunRef]) -> Result<Moves> {
         moves.kept_bytes -= plain;
     }
     Ok(moves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in the chunks of two records that hold nothing but zeros: all are the same chunk.
+    #[test]
+    fn a_chunk_that_values_begin_in_and_go_on_in_counts_as_live() {
+        let zeros = ChunkId([0; 32]);
+        let place = ValuePlace { chunk: zeros, more: vec![zeros; 3].into(), offset: 0, length: 1 << 20 };
+        let mut live = HashMap::new();
+        count_live(&mut live, &place);
+        count_live(&mut live, &place);
+        count_live(&mut live, &ValuePlace { more: Box::default(), ..place });
+        assert_eq!(live[&zeros], u64::MAX);
+    }
 }

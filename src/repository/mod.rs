@@ -5,7 +5,7 @@ mod check;
 mod keyring;
 mod merge_policy;
 mod records;
-mod resolve;
+pub(crate) mod resolve;
 mod restore;
 mod session;
 mod view;
@@ -138,7 +138,7 @@ impl Repository {
         let mut slots = 0;
         let mut damaged = None;
         for listed in store.list(names::KEYS)? {
-            let Some(slot) = KeyId::from_hex(names::last(&listed.key)) else { continue };
+            let Some(slot) = names::parse_key(&listed.key) else { continue };
             slots += 1;
             let opened = keyring::open_slot(&*store, &id, &slot, passphrase);
             let secret = match opened {
@@ -153,11 +153,7 @@ impl Repository {
             let keys = Arc::new(Keys::derive(&secret.master));
             let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
             let value = unseal(&keys, ObjectKind::Config, &config_name(&id), sealed).map_err(of)?;
-            let parameters: Parameters = structured::decode("the parameters", &value).map_err(of)?;
-            let sizes = parameters.value_chunks.is_valid() && parameters.stream_chunks.is_valid();
-            if !sizes || parameters.chunker != 1 || !(1 << 16..=128 << 20).contains(&parameters.pack_bytes) {
-                return Err(Error::damaged(names::CONFIG, "parameters that this build can't work with"));
-            }
+            let parameters = Parameters::decode(&value).map_err(of)?;
             return Ok(Repository { store, keys, master: Arc::new(secret.master), id, parameters, slot });
         }
         if let Some(error) = damaged {

@@ -117,17 +117,24 @@ impl Repository {
     /// Packs that the index names but that are gone, or have another size than they had.
     pub(super) fn absent_packs(&self, index: &Index) -> Result<HashSet<PackId>> {
         let listed = self.store.list(names::PACKS)?;
-        let there: HashMap<&str, u64> = listed.iter().map(|object| (names::last(&object.key), object.size)).collect();
-        let absent = index.packs().into_iter().filter(|(id, size)| there.get(&*id.to_string()) != Some(size));
+        let packs = listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size)));
+        let there: HashMap<PackId, u64> = packs.collect();
+        let absent = index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size));
         Ok(absent.map(|(id, _)| id).collect())
     }
 
     /// Chunks that a check found damaged: their values are written anew.
     fn distrusted_chunks(&self) -> Result<HashSet<crate::format::ChunkId>> {
         let mut chunks = HashSet::new();
-        for entry in self.history().unwrap_or_default() {
-            if let (SessionKind::Check, Some(outcome)) = (entry.session.kind, entry.session.outcome) {
-                chunks.extend(outcome.damaged_chunks);
+        for id in objects::list_sessions(&*self.store)? {
+            match objects::read_session(&*self.store, &self.keys, id) {
+                Ok(session) if session.kind == SessionKind::Check => {
+                    chunks.extend(session.outcome.into_iter().flat_map(|outcome| outcome.damaged_chunks));
+                }
+                Ok(_) => {}
+                // What one session has to say doesn't hang on another that is damaged, or gone by now.
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(chunks)
@@ -169,6 +176,11 @@ impl BackupSession {
             )));
         }
         let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
+        if self.manifest.namespace(namespace).is_some() {
+            return Err(Error::invalid(format!(
+                "namespace {namespace} is in this snapshot already; a second one needs another session"
+            )));
+        }
         let work = NamespaceWork {
             id: self.manifest.id,
             namespace,

@@ -196,6 +196,12 @@ fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64
             entry
         })
         .collect();
+    let places = entries.iter().filter_map(|entry| entry.live.as_ref()).map(|live| &live.place);
+    let named: usize = places.map(|place| place.chunks().count()).sum();
+    if named > leaf::MAX_CHUNKS {
+        let problem = format!("values lie in {named} chunks, more than a leaf may name ({})", leaf::MAX_CHUNKS);
+        return Err(Error::invalid(format!("cannot store {} entries: their {problem}", entries.len())));
+    }
     let bytes = leaf::encode(&entries);
     let id = chunks.put(Class::Tree, &bytes)?;
     let first = entries.first().map(|entry| entry.digest);
@@ -399,6 +405,9 @@ impl RunFeeder<'_> {
             Wait::Cut { more, .. } => more.len(),
             _ => waiting.entry.live.as_ref().map_or(0, |live| live.place.more.len()),
         };
+        if !self.leaf.is_empty() && self.leaf_extra / 32 + more > leaf::MAX_CHUNKS / 2 {
+            self.send_leaf()?;
+        }
         self.leaf_extra += 32 * more + waiting.entry.live.as_ref().map_or(0, |live| live.bin_order.len());
         self.leaf.push(waiting);
         let full = self.leaf.len() >= MAX_LEAF || self.leaf_extra >= MAX_LEAF_EXTRA;

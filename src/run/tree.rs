@@ -10,7 +10,7 @@ use crate::pack::ChunkWriter;
 const MIN_CHILDREN: usize = 16;
 /// … and at the latest at this many children …
 const MAX_CHILDREN: usize = 256;
-/// … or this many uses of value chunks.
+/// … or this many uses of value chunks; before a child that would bring them past what a reader takes.
 const MAX_USES: usize = 2048;
 
 #[derive(Default)]
@@ -41,6 +41,11 @@ impl<'a> TreeBuilder<'a> {
     fn add(&mut self, level: usize, child: Child) -> Result<()> {
         if self.levels.len() <= level {
             self.levels.resize_with(level + 1, Level::default);
+        }
+        let full = |open: &Level| !open.children.is_empty() && open.uses + child.uses.len() > node::MAX_USES;
+        if self.levels.get(level).is_some_and(full) {
+            let parent = self.close(level)?;
+            self.add(level + 1, parent)?;
         }
         let Some(open) = self.levels.get_mut(level) else { return Ok(()) };
         let ends = child.id.0[31] & 63 == 0;

@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, HashSet};
 /// Every object under `snapshots/`, as one listing shows it.
 pub fn list_states(store: &dyn Store) -> Result<BTreeMap<SnapshotId, SnapshotState>> {
     let listed = store.list(names::SNAPSHOTS)?;
-    let states = listed.iter().filter_map(|object| {
-        Some((SnapshotId::from_hex(names::last(&object.key))?, SnapshotState::from_size(object.size)))
-    });
+    let states = listed
+        .iter()
+        .filter_map(|object| Some((names::parse_snapshot(&object.key)?, SnapshotState::from_size(object.size))));
     Ok(states.collect())
 }
 
@@ -39,21 +39,22 @@ pub fn read_manifest(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<M
 pub fn read_session(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<Session> {
     let name = names::session(&id);
     let value = unseal(keys, ObjectKind::Session, &name, get(store, &name)?).map_err(|error| error.of(&name))?;
-    structured::decode("the session", &value).map_err(|error| error.of(&name))
+    Session::decode(id, &value).map_err(|error| error.of(&name))
 }
 
 /// The ids of all sessions.
 pub fn list_sessions(store: &dyn Store) -> Result<Vec<SnapshotId>> {
     let listed = store.list(names::SESSIONS)?;
-    Ok(listed.iter().filter_map(|object| SnapshotId::from_hex(names::last(&object.key))).collect())
+    Ok(listed.iter().filter_map(|object| names::parse_session(&object.key)).collect())
 }
 
 /// The packs that the standing plans condemn.
 pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
     let mut packs = HashSet::new();
     for object in store.list(names::PLANS)? {
+        let Some(session) = names::parse_plan(&object.key) else { continue };
         let value = unseal(keys, ObjectKind::Plan, &object.key, get(store, &object.key)?);
-        let plan = value.and_then(|value| structured::decode::<Plan>("the plan", &value));
+        let plan = value.and_then(|value| Plan::decode(session, &value));
         packs.extend(plan.map_err(|error| error.of(&object.key))?.condemned);
     }
     Ok(packs)

@@ -27,6 +27,7 @@ pub use counting::{CountingStore, Counts};
 pub use fault::{Effect, Fault, FaultStore, Operation};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub(crate) use url::local_path;
 pub use url::{create, open};
 
 use crate::error::Result;

@@ -20,7 +20,7 @@ pub fn create(url: &str) -> Result<Arc<dyn Store>> {
 }
 
 /// The path that `url` names. Messages repeat no more of the URL than its scheme: it may hold a password.
-fn local_path(url: &str) -> Result<&Path> {
+pub(crate) fn local_path(url: &str) -> Result<&Path> {
     let path = match scheme(url) {
         None => url,
         Some("file") => file_path(&url["file:".len()..])?,

@@ -11,7 +11,7 @@ use base64_simd::STANDARD;
 const MAX_GENERATION: u32 = 65_535;
 
 /// Appends the head of a file.
-pub(super) fn put_head(out: &mut Vec<u8>, namespace: &[u8], first: bool) {
+pub(crate) fn put_head(out: &mut Vec<u8>, namespace: &[u8], first: bool) {
     out.extend_from_slice(b"Version 3.1\n# namespace ");
     put_escaped(out, namespace);
     out.push(b'\n');
@@ -26,7 +26,7 @@ fn check_name(what: &str, name: &[u8]) -> Result<(), String> {
 }
 
 /// Appends an index line, or says why version 3.1 can't hold the index; then nothing is appended.
-pub(super) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIndex) -> Result<(), String> {
+pub(crate) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIndex) -> Result<(), String> {
     if !index.expression.is_empty() {
         return Err("it is over an expression, which asb version 3.1 can't hold".to_owned());
     }
@@ -56,7 +56,7 @@ pub(super) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIn
 }
 
 /// Appends a module, or says why it can't be held; then nothing is appended.
-pub(super) fn put_udf(out: &mut Vec<u8>, udf: &UdfModule) -> Result<(), String> {
+pub(crate) fn put_udf(out: &mut Vec<u8>, udf: &UdfModule) -> Result<(), String> {
     if udf.kind != b'L' {
         return Err(format!("asb version 3.1 knows Lua alone, not the language '{}'", udf.kind.escape_ascii()));
     }
@@ -87,7 +87,7 @@ fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Formats the records of one namespace; keeps its memory from one to the next.
-pub(super) struct Formatter<'a> {
+pub(crate) struct Formatter<'a> {
     /// The line `+ n NAMESPACE` and the beginning of the digest's.
     namespace_line: Vec<u8>,
     body: Body<'a>,
@@ -95,7 +95,7 @@ pub(super) struct Formatter<'a> {
 }
 
 impl<'a> Formatter<'a> {
-    pub(super) fn new(namespace: &[u8]) -> Self {
+    pub(crate) fn new(namespace: &[u8]) -> Self {
         let mut namespace_line = b"+ n ".to_vec();
         put_escaped(&mut namespace_line, namespace);
         namespace_line.extend_from_slice(b"\n+ d ");
@@ -103,7 +103,7 @@ impl<'a> Formatter<'a> {
     }
 
     /// Appends a record, or says why the format can't hold it; then nothing is appended.
-    pub(super) fn put_record(&mut self, out: &mut Vec<u8>, record: &RecordView<'a>) -> Result<(), String> {
+    pub(crate) fn put_record(&mut self, out: &mut Vec<u8>, record: &RecordView<'a>) -> Result<(), String> {
         let start = out.len();
         let result = self.try_record(out, record);
         if result.is_err() {

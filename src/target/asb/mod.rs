@@ -8,7 +8,7 @@
 //! its text, and servers send none. Indexes that it can't hold are named by [`RecordTarget::omissions`].
 
 mod files;
-mod format;
+pub(crate) mod format;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,383 @@
+//! Bytes to begin with: what the library itself writes.
+
+use crate::chunk::compress;
+use crate::embedded::layout;
+use crate::format::config::{self, ChunkSizes, Compression, Parameters};
+use crate::format::header::{Class, Header, ObjectKind, Suite};
+use crate::format::index::{IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, encode_block};
+use crate::format::keyslot::{KdfCost, SlotHeader, SlotSecret};
+use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
+use crate::format::node::{self, Child, Node};
+use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_directory};
+use crate::format::padding::padme;
+use crate::format::plan::Plan;
+use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
+use crate::format::{ChunkId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
+use crate::jsonl::{write_header, write_index, write_record, write_udf};
+use crate::record::{
+    BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex,
+    Timestamp, UdfModule, VoidTime,
+};
+use crate::target::asb::format::{Formatter, put_head, put_index, put_udf};
+use std::sync::Arc;
+
+const NAMESPACE: &str = "test";
+
+/// A digest; they ascend in key order with `n`.
+fn digest(n: u8) -> Digest {
+    let mut bytes = [n ^ 0x5a; 20];
+    bytes[..3].copy_from_slice(&[0, 0, n]);
+    Digest(bytes)
+}
+
+fn chunk_id(n: u8) -> ChunkId {
+    ChunkId([n; 32])
+}
+
+fn batch() -> RecordBatch {
+    let mut batch = RecordBatch::new();
+    let bin = |name: &'static [u8], particle, bytes: &'static [u8]| BinRef { name, particle, bytes };
+    let bins = [
+        bin(b"name", ParticleType::STRING, b"Ada \xff"),
+        bin(b"age", ParticleType::INTEGER, &[0, 0, 0, 0, 0, 0, 0, 36]),
+        bin(b"share", ParticleType::DOUBLE, &[0x3f, 0xe0, 0, 0, 0, 0, 0, 0]),
+        bin(b"none", ParticleType::DOUBLE, &[0x7f, 0xf8, 0, 0, 0, 0, 0, 0]),
+        bin(b"on", ParticleType::BOOL, &[1]),
+        bin(b"list", ParticleType::LIST, &[0x92, 1, 2]),
+        bin(b"map", ParticleType::MAP, &[0x81, 1, 2]),
+        bin(b"at", ParticleType::GEOJSON, b"\0\0\0{\"type\":\"Point\"}"),
+        bin(b"raw \\", ParticleType::BLOB, b"a\nb\0c"),
+        bin(b"gone", ParticleType::NULL, b""),
+    ];
+    let keys = [
+        None,
+        Some(KeyRef { particle: ParticleType::STRING, bytes: b"user\n1" }),
+        Some(KeyRef { particle: ParticleType::INTEGER, bytes: &[0xff; 8] }),
+        Some(KeyRef { particle: ParticleType::BLOB, bytes: &[1, 2, 3] }),
+    ];
+    for n in 0..8u8 {
+        let set: &[u8] = if n.is_multiple_of(2) { b"users" } else { b"" };
+        let (generation, void_time) = (Generation(u32::from(n) + 1), VoidTime(u32::from(n % 3) * 500_000_000));
+        let meta = RecordMeta { digest: digest(n), set, generation, void_time };
+        let key = keys.get(usize::from(n) % keys.len()).copied().flatten();
+        let some = bins.get(usize::from(n % 4)..).unwrap_or_default();
+        let pushed = batch.push(meta, key, some.get(..usize::from(n).min(some.len())).unwrap_or_default());
+        assert!(pushed.is_ok());
+    }
+    batch
+}
+
+fn index() -> SecondaryIndex {
+    let [set, name, bin] = [&b"users"[..], b"by_age", b"age"].map(<[u8]>::to_vec);
+    SecondaryIndex { set, name, kind: b'N', bin, value: b'N', context: vec![0x91, 1], expression: Vec::new() }
+}
+
+fn udf() -> UdfModule {
+    UdfModule { kind: b'L', name: b"sum.lua".to_vec(), content: b"return 1\n".to_vec() }
+}
+
+/// A value that can be encoded, encoded.
+fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    structured::encode(value).unwrap_or_default()
+}
+
+pub(super) fn asb() -> Vec<Vec<u8>> {
+    let mut head = Vec::new();
+    put_head(&mut head, NAMESPACE.as_bytes(), true);
+    let mut whole = head.clone();
+    assert!(put_index(&mut whole, NAMESPACE.as_bytes(), &index()).is_ok() && put_udf(&mut whole, &udf()).is_ok());
+    let batch = batch();
+    let mut formatter = Formatter::new(NAMESPACE.as_bytes());
+    for record in batch.iter() {
+        assert!(formatter.put_record(&mut whole, &record).is_ok());
+    }
+    let mut packed = Vec::new();
+    assert_eq!(compress(Compression::Zstd(1), &whole, &mut packed), Packing::Zstd);
+    vec![head, whole, packed]
+}
+
+pub(super) fn json_line() -> Vec<Vec<u8>> {
+    let mut text = Vec::new();
+    write_header(&mut text);
+    write_index(&mut text, NAMESPACE, &index());
+    write_udf(&mut text, NAMESPACE, &udf());
+    batch().iter().for_each(|record| assert!(write_record(&mut text, NAMESPACE, &record).is_ok()));
+    text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+pub(super) fn record_body() -> Vec<Vec<u8>> {
+    batch().iter().map(|record| record.body.to_vec()).collect()
+}
+
+pub(super) fn bin_order() -> Vec<Vec<u8>> {
+    let many: Vec<u8> = [200].into_iter().chain((0..128).rev()).chain((128..200).flat_map(|n| [n, 1])).collect();
+    vec![vec![1, 0], vec![3, 1, 2, 0], many]
+}
+
+fn entries() -> Vec<Entry> {
+    let live = |n: u8| {
+        let more = if n % 7 == 3 { n % 4 } else { 0 };
+        LiveEntry {
+            set: if n.is_multiple_of(2) { Arc::from(&b"users"[..]) } else { Arc::from([]) },
+            generation: Generation(u32::from(n) * 1000),
+            void_time: VoidTime(u32::from(n % 3) * 500_000_000),
+            hash: RecordHash([n; 16]),
+            bin_order: if n.is_multiple_of(5) { Arc::from(&[1u8, 0][..]) } else { Arc::from([]) },
+            place: ValuePlace {
+                chunk: chunk_id(n / 4),
+                more: (0..more).map(|i| chunk_id(100 + i)).collect(),
+                offset: u32::from(n % 4) * 150,
+                length: 150,
+            },
+        }
+    };
+    (0..20u8).map(|n| Entry { digest: digest(n), live: (n % 6 != 5).then(|| live(n)) }).collect()
+}
+
+pub(super) fn leaf() -> Vec<Vec<u8>> {
+    let entries = entries();
+    let tombstones: Vec<Entry> = entries.iter().map(|entry| Entry { live: None, ..entry.clone() }).collect();
+    let parts = [&entries[..1], &entries[5..6], &entries, &tombstones];
+    parts.map(leaf::encode).to_vec()
+}
+
+pub(super) fn branch_node() -> Vec<Vec<u8>> {
+    let child = |n: u8, uses: Vec<u8>| Child {
+        first: digest(n),
+        id: chunk_id(n),
+        entries: 1 + (u64::from(n) << 20),
+        tombstones: u64::from(n),
+        uses: uses.into_iter().map(chunk_id).collect(),
+    };
+    let leaves = (0..6).map(|n| child(n, (0..n).map(|i| 10 * (n / 2) + i).collect()));
+    let nodes = (0..6).map(|n| child(n, Vec::new()));
+    vec![
+        node::encode(&Node { level: 1, children: leaves.collect() }),
+        node::encode(&Node { level: 2, children: nodes.collect() }),
+        node::encode(&Node { level: 16, children: vec![child(0, Vec::new())] }),
+    ]
+}
+
+pub(super) fn header() -> Vec<Vec<u8>> {
+    let cases = [
+        (0u8, ObjectKind::Config, Class::Meta),
+        (1, ObjectKind::Pack, Class::Tree),
+        (1, ObjectKind::Pack, Class::Data),
+        (2, ObjectKind::Index, Class::Index),
+        (5, ObjectKind::Plan, Class::Meta),
+    ];
+    let made = cases.map(|(number, kind, class)| {
+        let suite = if number == 1 { Suite::XChaCha20Poly1305 } else { Suite::Aes256Gcm };
+        let header = Header { kind, suite, scheme: 0, class, salt: [1; 32], commitment: [2; 32] };
+        [&[number][..], &header.encode()].concat()
+    });
+    made.to_vec()
+}
+
+fn place(n: u32) -> Place {
+    let packing = [Packing::Stored, Packing::Lz4, Packing::Zstd].get(n as usize % 3).copied();
+    Place { offset: 72 + 116 * n, stored: 116, plain: 100 + n, packing: packing.unwrap_or(Packing::Stored) }
+}
+
+pub(super) fn pack_trailer() -> Vec<Vec<u8>> {
+    let trailer = |chunks: u32| {
+        let trailer = Trailer { directory: 72 + 1000, chunks };
+        let size = trailer.directory + trailer.directory_bytes() as u64 + 32;
+        [&size.to_le_bytes()[..], &trailer.encode()].concat()
+    };
+    vec![trailer(0), trailer(3), trailer(70_000)]
+}
+
+pub(super) fn pack_directory() -> Vec<Vec<u8>> {
+    let rows: Vec<DirectoryRow> = (0..9).map(|n| DirectoryRow { id: chunk_id(n), place: place(n.into()) }).collect();
+    let end = 72 + 116 * 9u64;
+    [&rows[..0], &rows].map(|rows| [&end.to_le_bytes()[..], &encode_directory(rows)].concat()).to_vec()
+}
+
+pub(super) fn index_block() -> Vec<Vec<u8>> {
+    let row = |n: u8| IndexRow { id: chunk_id(n), pack: u32::from(n % 3), place: place(n.into()) };
+    let rows: Vec<IndexRow> = (0..64).map(row).collect();
+    [&rows[..1], &rows].map(|rows| [&3u32.to_le_bytes()[..], &encode_block(rows)].concat()).to_vec()
+}
+
+pub(super) fn index_directory() -> Vec<Vec<u8>> {
+    let made = [(0u32, 0u8), (1, 1), (130, 3)].map(|(rows, packs)| {
+        let mut trailer = SegmentTrailer { directory: 0, rows, packs: packs.into() };
+        trailer.directory = 72 + 48 * u64::from(rows) + 16 * trailer.blocks() as u64;
+        let size = trailer.directory + (trailer.directory_bytes() + TRAILER_BYTES) as u64;
+        let packs = (0..packs).map(|n| (PackId([n; 32]), 1000 * u64::from(n))).collect();
+        let directory = SegmentDirectory { packs, fences: (0..trailer.blocks() as u64).collect() };
+        [&size.to_le_bytes()[..], &trailer.encode(), &directory.encode()].concat()
+    });
+    made.to_vec()
+}
+
+pub(super) fn config() -> Vec<Vec<u8>> {
+    let made = [Compression::None, Compression::Lz4, Compression::Zstd(-3)].map(|compression| {
+        let parameters = Parameters {
+            created: 1_780_000_000_000,
+            suite: Suite::Aes256Gcm,
+            compression,
+            chunker: 1,
+            value_chunks: ChunkSizes { min: 16 << 10, avg: 64 << 10, max: 256 << 10 },
+            stream_chunks: ChunkSizes { min: 256 << 10, avg: 1 << 20, max: 4 << 20 },
+            pack_bytes: 16 << 20,
+        };
+        [&config::encode_header(&RepositoryId([3; 16]))[..], &encoded(&parameters)].concat()
+    });
+    made.to_vec()
+}
+
+pub(super) fn key_slot() -> Vec<Vec<u8>> {
+    let header = SlotHeader { cost: KdfCost::RECOMMENDED, salt: [1; 32], nonce: [2; 24] };
+    let made = ["", "first", &"ü".repeat(32)].map(|label| {
+        let secret = SlotSecret { master: [3; 32].into(), created: 1_780_000_000_000, label: label.into() };
+        let secret = secret.encode().map(|bytes| bytes.to_vec()).unwrap_or_default();
+        [&header.encode()[..], &secret, &[4; 16]].concat()
+    });
+    made.to_vec()
+}
+
+pub(super) fn sealed_value() -> Vec<Vec<u8>> {
+    let made = [0usize, 9, 1000].map(|length| {
+        let mut bytes = (length as u32).to_le_bytes().to_vec();
+        bytes.resize(4 + length, 7);
+        bytes.resize(padme(bytes.len() as u64) as usize, 0);
+        bytes
+    });
+    made.to_vec()
+}
+
+/// Three snapshots, the first two with ids that begin alike.
+pub(super) fn manifests() -> Vec<Manifest> {
+    let run = |n: u8| RunRef { root: chunk_id(n), level: n % 4, entries: 9, tombstones: 2, tree_bytes: 900 };
+    let namespace = |name: &str, id| NamespaceManifest {
+        name: name.into(),
+        kind: BackupKind::Incremental,
+        source_time: 1_780_000_000_000,
+        parent: Some(SnapshotId([0xab; 16])),
+        full: id,
+        deletes_unknown: true,
+        runs: (0..3).map(run).collect(),
+        live_records: 7,
+        live_bytes: 900,
+        reached_bytes: 1000,
+        state_hash: [7; 32],
+        metadata: vec![chunk_id(8)],
+        counts: Counts { read: 1, bad: 2, ..Counts::default() },
+    };
+    let manifest = |last: u8, first: u8| {
+        let mut id = [0xab; 16];
+        (id[0], id[15]) = (first, last);
+        let id = SnapshotId(id);
+        Manifest {
+            id,
+            started: 1_780_000_000_000,
+            sealed: 1_780_000_000_000 + 60_000 * u64::from(last),
+            host: "host".into(),
+            program: "aerolith".into(),
+            source: "embedded:shop".into(),
+            cluster: "prod".into(),
+            tags: vec!["nightly".into(), "ü".into()],
+            seen: vec![SnapshotId([9; 16])],
+            index_segments: 1,
+            stored_bytes: 4096,
+            missing: vec!["a".into()],
+            namespaces: vec![namespace("bar", id), namespace("test", id)],
+        }
+    };
+    vec![manifest(1, 0xab), manifest(2, 0xab), manifest(3, 0xcd)]
+}
+
+pub(super) fn manifest() -> Vec<Vec<u8>> {
+    let mut manifests = manifests();
+    if let Some(first) = manifests.first_mut() {
+        first.namespaces.clear();
+    }
+    manifests.iter().map(encoded).collect()
+}
+
+pub(super) fn session() -> Vec<Vec<u8>> {
+    let statuses = [Status::Done, Status::Incomplete("one".into()), Status::Failed("two".into()), Status::Stopped];
+    let outcomes = statuses.into_iter().map(|status| {
+        let damaged_chunks = vec![chunk_id(3), chunk_id(4)];
+        Some(Outcome { ended: 5, status, records: 6, stored_bytes: 7, damaged_chunks })
+    });
+    let session = |outcome: Option<Outcome>| Session {
+        id: SnapshotId([7; 16]),
+        kind: if outcome.is_some() { SessionKind::Check } else { SessionKind::Backup },
+        job: "full backup".into(),
+        host: "höst".into(),
+        program: "aerolith".into(),
+        started: 1,
+        heartbeat: 2,
+        lease_millis: 600_000,
+        adopted: vec![PackId([1; 32])],
+        outcome,
+    };
+    outcomes.chain([None]).map(|outcome| encoded(&session(outcome))).collect()
+}
+
+pub(super) fn plan() -> Vec<Vec<u8>> {
+    let plan = |n: u8| Plan { session: SnapshotId([7; 16]), condemned: (0..n).map(|n| PackId([n; 32])).collect() };
+    [0, 5].map(|n| encoded(&plan(n))).to_vec()
+}
+
+pub(super) fn metadata() -> Vec<Vec<u8>> {
+    let some = NamespaceMetadata { indexes: vec![index(); 2], udfs: vec![udf()] };
+    vec![encoded(&NamespaceMetadata::default()), encoded(&some)]
+}
+
+pub(super) fn object_key() -> Vec<Vec<u8>> {
+    let id = SnapshotId([0xab; 16]);
+    let made = [
+        names::key(&KeyId([1; 16])),
+        names::pack(&PackId([0xcd; 32])),
+        names::index_segment(&id, 0),
+        names::index_segment(&id, 120),
+        names::session(&id),
+        names::snapshot(&id),
+        names::plan(&id),
+    ];
+    made.map(String::into_bytes).to_vec()
+}
+
+pub(super) fn snapshot_name() -> Vec<Vec<u8>> {
+    let whole = format!("{}01", "ab".repeat(15));
+    let time = format!("@{}", Timestamp(1_780_000_000_000 + 90_000));
+    let names = ["latest", "latest~2", &whole, "cd", "CDAB", "@2026-06-01T12:00Z", "@2026-06-01T12:00", &time];
+    names.map(|name| name.as_bytes().to_vec()).to_vec()
+}
+
+pub(super) fn store_url() -> Vec<Vec<u8>> {
+    let urls = ["/srv/backup", "backup", "./s3:odd", "file:/srv/backup", "file:backup", "file:///srv/ü"];
+    let refused = ["s3://user:hunter2@host/bucket", "file://hunter2/x"];
+    urls.into_iter().chain(refused).map(|url| url.as_bytes().to_vec()).collect()
+}
+
+pub(super) fn embedded_row() -> Vec<Vec<u8>> {
+    let batch = batch();
+    let rows = batch.iter().map(|record| {
+        let RecordMeta { generation, void_time, .. } = record.meta;
+        let head = layout::Head { generation, void_time, last_update: Timestamp(1_780_000_000_000), set: 3 };
+        let mut row = Vec::new();
+        layout::encode_body(&mut row, record.body, record.bin_order);
+        [&head.encode()[..], &row].concat()
+    });
+    rows.collect()
+}
+
+pub(super) fn chunk() -> Vec<Vec<u8>> {
+    let plain: Vec<u8> = record_body().concat().repeat(3);
+    let ways = [Compression::None, Compression::Lz4, Compression::Zstd(3)];
+    let mut seeds = Vec::new();
+    for way in ways {
+        for plain in [&plain[..], &[7; 5000], b"x"] {
+            let mut packed = Vec::new();
+            let packing = compress(way, plain, &mut packed);
+            seeds.push([&[packing.number()][..], &(plain.len() as u32).to_le_bytes(), &packed].concat());
+        }
+    }
+    seeds
+}

@@ -1,0 +1,182 @@
+//! Structured values: parameters, sessions, plans, manifests, metadata.
+
+use crate::support::{Plain, REPOSITORY, bytes, committed, sealed_value};
+use aerolith::format::config::{self, ChunkSizes, Compression, Parameters};
+use aerolith::format::header::{ObjectKind, Suite};
+use aerolith::format::plan::Plan;
+use aerolith::format::session::{Outcome, Session, SessionKind, Status};
+use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
+use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
+use aerolith::record::{NamespaceMetadata, SecondaryIndex, UdfModule};
+use serde_json::json;
+
+#[test]
+fn structured_values_have_one_form() {
+    let decode = |bytes: &[u8]| structured::decode::<(bool, Option<u8>)>("a value", bytes);
+    assert_eq!(decode(&[1, 1, 7]).unwrap(), (true, Some(7)));
+    for bytes in [&[2, 0][..], &[0, 2, 7], &[0, 1], &[0, 0, 0], &[]] {
+        assert!(decode(bytes).is_err(), "{bytes:?}");
+    }
+    assert!(structured::decode::<Compression>("an enum", &[3, 0, 0, 0]).is_err());
+    assert!(structured::decode::<String>("a text", &[1, 0, 0, 0, 0, 0, 0, 0, 0xff]).is_err());
+    assert!(structured::decode::<Vec<u64>>("a list", &[0xff; 8]).is_err());
+}
+
+#[test]
+fn a_config() {
+    let sizes = [[16_384u32, 65_536, 262_144], [262_144, 1 << 20, 4 << 20]];
+    let [value, stream] = sizes.map(|[min, avg, max]| ChunkSizes { min, avg, max });
+    let parameters = Parameters {
+        created: 1_780_000_000_000,
+        suite: Suite::XChaCha20Poly1305,
+        compression: Compression::Zstd(-3),
+        chunker: 1,
+        value_chunks: value,
+        stream_chunks: stream,
+        pack_bytes: 16 << 20,
+    };
+    let header = config::encode_header(&REPOSITORY);
+    assert_eq!(header[..], [&b"AEROLITH\x01\0\0\0"[..], &[0xa5; 16]].concat());
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), REPOSITORY);
+    let plain = structured::encode(&parameters).unwrap();
+    let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
+    assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
+    let shown = serde_json::to_value(&parameters).unwrap();
+    let name = format!("config {REPOSITORY}");
+    let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
+    assert_eq!(Parameters::decode(&encoded).unwrap(), parameters);
+}
+
+#[test]
+fn a_session() {
+    let id = SnapshotId([0x11; 16]);
+    let session = Session {
+        id,
+        kind: SessionKind::Collection,
+        job: "prune".into(),
+        host: "höst".into(),
+        program: "aerolith 0.1.0".into(),
+        started: 1_780_000_000_000,
+        heartbeat: 1_780_000_060_000,
+        lease_millis: 600_000,
+        adopted: vec![PackId([0x22; 32])],
+        outcome: Some(Outcome {
+            ended: 1_780_000_100_000,
+            status: Status::Incomplete("one".into()),
+            records: 3,
+            stored_bytes: 4096,
+            damaged_chunks: vec![ChunkId([0x33; 32]), ChunkId([0x44; 32])],
+        }),
+    };
+    let plain = structured::encode(&session).unwrap();
+    let by_hand = Plain::default().raw(&id.0).u32(2).text("prune").text("höst").text("aerolith 0.1.0");
+    let by_hand = by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u64(600_000).u64(1).raw(&[0x22; 32]).u8(1);
+    let by_hand = by_hand.u64(1_780_000_100_000).u32(1).text("one").u64(3).u64(4096).u64(2);
+    assert_eq!(plain, by_hand.raw(&[0x33; 32]).raw(&[0x44; 32]).0);
+    let shown = serde_json::to_value(&session).unwrap();
+    let encoded = sealed_value("session.json", ObjectKind::Session, &names::session(&id), shown, &plain, b"");
+    assert_eq!(Session::decode(id, &encoded).unwrap(), session);
+    assert!(Session::decode(SnapshotId([0; 16]), &encoded).is_err());
+}
+
+#[test]
+fn a_plan() {
+    let id = SnapshotId([0x11; 16]);
+    let plan = Plan { session: id, condemned: vec![PackId([0x22; 32]), PackId([0x33; 32])] };
+    let plain = structured::encode(&plan).unwrap();
+    assert_eq!(plain, Plain::default().raw(&id.0).u64(2).raw(&[0x22; 32]).raw(&[0x33; 32]).0);
+    let name = names::plan(&id);
+    let shown = serde_json::to_value(&plan).unwrap();
+    let encoded = sealed_value("plan.json", ObjectKind::Plan, &name, shown, &plain, b"");
+    assert_eq!(Plan::decode(id, &encoded).unwrap(), plan);
+    assert!(Plan::decode(SnapshotId([0; 16]), &encoded).is_err());
+}
+
+#[test]
+fn a_manifest() {
+    let [id, parent, full] = [0x11, 0x12, 0x13].map(|n| SnapshotId([n; 16]));
+    let namespace = NamespaceManifest {
+        name: "test".into(),
+        kind: BackupKind::Differential,
+        source_time: 1_779_999_999_000,
+        parent: Some(parent),
+        full,
+        deletes_unknown: true,
+        runs: vec![RunRef { root: ChunkId([0x77; 32]), level: 2, entries: 9, tombstones: 4, tree_bytes: 1234 }],
+        live_records: 5,
+        live_bytes: 600,
+        reached_bytes: 700,
+        state_hash: [0x88; 32],
+        metadata: vec![ChunkId([0x99; 32])],
+        counts: Counts {
+            read: 1,
+            added: 2,
+            changed: 3,
+            touched: 4,
+            unchanged: 5,
+            deleted: 6,
+            healed: 7,
+            moved: 8,
+            duplicates: 9,
+            bad: 10,
+        },
+    };
+    let manifest = Manifest {
+        id,
+        started: 1_780_000_000_000,
+        sealed: 1_780_000_100_000,
+        host: "host".into(),
+        program: "aerolith 0.1.0".into(),
+        source: "aerospike://host".into(),
+        cluster: "prod".into(),
+        tags: vec!["nightly".into(), "".into()],
+        seen: vec![parent, full],
+        index_segments: 1,
+        stored_bytes: 4096,
+        missing: vec!["a".into()],
+        namespaces: vec![namespace],
+    };
+    let plain = structured::encode(&manifest).unwrap();
+    let by_hand = Plain::default().raw(&id.0).u64(1_780_000_000_000).u64(1_780_000_100_000).text("host");
+    let by_hand = by_hand.text("aerolith 0.1.0").text("aerospike://host").text("prod").u64(2).text("nightly").text("");
+    let by_hand = by_hand.u64(2).raw(&parent.0).raw(&full.0).u32(1).u64(4096).u64(1).text("a").u64(1).text("test");
+    let by_hand = by_hand.u32(2).u64(1_779_999_999_000).u8(1).raw(&parent.0).raw(&full.0).u8(1);
+    let by_hand = by_hand.u64(1).raw(&[0x77; 32]).u8(2).u64(9).u64(4).u64(1234).u64(5).u64(600).u64(700);
+    let by_hand = by_hand.raw(&[0x88; 32]).u64(1).raw(&[0x99; 32]);
+    assert_eq!(plain, (1..=10).fold(by_hand, Plain::u64).0);
+    let shown = serde_json::to_value(&manifest).unwrap();
+    let encoded = sealed_value("manifest.json", ObjectKind::Snapshot, &names::snapshot(&id), shown, &plain, b"");
+    assert_eq!(Manifest::decode(id, &encoded).unwrap(), manifest);
+    assert!(Manifest::decode(parent, &encoded).is_err());
+}
+
+#[test]
+fn the_metadata_of_a_namespace() {
+    let index = SecondaryIndex {
+        set: b"users".into(),
+        name: b"by_age".into(),
+        kind: b'N',
+        bin: b"age".into(),
+        value: b'N',
+        context: vec![],
+        expression: vec![0x93, 1, 2],
+    };
+    let udf = UdfModule { kind: b'L', name: b"sum.lua".into(), content: b"return 1".into() };
+    let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![udf] };
+    let plain = structured::encode(&metadata).unwrap();
+    let by_hand = Plain::default().u64(1).list(b"users").list(b"by_age").u8(b'N').list(b"age").u8(b'N').list(b"");
+    assert_eq!(plain, by_hand.list(&[0x93, 1, 2]).u64(1).u8(b'L').list(b"sum.lua").list(b"return 1").0);
+    let stored = committed(
+        "metadata.json",
+        json!({
+            "indexes": [{
+                "set": "users", "name": "by_age", "kind": "N", "bin": "age", "value": "N", "context": "",
+                "expression": "930102",
+            }],
+            "udfs": [{ "kind": "L", "name": "sum.lua", "content": "return 1" }],
+            "encoded": hex::encode(&plain),
+        }),
+    );
+    let decoded: NamespaceMetadata = structured::decode("metadata", &bytes(&stored["encoded"])).unwrap();
+    assert_eq!(decoded, metadata);
+}
