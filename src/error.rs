@@ -47,7 +47,9 @@ pub enum Error {
         known: u32,
     },
     /// No key slot opens with the given pass phrase.
-    #[error("wrong pass phrase: none of the {slots} key slot(s) of {repository} opens with it")]
+    #[error(
+        "wrong pass phrase: none of the {slots} key slot(s) of {repository} opens with it. If it is certainly right, `config` isn't what it was (slots open only with the repository id in it): restore it from a copy"
+    )]
     WrongPassphrase {
         /// Where the repository is.
         repository: String,
@@ -139,9 +141,23 @@ impl Error {
         Error::NotFound { what: what.into(), advice: advice.into() }
     }
 
+    /// Adds what to do next to an error that one object is damaged or missing.
+    pub fn with_advice(mut self, text: &str) -> Self {
+        if let Error::Damaged { advice, .. } | Error::Missing { advice, .. } = &mut self {
+            *advice = text.to_string();
+        }
+        self
+    }
+
     /// Whether this says that the repository itself is damaged, rather than the input, the target or the call.
     pub fn is_damage(&self) -> bool {
         matches!(self, Error::Damaged { .. } | Error::Missing { .. })
+    }
+
+    /// Whether the trouble is with one stored object alone, so that work on all the others can go on: it is damaged, missing,
+    /// or of a format version that this build doesn't know.
+    pub fn is_of_one_object(&self) -> bool {
+        self.is_damage() || matches!(self, Error::UnknownVersion { .. })
     }
 
     /// The exit status the command line ends with: 10 for a damaged repository, else 1.

@@ -35,7 +35,8 @@ impl Forge {
         let index = Arc::new(Index::open(&store, &keys, |_| true, Default::default()).unwrap());
         let options = WriteOptions { suite: SUITE, compression: Compression::Lz4, pack_bytes: 1 << 20 };
         let control = Arc::new(Control::new());
-        let writer = ChunkWriter::new(store.clone(), keys.clone(), index, Default::default(), options, control);
+        let reader = Arc::new(ChunkReader::new(store.clone(), keys.clone(), index, 1 << 20));
+        let writer = ChunkWriter::new(reader, Default::default(), options, control);
         Forge { store, keys, writer }
     }
 

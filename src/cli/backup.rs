@@ -114,6 +114,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
     }
     let bad = session.bad_records().to_vec();
+    for warning in session.warnings() {
+        eprintln!("aerolith: {warning}");
+    }
     let snapshot = session.seal()?;
     drop(progress);
     let millis = begun.elapsed().as_millis() as u64;

@@ -5,7 +5,7 @@ use super::{endpoint, text};
 use crate::error::{Error, Result};
 use crate::record::{Body, BodyError};
 use crate::repository::{Change, NamespaceView, Snapshot};
-use crate::run::LiveEntry;
+use crate::run::{LiveEntry, Losses};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -53,6 +53,7 @@ struct Comparison<'a> {
     lines: Lines,
     quiet: bool,
     summary: Summary,
+    damaged: bool,
 }
 
 /// The names of the bins that differ between two bodies, and `(key)` if the keys do.
@@ -104,8 +105,16 @@ impl Comparison<'_> {
         if self.quiet {
             return Ok(());
         }
-        let read = |view: Option<&NamespaceView<'_>>, entry: Option<&LiveEntry>| match (view, entry) {
-            (Some(view), Some(entry)) => view.value(entry).map(Some),
+        let damaged = &mut self.damaged;
+        let mut read = |view: Option<&NamespaceView<'_>>, entry: Option<&LiveEntry>| match (view, entry) {
+            (Some(view), Some(entry)) => match view.value(entry) {
+                Err(error) if error.is_of_one_object() => {
+                    eprintln!("damaged: record {}: {error}", change.digest);
+                    *damaged = true;
+                    Ok(None)
+                }
+                value => value.map(Some),
+            },
             _ => Ok(None),
         };
         let [before_view, after_view] = views;
@@ -142,7 +151,7 @@ impl Comparison<'_> {
 
     /// All records of a namespace that one side lacks.
     fn whole(&mut self, name: &str, view: &NamespaceView<'_>, sets: [Option<&str>; 2], added: bool) -> Result<()> {
-        let mut entries = view.entries()?;
+        let mut entries = view.readable_entries()?;
         while let Some(entry) = entries.next()? {
             let (digest, live) = (entry.digest, entry.live);
             if added {
@@ -151,7 +160,15 @@ impl Comparison<'_> {
                 self.each(name, [Some(view), None], sets, Change { digest, before: live, after: None })?;
             }
         }
+        self.tell(name, &entries.losses());
         Ok(())
+    }
+
+    fn tell(&mut self, name: &str, losses: &Losses) {
+        for loss in losses.lines() {
+            eprintln!("damaged: namespace {name}: {loss}");
+            self.damaged = true;
+        }
     }
 }
 
@@ -183,7 +200,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     };
     let named = a.namespace.is_some();
     let sets = [a.set.as_deref(), b.set.as_deref()];
-    let mut comparison = Comparison { context, lines: Lines::new(), quiet: args.summary, summary: Summary::default() };
+    let mut comparison =
+        Comparison { context, lines: Lines::new(), quiet: args.summary, summary: Summary::default(), damaged: false };
     comparison.summary.kind = "summary";
     for (before, after) in &pairs {
         // A namespace that was named must be there.
@@ -191,7 +209,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         match (there(&first, before), there(&second, after)) {
             (true, true) => {
                 let (was, is) = (first.namespace(before)?, second.namespace(after)?);
-                was.diff(&is, &mut |change| comparison.each(after, [Some(&was), Some(&is)], sets, change))?;
+                let losses =
+                    was.diff(&is, &mut |change| comparison.each(after, [Some(&was), Some(&is)], sets, change))?;
+                comparison.tell(after, &losses);
             }
             (true, false) => comparison.whole(before, &first.namespace(before)?, sets, false)?,
             (false, _) => comparison.whole(after, &second.namespace(after)?, sets, true)?,
@@ -204,6 +224,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         let [added, removed, changed, touched] = [added, removed, changed, touched].map(text::count);
         comparison.lines.line(&format!("{added} added, {removed} removed, {changed} changed, {touched} touched"))?;
     }
+    let done = if comparison.damaged { Done::Damaged } else { Done::Whole };
     comparison.lines.finish()?;
-    Ok(Done::Whole)
+    Ok(done)
 }

@@ -82,10 +82,15 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
 
 pub fn run(context: &Context, _: Args) -> Result<Done> {
     let now = Timestamp::now().0;
-    let rows: Vec<Row> = context.repository()?.history()?.into_iter().map(|entry| row(entry, now)).collect();
+    let history = context.repository()?.history()?;
+    for (_, error) in &history.damaged {
+        eprintln!("aerolith: {error}");
+    }
+    let done = if history.damaged.is_empty() { Done::Whole } else { Done::Damaged };
+    let rows: Vec<Row> = history.entries.into_iter().map(|entry| row(entry, now)).collect();
     if context.json() {
         context.print_json(&rows)?;
-        return Ok(Done::Whole);
+        return Ok(done);
     }
     let cells: Vec<Vec<String>> = rows
         .into_iter()
@@ -108,5 +113,5 @@ pub fn run(context: &Context, _: Args) -> Result<Done> {
         .collect();
     let header = ["session", "started", "kind", "job", "duration", "records", "stored", "status"];
     print_line(&text::table(&header, &cells, &[4, 5, 6]))?;
-    Ok(Done::Whole)
+    Ok(done)
 }

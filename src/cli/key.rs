@@ -57,6 +57,7 @@ struct Slot {
     memory_kib: u32,
     passes: u32,
     lanes: u32,
+    damaged: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -113,7 +114,8 @@ fn list(context: &Context, repository: &Repository, passphrase: &[u8]) -> Result
         .map(|slot| {
             let (label, created) = slot.opened.unzip();
             let KdfCost { memory_kib, passes, lanes } = slot.cost;
-            Slot { key: slot.id.to_string(), current: slot.current, label, created, memory_kib, passes, lanes }
+            let (key, current, damaged) = (slot.id.to_string(), slot.current, slot.damaged);
+            Slot { key, current, label, created, memory_kib, passes, lanes, damaged }
         })
         .collect();
     if context.json() {
@@ -128,7 +130,7 @@ fn list(context: &Context, repository: &Repository, passphrase: &[u8]) -> Result
                 if slot.current { "yes" } else { "" }.to_string(),
                 slot.created.map(text::time).unwrap_or_default(),
                 format!("{} MiB, {} passes, {} lanes", slot.memory_kib >> 10, slot.passes, slot.lanes),
-                slot.label.unwrap_or_else(|| "(another pass phrase)".to_string()),
+                slot.label.or(slot.damaged).unwrap_or_else(|| "(another pass phrase)".to_string()),
             ]
         })
         .collect();

@@ -36,9 +36,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let snapshot = context.repository()?.snapshot(&path.snapshot)?;
     let set = path.set.as_ref().map(|set| set.as_bytes());
     let mut lines = Lines::new();
+    let mut done = Done::Whole;
     for name in path.namespaces(&snapshot)? {
         let view = snapshot.namespace(&name)?;
-        let mut entries = view.entries()?;
+        let mut entries = view.readable_entries()?;
         while let Some(entry) = entries.next()? {
             let Some(live) = entry.live else { continue };
             if set.is_some_and(|set| *live.set != *set) {
@@ -46,10 +47,19 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             }
             let mut key = None;
             if !args.no_keys {
-                let bytes = view.value(&live)?;
-                let body = Body::parse(&bytes)
-                    .map_err(|error| Error::damaged(format!("record {}", entry.digest), error.to_string()))?;
-                key = body.key().map(|key| text::key(key.particle, key.bytes));
+                let read = view.value(&live).and_then(|bytes| {
+                    let body = Body::parse(&bytes)
+                        .map_err(|error| Error::damaged(format!("record {}", entry.digest), error.to_string()))?;
+                    Ok(body.key().map(|key| text::key(key.particle, key.bytes)))
+                });
+                match read {
+                    Ok(found) => key = found,
+                    Err(error) if error.is_of_one_object() => {
+                        eprintln!("damaged: record {}: {error}", entry.digest);
+                        done = Done::Damaged;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             if context.json() {
                 lines.json(&Row {
@@ -74,7 +84,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 ))?;
             }
         }
+        for loss in entries.losses().lines() {
+            eprintln!("damaged: namespace {name}: {loss}");
+            done = Done::Damaged;
+        }
     }
     lines.finish()?;
-    Ok(Done::Whole)
+    Ok(done)
 }

@@ -70,6 +70,9 @@ struct NamespaceOutput {
     exists: u64,
     fresher: u64,
     failed: u64,
+    damaged: u64,
+    records_lost: u64,
+    lost: Vec<String>,
     failures: Vec<String>,
     not_found: Vec<String>,
 }
@@ -154,6 +157,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let omissions = target.omissions();
     drop(progress);
     let millis = begun.elapsed().as_millis() as u64;
+    let damaged = reports.iter().any(|(_, report)| report.is_damaged());
     let whole =
         omissions.is_empty() && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
     if context.json() {
@@ -166,7 +170,18 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     for omission in &omissions {
         eprintln!("left out: {omission}");
     }
-    Ok(if whole { Done::Whole } else { Done::Incomplete })
+    Ok(match (damaged, whole) {
+        (true, _) => Done::Damaged,
+        (false, true) => Done::Whole,
+        (false, false) => Done::Incomplete,
+    })
+}
+
+/// What of a namespace could not be read, line by line.
+fn losses(report: &RestoreReport) -> Vec<String> {
+    let mut lines = report.lost.lines();
+    lines.extend(report.metadata_lost.iter().map(|problem| format!("indexes and UDF modules: {problem}")));
+    lines
 }
 
 fn output(namespace: String, report: RestoreReport) -> NamespaceOutput {
@@ -179,6 +194,9 @@ fn output(namespace: String, report: RestoreReport) -> NamespaceOutput {
         exists: report.exists,
         fresher: report.fresher,
         failed: report.failed,
+        damaged: report.damaged,
+        records_lost: report.records_lost,
+        lost: losses(&report),
         failures,
         not_found: report.not_found.iter().map(ToString::to_string).collect(),
     }
@@ -199,6 +217,12 @@ fn print(reports: &[(String, RestoreReport)], target: &str, millis: u64) -> Resu
     let bytes = reports.iter().map(|(_, report)| report.bytes).sum();
     print_line(&format!("restored into {target}: {} of bodies in {}", text::bytes(bytes), text::millis(millis)))?;
     for (namespace, report) in reports {
+        for loss in losses(report) {
+            eprintln!("damaged: namespace {namespace}: {loss}");
+        }
+        if report.records_lost > 0 {
+            eprintln!("damaged: namespace {namespace}: {} records could not be read", text::count(report.records_lost));
+        }
         for failed in &report.failures {
             eprintln!("failed: {namespace} {}: {}", failed.digest, failed.reason);
         }

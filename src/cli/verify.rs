@@ -7,7 +7,7 @@ use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::record::{Digest, PartitionId, RecordBatch, Timestamp};
 use crate::repository::NamespaceView;
-use crate::run::{Entry, PartitionRecords, RecordHash, Sorter, StateSums};
+use crate::run::{Entry, MergedCursor, PartitionRecords, RecordHash, Sorter, StateSums};
 use crate::source::{BadRecord, PartitionedSource, RecordSink, RecordSource, SourceShape};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -56,11 +56,14 @@ struct Compared {
     only_in_source: Vec<String>,
     changed: Vec<String>,
     expired: u64,
+    /// What of the snapshot can't be read; records that may stand there are not compared.
+    lost: Vec<String>,
 }
 
 impl Compared {
     fn same(&self) -> bool {
-        self.only_in_snapshot.is_empty() && self.only_in_source.is_empty() && self.changed.is_empty()
+        let differs = [&self.only_in_snapshot, &self.only_in_source, &self.changed, &self.lost];
+        differs.iter().all(|list| list.is_empty())
     }
 
     /// Compares one partition: the sums first, the records where those differ.
@@ -144,6 +147,18 @@ fn scan(
     Ok(hashes(&PartitionRecords::from_batches(keys, batches)))
 }
 
+/// The source's records without those of which the snapshot can't tell what it holds.
+fn known_or_ours(
+    mut theirs: Vec<(Digest, RecordHash)>,
+    ours: &[Entry],
+    entries: &MergedCursor<'_>,
+) -> Vec<(Digest, RecordHash)> {
+    let is_ours =
+        |digest: &Digest| ours.binary_search_by_key(&digest.sort_key(), |entry| entry.digest.sort_key()).is_ok();
+    theirs.retain(|(digest, _)| !entries.is_unknown(digest) || is_ours(digest));
+    theirs
+}
+
 fn compare(
     view: &NamespaceView<'_>,
     source: &dyn RecordSource,
@@ -153,7 +168,7 @@ fn compare(
     let name = &view.manifest().name;
     let mut compared = Compared { namespace: name.clone(), ..Compared::default() };
     let now = source.clock()?;
-    let mut entries = view.entries()?;
+    let mut entries = view.readable_entries()?;
     match source.shape() {
         SourceShape::Stream(stream) => {
             let inbox = Inbox { sorter: Sorter::new(keys.clone(), MEMORY_BYTES), control };
@@ -161,7 +176,8 @@ fn compare(
             for partition in PartitionId::all() {
                 control.check()?;
                 let theirs = hashes(&inbox.sorter.take(partition)?);
-                compared.partition(keys, &entries.take_partition(partition)?, &theirs, now);
+                let ours = entries.take_partition(partition)?;
+                compared.partition(keys, &ours, &known_or_ours(theirs, &ours, &entries), now);
             }
         }
         SourceShape::Partitioned(partitioned) => {
@@ -169,12 +185,14 @@ fn compare(
             for some in all.chunks(AT_ONCE) {
                 let read = some.par_iter().map(|&partition| scan(partitioned, name, partition, keys, control));
                 let found: Vec<Vec<(Digest, RecordHash)>> = read.collect::<Result<_>>()?;
-                for (&partition, theirs) in some.iter().zip(&found) {
-                    compared.partition(keys, &entries.take_partition(partition)?, theirs, now);
+                for (&partition, theirs) in some.iter().zip(found) {
+                    let ours = entries.take_partition(partition)?;
+                    compared.partition(keys, &ours, &known_or_ours(theirs, &ours, &entries), now);
                 }
             }
         }
     }
+    compared.lost = entries.losses().lines();
     Ok(compared)
 }
 
@@ -205,11 +223,18 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     } else {
         print(&output)?
     }
-    Ok(if same { Done::Whole } else { Done::Incomplete })
+    Ok(match output.namespaces.iter().all(|namespace| namespace.lost.is_empty()) {
+        false => Done::Damaged,
+        true if same => Done::Whole,
+        true => Done::Incomplete,
+    })
 }
 
 fn print(output: &Output) -> Result<()> {
     for namespace in &output.namespaces {
+        for loss in &namespace.lost {
+            eprintln!("damaged: namespace {}: {loss}", namespace.namespace);
+        }
         let lists = [
             ("only in the snapshot", &namespace.only_in_snapshot),
             ("only in the source", &namespace.only_in_source),

@@ -48,7 +48,7 @@ id!(
     SnapshotId, 16
 );
 id!(
-    /// A key slot's name: random.
+    /// A key slot's name: the first bytes of BLAKE3 of the object's bytes.
     KeyId, 16
 );
 id!(

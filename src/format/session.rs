@@ -45,6 +45,14 @@ pub struct Outcome {
     pub damaged_chunks: Vec<ChunkId>,
 }
 
+impl Session {
+    /// Whether it says of itself that it is a backup whose snapshot was sealed.
+    pub fn says_sealed(&self) -> bool {
+        let status = self.outcome.as_ref().map(|outcome| &outcome.status);
+        self.kind == SessionKind::Backup && matches!(status, Some(Status::Done | Status::Incomplete(_)))
+    }
+}
+
 /// A session's object.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Session {

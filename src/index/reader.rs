@@ -39,9 +39,18 @@ pub struct Index {
     damaged: Vec<Error>,
     excluded: HashSet<PackId>,
     blocks: Cache<(usize, usize), Vec<IndexRow>>,
-    /// Rows of packs that no segment names, once they were asked for.
-    recovered: Mutex<HashMap<ChunkId, Location>>,
-    scanned: Mutex<HashSet<PackId>>,
+    recovered: Mutex<Recovered>,
+    /// Held while the packs are looked through, so that nobody takes a search that goes on for one that found nothing.
+    recovering: Mutex<HashSet<PackId>>,
+}
+
+/// What was read from packs that no readable segment names, once they were asked for.
+#[derive(Default)]
+struct Recovered {
+    places: HashMap<ChunkId, Location>,
+    /// Further copies of chunks that have a place above.
+    copies: HashMap<ChunkId, Vec<Location>>,
+    packs: Vec<(PackId, u64, Vec<DirectoryRow>)>,
 }
 
 fn missing(key: &str) -> Error {
@@ -91,7 +100,7 @@ impl Index {
             }
             match Segment::open(store, keys, &listed.key, listed.size) {
                 Ok(segment) => segments.push(segment),
-                Err(error) if error.is_damage() => damaged.push(error),
+                Err(error) if error.is_of_one_object() => damaged.push(error),
                 Err(error) => return Err(error),
             }
         }
@@ -101,8 +110,13 @@ impl Index {
             excluded,
             blocks: Cache::new(CACHE_BYTES),
             recovered: Mutex::default(),
-            scanned: Mutex::default(),
+            recovering: Mutex::default(),
         })
+    }
+
+    /// Counts further packs as absent.
+    pub fn exclude(&mut self, packs: impl IntoIterator<Item = PackId>) {
+        self.excluded.extend(packs);
     }
 
     /// The segments that could not be read.
@@ -145,7 +159,7 @@ impl Index {
             for block in first..end {
                 let rows = match self.block(store, number, block) {
                     Ok(rows) => rows,
-                    Err(error) if error.is_damage() => continue,
+                    Err(error) if error.is_of_one_object() => continue,
                     Err(error) => return Err(error),
                 };
                 let start = rows.partition_point(|row| row.id < *id);
@@ -159,7 +173,12 @@ impl Index {
             }
         }
         let recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
-        found.extend(recovered.get(id));
+        let further = recovered.copies.get(id).into_iter().flatten();
+        for at in recovered.places.get(id).into_iter().chain(further) {
+            if !found.contains(at) {
+                found.push(*at);
+            }
+        }
         Ok(found)
     }
 
@@ -168,33 +187,43 @@ impl Index {
         self.lookup(store, id).map(|found| !found.is_empty())
     }
 
-    /// Reads the directories of all packs that no readable segment names, so that a lost index costs time and nothing else. Gives
-    /// back those packs. A damaged pack is passed over.
-    pub fn recover(&self, store: &dyn Store, keys: &Keys) -> Result<Vec<(PackId, u64, Vec<DirectoryRow>)>> {
+    /// Reads the directories of all packs that no readable segment names, so that a lost index costs time and nothing else. A
+    /// damaged pack is passed over.
+    pub fn recover(&self, store: &dyn Store, keys: &Keys) -> Result<()> {
+        let mut scanned = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
             if self.damaged.is_empty() && self.blocks_are_whole(store)? { self.packs() } else { HashMap::new() };
-        let mut added = Vec::new();
         for listed in store.list(names::PACKS)? {
             let Some(id) = names::parse_pack(&listed.key) else { continue };
-            let mut scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.contains_key(&id) || self.excluded.contains(&id) || !scanned.insert(id) {
+            if known.contains_key(&id) || self.excluded.contains(&id) || scanned.contains(&id) {
                 continue;
             }
-            drop(scanned);
             match read_directory(store, keys, id, listed.size) {
-                Ok((_, rows)) => {
-                    let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
-                    for row in &rows {
-                        recovered.insert(row.id, Location { pack: id, place: row.place });
-                    }
-                    drop(recovered);
-                    added.push((id, listed.size, rows));
-                }
-                Err(error) if error.is_damage() => {}
+                Ok((_, rows)) => self.add_recovered(id, listed.size, rows),
+                Err(error) if error.is_of_one_object() => {}
                 Err(error) => return Err(error),
             }
+            scanned.insert(id);
         }
-        Ok(added)
+        Ok(())
+    }
+
+    fn add_recovered(&self, id: PackId, size: u64, rows: Vec<DirectoryRow>) {
+        let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Recovered { places, copies, packs } = &mut *recovered;
+        for row in &rows {
+            let at = Location { pack: id, place: row.place };
+            if *places.entry(row.id).or_insert(at) != at {
+                copies.entry(row.id).or_default().push(at);
+            }
+        }
+        packs.push((id, size, rows));
+    }
+
+    /// The packs that [`Index::recover`] found so far. Whoever writes chunks by this index names them in segments of its own:
+    /// what it did not write because one of them has it must be found by others too.
+    pub fn recovered_packs(&self) -> Vec<(PackId, u64, Vec<DirectoryRow>)> {
+        self.recovered.lock().unwrap_or_else(PoisonError::into_inner).packs.clone()
     }
 
     fn blocks_are_whole(&self, store: &dyn Store) -> Result<bool> {
@@ -208,7 +237,7 @@ impl Index {
             for block in 0..segment.trailer.blocks() {
                 match self.block(store, number, block) {
                     Ok(_) => {}
-                    Err(error) if error.is_damage() => wrong.push(error),
+                    Err(error) if error.is_of_one_object() => wrong.push(error),
                     Err(error) => return Err(error),
                 }
             }

@@ -8,7 +8,9 @@ use crate::format::{ChunkId, PackId};
 use crate::index::cache::Cache;
 use crate::index::{Index, Location};
 use crate::store::Store;
-use std::sync::{Arc, OnceLock};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Opened packs are kept up to this many: each is a subkey of about a kilobyte.
 const PACKS: usize = 4096;
@@ -20,7 +22,8 @@ pub struct ChunkReader {
     index: Arc<Index>,
     packs: Cache<PackId, PackReader>,
     chunks: Cache<ChunkId, Vec<u8>>,
-    recovered: OnceLock<()>,
+    recovered: AtomicBool,
+    damaged: Mutex<HashSet<ChunkId>>,
 }
 
 impl ChunkReader {
@@ -32,7 +35,8 @@ impl ChunkReader {
             index,
             packs: Cache::new(PACKS),
             chunks: Cache::new(cache_bytes),
-            recovered: OnceLock::new(),
+            recovered: AtomicBool::new(false),
+            damaged: Mutex::default(),
         }
     }
 
@@ -73,12 +77,34 @@ impl ChunkReader {
     /// Where a chunk stands; packs that no segment names are looked through before it is given up.
     pub fn locate(&self, id: &ChunkId) -> Result<Vec<Location>> {
         let found = self.index.lookup(&*self.store, id)?;
-        if !found.is_empty() || self.recovered.get().is_some() {
-            return Ok(found);
+        if found.is_empty() { self.locate_further(id) } else { Ok(found) }
+    }
+
+    /// Where a chunk stands, with what is in packs that no segment names.
+    pub fn locate_further(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        if !self.recovered.load(Ordering::Acquire) {
+            self.index.recover(&*self.store, &self.keys)?;
+            self.recovered.store(true, Ordering::Release);
         }
-        self.index.recover(&*self.store, &self.keys)?;
-        let _ = self.recovered.set(());
         self.index.lookup(&*self.store, id)
+    }
+
+    /// Whether a copy of a chunk is whole, whatever its class; found by reading it.
+    pub fn is_whole(&self, id: &ChunkId) -> Result<bool> {
+        for at in self.index.lookup(&*self.store, id)? {
+            let read = self.pack(at.pack).and_then(|pack| pack.read(&*self.store, &self.keys, id, &at.place));
+            match read {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is_of_one_object() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether this reader was asked for a chunk and found no whole copy.
+    pub fn is_damaged(&self, id: &ChunkId) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// Reads a chunk: from memory, else from the first of its places that is whole.
@@ -87,17 +113,27 @@ impl ChunkReader {
             return Ok(plain);
         }
         let mut failed = None;
-        for at in self.locate(id)? {
-            match self.read_at(id, class, &at) {
-                Ok(plain) => {
-                    let plain = Arc::new(plain);
-                    self.chunks.put(*id, plain.clone(), plain.len());
-                    return Ok(plain);
+        let mut tried: Vec<Location> = Vec::new();
+        // Another copy may stand in a pack that no segment names, such as one that a crashed backup left.
+        for further in [false, true] {
+            let found = if further { self.locate_further(id)? } else { self.locate(id)? };
+            for at in found {
+                if tried.contains(&at) {
+                    continue;
                 }
-                Err(error) if error.is_damage() => failed = Some(error),
-                Err(error) => return Err(error),
+                match self.read_at(id, class, &at) {
+                    Ok(plain) => {
+                        let plain = Arc::new(plain);
+                        self.chunks.put(*id, plain.clone(), plain.len());
+                        return Ok(plain);
+                    }
+                    Err(error) if error.is_of_one_object() => failed = failed.or(Some(error)),
+                    Err(error) => return Err(error),
+                }
+                tried.push(at);
             }
         }
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
         Err(failed.unwrap_or_else(|| Error::Missing {
             object: format!("chunk {id}"),
             advice: "No pack holds it; `aerolith check` names the snapshots that need it, and a full backup writes it \

@@ -1,5 +1,6 @@
 //! Writing chunks: named, deduplicated, compressed and sealed by whoever calls, stored by threads of their own.
 
+use super::chunks::ChunkReader;
 use super::writer::{FinishedPack, PackWriter};
 use crate::chunk::compress;
 use crate::control::Control;
@@ -8,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::format::config::Compression;
 use crate::format::header::{Class, Suite};
-use crate::index::{Index, IndexedPack};
-use crate::store::Store;
+use crate::index::IndexedPack;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,13 +40,21 @@ pub struct WriteOptions {
 struct Stored {
     packs: Vec<IndexedPack>,
     failed: Option<Error>,
+    /// Whether a chunk that counts as written was not stored: then nothing may be sealed that this writer wrote.
+    broken: bool,
+}
+
+impl Stored {
+    fn fail(&mut self, error: Error) {
+        self.broken = true;
+        self.failed = self.failed.take().or(Some(error));
+    }
 }
 
 /// Writes the chunks of one session. All methods may be called from several threads.
 pub struct ChunkWriter {
     keys: Arc<Keys>,
-    store: Arc<dyn Store>,
-    index: Arc<Index>,
+    reader: Arc<ChunkReader>,
     distrusted: HashSet<ChunkId>,
     options: WriteOptions,
     written: [Mutex<HashSet<ChunkId>>; 16],
@@ -64,11 +72,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ChunkWriter {
-    /// A writer that doesn't store again what `index` has, but for chunks in `distrusted`, which are known to be damaged.
+    /// A writer that doesn't store again what `reader` finds in its index, but for chunks in `distrusted`, which are known to be
+    /// damaged, and those that `reader` finds damaged meanwhile.
     pub fn new(
-        store: Arc<dyn Store>,
-        keys: Arc<Keys>,
-        index: Arc<Index>,
+        reader: Arc<ChunkReader>,
         distrusted: HashSet<ChunkId>,
         options: WriteOptions,
         control: Arc<Control>,
@@ -78,6 +85,7 @@ impl ChunkWriter {
         let stored_bytes = Arc::new(AtomicU64::new(0));
         let buffers = Arc::new(Mutex::new(Vec::new()));
         let pack_bytes = options.pack_bytes;
+        let (keys, store) = (reader.keys().clone(), reader.store().clone());
         let uploads = (0..UPLOADS)
             .map(|_| {
                 let (packs, store, stored) = (packs.clone(), store.clone(), stored.clone());
@@ -97,7 +105,7 @@ impl ChunkWriter {
                                 control.add_bytes_out(size);
                                 stored.packs.push((pack.id, size, pack.rows));
                             }
-                            Err(error) => stored.failed = stored.failed.take().or(Some(error)),
+                            Err(error) => stored.fail(error),
                         }
                     }
                 })
@@ -105,8 +113,7 @@ impl ChunkWriter {
             .collect();
         ChunkWriter {
             keys,
-            store,
-            index,
+            reader,
             distrusted,
             options,
             written: Default::default(),
@@ -135,7 +142,26 @@ impl ChunkWriter {
         if lock(self.shard(id)).contains(id) {
             return Ok(true);
         }
-        Ok(!self.distrusted.contains(id) && self.index.contains(&*self.store, id)?)
+        if self.distrusted.contains(id) || self.reader.is_damaged(id) {
+            return Ok(false);
+        }
+        self.reader.index().contains(&**self.reader.store(), id)
+    }
+
+    /// Whether a chunk need not be written. Chunks of entries are few where they are found again, and a damaged one hides
+    /// many records: such a one is read before it is built on.
+    fn can_be_had(&self, class: Class, id: &ChunkId) -> Result<bool> {
+        if self.distrusted.contains(id) || !self.reader.index().contains(&**self.reader.store(), id)? {
+            return Ok(false);
+        }
+        if class != Class::Tree {
+            return Ok(!self.reader.is_damaged(id));
+        }
+        match self.reader.read(id, class) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_of_one_object() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn shard(&self, id: &ChunkId) -> &Mutex<HashSet<ChunkId>> {
@@ -146,18 +172,23 @@ impl ChunkWriter {
     /// Names a chunk and stores it if the repository lacks it.
     pub fn put(&self, class: Class, plain: &[u8]) -> Result<ChunkId> {
         let id = self.keys.chunk_id(class, plain);
-        if !self.distrusted.contains(&id) && self.index.contains(&*self.store, &id)? {
+        if self.shard(&id).lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+            || self.can_be_had(class, &id)?
+        {
             return Ok(id);
         }
         if !lock(self.shard(&id)).insert(id) {
             return Ok(id);
         }
-        PACKED.with_borrow_mut(|packed| {
+        let added = PACKED.with_borrow_mut(|packed| {
             packed.clear();
             let packing = compress(self.options.compression, plain, packed);
             self.add(class, id, |pack| pack.add(id, packing, plain.len() as u32, packed).map(|_| ()))
-        })?;
-        Ok(id)
+        });
+        if added.is_err() {
+            self.stored.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
+        }
+        added.map(|()| id)
     }
 
     fn add(&self, class: Class, id: ChunkId, add: impl FnOnce(&mut PackWriter) -> Result<()>) -> Result<()> {
@@ -194,9 +225,12 @@ impl ChunkWriter {
         if sent { Ok(()) } else { Err(Error::invalid("the threads that store packs are gone")) }
     }
 
-    /// Returns the error of an upload that failed, once.
+    /// Returns the error of an upload that failed; asked again, it says no more than that there was one.
     fn check(&self) -> Result<()> {
-        lock(&self.stored).failed.take().map_or(Ok(()), Err)
+        let mut stored = lock(&self.stored);
+        let broken =
+            || Error::invalid("a pack could not be stored, so nothing of this session can be sealed. Begin anew");
+        if stored.broken { Err(stored.failed.take().unwrap_or_else(broken)) } else { Ok(()) }
     }
 
     /// Stores the packs that are still open, waits for all, and gives back what was stored.
@@ -218,7 +252,7 @@ impl ChunkWriter {
         for upload in self.uploads.drain(..) {
             if upload.join().is_err() {
                 let mut stored = lock(&self.stored);
-                stored.failed = Some(Error::invalid("a thread that stores packs died"));
+                stored.fail(Error::invalid("a thread that stores packs died"));
             }
         }
     }

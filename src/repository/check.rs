@@ -1,12 +1,16 @@
 //! Checking a repository: everything that a snapshot reaches, and on request the bytes themselves.
 
-use super::{Repository, Snapshot, host, program};
+use super::session::noted_chunks;
+use super::{History, Repository, Snapshot, host, keyring, program, read_parameters};
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::format::config::CONFIG_HEADER_BYTES;
 use crate::format::header::Class;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::{ChunkId, SnapshotId};
-use crate::index::Location;
+use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::format::{ChunkId, PackId, SnapshotId, names};
+use crate::index::{Index, Location};
+use crate::pack::read_directory;
 use crate::record::Timestamp;
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
@@ -43,21 +47,23 @@ pub struct CheckReport {
 }
 
 impl Repository {
-    /// Walks all that the snapshots reach. What is damaged is noted in the repository, so that the next full backup writes it
-    /// anew.
+    /// Looks at every object that is not a chunk, and walks all that the snapshots reach. What is damaged is noted in the
+    /// repository, so that the next full backup writes it anew.
     pub fn check(&self, options: &CheckOptions, control: &Control) -> Result<CheckReport> {
         let mut report = CheckReport::default();
-        let mut problems: Vec<Error> = Vec::new();
+        self.check_ways_in(&mut report)?;
+        let history = self.check_sessions(&mut report)?;
         let reader = self.chunk_reader()?;
         let index = reader.index().clone();
-        problems.extend(index.check_blocks(&*self.store)?);
         report.problems.extend(index.damaged().iter().map(ToString::to_string));
+        report.problems.extend(index.check_blocks(&*self.store)?.iter().map(ToString::to_string));
         let absent = self.absent_packs(&index)?;
         for id in &absent {
-            let name = crate::format::names::pack(id);
-            report.problems.push(format!("{name} is missing, or has another size than the index says"));
+            report.problems.push(format!("{} is missing, or has another size than the index says", names::pack(id)));
         }
+        self.check_directories(&index, &absent, options, &mut report)?;
         let list = self.snapshots()?;
+        self.check_names(&list.snapshots, &history, &mut report)?;
         for (id, error) in list.damaged {
             report.problems.push(error.to_string());
             report.hurt.push(id);
@@ -82,7 +88,14 @@ impl Repository {
             let snapshot = self.open_snapshot(&reader, manifest);
             report.snapshots += 1;
             let mut reached = Vec::new();
-            let walk = snapshot.reach(&mut HashSet::new(), &mut |id, class| reached.push((id, class)));
+            let mut lost = Vec::new();
+            snapshot.reach_readable(
+                &mut HashSet::new(),
+                &mut |id, class| reached.push((id, class)),
+                &mut |name, loss| {
+                    lost.push((name.to_string(), loss));
+                },
+            )?;
             let fresh: Vec<(ChunkId, Class)> =
                 reached.iter().filter(|(id, _)| !walked.contains_key(id)).copied().collect();
             let found: Vec<Checked> = fresh
@@ -101,21 +114,105 @@ impl Repository {
                 }
             }
             let whole = reached.iter().all(|(id, _)| walked.get(id).copied().unwrap_or(true));
-            if let Err(error) = &walk {
-                report.problems.push(format!("snapshot {}: {error}", snapshot.id()));
-            }
-            if walk.is_err() || !whole {
+            if !whole || !lost.is_empty() {
                 report.hurt.push(snapshot.id());
             }
+            for (namespace, loss) in lost {
+                damaged.insert(loss.chunk);
+                report.problems.push(format!("snapshot {}, namespace {namespace}: {loss}", snapshot.id()));
+            }
         }
-        report.problems.extend(problems.iter().map(ToString::to_string));
-        report.problems.dedup();
-        let mut damaged: Vec<ChunkId> = damaged.into_iter().collect();
-        damaged.sort_unstable();
-        for part in damaged.chunks(MAX_NOTED) {
-            self.note_damage(part)?;
+        let mut told = HashSet::new();
+        report.problems.retain(|problem| told.insert(problem.clone()));
+        let mut told = HashSet::new();
+        report.hurt.retain(|id| told.insert(*id));
+        if !damaged.is_subset(&noted_chunks(&history)) {
+            let mut damaged: Vec<ChunkId> = damaged.into_iter().collect();
+            damaged.sort_unstable();
+            if let Err(error) = damaged.chunks(MAX_NOTED).try_for_each(|part| self.note_damage(part)) {
+                // What was found is worth more than the note.
+                report.problems.push(format!("what is damaged could not be noted for the next full backup: {error}"));
+            }
         }
         Ok(report)
+    }
+
+    /// Looks at the config and the key slots: what a later opening needs.
+    fn check_ways_in(&self, report: &mut CheckReport) -> Result<()> {
+        let config = self.store.get(names::CONFIG, crate::crypto::sealed::MAX_SEALED_BYTES).and_then(|config| {
+            let config = config.ok_or_else(super::lost_config)?;
+            let id = crate::format::config::decode_header(&mut &config[..]).map_err(|error| error.of(names::CONFIG))?;
+            let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
+            read_parameters(&self.keys, &id, sealed).map(|_| ())
+        });
+        report.take(config)?;
+        let mut slots = 0;
+        for listed in self.store.list(names::KEYS)? {
+            if let Some(id) = names::parse_key(&listed.key) {
+                slots += 1;
+                report.take(keyring::check(&*self.store, &id))?;
+            }
+        }
+        if slots == 0 {
+            report.problems.push(format!(
+                "{} has no key slot: nobody will be able to open the repository again. Add one now with `aerolith key add`",
+                names::KEYS
+            ));
+        }
+        Ok(())
+    }
+
+    /// Looks at the sessions and the plans.
+    fn check_sessions(&self, report: &mut CheckReport) -> Result<History> {
+        for (_, plan) in objects::plans(&*self.store, &self.keys)? {
+            report.take(plan.map(|_| ()))?;
+        }
+        let history = self.history()?;
+        report.problems.extend(history.damaged.iter().map(|(_, error)| error.to_string()));
+        Ok(history)
+    }
+
+    /// Looks for names under `snapshots/` that are gone, or are not what those who saw them say they were: a name once taken
+    /// is never free again, and a manifest becomes a marker or stays.
+    fn check_names(&self, manifests: &[Manifest], history: &History, report: &mut CheckReport) -> Result<()> {
+        let states = objects::list_states(&*self.store)?;
+        let seen = manifests.iter().flat_map(|manifest| manifest.seen.iter().copied());
+        let sealed = history.entries.iter().filter(|entry| entry.session.says_sealed()).map(|entry| entry.session.id);
+        let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(sealed).collect();
+        for id in expected {
+            let found = match states.get(&id) {
+                Some(SnapshotState::Sealed | SnapshotState::Forgotten) => continue,
+                Some(SnapshotState::Fenced) => "is damaged: it is empty",
+                None => "is missing",
+            };
+            report.problems.push(format!("{} {found}, though it was sealed once", names::snapshot(&id)));
+            report.hurt.push(id);
+        }
+        for (id, state) in states {
+            if state == SnapshotState::Forgotten
+                && let Err(error) = objects::check_marker(&*self.store, &self.keys, id)
+            {
+                report.take(Err(error))?;
+                report.hurt.push(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the directories of a part of the packs: they are needed only once the index is lost.
+    fn check_directories(
+        &self,
+        index: &Index,
+        absent: &HashSet<PackId>,
+        options: &CheckOptions,
+        report: &mut CheckReport,
+    ) -> Result<()> {
+        let mut packs: Vec<(PackId, u64)> = index.packs().into_iter().collect();
+        packs.retain(|(id, _)| !absent.contains(id) && is_chosen(&id.0, options));
+        packs.sort_unstable();
+        let read = packs.par_iter().map(|(id, size)| read_directory(&*self.store, &self.keys, *id, *size).map(|_| ()));
+        let found: Vec<Result<()>> = read.collect();
+        found.into_iter().try_for_each(|directory| report.take(directory))
     }
 
     fn check_chunk(
@@ -129,7 +226,10 @@ impl Repository {
     ) -> Result<Checked> {
         control.check()?;
         let reader = snapshot.chunks();
-        let found = reader.locate(id)?;
+        let mut found = reader.locate(id)?;
+        if found.iter().all(|at| absent.contains(&at.pack)) {
+            found = reader.locate_further(id)?;
+        }
         let places: Vec<&Location> = found.iter().filter(|at| !absent.contains(&at.pack)).collect();
         let mut checked = Checked::default();
         let Some(first) = places.first() else {
@@ -137,9 +237,7 @@ impl Repository {
             return Ok(checked);
         };
         checked.stored = u64::from(first.place.stored);
-        // The part is chosen by the chunk's name, so that it is the same chunk by chunk, and evenly spread.
-        let share = f64::from(u16::from_be_bytes([id.0[2], id.0[3]])) / 65536.0 * 100.0;
-        if share >= options.read_percent {
+        if !is_chosen(&id.0, options) {
             return Ok(checked);
         }
         checked.read = true;
@@ -151,7 +249,7 @@ impl Repository {
                     checked.problem = None;
                     return Ok(checked);
                 }
-                Err(error) if error.is_damage() => checked.problem = Some(error.to_string()),
+                Err(error) if error.is_of_one_object() => checked.problem = Some(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
@@ -177,6 +275,22 @@ impl Repository {
         let status = Status::Incomplete(format!("{} chunks are damaged or missing", damaged.len()));
         let damaged_chunks = damaged.to_vec();
         lease.end(Outcome { ended: now, status, records: 0, stored_bytes: 0, damaged_chunks })
+    }
+}
+
+/// Whether something of this name is in the part to be read: the same at every check, and evenly spread.
+fn is_chosen(name: &[u8; 32], options: &CheckOptions) -> bool {
+    f64::from(u16::from_be_bytes([name[2], name[3]])) / 65536.0 * 100.0 < options.read_percent
+}
+
+impl CheckReport {
+    /// Takes note of what is wrong with one object; any other error ends the check.
+    fn take(&mut self, found: Result<()>) -> Result<()> {
+        match found {
+            Err(error) if error.is_of_one_object() => self.problems.push(error.to_string()),
+            found => return found,
+        }
+        Ok(())
     }
 }
 

@@ -56,10 +56,9 @@ fn count_live(live: &mut HashMap<ChunkId, u64>, place: &ValuePlace) {
     }
 }
 
-/// Looks through the live entries of `runs` for chunks that are mostly dead, the deadest first.
-pub fn plan_moves(chunks: &ChunkReader, runs: &[RunRef]) -> Result<Moves> {
+/// Looks through the live entries of all runs for chunks that are mostly dead, the deadest first.
+pub fn plan_moves(chunks: &ChunkReader, mut merged: MergedCursor<'_>) -> Result<Moves> {
     let mut live: HashMap<ChunkId, u64> = HashMap::new();
-    let mut merged = MergedCursor::live(chunks, runs)?;
     let mut total = 0;
     while let Some(entry) = merged.next()? {
         let Some(record) = entry.live else { continue };

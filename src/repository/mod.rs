@@ -2,6 +2,7 @@
 
 mod ahead;
 mod check;
+mod doubt;
 mod keyring;
 mod merge_policy;
 mod records;
@@ -83,6 +84,15 @@ pub struct SnapshotList {
     pub damaged: Vec<(SnapshotId, Error)>,
 }
 
+/// All sessions, oldest first, and those that could not be read.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Those that could be read.
+    pub entries: Vec<HistoryEntry>,
+    /// Those that could not.
+    pub damaged: Vec<(SnapshotId, Error)>,
+}
+
 /// One run in the history: a session, and what became of it.
 #[derive(Debug)]
 pub struct HistoryEntry {
@@ -97,6 +107,9 @@ impl Repository {
     pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
+        }
+        if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
+            return Err(lost_config());
         }
         let master = Arc::new(Zeroizing::new(random::<32>()?));
         let keys = Arc::new(Keys::derive(&master));
@@ -129,12 +142,15 @@ impl Repository {
 
     /// Opens a repository with a pass phrase.
     pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
-        let config = store.get(names::CONFIG, MAX_SEALED_BYTES)?.ok_or_else(|| {
+        let Some(config) = store.get(names::CONFIG, MAX_SEALED_BYTES)? else {
+            if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
+                return Err(lost_config());
+            }
             let advice = "Make one with `aerolith init`, or name another place with --repo";
-            Error::not_found(format!("a repository in {}", store.location()), advice)
-        })?;
-        let of = |error: crate::format::FormatError| error.of(names::CONFIG);
-        let id = decode_header(&mut &config[..]).map_err(of)?;
+            return Err(Error::not_found(format!("a repository in {}", store.location()), advice));
+        };
+        let id =
+            decode_header(&mut &config[..]).map_err(|error| error.of(names::CONFIG).with_advice(COPY_OF_CONFIG))?;
         let mut slots = 0;
         let mut damaged = None;
         for listed in store.list(names::KEYS)? {
@@ -144,20 +160,24 @@ impl Repository {
             let secret = match opened {
                 Ok(Some((_, secret))) => secret,
                 Ok(None) => continue,
-                Err(error) if error.is_damage() => {
-                    damaged = Some(error);
+                Err(error) if error.is_of_one_object() => {
+                    damaged = damaged.or(Some(error));
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             let keys = Arc::new(Keys::derive(&secret.master));
             let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
-            let value = unseal(&keys, ObjectKind::Config, &config_name(&id), sealed).map_err(of)?;
-            let parameters = Parameters::decode(&value).map_err(of)?;
+            let parameters = read_parameters(&keys, &id, sealed).map_err(|error| error.with_advice(COPY_OF_CONFIG))?;
             return Ok(Repository { store, keys, master: Arc::new(secret.master), id, parameters, slot });
         }
         if let Some(error) = damaged {
-            return Err(error);
+            let advice = format!(
+                "None of the other {} key slot(s) opens with the pass phrase: if it is the right one, it was this slot's. \
+                 Restore the slot from a copy",
+                slots - 1
+            );
+            return Err(error.with_advice(&advice));
         }
         if slots == 0 {
             let advice = "Without a key slot the repository can't be opened: restore keys/ from a copy".to_string();
@@ -211,12 +231,20 @@ impl Repository {
     pub fn snapshots(&self) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
         for (id, state) in objects::list_states(&*self.store)? {
+            if state == SnapshotState::Fenced && self.says_sealed(&id)? {
+                let error =
+                    Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was sealed");
+                list.damaged.push((id, error));
+            }
             if state != SnapshotState::Sealed {
                 continue;
             }
             match objects::read_manifest(&*self.store, &self.keys, id) {
                 Ok(manifest) => list.snapshots.push(manifest),
-                Err(error) => list.damaged.push((id, error)),
+                // Forgotten since it was listed.
+                Err(Error::Damaged { .. }) if self.state_of(&id)? == Some(SnapshotState::Forgotten) => {}
+                Err(error) if error.is_of_one_object() => list.damaged.push((id, error)),
+                Err(error) => return Err(error),
             }
         }
         list.snapshots.sort_by_key(|manifest| (manifest.sealed, manifest.id));
@@ -224,15 +252,32 @@ impl Repository {
     }
 
     /// All sessions, oldest first: failed ones and those that still run too.
-    pub fn history(&self) -> Result<Vec<HistoryEntry>> {
+    pub fn history(&self) -> Result<History> {
         let states = objects::list_states(&*self.store)?;
-        let mut entries = Vec::new();
+        let mut history = History::default();
         for id in objects::list_sessions(&*self.store)? {
-            let session = objects::read_session(&*self.store, &self.keys, id)?;
-            entries.push(HistoryEntry { session, state: states.get(&id).copied() });
+            match objects::read_session(&*self.store, &self.keys, id) {
+                Ok(session) => history.entries.push(HistoryEntry { session, state: states.get(&id).copied() }),
+                Err(error) if error.is_of_one_object() => history.damaged.push((id, error)),
+                Err(error) => return Err(error),
+            }
         }
-        entries.sort_by_key(|entry| (entry.session.started, entry.session.id));
-        Ok(entries)
+        history.entries.sort_by_key(|entry| (entry.session.started, entry.session.id));
+        Ok(history)
+    }
+
+    /// What stands under a session's name in `snapshots/` now.
+    fn state_of(&self, id: &SnapshotId) -> Result<Option<SnapshotState>> {
+        Ok(self.store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
+    }
+
+    /// Whether a session says that it sealed its snapshot.
+    fn says_sealed(&self, id: &SnapshotId) -> Result<bool> {
+        match objects::read_session(&*self.store, &self.keys, *id) {
+            Ok(session) => Ok(session.says_sealed()),
+            Err(error) if error.is_of_one_object() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The index as it stands: segments of sealed sessions, without packs that a plan condemns.
@@ -250,7 +295,9 @@ impl Repository {
 
     /// Opens the snapshot that `spec` names: an id, a unique prefix of one, `latest`, `latest~N`, or `@TIME`.
     pub fn snapshot(&self, spec: &str) -> Result<Snapshot> {
-        let manifest = resolve::resolve(self.snapshots()?, spec)?;
+        let list = self.snapshots()?;
+        let doubt = doubt::Doubt::of(&list);
+        let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
         Ok(Snapshot::new(self.chunk_reader()?, manifest))
     }
 
@@ -258,6 +305,20 @@ impl Repository {
     pub fn open_snapshot(&self, chunks: &Arc<ChunkReader>, manifest: Manifest) -> Snapshot {
         Snapshot::new(chunks.clone(), manifest)
     }
+}
+
+/// What to do about a config that is damaged or lost.
+const COPY_OF_CONFIG: &str = "Restore it from a copy of the repository: it never changes, so any copy will do";
+
+fn lost_config() -> Error {
+    Error::Missing { object: names::CONFIG.into(), advice: COPY_OF_CONFIG.into() }
+}
+
+/// Opens the sealed part of `config`.
+fn read_parameters(keys: &Keys, id: &RepositoryId, sealed: Vec<u8>) -> Result<Parameters> {
+    let of = |error: crate::format::FormatError| error.of(names::CONFIG);
+    let value = unseal(keys, ObjectKind::Config, &config_name(id), sealed).map_err(of)?;
+    Parameters::decode(&value).map_err(of)
 }
 
 fn config_name(id: &RepositoryId) -> String {

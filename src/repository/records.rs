@@ -11,8 +11,8 @@ use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
 use crate::run::{
-    Entry, LiveEntry, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums, read_value,
-    write_run,
+    Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
+    read_record_into, write_run,
 };
 use crate::source::{BadRecord, DigestRow, PartitionedSource, RecordSink, RecordSource, SourceShape};
 use std::collections::HashMap;
@@ -66,6 +66,8 @@ pub struct NamespaceWork<'a> {
     pub parent: Option<(SnapshotId, NamespaceManifest)>,
     /// How it is read.
     pub options: &'a RecordOptions,
+    /// What of the parent can't be read; only a full backup goes on then, and writes all entries anew.
+    pub lost: Losses,
     /// Reads the parent.
     pub reader: &'a ChunkReader,
     /// Takes the chunks.
@@ -224,8 +226,13 @@ fn diff_and_write(
 ) -> Result<NamespaceManifest> {
     let parent = work.parent.as_ref().map(|(_, parent)| parent);
     let parent_runs: &[RunRef] = parent.map_or(&[], |parent| &parent.runs);
-    let merging = parent.is_some_and(merges);
-    let moves = if merging { plan_moves(work.reader, parent_runs)? } else { Moves::default() };
+    // What can't be read must not stay below the new run: where it stands, nobody could tell what the older runs are worth.
+    let merging = parent.is_some_and(merges) || !work.lost.is_empty();
+    let entries = || match work.lost.is_empty() {
+        true => MergedCursor::live(work.reader, parent_runs),
+        false => MergedCursor::tolerant(work.reader, parent_runs),
+    };
+    let moves = if merging { plan_moves(work.reader, entries()?)? } else { Moves::default() };
     let mut progress = Progress {
         work,
         merging,
@@ -240,7 +247,7 @@ fn diff_and_write(
     let (sums_of, summing_of) = (&sums, &summing);
     let (run, stats, ()) = rayon::in_place_scope(|scope| {
         write_run(work.writer, work.cutter, |feeder| {
-            let mut old = MergedCursor::live(work.reader, parent_runs)?;
+            let mut old = entries()?;
             for partition in PartitionId::all() {
                 work.control.check()?;
                 let mut input = next(partition)?;
@@ -252,7 +259,7 @@ fn diff_and_write(
                     }
                 }
                 progress.counts.duplicates += input.records.duplicates;
-                progress.partition(&input, &before, feeder)?;
+                progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
                 let live = std::mem::take(&mut progress.live);
                 let sum = move || {
                     let sum = StateSums::sum(work.writer.keys(), &live);
@@ -313,7 +320,15 @@ fn unknown(walk: &HashMap<Digest, DigestRow>, records: &PartitionRecords, before
 }
 
 impl Progress<'_> {
-    fn partition(&mut self, input: &Input, before: &[Entry], feeder: &mut RunFeeder<'_>) -> Result<()> {
+    /// One partition: what the source delivered, what the parent has, and whether the parent may have had a record that it is
+    /// asked for in a node that can't be read.
+    fn partition(
+        &mut self,
+        input: &Input,
+        before: &[Entry],
+        is_unknown: &dyn Fn(&Digest) -> bool,
+        feeder: &mut RunFeeder<'_>,
+    ) -> Result<()> {
         let mut old = before.iter().peekable();
         for (record, hash) in input.records.iter() {
             let key = record.meta.digest.sort_key();
@@ -322,6 +337,13 @@ impl Progress<'_> {
             }
             let was = old.next_if(|entry| entry.digest == record.meta.digest);
             self.counts.read += 1;
+            if was.is_none() && is_unknown(&record.meta.digest) {
+                self.counts.healed += 1;
+                self.live(&record.meta.digest, &hash, record.body.len() as u64);
+                let RecordView { meta, body, bin_order } = record;
+                feeder.record(&NewRecord { meta, hash, bin_order, body })?;
+                continue;
+            }
             self.present(&record, hash, was.and_then(|entry| entry.live.as_ref()), feeder)?;
         }
         for entry in old {
@@ -392,14 +414,23 @@ impl Progress<'_> {
         }
         self.counts.unchanged += 1;
         self.live(&entry.digest, &live.hash, u64::from(live.place.length));
-        if self.moves.chunks.contains(&live.place.chunk) {
+        let mut body = Vec::new();
+        // A value that can't be read stays where it is: moving it is of use only where nothing is lost.
+        if self.moves.chunks.contains(&live.place.chunk) && self.can_read(live, &mut body)? {
             self.counts.moved += 1;
-            let body = read_value(self.work.reader, &live.place)?;
             let LiveEntry { generation, void_time, hash, .. } = *live;
             let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };
             return feeder.record(&NewRecord { meta, hash, bin_order: &live.bin_order, body: &body });
         }
         if self.merging { feeder.entry(entry.clone()) } else { Ok(()) }
+    }
+
+    fn can_read(&self, live: &LiveEntry, body: &mut Vec<u8>) -> Result<bool> {
+        match read_record_into(self.work.reader, live, body) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_of_one_object() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether all chunks of a value can be had; a full backup asks, so that it heals what was lost.

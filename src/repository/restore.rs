@@ -5,7 +5,7 @@ use super::view::NamespaceView;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, RecordBatch, RecordMeta, Timestamp};
-use crate::run::{Entry, ValueReader};
+use crate::run::{Entry, Losses, ValueReader};
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -55,8 +55,16 @@ pub struct RestoreReport {
     pub fresher: u64,
     /// Records that could not be read or were refused.
     pub failed: u64,
-    /// The first thousand of those, with the reason.
+    /// How many of those failed because the repository is damaged.
+    pub damaged: u64,
+    /// The first thousand of those that failed, with the reason.
     pub failures: Vec<FailedRecord>,
+    /// What could not be read of the namespace's entries. These records are in none of the counts above.
+    pub lost: Losses,
+    /// How many records the snapshot says it holds and `read` lacks, where all were selected.
+    pub records_lost: u64,
+    /// Why the indexes and UDF modules could not be read, if so.
+    pub metadata_lost: Option<String>,
     /// Wanted digests that the snapshot does not have.
     pub not_found: Vec<Digest>,
     /// Bytes of the bodies.
@@ -69,6 +77,12 @@ impl RestoreReport {
         self.read == self.written + self.expired + self.exists + self.fresher + self.failed
     }
 
+    /// Whether the repository turned out to be damaged: then some of what was selected was not restored. What was restored is
+    /// right.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged > 0 || self.records_lost > 0 || !self.lost.is_empty() || self.metadata_lost.is_some()
+    }
+
     /// Adds another report to this one.
     pub fn add(&mut self, other: RestoreReport) {
         self.read += other.read;
@@ -77,6 +91,10 @@ impl RestoreReport {
         self.exists += other.exists;
         self.fresher += other.fresher;
         self.failed += other.failed;
+        self.damaged += other.damaged;
+        self.records_lost += other.records_lost;
+        self.lost.add(&other.lost);
+        self.metadata_lost = self.metadata_lost.take().or(other.metadata_lost);
         self.bytes += other.bytes;
         self.failures.extend(other.failures);
         self.failures.truncate(MAX_FAILED);
@@ -89,10 +107,17 @@ impl RestoreReport {
             self.failures.push(failed);
         }
     }
+
+    fn fail_damaged(&mut self, digest: Digest, error: &Error) {
+        self.damaged += 1;
+        self.fail(FailedRecord { digest, reason: error.to_string() });
+    }
 }
 
 impl Snapshot {
     /// Restores the selected records of a namespace into a target. The caller ends with [`RecordTarget::finish`].
+    ///
+    /// Damage never stops it: whatever can be read for certain is restored, and the report says what was lost.
     pub fn restore(
         &self,
         namespace: &str,
@@ -102,7 +127,12 @@ impl Snapshot {
     ) -> Result<RestoreReport> {
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
-        let metadata = if options.without_metadata { Default::default() } else { view.metadata()? };
+        let (metadata, metadata_lost) = match view.metadata() {
+            _ if options.without_metadata => Default::default(),
+            Ok(metadata) => (metadata, None),
+            Err(error) if error.is_of_one_object() => (Default::default(), Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
         target.begin(name, &metadata)?;
         let work = Work {
             snapshot: self,
@@ -114,9 +144,18 @@ impl Snapshot {
             report: Mutex::default(),
             error: Mutex::default(),
         };
-        let not_found = work.run(&view, &options.selection)?;
+        let fed = work.run(&view, &options.selection)?;
         let mut report = work.report.into_inner().unwrap_or_else(PoisonError::into_inner);
-        report.not_found = not_found;
+        report.metadata_lost = metadata_lost;
+        report.add(fed);
+        if options.selection == Selection::All {
+            let expected = view.manifest().live_records;
+            report.records_lost = expected.saturating_sub(report.read);
+            if report.read > expected || report.lost.is_empty() && report.records_lost > 0 {
+                let found = format!("its runs hold {} records, its manifest says {expected}", report.read);
+                return Err(Error::damaged(format!("namespace {namespace} of snapshot {}", self.id()), found));
+            }
+        }
         if !report.adds_up() {
             return Err(Error::invalid(format!("the restore's counts don't add up: {report:?}")));
         }
@@ -136,10 +175,10 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn run(&self, view: &NamespaceView<'_>, selection: &Selection) -> Result<Vec<Digest>> {
+    fn run(&self, view: &NamespaceView<'_>, selection: &Selection) -> Result<RestoreReport> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let (send, batches) = crossbeam_channel::bounded::<Vec<Entry>>(2 * threads);
-        let not_found = std::thread::scope(|scope| {
+        let fed = std::thread::scope(|scope| {
             for _ in 0..threads {
                 let batches = batches.clone();
                 scope.spawn(move || {
@@ -168,7 +207,7 @@ impl Work<'_> {
         });
         match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(error),
-            None => not_found,
+            None => fed,
         }
     }
 
@@ -176,14 +215,14 @@ impl Work<'_> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Hands over the selected entries in batches; gives back the digests that were not found.
+    /// Hands over the selected entries in batches; reports the digests that were not found, and what could not be read.
     fn feed(
         &self,
         view: &NamespaceView<'_>,
         selection: &Selection,
         send: &dyn Fn(Vec<Entry>) -> Result<()>,
-    ) -> Result<Vec<Digest>> {
-        let (mut batch, mut bytes, mut not_found) = (Vec::new(), 0, Vec::new());
+    ) -> Result<RestoreReport> {
+        let (mut batch, mut bytes, mut report) = (Vec::new(), 0, RestoreReport::default());
         let mut add = |entry: Entry| -> Result<()> {
             bytes += entry.live.as_ref().map_or(0, |live| u64::from(live.place.length) + 64);
             batch.push(entry);
@@ -195,13 +234,18 @@ impl Work<'_> {
         };
         if let Selection::Digests(digests) = selection {
             for digest in digests {
-                match view.entry(digest)? {
-                    Some(live) => add(Entry { digest: *digest, live: Some(live) })?,
-                    None => not_found.push(*digest),
+                match view.entry(digest) {
+                    Ok(Some(live)) => add(Entry { digest: *digest, live: Some(live) })?,
+                    Ok(None) => report.not_found.push(*digest),
+                    Err(error) if error.is_of_one_object() => {
+                        report.read += 1;
+                        report.fail_damaged(*digest, &error);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         } else {
-            let mut entries = view.entries()?;
+            let mut entries = view.readable_entries()?;
             while let Some(entry) = entries.next()? {
                 let selected = match (selection, &entry.live) {
                     (Selection::Set(set), Some(live)) => *live.set == **set,
@@ -211,11 +255,12 @@ impl Work<'_> {
                     add(entry)?;
                 }
             }
+            report.lost = entries.losses();
         }
         if !batch.is_empty() {
             send(batch)?;
         }
-        Ok(not_found)
+        Ok(report)
     }
 
     fn write(&self, entries: &[Entry]) -> Result<()> {
@@ -229,24 +274,27 @@ impl Work<'_> {
                 report.expired += 1;
                 continue;
             }
-            let body = match values.body(&live.place) {
+            let body = match values.body(live) {
                 Ok(body) => body,
-                Err(error) if error.is_damage() => {
-                    report.fail(FailedRecord { digest: entry.digest, reason: error.to_string() });
+                Err(error) if error.is_of_one_object() => {
+                    report.fail_damaged(entry.digest, &error);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            report.bytes += body.len() as u64;
+            let length = body.len() as u64;
             let meta = RecordMeta {
                 digest: entry.digest,
                 set: &live.set,
                 generation: live.generation,
                 void_time: live.void_time,
             };
-            batch
-                .push_encoded(meta, body, &live.bin_order)
-                .map_err(|error| Error::damaged(format!("record {}", entry.digest), error.to_string()))?;
+            if let Err(error) = batch.push_encoded(meta, body, &live.bin_order) {
+                let error = Error::damaged(format!("record {}", entry.digest), error.to_string());
+                report.fail_damaged(entry.digest, &error);
+                continue;
+            }
+            report.bytes += length;
         }
         self.control.check()?;
         if !batch.is_empty() {

@@ -1,16 +1,16 @@
 //! One writer's work from `begin` to `seal`.
 
 use super::records::{NamespaceWork, RecordOptions, back_up};
-use super::{Repository, Snapshot, host, program};
+use super::{History, Repository, Snapshot, host, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::PackId;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest, SnapshotState};
-use crate::format::{SnapshotId, names};
+use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
 use crate::record::Timestamp;
+use crate::run::{Losses, survey};
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::source::{BadRecord, RecordSource};
@@ -36,9 +36,9 @@ pub struct BackupSession {
     lease: Lease,
     manifest: Manifest,
     parents: Vec<Manifest>,
+    warnings: Vec<String>,
     reader: Arc<ChunkReader>,
     writer: Option<ChunkWriter>,
-    recovered: Vec<crate::index::IndexedPack>,
     control: Arc<Control>,
     bad: Vec<BadRecord>,
     ended: bool,
@@ -63,28 +63,21 @@ impl Repository {
             adopted: Vec::new(),
             outcome: None,
         };
-        let lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
-        let mut excluded = objects::condemned(&*self.store, &self.keys)?;
-        let states = objects::list_states(&*self.store)?;
-        let parents = self.snapshots()?.snapshots;
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
-        let opened = Index::open(&*self.store, &self.keys, believed, HashSet::new())?;
-        excluded.extend(self.absent_packs(&opened)?);
-        let index = Index::open(&*self.store, &self.keys, believed, excluded)?;
-        let lost = parents.iter().any(|parent| index.segments_of(&parent.id) < parent.index_segments as usize);
-        let damaged = lost || !index.check_blocks(&*self.store)?.is_empty();
-        let recovered = if damaged { index.recover(&*self.store, &self.keys)? } else { Vec::new() };
-        let distrusted = self.distrusted_chunks()?;
-        let index = Arc::new(index);
+        let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
+        let prepared = self.prepare().inspect_err(|error| {
+            let status = Status::Failed(error.to_string());
+            let outcome =
+                Outcome { ended: Timestamp::now().0, status, records: 0, stored_bytes: 0, damaged_chunks: vec![] };
+            // Were this note lost too, the lease would lapse.
+            let _ = lease.end(outcome);
+        })?;
+        let Prepared { seen, parents, reader, distrusted, warnings } = prepared;
         let options_of = WriteOptions {
             suite,
             compression: self.parameters.compression,
             pack_bytes: self.parameters.pack_bytes as usize,
         };
-        let (store, keys) = (self.store.clone(), self.keys.clone());
-        let writer =
-            ChunkWriter::new(store.clone(), keys.clone(), index.clone(), distrusted, options_of, control.clone());
-        let reader = Arc::new(ChunkReader::new(store, keys, index, super::READ_CACHE_BYTES));
+        let writer = ChunkWriter::new(reader.clone(), distrusted, options_of, control.clone());
         let manifest = Manifest {
             id,
             started: now,
@@ -94,7 +87,7 @@ impl Repository {
             source: options.source,
             cluster: options.cluster,
             tags: options.tags,
-            seen: states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id).collect(),
+            seen,
             index_segments: 0,
             stored_bytes: 0,
             missing: Vec::new(),
@@ -105,13 +98,56 @@ impl Repository {
             lease,
             manifest,
             parents,
+            warnings,
             reader,
             writer: Some(writer),
-            recovered,
             control,
             bad: Vec::new(),
             ended: false,
         })
+    }
+
+    /// Reads what a session must know, in the order that the protocol demands: plans, snapshots, index.
+    fn prepare(&self) -> Result<Prepared> {
+        let condemned = objects::condemned(&*self.store, &self.keys)?;
+        let states = objects::list_states(&*self.store)?;
+        let list = self.snapshots()?;
+        let mut warnings: Vec<String> =
+            list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
+        let parents = list.snapshots;
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let mut index = Index::open(&*self.store, &self.keys, believed, condemned)?;
+        let absent = self.absent_packs(&index)?;
+        warnings.extend(absent.iter().map(|id| {
+            let name = names::pack(id);
+            format!("{name} is missing or cut short; a full backup writes the values anew that stood in it")
+        }));
+        index.exclude(absent);
+        let lost = parents.iter().any(|parent| index.segments_of(&parent.id) < parent.index_segments as usize);
+        let mut damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
+        damaged.extend(index.check_blocks(&*self.store)?.iter().map(ToString::to_string));
+        if lost && damaged.is_empty() {
+            damaged.push(format!("segments under {} are missing", names::INDEX));
+        }
+        if !damaged.is_empty() {
+            index.recover(&*self.store, &self.keys)?;
+            warnings.extend(damaged.iter().map(|problem| format!("{problem}; this backup writes the index anew")));
+        }
+        let cache = super::READ_CACHE_BYTES;
+        let reader = Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), cache));
+        let history = self.history()?;
+        warnings.extend(history.damaged.iter().map(|(_, error)| {
+            format!("{error}; should a check have noted damaged chunks in it, only another check --read-data finds them again")
+        }));
+        // What was healed since, or came back with its pack, is trusted again.
+        let mut distrusted = HashSet::new();
+        for id in noted_chunks(&history) {
+            if !reader.is_whole(&id)? {
+                distrusted.insert(id);
+            }
+        }
+        let sealed = states.iter().filter(|(_, state)| **state == SnapshotState::Sealed);
+        Ok(Prepared { seen: sealed.map(|(id, _)| *id).collect(), parents, reader, distrusted, warnings })
     }
 
     /// Packs that the index names but that are gone, or have another size than they had.
@@ -122,29 +158,33 @@ impl Repository {
         let absent = index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size));
         Ok(absent.map(|(id, _)| id).collect())
     }
+}
 
-    /// Chunks that a check found damaged: their values are written anew.
-    fn distrusted_chunks(&self) -> Result<HashSet<crate::format::ChunkId>> {
-        let mut chunks = HashSet::new();
-        for id in objects::list_sessions(&*self.store)? {
-            match objects::read_session(&*self.store, &self.keys, id) {
-                Ok(session) if session.kind == SessionKind::Check => {
-                    chunks.extend(session.outcome.into_iter().flat_map(|outcome| outcome.damaged_chunks));
-                }
-                Ok(_) => {}
-                // What one session has to say doesn't hang on another that is damaged, or gone by now.
-                Err(error) if error.is_damage() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(chunks)
-    }
+/// What a session must know before it writes.
+struct Prepared {
+    seen: Vec<SnapshotId>,
+    parents: Vec<Manifest>,
+    reader: Arc<ChunkReader>,
+    distrusted: HashSet<ChunkId>,
+    warnings: Vec<String>,
+}
+
+/// Chunks that checks found damaged.
+pub(super) fn noted_chunks(history: &History) -> HashSet<ChunkId> {
+    let checks = history.entries.iter().filter(|entry| entry.session.kind == SessionKind::Check);
+    let outcomes = checks.filter_map(|entry| entry.session.outcome.as_ref());
+    outcomes.flat_map(|outcome| outcome.damaged_chunks.iter().copied()).collect()
 }
 
 impl BackupSession {
     /// The session's id, and that of the snapshot it will become.
     pub fn id(&self) -> SnapshotId {
         self.manifest.id
+    }
+
+    /// Damage that was met, for people: what was passed over, and what is written anew.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Records that could not be understood and were left out.
@@ -181,19 +221,35 @@ impl BackupSession {
                 "namespace {namespace} is in this snapshot already; a second one needs another session"
             )));
         }
+        // Only a backup that reads every record can make up for what the parent has lost.
+        let heals = kind == BackupKind::Full && !options.partial;
+        let mut lost = Losses::default();
+        if let (true, Some((id, parent))) = (heals, &parent) {
+            lost = survey(&self.reader, &parent.runs)?;
+            let warning =
+                |loss| format!("namespace {namespace} of snapshot {id}: {loss}; all entries are written anew");
+            self.warnings.extend(lost.named.iter().map(warning));
+        }
+        let parent_id = parent.as_ref().map(|(id, _)| *id);
         let work = NamespaceWork {
             id: self.manifest.id,
             namespace,
             source,
             kind,
             parent,
+            lost,
             options,
             reader: &self.reader,
             writer,
             cutter: self.repository.cutter(),
             control: &self.control,
         };
-        let (manifest, bad) = back_up(work)?;
+        let (manifest, bad) = back_up(work).map_err(|error| match parent_id {
+            Some(parent) if !heals => error.with_advice(&format!(
+                "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
+            )),
+            _ => error,
+        })?;
         if !bad.is_empty() {
             let count = manifest.counts.bad;
             self.manifest.missing.push(format!("{count} records of {namespace} that could not be understood"));
@@ -214,7 +270,8 @@ impl BackupSession {
         };
         self.end(status);
         sealed?;
-        let chunks = self.repository.chunk_reader()?;
+        // It is sealed, whatever happens now; this reader finds the new packs too, if more slowly.
+        let chunks = self.repository.chunk_reader().unwrap_or_else(|_| self.reader.clone());
         Ok(Snapshot::new(chunks, self.manifest.clone()))
     }
 
@@ -222,8 +279,10 @@ impl BackupSession {
         self.control.check()?;
         let Some(writer) = self.writer.take() else { return Err(Error::invalid("the session has ended")) };
         let mut packs = writer.finish()?;
-        packs.append(&mut self.recovered);
         let stored: u64 = packs.iter().map(|(_, size, _)| size).sum();
+        // Chunks of these were not written again, so whoever reads this snapshot must find them.
+        let written: HashSet<PackId> = packs.iter().map(|(id, _, _)| *id).collect();
+        packs.extend(self.reader.index().recovered_packs().into_iter().filter(|(id, _, _)| !written.contains(id)));
         let repository = &self.repository;
         let suite = repository.parameters.suite;
         let (segments, bytes) = write_segments(&*repository.store, &repository.keys, suite, &self.manifest.id, packs)?;

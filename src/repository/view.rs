@@ -3,11 +3,11 @@
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
-use crate::format::snapshot::{Manifest, NamespaceManifest, RunRef};
-use crate::format::{ChunkId, SnapshotId, node, structured};
+use crate::format::snapshot::{Manifest, NamespaceManifest};
+use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::ChunkReader;
 use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta};
-use crate::run::{Entry, LiveEntry, MergedCursor, StateSums, find, read_value};
+use crate::run::{Entry, LiveEntry, Loss, Losses, MergedCursor, StateSums, find, reach_run, read_record_into};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -103,8 +103,24 @@ impl Snapshot {
     }
 
     /// Every chunk that it refers to, from the branch nodes alone: no leaf and no value is read. `each` gets the chunk's id and
-    /// class, each chunk once.
+    /// class, each chunk once. A damaged branch node ends it with an error.
     pub fn reach(&self, seen: &mut HashSet<ChunkId>, each: &mut dyn FnMut(ChunkId, Class)) -> Result<()> {
+        let mut first = None;
+        self.reach_readable(seen, each, &mut |_, loss| first = first.take().or(Some(loss)))?;
+        match first {
+            None => Ok(()),
+            Some(loss) => Err(Error::damaged(format!("snapshot {}", self.id()), loss.to_string())),
+        }
+    }
+
+    /// The same past damaged branch nodes: `lost` gets the name of the namespace and what can't be read there. What stands below
+    /// those is not reached.
+    pub fn reach_readable(
+        &self,
+        seen: &mut HashSet<ChunkId>,
+        each: &mut dyn FnMut(ChunkId, Class),
+        lost: &mut dyn FnMut(&str, Loss),
+    ) -> Result<()> {
         for namespace in &self.manifest.namespaces {
             for id in &namespace.metadata {
                 if seen.insert(*id) {
@@ -112,49 +128,11 @@ impl Snapshot {
                 }
             }
             for run in &namespace.runs {
-                reach_run(&self.chunks, run, seen, each)?;
+                reach_run(&self.chunks, run, seen, each, &mut |loss| lost(&namespace.name, loss))?;
             }
         }
         Ok(())
     }
-}
-
-fn reach_run(
-    chunks: &ChunkReader,
-    run: &RunRef,
-    seen: &mut HashSet<ChunkId>,
-    each: &mut dyn FnMut(ChunkId, Class),
-) -> Result<()> {
-    let mut nodes = vec![(run.level, run.root)];
-    while let Some((level, id)) = nodes.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        each(id, Class::Tree);
-        if level == 0 {
-            if run.level == 0 {
-                let plain = chunks.read(&id, Class::Tree)?;
-                let leaf = crate::format::leaf::decode(&plain).map_err(|error| error.of(format!("leaf {id}")))?;
-                for used in crate::format::leaf::chunk_ids(&leaf) {
-                    if seen.insert(used) {
-                        each(used, Class::Data);
-                    }
-                }
-            }
-            continue;
-        }
-        let plain = chunks.read(&id, Class::Tree)?;
-        let node = node::decode(level, &plain).map_err(|error| error.of(format!("branch node {id}")))?;
-        for child in node.children {
-            for used in child.uses {
-                if seen.insert(used) {
-                    each(used, Class::Data);
-                }
-            }
-            nodes.push((level - 1, child.id));
-        }
-    }
-    Ok(())
 }
 
 /// A namespace of a snapshot.
@@ -198,20 +176,36 @@ impl<'a> NamespaceView<'a> {
 
     /// The body of an entry's record.
     pub fn value(&self, entry: &LiveEntry) -> Result<Vec<u8>> {
-        read_value(self.chunks, &entry.place)
+        let mut body = Vec::new();
+        read_record_into(self.chunks, entry, &mut body)?;
+        Ok(body)
     }
 
-    /// All live entries in key order.
+    /// All live entries in key order. A damaged leaf or branch node ends the walk with an error.
     pub fn entries(&self) -> Result<MergedCursor<'a>> {
         MergedCursor::live(self.chunks, &self.manifest.runs)
     }
 
-    /// The live entries of one partition.
+    /// All live entries that can be read for certain, in key order; [`MergedCursor::losses`] says what could not.
+    pub fn readable_entries(&self) -> Result<MergedCursor<'a>> {
+        MergedCursor::tolerant(self.chunks, &self.manifest.runs)
+    }
+
+    /// The live entries of one partition. It is an error if one of them may stand in a damaged leaf or branch node.
     pub fn partition(&self, partition: PartitionId) -> Result<Vec<Entry>> {
         let mut first = [0; 20];
         first[..2].copy_from_slice(&partition.number().to_le_bytes());
-        let mut cursor = MergedCursor::live_from(self.chunks, &self.manifest.runs, Digest(first))?;
+        let mut cursor = MergedCursor::tolerant_from(self.chunks, &self.manifest.runs, Digest(first))?;
         let entries = cursor.take_partition(partition)?;
+        // The walk may have read a little further, and what is damaged there is no matter here.
+        let touches = |loss: &&Loss| {
+            loss.from.is_none_or(|digest| digest.partition() <= partition)
+                && loss.until.is_none_or(|digest| digest.partition() >= partition)
+        };
+        let losses = cursor.losses();
+        if let Some(loss) = losses.named.iter().find(touches) {
+            return Err(Error::damaged(format!("partition {}", partition.number()), loss.to_string()));
+        }
         Ok(entries.into_iter().filter(|entry| entry.digest.partition() == partition).collect())
     }
 
@@ -229,7 +223,9 @@ impl<'a> NamespaceView<'a> {
 
     /// Calls `each` for every record that differs from `after`, in key order. Only the runs that the two do not share are
     /// walked; the shared ones are asked for single entries, or walked too where that reads less.
-    pub fn diff(&self, after: &NamespaceView<'_>, each: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+    ///
+    /// Gives back what could not be read: records about which one side can't tell are left out.
+    pub fn diff(&self, after: &NamespaceView<'_>, each: &mut dyn FnMut(Change) -> Result<()>) -> Result<Losses> {
         let (before_runs, after_runs) = (&self.manifest.runs, &after.manifest.runs);
         let shared = before_runs.iter().rev().zip(after_runs.iter().rev()).take_while(|(a, b)| a == b).count();
         let own_before = before_runs.get(..before_runs.len() - shared).unwrap_or_default();
@@ -237,7 +233,7 @@ impl<'a> NamespaceView<'a> {
         let common = before_runs.get(before_runs.len() - shared..).unwrap_or_default();
         let mut before = MergedCursor::with_tombstones(self.chunks, own_before)?;
         let mut later = MergedCursor::with_tombstones(after.chunks, own_after)?;
-        let mut underneath = MergedCursor::live(self.chunks, common)?;
+        let mut underneath = MergedCursor::tolerant(self.chunks, common)?;
         let mut below = underneath.next()?;
         let (mut a, mut b) = (before.next()?, later.next()?);
         while a.is_some() || b.is_some() {
@@ -248,18 +244,22 @@ impl<'a> NamespaceView<'a> {
                 below = underneath.next()?;
             }
             let base = below.as_ref().filter(|entry| entry.digest == digest).and_then(|entry| entry.live.clone());
-            let take = |side: &mut Option<Entry>, cursor: &mut MergedCursor<'_>| -> Result<Option<LiveEntry>> {
+            let base = if base.is_none() && underneath.is_unknown(&digest) { None } else { Some(base) };
+            // What a side holds for the digest; `None` where that can't be told.
+            let take = |side: &mut Option<Entry>, cursor: &mut MergedCursor<'_>| -> Result<Option<Option<LiveEntry>>> {
                 match side {
                     Some(entry) if entry.digest == digest => {
                         let live = entry.live.take();
                         *side = cursor.next()?;
-                        Ok(live)
+                        Ok(Some(live))
                     }
+                    _ if cursor.is_unknown(&digest) => Ok(None),
                     _ => Ok(base.clone()),
                 }
             };
             let was = take(&mut a, &mut before)?;
             let is = take(&mut b, &mut later)?;
+            let (Some(was), Some(is)) = (was, is) else { continue };
             let same = match (&was, &is) {
                 (None, None) => true,
                 (Some(was), Some(is)) => {
@@ -271,6 +271,9 @@ impl<'a> NamespaceView<'a> {
                 each(Change { digest, before: was, after: is })?;
             }
         }
-        Ok(())
+        let mut losses = before.losses();
+        losses.add(&later.losses());
+        losses.add(&underneath.losses());
+        Ok(losses)
     }
 }

@@ -1,11 +1,12 @@
 //! Walking a run in order, and finding one entry.
 
+use super::loss::{Loss, Losses, NodeRef, Ranges};
 use crate::error::Result;
+use crate::format::FormatError;
 use crate::format::header::Class;
 use crate::format::leaf::{self, Entry};
 use crate::format::node::{self, Child};
 use crate::format::snapshot::RunRef;
-use crate::format::{ChunkId, FormatError};
 use crate::pack::ChunkReader;
 use crate::record::Digest;
 use rayon::prelude::*;
@@ -14,112 +15,160 @@ use std::collections::VecDeque;
 /// Leaves that are read and decoded at once.
 const READ_AHEAD: usize = 16;
 
-/// What a parent says of the node or leaf below it. A node that is named a second time begins where it began before and not
-/// where its second name says: so a tree that leads back into itself ends with an error, not after as many steps as it has
+/// Compares a node or leaf with what its parent says of it. A node that is named a second time begins where it began before and
+/// not where its second name says: so a tree that leads back into itself ends with an error, not after as many steps as it has
 /// paths.
-#[derive(Clone, Copy)]
-struct Below {
-    id: ChunkId,
-    /// Where it begins; not known of a root.
-    first: Option<Digest>,
-    entries: u64,
+fn check(node: &NodeRef, first: Option<Digest>, entries: u64) -> Result<(), FormatError> {
+    if node.from.is_some_and(|expected| first != Some(expected)) {
+        let shown = |digest: Option<Digest>| digest.map_or("none".to_string(), |digest| digest.to_string());
+        return Err(FormatError::field("its first digest", shown(node.from), shown(first)));
+    }
+    if node.entries != entries {
+        return Err(FormatError::field("its entries", node.entries, entries));
+    }
+    Ok(())
 }
 
-impl Below {
-    fn root(run: &RunRef) -> Self {
-        Below { id: run.root, first: None, entries: run.entries }
-    }
-
-    fn child(child: &Child) -> Self {
-        Below { id: child.id, first: Some(child.first), entries: child.entries }
-    }
-
-    fn check(&self, first: Option<Digest>, entries: u64) -> Result<(), FormatError> {
-        if self.first.is_some_and(|expected| first != Some(expected)) {
-            let shown = |digest: Option<Digest>| digest.map_or("none".to_string(), |digest| digest.to_string());
-            return Err(FormatError::field("its first digest", shown(self.first), shown(first)));
-        }
-        if self.entries != entries {
-            return Err(FormatError::field("its entries", self.entries, entries));
-        }
-        Ok(())
-    }
-}
-
-fn read_node(chunks: &ChunkReader, level: u8, below: &Below) -> Result<Vec<Child>> {
-    let of = |error: FormatError| error.of(format!("branch node {}", below.id));
-    let plain = chunks.read(&below.id, Class::Tree)?;
-    let children = node::decode(level, &plain).map_err(of)?.children;
+pub(super) fn read_node(chunks: &ChunkReader, node: &NodeRef) -> Result<Vec<Child>> {
+    let of = |error: FormatError| error.of(format!("branch node {}", node.chunk));
+    let plain = chunks.read(&node.chunk, Class::Tree)?;
+    let children = node::decode(node.level, &plain).map_err(of)?.children;
     let entries = children.iter().map(|child| child.entries).sum();
-    below.check(children.first().map(|child| child.first), entries).map_err(of)?;
+    check(node, children.first().map(|child| child.first), entries).map_err(of)?;
     Ok(children)
 }
 
-fn read_leaf(chunks: &ChunkReader, below: &Below) -> Result<Vec<Entry>> {
-    let of = |error: FormatError| error.of(format!("leaf {}", below.id));
-    let plain = chunks.read(&below.id, Class::Tree)?;
+pub(super) fn read_leaf(chunks: &ChunkReader, node: &NodeRef) -> Result<Vec<Entry>> {
+    let of = |error: FormatError| error.of(format!("leaf {}", node.chunk));
+    let plain = chunks.read(&node.chunk, Class::Tree)?;
     let entries = leaf::decode(&plain).map_err(of)?;
-    below.check(entries.first().map(|entry| entry.digest), entries.len() as u64).map_err(of)?;
+    check(node, entries.first().map(|entry| entry.digest), entries.len() as u64).map_err(of)?;
     Ok(entries)
 }
 
 /// Finds the entry of a digest by reading one node of each level and one leaf.
 pub fn find(chunks: &ChunkReader, run: &RunRef, digest: &Digest) -> Result<Option<Entry>> {
     let key = digest.sort_key();
-    let mut below = Below::root(run);
-    for level in (1..=run.level).rev() {
-        let children = read_node(chunks, level, &below)?;
-        let at = children.partition_point(|child| child.first.sort_key() <= key);
+    let mut node = root(run);
+    while node.level > 0 {
+        let children = below(&node, &read_node(chunks, &node)?);
+        let at = children.partition_point(|child| child.from.is_none_or(|first| first.sort_key() <= key));
         match at.checked_sub(1).and_then(|at| children.get(at)) {
-            Some(child) => below = Below::child(child),
+            Some(child) => node = *child,
             None => return Ok(None),
         }
     }
-    let entries = read_leaf(chunks, &below)?;
+    let entries = read_leaf(chunks, &node)?;
     let at = entries.binary_search_by_key(&key, |entry| entry.digest.sort_key());
     Ok(at.ok().and_then(|at| entries.into_iter().nth(at)))
+}
+
+/// The root of a run as a node.
+pub(super) fn root(run: &RunRef) -> NodeRef {
+    let RunRef { root, level, entries, tombstones, .. } = *run;
+    NodeRef { level, chunk: root, from: None, until: None, entries, tombstones }
+}
+
+/// The children of a node, which follow one another up to where the node itself ends.
+pub(super) fn below(node: &NodeRef, children: &[Child]) -> VecDeque<NodeRef> {
+    let ends = children.iter().skip(1).map(|child| Some(child.first)).chain([node.until]);
+    let with_ends = children.iter().zip(ends).map(|(child, until)| NodeRef {
+        level: node.level.saturating_sub(1),
+        chunk: child.id,
+        from: Some(child.first),
+        until,
+        entries: child.entries,
+        tombstones: child.tombstones,
+    });
+    with_ends.collect()
 }
 
 /// Walks the entries of a run in order, from a key on.
 pub struct RunCursor<'a> {
     chunks: &'a ChunkReader,
     /// The nodes on the way down, each with the children that are still to come.
-    path: Vec<(u8, VecDeque<Child>)>,
-    leaves: VecDeque<Below>,
+    path: Vec<(u8, VecDeque<NodeRef>)>,
+    leaves: VecDeque<NodeRef>,
     entries: VecDeque<Entry>,
     last: Option<Digest>,
     from: Option<Digest>,
+    started: bool,
+    /// Whether damaged nodes are passed over and noted, instead of ending the walk.
+    tolerant: bool,
+    losses: Losses,
+    unknown: Ranges,
 }
 
 impl<'a> RunCursor<'a> {
-    /// A cursor before the first entry.
+    /// A cursor before the first entry. A damaged node ends the walk with an error.
     pub fn new(chunks: &'a ChunkReader, run: &RunRef) -> Result<Self> {
-        Self::starting(chunks, run, None)
+        Self::starting(chunks, run, None, false)
     }
 
-    /// A cursor before the first entry at or after `from`.
-    pub fn from(chunks: &'a ChunkReader, run: &RunRef, from: Digest) -> Result<Self> {
-        Self::starting(chunks, run, Some(from))
+    /// A cursor that passes over damaged nodes; [`RunCursor::losses`] says which.
+    pub fn tolerant(chunks: &'a ChunkReader, run: &RunRef) -> Result<Self> {
+        Self::starting(chunks, run, None, true)
     }
 
-    fn starting(chunks: &'a ChunkReader, run: &RunRef, from: Option<Digest>) -> Result<Self> {
-        let mut cursor =
-            RunCursor { chunks, path: Vec::new(), leaves: VecDeque::new(), entries: VecDeque::new(), last: None, from };
+    /// A tolerant cursor before the first entry at or after `from`.
+    pub fn tolerant_from(chunks: &'a ChunkReader, run: &RunRef, from: Digest) -> Result<Self> {
+        Self::starting(chunks, run, Some(from), true)
+    }
+
+    fn starting(chunks: &'a ChunkReader, run: &RunRef, from: Option<Digest>, tolerant: bool) -> Result<Self> {
+        let mut cursor = RunCursor {
+            chunks,
+            path: Vec::new(),
+            leaves: VecDeque::new(),
+            entries: VecDeque::new(),
+            last: None,
+            from,
+            started: false,
+            tolerant,
+            losses: Losses::default(),
+            unknown: Ranges::default(),
+        };
         if run.level == 0 {
-            cursor.leaves.push_back(Below::root(run));
+            cursor.leaves.push_back(root(run));
         } else {
-            cursor.descend(run.level, &Below::root(run))?;
+            cursor.descend(&root(run))?;
         }
         Ok(cursor)
     }
 
-    fn descend(&mut self, level: u8, below: &Below) -> Result<()> {
-        let mut children: VecDeque<Child> = read_node(self.chunks, level, below)?.into();
+    /// The damaged nodes that were met so far.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Whether the run may have an entry for a key that could not be read. The walk must have come to the key.
+    pub(super) fn is_unknown(&self, digest: &Digest) -> bool {
+        !self.unknown.is_empty() && self.unknown.contains(digest)
+    }
+
+    /// Gives back what was read of a node; notes it if it is damaged and this cursor goes on.
+    fn or_lost<T>(&mut self, node: &NodeRef, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if self.tolerant && error.is_of_one_object() => {
+                self.losses.note(Loss::of(node, &error));
+                self.unknown.push(node.from, node.until);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn descend(&mut self, node: &NodeRef) -> Result<()> {
+        let read = read_node(self.chunks, node);
+        let Some(children) = self.or_lost(node, read)? else { return Ok(()) };
+        let mut children = below(node, &children);
         if let Some(from) = self.from {
-            let at = children.partition_point(|child| child.first.sort_key() <= from.sort_key());
+            let at =
+                children.partition_point(|child| child.from.is_none_or(|first| first.sort_key() <= from.sort_key()));
             children.drain(..at.saturating_sub(1));
         }
-        self.path.push((level, children));
+        self.path.push((node.level, children));
         Ok(())
     }
 
@@ -144,29 +193,26 @@ impl<'a> RunCursor<'a> {
         while self.leaves.is_empty() {
             let Some((level, children)) = self.path.last_mut() else { return Ok(false) };
             if *level == 1 {
-                self.leaves = std::mem::take(children).iter().map(Below::child).collect();
+                self.leaves = std::mem::take(children);
                 self.path.pop();
             } else if let Some(child) = children.pop_front() {
-                let level = *level - 1;
-                self.descend(level, &Below::child(&child))?;
+                self.descend(&child)?;
             } else {
                 self.path.pop();
             }
         }
-        let count = if self.last.is_none() { 1 } else { READ_AHEAD.min(self.leaves.len()) };
-        let ahead: Vec<Below> = self.leaves.drain(..count).collect();
+        let count = if self.started { READ_AHEAD.min(self.leaves.len()) } else { 1 };
+        self.started = true;
+        let nodes: Vec<NodeRef> = self.leaves.drain(..count).collect();
         let chunks = self.chunks;
-        let leaves: Vec<Vec<Entry>> = if let [below] = &ahead[..] {
-            vec![read_leaf(chunks, below)?]
+        let leaves: Vec<Result<Vec<Entry>>> = if let [node] = &nodes[..] {
+            vec![read_leaf(chunks, node)]
         } else {
-            ahead.par_iter().map(|below| read_leaf(chunks, below)).collect::<Result<_>>()?
+            nodes.par_iter().map(|node| read_leaf(chunks, node)).collect()
         };
-        for (leaf, Below { id, .. }) in leaves.into_iter().zip(&ahead) {
-            let first = leaf.first().map(|entry| entry.digest.sort_key());
-            if first.is_some_and(|first| self.last.is_some_and(|last| last.sort_key() >= first)) {
-                let error = FormatError::field("its first digest", "one after the leaf before", "an earlier one");
-                return Err(error.of(format!("leaf {id}")));
-            }
+        for (leaf, node) in leaves.into_iter().zip(&nodes) {
+            let leaf = leaf.and_then(|leaf| self.in_order(leaf, node));
+            let Some(leaf) = self.or_lost(node, leaf)? else { continue };
             self.last = leaf.last().map(|entry| entry.digest).or(self.last);
             self.entries.extend(leaf);
         }
@@ -176,5 +222,23 @@ impl<'a> RunCursor<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Refuses a leaf that begins at or before the last key, or ends behind the first of the next leaf.
+    fn in_order(&self, leaf: Vec<Entry>, node: &NodeRef) -> Result<Vec<Entry>> {
+        let wrong = |what, expected: &str, found: Digest| {
+            Err(FormatError::field(what, expected, found).of(format!("leaf {}", node.chunk)))
+        };
+        if let (Some(first), Some(last)) = (leaf.first(), self.last)
+            && last.sort_key() >= first.digest.sort_key()
+        {
+            return wrong("its first digest", "one after the leaf before", first.digest);
+        }
+        if let (Some(last), Some(until)) = (leaf.last(), node.until)
+            && last.digest.sort_key() >= until.sort_key()
+        {
+            return wrong("its last digest", "one before the next leaf", last.digest);
+        }
+        Ok(leaf)
     }
 }

@@ -1,6 +1,7 @@
 //! Walking several runs as one: the newest entry of a key wins.
 
 use super::cursor::RunCursor;
+use super::loss::Losses;
 use crate::error::Result;
 use crate::format::leaf::Entry;
 use crate::format::snapshot::RunRef;
@@ -12,26 +13,48 @@ pub struct MergedCursor<'a> {
     cursors: Vec<RunCursor<'a>>,
     tombstones: bool,
     ahead: Option<Entry>,
+    uncertain: u64,
 }
 
 impl<'a> MergedCursor<'a> {
-    /// Live records only: what a tombstone hides is not there.
+    fn over(cursors: Vec<RunCursor<'a>>) -> Self {
+        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0 }
+    }
+
+    /// Live records only: what a tombstone hides is not there. A damaged node ends the walk with an error.
     pub fn live(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
-        let cursors = runs.iter().map(|run| RunCursor::new(chunks, run)).collect::<Result<_>>()?;
-        Ok(MergedCursor { cursors, tombstones: false, ahead: None })
+        Ok(Self::over(runs.iter().map(|run| RunCursor::new(chunks, run)).collect::<Result<_>>()?))
     }
 
-    /// Live records from a key on.
-    pub fn live_from(chunks: &'a ChunkReader, runs: &[RunRef], from: Digest) -> Result<Self> {
-        let cursors = runs.iter().map(|run| RunCursor::from(chunks, run, from)).collect::<Result<_>>()?;
-        Ok(MergedCursor { cursors, tombstones: false, ahead: None })
+    /// Live records, past damaged nodes. Whatever older runs have where a newer one can't be read is left out: it may have
+    /// changed or be gone. [`MergedCursor::losses`] says what was lost.
+    pub fn tolerant(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
+        Ok(Self::over(runs.iter().map(|run| RunCursor::tolerant(chunks, run)).collect::<Result<_>>()?))
     }
 
-    /// Live records and tombstones: for merging newer runs above older ones.
+    /// The same from a key on.
+    pub fn tolerant_from(chunks: &'a ChunkReader, runs: &[RunRef], from: Digest) -> Result<Self> {
+        Ok(Self::over(runs.iter().map(|run| RunCursor::tolerant_from(chunks, run, from)).collect::<Result<_>>()?))
+    }
+
+    /// Live records and tombstones, past damaged nodes: for merging newer runs above older ones.
     pub fn with_tombstones(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
-        let mut merged = Self::live(chunks, runs)?;
+        let mut merged = Self::tolerant(chunks, runs)?;
         merged.tombstones = true;
         Ok(merged)
+    }
+
+    /// What was lost so far; all of it once the walk has come to its end.
+    pub fn losses(&self) -> Losses {
+        let mut all = Losses { uncertain: self.uncertain, ..Losses::default() };
+        self.cursors.iter().for_each(|cursor| all.add(cursor.losses()));
+        all
+    }
+
+    /// Whether what the runs hold for a key can't be told, since it may stand in a damaged node. Asked of a key that the walk
+    /// has come to or passed, and gave back no entry for.
+    pub fn is_unknown(&self, digest: &Digest) -> bool {
+        self.cursors.iter().any(|cursor| cursor.is_unknown(digest))
     }
 
     fn smallest(&mut self) -> Result<Option<Digest>> {
@@ -54,11 +77,18 @@ impl<'a> MergedCursor<'a> {
         }
         while let Some(digest) = self.smallest()? {
             let mut newest = None;
+            let mut unknown = false;
             for cursor in &mut self.cursors {
                 if cursor.peek()?.is_some_and(|entry| entry.digest == digest) {
                     let entry = cursor.next()?;
-                    newest = newest.or(entry);
+                    if unknown && newest.is_none() {
+                        self.uncertain += u64::from(entry.is_some_and(|entry| entry.live.is_some()));
+                    } else {
+                        newest = newest.or(entry);
+                    }
                 }
+                // Every cursor has come to this key, so each knows whether it lies in a node that it lost.
+                unknown |= cursor.is_unknown(&digest);
             }
             if let Some(entry) = newest
                 && (self.tombstones || entry.live.is_some())

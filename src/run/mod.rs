@@ -2,14 +2,18 @@
 
 mod cursor;
 mod feeder;
+mod loss;
 mod merge;
+mod reach;
 mod sort;
 mod state;
 mod tree;
 
 pub use cursor::{RunCursor, find};
 pub use feeder::{NewRecord, RunFeeder, RunStats, write_run};
+pub use loss::{Loss, Losses};
 pub use merge::MergedCursor;
+pub use reach::{reach_run, survey};
 pub use sort::{PartitionRecords, Sorter};
 pub use state::StateSums;
 
@@ -44,8 +48,15 @@ impl<'a> ValueReader<'a> {
         ValueReader { chunks, at_hand: vec![None; AT_HAND], joined: Vec::new() }
     }
 
-    /// The body of a live record.
-    pub fn body(&mut self, place: &ValuePlace) -> Result<&[u8]> {
+    /// The body of a live record; it must have the hash that the entry says.
+    pub fn body(&mut self, live: &LiveEntry) -> Result<&[u8]> {
+        let keys = self.chunks.keys().clone();
+        let (set, hash, place) = (&live.set, live.hash, &live.place);
+        let body = self.value(place)?;
+        if keys.record_hash(set, body) == hash { Ok(body) } else { Err(wrong_hash(place)) }
+    }
+
+    fn value(&mut self, place: &ValuePlace) -> Result<&[u8]> {
         if !place.more.is_empty() {
             self.joined.clear();
             read_value_into(self.chunks, place, &mut self.joined)?;
@@ -63,6 +74,20 @@ impl<'a> ValueReader<'a> {
             Error::damaged(object, format!("a record's body of {length} bytes at {begin} ends behind it"))
         })
     }
+}
+
+fn wrong_hash(place: &ValuePlace) -> Error {
+    Error::damaged(format!("a record in chunk {}", place.chunk), "its body has another hash than its entry says")
+}
+
+/// Appends the body of a live record to `body`; it must have the hash that the entry says.
+pub fn read_record_into(chunks: &ChunkReader, live: &LiveEntry, body: &mut Vec<u8>) -> Result<()> {
+    let begin = body.len();
+    read_value_into(chunks, &live.place, body)?;
+    if chunks.keys().record_hash(&live.set, body.get(begin..).unwrap_or_default()) != live.hash {
+        return Err(wrong_hash(&live.place));
+    }
+    Ok(())
 }
 
 /// Appends the body of a live record to `body`.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::plan::Plan;
 use crate::format::session::Session;
-use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::format::snapshot::{MARKER_MAGIC, Manifest, SnapshotState};
 use crate::format::{PackId, SnapshotId, names, structured};
 use crate::store::{Put, Store};
 use std::collections::{BTreeMap, HashSet};
@@ -48,16 +48,51 @@ pub fn list_sessions(store: &dyn Store) -> Result<Vec<SnapshotId>> {
     Ok(listed.iter().filter_map(|object| names::parse_session(&object.key)).collect())
 }
 
-/// The packs that the standing plans condemn.
-pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
-    let mut packs = HashSet::new();
+/// What to do about a plan that can't be read.
+const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete, so no backup can begin while it stands; restores \
+    can. Once that collection's process has ended for certain, on whatever machine it ran, delete this object: packs that it \
+    condemned and that are still there are then as good as before";
+
+/// The standing plans, or why one can't be read. A plan that was deleted since it was listed had done its work.
+pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>)>> {
+    let mut plans = Vec::new();
     for object in store.list(names::PLANS)? {
         let Some(session) = names::parse_plan(&object.key) else { continue };
-        let value = unseal(keys, ObjectKind::Plan, &object.key, get(store, &object.key)?);
-        let plan = value.and_then(|value| Plan::decode(session, &value));
-        packs.extend(plan.map_err(|error| error.of(&object.key))?.condemned);
+        let bytes = match store.get(&object.key, MAX_SEALED_BYTES) {
+            Ok(None) => continue,
+            Ok(Some(bytes)) => Ok(bytes),
+            Err(error) if error.is_of_one_object() => Err(error),
+            Err(error) => return Err(error),
+        };
+        let plan = bytes.and_then(|bytes| {
+            let value = unseal(keys, ObjectKind::Plan, &object.key, bytes);
+            let plan = value.and_then(|value| Plan::decode(session, &value));
+            plan.map_err(|error| error.of(&object.key))
+        });
+        plans.push((object.key, plan.map_err(|error| error.with_advice(DAMAGED_PLAN))));
+    }
+    Ok(plans)
+}
+
+/// The packs that the standing plans condemn. A plan that can't be read is an error: to guess what it condemns would be to build
+/// on packs that are about to be deleted.
+pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
+    let mut packs = HashSet::new();
+    for (_, plan) in plans(store, keys)? {
+        packs.extend(plan?.condemned);
     }
     Ok(packs)
+}
+
+/// Refuses an object of a marker's size that is not this snapshot's marker.
+pub fn check_marker(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<()> {
+    let name = names::snapshot(&id);
+    let bytes = get(store, &name)?;
+    let (text, hash) = bytes.split_at_checked(16).unwrap_or((&bytes, &[]));
+    if !text.starts_with(&MARKER_MAGIC) || keys.marker(&[text, &id.0].concat()) != hash {
+        return Err(Error::damaged(name, "it has the size of a forgotten snapshot's marker, and is none"));
+    }
+    Ok(())
 }
 
 /// A fresh id.
@@ -73,7 +108,8 @@ pub fn seal_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Ma
     let bytes = seal(keys, ObjectKind::Snapshot, suite, &name, &value)?;
     // Whatever came before the seal must be on the disk before it.
     store.sync()?;
-    match store.put_new(&name, &bytes)? {
+    // After an error nobody knows whether the seal is there. Asked again, the store says so.
+    match store.put_new(&name, &bytes).or_else(|_| store.put_new(&name, &bytes))? {
         Put::Created => Ok(()),
         Put::Exists if store.get(&name, MAX_SEALED_BYTES)?.as_deref() == Some(&bytes) => Ok(()),
         Put::Exists => Err(Error::Fenced { session: manifest.id.to_string() }),

@@ -99,6 +99,14 @@ impl LocalStore {
         Error::io(format!("{verb} {key} in {}", self.location), error)
     }
 
+    /// An error in reading the object `key`: a disk that can't give back the bytes of one file says nothing of the others.
+    fn read_error(&self, key: &str, error: io::Error) -> Error {
+        if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+            return Error::damaged(key, format!("the disk can't read it ({error})"));
+        }
+        self.error("read", key, error)
+    }
+
     /// The path of the object, and its folder.
     fn place(&self, key: &str) -> Result<(PathBuf, PathBuf)> {
         check_key(key)?;
@@ -169,7 +177,7 @@ impl LocalStore {
     }
 
     fn read_object(&self, path: &Path, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        let in_context = |error| self.error("read", key, error);
+        let in_context = |error| self.read_error(key, error);
         let Some((file, size)) = self.open_object(path).map_err(in_context)? else { return Ok(None) };
         if size > limit {
             return Err(too_large(key, size, limit));
@@ -292,7 +300,7 @@ impl Store for LocalStore {
 
     fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
         let (path, _) = self.place(key)?;
-        self.read_range(&path, offset, length).map_err(|error| self.error("read", key, error))
+        self.read_range(&path, offset, length).map_err(|error| self.read_error(key, error))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {

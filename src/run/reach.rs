@@ -1,0 +1,59 @@
+//! What a run refers to, found without reading its entries; and whether all its nodes can be read.
+
+use super::cursor::{RunCursor, below, read_leaf, read_node, root};
+use super::loss::{Loss, Losses};
+use crate::error::Result;
+use crate::format::ChunkId;
+use crate::format::header::Class;
+use crate::format::leaf;
+use crate::format::snapshot::RunRef;
+use crate::pack::ChunkReader;
+use std::collections::HashSet;
+
+/// Calls `each` for every chunk that a run refers to and that is not in `seen` yet, reading branch nodes alone (and the one leaf of a
+/// run without any), and `lost` for each node that can't be read.
+pub fn reach_run(
+    chunks: &ChunkReader,
+    run: &RunRef,
+    seen: &mut HashSet<ChunkId>,
+    each: &mut dyn FnMut(ChunkId, Class),
+    lost: &mut dyn FnMut(Loss),
+) -> Result<()> {
+    let mut nodes = vec![root(run)];
+    while let Some(node) = nodes.pop() {
+        if seen.insert(node.chunk) {
+            each(node.chunk, Class::Tree);
+        } else if !chunks.is_damaged(&node.chunk) {
+            continue;
+        }
+        // A node that was lost in another run is lost here too.
+        let uses = match node.level {
+            0 if run.level > 0 => continue,
+            0 => read_leaf(chunks, &node).map(|entries| (Vec::new(), leaf::chunk_ids(&entries))),
+            _ => read_node(chunks, &node).map(|children| {
+                let uses = children.iter().flat_map(|child| child.uses.iter().copied()).collect();
+                (Vec::from(below(&node, &children)), uses)
+            }),
+        };
+        match uses {
+            Ok((children, uses)) => {
+                nodes.extend(children);
+                uses.into_iter().filter(|id| seen.insert(*id)).for_each(|id| each(id, Class::Data));
+            }
+            Err(error) if error.is_of_one_object() => lost(Loss::of(&node, &error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads all nodes of runs and says which can't be read.
+pub fn survey(chunks: &ChunkReader, runs: &[RunRef]) -> Result<Losses> {
+    let mut losses = Losses::default();
+    for run in runs {
+        let mut cursor = RunCursor::tolerant(chunks, run)?;
+        while cursor.next()?.is_some() {}
+        losses.add(cursor.losses());
+    }
+    Ok(losses)
+}
