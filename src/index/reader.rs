@@ -149,6 +149,26 @@ impl Index {
 
     /// All places where a chunk stands, most of all none or one. Damaged blocks are passed over.
     pub fn lookup(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<Location>> {
+        let mut found = self.search(store, id)?;
+        found.retain(|at| !self.excluded.contains(&at.pack));
+        let recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let further = recovered.copies.get(id).into_iter().flatten();
+        for at in recovered.places.get(id).into_iter().chain(further) {
+            if !found.contains(at) {
+                found.push(*at);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The packs that count as absent, condemned or gone, and in which the segments say that a chunk stands.
+    pub fn absent_packs_of(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<PackId>> {
+        let found = self.search(store, id)?;
+        Ok(found.into_iter().map(|at| at.pack).filter(|pack| self.excluded.contains(pack)).collect())
+    }
+
+    /// All places that the segments know.
+    fn search(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<Location>> {
         let mut found = Vec::new();
         let head = id.0.split_first_chunk::<8>().map_or(0, |(head, _)| u64::from_be_bytes(*head));
         for (number, segment) in self.segments.iter().enumerate() {
@@ -164,19 +184,10 @@ impl Index {
                 };
                 let start = rows.partition_point(|row| row.id < *id);
                 for row in rows.iter().skip(start).take_while(|row| row.id == *id) {
-                    if let Some((pack, _)) = segment.directory.packs.get(row.pack as usize)
-                        && !self.excluded.contains(pack)
-                    {
+                    if let Some((pack, _)) = segment.directory.packs.get(row.pack as usize) {
                         found.push(Location { pack: *pack, place: row.place });
                     }
                 }
-            }
-        }
-        let recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
-        let further = recovered.copies.get(id).into_iter().flatten();
-        for at in recovered.places.get(id).into_iter().chain(further) {
-            if !found.contains(at) {
-                found.push(*at);
             }
         }
         Ok(found)

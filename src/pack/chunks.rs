@@ -4,7 +4,7 @@ use super::reader::PackReader;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
-use crate::format::{ChunkId, PackId};
+use crate::format::{ChunkId, PackId, names};
 use crate::index::cache::Cache;
 use crate::index::{Index, Location};
 use crate::store::Store;
@@ -134,11 +134,17 @@ impl ChunkReader {
             }
         }
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
-        Err(failed.unwrap_or_else(|| Error::Missing {
-            object: format!("chunk {id}"),
-            advice: "No pack holds it; `aerolith check` names the snapshots that need it, and a full backup writes it \
-                     anew if the source still has the records"
-                .into(),
-        }))
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let packs = self.index.absent_packs_of(&*self.store, id)?;
+        let packs: Vec<String> = packs.iter().map(names::pack).collect();
+        let object = match packs.is_empty() {
+            true => format!("chunk {id}, which no pack holds,"),
+            false => format!("chunk {id}, which stood in {},", packs.join(", ")),
+        };
+        let advice = "`aerolith check` names the snapshots that need it, and a full backup writes it anew if the source still \
+                      has the records";
+        Err(Error::Missing { object, advice: advice.into() })
     }
 }

@@ -143,7 +143,7 @@ mod tests {
         let first = read_ahead(
             3,
             |partition| Ok(partition.number()),
-            |_| usize::MAX >> 1,
+            |_| AHEAD_BYTES,
             |next| next(PartitionId::all().next().unwrap()),
         );
         assert_eq!(first.unwrap(), 0);

@@ -14,7 +14,7 @@ use crate::run::{Losses, survey};
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::source::{BadRecord, RecordSource};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a session is told about itself.
@@ -146,8 +146,9 @@ impl Repository {
                 distrusted.insert(id);
             }
         }
-        let sealed = states.iter().filter(|(_, state)| **state == SnapshotState::Sealed);
-        Ok(Prepared { seen: sealed.map(|(id, _)| *id).collect(), parents, reader, distrusted, warnings })
+        let mut seen: BTreeSet<SnapshotId> = list.damaged.iter().map(|(id, _)| *id).collect();
+        seen.extend(states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id));
+        Ok(Prepared { seen: seen.into_iter().collect(), parents, reader, distrusted, warnings })
     }
 
     /// Packs that the index names but that are gone, or have another size than they had.

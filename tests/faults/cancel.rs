@@ -1,0 +1,146 @@
+//! Ctrl-C, which is [`Control::stop`], at any point of a long call.
+
+use super::support::*;
+use aerolith::control::Control;
+use aerolith::format::session::Status;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::{Digest, NamespaceMetadata, PartitionId, RecordBatch, Timestamp};
+use aerolith::repository::{CheckOptions, RecordOptions, RestoreOptions, SessionOptions};
+use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
+use aerolith::store::MemoryStore;
+use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Stops the backup when it is asked for this partition.
+struct StopAt<'a>(&'a World, u16, Arc<Control>);
+
+impl RecordSource for StopAt<'_> {
+    fn name(&self) -> &str {
+        "memory"
+    }
+    fn cluster(&self) -> Option<String> {
+        self.0.cluster()
+    }
+    fn namespaces(&self) -> Result<Vec<String>> {
+        self.0.namespaces()
+    }
+    fn clock(&self) -> Result<Timestamp> {
+        self.0.clock()
+    }
+    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
+        self.0.metadata(namespace)
+    }
+    fn shape(&self) -> SourceShape<'_> {
+        SourceShape::Partitioned(self)
+    }
+}
+
+impl PartitionedSource for StopAt<'_> {
+    fn scan(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        since: Option<Timestamp>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        if partition.number() >= self.1 {
+            self.2.stop();
+        }
+        self.0.scan(namespace, partition, since, each)
+    }
+    fn walk(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()> {
+        self.0.walk(namespace, partition, each)
+    }
+    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        self.0.read(namespace, digests, each)
+    }
+    fn clock_margin_millis(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_stopped_backup_seals_nothing_says_so_and_stands_in_no_ones_way() {
+    let first = World::filled(0..500);
+    let second = first.later(0..500, 0.3, 0.1, 1);
+    let repository = create(Arc::new(MemoryStore::new())).unwrap();
+    back_up(&repository, &first, BackupKind::Full).unwrap();
+    for kind in [BackupKind::Full, BackupKind::Incremental, BackupKind::Differential] {
+        for partition in [0, 1, 1000, 4095] {
+            let control = Arc::new(Control::new());
+            let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+            let mut session = repository.begin(about, control.clone()).unwrap();
+            let source = StopAt(&second, partition, control);
+            let options = RecordOptions { parallel: 2, ..RecordOptions::default() };
+            let error = match session.records(NAMESPACE, &source, kind, &options) {
+                // The last partitions may have been on their way; then the seal is stopped.
+                Ok(_) => refused(session.seal()),
+                Err(error) => {
+                    session.abandon(&error);
+                    let last = repository.history().unwrap().entries.pop().unwrap().session;
+                    assert_eq!(last.outcome.unwrap().status, Status::Stopped);
+                    error
+                }
+            };
+            assert!(matches!(error, Error::Cancelled), "{kind} at {partition}: {error}");
+            assert_eq!(repository.snapshots().unwrap().snapshots.len(), 1);
+        }
+    }
+    assert_whole(&repository, "latest", &first.truth(), "after stopped backups");
+    assert!(check(&repository).unwrap().problems.is_empty());
+    back_up(&repository, &second, BackupKind::Incremental).unwrap();
+    assert_whole(&repository, "latest", &second.truth(), "after stopped backups");
+}
+
+/// Stops the restore at its n-th batch.
+struct StopTarget(MemoryTarget, AtomicU64, Arc<Control>);
+
+impl RecordTarget for StopTarget {
+    fn name(&self) -> &str {
+        "memory"
+    }
+    fn is_live(&self) -> bool {
+        false
+    }
+    fn clock(&self) -> Result<Timestamp> {
+        Ok(Timestamp(0))
+    }
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        self.0.begin(namespace, metadata)
+    }
+    fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
+        if self.1.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.2.stop();
+        }
+        self.0.write(namespace, batch, policy)
+    }
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stopped_restore_or_check_ends_soon_and_says_so() {
+    let world = World::filled(0..20_000);
+    let repository = create(Arc::new(MemoryStore::new())).unwrap();
+    let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
+    for n in [1, 2, 4] {
+        let control = Arc::new(Control::new());
+        let target = StopTarget(MemoryTarget::default(), AtomicU64::new(n), control.clone());
+        let error = refused(snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &control));
+        assert!(matches!(error, Error::Cancelled), "batch {n}: {error}");
+        let records = target.0.records.into_inner().unwrap();
+        assert!(records.len() < 20_000 && is_part_of(&records, &world.truth()));
+    }
+    let control = Control::new();
+    control.stop();
+    let error = refused(repository.check(&CheckOptions { read_percent: 100.0 }, &control));
+    assert!(matches!(error, Error::Cancelled), "{error}");
+}
