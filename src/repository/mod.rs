@@ -130,7 +130,7 @@ impl Repository {
     pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
         let config = store.get(names::CONFIG, MAX_SEALED_BYTES)?.ok_or_else(|| {
             let advice = "Make one with `aerolith init`, or name another place with --repo";
-            Error::not_found(format!("a repository in {}", store.location()), advice)
+            Error::not_found(format!("repository {}", store.location()), advice)
         })?;
         let of = |error: crate::format::FormatError| error.of(names::CONFIG);
         let id = decode_header(&mut &config[..]).map_err(of)?;
