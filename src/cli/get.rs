@@ -71,7 +71,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     print_line(&format!("digest      {digest}"))?;
     print_line(&format!("set         {}", text::lossy(view.meta.set)))?;
     if let Some(key) = body.key() {
-        print_line(&format!("key         {}", text::particle(key.particle, key.bytes)))?;
+        print_line(&format!("key         {}", text::safe(&text::key(key.particle, key.bytes))))?;
     }
     print_line(&format!("generation  {}", view.meta.generation.0))?;
     print_line(&format!("expires     {}", text::expiry(view.meta.void_time)))?;

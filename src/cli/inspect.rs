@@ -168,8 +168,11 @@ fn pack(context: &Context, prefix: &str, lines: &mut Lines) -> Result<Done> {
     Ok(Done::Whole)
 }
 
+/// A segment: its session, its number, its size in bytes.
+type Segment = (SnapshotId, u32, u64);
+
 /// All segments, those that no sealed session owns too, and the index that holds all their rows.
-fn all_segments(repository: &Repository) -> Result<(Vec<(SnapshotId, u32, u64)>, Index)> {
+fn all_segments(repository: &Repository) -> Result<(Vec<Segment>, Index)> {
     let listed = repository.store().list(names::INDEX)?;
     let segments = listed.iter().filter_map(|object| {
         names::parse_index_segment(&object.key).map(|(session, number)| (session, number, object.size))

@@ -78,17 +78,18 @@ fn state(control: &Control) -> String {
 /// Draws the bar: with a length once it is known how much there is to do.
 fn show(bar: &indicatif::ProgressBar, what: &str, control: &Control) {
     let known = [(control.bytes_in(), control.total_bytes()), (control.records(), control.total_records())];
-    let template = match known.into_iter().find(|(_, total)| *total > 0) {
-        Some((done, total)) => {
-            bar.set_length(total);
-            bar.set_position(done.min(total));
-            "{spinner} {msg} [{bar:24}] {percent}%, {eta} left"
-        }
-        None => "{spinner} {msg} after {elapsed}",
+    let known = known.into_iter().find(|(_, total)| *total > 0);
+    let template = match known {
+        Some(_) => "{spinner} {wide_msg} [{bar:24}] {percent:>3}%, {eta} left",
+        None => "{spinner} {wide_msg} after {elapsed}",
     };
     if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_message(format!("{what}: {}", state(control)));
+    if let Some((done, total)) = known {
+        bar.set_length(total);
+        bar.set_position(done.min(total));
+    }
     bar.tick();
 }

@@ -10,7 +10,7 @@ use crate::target::ConflictPolicy;
 use crate::target::asb::AsbTargetOptions;
 use clap::ValueEnum;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -55,8 +55,8 @@ pub struct Args {
     /// Leave out indexes and UDF modules
     #[arg(long)]
     no_metadata: bool,
-    /// Compress .asb files with Zstandard at this level
-    #[arg(long, value_name = "LEVEL")]
+    /// Compress .asb files with Zstandard at this level, 1 to 22
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
     zstd: Option<i32>,
 }
 
@@ -138,14 +138,18 @@ fn lines_of(path: &Path, what: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn selection(args: &Args, set: Option<&str>) -> Result<Selection> {
+/// What is to be restored, and the keys that were given, by the digests that they stand for.
+fn selection(args: &Args, set: Option<&str>) -> Result<(Selection, BTreeMap<Digest, String>)> {
     let mut digests = BTreeSet::new();
+    let mut names = BTreeMap::new();
     let mut keys = args.key.clone();
     if let Some(path) = &args.key_file {
         keys.extend(lines_of(path, "keys")?);
     }
-    for key in &keys {
-        digests.insert(key_digest(set.unwrap_or_default(), key)?);
+    for key in keys {
+        let digest = key_digest(set.unwrap_or_default(), &key)?;
+        digests.insert(digest);
+        names.insert(digest, key);
     }
     for digest in &args.digest {
         digests.insert(parse_digest(digest)?);
@@ -158,16 +162,17 @@ fn selection(args: &Args, set: Option<&str>) -> Result<Selection> {
             );
         }
     }
-    Ok(match set {
+    let selection = match set {
         _ if !digests.is_empty() => Selection::Digests(digests),
         Some(set) => Selection::Set(set.as_bytes().to_vec()),
         None => Selection::All,
-    })
+    };
+    Ok((selection, names))
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
-    let selection = selection(&args, path.set.as_deref())?;
+    let (selection, names) = selection(&args, path.set.as_deref())?;
     let snapshot = context.repository()?.snapshot(&path.snapshot)?;
     let begun = Instant::now();
     let namespaces = path.namespaces(&snapshot)?;
@@ -207,7 +212,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     target.finish()?;
     let omissions = target.omissions();
     drop(progress);
-    name_what_is_left_out(&reports, &omissions);
+    name_what_is_left_out(&reports, &names, &omissions);
     let mut whole =
         omissions.is_empty() && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
     if let (Selection::Set(_), Some(set)) = (&options.selection, &path.set)
@@ -238,7 +243,7 @@ fn complain_plain(text: &str) -> Result<()> {
     Ok(())
 }
 
-fn name_what_is_left_out(reports: &[(String, RestoreReport)], omissions: &[String]) {
+fn name_what_is_left_out(reports: &[(String, RestoreReport)], names: &BTreeMap<Digest, String>, omissions: &[String]) {
     for (namespace, report) in reports {
         for failed in &report.failures {
             complain(&format!("failed: {namespace} {}: {}", failed.digest, failed.reason));
@@ -248,7 +253,8 @@ fn name_what_is_left_out(reports: &[(String, RestoreReport)], omissions: &[Strin
             complain(&format!("failed: {namespace}: {more} more"));
         }
         for digest in &report.not_found {
-            complain(&format!("not in the snapshot: {namespace} {digest}"));
+            let key = names.get(digest).map(|key| format!(" (key {key:?})")).unwrap_or_default();
+            complain(&format!("not in the snapshot: {namespace} {digest}{key}"));
         }
     }
     omissions.iter().for_each(|omission| complain(&format!("left out: {omission}")));
