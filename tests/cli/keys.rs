@@ -25,7 +25,7 @@ fn init_refuses_what_is_no_new_folder_and_what_it_does_not_know() {
     sandbox.write("full/letter", "");
     sandbox.run(&["init", "--repo", "file"]).ends(1).says(&["file"]);
     sandbox.run(&["init", "--repo", "full"]).ends(1).says(&["neither empty nor a repository", "letter"]);
-    sandbox.run(&["init", "--repo", "s3:bucket"]).ends(1).says(&["unknown kind of store"]);
+    sandbox.run(&["init", "--repo", "s3:bucket"]).ends(2).says(&["unknown kind of store"]);
     sandbox.run(&["init", "--compression", "zstd:99"]).ends(2).says(&["1 to 19"]);
     sandbox.run(&["init", "--compression", "rar"]).ends(2).says(&["zstd:LEVEL"]);
     sandbox.run(&["init", "--label", &"x".repeat(65)]).ends(2).says(&["64 bytes", "65"]);
