@@ -67,6 +67,9 @@ pub enum Error {
     /// The call's arguments don't fit together, or don't fit what they are applied to.
     #[error("{0}")]
     Invalid(String),
+    /// What a person typed can't be understood, whatever it is applied to.
+    #[error("{0}")]
+    Usage(String),
     /// Input from a source isn't well formed.
     #[error("{source_name} at byte {offset}: expected {expected}, found {found}")]
     Malformed {
@@ -112,7 +115,7 @@ pub enum Error {
         session: String,
     },
     /// The caller asked to stop.
-    #[error("stopped on request; nothing was sealed")]
+    #[error("stopped on request")]
     Cancelled,
 }
 
@@ -134,6 +137,11 @@ impl Error {
     /// Arguments that don't fit.
     pub fn invalid(problem: impl Into<String>) -> Self {
         Error::Invalid(problem.into())
+    }
+
+    /// A request that can't be understood as it was typed.
+    pub fn usage(problem: impl Into<String>) -> Self {
+        Error::Usage(problem.into())
     }
 
     /// Something that was asked for and isn't there.
@@ -160,8 +168,12 @@ impl Error {
         self.is_damage() || matches!(self, Error::UnknownVersion { .. })
     }
 
-    /// The exit status the command line ends with: 10 for a damaged repository, else 1.
+    /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be understood, else 1.
     pub fn exit_code(&self) -> u8 {
-        if self.is_damage() { 10 } else { 1 }
+        match self {
+            Error::Usage(_) => 2,
+            error if error.is_damage() => 10,
+            _ => 1,
+        }
     }
 }

@@ -56,3 +56,8 @@ pub mod target;
 pub use control::Control;
 pub use error::{Error, Result};
 pub use repository::Repository;
+
+/// Compiles and runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

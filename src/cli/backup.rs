@@ -1,9 +1,11 @@
 //! `backup`: backs up sources into one snapshot.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done, stopped};
+use super::output::{complain, print_line};
+use super::schema::Snapshot;
 use super::{endpoint, text};
 use crate::error::{Error, Result};
-use crate::format::snapshot::{BackupKind, Manifest};
+use crate::format::snapshot::{BackupKind, Counts, Manifest};
 use crate::repository::{RecordOptions, SessionOptions};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -12,13 +14,21 @@ use std::time::Instant;
 
 /// Back up a source as a new snapshot
 ///
-/// Example: aerolith backup asb:/backups/monday
-///
 /// A full backup that finds an earlier snapshot of the same cluster and namespace stores only what differs. An incremental
-/// reads what changed since the last snapshot, a differential what changed since the last full one; both find deletes.
+/// reads what changed since the last snapshot, a differential what changed since the last full one; both find deletes. The
+/// files of different clusters need different names: --cluster.
+///
+/// Every record is accounted for: records = added + changed + touched + healed + unchanged.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith backup asb:/backups/monday --cluster zoo
+  aerolith backup asb:/backups/tuesday-incr --cluster zoo --kind incremental --partial
+  aerolith backup asb:/backups/monday --asb-key key.pem --tag nightly --json
+  aerolith backup embedded:/data/store --kind differential
+  zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
-    /// What to back up: asb:PATH, jsonl:FILE or embedded:FOLDER
+    /// What to back up: asb:PATH (a file or a folder), jsonl:FILE (- for standard input) or embedded:FOLDER
     #[arg(required = true)]
     source: String,
     /// How to read it
@@ -28,10 +38,10 @@ pub struct Args {
     #[arg(long)]
     partial: bool,
     /// The cluster's name; a backup builds on earlier ones of the same cluster [default: the source's own, else its kind]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// Only this namespace; may be given more than once
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     namespace: Vec<String>,
     /// A label for the snapshot; may be given more than once
     #[arg(long)]
@@ -43,10 +53,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     asb_key: Option<PathBuf>,
     /// Memory for sorting records that come without order, in MiB; what does not fit goes to an encrypted temporary file
-    #[arg(long, default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
+    #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
     /// Partitions read at once [default: the number of processors]
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     parallel: usize,
 }
 
@@ -68,16 +78,26 @@ impl From<Kind> for BackupKind {
 }
 
 #[derive(Serialize)]
-struct Output<'a> {
-    snapshot: &'a Manifest,
-    millis: u64,
-    bad_records: Vec<String>,
+struct Output {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    duration_millis: u64,
+    /// The first thousand; `counts.bad` has their number.
+    bad_records: Vec<Bad>,
+}
+
+#[derive(Serialize)]
+struct Bad {
+    place: String,
+    problem: String,
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let kind = BackupKind::from(args.kind);
     if args.partial && kind == BackupKind::Full {
-        return Err(Error::invalid("--partial goes with --kind incremental or differential".to_string()));
+        return Err(Error::usage(
+            "--partial goes with --kind incremental or differential: a full backup is never partial",
+        ));
     }
     let repository = context.repository()?;
     let begun = Instant::now();
@@ -99,7 +119,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         memory_bytes: (args.memory as usize) << 20,
         parallel: args.parallel,
     };
-    let (control, progress) = context.control("backing up");
+    let (control, progress) = context.control(format!("backing up {}", source.name()));
     let about = SessionOptions {
         source: source.name().to_string(),
         cluster,
@@ -110,66 +130,87 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     for namespace in &namespaces {
         if let Err(error) = session.records(namespace, &*source, kind, &options) {
             session.abandon(&error);
-            return Err(error);
+            return Err(stopped(error, UNSEALED));
         }
     }
     let bad = session.bad_records().to_vec();
     for warning in session.warnings() {
-        eprintln!("aerolith: {warning}");
+        complain(warning);
     }
-    let snapshot = session.seal()?;
+    let snapshot = session.seal().map_err(|error| stopped(error, UNSEALED))?;
     drop(progress);
     let millis = begun.elapsed().as_millis() as u64;
     let manifest = snapshot.manifest();
-    let bad_records: Vec<String> = bad.iter().map(|bad| format!("{}: {}", bad.place, bad.problem)).collect();
+    let bad_records: Vec<Bad> =
+        bad.iter().map(|bad| Bad { place: bad.place.clone(), problem: bad.problem.clone() }).collect();
+    bad_records.iter().for_each(|bad| complain(&format!("left out: {}: {}", bad.place, bad.problem)));
+    let all: u64 = manifest.namespaces.iter().map(|namespace| namespace.counts.bad).sum();
+    if all > bad_records.len() as u64 {
+        complain(&format!("left out: {} more", text::count(all - bad_records.len() as u64)));
+    }
     if context.json() {
-        context.print_json(&Output { snapshot: manifest, millis, bad_records })?;
+        context.print_json(&Output { snapshot: manifest.into(), duration_millis: millis, bad_records })?;
     } else {
         print_summary(manifest, millis)?;
-        for bad in &bad_records {
-            eprintln!("left out: {bad}");
-        }
+    }
+    if let Some(wrong) = manifest.namespaces.iter().find(|one| accounted(&one.counts) != one.live_records) {
+        return Err(Error::invalid(format!("the counts of namespace {} don't add up: {:?}", wrong.name, wrong.counts)));
     }
     Ok(if manifest.missing.is_empty() { Done::Whole } else { Done::Incomplete })
 }
 
+/// What a stopped backup leaves.
+const UNSEALED: &str = "nothing was sealed, and the repository holds the snapshots it held. Run the backup again";
+
+/// The records of the snapshot, by what the backup found of them.
+fn accounted(counts: &Counts) -> u64 {
+    counts.added + counts.changed + counts.touched + counts.healed + counts.unchanged
+}
+
 fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
+    type Column = (&'static str, fn(&Counts) -> u64);
+    let columns: [Column; 9] = [
+        ("read", |counts| counts.read),
+        ("added", |counts| counts.added),
+        ("changed", |counts| counts.changed),
+        ("touched", |counts| counts.touched),
+        ("healed", |counts| counts.healed),
+        ("unchanged", |counts| counts.unchanged),
+        ("deleted", |counts| counts.deleted),
+        ("duplicates", |counts| counts.duplicates),
+        ("bad", |counts| counts.bad),
+    ];
+    // What is rare has no column of its own until it happens.
+    let rare = ["healed", "duplicates", "bad"];
+    let seen = |of: fn(&Counts) -> u64| manifest.namespaces.iter().any(|namespace| of(&namespace.counts) > 0);
+    let columns: Vec<Column> = columns.into_iter().filter(|(name, of)| !rare.contains(name) || seen(*of)).collect();
     let rows: Vec<Vec<String>> = manifest
         .namespaces
         .iter()
         .map(|namespace| {
-            let counts = &namespace.counts;
-            let numbers = [
-                counts.read,
-                counts.added,
-                counts.changed,
-                counts.touched,
-                counts.unchanged,
-                counts.deleted,
-                namespace.live_records,
-            ];
-            let mut row = vec![namespace.name.clone()];
-            row.extend(numbers.map(text::count));
+            let mut row = vec![text::safe(&namespace.name)];
+            row.extend(columns.iter().map(|(_, of)| text::count(of(&namespace.counts))));
+            row.push(text::count(namespace.live_records));
             row
         })
         .collect();
-    let header = ["namespace", "read", "added", "changed", "touched", "unchanged", "deleted", "records"];
-    print_line(&text::table(&header, &rows, &[1, 2, 3, 4, 5, 6, 7]))?;
+    let mut header = vec!["namespace"];
+    header.extend(columns.iter().map(|(name, _)| *name));
+    header.push("records");
+    let right: Vec<usize> = (1..header.len()).collect();
+    print_line(&text::table(&header, &rows, &right))?;
     for namespace in &manifest.namespaces {
-        let counts = &namespace.counts;
-        for (n, what) in [
-            (counts.healed, "written anew because their value was missing or damaged"),
-            (counts.moved, "moved out of mostly dead chunks"),
-            (counts.duplicates, "copies dropped: the source delivered a record more than once"),
-            (counts.bad, "left out: they could not be understood"),
-        ] {
-            if n > 0 {
-                print_line(&format!("{}: {} records {what}", namespace.name, text::count(n)))?;
-            }
+        let name = text::safe(&namespace.name);
+        let moved = namespace.counts.moved;
+        if moved > 0 {
+            print_line(&format!("{name}: moved {} out of mostly dead chunks", text::plural(moved, "value")))?;
         }
         if namespace.deletes_unknown {
-            print_line(&format!("{}: what was deleted is unknown", namespace.name))?;
+            print_line(&format!("{name}: what was deleted since the last full backup is unknown"))?;
         }
+    }
+    for missing in &manifest.missing {
+        print_line(&format!("missing: {}", text::safe(missing)))?;
     }
     print_line(&format!(
         "sealed snapshot {}: {} stored in {}",

@@ -1,6 +1,7 @@
 //! `check`: walks all that the snapshots need.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done, stopped};
+use super::output::print_line;
 use super::text;
 use crate::error::{Error, Result};
 use crate::repository::CheckOptions;
@@ -8,10 +9,13 @@ use serde::Serialize;
 
 /// Check that everything the snapshots need is there, and on request read it
 ///
-/// Example: aerolith check --read-data=10
-///
 /// Ends with exit code 10 if anything is damaged. What is damaged is noted, so that the next full backup writes it anew.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith check                   walks all that the snapshots need
+  aerolith check --read-data=10    and reads a tenth of the data
+  aerolith check --read-data       and reads all of it")]
 pub struct Args {
     /// Read and authenticate this part of the data in percent; all of it without a number
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100")]
@@ -26,17 +30,18 @@ struct Output {
     chunks_read: u64,
     bytes_read: u64,
     problems: Vec<String>,
-    hurt: Vec<String>,
+    hurt_snapshots: Vec<String>,
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let read_percent = args.read_data.unwrap_or(0.0);
     if !(0.0..=100.0).contains(&read_percent) {
-        return Err(Error::invalid("--read-data takes a part in percent, from 0 to 100"));
+        return Err(Error::usage("--read-data takes a part in percent, from 0 to 100"));
     }
     let repository = context.repository()?;
-    let (control, progress) = context.control("checking");
-    let report = repository.check(&CheckOptions { read_percent }, &control)?;
+    let (control, progress) = context.control(format!("checking {}", repository.store().location()));
+    let report = repository.check(&CheckOptions { read_percent }, &control);
+    let report = report.map_err(|error| stopped(error, "the repository was not checked to its end"))?;
     drop(progress);
     let whole = report.problems.is_empty() && report.hurt.is_empty();
     if context.json() {
@@ -47,15 +52,15 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             chunks_read: report.chunks_read,
             bytes_read: report.bytes_read,
             problems: report.problems,
-            hurt: report.hurt.iter().map(ToString::to_string).collect(),
+            hurt_snapshots: report.hurt.iter().map(ToString::to_string).collect(),
         })?;
     } else {
         print_line(&format!(
-            "{} snapshots reach {} chunks of {}; {} chunks read, {} plain",
-            text::count(report.snapshots),
-            text::count(report.chunks),
+            "{}, {} of {} reached; {} read and authenticated, {} plain",
+            text::plural(report.snapshots, "snapshot"),
+            text::plural(report.chunks, "chunk"),
             text::bytes(report.stored_bytes),
-            text::count(report.chunks_read),
+            text::plural(report.chunks_read, "chunk"),
             text::bytes(report.bytes_read)
         ))?;
         for problem in &report.problems {

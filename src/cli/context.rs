@@ -1,15 +1,16 @@
 //! What all commands share: which repository, which pass phrase, how to print, progress and Ctrl-C.
 
+use super::output::{complain, print_line, to_json};
+use super::progress::Progress;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How a command that did not fail ended.
@@ -23,22 +24,25 @@ pub enum Done {
     Damaged,
 }
 
+/// Where the help shows what all commands take.
+const HEADING: &str = "Global options";
+
 #[derive(Args)]
 pub struct Global {
     /// The repository: a folder, or file:PATH
-    #[arg(long, global = true, env = "AEROLITH_REPO", value_name = "URL")]
+    #[arg(long, global = true, env = "AEROLITH_REPO", hide_env_values = true, value_name = "URL", help_heading = HEADING)]
     repo: Option<String>,
-    /// Read the pass phrase from the first line of this file
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Read the pass phrase from the first line of this file, not from AEROLITH_PASSWORD or a prompt
+    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     password_file: Option<PathBuf>,
     /// Read the pass phrase from the first line that this command prints
-    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file")]
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file", help_heading = HEADING)]
     password_command: Option<String>,
     /// Print JSON, one stable schema for each command
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     json: bool,
-    /// Show no progress
-    #[arg(long, short, global = true)]
+    /// Show no progress: neither the bar on a terminal nor the log lines elsewhere
+    #[arg(long, short, global = true, help_heading = HEADING)]
     quiet: bool,
 }
 
@@ -57,16 +61,14 @@ impl Context {
 
     /// Prints a value as JSON on one line.
     pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
-        let text =
-            serde_json::to_string(value).map_err(|error| Error::invalid(format!("cannot print JSON: {error}")))?;
-        print_line(&text)
+        print_line(&to_json(value)?)
     }
 
     pub fn url(&self) -> Result<&str> {
         self.global
             .repo
             .as_deref()
-            .ok_or_else(|| Error::invalid("which repository? Give --repo PATH, or set AEROLITH_REPO".to_string()))
+            .ok_or_else(|| Error::usage("which repository? Give --repo PATH, or set AEROLITH_REPO"))
     }
 
     pub fn store(&self) -> Result<Arc<dyn Store>> {
@@ -76,52 +78,73 @@ impl Context {
     /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
     pub fn passphrase(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
         if let Some(path) = &self.global.password_file {
-            let doing = format!("read the pass phrase from {}", path.display());
-            return std::fs::read(path).map(first_line).map_err(|error| Error::io(doing, error));
+            return from_file("the pass phrase", path);
         }
         if let Some(command) = &self.global.password_command {
             let doing = format!("run the password command {command:?}");
             let mut shell = std::process::Command::new("sh");
             shell.arg("-c").arg(command).stderr(std::process::Stdio::inherit());
             let output = shell.output().map_err(|error| Error::io(&doing, error))?;
+            let printed = first_line(output.stdout);
             if !output.status.success() {
                 return Err(Error::invalid(format!("cannot {doing}: it ended with {}", output.status)));
             }
-            return Ok(first_line(output.stdout));
+            return not_empty(printed, &format!("the first line that the password command {command:?} printed"));
         }
         if let Some(password) = std::env::var_os("AEROLITH_PASSWORD") {
-            return Ok(Zeroizing::new(password.into_encoded_bytes()));
+            return not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_PASSWORD");
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Error::invalid(
-                "no pass phrase: set AEROLITH_PASSWORD, or give --password-file or --password-command".to_string(),
+            return Err(Error::usage(
+                "no pass phrase, and no terminal to ask for it: set AEROLITH_PASSWORD, or give --password-file or \
+                 --password-command",
             ));
         }
-        prompt("pass phrase: ", new)
+        not_empty(prompt("pass phrase: ", new)?, "what was typed")
     }
 
     /// The pass phrase of a new key slot: from the file, the environment, or a prompt that asks twice.
     pub fn new_passphrase(&self, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
         if let Some(path) = file {
-            let doing = format!("read the new pass phrase from {}", path.display());
-            return std::fs::read(path).map(first_line).map_err(|error| Error::io(doing, error));
+            return from_file("the new pass phrase", path);
         }
         if let Some(password) = std::env::var_os("AEROLITH_NEW_PASSWORD") {
-            return Ok(Zeroizing::new(password.into_encoded_bytes()));
+            return not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_NEW_PASSWORD");
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Error::invalid("no new pass phrase: set AEROLITH_NEW_PASSWORD, or give --new-password-file"));
+            return Err(Error::usage(
+                "no new pass phrase, and no terminal to ask for it: set AEROLITH_NEW_PASSWORD, or give \
+                 --new-password-file",
+            ));
         }
-        prompt("new pass phrase: ", true)
+        not_empty(prompt("new pass phrase: ", true)?, "what was typed")
     }
 
     pub fn repository(&self) -> Result<Repository> {
-        let store = self.store()?;
-        Repository::open(store, &self.passphrase(false)?)
+        self.open(&self.passphrase(false)?)
     }
 
-    /// A control that Ctrl-C stops, with progress on the terminal until the guard is dropped.
-    pub fn control(&self, what: &'static str) -> (Arc<Control>, Progress) {
+    /// Opens the repository with a pass phrase that is at hand.
+    pub fn open(&self, passphrase: &[u8]) -> Result<Repository> {
+        Repository::open(self.store()?, passphrase).map_err(|error| match error {
+            Error::WrongPassphrase { .. } => Error::invalid(format!("{error}. It came from {}", self.origin())),
+            error => error,
+        })
+    }
+
+    /// Where the pass phrase comes from.
+    fn origin(&self) -> String {
+        match (&self.global.password_file, &self.global.password_command) {
+            (Some(path), _) => format!("the first line of {}", path.display()),
+            (None, Some(command)) => format!("the password command {command:?}"),
+            _ if std::env::var_os("AEROLITH_PASSWORD").is_some() => "AEROLITH_PASSWORD".to_string(),
+            _ => "the prompt".to_string(),
+        }
+    }
+
+    /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done, such as
+    /// "checking /backups/aero".
+    pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {
         let control = Arc::new(Control::new());
         let stopping = control.clone();
         // A second handler can't be set; the first then belongs to an earlier call of the same process.
@@ -129,12 +152,33 @@ impl Context {
             if stopping.is_stopped() {
                 std::process::exit(1);
             }
-            eprintln!("\nstopping at the next safe point; once more to stop at once");
+            complain("stopping at the next safe point; once more to stop at once");
             stopping.stop();
         });
-        let show = !self.global.quiet && !self.global.json && std::io::stderr().is_terminal();
-        (control.clone(), Progress::start(what, control, show))
+        (control.clone(), Progress::start(what.into(), control, self.global.quiet))
     }
+}
+
+/// Says what a stop on request left behind.
+pub fn stopped(error: Error, left: &str) -> Error {
+    match error {
+        Error::Cancelled => Error::invalid(format!("{}: {left}", Error::Cancelled)),
+        error => error,
+    }
+}
+
+fn from_file(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let bytes =
+        std::fs::read(path).map_err(|error| Error::io(format!("read {what} from {}", path.display()), error))?;
+    not_empty(first_line(bytes), &format!("the first line of {}", path.display()))
+}
+
+/// An empty pass phrase is always a mistake: a variable that is not set, a file that could not be filled.
+fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Vec<u8>>> {
+    if passphrase.is_empty() {
+        return Err(Error::usage(format!("the pass phrase is empty: {place} holds none")));
+    }
+    Ok(passphrase)
 }
 
 fn first_line(bytes: Vec<u8>) -> Zeroizing<Vec<u8>> {
@@ -154,89 +198,4 @@ fn prompt(text: &str, twice: bool) -> Result<Zeroizing<Vec<u8>>> {
         return Err(Error::invalid("the two pass phrases differ"));
     }
     Ok(first)
-}
-
-/// Prints a line; a reader that went away (such as `head`) is no error.
-pub fn print_line(text: &str) -> Result<()> {
-    written(writeln!(std::io::stdout(), "{text}"))
-}
-
-/// Many lines of output, in larger pieces.
-pub struct Lines {
-    out: std::io::BufWriter<std::io::Stdout>,
-}
-
-impl Lines {
-    pub fn new() -> Self {
-        Lines { out: std::io::BufWriter::with_capacity(1 << 16, std::io::stdout()) }
-    }
-
-    /// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
-    pub fn line(&mut self, text: &str) -> Result<()> {
-        written(writeln!(self.out, "{text}"))
-    }
-
-    /// Prints a value as JSON on one line.
-    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
-        let text =
-            serde_json::to_string(value).map_err(|error| Error::invalid(format!("cannot print JSON: {error}")))?;
-        self.line(&text)
-    }
-
-    /// Prints what is left.
-    pub fn finish(mut self) -> Result<()> {
-        written(self.out.flush())
-    }
-}
-
-fn written(result: std::io::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Error::io("write to standard output", error)),
-        Ok(()) => Ok(()),
-    }
-}
-
-/// A progress line on the terminal, as long as it lives.
-pub struct Progress {
-    stop: Option<std::sync::mpsc::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Progress {
-    fn start(what: &'static str, control: Arc<Control>, show: bool) -> Self {
-        if !show {
-            return Progress { stop: None, thread: None };
-        }
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            let bar = indicatif::ProgressBar::new_spinner();
-            bar.set_message(what);
-            let timeout = std::sync::mpsc::RecvTimeoutError::Timeout;
-            while stopped.recv_timeout(Duration::from_millis(120)) == Err(timeout) {
-                let of = match control.total_bytes() {
-                    0 => String::new(),
-                    total => format!(" of {}", super::text::bytes(total)),
-                };
-                bar.set_message(format!(
-                    "{what}: {} records, {}{of} read, {} written",
-                    super::text::count(control.records()),
-                    super::text::bytes(control.bytes_in()),
-                    super::text::bytes(control.bytes_out())
-                ));
-                bar.tick();
-            }
-            bar.finish_and_clear();
-        });
-        Progress { stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

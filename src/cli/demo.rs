@@ -1,6 +1,7 @@
 //! `demo`: the main job on the embedded store, proved record by record.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::print_line;
 use super::text;
 use crate::control::Control;
 use crate::embedded::{EmbeddedStore, sample};
@@ -13,6 +14,7 @@ use crate::source::embedded::EmbeddedSource;
 use crate::source::{PartitionedSource, RecordSource};
 use crate::target::RecordTarget;
 use crate::target::embedded::EmbeddedTarget;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,17 +22,43 @@ use std::time::Instant;
 const NAMESPACE: &str = "demo";
 const PASSPHRASE: &str = "demo";
 
-/// Show the main job: fill a store, back it up in full, as incremental and as differential, restore all three, prove them equal
+/// Back up and restore an embedded store in all three ways, and prove the copies equal
 ///
-/// Example: aerolith demo
+/// Fills a store, backs it up in full, changes and deletes, backs up as incremental and as differential, restores all three,
+/// and compares record by record. Needs no repository; keeps the folder, to look around in.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith demo
+  aerolith demo --records 1000000 --folder /tmp/demo")]
 pub struct Args {
     /// How many records
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     records: u64,
     /// An empty or new folder for it all [default: a new one in the temporary directory]
     #[arg(long)]
     folder: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    folder: String,
+    repository: String,
+    records: u64,
+    backups: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    snapshot: String,
+    kind: String,
+    records: u64,
+    changed: u64,
+    deleted: u64,
+    stored_bytes: u64,
+    backup_millis: u64,
+    restore_millis: u64,
+    equal: bool,
 }
 
 /// A record as it must come back: digest, set, void time, body.
@@ -52,7 +80,7 @@ fn truth(store: &EmbeddedStore) -> Result<Truth> {
     Ok(all)
 }
 
-pub fn run(_: &Context, args: Args) -> Result<Done> {
+pub fn run(context: &Context, args: Args) -> Result<Done> {
     let folder = match args.folder {
         Some(folder) => folder,
         None => tempfile::Builder::new()
@@ -65,7 +93,9 @@ pub fn run(_: &Context, args: Args) -> Result<Done> {
     let begun = Instant::now();
     sample::fill(&live, NAMESPACE, 0..args.records)?;
     let (count, millis) = (text::count(args.records), begun.elapsed().as_millis() as u64);
-    print_line(&format!("filled an embedded store with {count} records in {}", text::millis(millis)))?;
+    // JSON is one document: what it does is told to people only.
+    let tell = |text: &str| if context.json() { Ok(()) } else { print_line(text) };
+    tell(&format!("filled an embedded store with {count} records in {}", text::millis(millis)))?;
     let location = folder.join("repository");
     let store = crate::store::create(&location.to_string_lossy())?;
     let options = CreateOptions { cost: KdfCost::RECOMMENDED, label: "demo".into(), ..CreateOptions::default() };
@@ -78,29 +108,53 @@ pub fn run(_: &Context, args: Args) -> Result<Done> {
             let deleted = sample::delete(&live, NAMESPACE, 0..args.records, 0.005, seed)?;
             let touched = sample::touch(&live, NAMESPACE, 0..args.records, 0.01, seed)?;
             let counts = [changed, deleted, touched].map(text::count);
-            print_line(&format!("changed {}, deleted {}, touched {} records", counts[0], counts[1], counts[2]))?;
+            tell(&format!("changed {}, deleted {}, touched {} records", counts[0], counts[1], counts[2]))?;
         }
         rows.push(back_up(&repository, &live, kind)?);
         truths.push(truth(&live)?);
     }
-    let mut proved = true;
-    for ((back, truth), row) in (0..3).rev().zip(&truths).zip(&mut rows) {
-        proved &= restore(&repository, &folder, back, truth, row)?;
+    for (row, truth) in rows.iter_mut().zip(&truths) {
+        restore(&repository, &folder, truth, row)?;
     }
-    let header = ["backup", "records", "changed", "deleted", "stored", "time", "restored in", "equal"];
-    print_line(&format!("\n{}\n", text::table(&header, &rows, &[1, 2, 3, 4, 5, 6])))?;
+    let proved = rows.iter().all(|row| row.equal);
+    if context.json() {
+        let (folder, repository) = (folder.display().to_string(), location.display().to_string());
+        context.print_json(&Output { folder, repository, records: args.records, backups: rows })?;
+    } else {
+        print(&folder, &location, &rows)?;
+    }
     if !proved {
-        return Err(Error::invalid("a restored store differs from what was backed up".to_string()));
+        return Err(Error::invalid("a restored store differs from what was backed up"));
     }
+    Ok(Done::Whole)
+}
+
+fn print(folder: &Path, location: &Path, rows: &[Row]) -> Result<()> {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.kind.clone(),
+                text::count(row.records),
+                text::count(row.changed),
+                text::count(row.deleted),
+                text::bytes(row.stored_bytes),
+                text::millis(row.backup_millis),
+                text::millis(row.restore_millis),
+                if row.equal { "yes, every record" } else { "NO" }.to_string(),
+            ]
+        })
+        .collect();
+    let header = ["backup", "records", "changed", "deleted", "stored", "time", "restored in", "equal"];
+    print_line(&format!("\n{}\n", text::table(&header, &cells, &[1, 2, 3, 4, 5, 6])))?;
     let at = location.display();
     print_line(&format!("Everything is in {}. Go on with:", folder.display()))?;
     print_line(&format!("  export AEROLITH_REPO={at} AEROLITH_PASSWORD={PASSPHRASE}"))?;
     print_line("  aerolith snapshots")?;
-    print_line(&format!("  aerolith restore latest asb:{}", folder.join("out").display()))?;
-    Ok(Done::Whole)
+    print_line(&format!("  aerolith restore latest asb:{}", folder.join("out").display()))
 }
 
-fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> Result<Vec<String>> {
+fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> Result<Row> {
     let source = EmbeddedSource::new(live.clone());
     let begun = Instant::now();
     let about = SessionOptions {
@@ -115,25 +169,28 @@ fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> R
     let millis = begun.elapsed().as_millis() as u64;
     let manifest = snapshot.manifest();
     let namespace = manifest.namespaces.first().ok_or_else(|| Error::invalid("the snapshot is empty".to_string()))?;
-    Ok(vec![
-        kind.to_string(),
-        text::count(namespace.live_records),
-        text::count(namespace.counts.added + namespace.counts.changed + namespace.counts.touched),
-        text::count(namespace.counts.deleted),
-        text::bytes(manifest.stored_bytes),
-        text::millis(millis),
-    ])
+    Ok(Row {
+        snapshot: manifest.id.to_string(),
+        kind: kind.to_string(),
+        records: namespace.live_records,
+        changed: namespace.counts.added + namespace.counts.changed + namespace.counts.touched,
+        deleted: namespace.counts.deleted,
+        stored_bytes: manifest.stored_bytes,
+        backup_millis: millis,
+        restore_millis: 0,
+        equal: false,
+    })
 }
 
-fn restore(repository: &Repository, folder: &Path, back: usize, truth: &Truth, row: &mut Vec<String>) -> Result<bool> {
-    let snapshot = repository.snapshot(&format!("latest~{back}"))?;
+/// Restores a backup into a store of its own, and compares.
+fn restore(repository: &Repository, folder: &Path, truth: &Truth, row: &mut Row) -> Result<()> {
+    let snapshot = repository.snapshot(&row.snapshot)?;
     let restored = EmbeddedStore::create(folder.join(format!("restored-{}", snapshot.id())))?;
     let target = EmbeddedTarget::new(restored.clone());
     let begun = Instant::now();
     snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new())?;
     target.finish()?;
-    row.push(text::millis(begun.elapsed().as_millis() as u64));
-    let equal = self::truth(&restored)? == *truth;
-    row.push(if equal { "yes, every record".into() } else { "NO".to_string() });
-    Ok(equal)
+    row.restore_millis = begun.elapsed().as_millis() as u64;
+    row.equal = self::truth(&restored)? == *truth;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `diff`: what differs between two snapshots.
 
-use super::context::{Context, Done, Lines};
+use super::context::{Context, Done};
+use super::output::{Lines, complain};
 use super::{endpoint, text};
 use crate::error::{Error, Result};
 use crate::record::{Body, BodyError};
@@ -11,11 +12,15 @@ use std::collections::BTreeSet;
 
 /// Compare two snapshots, record by record
 ///
-/// Example: aerolith diff latest~1 latest:test/users
-///
-/// A record is added (+), removed (-), changed (!, with the bins that differ), or only touched (~): another generation or
-/// expiry. A namespace or set that only one side names counts for both.
+/// A record is added (+), removed (-), changed (!), or only touched (~): another generation or expiry. Behind a changed one
+/// stand the bins that differ: +BIN is new, -BIN is gone, BIN has another value. A namespace or set that only one side names
+/// counts for both.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith diff latest~1 latest
+  aerolith diff 14ee 1496:test/users --summary
+  aerolith diff @2026-05-01 latest --json | jq 'select(.change == \"removed\")'")]
 pub struct Args {
     /// The earlier one: SNAPSHOT[:NAMESPACE[/SET]]
     a: String,
@@ -37,6 +42,8 @@ struct Row<'a> {
     bins: Vec<String>,
     generation_before: Option<u32>,
     generation_after: Option<u32>,
+    expires_before: Option<String>,
+    expires_after: Option<String>,
 }
 
 #[derive(Default, Serialize)]
@@ -68,9 +75,9 @@ fn differing(before: &Body<'_>, after: &Body<'_>) -> Vec<String> {
         let was = of(before).and_then(|at| before.bins().get(at));
         let is = of(after).and_then(|at| after.bins().get(at));
         match (was, is) {
-            (None, _) => names.push(format!("+{}", text::lossy(name))),
-            (_, None) => names.push(format!("-{}", text::lossy(name))),
-            (was, is) if was != is => names.push(text::lossy(name)),
+            (None, _) => names.push(format!("+{}", text::plain(name))),
+            (_, None) => names.push(format!("-{}", text::plain(name))),
+            (was, is) if was != is => names.push(text::plain(name)),
             _ => {}
         }
     }
@@ -130,7 +137,7 @@ impl Comparison<'_> {
         };
         let key = is.as_ref().or(was.as_ref()).and_then(|body| body.key());
         let key = key.map(|key| text::key(key.particle, key.bytes));
-        let set = after.as_ref().or(before.as_ref()).map(|entry| text::lossy(&entry.set)).unwrap_or_default();
+        let set = after.as_ref().or(before.as_ref()).map(|entry| text::plain(&entry.set)).unwrap_or_default();
         if self.context.json() {
             return self.lines.json(&Row {
                 kind: "change",
@@ -140,13 +147,15 @@ impl Comparison<'_> {
                 set,
                 key,
                 bins,
-                generation_before: before.map(|entry| entry.generation.0),
-                generation_after: after.map(|entry| entry.generation.0),
+                generation_before: before.as_ref().map(|entry| entry.generation.0),
+                generation_after: after.as_ref().map(|entry| entry.generation.0),
+                expires_before: before.and_then(|entry| text::expires(entry.void_time)),
+                expires_after: after.and_then(|entry| text::expires(entry.void_time)),
             });
         }
         let key = key.unwrap_or_else(|| "-".into());
-        let name = name.escape_debug();
-        self.lines.line(format!("{sign} {} {name}/{set} {key} {}", change.digest, bins.join(" ")).trim_end())
+        let line = format!("{sign} {}  {name}/{set}  {key}  {}", change.digest, bins.join(" "));
+        self.lines.line(&text::safe(line.trim_end()))
     }
 
     /// All records of a namespace that one side lacks.
@@ -166,7 +175,7 @@ impl Comparison<'_> {
 
     fn tell(&mut self, name: &str, losses: &Losses) {
         for loss in losses.lines() {
-            eprintln!("damaged: namespace {name}: {loss}");
+            complain(&format!("damaged: namespace {name}: {loss}"));
             self.damaged = true;
         }
     }

@@ -15,15 +15,21 @@ use std::path::{Path, PathBuf};
 fn split(text: &str) -> Result<(&str, &Path)> {
     match text.split_once(':') {
         Some((scheme @ ("asb" | "jsonl" | "embedded"), path)) if !path.is_empty() => Ok((scheme, Path::new(path))),
-        _ => Err(Error::invalid(format!(
-            "{text:?} is no source or target: write asb:PATH, jsonl:FILE or embedded:FOLDER"
-        ))),
+        _ => {
+            Err(Error::usage(format!("{text:?} is no source or target: write asb:PATH, jsonl:FILE or embedded:FOLDER")))
+        }
     }
 }
 
 /// Opens a source.
 pub fn source(text: &str, key_file: Option<PathBuf>) -> Result<Box<dyn RecordSource>> {
     let (scheme, path) = split(text)?;
+    // `jsonl:-` is standard input.
+    if path != Path::new("-")
+        && std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    {
+        return Err(Error::not_found(format!("source {text}"), "Check the path, and that its disk is mounted"));
+    }
     Ok(match scheme {
         "asb" => Box::new(AsbSource::open(path, AsbOptions { key_file, ..AsbOptions::default() })?),
         "jsonl" => Box::new(JsonlSource::open(path)?),
@@ -39,6 +45,12 @@ pub fn target(text: &str, asb: AsbTargetOptions) -> Result<Box<dyn RecordTarget>
         "jsonl" => Box::new(JsonlTarget::create(path)?),
         _ => Box::new(EmbeddedTarget::open(path)?),
     })
+}
+
+/// A set was named of which the snapshot has no record: most likely a slip of the pen.
+pub fn no_such_set(set: &str, snapshot: &Snapshot) -> Error {
+    let advice = "`aerolith ls SNAPSHOT:NAMESPACE --no-keys` shows which sets there are";
+    Error::not_found(format!("a record of set {set:?} in snapshot {}", snapshot.id()), advice)
 }
 
 /// `SNAPSHOT[:NAMESPACE[/SET]]`.

@@ -1,6 +1,7 @@
 //! `get`: prints one record.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::print_line;
 use super::{endpoint, restore, text};
 use crate::error::{Error, Result};
 use crate::jsonl;
@@ -8,12 +9,19 @@ use crate::record::RecordBatch;
 
 /// Print one record of a snapshot
 ///
-/// Example: aerolith get latest:test/users i:42
+/// A key counts within its set: name the set that the record is in. A digest finds the record whatever its set. --json prints
+/// the record as a restore into JSON lines does.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith get latest:test/users alice
+  aerolith get latest:test/users i:42
+  aerolith get latest~3:test b:00ff --json
+  aerolith get latest:test --digest 3570c8f82ab208bf9027e2bf381f63e9d904502a")]
 pub struct Args {
-    /// SNAPSHOT:NAMESPACE[/SET]
+    /// SNAPSHOT:NAMESPACE[/SET]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// The record's key: a string, i:NUMBER or b:HEX
+    /// The record's key: a string (s:STRING if it begins like another form), i:NUMBER or b:HEX
     #[arg(required_unless_present = "digest")]
     key: Option<String>,
     /// The record's digest in hexadecimal
@@ -24,18 +32,31 @@ pub struct Args {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
     let Some(namespace) = &path.namespace else {
-        return Err(Error::invalid("which namespace? Write SNAPSHOT:NAMESPACE[/SET]"));
+        return Err(Error::usage(format!("which namespace? Write {}:NAMESPACE[/SET]", path.snapshot)));
     };
     let digest = match (&args.digest, &args.key) {
         (Some(digest), _) => restore::parse_digest(digest)?,
         (None, Some(key)) => restore::key_digest(path.set.as_deref().unwrap_or_default(), key)?,
-        (None, None) => return Err(Error::invalid("which record? Give a KEY or --digest")),
+        (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };
     let snapshot = context.repository()?.snapshot(&path.snapshot)?;
     let record = snapshot.namespace(namespace)?.get(&digest)?.ok_or_else(|| {
-        let advice = format!("Snapshot {} has no live record of it in namespace {namespace}", snapshot.id());
-        Error::not_found(format!("record {digest}"), advice)
+        let advice = match (&args.key, &path.set) {
+            (None, _) => String::new(),
+            (_, None) => "No set was named, and keys count within their set: write SNAPSHOT:NAMESPACE/SET".to_string(),
+            (_, Some(_)) => "Keys count within their set, and 42 (a string) is another key than i:42".to_string(),
+        };
+        let place = format!("namespace {namespace} of snapshot {}", snapshot.id());
+        let what =
+            args.key.as_ref().map(|key| format!(" (key {key:?} of set {:?})", path.set.as_deref().unwrap_or("")));
+        Error::not_found(format!("record {digest}{} in {place}", what.unwrap_or_default()), advice)
     })?;
+    if let (None, Some(set)) = (&args.key, &path.set)
+        && *record.entry.set != *set.as_bytes()
+    {
+        let found = text::lossy(&record.entry.set);
+        return Err(Error::not_found(format!("record {digest} in set {set:?}"), format!("It is in set {found:?}")));
+    }
     let mut batch = RecordBatch::new();
     record.push_to(&mut batch)?;
     let Some(view) = batch.get(0) else { return Ok(Done::Whole) };
@@ -50,7 +71,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     print_line(&format!("digest      {digest}"))?;
     print_line(&format!("set         {}", text::lossy(view.meta.set)))?;
     if let Some(key) = body.key() {
-        print_line(&format!("key         {}", text::particle(key.particle, key.bytes)))?;
+        print_line(&format!("key         {}", text::safe(&text::key(key.particle, key.bytes))))?;
     }
     print_line(&format!("generation  {}", view.meta.generation.0))?;
     print_line(&format!("expires     {}", text::expiry(view.meta.void_time)))?;

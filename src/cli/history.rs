@@ -1,6 +1,7 @@
 //! `history`: every session, and what became of it.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::{complain, print_line};
 use super::text;
 use crate::error::Result;
 use crate::format::session::{SessionKind, Status};
@@ -11,9 +12,19 @@ use serde::Serialize;
 
 /// List all sessions, oldest first: those that failed, crashed or still run too
 ///
-/// Example: aerolith history
+/// A backup is one session; a check that finds damage leaves one too. Of a session that was not sealed, records and stored
+/// bytes are how far it came.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith history
+  aerolith history --json | jq '.sessions[] | select(.status == \"failed\")'")]
 pub struct Args {}
+
+#[derive(Serialize)]
+struct Output {
+    sessions: Vec<Row>,
+}
 
 #[derive(Serialize)]
 struct Row {
@@ -22,15 +33,15 @@ struct Row {
     job: String,
     host: String,
     program: String,
-    started: u64,
-    heartbeat: u64,
-    ended: Option<u64>,
+    started: String,
+    heartbeat: String,
+    ended: Option<String>,
     /// done, incomplete, failed, stopped, running or crashed.
     status: &'static str,
     reason: Option<String>,
     /// sealed, forgotten or fenced, if anything stands under its name.
     snapshot: Option<&'static str>,
-    millis: Option<u64>,
+    duration_millis: Option<u64>,
     records: Option<u64>,
     stored_bytes: Option<u64>,
 }
@@ -68,13 +79,13 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
         job: session.job,
         host: session.host,
         program: session.program,
-        started: session.started,
-        heartbeat: session.heartbeat,
-        ended,
+        started: text::rfc3339(session.started),
+        heartbeat: text::rfc3339(session.heartbeat),
+        ended: ended.map(text::rfc3339),
         status,
         reason,
         snapshot,
-        millis: until.map(|until| until.saturating_sub(session.started)),
+        duration_millis: until.map(|until| until.saturating_sub(session.started)),
         records: session.outcome.as_ref().map(|outcome| outcome.records),
         stored_bytes: session.outcome.as_ref().map(|outcome| outcome.stored_bytes),
     }
@@ -83,16 +94,18 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
 pub fn run(context: &Context, _: Args) -> Result<Done> {
     let now = Timestamp::now().0;
     let history = context.repository()?.history()?;
-    for (_, error) in &history.damaged {
-        eprintln!("aerolith: {error}");
-    }
+    history.damaged.iter().for_each(|(_, error)| complain(&error.to_string()));
     let done = if history.damaged.is_empty() { Done::Whole } else { Done::Damaged };
-    let rows: Vec<Row> = history.entries.into_iter().map(|entry| row(entry, now)).collect();
+    let sessions: Vec<Row> = history.entries.into_iter().map(|entry| row(entry, now)).collect();
     if context.json() {
-        context.print_json(&rows)?;
+        context.print_json(&Output { sessions })?;
         return Ok(done);
     }
-    let cells: Vec<Vec<String>> = rows
+    if sessions.is_empty() {
+        complain("no sessions yet: `aerolith backup` makes one");
+        return Ok(Done::Whole);
+    }
+    let cells: Vec<Vec<String>> = sessions
         .into_iter()
         .map(|row| {
             let status = match (row.status, row.snapshot) {
@@ -100,14 +113,14 @@ pub fn run(context: &Context, _: Args) -> Result<Done> {
                 (status, _) => status,
             };
             vec![
-                row.session.get(..12).unwrap_or_default().to_string(),
-                text::time(row.started),
+                text::short(&row.session),
+                row.started,
                 row.kind.to_string(),
-                row.job,
-                row.millis.map(text::millis).unwrap_or_default(),
+                text::safe(&row.job),
+                row.duration_millis.map(text::millis).unwrap_or_default(),
                 row.records.map(text::count).unwrap_or_default(),
                 row.stored_bytes.map(text::bytes).unwrap_or_default(),
-                row.reason.map_or_else(|| status.to_string(), |reason| format!("{status}: {reason}")),
+                row.reason.map_or_else(|| status.to_string(), |reason| format!("{status}: {}", text::safe(&reason))),
             ]
         })
         .collect();

@@ -1,6 +1,7 @@
 //! `init`: makes a repository.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::print_line;
 use crate::error::{Error, Result};
 use crate::format::config::Compression;
 use crate::format::header::Suite;
@@ -11,14 +12,19 @@ use serde::Serialize;
 
 /// Make a repository
 ///
-/// Example: aerolith --repo /backups/aero init
+/// The folder must be new or empty. The pass phrase comes from --password-file, --password-command, AEROLITH_PASSWORD or a
+/// prompt that asks twice; without it nobody reads the backups.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith --repo /backups/aero init
+  aerolith --repo /backups/aero init --compression zstd:9 --label ops")]
 pub struct Args {
     /// The cipher; by default what this processor does well
     #[arg(long, value_enum)]
     cipher: Option<CipherName>,
     /// How chunks are compressed: lz4, zstd, zstd:LEVEL (1 to 19) or none
-    #[arg(long, default_value = "lz4", value_parser = compression)]
+    #[arg(long, default_value = "lz4", value_name = "METHOD", value_parser = compression)]
     compression: Compression,
     /// What the first key slot is called
     #[arg(long, default_value = "")]
@@ -51,6 +57,7 @@ struct Output<'a> {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
+    super::key::check_label(&args.label)?;
     let store = crate::store::create(context.url()?)?;
     if store.size(crate::format::names::CONFIG)?.is_some() {
         return Err(Error::invalid(format!(

@@ -1,19 +1,28 @@
 //! `inspect`: looks at single objects of the repository.
 
-use super::context::{Context, Done, Lines};
+use super::context::{Context, Done};
+use super::output::Lines;
+use super::{show, text};
 use crate::error::{Error, Result};
-use crate::format::header::Class;
-use crate::format::{ChunkId, leaf, names, node};
+use crate::format::config::{ChunkSizes, Compression};
+use crate::format::header::{Class, Suite};
+use crate::format::pack::Place;
+use crate::format::{ChunkId, PackId, SnapshotId, leaf, names, node};
+use crate::index::Index;
 use crate::pack::{PackReader, read_directory};
 use crate::repository::Repository;
 use clap::Subcommand;
-use serde_json::json;
-use std::collections::HashSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashSet};
 
-/// Look at single objects of the repository, in JSON
-///
-/// Example: aerolith inspect pack 3f2a
+/// Look at single objects of the repository, in JSON lines
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith inspect config
+  aerolith inspect snapshot latest | jq .namespaces[].runs[].root
+  aerolith inspect index
+  aerolith inspect pack 3f2a")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -22,134 +31,243 @@ pub struct Args {
 #[derive(Subcommand)]
 enum What {
     /// What was fixed when the repository was made
+    #[command(after_help = "Example: aerolith inspect config")]
     Config,
-    /// The chunks of a pack
+    /// A pack, and the chunks in it
+    #[command(after_help = "Example: aerolith inspect pack 3f2a")]
     Pack {
         /// The pack's id or its beginning
         id: String,
     },
-    /// The index segments
+    /// The index segments; with ID, the rows of those of one session
+    #[command(after_help = "Example: aerolith inspect index 14ee")]
     Index {
-        /// Only those of this session
+        /// The id of the session (that of its snapshot), or its beginning
         id: Option<String>,
     },
     /// Where a chunk stands
+    #[command(after_help = "Example: aerolith inspect chunk 18ac7abe20a5 --hex | jq -r .hex | xxd -r -p")]
     Chunk {
-        /// The chunk's id
+        /// The chunk's id or its beginning
         id: String,
         /// Print its plain bytes in hexadecimal
         #[arg(long)]
         hex: bool,
     },
     /// The nodes of a run
+    #[command(after_help = "Example: aerolith inspect run 18ac7abe20a5")]
     Run {
-        /// The id of its root, as `show` prints it
+        /// The id of its root, as `show` prints it, or its beginning
         id: String,
     },
-    /// The manifest of a snapshot
+    /// A snapshot: what `show --json` prints
+    #[command(after_help = "Example: aerolith inspect snapshot latest")]
     Snapshot {
         /// An id or its beginning, latest, latest~N, or @TIME
         id: String,
     },
 }
 
-fn chunk_id(text: &str) -> Result<ChunkId> {
-    ChunkId::from_hex(text).ok_or_else(|| Error::invalid(format!("{text:?} is no chunk: give 64 hexadecimal digits")))
+/// An id or its beginning, in lower case.
+fn beginning(what: &str, text: &str) -> Result<String> {
+    let prefix = text.to_ascii_lowercase();
+    if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::usage(format!("{text:?} is no {what}: give its id in hexadecimal, or the id's beginning")));
+    }
+    Ok(prefix)
+}
+
+/// The one of `found` that is meant by a beginning.
+fn only<T>(what: &str, prefix: &str, mut found: Vec<T>) -> Result<T> {
+    match found.len() {
+        0 => Err(Error::not_found(format!("{what} {prefix}"), "")),
+        1 => Ok(found.swap_remove(0)),
+        n => Err(Error::invalid(format!("{n} {what}s begin with {prefix}: give more of the id"))),
+    }
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let mut lines = Lines::new();
-    match args.what {
+    let done = match args.what {
         What::Snapshot { id } => {
-            drop(lines);
-            return super::show::run(context, super::show::Args { snapshot: id });
+            lines.json(&show::details(context, &id)?)?;
+            Done::Whole
         }
-        What::Config => {
-            let repository = context.repository()?;
-            lines.json(&json!({
-                "repository": repository.id().to_string(),
-                "location": repository.store().location(),
-                "parameters": repository.parameters(),
-            }))?;
-        }
-        What::Pack { id } => pack(&context.repository()?, &id, &mut lines)?,
-        What::Index { id } => {
-            let repository = context.repository()?;
-            for listed in repository.store().list(names::INDEX)? {
-                let Some((session, number)) = names::parse_index_segment(&listed.key) else { continue };
-                let session = session.to_string();
-                if id.as_ref().is_none_or(|id| session.starts_with(&id.to_ascii_lowercase())) {
-                    lines.json(&json!({ "session": session, "segment": number, "bytes": listed.size }))?;
-                }
-            }
-            let index = repository.index()?;
-            let damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
-            lines.json(&json!({ "believed_packs": index.packs().len(), "damaged": damaged }))?;
-        }
-        What::Chunk { id, hex } => chunk(&context.repository()?, &chunk_id(&id)?, hex, &mut lines)?,
-        What::Run { id } => tree(&context.repository()?, &chunk_id(&id)?, &mut lines)?,
-    }
+        What::Config => config(&context.repository()?, &mut lines)?,
+        What::Pack { id } => pack(context, &beginning("pack", &id)?, &mut lines)?,
+        What::Index { id } => match id.map(|id| beginning("session", &id)).transpose()? {
+            Some(prefix) => rows(&context.repository()?, &prefix, &mut lines)?,
+            None => segments(&context.repository()?, &mut lines)?,
+        },
+        What::Chunk { id, hex } => chunk(context, &beginning("chunk", &id)?, hex, &mut lines)?,
+        What::Run { id } => tree(context, &beginning("run", &id)?, &mut lines)?,
+    };
     lines.finish()?;
+    Ok(done)
+}
+
+fn config(repository: &Repository, lines: &mut Lines) -> Result<Done> {
+    let parameters = repository.parameters();
+    let sizes = |sizes: &ChunkSizes| json!({ "min_bytes": sizes.min, "avg_bytes": sizes.avg, "max_bytes": sizes.max });
+    lines.json(&json!({
+        "repository": repository.id().to_string(),
+        "location": repository.store().location(),
+        "created": text::rfc3339(parameters.created),
+        "cipher": match parameters.suite {
+            Suite::Aes256Gcm => "aes256-gcm",
+            Suite::XChaCha20Poly1305 => "xchacha20-poly1305",
+        },
+        "compression": match parameters.compression {
+            Compression::None => "none".to_string(),
+            Compression::Lz4 => "lz4".to_string(),
+            Compression::Zstd(level) => format!("zstd:{level}"),
+        },
+        "chunker": parameters.chunker,
+        "value_chunks": sizes(&parameters.value_chunks),
+        "stream_chunks": sizes(&parameters.stream_chunks),
+        "pack_bytes": parameters.pack_bytes,
+    }))?;
     Ok(Done::Whole)
 }
 
-fn pack(repository: &Repository, id: &str, lines: &mut Lines) -> Result<()> {
-    let (store, prefix) = (repository.store(), id.to_ascii_lowercase());
-    let listed = store.list(names::PACKS)?;
-    let packs = listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size)));
-    let mut found = packs.filter(|(id, _)| id.to_string().starts_with(&prefix));
-    let (id, size) = match (found.next(), found.count()) {
-        (Some(pack), 0) => pack,
-        (Some(_), more) => return Err(Error::invalid(format!("{} packs begin with {id:?}", more + 1))),
-        (None, _) => return Err(Error::not_found(format!("pack {id}"), "")),
-    };
-    let (reader, rows) = read_directory(&**store, repository.keys(), id, size)?;
-    let class = format!("{:?}", reader.class()).to_lowercase();
-    lines.json(&json!({ "pack": id.to_string(), "bytes": size, "class": class, "chunks": rows.len() }))?;
-    for row in rows {
-        let place = row.place;
-        lines.json(&json!({
-            "chunk": row.id.to_string(),
-            "offset": place.offset,
-            "stored": place.stored,
-            "plain": place.plain,
-            "packing": format!("{:?}", place.packing).to_lowercase(),
-        }))?;
-    }
-    Ok(())
+fn class_name(class: Class) -> String {
+    format!("{class:?}").to_lowercase()
 }
 
-fn chunk(repository: &Repository, id: &ChunkId, hex: bool, lines: &mut Lines) -> Result<()> {
+/// A place in a pack, with whatever else is known of it.
+fn place(kind: &str, id: &ChunkId, pack: &PackId, place: &Place) -> BTreeMap<&'static str, Value> {
+    BTreeMap::from([
+        ("kind", json!(kind)),
+        ("chunk", json!(id.to_string())),
+        ("pack", json!(pack.to_string())),
+        ("offset", json!(place.offset)),
+        ("stored_bytes", json!(place.stored)),
+        ("plain_bytes", json!(place.plain)),
+        ("packing", json!(format!("{:?}", place.packing).to_lowercase())),
+    ])
+}
+
+fn pack(context: &Context, prefix: &str, lines: &mut Lines) -> Result<Done> {
+    let repository = context.repository()?;
+    let store = repository.store();
+    let listed = store.list(names::PACKS)?;
+    let packs = listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size)));
+    let found = packs.filter(|(id, _)| id.to_string().starts_with(prefix)).collect();
+    let (id, size) = only("pack", prefix, found)?;
+    let (reader, rows) = read_directory(&**store, repository.keys(), id, size)?;
+    lines.json(&json!({
+        "kind": "pack",
+        "pack": id.to_string(),
+        "bytes": size,
+        "class": class_name(reader.class()),
+        "chunks": rows.len(),
+    }))?;
+    rows.iter().try_for_each(|row| lines.json(&place("chunk", &row.id, &id, &row.place)))?;
+    Ok(Done::Whole)
+}
+
+/// A segment: its session, its number, its size in bytes.
+type Segment = (SnapshotId, u32, u64);
+
+/// All segments, those that no sealed session owns too, and the index that holds all their rows.
+fn all_segments(repository: &Repository) -> Result<(Vec<Segment>, Index)> {
+    let listed = repository.store().list(names::INDEX)?;
+    let segments = listed.iter().filter_map(|object| {
+        names::parse_index_segment(&object.key).map(|(session, number)| (session, number, object.size))
+    });
+    let index = Index::open(&**repository.store(), repository.keys(), |_| true, Default::default())?;
+    Ok((segments.collect(), index))
+}
+
+fn segments(repository: &Repository, lines: &mut Lines) -> Result<Done> {
+    let states = crate::snapshot::list_states(&**repository.store())?;
+    let (segments, index) = all_segments(repository)?;
+    for (session, number, bytes) in &segments {
+        lines.json(&json!({
+            "kind": "segment",
+            "session": session.to_string(),
+            "segment": number,
+            "bytes": bytes,
+            "believed": states.get(session).is_some_and(|state| state.was_sealed()),
+        }))?;
+    }
+    let damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
+    let done = if damaged.is_empty() { Done::Whole } else { Done::Damaged };
+    let packs = index.packs().len();
+    lines.json(&json!({ "kind": "index", "segments": segments.len(), "packs": packs, "damaged": damaged }))?;
+    Ok(done)
+}
+
+fn rows(repository: &Repository, prefix: &str, lines: &mut Lines) -> Result<Done> {
+    let (segments, index) = all_segments(repository)?;
+    let mut sessions: Vec<SnapshotId> = segments.iter().map(|(session, ..)| *session).collect();
+    sessions.dedup();
+    sessions.retain(|session| session.to_string().starts_with(prefix));
+    let session = only("index segment", prefix, sessions)?;
+    for (_, number, _) in segments.iter().filter(|(owner, ..)| *owner == session) {
+        index.each_row(&**repository.store(), &session, *number, &mut |id, at| {
+            let mut row = place("row", id, &at.pack, &at.place);
+            row.insert("session", json!(session.to_string()));
+            row.insert("segment", json!(number));
+            lines.json(&row)
+        })?;
+    }
+    match index.damaged() {
+        [] => Ok(Done::Whole),
+        damaged => {
+            damaged.iter().for_each(|error| super::output::complain(&error.to_string()));
+            Ok(Done::Damaged)
+        }
+    }
+}
+
+/// The chunk that is meant; one that is not given in full is looked for in the index.
+fn chunk_id(repository: &Repository, prefix: &str) -> Result<ChunkId> {
+    if let Some(id) = ChunkId::from_hex(prefix) {
+        return Ok(id);
+    }
+    let (segments, index) = all_segments(repository)?;
+    let mut found = Vec::new();
+    for (session, number, _) in segments {
+        index.each_row(&**repository.store(), &session, number, &mut |id, _| {
+            if id.to_string().starts_with(prefix) && !found.contains(id) {
+                found.push(*id);
+            }
+            Ok(())
+        })?;
+    }
+    only("chunk", prefix, found)
+}
+
+fn chunk(context: &Context, prefix: &str, hex: bool, lines: &mut Lines) -> Result<Done> {
+    let repository = context.repository()?;
+    let id = chunk_id(&repository, prefix)?;
     let reader = repository.chunk_reader()?;
-    let places = reader.locate(id)?;
+    let places = reader.locate(&id)?;
     if places.is_empty() {
-        return Err(Error::not_found(format!("chunk {id}"), "No pack holds it"));
+        return Err(Error::not_found(format!("chunk {id}"), "No pack that a snapshot names holds it"));
     }
     for at in places {
         let class = PackReader::open(&**repository.store(), repository.keys(), at.pack)?.class();
-        let plain = if hex { Some(hex::encode(reader.read_at(id, class, &at)?)) } else { None };
-        lines.json(&json!({
-            "chunk": id.to_string(),
-            "pack": at.pack.to_string(),
-            "class": format!("{class:?}").to_lowercase(),
-            "offset": at.place.offset,
-            "stored": at.place.stored,
-            "plain": at.place.plain,
-            "packing": format!("{:?}", at.place.packing).to_lowercase(),
-            "hex": plain,
-        }))?;
+        let mut line = place("chunk", &id, &at.pack, &at.place);
+        line.insert("class", json!(class_name(class)));
+        if hex {
+            line.insert("hex", json!(hex::encode(reader.read_at(&id, class, &at)?)));
+        }
+        lines.json(&line)?;
     }
-    Ok(())
+    Ok(Done::Whole)
 }
 
-fn tree(repository: &Repository, root: &ChunkId, lines: &mut Lines) -> Result<()> {
+fn tree(context: &Context, prefix: &str, lines: &mut Lines) -> Result<Done> {
+    let repository = context.repository()?;
     let manifests = repository.snapshots()?.snapshots;
-    let mut runs = manifests.iter().flat_map(|manifest| &manifest.namespaces).flat_map(|namespace| &namespace.runs);
-    let Some(run) = runs.find(|run| run.root == *root) else {
-        return Err(Error::not_found(format!("run {root}"), "No snapshot has a run with this root"));
-    };
+    let runs = manifests.iter().flat_map(|manifest| &manifest.namespaces).flat_map(|namespace| &namespace.runs);
+    let found: BTreeMap<ChunkId, u8> =
+        runs.filter(|run| run.root.to_string().starts_with(prefix)).map(|run| (run.root, run.level)).collect();
+    let (root, level) = only("run", prefix, found.into_iter().collect())?;
     let reader = repository.chunk_reader()?;
-    let mut nodes = vec![(run.level, run.root)];
+    let mut nodes = vec![(level, root)];
     let mut seen = HashSet::new();
     while let Some((level, id)) = nodes.pop() {
         if !seen.insert(id) {
@@ -159,9 +277,10 @@ fn tree(repository: &Repository, root: &ChunkId, lines: &mut Lines) -> Result<()
         if level == 0 {
             let entries = leaf::decode(&plain).map_err(|error| error.of(format!("leaf {id}")))?;
             lines.json(&json!({
+                "kind": "leaf",
                 "level": level,
                 "chunk": id.to_string(),
-                "plain": plain.len(),
+                "plain_bytes": plain.len(),
                 "first": entries.first().map(|entry| entry.digest.to_string()),
                 "entries": entries.len(),
                 "tombstones": entries.iter().filter(|entry| entry.live.is_none()).count(),
@@ -171,9 +290,10 @@ fn tree(repository: &Repository, root: &ChunkId, lines: &mut Lines) -> Result<()
         }
         let found = node::decode(level, &plain).map_err(|error| error.of(format!("branch node {id}")))?;
         lines.json(&json!({
+            "kind": "branch",
             "level": level,
             "chunk": id.to_string(),
-            "plain": plain.len(),
+            "plain_bytes": plain.len(),
             "first": found.children.first().map(|child| child.first.to_string()),
             "entries": found.children.iter().map(|child| child.entries).sum::<u64>(),
             "tombstones": found.children.iter().map(|child| child.tombstones).sum::<u64>(),
@@ -181,5 +301,5 @@ fn tree(repository: &Repository, root: &ChunkId, lines: &mut Lines) -> Result<()
         }))?;
         nodes.extend(found.children.iter().rev().map(|child| (level - 1, child.id)));
     }
-    Ok(())
+    Ok(Done::Whole)
 }

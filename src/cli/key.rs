@@ -1,10 +1,12 @@
 //! `key`: the pass phrases that open the repository.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::print_line;
 use super::text;
 use crate::error::{Error, Result};
 use crate::format::KeyId;
 use crate::format::keyslot::KdfCost;
+use crate::format::keyslot::MAX_LABEL_BYTES;
 use crate::repository::Repository;
 use clap::Subcommand;
 use serde::Serialize;
@@ -12,8 +14,13 @@ use std::path::PathBuf;
 
 /// Add, list or remove pass phrases
 ///
-/// Example: aerolith key add --label ops
+/// Each key slot holds the repository's master key under a pass phrase of its own; any of them opens the repository.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith key list
+  aerolith key add --label ops
+  aerolith key remove 3f2a")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -22,10 +29,9 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Add a pass phrase: from AEROLITH_NEW_PASSWORD, a file, or a prompt
-    ///
-    /// Example: aerolith key add --label ops --new-password-file /run/secrets/new
+    #[command(after_help = "Example: aerolith key add --label ops --new-password-file /run/secrets/new")]
     Add {
-        /// What the key slot is called
+        /// What the key slot is called, in at most 64 bytes
         #[arg(long, default_value = "")]
         label: String,
         /// Read the new pass phrase from the first line of this file
@@ -34,14 +40,14 @@ enum Command {
     },
     /// List the key slots
     ///
-    /// Example: aerolith key list
+    /// Labels and times are sealed: they show for slots that the pass phrase at hand opens.
+    #[command(after_help = "Example: aerolith key list")]
     List,
     /// Remove a key slot; the last one stays
     ///
-    /// Example: aerolith key remove 3f2a
-    ///
     /// Whoever had the pass phrase may have kept the master key that it opened: removing a slot locks the door, it does not
     /// change the lock.
+    #[command(after_help = "Example: aerolith key remove 3f2a")]
     Remove {
         /// The slot's id or its beginning
         id: String,
@@ -53,11 +59,16 @@ struct Slot {
     key: String,
     current: bool,
     label: Option<String>,
-    created: Option<u64>,
+    created: Option<String>,
     memory_kib: u32,
     passes: u32,
     lanes: u32,
     damaged: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    keys: Vec<Slot>,
 }
 
 #[derive(Serialize)]
@@ -67,9 +78,11 @@ struct Changed {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let store = context.store()?;
+    if let Command::Add { label, .. } = &args.command {
+        check_label(label)?;
+    }
     let passphrase = context.passphrase(false)?;
-    let repository = Repository::open(store, &passphrase)?;
+    let repository = context.open(&passphrase)?;
     match args.command {
         Command::Add { label, new_password_file } => {
             let new = context.new_passphrase(new_password_file.as_deref())?;
@@ -82,13 +95,19 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             let found: Vec<KeyId> =
                 slots.iter().map(|slot| slot.id).filter(|slot| slot.to_string().starts_with(&prefix)).collect();
             let id = match &found[..] {
-                [id] if !prefix.is_empty() => *id,
+                _ if prefix.is_empty() => {
+                    return Err(Error::usage(
+                        "which key slot? Give its id or its beginning, as `aerolith key list` does",
+                    ));
+                }
+                [id] => *id,
                 [] => {
                     return Err(Error::not_found(format!("key slot {id}"), "`aerolith key list` lists what there is"));
                 }
                 _ => {
-                    let n = found.len();
-                    return Err(Error::invalid(format!("{n} key slots begin with {id:?}: give more of the id")));
+                    let ids: Vec<String> = found.iter().map(ToString::to_string).collect();
+                    let (n, ids) = (ids.len(), ids.join(", "));
+                    return Err(Error::invalid(format!("{n} key slots begin with {id} ({ids}): give more of the id")));
                 }
             };
             repository.key_remove(&id)?;
@@ -96,6 +115,14 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
         Command::List => list(context, &repository, &passphrase),
     }
+}
+
+/// A label must fit into its place in the slot.
+pub fn check_label(label: &str) -> Result<()> {
+    if label.len() > MAX_LABEL_BYTES {
+        return Err(Error::usage(format!("--label takes at most {MAX_LABEL_BYTES} bytes, found {}", label.len())));
+    }
+    Ok(())
 }
 
 fn changed(context: &Context, id: &KeyId, change: &'static str) -> Result<Done> {
@@ -108,32 +135,35 @@ fn changed(context: &Context, id: &KeyId, change: &'static str) -> Result<Done> 
 }
 
 fn list(context: &Context, repository: &Repository, passphrase: &[u8]) -> Result<Done> {
-    let slots: Vec<Slot> = repository
+    let keys: Vec<Slot> = repository
         .key_list(passphrase)?
         .into_iter()
         .map(|slot| {
             let (label, created) = slot.opened.unzip();
+            let created = created.map(text::rfc3339);
             let KdfCost { memory_kib, passes, lanes } = slot.cost;
             let (key, current, damaged) = (slot.id.to_string(), slot.current, slot.damaged);
             Slot { key, current, label, created, memory_kib, passes, lanes, damaged }
         })
         .collect();
     if context.json() {
-        context.print_json(&slots)?;
+        context.print_json(&Output { keys })?;
         return Ok(Done::Whole);
     }
-    let rows: Vec<Vec<String>> = slots
+    let rows: Vec<Vec<String>> = keys
         .into_iter()
         .map(|slot| {
             vec![
                 slot.key,
                 if slot.current { "yes" } else { "" }.to_string(),
-                slot.created.map(text::time).unwrap_or_default(),
-                format!("{} MiB, {} passes, {} lanes", slot.memory_kib >> 10, slot.passes, slot.lanes),
-                slot.label.or(slot.damaged).unwrap_or_else(|| "(another pass phrase)".to_string()),
+                slot.created.unwrap_or_default(),
+                format!("{} KiB, {} passes, {} lanes", text::count(slot.memory_kib.into()), slot.passes, slot.lanes),
+                slot.label
+                    .or(slot.damaged)
+                    .map_or_else(|| "(another pass phrase)".to_string(), |label| text::safe(&label)),
             ]
         })
         .collect();
-    print_line(&text::table(&["key", "current", "made", "cost", "label"], &rows, &[]))?;
+    print_line(&text::table(&["key", "current", "created", "cost", "label"], &rows, &[]))?;
     Ok(Done::Whole)
 }

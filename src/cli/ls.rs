@@ -1,6 +1,7 @@
 //! `ls`: lists the records of a snapshot.
 
-use super::context::{Context, Done, Lines};
+use super::context::{Context, Done};
+use super::output::{Lines, complain};
 use super::{endpoint, text};
 use crate::error::{Error, Result};
 use crate::record::Body;
@@ -8,12 +9,16 @@ use serde::Serialize;
 
 /// List the records of a snapshot, one a line
 ///
-/// Example: aerolith ls latest:test/users
-///
-/// Keys stand in the records themselves, which are read for them; --no-keys lists faster.
+/// The columns: digest, generation, expiry, size of the body in bytes, namespace/set, key (- if none is stored). They come by
+/// partition and digest. Keys stand in the records themselves, which are read for them; --no-keys lists faster.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith ls latest:test/users
+  aerolith ls latest:test/ --no-keys        records without a set
+  aerolith ls latest --json | jq -r .digest")]
 pub struct Args {
-    /// SNAPSHOT[:NAMESPACE[/SET]]
+    /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
     /// Leave the keys out
     #[arg(long)]
@@ -27,7 +32,7 @@ struct Row<'a> {
     set: String,
     key: Option<String>,
     generation: u32,
-    void_time: u32,
+    expires: Option<String>,
     bytes: u32,
 }
 
@@ -37,6 +42,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let set = path.set.as_ref().map(|set| set.as_bytes());
     let mut lines = Lines::new();
     let mut done = Done::Whole;
+    let mut found = false;
     for name in path.namespaces(&snapshot)? {
         let view = snapshot.namespace(&name)?;
         let mut entries = view.readable_entries()?;
@@ -45,6 +51,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             if set.is_some_and(|set| *live.set != *set) {
                 continue;
             }
+            found = true;
             let mut key = None;
             if !args.no_keys {
                 let read = view.value(&live).and_then(|bytes| {
@@ -65,10 +72,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 lines.json(&Row {
                     namespace: &name,
                     digest: entry.digest.to_string(),
-                    set: text::lossy(&live.set),
+                    set: text::plain(&live.set),
                     key,
                     generation: live.generation.0,
-                    void_time: live.void_time.0,
+                    expires: text::expires(live.void_time),
                     bytes: live.place.length,
                 })?;
             } else {
@@ -78,17 +85,20 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                     live.generation.0,
                     text::expiry(live.void_time),
                     live.place.length,
-                    name.escape_debug(),
+                    text::safe(&name),
                     text::lossy(&live.set),
-                    key.as_deref().unwrap_or("-")
+                    text::safe(key.as_deref().unwrap_or("-"))
                 ))?;
             }
         }
         for loss in entries.losses().lines() {
-            eprintln!("damaged: namespace {name}: {loss}");
+            complain(&format!("damaged: namespace {name}: {loss}"));
             done = Done::Damaged;
         }
     }
     lines.finish()?;
+    if let (false, Done::Whole, Some(set)) = (found, &done, &path.set) {
+        return Err(endpoint::no_such_set(set, &snapshot));
+    }
     Ok(done)
 }

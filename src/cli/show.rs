@@ -1,181 +1,68 @@
 //! `show`: what a snapshot says of itself.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::print_line;
+use super::schema::{Details, Index, Metadata, Snapshot};
 use super::text;
 use crate::error::Result;
-use crate::format::snapshot::Counts;
-use crate::record::NamespaceMetadata;
-use crate::repository::NamespaceView;
-use serde::Serialize;
 
-/// Show the details of a snapshot
-///
-/// Example: aerolith show latest
+/// Show the details of a snapshot: origin, counts, runs, indexes, UDF modules
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith show latest
+  aerolith show @2026-05-01T12:00Z --json")]
 pub struct Args {
     /// An id or its beginning, latest, latest~N, or @TIME
-    pub(super) snapshot: String,
-}
-
-#[derive(Serialize)]
-struct Output {
     snapshot: String,
-    started: u64,
-    sealed: u64,
-    host: String,
-    program: String,
-    source: String,
-    cluster: String,
-    tags: Vec<String>,
-    seen: Vec<String>,
-    index_segments: u32,
-    stored_bytes: u64,
-    missing: Vec<String>,
-    namespaces: Vec<NamespaceOutput>,
 }
 
-#[derive(Serialize)]
-struct NamespaceOutput {
-    namespace: String,
-    kind: String,
-    source_time: u64,
-    parent: Option<String>,
-    full: String,
-    deletes_unknown: bool,
-    live_records: u64,
-    live_bytes: u64,
-    reached_bytes: u64,
-    state_hash: String,
-    counts: Counts,
-    runs: Vec<RunOutput>,
-    indexes: Vec<IndexOutput>,
-    udfs: Vec<UdfOutput>,
-}
-
-#[derive(Serialize)]
-struct RunOutput {
-    root: String,
-    level: u8,
-    entries: u64,
-    tombstones: u64,
-    tree_bytes: u64,
-}
-
-#[derive(Serialize)]
-struct IndexOutput {
-    name: String,
-    set: String,
-    bin: String,
-    index_type: String,
-    value_type: String,
-}
-
-#[derive(Serialize)]
-struct UdfOutput {
-    name: String,
-    language: String,
-    bytes: usize,
-}
-
-fn namespace(view: &NamespaceView<'_>) -> Result<NamespaceOutput> {
-    let manifest = view.manifest();
-    let NamespaceMetadata { indexes, udfs } = view.metadata()?;
-    let runs = manifest.runs.iter().map(|run| RunOutput {
-        root: run.root.to_string(),
-        level: run.level,
-        entries: run.entries,
-        tombstones: run.tombstones,
-        tree_bytes: run.tree_bytes,
-    });
-    let indexes = indexes.iter().map(|index| IndexOutput {
-        name: text::lossy(&index.name),
-        set: text::lossy(&index.set),
-        bin: text::lossy(&index.bin),
-        index_type: text::lossy(&[index.kind]),
-        value_type: text::lossy(&[index.value]),
-    });
-    let udfs = udfs.iter().map(|udf| UdfOutput {
-        name: text::lossy(&udf.name),
-        language: text::lossy(&[udf.kind]),
-        bytes: udf.content.len(),
-    });
-    Ok(NamespaceOutput {
-        namespace: manifest.name.clone(),
-        kind: manifest.kind.to_string(),
-        source_time: manifest.source_time,
-        parent: manifest.parent.map(|id| id.to_string()),
-        full: manifest.full.to_string(),
-        deletes_unknown: manifest.deletes_unknown,
-        live_records: manifest.live_records,
-        live_bytes: manifest.live_bytes,
-        reached_bytes: manifest.reached_bytes,
-        state_hash: hex::encode(manifest.state_hash),
-        counts: manifest.counts,
-        runs: runs.collect(),
-        indexes: indexes.collect(),
-        udfs: udfs.collect(),
-    })
+/// Reads all that is to be shown.
+pub fn details(context: &Context, snapshot: &str) -> Result<Details> {
+    let snapshot = context.repository()?.snapshot(snapshot)?;
+    let metadata = snapshot.namespaces().map(|view| Metadata::read(&view)).collect::<Result<_>>()?;
+    Ok(Details { snapshot: Snapshot::from(snapshot.manifest()), metadata })
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let snapshot = context.repository()?.snapshot(&args.snapshot)?;
-    let manifest = snapshot.manifest();
-    let output = Output {
-        snapshot: manifest.id.to_string(),
-        started: manifest.started,
-        sealed: manifest.sealed,
-        host: manifest.host.clone(),
-        program: manifest.program.clone(),
-        source: manifest.source.clone(),
-        cluster: manifest.cluster.clone(),
-        tags: manifest.tags.clone(),
-        seen: manifest.seen.iter().map(ToString::to_string).collect(),
-        index_segments: manifest.index_segments,
-        stored_bytes: manifest.stored_bytes,
-        missing: manifest.missing.clone(),
-        namespaces: snapshot.namespaces().map(|view| namespace(&view)).collect::<Result<_>>()?,
-    };
+    let details = details(context, &args.snapshot)?;
     if context.json() {
-        context.print_json(&output)?
+        context.print_json(&details)?
     } else {
-        print(&output)?
+        print(&details)?
     }
     Ok(Done::Whole)
 }
 
-fn print(output: &Output) -> Result<()> {
-    let took = text::millis(output.sealed.saturating_sub(output.started));
+fn print(details: &Details) -> Result<()> {
+    let Details { snapshot, metadata } = details;
     let mut lines = vec![
-        format!("snapshot     {}", output.snapshot),
-        format!("started      {}", text::time(output.started)),
-        format!("sealed       {} after {took}", text::time(output.sealed)),
-        format!("written by   {} on {}", output.program, output.host),
-        format!("source       {}", output.source),
-        format!("cluster      {}", output.cluster),
-        format!("tags         {}", output.tags.join(", ")),
-        format!(
-            "stored       {} in packs and {} index segments",
-            text::bytes(output.stored_bytes),
-            output.index_segments
-        ),
+        format!("snapshot     {}", snapshot.snapshot),
+        format!("started      {}", snapshot.started),
+        format!("sealed       {}", snapshot.sealed),
+        format!("written by   {} on {}", snapshot.program, snapshot.host),
+        format!("source       {}", text::safe(&snapshot.source)),
+        format!("cluster      {}", text::safe(&snapshot.cluster)),
     ];
-    lines.extend(output.missing.iter().map(|missing| format!("missing      {missing}")));
-    for namespace in &output.namespaces {
-        let parent = namespace.parent.as_deref().unwrap_or("none");
+    if !snapshot.tags.is_empty() {
+        lines.push(format!("tags         {}", text::safe(&snapshot.tags.join(", "))));
+    }
+    let segments = text::plural(u64::from(snapshot.index_segments), "index segment");
+    lines.push(format!("stored       {} in packs and {segments}", text::bytes(snapshot.stored_bytes)));
+    lines.extend(snapshot.missing.iter().map(|missing| format!("missing      {}", text::safe(missing))));
+    for (namespace, metadata) in snapshot.namespaces.iter().zip(metadata) {
         lines.push(String::new());
-        lines.push(format!("namespace    {}", namespace.namespace));
+        lines.push(format!("namespace    {}", text::safe(&namespace.namespace)));
         lines.push(format!("kind         {}", namespace.kind));
-        lines.push(format!("read from    {} by the source's clock", text::time(namespace.source_time)));
-        lines.push(format!("parent       {parent}"));
+        lines.push(format!("read from    {} by the source's clock", namespace.source_time));
+        lines.push(format!("parent       {}", namespace.parent.as_deref().unwrap_or("none")));
         lines.push(format!("last full    {}", namespace.full));
         if namespace.deletes_unknown {
-            lines.push("deletes      unknown since the parent".into());
+            lines.push("deletes      unknown since the last full one".into());
         }
-        let (records, live) = (text::count(namespace.live_records), text::bytes(namespace.live_bytes));
-        lines.push(format!(
-            "records      {records} of {live}; its value chunks hold {}",
-            text::bytes(namespace.reached_bytes)
-        ));
+        let (records, live) = (text::plural(namespace.live_records, "record"), text::bytes(namespace.live_bytes));
+        let reached = text::bytes(namespace.reached_bytes);
+        lines.push(format!("holds        {records} of {live}; its value chunks hold {reached}"));
         lines.push(format!("state hash   {}", namespace.state_hash));
         let counts = &namespace.counts;
         let counts = [
@@ -183,9 +70,9 @@ fn print(output: &Output) -> Result<()> {
             ("added", counts.added),
             ("changed", counts.changed),
             ("touched", counts.touched),
+            ("healed", counts.healed),
             ("unchanged", counts.unchanged),
             ("deleted", counts.deleted),
-            ("healed", counts.healed),
             ("moved", counts.moved),
             ("duplicates", counts.duplicates),
             ("bad", counts.bad),
@@ -202,14 +89,15 @@ fn print(output: &Output) -> Result<()> {
                 text::bytes(run.tree_bytes)
             ));
         }
-        for index in &namespace.indexes {
-            let IndexOutput { name, set, bin, index_type, value_type } = index;
-            lines.push(format!(
-                "index        {name} on bin {bin} of set {set:?}, type {index_type}, values {value_type}"
-            ));
+        for index in &metadata.indexes {
+            let Index { name, set, bin, index_type, value_type } = index;
+            let (name, set, bin) = (text::safe(name), text::safe(set), text::safe(bin));
+            lines
+                .push(format!("index        {name} on bin {bin} of set {set}, type {index_type}, values {value_type}"));
         }
-        for udf in &namespace.udfs {
-            lines.push(format!("UDF module   {} ({}), {}", udf.name, udf.language, text::bytes(udf.bytes as u64)));
+        for udf in &metadata.udf_modules {
+            let size = text::bytes(udf.bytes as u64);
+            lines.push(format!("UDF module   {} ({}), {size}", text::safe(&udf.name), udf.language));
         }
     }
     lines.iter().try_for_each(|line| print_line(line.trim_end()))

@@ -1,48 +1,88 @@
 //! `snapshots`: lists the snapshots.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done};
+use super::output::{complain, print_line};
+use super::schema::{DamagedSnapshot, Snapshot};
 use super::text;
 use crate::error::Result;
+use crate::format::snapshot::Manifest;
+use serde::Serialize;
 
 /// List the snapshots, oldest first
 ///
-/// Example: aerolith snapshots
+/// One row for each namespace of a snapshot; `stored` is what the whole snapshot added to the repository. Ends with exit code
+/// 10 if a snapshot can't be read.
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  aerolith snapshots
+  aerolith snapshots --cluster zoo --tag nightly --json")]
+pub struct Args {
+    /// Only those of this cluster
+    #[arg(long)]
+    cluster: Option<String>,
+    /// Only those with this label
+    #[arg(long)]
+    tag: Option<String>,
+}
 
-pub fn run(context: &Context, _: Args) -> Result<Done> {
+#[derive(Serialize)]
+struct Output {
+    snapshots: Vec<Snapshot>,
+    damaged: Vec<DamagedSnapshot>,
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
     let list = context.repository()?.snapshots()?;
+    let wanted = |manifest: &&Manifest| {
+        args.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
+            && args.tag.as_ref().is_none_or(|tag| manifest.tags.contains(tag))
+    };
+    let snapshots: Vec<&Manifest> = list.snapshots.iter().filter(wanted).collect();
     if context.json() {
-        context.print_json(&list.snapshots)?;
+        let damaged = list
+            .damaged
+            .iter()
+            .map(|(id, error)| DamagedSnapshot { snapshot: id.to_string(), problem: error.to_string() });
+        let snapshots = snapshots.into_iter().map(Snapshot::from).collect();
+        context.print_json(&Output { snapshots, damaged: damaged.collect() })?;
+    } else if snapshots.is_empty() && list.damaged.is_empty() {
+        let there =
+            if list.snapshots.is_empty() { "no snapshots yet: `aerolith backup` makes one" } else { "none such" };
+        complain(there);
     } else {
-        let mut rows = Vec::new();
-        for manifest in &list.snapshots {
-            for namespace in &manifest.namespaces {
-                let mut notes = manifest.tags.clone();
-                if namespace.deletes_unknown {
-                    notes.push("deletes unknown".into());
-                }
-                if !manifest.missing.is_empty() {
-                    notes.push("incomplete".into());
-                }
-                rows.push(vec![
-                    manifest.id.to_string().get(..12).unwrap_or_default().to_string(),
-                    text::time(manifest.sealed),
-                    manifest.cluster.clone(),
-                    namespace.name.clone(),
-                    namespace.kind.to_string(),
-                    text::count(namespace.live_records),
-                    text::bytes(namespace.live_bytes),
-                    text::bytes(manifest.stored_bytes),
-                    notes.join(", "),
-                ]);
-            }
-        }
-        let header = ["snapshot", "sealed", "cluster", "namespace", "kind", "records", "bytes", "stored", "notes"];
-        print_line(&text::table(&header, &rows, &[5, 6, 7]))?;
+        print(&snapshots)?;
     }
     for (_, error) in &list.damaged {
-        eprintln!("aerolith: {error}");
+        complain(&error.to_string());
     }
     Ok(if list.damaged.is_empty() { Done::Whole } else { Done::Damaged })
+}
+
+fn print(snapshots: &[&Manifest]) -> Result<()> {
+    let mut rows = Vec::new();
+    for manifest in snapshots {
+        for namespace in &manifest.namespaces {
+            let mut notes = manifest.tags.clone();
+            if namespace.deletes_unknown {
+                notes.push("deletes unknown".into());
+            }
+            if !manifest.missing.is_empty() {
+                notes.push("incomplete".into());
+            }
+            rows.push(vec![
+                text::short(&manifest.id.to_string()),
+                text::time(manifest.sealed),
+                text::safe(&manifest.cluster),
+                text::safe(&namespace.name),
+                namespace.kind.to_string(),
+                text::count(namespace.live_records),
+                text::bytes(namespace.live_bytes),
+                text::bytes(manifest.stored_bytes),
+                text::safe(&notes.join(", ")),
+            ]);
+        }
+    }
+    let header = ["snapshot", "sealed", "cluster", "namespace", "kind", "records", "bytes", "stored", "notes"];
+    print_line(&text::table(&header, &rows, &[5, 6, 7]))
 }

@@ -1,6 +1,7 @@
 //! `stats`: how large everything is.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done, stopped};
+use super::output::{complain, print_line};
 use super::text;
 use crate::error::Result;
 use crate::format::{ChunkId, names};
@@ -9,11 +10,13 @@ use std::collections::{HashMap, HashSet};
 
 /// Show how much the repository holds, and what each snapshot adds to it
 ///
-/// Example: aerolith stats
-///
 /// Of each snapshot: the plain bytes of its live records (needs), those of the value chunks that they stand in (holds), and
 /// the stored bytes of all chunks that it reaches, that no older snapshot reaches (adds), and that no other one does (only).
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith stats
+  aerolith stats --json | jq '.stored_bytes, .snapshots[-1].added_bytes'")]
 pub struct Args {}
 
 #[derive(Serialize)]
@@ -37,7 +40,7 @@ struct Stored {
 #[derive(Serialize)]
 struct SnapshotOutput {
     snapshot: String,
-    sealed: u64,
+    sealed: String,
     records: u64,
     needed_bytes: u64,
     held_bytes: u64,
@@ -59,20 +62,26 @@ struct Reached {
 
 pub fn run(context: &Context, _: Args) -> Result<Done> {
     let repository = context.repository()?;
-    let (control, progress) = context.control("measuring");
+    let (control, progress) = context.control(format!("measuring {}", repository.store().location()));
     let reader = repository.chunk_reader()?;
     let list = repository.snapshots()?;
     let mut all: HashMap<ChunkId, Reached> = HashMap::new();
     let mut snapshots = Vec::new();
+    let mut damaged: Vec<String> = list.damaged.iter().map(|(_, error)| error.to_string()).collect();
     for (number, manifest) in list.snapshots.into_iter().enumerate() {
-        control.check()?;
+        control.check().map_err(|error| stopped(error, "nothing was changed"))?;
         let snapshot = repository.open_snapshot(&reader, manifest);
         let mut ids = Vec::new();
-        snapshot.reach(&mut HashSet::new(), &mut |id, _| ids.push(id))?;
+        if let Err(error) = snapshot.reach(&mut HashSet::new(), &mut |id, _| ids.push(id)) {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            damaged.push(format!("snapshot {}: {error}; its figures are too low", snapshot.id()));
+        }
         let namespaces = &snapshot.manifest().namespaces;
         let mut output = SnapshotOutput {
             snapshot: snapshot.id().to_string(),
-            sealed: snapshot.manifest().sealed,
+            sealed: text::rfc3339(snapshot.manifest().sealed),
             records: namespaces.iter().map(|namespace| namespace.live_records).sum(),
             needed_bytes: namespaces.iter().map(|namespace| namespace.live_bytes).sum(),
             held_bytes: namespaces.iter().map(|namespace| namespace.reached_bytes).sum(),
@@ -128,7 +137,7 @@ pub fn run(context: &Context, _: Args) -> Result<Done> {
         stored_bytes: stored.iter().map(|stored| stored.bytes).sum(),
         stored,
         snapshots,
-        damaged: list.damaged.iter().map(|(_, error)| error.to_string()).collect(),
+        damaged,
     };
     if context.json() {
         context.print_json(&output)?
@@ -144,8 +153,7 @@ fn print(output: &Output) -> Result<()> {
         .snapshots
         .iter()
         .map(|snapshot| {
-            let id = snapshot.snapshot.get(..12).unwrap_or_default().to_string();
-            let mut row = vec![id, text::time(snapshot.sealed), text::count(snapshot.records)];
+            let mut row = vec![text::short(&snapshot.snapshot), snapshot.sealed.clone(), text::count(snapshot.records)];
             let sizes = [
                 snapshot.needed_bytes,
                 snapshot.held_bytes,
@@ -160,19 +168,26 @@ fn print(output: &Output) -> Result<()> {
     let header = ["snapshot", "sealed", "records", "needs", "holds", "reaches", "adds", "only"];
     print_line(&text::table(&header, &rows, &[2, 3, 4, 5, 6, 7]))?;
     print_line("")?;
-    print_line(&format!("logical  {} in the live records of all snapshots", text::bytes(output.logical_bytes)))?;
-    print_line(&format!("unique   {} in distinct chunks", text::bytes(output.unique_bytes)))?;
-    print_line(&format!("reached  {} of stored chunks", text::bytes(output.reached_bytes)))?;
-    print_line(&format!("stored   {} in all", text::bytes(output.stored_bytes)))?;
+    let totals = [
+        ("logical", output.logical_bytes, "the live records of all snapshots"),
+        ("unique", output.unique_bytes, "the distinct chunks that they reach, before compression"),
+        ("reached", output.reached_bytes, "those chunks as they are stored"),
+        ("stored", output.stored_bytes, "all objects of the repository"),
+    ];
+    let rows: Vec<Vec<String>> =
+        totals.iter().map(|(name, n, what)| vec![name.to_string(), text::bytes(*n), what.to_string()]).collect();
+    print_line(&text::table(&["total", "bytes", "of"], &rows, &[1]))?;
+    print_line("")?;
     let rows: Vec<Vec<String>> = output
         .stored
         .iter()
-        .map(|stored| vec![format!("  {}", stored.what), text::count(stored.objects), text::bytes(stored.bytes)])
+        .map(|stored| vec![stored.what.to_string(), text::count(stored.objects), text::bytes(stored.bytes)])
         .collect();
-    print_line(&text::table(&["  in", "objects", "bytes"], &rows, &[1, 2]))?;
+    print_line(&text::table(&["in", "objects", "bytes"], &rows, &[1, 2]))?;
     for snapshot in output.snapshots.iter().filter(|snapshot| snapshot.missing_chunks > 0) {
-        eprintln!("aerolith: snapshot {} lacks {} chunks", snapshot.snapshot, text::count(snapshot.missing_chunks));
+        let lacks = text::plural(snapshot.missing_chunks, "chunk");
+        complain(&format!("snapshot {} lacks {lacks}", snapshot.snapshot));
     }
-    output.damaged.iter().for_each(|error| eprintln!("aerolith: {error}"));
+    output.damaged.iter().for_each(|problem| complain(problem));
     Ok(())
 }

@@ -43,12 +43,47 @@ pub fn time(millis: u64) -> String {
     time.map_or_else(|| format!("{millis} ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// A time in UTC, to the millisecond, for JSON.
+pub fn rfc3339(millis: u64) -> String {
+    let time = i64::try_from(millis).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// A number of things: `1 record`, `2 records`.
+pub fn plural(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// Text for a line of output: control characters, which could end the line or drive the terminal, are escaped.
+pub fn safe(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if c.is_control() {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
+/// Bytes that are mostly text, for JSON: 0x and hexadecimal if they are not UTF-8.
+pub fn plain(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| format!("0x{}", hex::encode(bytes)), str::to_string)
+}
+
 /// Bytes that are mostly text, for a line of output.
 pub fn lossy(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.escape_debug().to_string(),
-        Err(_) => format!("0x{}", hex::encode(bytes)),
-    }
+    safe(&plain(bytes))
+}
+
+/// An id's first twelve digits, which name it as long as no other begins like that.
+pub fn short(id: &str) -> String {
+    id.get(..12).unwrap_or(id).to_string()
+}
+
+/// When a record expires, for JSON; nothing for never.
+pub fn expires(void_time: VoidTime) -> Option<String> {
+    void_time.timestamp().map(|at| rfc3339(at.0))
 }
 
 /// When a record expires.
@@ -69,16 +104,17 @@ pub fn particle(particle: ParticleType, bytes: &[u8]) -> String {
     }
 }
 
-/// A user key as it is given to `get`: i:NUMBER, b:HEX or text.
+/// A user key as it is given to `get`: i:NUMBER, b:HEX or text. A string that is not UTF-8 can't be typed, and is shown as 0x
+/// and hexadecimal.
 pub fn key(particle: ParticleType, bytes: &[u8]) -> String {
     match particle {
         ParticleType::INTEGER if let Ok(bytes) = bytes.try_into() => format!("i:{}", i64::from_be_bytes(bytes)),
         ParticleType::STRING if let Ok(text) = std::str::from_utf8(bytes) => {
             let typed = ["i:", "b:", "s:"].iter().any(|start| text.starts_with(start));
-            let text = text.escape_debug();
             if typed { format!("s:{text}") } else { text.to_string() }
         }
-        _ => format!("b:{}", hex::encode(bytes)),
+        ParticleType::BLOB => format!("b:{}", hex::encode(bytes)),
+        _ => format!("0x{}", hex::encode(bytes)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `verify`: compares a snapshot with a live source.
 
-use super::context::{Context, Done, print_line};
+use super::context::{Context, Done, stopped};
+use super::output::print_line;
 use super::{endpoint, text};
 use crate::control::Control;
 use crate::crypto::Keys;
@@ -21,19 +22,22 @@ const AT_ONCE: usize = 64;
 
 /// Compare a snapshot with a source, partition by partition
 ///
-/// Example: aerolith verify latest asb:/backups/monday
-///
-/// Compares sets, keys and bins of the namespaces that both have; generations and expiry are not compared. Records of the
-/// snapshot that have expired since and are gone from the source are no difference. Ends with exit code 3 if the two differ.
+/// Compares sets, keys and bins; generations and expiry are not compared. Records of the snapshot that have expired since and
+/// are gone from the source are no difference. A namespace that the source lacks is one; one that the snapshot lacks is named.
+/// Ends with exit code 3 if the two differ.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith verify latest asb:/backups/monday
+  aerolith verify 14ee:test embedded:/data/store --json")]
 pub struct Args {
     /// `SNAPSHOT[:NAMESPACE]`; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// What to compare with: asb:PATH, jsonl:FILE or embedded:FOLDER
+    /// What to compare with: asb:PATH, jsonl:FILE (- for standard input) or embedded:FOLDER
     source: String,
-    /// The key that the source's .asb files are encrypted with
-    #[arg(long, value_name = "FILE")]
-    asb_key_file: Option<PathBuf>,
+    /// The private key (PEM) of encrypted .asb files
+    #[arg(long, value_name = "FILE", alias = "asb-key-file")]
+    asb_key: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +48,8 @@ struct Output {
     namespaces: Vec<Compared>,
     /// Namespaces of the snapshot that the source lacks.
     absent: Vec<String>,
+    /// Namespaces of the source that the snapshot lacks; they are not compared.
+    not_in_snapshot: Vec<String>,
 }
 
 #[derive(Default, Serialize)]
@@ -199,25 +205,30 @@ fn compare(
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
     if path.set.is_some() {
-        return Err(Error::invalid("verify compares whole namespaces: leave out the set"));
+        return Err(Error::usage("verify compares whole namespaces: leave out the set"));
     }
     let repository = context.repository()?;
     let snapshot = repository.snapshot(&path.snapshot)?;
-    let source = endpoint::source(&args.source, args.asb_key_file)?;
+    let source = endpoint::source(&args.source, args.asb_key)?;
     let there = source.namespaces()?;
-    let (control, progress) = context.control("comparing");
+    let (control, progress) = context.control(format!("comparing with {}", source.name()));
     let (mut namespaces, mut absent) = (Vec::new(), Vec::new());
     for name in path.namespaces(&snapshot)? {
         if there.contains(&name) {
-            namespaces.push(compare(&snapshot.namespace(&name)?, &*source, repository.keys(), &control)?);
+            let compared = compare(&snapshot.namespace(&name)?, &*source, repository.keys(), &control);
+            namespaces.push(compared.map_err(|error| stopped(error, "the two were not compared to their end"))?);
         } else {
             absent.push(name);
         }
     }
     drop(progress);
+    let not_in_snapshot: Vec<String> = match path.namespace {
+        Some(_) => Vec::new(),
+        None => there.into_iter().filter(|name| snapshot.manifest().namespace(name).is_none()).collect(),
+    };
     let same = absent.is_empty() && namespaces.iter().all(Compared::same);
-    let output =
-        Output { snapshot: snapshot.id().to_string(), source: source.name().to_string(), same, namespaces, absent };
+    let (id, source) = (snapshot.id().to_string(), source.name().to_string());
+    let output = Output { snapshot: id, source, same, namespaces, absent, not_in_snapshot };
     if context.json() {
         context.print_json(&output)?
     } else {
@@ -244,15 +255,22 @@ fn print(output: &Output) -> Result<()> {
             digests.iter().try_for_each(|digest| print_line(&format!("{what}: {} {digest}", namespace.namespace)))?;
         }
         print_line(&format!(
-            "{}: {} records in the snapshot, {} in the source; {} partitions differ, {} expired since",
-            namespace.namespace,
-            text::count(namespace.records_in_snapshot),
+            "{}: {} in the snapshot, {} in the source; {} only in the snapshot, {} only in the source, {} changed, {} \
+             expired since, in {} that differ",
+            text::safe(&namespace.namespace),
+            text::plural(namespace.records_in_snapshot, "record"),
             text::count(namespace.records_in_source),
-            text::count(namespace.partitions_that_differ),
-            text::count(namespace.expired)
+            text::count(namespace.only_in_snapshot.len() as u64),
+            text::count(namespace.only_in_source.len() as u64),
+            text::count(namespace.changed.len() as u64),
+            text::count(namespace.expired),
+            text::plural(namespace.partitions_that_differ, "partition")
         ))?;
     }
     output.absent.iter().try_for_each(|name| print_line(&format!("not in the source: namespace {name}")))?;
+    for name in &output.not_in_snapshot {
+        print_line(&format!("not in the snapshot, and not compared: namespace {}", text::safe(name)))?;
+    }
     let verdict = if output.same { "is as in" } else { "differs from" };
     print_line(&format!("{} {verdict} snapshot {}", output.source, output.snapshot))
 }

@@ -37,9 +37,9 @@ pub struct Outcome {
     pub ended: u64,
     /// How.
     pub status: Status,
-    /// Records read from the source.
+    /// Records read from the source; without a seal, those that it came to.
     pub records: u64,
-    /// Bytes stored in packs and index segments.
+    /// Bytes stored in packs and index segments; without a seal, those in packs.
     pub stored_bytes: u64,
     /// Chunks that were found damaged or missing.
     pub damaged_chunks: Vec<ChunkId>,

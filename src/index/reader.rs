@@ -130,6 +130,30 @@ impl Index {
         self.segments.iter().filter(of).count()
     }
 
+    /// Calls `each` for every row of a segment, in the order of chunk ids.
+    pub fn each_row(
+        &self,
+        store: &dyn Store,
+        session: &SnapshotId,
+        number: u32,
+        each: &mut dyn FnMut(&ChunkId, &Location) -> Result<()>,
+    ) -> Result<()> {
+        let named = Some((*session, number));
+        let Some(at) = self.segments.iter().position(|segment| names::parse_index_segment(&segment.key) == named)
+        else {
+            return Ok(());
+        };
+        let Some(segment) = self.segments.get(at) else { return Ok(()) };
+        for block in 0..segment.trailer.blocks() {
+            for row in self.block(store, at, block)?.iter() {
+                if let Some((pack, _)) = segment.directory.packs.get(row.pack as usize) {
+                    each(&row.id, &Location { pack: *pack, place: row.place })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All packs that the segments name, with their sizes.
     pub fn packs(&self) -> HashMap<PackId, u64> {
         let all = self.segments.iter().flat_map(|segment| segment.directory.packs.iter().copied());

@@ -147,7 +147,7 @@ impl Repository {
                 return Err(lost_config());
             }
             let advice = "Make one with `aerolith init`, or name another place with --repo";
-            return Err(Error::not_found(format!("a repository in {}", store.location()), advice));
+            return Err(Error::not_found(format!("repository {}", store.location()), advice));
         };
         let id =
             decode_header(&mut &config[..]).map_err(|error| error.of(names::CONFIG).with_advice(COPY_OF_CONFIG))?;

@@ -252,8 +252,11 @@ impl BackupSession {
             _ => error,
         })?;
         if !bad.is_empty() {
-            let count = manifest.counts.bad;
-            self.manifest.missing.push(format!("{count} records of {namespace} that could not be understood"));
+            let missing = match manifest.counts.bad {
+                1 => format!("1 record of {namespace} that could not be understood"),
+                count => format!("{count} records of {namespace} that could not be understood"),
+            };
+            self.manifest.missing.push(missing);
         }
         self.bad.extend(bad);
         let at = self.manifest.namespaces.partition_point(|other| other.name.as_str() < namespace);
@@ -267,7 +270,7 @@ impl BackupSession {
         let status = match &sealed {
             Ok(()) if self.manifest.missing.is_empty() => Status::Done,
             Ok(()) => Status::Incomplete(self.manifest.missing.join("; ")),
-            Err(error) => Status::Failed(error.to_string()),
+            Err(error) => unsealed(error),
         };
         self.end(status);
         sealed?;
@@ -296,26 +299,35 @@ impl BackupSession {
 
     /// Ends without a seal; the history will say why.
     pub fn abandon(mut self, error: &Error) {
-        let status = match error {
-            Error::Cancelled => Status::Stopped,
-            error => Status::Failed(error.to_string()),
-        };
-        self.end(status);
+        self.end(unsealed(error));
     }
 
     fn end(&mut self, status: Status) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        let sealed = matches!(status, Status::Done | Status::Incomplete(_));
         let outcome = Outcome {
             ended: Timestamp::now().0,
             status,
-            records: self.manifest.namespaces.iter().map(|namespace| namespace.counts.read).sum(),
-            stored_bytes: self.manifest.stored_bytes,
+            // Without a seal: how far it came.
+            records: match sealed {
+                true => self.manifest.namespaces.iter().map(|namespace| namespace.counts.read).sum(),
+                false => self.control.records(),
+            },
+            stored_bytes: if sealed { self.manifest.stored_bytes } else { self.control.bytes_out() },
             damaged_chunks: Vec::new(),
         };
         // The snapshot, if there is one, is sealed already: a failure to note the outcome loses only the note.
         let _ = self.lease.end(outcome);
+    }
+}
+
+/// How a session that was not sealed ended.
+fn unsealed(error: &Error) -> Status {
+    match error {
+        Error::Cancelled => Status::Stopped,
+        error => Status::Failed(error.to_string()),
     }
 }
 

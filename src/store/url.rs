@@ -9,7 +9,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for a scheme that this build doesn't know, and what [`LocalStore::open`] returns.
+/// [`Error::Usage`] for a scheme that this build doesn't know, and what [`LocalStore::open`] returns.
 pub fn open(url: &str) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(LocalStore::open(local_path(url)?)?))
 }
@@ -25,14 +25,14 @@ pub(crate) fn local_path(url: &str) -> Result<&Path> {
         None => url,
         Some("file") => file_path(&url["file:".len()..])?,
         Some(scheme) => {
-            return Err(Error::invalid(format!(
+            return Err(Error::usage(format!(
                 "unknown kind of store `{scheme}:`; known are a plain path and file:PATH. \
                  For a path that holds a colon, put ./ before it"
             )));
         }
     };
     if path.is_empty() {
-        return Err(Error::invalid("the store's path is empty; give a path, or file:PATH"));
+        return Err(Error::usage("the store's path is empty; give a path, or file:PATH"));
     }
     Ok(Path::new(path))
 }
@@ -43,7 +43,7 @@ fn file_path(rest: &str) -> Result<&str> {
         None => Ok(rest),
         Some(path) if path.starts_with('/') => Ok(path),
         Some(_) => {
-            Err(Error::invalid("a file: URL names no host; write file:PATH, or file:///PATH for an absolute path"))
+            Err(Error::usage("a file: URL names no host; write file:PATH, or file:///PATH for an absolute path"))
         }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn an_empty_path_and_a_host_are_refused() {
         for url in ["", "file:", "file://host/srv"] {
-            assert!(matches!(local_path(url), Err(Error::Invalid(_))), "{url}");
+            assert!(matches!(local_path(url), Err(Error::Usage(_))), "{url}");
         }
     }
 

@@ -1,0 +1,54 @@
+//! Printing: results to standard output, everything else to standard error.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::io::Write;
+
+/// Says something that is no result on standard error. Nobody may be there to read it, which is no reason to stop.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "aerolith: {text}");
+}
+
+/// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
+pub fn print_line(text: &str) -> Result<()> {
+    written(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// A value as JSON on one line.
+pub fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::invalid(format!("cannot print JSON: {error}")))
+}
+
+/// Many lines of output, in larger pieces.
+pub struct Lines {
+    out: std::io::BufWriter<std::io::Stdout>,
+}
+
+impl Lines {
+    pub fn new() -> Self {
+        Lines { out: std::io::BufWriter::with_capacity(1 << 16, std::io::stdout()) }
+    }
+
+    /// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        written(writeln!(self.out, "{text}"))
+    }
+
+    /// Prints a value as JSON on one line.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        self.line(&to_json(value)?)
+    }
+
+    /// Prints what is left.
+    pub fn finish(mut self) -> Result<()> {
+        written(self.out.flush())
+    }
+}
+
+fn written(result: std::io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Error::io("write to standard output", error)),
+        Ok(()) => Ok(()),
+    }
+}

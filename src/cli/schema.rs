@@ -1,0 +1,163 @@
+//! What several commands print as JSON. The schemas are in `docs/json.md`; a change there is a change for everybody's scripts.
+
+use super::text;
+use crate::error::Result;
+use crate::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef};
+use crate::record::NamespaceMetadata;
+use crate::repository::NamespaceView;
+use serde::Serialize;
+
+/// A snapshot, as `backup`, `snapshots`, `show` and `inspect snapshot` print it.
+#[derive(Serialize)]
+pub struct Snapshot {
+    pub snapshot: String,
+    pub started: String,
+    pub sealed: String,
+    pub host: String,
+    pub program: String,
+    pub source: String,
+    pub cluster: String,
+    pub tags: Vec<String>,
+    pub seen: Vec<String>,
+    pub index_segments: u32,
+    pub stored_bytes: u64,
+    pub missing: Vec<String>,
+    pub namespaces: Vec<Namespace>,
+}
+
+impl From<&Manifest> for Snapshot {
+    fn from(manifest: &Manifest) -> Self {
+        Snapshot {
+            snapshot: manifest.id.to_string(),
+            started: text::rfc3339(manifest.started),
+            sealed: text::rfc3339(manifest.sealed),
+            host: manifest.host.clone(),
+            program: manifest.program.clone(),
+            source: manifest.source.clone(),
+            cluster: manifest.cluster.clone(),
+            tags: manifest.tags.clone(),
+            seen: manifest.seen.iter().map(ToString::to_string).collect(),
+            index_segments: manifest.index_segments,
+            stored_bytes: manifest.stored_bytes,
+            missing: manifest.missing.clone(),
+            namespaces: manifest.namespaces.iter().map(Namespace::from).collect(),
+        }
+    }
+}
+
+/// A namespace of a snapshot.
+#[derive(Serialize)]
+pub struct Namespace {
+    pub namespace: String,
+    pub kind: String,
+    pub source_time: String,
+    pub parent: Option<String>,
+    pub full: String,
+    pub deletes_unknown: bool,
+    pub live_records: u64,
+    pub live_bytes: u64,
+    pub reached_bytes: u64,
+    pub state_hash: String,
+    pub counts: Counts,
+    pub runs: Vec<Run>,
+    pub metadata_chunks: Vec<String>,
+}
+
+impl From<&NamespaceManifest> for Namespace {
+    fn from(manifest: &NamespaceManifest) -> Self {
+        Namespace {
+            namespace: manifest.name.clone(),
+            kind: manifest.kind.to_string(),
+            source_time: text::rfc3339(manifest.source_time),
+            parent: manifest.parent.map(|id| id.to_string()),
+            full: manifest.full.to_string(),
+            deletes_unknown: manifest.deletes_unknown,
+            live_records: manifest.live_records,
+            live_bytes: manifest.live_bytes,
+            reached_bytes: manifest.reached_bytes,
+            state_hash: hex::encode(manifest.state_hash),
+            counts: manifest.counts,
+            runs: manifest.runs.iter().map(Run::from).collect(),
+            metadata_chunks: manifest.metadata.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// A run of a namespace.
+#[derive(Serialize)]
+pub struct Run {
+    pub root: String,
+    pub level: u8,
+    pub entries: u64,
+    pub tombstones: u64,
+    pub tree_bytes: u64,
+}
+
+impl From<&RunRef> for Run {
+    fn from(run: &RunRef) -> Self {
+        let RunRef { root, level, entries, tombstones, tree_bytes } = *run;
+        Run { root: root.to_string(), level, entries, tombstones, tree_bytes }
+    }
+}
+
+/// A secondary index.
+#[derive(Serialize)]
+pub struct Index {
+    pub name: String,
+    pub set: String,
+    pub bin: String,
+    pub index_type: String,
+    pub value_type: String,
+}
+
+/// A UDF module.
+#[derive(Serialize)]
+pub struct UdfModule {
+    pub name: String,
+    pub language: String,
+    pub bytes: usize,
+}
+
+/// Indexes and UDF modules of a namespace.
+#[derive(Serialize)]
+pub struct Metadata {
+    pub namespace: String,
+    pub indexes: Vec<Index>,
+    pub udf_modules: Vec<UdfModule>,
+}
+
+impl Metadata {
+    /// Reads those of a namespace.
+    pub fn read(view: &NamespaceView<'_>) -> Result<Self> {
+        let NamespaceMetadata { indexes, udfs } = view.metadata()?;
+        let indexes = indexes.iter().map(|index| Index {
+            name: text::plain(&index.name),
+            set: text::plain(&index.set),
+            bin: text::plain(&index.bin),
+            index_type: text::plain(&[index.kind]),
+            value_type: text::plain(&[index.value]),
+        });
+        let udf_modules = udfs.iter().map(|udf| UdfModule {
+            name: text::plain(&udf.name),
+            language: text::plain(&[udf.kind]),
+            bytes: udf.content.len(),
+        });
+        let namespace = view.manifest().name.clone();
+        Ok(Metadata { namespace, indexes: indexes.collect(), udf_modules: udf_modules.collect() })
+    }
+}
+
+/// A snapshot with its indexes and UDF modules.
+#[derive(Serialize)]
+pub struct Details {
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+    pub metadata: Vec<Metadata>,
+}
+
+/// Something of the repository that could not be read.
+#[derive(Serialize)]
+pub struct DamagedSnapshot {
+    pub snapshot: String,
+    pub problem: String,
+}

@@ -1,0 +1,284 @@
+//! Commands that look: `snapshots`, `history`, `show`, `ls`, `get`, `diff`, `stats`, `check`, `inspect`.
+
+use super::support::{Sandbox, assert_id, assert_time, digest_of_person};
+use serde_json::{Value, json};
+
+/// Every key of a document is snake case, wherever it stands.
+fn assert_snake_case(value: &Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let snake = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+                assert!(snake, "{name}");
+                assert_snake_case(member);
+            }
+        }
+        Value::Array(members) => members.iter().for_each(assert_snake_case),
+        _ => {}
+    }
+}
+
+#[test]
+fn snapshots_lists_what_was_sealed_and_can_be_filtered() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["snapshots"]).ends(0).says(&["no snapshots yet", "aerolith backup"]);
+    let [one, two] = sandbox.people();
+    let list = sandbox.json(&["snapshots"]);
+    assert_snake_case(&list);
+    let snapshots = list["snapshots"].as_array().unwrap();
+    assert_eq!((&snapshots[0]["snapshot"], &snapshots[1]["snapshot"]), (&json!(one), &json!(two)));
+    assert_eq!(list["damaged"], json!([]));
+    assert_time(&snapshots[0]["sealed"]);
+    assert_eq!(snapshots[1]["namespaces"][0]["live_records"], 4);
+    sandbox.run(&["snapshots"]).ends(0).shows(&["snapshot", &one[..12], &two[..12], "test", "full", "one"]);
+    assert_eq!(sandbox.json(&["snapshots", "--tag", "one"])["snapshots"].as_array().unwrap().len(), 1);
+    assert_eq!(sandbox.json(&["snapshots", "--cluster", "nowhere"])["snapshots"], json!([]));
+    sandbox.run(&["snapshots", "--cluster", "nowhere"]).ends(0).says(&["none such"]);
+}
+
+#[test]
+fn history_lists_sealed_and_failed_backups() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["history"]).ends(0).says(&["no sessions yet"]);
+    let [one, _] = sandbox.people();
+    sandbox.write("people.asb", "Version 3.1\n# namespace test\n# first-file\n+ k S 3 ann\nnonsense\n");
+    sandbox.run(&["backup", "asb:people.asb"]).ends(1);
+    let history = sandbox.json(&["history"]);
+    assert_snake_case(&history);
+    let sessions = history["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 3);
+    assert_eq!((&sessions[0]["session"], &sessions[0]["status"]), (&json!(one), &json!("done")));
+    assert_eq!((&sessions[0]["records"], &sessions[0]["snapshot"]), (&json!(4), &json!("sealed")));
+    assert!(sessions[0]["stored_bytes"].as_u64().unwrap() > 0 && sessions[0]["duration_millis"].is_u64());
+    ["started", "heartbeat", "ended"].iter().for_each(|time| assert_time(&sessions[0][*time]));
+    assert_eq!(sessions[2]["status"], "failed");
+    assert!(sessions[2]["reason"].as_str().unwrap().contains("people.asb at byte"), "{}", sessions[2]);
+    assert!(sessions[2]["snapshot"].is_null());
+    sandbox.run(&["history"]).ends(0).shows(&["full backup of asb:people.asb", "sealed", "failed: people.asb at byte"]);
+}
+
+#[test]
+fn show_prints_a_snapshot_with_runs_indexes_and_modules() {
+    let sandbox = Sandbox::new();
+    let all = format!("{}/tests/data/asb/every-kind.asb", env!("CARGO_MANIFEST_DIR"));
+    let made = sandbox.json(&["backup", &format!("asb:{all}"), "--cluster", "zoo", "--tag", "a", "--tag", "b"]);
+    let shown = sandbox.json(&["show", "latest"]);
+    assert_snake_case(&shown);
+    for name in ["snapshot", "started", "sealed", "cluster", "tags", "namespaces", "stored_bytes"] {
+        assert_eq!(shown[name], made[name], "{name}");
+    }
+    assert_eq!(shown["tags"], json!(["a", "b"]));
+    let namespace = &shown["namespaces"][0];
+    assert_eq!((&namespace["live_records"], &namespace["counts"]["added"]), (&json!(7), &json!(7)));
+    assert_id(&namespace["state_hash"], 64);
+    assert_id(&namespace["runs"][0]["root"], 64);
+    assert_time(&namespace["source_time"]);
+    let metadata = &shown["metadata"][0];
+    assert_eq!(
+        metadata["indexes"][0],
+        json!({
+            "name": "by-num", "set": "set one", "bin": "num ber", "index_type": "N", "value_type": "N"
+        })
+    );
+    assert_eq!(metadata["udf_modules"][0], json!({ "name": "mod ule.lua", "language": "L", "bytes": 46 }));
+    let text = sandbox.run(&["show", "latest"]).ends(0);
+    // A line feed in an index's name must not break the line.
+    text.shows(&["cluster      zoo", "tags         a, b", "index        by\\nstr", "UDF module   mod ule.lua"]);
+}
+
+#[test]
+fn a_snapshot_is_named_by_id_beginning_latest_or_time() {
+    let sandbox = Sandbox::new();
+    let [one, two] = sandbox.people();
+    let shown = |name: &str| sandbox.json(&["show", name])["snapshot"].as_str().unwrap().to_string();
+    assert_eq!(shown(&one), one);
+    assert_eq!(shown(&one[..20].to_uppercase()), one);
+    assert_eq!((shown("latest"), shown("latest~0"), shown("latest~1")), (two.clone(), two.clone(), one.clone()));
+    assert_eq!(shown("@2999-01-01"), two);
+    let sealed = sandbox.json(&["show", &one])["sealed"].as_str().unwrap().to_string();
+    assert_eq!(shown(&format!("@{sealed}")), one);
+    // The tables print times to the second: such a time names what was sealed within it.
+    let second = format!("@{}Z", &sealed[..19]);
+    assert!([one, two].contains(&shown(&second)));
+}
+
+#[test]
+fn ls_lists_records_and_filters_by_set() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let rows = sandbox.json_lines(&["ls", "latest"]);
+    assert_eq!(rows.len(), 4);
+    let ann = rows.iter().find(|row| row["key"] == "ann").unwrap();
+    let bytes = ann["bytes"].as_u64().unwrap();
+    assert_eq!(
+        *ann,
+        json!({
+            "namespace": "test", "digest": digest_of_person("ann"), "set": "people", "key": "ann",
+            "generation": 2, "expires": null, "bytes": bytes
+        })
+    );
+    let number = sandbox.json_lines(&["ls", "latest:test/numbers"]);
+    assert_eq!((number.len(), &number[0]["key"], &number[0]["generation"]), (1, &json!("i:7"), &json!(2)));
+    assert_time(&number[0]["expires"]);
+    assert_eq!(sandbox.json_lines(&["ls", "latest:test/people", "--no-keys"])[0]["key"], Value::Null);
+    let text = sandbox.run(&["ls", "latest~1:test/people"]).ends(0);
+    assert_eq!(text.out.lines().count(), 3);
+    text.shows(&[&digest_of_person("cid"), "never", "test/people", "cid"]);
+    sandbox.run(&["ls", "latest:test/poeple"]).ends(1).says(&["set \"poeple\"", "not found"]);
+    sandbox.run(&["ls", "latest:tset"]).ends(1).says(&["namespace tset not found", "has test"]);
+}
+
+#[test]
+fn get_finds_a_record_by_key_of_every_kind_and_by_digest() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let ann = sandbox.json(&["get", "latest:test/people", "ann"]);
+    assert_eq!((&ann["generation"], &ann["bins"][0]["value"]), (&json!(2), &json!(31)));
+    assert_eq!(sandbox.json(&["get", "latest~1:test/people", "s:ann"])["bins"][0]["value"], 30);
+    assert_eq!(sandbox.json(&["get", "latest:test/numbers", "i:7"])["bins"][0]["value"], 7);
+    let digest = digest_of_person("ann");
+    assert_eq!(sandbox.json(&["get", "latest:test", "--digest", &digest]), ann);
+    sandbox.run(&["get", "latest:test/people", "ann"]).ends(0).shows(&["key         ann", "age  integer  31", &digest]);
+
+    let all = format!("asb:{}/tests/data/asb/every-kind.asb", env!("CARGO_MANIFEST_DIR"));
+    sandbox.json(&["backup", &all]);
+    let blob = sandbox.json_lines(&["ls", "latest"]).into_iter().find(|row| row["key"] == "b:0001ff").unwrap();
+    let by_digest = sandbox.json(&["get", "latest:name space", "--digest", blob["digest"].as_str().unwrap()]);
+    assert_eq!(by_digest["key"], json!({ "type": "blob", "base64": "AAH/" }));
+}
+
+#[test]
+fn get_says_why_it_found_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let digest = digest_of_person("ann");
+    sandbox.run(&["get", "latest:test/people", "zoe"]).ends(1).says(&["key \"zoe\" of set \"people\"", "not found"]);
+    sandbox.run(&["get", "latest:test", "ann"]).ends(1).says(&["No set was named"]);
+    sandbox.run(&["get", "latest:test/numbers", "--digest", &digest]).ends(1).says(&["It is in set \"people\""]);
+    sandbox.run(&["get", "latest", "ann"]).ends(2).says(&["which namespace?", "latest:NAMESPACE"]);
+    sandbox.run(&["get", "latest:test", "i:x"]).ends(2).says(&["behind i: stands no 64-bit integer"]);
+    sandbox.run(&["get", "latest:test", "b:xyz"]).ends(2).says(&["hexadecimal"]);
+    sandbox.run(&["get", "latest:test", "--digest", "00"]).ends(2).says(&["40 hexadecimal digits"]);
+    sandbox.run(&["get", "latest:test", "ann", "--digest", &digest]).ends(2).says(&["cannot be used with"]);
+}
+
+#[test]
+fn diff_names_what_was_added_removed_changed_and_touched() {
+    let sandbox = Sandbox::new();
+    let [one, two] = sandbox.people();
+    let lines = sandbox.json_lines(&["diff", &one, &two]);
+    lines.iter().for_each(assert_snake_case);
+    let (summary, changes) = lines.split_last().unwrap();
+    assert_eq!(*summary, json!({ "kind": "summary", "added": 1, "removed": 1, "changed": 1, "touched": 1 }));
+    let of = |key: &str| changes.iter().find(|change| change["key"] == key).unwrap();
+    assert_eq!((&of("ann")["change"], &of("ann")["bins"]), (&json!("changed"), &json!(["age"])));
+    assert_eq!((&of("cid")["change"], &of("dee")["change"]), (&json!("removed"), &json!("added")));
+    let touched = of("i:7");
+    assert_eq!((&touched["change"], &touched["bins"]), (&json!("touched"), &json!([])));
+    assert_eq!((&touched["generation_before"], &touched["generation_after"]), (&json!(1), &json!(2)));
+    assert_time(&touched["expires_after"]);
+    assert!(changes.iter().all(|change| change["key"] != "bob"));
+    let text = sandbox.run(&["diff", "latest~1", "latest:test/people"]).ends(0);
+    assert_eq!(text.out.lines().count(), 4);
+    text.shows(&["! ", "+ ", "- ", "ann  age", "1 added, 1 removed, 1 changed, 0 touched"]);
+    sandbox.run(&["diff", &two, &two]).ends(0).shows(&["0 added, 0 removed, 0 changed, 0 touched"]);
+    let counts = sandbox.run(&["diff", &two, &one, "--summary"]).ends(0);
+    assert_eq!(counts.out, "1 added, 1 removed, 1 changed, 1 touched\n");
+}
+
+#[test]
+fn stats_adds_up() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let stats = sandbox.json(&["stats"]);
+    assert_snake_case(&stats);
+    let sum = |list: &str, member: &str| -> u64 {
+        stats[list].as_array().unwrap().iter().map(|row| row[member].as_u64().unwrap()).sum()
+    };
+    assert_eq!(stats["stored_bytes"], sum("stored", "bytes"));
+    assert_eq!(stats["logical_bytes"], sum("snapshots", "needed_bytes"));
+    assert_eq!(stats["reached_bytes"], sum("snapshots", "added_bytes"));
+    assert!(stats["unique_bytes"].as_u64().unwrap() > 0);
+    assert_time(&stats["snapshots"][0]["sealed"]);
+    sandbox.run(&["stats"]).ends(0).shows(&["logical", "unique", "reached", "stored", "packs", "adds"]);
+}
+
+#[test]
+fn check_finds_nothing_then_names_what_is_damaged_and_ends_with_10() {
+    let sandbox = Sandbox::new();
+    let [one, two] = sandbox.people();
+    let whole = sandbox.json(&["check", "--read-data"]);
+    assert_snake_case(&whole);
+    assert_eq!((&whole["snapshots"], &whole["problems"]), (&json!(2), &json!([])));
+    assert_eq!(whole["chunks"], whole["chunks_read"]);
+    sandbox.run(&["check"]).ends(0).shows(&["2 snapshots", "no problems found"]);
+    sandbox.run(&["check", "--read-data=101"]).ends(2).says(&["from 0 to 100"]);
+    sandbox.run(&["check", "--read-data=nan"]).ends(2);
+
+    let manifest = std::fs::read_dir(sandbox.path("repo/snapshots")).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = manifest.into_iter().find(|path| path.ends_with(&one)).unwrap();
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::write(&manifest, bytes).unwrap();
+    let json = |command: &mut std::process::Command| {
+        command.args(["--quiet", "--json"]);
+    };
+    let damaged = sandbox.run_with(&["check"], json).ends(10).json();
+    assert_eq!(damaged["hurt_snapshots"], json!([one]));
+    let list = sandbox.run_with(&["snapshots"], json).ends(10).says(&[&one, "is damaged"]).json();
+    assert_eq!((&list["damaged"][0]["snapshot"], &list["snapshots"][0]["snapshot"]), (&json!(one), &json!(two)));
+    sandbox.run(&["show", &one[..16]]).ends(10).says(&["is damaged"]);
+    sandbox.run(&["stats"]).ends(10).says(&["is damaged"]);
+    sandbox.run(&["ls", "latest"]).ends(0);
+}
+
+#[test]
+fn inspect_leads_from_a_snapshot_to_its_run_its_chunks_and_their_packs() {
+    let sandbox = Sandbox::new();
+    let [one, _] = sandbox.people();
+    let snapshot = &sandbox.json_lines(&["inspect", "snapshot", &one])[0];
+    assert_eq!(*snapshot, sandbox.json(&["show", &one]));
+    let root = snapshot["namespaces"][0]["runs"][0]["root"].as_str().unwrap();
+    let nodes = sandbox.json_lines(&["inspect", "run", &root[..24]]);
+    assert_eq!(
+        (&nodes[0]["kind"], &nodes[0]["chunk"], &nodes[0]["entries"]),
+        (&json!("leaf"), &json!(root), &json!(4))
+    );
+
+    let segments = sandbox.json_lines(&["inspect", "index"]);
+    let (index, segments) = segments.split_last().unwrap();
+    assert_eq!((&index["segments"], &index["damaged"]), (&json!(2), &json!([])));
+    assert!(segments.iter().all(|segment| segment["believed"] == true && segment["bytes"].is_u64()));
+    let rows = sandbox.json_lines(&["inspect", "index", &one[..16]]);
+    let row = rows.iter().find(|row| row["chunk"] == root).unwrap();
+    assert_id(&row["pack"], 64);
+    assert!(rows.is_sorted_by_key(|row| row["chunk"].as_str().unwrap()));
+
+    let places = sandbox.json_lines(&["inspect", "chunk", &root[..32], "--hex"]);
+    for name in ["pack", "offset", "stored_bytes", "plain_bytes", "packing"] {
+        assert_eq!(places[0][name], row[name], "{name}");
+    }
+    let plain = places[0]["hex"].as_str().unwrap();
+    assert_eq!((plain.len() as u64 / 2, &places[0]["class"]), (row["plain_bytes"].as_u64().unwrap(), &json!("tree")));
+    let pack = sandbox.json_lines(&["inspect", "pack", &row["pack"].as_str().unwrap()[..20]]);
+    assert_eq!((&pack[0]["class"], pack[0]["chunks"].as_u64()), (&json!("tree"), Some(pack.len() as u64 - 1)));
+    assert!(pack.iter().any(|chunk| chunk["chunk"] == root && chunk["offset"] == row["offset"]));
+    let config = sandbox.json(&["inspect", "config"]);
+    assert_snake_case(&config);
+    assert_time(&config["created"]);
+}
+
+#[test]
+fn inspect_says_what_it_does_not_find() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let zeros = "0".repeat(64);
+    for what in ["pack", "chunk", "run", "index"] {
+        sandbox.run(&["inspect", what, "xyz"]).ends(2).says(&["in hexadecimal"]);
+        sandbox.run(&["inspect", what, &zeros[..32]]).ends(1).says(&["not found"]);
+    }
+    sandbox.run(&["inspect", "chunk", &zeros]).ends(1).says(&["not found", "No pack"]);
+    sandbox.run(&["inspect", "snapshot", "nope"]).ends(2).says(&["names no snapshot"]);
+}

@@ -1,0 +1,10 @@
+//! The command line as a user meets it: the program is run as a process of its own.
+
+mod asb;
+mod errors;
+mod help;
+mod keys;
+mod looking;
+mod moving;
+mod stopping;
+mod support;
