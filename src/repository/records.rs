@@ -141,6 +141,10 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
                 control: work.control,
             };
             stream.read(work.namespace, &inbox, work.control)?;
+            // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
+            let mut options = work.options.clone();
+            options.partial |= inbox.bad.lock().unwrap_or_else(PoisonError::into_inner).0 > 0;
+            let work = NamespaceWork { options: &options, ..work };
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, walk: None });
             let mut done = read_ahead(work.options.threads(), sorted, Input::size, |next| {
                 diff_and_write(&work, source_time, next, |_| Ok(Vec::new()))

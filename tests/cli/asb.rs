@@ -51,6 +51,23 @@ fn bad_records_are_left_out_on_request_and_listed() {
 }
 
 #[test]
+fn what_is_missing_behind_a_bad_place_is_not_taken_for_deleted() {
+    let sandbox = Sandbox::new();
+    let whole = asb("test", &[person("ann", 1, 30), person("bob", 1, 40), person("cid", 1, 50)].concat());
+    sandbox.write("day.asb", &whole);
+    sandbox.run(&["backup", "asb:day.asb"]).ends(0);
+    sandbox.write("day.asb", &whole[..whole.rfind("+ k").unwrap() + 9]);
+    let cut = sandbox.run_with(&["backup", "asb:day.asb", "--skip-bad-records"], |command| {
+        command.args(["--json", "--quiet"]);
+    });
+    let namespace = cut.ends(3).json()["namespaces"][0].clone();
+    assert_eq!(
+        (&namespace["counts"]["deleted"], &namespace["live_records"], &namespace["deletes_unknown"]),
+        (&json!(0), &json!(3), &json!(true))
+    );
+}
+
+#[test]
 fn a_file_that_was_cut_off_fails_wherever_inside_a_record_it_ends() {
     let sandbox = Sandbox::new();
     let whole = asb("test", &[person("ann", 1, 30), person("bob", 1, 40)].concat());
