@@ -305,7 +305,10 @@ fn keeps_everything_over_a_reopening() {
     drop(store);
     let store = EmbeddedStore::open(path(&dir)).unwrap();
     assert_eq!(store.get_by_digest("test", &digest).unwrap(), before);
-    assert_eq!(store.metadata("test").unwrap(), NamespaceMetadata { indexes: vec![index], udfs: vec![udf], facts: vec![] });
+    assert_eq!(
+        store.metadata("test").unwrap(),
+        NamespaceMetadata { indexes: vec![index], udfs: vec![udf], facts: vec![] }
+    );
     assert_eq!(store.cluster(), cluster);
     assert!(cluster.starts_with("embedded-") && cluster.len() == 17, "{cluster}");
 }

@@ -22,6 +22,10 @@ use zeroize::Zeroizing;
 const NEEDED_FEATURE: &[u8] = b"pquery";
 /// A session's token is given up this long before it ends.
 const SESSION_RESERVE: Duration = Duration::from_secs(60);
+/// The first wait before something is asked for again; doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest such wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Idle connections that are kept for a node.
 const MAX_IDLE: usize = 64;
 
@@ -361,13 +365,31 @@ impl Cluster {
         Ok(done)
     }
 
-    /// Asks every node for one value, as `namespace/test`.
-    pub fn info_of_all(&self, name: &str, what: &'static str) -> Result<Vec<(Arc<Node>, Vec<u8>)>> {
-        let mut found = Vec::new();
-        for node in self.topology().nodes.values() {
-            found.push((node.clone(), self.info(node, name, what)?));
+    /// How long to wait after so many failures in a row.
+    pub fn wait_after(failures: u32) -> Duration {
+        FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT)
+    }
+
+    /// Asks something until it is answered, and looks at the cluster again in between. Gives up as the options say.
+    pub fn patiently<T>(&self, mut ask: impl FnMut(&Topology) -> Result<T>) -> Result<T> {
+        let mut failures = 0;
+        loop {
+            let topology = self.topology();
+            match ask(&topology) {
+                Err(error) if error.is_passing() && failures + 1 < self.options.attempts => {
+                    failures += 1;
+                    std::thread::sleep(Self::wait_after(failures));
+                    // If even this fails, the old picture may still do: the next round tells.
+                    let _ = self.refresh(topology.version);
+                }
+                done => return done,
+            }
         }
-        Ok(found)
+    }
+
+    /// Asks every node for one value, as `namespace/test`.
+    pub fn info_of_all(&self, name: &str, what: &'static str) -> Result<Vec<Vec<u8>>> {
+        self.patiently(|topology| topology.nodes.values().map(|node| self.info(node, name, what)).collect())
     }
 
     /// Asks a node for one value; once more on a fresh connection if the kept one was closed meanwhile.
@@ -380,7 +402,10 @@ impl Cluster {
             }
             reply => reply?,
         };
-        Ok(reply.find(name, what).map_err(|error| ClusterError::wire(&node.name, error))?.to_vec())
+        // What a node does not know now it will not know later.
+        let found =
+            reply.find(name, what).map_err(|error| ClusterError::Other(format!("node {}: {error}", node.name)))?;
+        Ok(found.to_vec())
     }
 }
 

@@ -22,10 +22,6 @@ use std::time::Duration;
 const BATCH_BYTES: usize = 4 << 20;
 /// Bad records that are kept by name; further ones are only counted.
 const MAX_BAD: usize = 1000;
-/// The first wait before a partition is asked for again; doubled each time.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-/// The longest such wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What of a partition is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -472,8 +468,7 @@ impl<'a> Patience<'a> {
             let problem = last.map_or_else(|| "nothing came".to_string(), |error| error.to_string());
             return Err(ClusterError::Other(format!("gave up after {attempts} attempts; the last: {problem}")));
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << (self.failures - 1).min(10)).min(LONGEST_WAIT);
-        rest(wait, self.stop);
+        rest(Cluster::wait_after(self.failures), self.stop);
         if self.stop.load(Ordering::Relaxed) {
             return Err(ClusterError::Other("reading was stopped".into()));
         }

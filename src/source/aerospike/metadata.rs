@@ -1,6 +1,6 @@
 //! What a cluster has beside its records: secondary indexes, UDF modules, configuration, nodes.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Topology};
 use super::error::{ClusterError, Result};
 use super::wire::{WireError, info};
 use crate::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
@@ -20,7 +20,10 @@ const SET_SETTINGS: [&str; 6] = [
 
 /// Asks for all that belongs to a namespace. Indexes, modules and settings are the same on all nodes, so one is asked.
 pub fn read(cluster: &Cluster, namespace: &str) -> Result<NamespaceMetadata> {
-    let topology = cluster.topology();
+    cluster.patiently(|topology| read_once(cluster, topology, namespace))
+}
+
+fn read_once(cluster: &Cluster, topology: &Topology, namespace: &str) -> Result<NamespaceMetadata> {
     let Some(node) = topology.nodes.values().next() else {
         return Err(ClusterError::Other("the cluster has no nodes".into()));
     };

@@ -103,7 +103,7 @@ impl AerospikeSource {
         let statistics =
             self.named(self.cluster().info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics"))?;
         let mut size = Size::default();
-        for (_, statistics) in statistics {
+        for statistics in statistics {
             let number = |name| info::number::<u64>(&statistics, b';', name);
             // `objects` counts copies too, as do the bytes.
             let masters = number("master_objects").unwrap_or(0);
@@ -175,7 +175,7 @@ impl Drop for AerospikeSource {
 /// The skew of the cluster's clocks, as its nodes measure it.
 fn skew_millis(cluster: &Cluster) -> error::Result<u64> {
     let all = cluster.info_of_all("statistics", "a node's statistics")?;
-    let skews = all.iter().filter_map(|(_, statistics)| info::number::<u64>(statistics, b';', "cluster_clock_skew_ms"));
+    let skews = all.iter().filter_map(|statistics| info::number::<u64>(statistics, b';', "cluster_clock_skew_ms"));
     Ok(skews.max().unwrap_or(0))
 }
 
@@ -213,7 +213,7 @@ impl RecordSource for AerospikeSource {
         };
         let all =
             self.named(self.cluster().info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics"))?;
-        let times = all.iter().filter_map(|(_, statistics)| info::number::<u64>(statistics, b';', "current_time"));
+        let times = all.iter().filter_map(|statistics| info::number::<u64>(statistics, b';', "current_time"));
         let earliest = times.min().ok_or_else(missing)?;
         Ok(Timestamp((earliest + AEROSPIKE_EPOCH_SECONDS) * 1000))
     }
