@@ -13,6 +13,9 @@ pub struct Client {
     namespace: String,
 }
 
+/// Bins by name: particle type and bytes.
+pub type Bins = BTreeMap<Vec<u8>, (u8, Vec<u8>)>;
+
 /// The digest of a key in a set; `key` is its particle type and its bytes.
 pub fn digest(set: &[u8], key: &[u8]) -> Digest {
     aerolith::record::Digest::compute(set, aerolith::record::ParticleType(key[0]), &key[1..]).0
@@ -90,7 +93,7 @@ impl Client {
     }
 
     /// Reads a record: generation, void time, bins by name.
-    pub fn get(&mut self, set: &[u8], key: &[u8]) -> Option<(u32, u32, BTreeMap<Vec<u8>, (u8, Vec<u8>)>)> {
+    pub fn get(&mut self, set: &[u8], key: &[u8]) -> Option<(u32, u32, Bins)> {
         let message = Message { info: [3, 0, 0, 0], ..Message::default() };
         let answer = self.send(&digest(set, key), message, set, None);
         let bins = answer.operations.into_iter().map(|(_, (name, particle, value))| (name, (particle, value)));

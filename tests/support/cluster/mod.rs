@@ -113,6 +113,11 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl TestCluster {
     /// Starts `nodes` nodes with the namespaces `test` and `bar`; partitions go round.
     pub fn start(nodes: usize) -> Self {
+        Self::start_with(nodes, None)
+    }
+
+    /// The same, but every connection has to begin TLS.
+    pub fn start_with(nodes: usize, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let shared = Shared {
             namespaces: ["test", "bar"].map(|name| (name.to_string(), Namespace::default())).into(),
             owners: (0..4096).map(|partition| Some(partition % nodes)).collect(),
@@ -137,6 +142,7 @@ impl TestCluster {
             lock(&cluster.shared).nodes.push(facts);
             let (shared, stop) = (cluster.shared.clone(), cluster.stop.clone());
             let (accepted, open) = (cluster.accepted.clone(), cluster.open.clone());
+            let tls = tls.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
                     let Ok(stream) = stream else { return };
@@ -148,10 +154,17 @@ impl TestCluster {
                     }
                     accepted.fetch_add(1, Ordering::Relaxed);
                     lock(&open).push((number, stream.try_clone().unwrap()));
-                    let shared = shared.clone();
+                    let (shared, tls) = (shared.clone(), tls.clone());
                     std::thread::spawn(move || {
                         let end = stream.try_clone();
-                        serve::connection(stream, number, &shared);
+                        let _ = stream.set_nodelay(true);
+                        match tls {
+                            None => serve::connection(stream, number, &shared),
+                            Some(config) => {
+                                let session = rustls::ServerConnection::new(config).unwrap();
+                                serve::connection(rustls::StreamOwned::new(session, stream), number, &shared);
+                            }
+                        }
                         // Dropping it is not enough: the list of open connections holds it too.
                         end.map(|stream| stream.shutdown(std::net::Shutdown::Both))
                     });

@@ -4,8 +4,7 @@ use super::data::{Bin, Digest, Record, Write as Change, now, partition};
 use super::protocol::{INFO, Input, MESSAGE, Message, SECURITY, frame, read_frame};
 use super::{Fault, On, Shared, info, lock, security};
 use std::collections::HashMap;
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -20,8 +19,7 @@ const WRITE: u8 = 1;
 const LAST: u8 = 1;
 const PARTITION_DONE: u8 = 4;
 
-pub fn connection(mut stream: TcpStream, node: usize, shared: &Mutex<Shared>) {
-    let _ = stream.set_nodelay(true);
+pub fn connection(mut stream: impl Read + Write, node: usize, shared: &Mutex<Shared>) {
     let mut logged_in = lock(shared).users.is_empty();
     while let Ok((kind, body)) = read_frame(&mut stream) {
         if lock(shared).nodes[node].down {
@@ -80,7 +78,7 @@ fn take_fault(shared: &mut Shared, node: usize, on: On) -> Option<Fault> {
 }
 
 /// Sends the frames of an answer; `false` if the connection shall be closed.
-fn send(stream: &mut TcpStream, kind: u8, mut frames: Vec<Vec<u8>>, fault: Option<Fault>) -> bool {
+fn send(stream: &mut impl Write, kind: u8, mut frames: Vec<Vec<u8>>, fault: Option<Fault>) -> bool {
     match fault {
         Some(Fault::Close(after)) => {
             frames.truncate(after);
