@@ -54,7 +54,8 @@ pub fn connection(mut stream: impl Read + Write, node: usize, shared: &Mutex<Sha
             }
             other => panic!("frame of type {other}"),
         };
-        let fault = take_fault(&mut lock(shared), node, on);
+        let asked = if on == On::Query { partitions(&Message::parse(&body)) } else { Vec::new() };
+        let fault = take_fault(&mut lock(shared), node, on, &asked);
         if let Some(Fault::Slow(time)) = &fault {
             std::thread::sleep(*time);
         }
@@ -71,8 +72,18 @@ pub fn connection(mut stream: impl Read + Write, node: usize, shared: &Mutex<Sha
     }
 }
 
-fn take_fault(shared: &mut Shared, node: usize, on: On) -> Option<Fault> {
-    let place = shared.faults.iter().position(|fault| (fault.0, fault.1) == (node, on) && fault.3 > 0)?;
+/// The partitions that a query asks for whole.
+fn partitions(message: &Message) -> Vec<u16> {
+    let numbers = message.field(11).unwrap_or_default();
+    numbers.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]])).collect()
+}
+
+/// The next fault for a request. One that is about a partition waits for a query that asks for it.
+fn take_fault(shared: &mut Shared, node: usize, on: On, asked: &[u16]) -> Option<Fault> {
+    let place = shared.faults.iter().position(|(at, kind, fault, times)| {
+        let meant = !matches!(fault, Fault::Partition(number, _) if !asked.contains(number));
+        (*at, *kind) == (node, on) && *times > 0 && meant
+    })?;
     shared.faults[place].3 -= 1;
     Some(shared.faults[place].2.clone())
 }
@@ -216,12 +227,7 @@ fn since(filter: &[u8]) -> u64 {
 }
 
 fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault: Option<&Fault>) -> Vec<Vec<u8>> {
-    let mut wanted: Vec<(u16, Option<Digest>)> = message
-        .field(11)
-        .unwrap_or_default()
-        .chunks_exact(2)
-        .map(|bytes| (u16::from_le_bytes([bytes[0], bytes[1]]), None))
-        .collect();
+    let mut wanted: Vec<(u16, Option<Digest>)> = partitions(message).into_iter().map(|number| (number, None)).collect();
     wanted.extend(message.field(12).unwrap_or_default().chunks_exact(20).map(|bytes| {
         let digest = Digest::try_from(bytes).unwrap();
         (partition(&digest), Some(digest))
