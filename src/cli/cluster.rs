@@ -78,7 +78,7 @@ impl ClusterArgs {
             }
             (Some(_), None, Some(password)) => Some(Zeroizing::new(password.into_encoded_bytes())),
             (Some(_), None, None) => {
-                return Err(Error::invalid(format!(
+                return Err(Error::usage(format!(
                     "no password for --user: set {PASSWORD_VARIABLE}, or give --cluster-password-file"
                 )));
             }

@@ -66,7 +66,7 @@ impl ClusterUrl {
     /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |problem: &str| {
-            Error::invalid(format!("{text:?}: {problem}. Write aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE]"))
+            Error::usage(format!("{text:?}: {problem}. Write aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE]"))
         };
         let rest = text.strip_prefix(Self::SCHEME).ok_or_else(|| wrong("it does not begin with aerospike://"))?;
         let (hosts, namespace) = rest.split_once('/').unwrap_or((rest, ""));
