@@ -75,6 +75,8 @@ pub const TARGETS: &[Target] = &[
     target("snapshot_name", snapshot_name, seeds::snapshot_name, 16),
     target("store_url", store_url, seeds::store_url, 16),
     target("embedded_row", embedded_row, seeds::embedded_row, 8),
+    #[cfg(feature = "cluster")]
+    target("cluster_answer", cluster_answer, seeds::cluster_answer, 100),
     // The plain length may be anything up to `CHUNK_LIMIT`, whatever the compressed one.
     Target { name: "chunk", run: chunk, seeds: seeds::chunk, memory_factor: 8, memory_constant: 4 * CHUNK_LIMIT },
 ];
@@ -308,6 +310,30 @@ pub fn plan(bytes: &[u8]) -> bool {
     let Ok(plan) = Plan::decode(SnapshotId(id), bytes) else { return false };
     assert_eq!(structured::encode(&plan).as_deref(), Ok(bytes));
     true
+}
+
+/// What a cluster's node answers: the first byte says to what.
+#[cfg(feature = "cluster")]
+pub fn cluster_answer(bytes: &[u8]) -> bool {
+    use crate::source::aerospike::topology;
+    use crate::source::aerospike::wire::{WireError, batch, info, login, query};
+    let Some((kind, answer)) = bytes.split_first() else { return false };
+    match kind % 6 {
+        0 => query::items(answer, |_| Ok::<_, WireError>(())).is_ok(),
+        1 => {
+            let identity = |item: batch::BatchItem<'_, '_>| {
+                if let batch::BatchItem::Row { bins, .. } = item {
+                    batch::identity(bins);
+                }
+                Ok::<_, WireError>(())
+            };
+            batch::items(answer, identity).is_ok()
+        }
+        2 => info::InfoReply::parse(answer).get("node").is_ok(),
+        3 => topology::peers(answer).is_ok(),
+        4 => topology::replicas(answer).is_ok(),
+        _ => login::reply(answer).is_ok(),
+    }
 }
 
 /// A namespace's metadata: canonical.

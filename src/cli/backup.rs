@@ -9,7 +9,6 @@ use crate::format::snapshot::{BackupKind, Counts, Manifest};
 use crate::repository::{RecordOptions, SessionOptions};
 use clap::ValueEnum;
 use serde::Serialize;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Back up a source as a new snapshot
@@ -22,13 +21,15 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
+  aerolith backup aerospike://10.0.0.1:3000/test --kind incremental
   aerolith backup asb:/backups/monday --cluster zoo
   aerolith backup asb:/backups/tuesday-incr --cluster zoo --kind incremental --partial
   aerolith backup asb:/backups/monday --asb-key key.pem --tag nightly --json
   aerolith backup embedded:/data/store --kind differential
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
-    /// What to back up: asb:PATH (a file or a folder), jsonl:FILE (- for standard input) or embedded:FOLDER
+    /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
+    /// asb:PATH (a file or a folder), jsonl:FILE (- for standard input) or embedded:FOLDER
     #[arg(required = true)]
     source: String,
     /// How to read it
@@ -49,15 +50,14 @@ pub struct Args {
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
-    /// The private key (PEM) of encrypted .asb files
-    #[arg(long, value_name = "FILE")]
-    asb_key: Option<PathBuf>,
     /// Memory for sorting records that come without order, in MiB; what does not fit goes to an encrypted temporary file
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
-    /// Partitions read at once [default: the number of processors]
+    /// Partitions, or queries of a cluster, at once [default: the number of processors]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     parallel: usize,
+    #[command(flatten)]
+    reading: endpoint::SourceArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -101,8 +101,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let repository = context.repository()?;
     let begun = Instant::now();
-    let source = endpoint::source(&args.source, args.asb_key)?;
-    let scheme = args.source.split(':').next().unwrap_or_default();
+    let source = endpoint::source(&args.source, args.reading, args.parallel)?;
+    let scheme = endpoint::scheme(&args.source);
     let cluster = args.cluster.or_else(|| source.cluster()).unwrap_or_else(|| scheme.to_string());
     let there = source.namespaces()?;
     let namespaces = if args.namespace.is_empty() { there.clone() } else { args.namespace };

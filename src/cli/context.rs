@@ -181,7 +181,7 @@ fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Ve
     Ok(passphrase)
 }
 
-fn first_line(bytes: Vec<u8>) -> Zeroizing<Vec<u8>> {
+pub fn first_line(bytes: Vec<u8>) -> Zeroizing<Vec<u8>> {
     let bytes = Zeroizing::new(bytes);
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())

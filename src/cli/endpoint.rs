@@ -12,17 +12,43 @@ use crate::target::embedded::EmbeddedTarget;
 use crate::target::jsonl::JsonlTarget;
 use std::path::{Path, PathBuf};
 
+/// What a source needs beside its URL.
+#[derive(clap::Args)]
+pub struct SourceArgs {
+    /// The private key (PEM) of encrypted .asb files
+    #[arg(long, alias = "asb-key-file", value_name = "FILE")]
+    asb_key: Option<PathBuf>,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: super::cluster::ClusterArgs,
+}
+
 fn split(text: &str) -> Result<(&str, &Path)> {
     match text.split_once(':') {
         Some((scheme @ ("asb" | "jsonl" | "embedded"), path)) if !path.is_empty() => Ok((scheme, Path::new(path))),
-        _ => {
-            Err(Error::usage(format!("{text:?} is no source or target: write asb:PATH, jsonl:FILE or embedded:FOLDER")))
-        }
+        _ => Err(Error::usage(format!(
+            "{text:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE (a source only), asb:PATH, \
+             jsonl:FILE or embedded:FOLDER"
+        ))),
     }
 }
 
-/// Opens a source.
-pub fn source(text: &str, key_file: Option<PathBuf>) -> Result<Box<dyn RecordSource>> {
+/// The kind of source or target that a text names, such as `asb`.
+pub fn scheme(text: &str) -> &str {
+    text.split(':').next().unwrap_or_default()
+}
+
+/// Opens a source. A cluster is asked `parallel` things at once.
+pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn RecordSource>> {
+    let key_file = args.asb_key;
+    if scheme(text) == "aerospike" {
+        return cluster(
+            text,
+            parallel,
+            #[cfg(feature = "cluster")]
+            args.cluster,
+        );
+    }
     let (scheme, path) = split(text)?;
     // `jsonl:-` is standard input.
     if path != Path::new("-")
@@ -35,6 +61,17 @@ pub fn source(text: &str, key_file: Option<PathBuf>) -> Result<Box<dyn RecordSou
         "jsonl" => Box::new(JsonlSource::open(path)?),
         _ => Box::new(EmbeddedSource::open(path)?),
     })
+}
+
+#[cfg(feature = "cluster")]
+fn cluster(text: &str, parallel: usize, args: super::cluster::ClusterArgs) -> Result<Box<dyn RecordSource>> {
+    use crate::source::aerospike::{AerospikeSource, ClusterUrl};
+    Ok(Box::new(AerospikeSource::connect(&ClusterUrl::parse(text)?, args.options(parallel)?)?))
+}
+
+#[cfg(not(feature = "cluster"))]
+fn cluster(text: &str, _: usize) -> Result<Box<dyn RecordSource>> {
+    Err(Error::invalid(format!("cannot read {text}: this aerolith was built without the feature \"cluster\"")))
 }
 
 /// Opens a target.

@@ -2,6 +2,8 @@
 
 mod backup;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod context;
 mod demo;
 mod diff;

@@ -118,18 +118,27 @@ pub struct UdfModule {
     pub bytes: usize,
 }
 
-/// Indexes and UDF modules of a namespace.
+/// A setting or the like, as the source stated it.
+#[derive(Serialize)]
+pub struct Fact {
+    pub topic: String,
+    pub name: String,
+    pub value: String,
+}
+
+/// Indexes, UDF modules and settings of a namespace.
 #[derive(Serialize)]
 pub struct Metadata {
     pub namespace: String,
     pub indexes: Vec<Index>,
     pub udf_modules: Vec<UdfModule>,
+    pub facts: Vec<Fact>,
 }
 
 impl Metadata {
     /// Reads those of a namespace.
     pub fn read(view: &NamespaceView<'_>) -> Result<Self> {
-        let NamespaceMetadata { indexes, udfs } = view.metadata()?;
+        let NamespaceMetadata { indexes, udfs, facts } = view.metadata()?;
         let indexes = indexes.iter().map(|index| Index {
             name: text::plain(&index.name),
             set: text::plain(&index.set),
@@ -142,8 +151,14 @@ impl Metadata {
             language: text::plain(&[udf.kind]),
             bytes: udf.content.len(),
         });
+        let facts = facts.iter().map(|fact| Fact {
+            topic: fact.topic.clone(),
+            name: text::plain(&fact.name),
+            value: text::plain(&fact.value),
+        });
         let namespace = view.manifest().name.clone();
-        Ok(Metadata { namespace, indexes: indexes.collect(), udf_modules: udf_modules.collect() })
+        let (indexes, udf_modules) = (indexes.collect(), udf_modules.collect());
+        Ok(Metadata { namespace, indexes, udf_modules, facts: facts.collect() })
     }
 }
 

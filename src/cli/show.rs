@@ -99,6 +99,10 @@ fn print(details: &Details) -> Result<()> {
             let size = text::bytes(udf.bytes as u64);
             lines.push(format!("UDF module   {} ({}), {size}", text::safe(&udf.name), udf.language));
         }
+        for fact in &metadata.facts {
+            let (topic, name) = (text::safe(&fact.topic), text::safe(&fact.name));
+            lines.push(format!("{topic:<12} {name} = {}", text::safe(&fact.value)));
+        }
     }
     lines.iter().try_for_each(|line| print_line(line.trim_end()))
 }

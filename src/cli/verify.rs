@@ -12,7 +12,6 @@ use crate::run::{Entry, MergedCursor, PartitionRecords, RecordHash, Sorter, Stat
 use crate::source::{BadRecord, PartitionedSource, RecordSink, RecordSource, SourceShape};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Records of a source without order are held in memory up to about this many bytes.
@@ -33,11 +32,10 @@ Examples:
 pub struct Args {
     /// `SNAPSHOT[:NAMESPACE]`; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// What to compare with: asb:PATH, jsonl:FILE (- for standard input) or embedded:FOLDER
+    /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or embedded:FOLDER
     source: String,
-    /// The private key (PEM) of encrypted .asb files
-    #[arg(long, value_name = "FILE", alias = "asb-key-file")]
-    asb_key: Option<PathBuf>,
+    #[command(flatten)]
+    reading: endpoint::SourceArgs,
 }
 
 #[derive(Serialize)]
@@ -209,7 +207,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let repository = context.repository()?;
     let snapshot = repository.snapshot(&path.snapshot)?;
-    let source = endpoint::source(&args.source, args.asb_key)?;
+    let source = endpoint::source(&args.source, args.reading, 0)?;
     let there = source.namespaces()?;
     let (control, progress) = context.control(format!("comparing with {}", source.name()));
     let (mut namespaces, mut absent) = (Vec::new(), Vec::new());

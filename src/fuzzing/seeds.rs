@@ -16,7 +16,7 @@ use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, R
 use crate::format::{ChunkId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
 use crate::record::{
-    BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex,
+    BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex,
     Timestamp, UdfModule, VoidTime,
 };
 use crate::target::asb::format::{Formatter, put_head, put_index, put_udf};
@@ -70,7 +70,7 @@ fn batch() -> RecordBatch {
 
 fn index() -> SecondaryIndex {
     let [set, name, bin] = [&b"users"[..], b"by_age", b"age"].map(<[u8]>::to_vec);
-    SecondaryIndex { set, name, kind: b'N', bin, value: b'N', context: vec![0x91, 1], expression: Vec::new() }
+    SecondaryIndex { set, name, kind: b'N', bin, value: b'N', context: vec![0x91, 1], ..SecondaryIndex::default() }
 }
 
 fn udf() -> UdfModule {
@@ -325,7 +325,8 @@ pub(super) fn plan() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn metadata() -> Vec<Vec<u8>> {
-    let some = NamespaceMetadata { indexes: vec![index(); 2], udfs: vec![udf()] };
+    let fact = Fact { topic: "namespace setting".into(), name: b"default-ttl".to_vec(), value: b"0".to_vec() };
+    let some = NamespaceMetadata { indexes: vec![index(); 2], udfs: vec![udf()], facts: vec![fact] };
     vec![encoded(&NamespaceMetadata::default()), encoded(&some)]
 }
 
@@ -380,4 +381,33 @@ pub(super) fn chunk() -> Vec<Vec<u8>> {
         }
     }
     seeds
+}
+
+#[cfg(feature = "cluster")]
+pub(super) fn cluster_answer() -> Vec<Vec<u8>> {
+    use crate::source::aerospike::wire::message::{Head, field, info3, put_field, put_operation};
+    let mut records = vec![0];
+    Head { generation: 3, fields: 3, operations: 2, ..Head::default() }.put(&mut records);
+    put_field(&mut records, field::DIGEST, &[7; 20]);
+    put_field(&mut records, field::SET, b"users");
+    put_field(&mut records, field::KEY, b"\x03ada");
+    put_operation(&mut records, 1, ParticleType::STRING, b"name", b"Ada");
+    put_operation(&mut records, 1, ParticleType::LIST, b"tags", &[0x91, 1]);
+    Head { info3: info3::PARTITION_DONE, generation: 7, result: 11, ..Head::default() }.put(&mut records);
+    Head { info3: info3::LAST, ..Head::default() }.put(&mut records);
+    let mut rows = vec![1];
+    Head { row: 1, operations: 2, ..Head::default() }.put(&mut rows);
+    put_operation(&mut rows, 7, ParticleType::STRING, b"s", b"users");
+    put_operation(&mut rows, 7, ParticleType::BOOL, b"e", &[1]);
+    Head { info3: info3::LAST, ..Head::default() }.put(&mut rows);
+    let bitmap = base64_simd::STANDARD.encode_to_string([0x5a; 512]);
+    let login = b"\x05\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\x05tok\0\0\0\x05\x06\0\0\x0e\x10";
+    vec![
+        records,
+        rows,
+        b"\x02node\tA1\nbuild\t8.1.2.0\n".to_vec(),
+        b"\x037,3000,[[B1,,[10.0.0.2:3100,10.0.0.3]],[C1,tls.name,[[::1]:3000]]]".to_vec(),
+        format!("\x04test:5,1,{bitmap};bar:0,1,{bitmap}").into_bytes(),
+        login.to_vec(),
+    ]
 }

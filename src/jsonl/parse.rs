@@ -155,6 +155,8 @@ struct RawLine<'a> {
     #[serde(borrow, default)]
     expression: Option<Text<'a>>,
     #[serde(borrow, default)]
+    other: Option<Name<'a>>,
+    #[serde(borrow, default)]
     language: Option<Scalar<'a>>,
     #[serde(borrow, default)]
     content: Option<Name<'a>>,
@@ -313,6 +315,7 @@ fn index(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
         value: letter(raw.value_type, "value_type")?,
         context: base64_field(raw.context, "context")?,
         expression: base64_field(raw.expression, "expression")?,
+        other: raw.other.unwrap_or_default().0.into_owned(),
     };
     Ok(Line::Index(namespace, index))
 }

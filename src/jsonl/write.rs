@@ -137,7 +137,7 @@ fn put_letter(out: &mut Vec<u8>, letter: u8) {
 
 /// Appends a secondary index's line.
 pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
-    let SecondaryIndex { set, name, kind, bin, value, context, expression } = index;
+    let SecondaryIndex { set, name, kind, bin, value, context, expression, other } = index;
     out.extend_from_slice(br#"{"kind":"index","namespace":"#);
     put_text(out, namespace);
     for (field, bytes) in [("set", set), ("name", name), ("bin", bin)] {
@@ -153,6 +153,10 @@ pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
             let _ = write!(out, r#","{field}":"#);
             put_base64(out, bytes);
         }
+    }
+    if !other.is_empty() {
+        out.extend_from_slice(br#","other":"#);
+        put_name(out, other);
     }
     out.extend_from_slice(b"}\n");
 }

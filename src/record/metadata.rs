@@ -9,18 +9,20 @@ pub struct SecondaryIndex {
     pub set: Vec<u8>,
     /// Its name.
     pub name: Vec<u8>,
-    /// What of the bin is indexed: `N` the value itself, `L` list elements, `K` map keys, `V` map values; other letters
-    /// are carried through.
+    /// What of the bin is indexed: `N` the value itself, `L` list elements, `K` map keys, `V` map values, `?` something else
+    /// that [`SecondaryIndex::other`] names; other letters are carried through.
     pub kind: u8,
     /// The bin's name; empty for an expression or set index.
     pub bin: Vec<u8>,
-    /// The type of the indexed value: `N` numeric, `S` string, `G` GeoJSON, `B` blob, `I` invalid; other letters are carried
-    /// through.
+    /// The type of the indexed value: `N` numeric, `S` string, `G` GeoJSON, `B` blob, `I` invalid, `?` something else that
+    /// [`SecondaryIndex::other`] names; other letters are carried through.
     pub value: u8,
     /// The CDT context, as the encoded bytes; empty for none.
     pub context: Vec<u8>,
     /// The index expression, as the encoded bytes; empty for none.
     pub expression: Vec<u8>,
+    /// What the source says beyond that and this version does not know, as its text; empty for nothing.
+    pub other: Vec<u8>,
 }
 
 /// One UDF module.
@@ -34,6 +36,17 @@ pub struct UdfModule {
     pub content: Vec<u8>,
 }
 
+/// Something that was so when the backup was made, for people and for making a cluster like it: a setting, a node's release.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Fact {
+    /// What it is about, such as `namespace setting`.
+    pub topic: String,
+    /// What of it, such as `replication-factor`.
+    pub name: Vec<u8>,
+    /// What was so, such as `2`.
+    pub value: Vec<u8>,
+}
+
 /// Everything of a namespace that is not a record.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NamespaceMetadata {
@@ -41,6 +54,8 @@ pub struct NamespaceMetadata {
     pub indexes: Vec<SecondaryIndex>,
     /// The UDF modules that came with it. On a cluster they belong to all namespaces.
     pub udfs: Vec<UdfModule>,
+    /// Settings and the like, which no restore applies.
+    pub facts: Vec<Fact>,
 }
 
 impl NamespaceMetadata {
@@ -54,6 +69,11 @@ impl NamespaceMetadata {
         for udf in other.udfs {
             if !self.udfs.contains(&udf) {
                 self.udfs.push(udf);
+            }
+        }
+        for fact in other.facts {
+            if !self.facts.contains(&fact) {
+                self.facts.push(fact);
             }
         }
     }

@@ -14,6 +14,6 @@ pub mod varint;
 pub use batch::{RecordBatch, RecordMeta, RecordView};
 pub use body::{BinRef, Body, BodyError, KeyRef, MAX_BODY_BYTES, MAX_SET_BYTES};
 pub use digest::{Digest, PARTITIONS, PartitionId};
-pub use metadata::{NamespaceMetadata, SecondaryIndex, UdfModule};
+pub use metadata::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 pub use particle::ParticleType;
 pub use time::{Generation, Timestamp, VoidTime};

@@ -160,7 +160,21 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
                     work.source.name()
                 )));
             }
-            Ok((read_partitions(&work, source_time, partitioned)?, Vec::new()))
+            // What an earlier backup that failed left behind is not ours.
+            partitioned.take_bad_records();
+            let mut done = read_partitions(&work, source_time, partitioned)?;
+            let (count, bad) = partitioned.take_bad_records();
+            if let (Some(first), false) = (bad.first(), work.options.skip_bad_records) {
+                return Err(Error::Source {
+                    source_name: work.source.name().to_string(),
+                    problem: format!(
+                        "{count} records can't be understood, the first: {}: {}. Leave them out with --skip-bad-records",
+                        first.place, first.problem
+                    ),
+                });
+            }
+            done.counts.bad = count;
+            Ok((done, bad))
         }
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
+#[cfg(feature = "cluster")]
+pub mod aerospike;
 pub mod asb;
 pub mod embedded;
 pub mod jsonl;
@@ -104,4 +106,10 @@ pub trait PartitionedSource: Send + Sync {
 
     /// How far the clocks of the source may be apart, in milliseconds: an incremental reads back this much further.
     fn clock_margin_millis(&self) -> u64;
+
+    /// How many records could not be understood since this was last asked, and the first of them by name. They were left
+    /// out of what the other methods gave.
+    fn take_bad_records(&self) -> (u64, Vec<BadRecord>) {
+        (0, Vec::new())
+    }
 }

@@ -124,7 +124,7 @@ impl RecordSource for World {
             value: b'N',
             ..Default::default()
         };
-        Ok(NamespaceMetadata { indexes: vec![index], udfs: Vec::new() })
+        Ok(NamespaceMetadata { indexes: vec![index], udfs: Vec::new(), facts: Vec::new() })
     }
 
     fn shape(&self) -> SourceShape<'_> {

@@ -7,7 +7,7 @@ use aerolith::format::plan::Plan;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
-use aerolith::record::{NamespaceMetadata, SecondaryIndex, UdfModule};
+use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 use serde_json::json;
 
 #[test]
@@ -160,20 +160,24 @@ fn the_metadata_of_a_namespace() {
         value: b'N',
         context: vec![],
         expression: vec![0x93, 1, 2],
+        other: b"state=RW".into(),
     };
     let udf = UdfModule { kind: b'L', name: b"sum.lua".into(), content: b"return 1".into() };
-    let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![udf] };
+    let fact = Fact { topic: "namespace setting".into(), name: b"default-ttl".into(), value: b"0".into() };
+    let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![udf], facts: vec![fact] };
     let plain = structured::encode(&metadata).unwrap();
     let by_hand = Plain::default().u64(1).list(b"users").list(b"by_age").u8(b'N').list(b"age").u8(b'N').list(b"");
-    assert_eq!(plain, by_hand.list(&[0x93, 1, 2]).u64(1).u8(b'L').list(b"sum.lua").list(b"return 1").0);
+    let by_hand = by_hand.list(&[0x93, 1, 2]).list(b"state=RW").u64(1).u8(b'L').list(b"sum.lua").list(b"return 1");
+    assert_eq!(plain, by_hand.u64(1).list(b"namespace setting").list(b"default-ttl").list(b"0").0);
     let stored = committed(
         "metadata.json",
         json!({
             "indexes": [{
                 "set": "users", "name": "by_age", "kind": "N", "bin": "age", "value": "N", "context": "",
-                "expression": "930102",
+                "expression": "930102", "other": "state=RW",
             }],
             "udfs": [{ "kind": "L", "name": "sum.lua", "content": "return 1" }],
+            "facts": [{ "topic": "namespace setting", "name": "default-ttl", "value": "0" }],
             "encoded": hex::encode(&plain),
         }),
     );

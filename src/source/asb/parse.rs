@@ -286,6 +286,7 @@ pub(crate) fn parse_global(line: GlobalLine<'_>, expected_namespace: &[u8]) -> R
                 value,
                 context,
                 expression,
+                other: Vec::new(),
             }))
         }
     }

@@ -123,6 +123,7 @@ fn names_every_index_and_module_that_it_leaves_out() {
             UdfModule { kind: b'L', name: b"a.lua".to_vec(), content: b"x".to_vec() },
             UdfModule { kind: b'W', name: b"b.wasm".to_vec(), content: b"x".to_vec() },
         ],
+        ..Default::default()
     };
     let folder = tempfile::tempdir().unwrap();
     let target = AsbTarget::create(folder.path(), AsbTargetOptions::default()).unwrap();

@@ -1,0 +1,136 @@
+//! One connection to one node: whole frames out, whole frames in.
+
+use super::error::{ClusterError, Result};
+use super::options::Address;
+use super::tls::Tls;
+use super::wire::frame::{self, FRAME_BYTES, FrameType};
+use super::wire::info::{self, InfoReply};
+use super::wire::login;
+use super::wire::result_code::ResultCode;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// A body is read in pieces of at most this many bytes, so that a wrong length takes no more memory than was sent.
+const PIECE: usize = 4 << 20;
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>),
+}
+
+/// A connection to a node.
+pub struct Connection {
+    stream: Stream,
+    node: String,
+}
+
+impl Connection {
+    /// Connects to a server. `timeouts` are for connecting, and for every later read and write.
+    pub fn open(address: &Address, tls: Option<(&Tls, Option<&str>)>, timeouts: (Duration, Duration)) -> Result<Self> {
+        let doing = || format!("connect to {address}");
+        let failed = |error| ClusterError::net(doing(), error);
+        let places = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let mut stream = None;
+        for place in places {
+            match TcpStream::connect_timeout(&place, timeouts.0) {
+                Ok(found) => {
+                    stream = Some(found);
+                    break;
+                }
+                Err(error) => last = error,
+            }
+        }
+        let Some(stream) = stream else { return Err(failed(last)) };
+        stream.set_nodelay(true).map_err(failed)?;
+        stream.set_read_timeout(Some(timeouts.1)).map_err(failed)?;
+        stream.set_write_timeout(Some(timeouts.1)).map_err(failed)?;
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some((tls, told)) => {
+                let session = tls.session(&address.host, told)?;
+                Stream::Tls(Box::new(rustls::StreamOwned::new(session, stream)))
+            }
+        };
+        Ok(Self { stream, node: address.to_string() })
+    }
+
+    /// The node's name, for errors.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Sets the node's name, once it is known.
+    pub fn set_node(&mut self, name: &str) {
+        self.node = name.to_string();
+    }
+
+    /// Sends a whole frame.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let sent = match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        };
+        sent.map_err(|error| ClusterError::net(format!("send a request to node {}", self.node), error))
+    }
+
+    /// Reads a whole frame of the given type; `body` is overwritten.
+    pub fn receive(&mut self, kind: FrameType, body: &mut Vec<u8>) -> Result<()> {
+        let failed = |node: &str, error: io::Error| {
+            let error = match error.kind() {
+                // What an expired read timeout is called differs between systems.
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    io::Error::new(io::ErrorKind::TimedOut, "it sent nothing within the socket timeout")
+                }
+                io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it closed the connection"),
+                _ => error,
+            };
+            ClusterError::net(format!("read a reply of node {node}"), error)
+        };
+        let mut head = [0; FRAME_BYTES];
+        let read: &mut dyn Read = match &mut self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.as_mut(),
+        };
+        read.read_exact(&mut head).map_err(|error| failed(&self.node, error))?;
+        let length = frame::decode(head, kind).map_err(|error| ClusterError::wire(&self.node, error))?;
+        // What an earlier frame left is overwritten rather than cleared and zeroed again.
+        let mut filled = 0;
+        while filled < length {
+            let end = length.min(filled.saturating_add(PIECE));
+            if body.len() < end {
+                body.resize(end, 0);
+            }
+            if let Some(piece) = body.get_mut(filled..end) {
+                read.read_exact(piece).map_err(|error| failed(&self.node, error))?;
+            }
+            filled = end;
+        }
+        body.truncate(length);
+        Ok(())
+    }
+
+    /// Asks for values by name.
+    pub fn info(&mut self, names: &[&str]) -> Result<InfoReply> {
+        self.send(&info::request(names))?;
+        let mut body = Vec::new();
+        self.receive(FrameType::Info, &mut body)?;
+        Ok(InfoReply::parse(&body))
+    }
+
+    /// Logs in, or presents a token; `doing` is for errors. `None` where the server has no access control or gives no
+    /// session.
+    pub fn login(&mut self, message: &[u8], doing: &str) -> Result<Option<login::Session>> {
+        self.send(message)?;
+        let mut body = Vec::new();
+        self.receive(FrameType::Security, &mut body)?;
+        match login::reply(&body).map_err(|error| ClusterError::wire(&self.node, error))? {
+            (0, session) => Ok(session),
+            (code, _) if [ResultCode::SECURITY_OFF, ResultCode::SECURITY_UNSUPPORTED].contains(&ResultCode(code)) => {
+                Ok(None)
+            }
+            (code, _) => Err(ClusterError::refused(&self.node, doing, ResultCode(code))),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Reads a live Aerospike cluster: `aerospike://HOST:PORT[,HOST:PORT…][/NAMESPACE]`.
+//!
+//! Records come through our own reader of the wire protocol ([`wire`]), which hands on every bin's bytes untouched. Partitions
+//! are read whole from the nodes that have them; whatever goes wrong on the way (a connection that breaks, a node that
+//! leaves, a partition that moves) makes the partition be read again, from where it is then. A partition that stays
+//! unreadable is an error: no record is left out in silence.
+//!
+//! - *Time* is the servers': the clock of the node that is furthest behind, in full seconds. An incremental reads back
+//!   further by what the cluster measures as its clocks' skew, and five seconds for writes that were under way.
+//! - *Records that can't be read* (damaged on the server's storage, or in a form that a backup can't hold) are named and
+//!   counted; the rest goes on.
+//! - *Records of a walk* come with generation and void time; servers with stored user keys read the key from their storage
+//!   even then.
+
+mod ahead;
+pub mod cluster;
+mod connection;
+pub mod error;
+mod fetch;
+mod metadata;
+mod options;
+mod throttle;
+mod tls;
+pub mod topology;
+pub mod wire;
+
+pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
+
+use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape};
+use crate::error::{Error, Result};
+use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
+use crate::record::{Digest, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, Timestamp};
+use ahead::{Ahead, Plan};
+use cluster::Cluster;
+use error::ClusterError;
+use fetch::{Fetcher, Part, Want};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wire::info;
+
+/// Incrementals read back at least this much further, in milliseconds: a write bears the time at which it began, and may
+/// become visible later.
+pub const LEAST_MARGIN_MILLIS: u64 = 5_000;
+/// What one query is to deliver, in bytes.
+const GROUP_BYTES: usize = 4 << 20;
+/// The most partitions of one query to one node.
+const MAX_GROUP: usize = 64;
+/// About what a record of a walk takes on the wire, in bytes.
+const WALK_ROW_BYTES: usize = 100;
+
+/// How large a namespace is, as far as planning needs it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    records: u64,
+    bytes: u64,
+}
+
+/// A live cluster as a source.
+pub struct AerospikeSource {
+    fetcher: Arc<Fetcher>,
+    name: String,
+    only: Option<String>,
+    margin_millis: u64,
+    sizes: Mutex<HashMap<String, Size>>,
+    /// The passes under way: over records, and over digests.
+    passes: [Mutex<Option<Arc<Ahead>>>; 2],
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl AerospikeSource {
+    /// Connects to a cluster.
+    pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
+        let name = url.to_string();
+        let named = |error: ClusterError| error.of_source(&name);
+        let cluster = Cluster::connect(url, options).map_err(named)?;
+        let skew = skew_millis(&cluster).map_err(named)?;
+        Ok(Self {
+            fetcher: Arc::new(Fetcher::new(cluster)),
+            only: url.namespace.clone(),
+            margin_millis: LEAST_MARGIN_MILLIS.saturating_add(skew),
+            sizes: Mutex::default(),
+            passes: Default::default(),
+            name,
+        })
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.fetcher.cluster
+    }
+
+    fn named<T>(&self, result: error::Result<T>) -> Result<T> {
+        result.map_err(|error| error.of_source(&self.name))
+    }
+
+    /// A namespace's size; what the servers said of it is kept, as only plans depend on it.
+    fn size(&self, namespace: &str) -> Result<Size> {
+        if let Some(size) = lock(&self.sizes).get(namespace) {
+            return Ok(*size);
+        }
+        let statistics =
+            self.named(self.cluster().info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics"))?;
+        let mut size = Size::default();
+        for statistics in statistics {
+            let number = |name| info::number::<u64>(&statistics, b';', name);
+            // `objects` counts copies too, as do the bytes.
+            let masters = number("master_objects").unwrap_or(0);
+            let objects = number("objects").unwrap_or(masters).max(1);
+            let used = ["data_used_bytes", "device_used_bytes", "memory_used_data_bytes"];
+            let used = used.into_iter().filter_map(number).max().unwrap_or(0);
+            size.records += masters;
+            size.bytes += (u128::from(used) * u128::from(masters) / u128::from(objects)) as u64;
+        }
+        lock(&self.sizes).insert(namespace.to_string(), size);
+        Ok(size)
+    }
+
+    fn plan(&self, namespace: &str, want: Want) -> Result<Plan> {
+        let Size { records, bytes } = self.size(namespace)?;
+        let options = self.cluster().options();
+        let each = |total: u64| usize::try_from(total / u64::from(PARTITIONS)).unwrap_or(usize::MAX).max(1);
+        let walk_bytes = each(records.saturating_mul(WALK_ROW_BYTES as u64));
+        // What a filter by last update lets through is mostly little, but it may be all.
+        let group_bytes = match want {
+            Want::Records(None) => each(bytes),
+            Want::Records(Some(_)) => walk_bytes.max(each(bytes) / 4),
+            Want::Digests => walk_bytes,
+        };
+        let nodes = self.cluster().topology().nodes.len().max(1);
+        let group = (GROUP_BYTES / group_bytes).clamp(1, MAX_GROUP);
+        Ok(Plan {
+            group: u16::try_from(group * nodes).unwrap_or(PARTITIONS).min(PARTITIONS),
+            // A little more than the average, since memory that has to grow is copied.
+            partition_bytes: if want == Want::Digests { 0 } else { each(bytes) / 8 * 9 },
+            workers: options.workers(),
+            memory: options.read_ahead_bytes,
+        })
+    }
+
+    /// The pass over all partitions that is under way, or a new one.
+    fn pass(&self, namespace: &str, want: Want, first: PartitionId) -> Result<Arc<Ahead>> {
+        let [records, digests] = &self.passes;
+        let mut pass = lock(if want == Want::Digests { digests } else { records });
+        if let Some(running) = &*pass {
+            if running.is_for(namespace, want) && !running.is_over() {
+                return Ok(running.clone());
+            }
+            running.stop();
+        }
+        let new = Ahead::start(&self.fetcher, namespace, want, self.plan(namespace, want)?, first);
+        *pass = Some(new.clone());
+        Ok(new)
+    }
+
+    fn part(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Part> {
+        let failed = |problem| Error::Source { source_name: self.name.clone(), problem };
+        if let Some(part) = self.pass(namespace, want, partition)?.take(partition).map_err(failed)? {
+            return Ok(part);
+        }
+        // Somebody asks out of order, or again.
+        let never = std::sync::atomic::AtomicBool::new(false);
+        let mut parts = self.named(self.fetcher.partitions(namespace, want, &[partition], 0, &never))?;
+        Ok(parts.remove(&partition).unwrap_or_default())
+    }
+}
+
+impl Drop for AerospikeSource {
+    fn drop(&mut self) {
+        self.passes.iter().filter_map(|pass| lock(pass).clone()).for_each(|pass| pass.stop());
+    }
+}
+
+/// The skew of the cluster's clocks, as its nodes measure it.
+fn skew_millis(cluster: &Cluster) -> error::Result<u64> {
+    let all = cluster.info_of_all("statistics", "a node's statistics")?;
+    let skews = all.iter().filter_map(|statistics| info::number::<u64>(statistics, b';', "cluster_clock_skew_ms"));
+    Ok(skews.max().unwrap_or(0))
+}
+
+impl RecordSource for AerospikeSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A single set counts as a cluster of its own: what the others hold is not gone.
+    fn cluster(&self) -> Option<String> {
+        let name = self.cluster().topology().cluster_name.clone();
+        let set = &self.cluster().options().set;
+        match (name.is_empty(), set.is_empty()) {
+            (true, true) => None,
+            (_, true) => Some(name),
+            (_, false) => Some(format!("{name}/set/{}", String::from_utf8_lossy(set))),
+        }
+    }
+
+    fn namespaces(&self) -> Result<Vec<String>> {
+        let all = self.cluster().topology().namespaces();
+        Ok(match &self.only {
+            Some(only) => all.into_iter().filter(|name| name == only).collect(),
+            None => all,
+        })
+    }
+
+    /// The clock of the node that is furthest behind, in full seconds.
+    fn clock(&self) -> Result<Timestamp> {
+        let missing =
+            || Error::Source { source_name: self.name.clone(), problem: "no node tells its time".to_string() };
+        let namespace = match &self.only {
+            Some(only) => only.clone(),
+            None => self.cluster().topology().namespaces().into_iter().next().ok_or_else(missing)?,
+        };
+        let all =
+            self.named(self.cluster().info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics"))?;
+        let times = all.iter().filter_map(|statistics| info::number::<u64>(statistics, b';', "current_time"));
+        let earliest = times.min().ok_or_else(missing)?;
+        Ok(Timestamp((earliest + AEROSPIKE_EPOCH_SECONDS) * 1000))
+    }
+
+    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
+        self.named(metadata::read(self.cluster(), namespace))
+    }
+
+    fn shape(&self) -> SourceShape<'_> {
+        SourceShape::Partitioned(self)
+    }
+}
+
+impl PartitionedSource for AerospikeSource {
+    fn scan(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        since: Option<Timestamp>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        self.part(namespace, Want::Records(since), partition)?.batches.into_iter().try_for_each(each)
+    }
+
+    fn walk(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()> {
+        let rows = self.part(namespace, Want::Digests, partition)?.rows;
+        if rows.is_empty() { Ok(()) } else { each(&rows) }
+    }
+
+    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let Size { records, bytes } = self.size(namespace)?;
+        let size = usize::try_from(bytes / records.max(1)).unwrap_or(usize::MAX);
+        self.named(self.fetcher.by_digest(namespace, digests, size, each))?
+    }
+
+    fn clock_margin_millis(&self) -> u64 {
+        self.margin_millis
+    }
+
+    fn take_bad_records(&self) -> (u64, Vec<BadRecord>) {
+        self.fetcher.take_bad()
+    }
+}

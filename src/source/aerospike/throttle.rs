@@ -1,0 +1,62 @@
+//! Keeps reading below so many records and bytes per second, over all connections.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The longest that one frame makes its reader wait. A reader that waits does not read, and a server gives up on one that
+/// doesn't read for long.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// Counts what was read against what may be.
+pub struct Throttle {
+    records_per_second: f64,
+    bytes_per_second: f64,
+    /// When what was read so far will have been read at the allowed speed.
+    paid_until: Mutex<Instant>,
+}
+
+impl Throttle {
+    /// Limits in records and bytes per second; 0 for none.
+    pub fn new(records_per_second: u32, bytes_per_second: u64) -> Self {
+        Self {
+            records_per_second: f64::from(records_per_second),
+            bytes_per_second: bytes_per_second as f64,
+            paid_until: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Notes what was read, and says how long to wait before reading on.
+    pub fn read(&self, records: u64, bytes: u64) -> Duration {
+        let seconds = |amount: u64, rate: f64| if rate > 0.0 { amount as f64 / rate } else { 0.0 };
+        let cost = seconds(records, self.records_per_second).max(seconds(bytes, self.bytes_per_second));
+        if cost <= 0.0 {
+            return Duration::ZERO;
+        }
+        // A frame is at most a few megabytes; a limit so low that it costs more than a day counts as a day.
+        let cost = Duration::from_secs_f64(cost.min(86_400.0));
+        let now = Instant::now();
+        let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
+        // Time that nobody used is lost: no burst after a pause.
+        *paid_until = (*paid_until).max(now) + cost;
+        paid_until.saturating_duration_since(now).min(MAX_WAIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_limits_nobody_waits() {
+        assert_eq!(Throttle::new(0, 0).read(1_000_000, 1 << 30), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_wait_is_what_the_stricter_limit_asks_for() {
+        let near = |wait: Duration, seconds: f64| (wait.as_secs_f64() - seconds).abs() < 0.05;
+        let throttle = Throttle::new(1000, 1_000_000);
+        assert!(near(throttle.read(500, 100_000), 0.5));
+        assert!(near(throttle.read(100, 1_000_000), 1.5), "waits add up over all readers");
+        assert_eq!(throttle.read(0, 1 << 40), MAX_WAIT);
+    }
+}

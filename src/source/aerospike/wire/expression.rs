@@ -1,0 +1,127 @@
+//! Filter and read expressions: MessagePack lists of a code and its arguments.
+//!
+//! Only what a backup asks for is here, and only the forms of MessagePack that it takes.
+
+use crate::record::Timestamp;
+
+/// Codes of expressions.
+mod code {
+    pub const GREATER_OR_EQUAL: u8 = 4;
+    pub const LAST_UPDATE: u8 = 66;
+    pub const SET_NAME: u8 = 70;
+    pub const KEY_EXISTS: u8 = 71;
+    pub const KEY: u8 = 80;
+}
+
+/// The types of a user key that an expression can read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyType {
+    /// An integer.
+    Integer,
+    /// A string.
+    String,
+    /// Bytes.
+    Blob,
+}
+
+/// Appends a MessagePack list's head; the list has fewer than 16 items.
+fn put_list(out: &mut Vec<u8>, items: u8) {
+    out.push(0x90 | (items & 15));
+}
+
+/// Appends a MessagePack unsigned integer in its shortest form.
+fn put_unsigned(out: &mut Vec<u8>, value: u64) {
+    let bytes = value.to_be_bytes();
+    let (head, from) = match value {
+        0..0x80 => (None, 7),
+        0x80..0x100 => (Some(0xcc), 7),
+        0x100..0x1_0000 => (Some(0xcd), 6),
+        0x1_0000..0x1_0000_0000 => (Some(0xce), 4),
+        _ => (Some(0xcf), 0),
+    };
+    out.extend(head);
+    out.extend_from_slice(&bytes[from..]);
+}
+
+fn call(name: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_list(&mut out, 1);
+    put_unsigned(&mut out, u64::from(name));
+    out
+}
+
+/// Records whose last update is at or after `time`. Servers compare nanoseconds since the Unix epoch.
+pub fn updated_since(time: Timestamp) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_list(&mut out, 3);
+    put_unsigned(&mut out, u64::from(code::GREATER_OR_EQUAL));
+    out.extend(call(code::LAST_UPDATE));
+    // The server reads a signed number; a time beyond its range is later than any record.
+    put_unsigned(&mut out, time.0.saturating_mul(1_000_000).min(i64::MAX as u64));
+    out
+}
+
+/// The name of a record's set.
+pub fn set_name() -> Vec<u8> {
+    call(code::SET_NAME)
+}
+
+/// Whether a record's user key is stored.
+pub fn key_exists() -> Vec<u8> {
+    call(code::KEY_EXISTS)
+}
+
+/// A record's user key, if it is of that type.
+pub fn key(kind: KeyType) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_list(&mut out, 2);
+    put_unsigned(&mut out, u64::from(code::KEY));
+    // The numbers of result types in expressions, which are not those of particles.
+    let number = match kind {
+        KeyType::Integer => 2,
+        KeyType::String => 3,
+        KeyType::Blob => 6,
+    };
+    put_unsigned(&mut out, number);
+    out
+}
+
+/// The value of an operation that evaluates `expression` and answers nothing where it has no result.
+pub fn read_operation(expression: &[u8]) -> Vec<u8> {
+    const NO_FAIL: u64 = 1 << 4;
+    let mut out = Vec::new();
+    put_list(&mut out, 2);
+    out.extend_from_slice(expression);
+    put_unsigned(&mut out, NO_FAIL);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_take_their_shortest_form() {
+        let bytes = |value| {
+            let mut out = Vec::new();
+            put_unsigned(&mut out, value);
+            out
+        };
+        assert_eq!(bytes(0), [0]);
+        assert_eq!(bytes(127), [127]);
+        assert_eq!(bytes(128), [0xcc, 128]);
+        assert_eq!(bytes(256), [0xcd, 1, 0]);
+        assert_eq!(bytes(65_536), [0xce, 0, 1, 0, 0]);
+        assert_eq!(bytes(1 << 32), [0xcf, 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_filter_by_last_update_is_a_comparison_in_nanoseconds() {
+        let bytes = updated_since(Timestamp(1_700_000_000_123));
+        let nanos = 1_700_000_000_123_000_000_u64.to_be_bytes();
+        assert_eq!(bytes[..5], [0x93, 4, 0x91, 66, 0xcf]);
+        assert_eq!(bytes[5..], nanos);
+        assert_eq!(updated_since(Timestamp(u64::MAX))[5..], i64::MAX.to_be_bytes());
+        assert_eq!(updated_since(Timestamp(0)), [0x93, 4, 0x91, 66, 0]);
+    }
+}

@@ -1,0 +1,107 @@
+//! What the servers' result codes mean.
+
+use std::fmt;
+
+/// The result code of a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResultCode(pub u8);
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+        impl ResultCode {
+            $($(#[$doc])* pub const $name: ResultCode = ResultCode($number);)*
+
+            /// What it means, if it is a known one.
+            pub fn meaning(self) -> Option<&'static str> {
+                match self.0 { $($number => Some($text),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Done.
+    OK = 0, "ok";
+    /// The server doesn't say what went wrong.
+    UNKNOWN = 1, "unspecified server error";
+    /// There is no such record.
+    NOT_FOUND = 2, "record not found";
+    /// The request is not understood.
+    PARAMETER = 4, "the server does not understand the request";
+    /// The request took too long.
+    TIMEOUT = 9, "timeout at the server";
+    /// The partition is not there just now.
+    UNAVAILABLE = 11, "the partition is unavailable on this node";
+    /// The record is being worked on.
+    KEY_BUSY = 14, "the record is busy";
+    /// Somebody stopped the query.
+    QUERY_ABORTED = 15, "the query was aborted at the server";
+    /// The server can't do this.
+    UNSUPPORTED = 16, "the server does not support this";
+    /// The storage can't keep up.
+    DEVICE_OVERLOAD = 18, "the server's storage is overloaded";
+    /// There is no such namespace.
+    NAMESPACE = 20, "no such namespace on this node";
+    /// The server is too busy, or forbids it.
+    FORBIDDEN = 22, "forbidden at this time (too many queries, or by configuration)";
+    /// Only the Enterprise Edition can do this.
+    ENTERPRISE_ONLY = 25, "only the Enterprise Edition can do this";
+    /// A filter did not let the record through.
+    FILTERED_OUT = 27, "filtered out";
+    /// The server has no security.
+    SECURITY_UNSUPPORTED = 51, "the server has no access control";
+    /// The server's security is off.
+    SECURITY_OFF = 52, "access control is off at the server";
+    /// No such user.
+    BAD_USER = 60, "no such user";
+    /// The password has expired.
+    EXPIRED_PASSWORD = 63, "the password has expired";
+    /// The password is wrong.
+    BAD_CREDENTIAL = 65, "wrong password";
+    /// The session has ended.
+    EXPIRED_SESSION = 66, "the session has expired";
+    /// Not logged in.
+    NOT_AUTHENTICATED = 80, "the server wants a login: give --user and a password";
+    /// The user's roles don't allow it.
+    ROLE_VIOLATION = 81, "the user's roles do not allow this";
+    /// The client's address is not allowed.
+    NOT_ALLOWED = 82, "this machine's address is not on the user's allow list";
+    /// The user's quota is used up.
+    QUOTA_EXCEEDED = 83, "the user's quota is exceeded";
+    /// The directory refused the user.
+    LDAP_AUTHENTICATION = 93, "the directory refused user or password";
+    /// The batch has too many rows.
+    BATCH_TOO_LONG = 151, "the batch has more rows than the server allows";
+    /// The batch queues are full.
+    BATCH_QUEUES_FULL = 152, "the server's batch queues are full";
+}
+
+impl ResultCode {
+    /// Whether the same request may succeed later, or on another node.
+    pub fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Self::UNKNOWN
+                | Self::TIMEOUT
+                | Self::UNAVAILABLE
+                | Self::KEY_BUSY
+                | Self::QUERY_ABORTED
+                | Self::DEVICE_OVERLOAD
+                | Self::NAMESPACE
+                | Self::FORBIDDEN
+                | Self::EXPIRED_SESSION
+                | Self::NOT_AUTHENTICATED
+                | Self::QUOTA_EXCEEDED
+                | Self::BATCH_QUEUES_FULL
+        )
+    }
+}
+
+impl fmt::Display for ResultCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.meaning() {
+            Some(meaning) => write!(f, "{meaning} (code {})", self.0),
+            None => write!(f, "server error code {}", self.0),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What becomes of a reading when servers misbehave: all records once, or an error that says why.
+
+use crate::support::client::{Client, digest};
+use crate::support::data::{Bin, partition};
+use crate::support::{Fault, On, TestCluster, serve_slow};
+use crate::{NAMESPACE, connect, quick, read, scan, walk};
+use aerolith::control::Control;
+use aerolith::format::keyslot::KdfCost;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::source::aerospike::{AerospikeSource, ClusterOptions};
+use aerolith::source::{PartitionedSource, RecordSource};
+use aerolith::store::MemoryStore;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const RECORDS: usize = 400;
+
+fn key(n: usize) -> Vec<u8> {
+    format!("\x03key {n}").into_bytes()
+}
+
+fn bins(n: usize) -> Vec<Bin> {
+    vec![(b"n".to_vec(), 1, (n as i64).to_be_bytes().to_vec()), (b"s".to_vec(), 3, vec![b'x'; n % 50])]
+}
+
+/// A cluster of so many nodes with records in all of them.
+fn filled(nodes: usize) -> TestCluster {
+    let cluster = TestCluster::start(nodes);
+    let addresses: Vec<String> = (0..nodes).map(|node| cluster.address(node)).collect();
+    let mut client = Client::connect(&addresses, NAMESPACE);
+    for n in 0..RECORDS {
+        client.put(b"", &key(n), true, u32::MAX, &bins(n));
+    }
+    cluster
+}
+
+fn source(cluster: &TestCluster) -> AerospikeSource {
+    connect(&cluster.address(0), quick(b"")).unwrap()
+}
+
+fn at(n: usize) -> [u8; 20] {
+    digest(b"", &key(n))
+}
+
+#[test]
+fn all_nodes_are_found_from_one_seed() {
+    let cluster = filled(3);
+    assert_eq!(scan(&source(&cluster), None).unwrap().len(), RECORDS);
+    assert_eq!(walk(&source(&cluster)).unwrap().len(), RECORDS);
+}
+
+#[test]
+fn the_first_seed_that_answers_is_enough() {
+    let cluster = filled(2);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let source = connect(&format!("{unused},{}", cluster.address(1)), quick(b"")).unwrap();
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+    let error = connect(&unused.to_string(), quick(b"")).err().unwrap().to_string();
+    assert!(error.contains("no node of the cluster can be reached") && error.contains(&unused.to_string()), "{error}");
+}
+
+#[test]
+fn partitions_are_read_in_groups() {
+    let cluster = filled(1);
+    scan(&source(&cluster), None).unwrap();
+    let queries = cluster.shared().log.iter().filter(|line| line.starts_with("scan")).count();
+    assert_eq!(queries, 4096 / 64);
+}
+
+#[test]
+fn a_passing_fault_costs_no_record_and_delivers_none_twice() {
+    let faults = [
+        Fault::Close(0),
+        Fault::Close(1),
+        Fault::Close(2),
+        Fault::Refuse(22),
+        Fault::Refuse(9),
+        Fault::Version,
+        Fault::Length(1 << 40),
+        Fault::Length(127 << 20),
+        Fault::Damage,
+    ];
+    for fault in faults {
+        let cluster = filled(2);
+        let source = source(&cluster);
+        cluster.fault(0, On::Query, fault.clone(), 3);
+        assert_eq!(scan(&source, None).unwrap().len(), RECORDS, "{fault:?}");
+        cluster.fault(1, On::Query, fault.clone(), 3);
+        assert_eq!(walk(&source).unwrap().len(), RECORDS, "{fault:?}");
+        let digests: Vec<[u8; 20]> = (0..RECORDS).map(at).collect();
+        cluster.fault(1, On::Batch, fault.clone(), 2);
+        assert_eq!(read(&source, &digests).unwrap().len(), RECORDS, "{fault:?}");
+        assert_eq!(source.take_bad_records(), (0, vec![]), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_fault_that_stays_is_an_error_that_names_it() {
+    let cluster = filled(2);
+    let source = source(&cluster);
+    cluster.fault(1, On::Query, Fault::Close(1), usize::MAX);
+    let error = scan(&source, None).unwrap_err().to_string();
+    assert!(error.contains("gave up after 4 attempts") && error.contains("closed the connection"), "{error}");
+}
+
+#[test]
+fn a_silent_server_is_asked_again_after_the_socket_timeout() {
+    let cluster = filled(1);
+    let options = ClusterOptions { socket_timeout: Duration::from_millis(300), ..quick(b"") };
+    let source = connect(&cluster.address(0), options).unwrap();
+    cluster.fault(0, On::Query, Fault::Slow(serve_slow()), 1);
+    cluster.fault(0, On::Query, Fault::NoEnd, 1);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+}
+
+#[test]
+fn a_partition_is_read_from_its_new_owner() {
+    let cluster = filled(2);
+    let source = source(&cluster);
+    for n in 0..RECORDS {
+        let number = partition(&at(n));
+        cluster.move_partition(number, Some(1 - usize::from(number % 2 == 1)));
+    }
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+    let digests: Vec<[u8; 20]> = (0..RECORDS).map(at).collect();
+    cluster.move_partition(partition(&at(5)), Some(usize::from(partition(&at(5)) % 2)));
+    assert_eq!(read(&source, &digests).unwrap().len(), RECORDS);
+}
+
+#[test]
+fn a_node_that_leaves_is_replaced() {
+    let cluster = filled(3);
+    let source = source(&cluster);
+    cluster.take_down(1, 2);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+    cluster.take_down(0, 2);
+    assert_eq!(walk(&source).unwrap().len(), RECORDS);
+}
+
+#[test]
+fn a_partition_that_is_unavailable_for_a_while_is_waited_for() {
+    let cluster = filled(2);
+    let source = source(&cluster);
+    let number = partition(&at(7));
+    cluster.fault(usize::from(number % 2), On::Query, Fault::Partition(number, 11), 2);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+}
+
+#[test]
+fn a_partition_that_nobody_has_is_an_error_that_names_it() {
+    let cluster = filled(2);
+    let number = partition(&at(7));
+    cluster.move_partition(number, None);
+    let error = scan(&source(&cluster), None).unwrap_err().to_string();
+    assert!(error.contains(&format!("partition {number} of namespace test")), "{error}");
+}
+
+#[test]
+fn connections_that_servers_close_between_requests_are_made_anew() {
+    let cluster = filled(2);
+    let source = source(&cluster);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+    cluster.close_connections(None);
+    assert!(source.clock().is_ok());
+    cluster.close_connections(None);
+    assert_eq!(walk(&source).unwrap().len(), RECORDS);
+    cluster.close_connections(None);
+    assert_eq!(read(&source, &[at(1)]).unwrap().len(), 1);
+    cluster.close_connections(None);
+    assert!(source.metadata(NAMESPACE).is_ok());
+}
+
+#[test]
+fn connections_are_used_again() {
+    let cluster = filled(2);
+    let source = connect(&cluster.address(0), ClusterOptions { parallel: 2, ..quick(b"") }).unwrap();
+    let before = cluster.connections();
+    scan(&source, None).unwrap();
+    walk(&source).unwrap();
+    source.metadata(NAMESPACE).unwrap();
+    assert!(cluster.connections() - before <= 8, "{} connections", cluster.connections() - before);
+}
+
+fn back_up(source: &dyn RecordSource, options: &RecordOptions) -> aerolith::Result<aerolith::repository::Snapshot> {
+    let create = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create)?;
+    let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
+    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    session.records(NAMESPACE, source, BackupKind::Full, options)?;
+    session.seal()
+}
+
+#[test]
+fn a_record_that_cannot_be_understood_is_named_and_counted() {
+    let cluster = filled(2);
+    let bad = at(9);
+    let node = usize::from(partition(&bad) % 2);
+    let name = aerolith::record::Digest(bad).to_string();
+    cluster.fault(node, On::Query, Fault::DuplicateBin(bad), usize::MAX);
+    let source = source(&cluster);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS - 1);
+    let (count, records) = source.take_bad_records();
+    assert_eq!(count, 1);
+    assert_eq!(records[0].place, format!("namespace test, digest {name}"));
+
+    let error = back_up(&source, &RecordOptions::default()).err().unwrap().to_string();
+    assert!(error.contains(&name) && error.contains("occurs twice"), "{error}");
+    let skip = RecordOptions { skip_bad_records: true, ..RecordOptions::default() };
+    let snapshot = back_up(&source, &skip).unwrap();
+    let manifest = &snapshot.manifest().namespaces[0];
+    assert_eq!((manifest.live_records, manifest.counts.bad), (RECORDS as u64 - 1, 1));
+    assert_eq!(snapshot.manifest().missing.len(), 1);
+}
+
+#[test]
+fn a_record_that_the_server_cannot_read_is_not_left_out_in_silence() {
+    let cluster = filled(2);
+    let bad = at(9);
+    let node = usize::from(partition(&bad) % 2);
+    // The query leaves it out and only counts it; by digest it can be read after all.
+    cluster.fault(node, On::Query, Fault::Unreadable(bad, 1), usize::MAX);
+    let source = source(&cluster);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+    assert_eq!(source.take_bad_records(), (0, vec![]));
+    // Nor by digest: it is named.
+    cluster.fault(node, On::Batch, Fault::Unreadable(bad, 1), usize::MAX);
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS - 1);
+    let (count, records) = source.take_bad_records();
+    assert_eq!(count, 1);
+    assert!(records[0].place.ends_with(&aerolith::record::Digest(bad).to_string()), "{records:?}");
+    assert!(records[0].problem.contains("the server can't read it"), "{records:?}");
+    // What the walk of an incremental asks for.
+    let digests: Vec<[u8; 20]> = (0..RECORDS).map(at).collect();
+    assert_eq!(read(&source, &digests).unwrap().len(), RECORDS - 1);
+    assert_eq!(source.take_bad_records().0, 1);
+}
+
+#[test]
+fn an_old_release_is_refused_with_its_name() {
+    let cluster = filled(1);
+    cluster.shared().features = "pscans;batch-index".into();
+    let error = connect(&cluster.address(0), quick(b"")).err().unwrap().to_string();
+    assert!(error.contains("N0") && error.contains("6.0 or newer"), "{error}");
+}
+
+#[test]
+fn reading_keeps_below_the_records_per_second() {
+    let cluster = filled(1);
+    let options = ClusterOptions { records_per_second: 800, ..quick(b"") };
+    let source = connect(&cluster.address(0), options).unwrap();
+    let begun = Instant::now();
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+    let took = begun.elapsed().as_secs_f64();
+    assert!((0.4..3.0).contains(&took), "{RECORDS} records in {took} s");
+}
+
+#[test]
+fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
+    let cluster = filled(2);
+    cluster.shared().nodes[0].rack = Some(1);
+    cluster.shared().nodes[1].rack = Some(2);
+    let source = connect(&cluster.address(0), ClusterOptions { rack: Some(2), ..quick(b"") }).unwrap();
+    assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+}

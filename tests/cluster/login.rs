@@ -1,0 +1,150 @@
+//! Access control.
+
+use crate::support::TestCluster;
+use crate::support::User;
+use crate::{NAMESPACE, connect, quick, scan};
+use aerolith::source::RecordSource;
+use aerolith::source::aerospike::{AuthMode, ClusterOptions, TlsOptions};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// bcrypt of `password` with the salt that all clients use.
+const CREDENTIAL: &[u8] = b"$2a$10$7EqJtq98hPqEX7fNZaFWoOqUH6KN8IKy3Yk5Kz..RHGKNAUCoP/LG";
+
+fn guarded() -> TestCluster {
+    let cluster = TestCluster::start(2);
+    let user = User { credential: CREDENTIAL.to_vec(), clear_password: None };
+    cluster.shared().users.insert("ada".into(), user);
+    cluster
+}
+
+fn options(user: &str, password: &str) -> ClusterOptions {
+    ClusterOptions {
+        user: Some(user.into()),
+        password: Some(Zeroizing::new(password.as_bytes().to_vec())),
+        ..quick(b"")
+    }
+}
+
+#[test]
+fn a_user_logs_in_once_for_each_node_and_goes_on_with_the_session() {
+    let cluster = guarded();
+    let source = connect(&cluster.address(0), options("ada", "password")).unwrap();
+    assert!(scan(&source, None).unwrap().is_empty());
+    let log = cluster.shared().log.clone();
+    assert_eq!(log.iter().filter(|line| *line == "login ada").count(), 2, "{log:?}");
+    assert!(log.iter().any(|line| line == "authenticate ada"), "{log:?}");
+}
+
+#[test]
+fn a_session_that_the_server_forgot_is_begun_anew() {
+    let cluster = guarded();
+    let source = connect(&cluster.address(0), options("ada", "password")).unwrap();
+    cluster.shared().tokens.clear();
+    cluster.close_connections(None);
+    assert!(scan(&source, None).unwrap().is_empty());
+    assert!(source.metadata(NAMESPACE).is_ok());
+}
+
+#[test]
+fn a_refused_login_says_so_at_once() {
+    let cluster = guarded();
+    let refused = |options| connect(&cluster.address(0), options).err().unwrap().to_string();
+    let error = refused(options("ada", "wrong"));
+    assert!(error.contains("log in user \"ada\"") && error.contains("wrong password"), "{error}");
+    assert!(refused(options("eve", "password")).contains("no such user"));
+    assert!(refused(quick(b"")).contains("not authenticated"));
+    let nobody = ClusterOptions { password: Some(Zeroizing::new(b"x".to_vec())), ..quick(b"") };
+    assert!(refused(nobody).contains("--user"));
+}
+
+#[test]
+fn a_user_is_no_hindrance_where_access_control_is_off() {
+    let cluster = TestCluster::start(1);
+    assert!(connect(&cluster.address(0), options("ada", "password")).is_ok());
+}
+
+#[test]
+fn a_password_for_a_directory_never_travels_in_the_clear() {
+    let cluster = guarded();
+    let options = ClusterOptions { auth: AuthMode::External, ..options("ada", "password") };
+    let error = connect(&cluster.address(0), options).err().unwrap().to_string();
+    assert!(error.contains("needs TLS"), "{error}");
+    assert_eq!(cluster.connections(), 0);
+}
+
+fn file(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+}
+
+/// A cluster that proves to be `server.test` and wants a certificate of its clients.
+fn encrypted() -> TestCluster {
+    let certificate = |name: &str| CertificateDer::from_pem_file(file(name)).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate("ca.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(
+            vec![certificate("server.pem")],
+            PrivateKeyDer::from_pem_file(file("server-key.pem")).unwrap(),
+        )
+        .unwrap();
+    TestCluster::start_with(2, Some(Arc::new(config)))
+}
+
+fn certified() -> TlsOptions {
+    TlsOptions {
+        authorities: Some(file("ca.pem")),
+        certificate: Some(file("client.pem")),
+        key: Some(file("client-key.pem")),
+        name: Some("server.test".into()),
+    }
+}
+
+#[test]
+fn a_cluster_is_read_over_tls_with_certificates_on_both_sides() {
+    let cluster = encrypted();
+    let user = User { credential: CREDENTIAL.to_vec(), clear_password: Some(b"password".to_vec()) };
+    cluster.shared().users.insert("ada".into(), user);
+    let tls = Some(certified());
+    let options = ClusterOptions { auth: AuthMode::External, tls, ..options("ada", "password") };
+    let source = connect(&cluster.address(0), options).unwrap();
+    assert!(scan(&source, None).unwrap().is_empty());
+    assert!(cluster.shared().log.iter().any(|line| line == "authenticate ada"));
+}
+
+#[test]
+fn a_server_or_client_without_the_right_certificate_is_refused() {
+    let cluster = encrypted();
+    let refused = |tls| {
+        let options = ClusterOptions { tls: Some(tls), ..quick(b"") };
+        connect(&cluster.address(0), options).err().unwrap().to_string()
+    };
+    let error = refused(TlsOptions { name: Some("other.test".into()), ..certified() });
+    assert!(error.contains("certificate") && error.contains("other.test"), "{error}");
+    let error = refused(TlsOptions { authorities: Some(file("client.pem")), ..certified() });
+    assert!(error.contains("certificate"), "{error}");
+    refused(TlsOptions { certificate: None, key: None, ..certified() });
+    assert!(connect(&cluster.address(0), quick(b"")).is_err());
+}
+
+#[test]
+fn tls_options_that_do_not_fit_are_named() {
+    let cluster = TestCluster::start(1);
+    let refused = |tls| {
+        let options = ClusterOptions { tls: Some(tls), ..quick(b"") };
+        connect(&cluster.address(0), options).err().unwrap().to_string()
+    };
+    let missing = std::path::PathBuf::from("/nowhere/ca.pem");
+    let error = refused(TlsOptions { authorities: Some(missing.clone()), ..TlsOptions::default() });
+    assert!(error.contains("/nowhere/ca.pem"), "{error}");
+    let error = refused(TlsOptions { certificate: Some(missing), ..TlsOptions::default() });
+    assert!(error.contains("certificate needs its key") || error.contains("authorities"), "{error}");
+}

@@ -1,0 +1,146 @@
+//! Answers to info requests.
+
+use super::Shared;
+use super::data::{EPOCH, now};
+use std::collections::BTreeMap;
+
+fn base64(bytes: &[u8]) -> String {
+    base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+/// `a=b;c=d` as a map.
+fn parameters(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+/// The answer to a whole request.
+pub fn answer(shared: &mut Shared, node: usize, body: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(body).into_owned();
+    let mut out = Vec::new();
+    for name in text.lines() {
+        let value = value(shared, node, name);
+        out.extend_from_slice(format!("{name}\t{value}\n").as_bytes());
+    }
+    out
+}
+
+fn value(shared: &mut Shared, node: usize, name: &str) -> String {
+    let (command, rest) = name.split_once(':').unwrap_or((name, ""));
+    let given = parameters(rest);
+    let namespace = given.get("namespace").or_else(|| given.get("ns")).or_else(|| given.get("id")).cloned();
+    let seconds = now().saturating_add_signed(shared.clock_ahead) / 1_000_000_000;
+    match command {
+        "node" => shared.nodes[node].name.clone(),
+        "build" => "8.1.2.0".into(),
+        "edition" => "Small Edition".into(),
+        "features" => shared.features.clone(),
+        "cluster-name" => {
+            if shared.cluster_name.is_empty() {
+                "null".into()
+            } else {
+                shared.cluster_name.clone()
+            }
+        }
+        "namespaces" => shared.namespaces.keys().cloned().collect::<Vec<_>>().join(";"),
+        "partition-generation" | "peers-generation" => shared.generation.to_string(),
+        "peers-clear-std" | "peers-tls-std" => {
+            let peers = shared.nodes.iter().enumerate().filter(|(number, peer)| *number != node && !peer.down);
+            let peers: Vec<String> = peers.map(|(_, peer)| format!("[{},,[{}]]", peer.name, peer.address)).collect();
+            format!("{},3000,[{}]", shared.generation, peers.join(","))
+        }
+        "rack-ids" => {
+            let rack = shared.nodes[node].rack;
+            let racks = shared.namespaces.keys().filter_map(|namespace| Some(format!("{namespace}:{}", rack?)));
+            racks.collect::<Vec<_>>().join(";")
+        }
+        "replicas" => {
+            let mut bits = [0u8; 512];
+            for (partition, owner) in shared.owners.iter().enumerate() {
+                if *owner == Some(node) {
+                    bits[partition / 8] |= 0x80 >> (partition % 8);
+                }
+            }
+            let map = format!("{},1,{}", shared.regime, base64(&bits));
+            shared.namespaces.keys().map(|name| format!("{name}:{map}")).collect::<Vec<_>>().join(";")
+        }
+        "statistics" => "cluster_size=1;cluster_clock_skew_ms=3".into(),
+        "query-show" => {
+            let id = given.get("trid").or_else(|| given.get("id")).and_then(|id| id.parse().ok()).unwrap_or(0);
+            let unread = shared.unread.get(&id).copied().unwrap_or(0);
+            format!("trid={id}:ns=test:status=done(ok):recs-succeeded=0:recs-failed={unread}:from=x")
+        }
+        "get-config" => "replication-factor=1;default-ttl=0".into(),
+        "sindex-create" => {
+            shared.indexes.push(given);
+            "ok".into()
+        }
+        "sindex-delete" => {
+            let name = given.get("indexname").cloned();
+            shared.indexes.retain(|index| index.get("indexname").cloned() != name);
+            "ok".into()
+        }
+        "sindex-list" => indexes(shared, namespace.as_deref().unwrap_or_default()),
+        "udf-put" => {
+            let file = given.get("filename").cloned().unwrap_or_default();
+            // The content may hold the sign that ends its name.
+            let content = rest.split("content=").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
+            shared.modules.insert(file, content.to_string());
+            "ok".into()
+        }
+        "udf-remove" => {
+            given.get("filename").map(|file| shared.modules.remove(file));
+            "ok".into()
+        }
+        "udf-list" => shared.modules.keys().map(|file| format!("filename={file},hash=00,type=LUA;")).collect(),
+        "udf-get" => match given.get("filename").and_then(|file| shared.modules.get(file)) {
+            Some(content) => format!("type=LUA;content={content};"),
+            None => "ERROR:2:not found".into(),
+        },
+        _ => match name.split_once('/') {
+            Some(("namespace", name)) => match shared.namespaces.get(name) {
+                Some(namespace) => format!(
+                    "objects={0};master_objects={0};data_used_bytes={1};current_time={2}",
+                    namespace.records.len() / shared.nodes.len(),
+                    namespace.records.len() * 100,
+                    seconds - EPOCH
+                ),
+                None => "type=unknown".into(),
+            },
+            Some(("sets", name)) => sets(shared, name),
+            _ => "ERROR:4:unrecognized command".into(),
+        },
+    }
+}
+
+fn sets(shared: &Shared, name: &str) -> String {
+    let Some(namespace) = shared.namespaces.get(name) else { return String::new() };
+    let mut sets: Vec<&[u8]> = namespace.records.values().map(|record| &record.set[..]).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    sets.iter()
+        .filter(|set| !set.is_empty())
+        .map(|set| format!("ns={name}:set={}:objects=1:tombstones=0:default-ttl=0", String::from_utf8_lossy(set)))
+        .collect::<Vec<_>>()
+        .join(";")
+}
+
+fn indexes(shared: &Shared, namespace: &str) -> String {
+    let of = |index: &BTreeMap<String, String>, key: &str, none: &str| {
+        index.get(key).cloned().unwrap_or_else(|| none.to_string())
+    };
+    let all = shared.indexes.iter().filter(|index| index.get("ns").is_some_and(|name| name == namespace));
+    all.map(|index| {
+        format!(
+            "ns={namespace}:indexname={}:set={}:bin={}:type={}:indextype={}:context={}:exp={}:state=RW;",
+            of(index, "indexname", ""),
+            of(index, "set", "null"),
+            of(index, "bin", "null"),
+            of(index, "type", "numeric"),
+            of(index, "indextype", "default"),
+            of(index, "context", "null"),
+            of(index, "exp", "null"),
+        )
+    })
+    .collect()
+}

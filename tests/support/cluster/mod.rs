@@ -1,0 +1,241 @@
+//! A small cluster of servers that speak Aerospike's wire protocol over TCP, on top of maps in memory.
+//!
+//! It was written from the protocol alone and shares no code with the library, so that both have to be wrong in the same
+//! way for a test to pass wrongly. A [`TestCluster`] has one or more nodes that share the data; each partition belongs to
+//! one of them and can be moved. Nodes can be told to misbehave ([`Fault`]).
+
+#![allow(dead_code)]
+
+pub mod client;
+pub mod data;
+mod info;
+pub mod protocol;
+mod security;
+mod serve;
+
+use data::Namespace;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a server does wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Closes the connection after so many frames of an answer.
+    Close(usize),
+    /// Waits before the answer.
+    Slow(Duration),
+    /// Answers with this code alone.
+    Refuse(u8),
+    /// Says of this partition that it is not there, and leaves out its records.
+    Partition(u16, u8),
+    /// Sends a frame of another protocol version.
+    Version,
+    /// Announces a frame of so many bytes, and ends.
+    Length(u64),
+    /// Sends the answer with one byte changed in the middle of its first frame.
+    Damage,
+    /// Ends the answer without its last message, and leaves the connection open.
+    NoEnd,
+    /// Leaves out the record with this digest, as if it could not be read from storage; by digest it answers with the code.
+    Unreadable([u8; 20], u8),
+    /// Sends the first bin of the record with this digest twice.
+    DuplicateBin([u8; 20]),
+}
+
+/// Which requests a fault is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Partition queries.
+    Query,
+    /// Batches.
+    Batch,
+    /// Single and batch writes.
+    Write,
+    /// Info requests.
+    Info,
+}
+
+/// A user who may log in.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub credential: Vec<u8>,
+    pub clear_password: Option<Vec<u8>>,
+}
+
+/// What all nodes share.
+#[derive(Default)]
+pub struct Shared {
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// The index of the node that has a partition.
+    pub owners: Vec<Option<usize>>,
+    pub regime: u32,
+    pub generation: u64,
+    pub cluster_name: String,
+    pub nodes: Vec<NodeFacts>,
+    pub indexes: Vec<BTreeMap<String, String>>,
+    pub modules: BTreeMap<String, String>,
+    pub users: HashMap<String, User>,
+    pub tokens: HashMap<Vec<u8>, bool>,
+    pub faults: Vec<(usize, On, Fault, usize)>,
+    /// Answers of `query-show`: how many records a query could not read.
+    pub unread: HashMap<u64, u64>,
+    /// What was asked, for tests to look at.
+    pub log: Vec<String>,
+    pub features: String,
+    /// Nanoseconds that the servers' clock is ahead of ours.
+    pub clock_ahead: i64,
+}
+
+/// One node, as others see it.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    pub name: String,
+    pub address: SocketAddr,
+    pub rack: Option<u32>,
+    pub down: bool,
+}
+
+/// A running cluster; it ends when dropped.
+pub struct TestCluster {
+    shared: Arc<Mutex<Shared>>,
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicU64>,
+    open: Arc<Mutex<Vec<(usize, TcpStream)>>>,
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl TestCluster {
+    /// Starts `nodes` nodes with the namespaces `test` and `bar`; partitions go round.
+    pub fn start(nodes: usize) -> Self {
+        Self::start_with(nodes, None)
+    }
+
+    /// The same, but every connection has to begin TLS.
+    pub fn start_with(nodes: usize, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let shared = Shared {
+            namespaces: ["test", "bar"].map(|name| (name.to_string(), Namespace::default())).into(),
+            owners: (0..4096).map(|partition| Some(partition % nodes)).collect(),
+            cluster_name: "small".into(),
+            features: "batch-any;pquery;pscans;replicas".into(),
+            ..Shared::default()
+        };
+        let cluster = Self {
+            shared: Arc::new(Mutex::new(shared)),
+            stop: Arc::default(),
+            accepted: Arc::default(),
+            open: Arc::default(),
+        };
+        for number in 0..nodes {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let facts = NodeFacts {
+                name: format!("N{number}"),
+                address: listener.local_addr().unwrap(),
+                rack: None,
+                down: false,
+            };
+            lock(&cluster.shared).nodes.push(facts);
+            let (shared, stop) = (cluster.shared.clone(), cluster.stop.clone());
+            let (accepted, open) = (cluster.accepted.clone(), cluster.open.clone());
+            let tls = tls.clone();
+            std::thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let Ok(stream) = stream else { return };
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if lock(&shared).nodes[number].down {
+                        continue;
+                    }
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    lock(&open).push((number, stream.try_clone().unwrap()));
+                    let (shared, tls) = (shared.clone(), tls.clone());
+                    std::thread::spawn(move || {
+                        let end = stream.try_clone();
+                        let _ = stream.set_nodelay(true);
+                        match tls {
+                            None => serve::connection(stream, number, &shared),
+                            Some(config) => {
+                                let session = rustls::ServerConnection::new(config).unwrap();
+                                serve::connection(rustls::StreamOwned::new(session, stream), number, &shared);
+                            }
+                        }
+                        // Dropping it is not enough: the list of open connections holds it too.
+                        end.map(|stream| stream.shutdown(std::net::Shutdown::Both))
+                    });
+                }
+            });
+        }
+        cluster
+    }
+
+    /// The address of a node, as a seed.
+    pub fn address(&self, node: usize) -> String {
+        lock(&self.shared).nodes[node].address.to_string()
+    }
+
+    /// What the nodes share, to look at or to change.
+    pub fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+
+    /// Lets a node misbehave on the next so many requests of a kind.
+    pub fn fault(&self, node: usize, on: On, fault: Fault, times: usize) {
+        self.shared().faults.push((node, on, fault, times));
+    }
+
+    /// Moves a partition to another node, or to none.
+    pub fn move_partition(&self, partition: u16, node: Option<usize>) {
+        let mut shared = self.shared();
+        shared.owners[usize::from(partition)] = node;
+        shared.generation += 1;
+        shared.regime += 1;
+    }
+
+    /// Takes a node away, with its connections; its partitions go to `heir`.
+    pub fn take_down(&self, node: usize, heir: usize) {
+        let mut shared = self.shared();
+        shared.nodes[node].down = true;
+        shared.owners.iter_mut().filter(|owner| **owner == Some(node)).for_each(|owner| *owner = Some(heir));
+        shared.generation += 1;
+        shared.regime += 1;
+        drop(shared);
+        self.close_connections(Some(node));
+    }
+
+    /// Closes the connections of one node, or of all.
+    pub fn close_connections(&self, node: Option<usize>) {
+        lock(&self.open).retain(|(number, stream)| {
+            let keep = node.is_some_and(|node| node != *number);
+            if !keep {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            keep
+        });
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+/// How long [`Fault::Slow`] takes in tests: longer than their socket timeout.
+pub fn serve_slow() -> Duration {
+    serve::SLOW
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for node in &lock(&self.shared).nodes {
+            let _ = TcpStream::connect(node.address);
+        }
+        self.close_connections(None);
+    }
+}
