@@ -78,18 +78,21 @@ pub struct NamespaceWork<'a> {
     pub control: &'a Control,
 }
 
+/// All digests of a partition, ascending.
+struct Walk(Vec<DigestRow>);
+
 /// What a source says of one partition.
 #[derive(Default)]
 struct Input {
     records: PartitionRecords,
     /// All digests of the partition, if the source was asked for what changed only.
-    walk: Option<HashMap<Digest, DigestRow>>,
+    walk: Option<Walk>,
 }
 
 impl Input {
     /// About the bytes of memory that it takes.
     fn size(&self) -> usize {
-        self.records.byte_len() + self.walk.as_ref().map_or(0, |walk| walk.len() * 2 * size_of::<(Digest, DigestRow)>())
+        self.records.byte_len() + self.walk.as_ref().map_or(0, |walk| walk.0.len() * size_of::<DigestRow>())
     }
 }
 
@@ -202,12 +205,12 @@ fn read_partitions(
         })?;
         let mut walk = None;
         if since.is_some() {
-            let mut rows = HashMap::new();
+            let mut rows = Vec::new();
             source.walk(work.namespace, partition, &mut |found| {
-                rows.extend(found.iter().map(|row| (row.digest, *row)));
+                rows.extend_from_slice(found);
                 Ok(())
             })?;
-            walk = Some(rows);
+            walk = Some(Walk::new(rows));
         }
         Ok(Input { records: PartitionRecords::from_batches(keys, batches), walk })
     };
@@ -271,7 +274,7 @@ fn diff_and_write(
                 let mut input = next(partition)?;
                 let before = old.take_partition(partition)?;
                 if let Some(walk) = &input.walk {
-                    let wanted = unknown(walk, &input.records, &before);
+                    let wanted = walk.unknown(&input.records, &before);
                     if !wanted.is_empty() {
                         input.records.merge(work.writer.keys(), by_digest(&wanted)?);
                     }
@@ -324,17 +327,29 @@ fn diff_and_write(
     })
 }
 
-/// The digests of a walk that the filter by last update did not deliver, and that are not as the parent has them.
-fn unknown(walk: &HashMap<Digest, DigestRow>, records: &PartitionRecords, before: &[Entry]) -> Vec<Digest> {
-    let as_before = |row: &DigestRow| {
-        let at = before.binary_search_by_key(&row.digest.sort_key(), |entry| entry.digest.sort_key());
-        let live = at.ok().and_then(|at| before.get(at)).and_then(|entry| entry.live.as_ref());
-        live.is_some_and(|live| live.generation == row.generation && live.void_time == row.void_time)
-    };
-    let rows = walk.values().filter(|row| !records.contains(&row.digest) && !as_before(row));
-    let mut digests: Vec<Digest> = rows.map(|row| row.digest).collect();
-    digests.sort_unstable();
-    digests
+impl Walk {
+    fn new(mut rows: Vec<DigestRow>) -> Self {
+        rows.sort_unstable_by_key(|row| row.digest);
+        Walk(rows)
+    }
+
+    fn contains(&self, digest: &Digest) -> bool {
+        self.0.binary_search_by_key(digest, |row| row.digest).is_ok()
+    }
+
+    /// The digests that the filter by last update did not deliver, and that are not as the parent has them.
+    fn unknown(&self, records: &PartitionRecords, before: &[Entry]) -> Vec<Digest> {
+        let mut before = before.iter().peekable();
+        let mut as_before = |row: &DigestRow| {
+            while before.next_if(|entry| entry.digest < row.digest).is_some() {}
+            let live = before.peek().filter(|entry| entry.digest == row.digest).and_then(|entry| entry.live.as_ref());
+            live.is_some_and(|live| live.generation == row.generation && live.void_time == row.void_time)
+        };
+        let rows = self.0.iter().filter(|row| !as_before(row) && !records.contains(&row.digest));
+        let mut digests: Vec<Digest> = rows.map(|row| row.digest).collect();
+        digests.dedup();
+        digests
+    }
 }
 
 impl Progress<'_> {
@@ -421,7 +436,7 @@ impl Progress<'_> {
     fn only_before(&mut self, entry: &Entry, input: &Input, feeder: &mut RunFeeder<'_>) -> Result<()> {
         let Some(live) = &entry.live else { return Ok(()) };
         let gone = match (&input.walk, self.work.kind) {
-            (Some(walk), _) => !walk.contains_key(&entry.digest),
+            (Some(walk), _) => !walk.contains(&entry.digest),
             (None, BackupKind::Full) => !self.work.options.partial,
             (None, _) => false,
         };
