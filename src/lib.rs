@@ -35,6 +35,7 @@ pub mod chunk;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod collect;
 pub mod control;
 pub mod crypto;
 pub mod embedded;

@@ -48,7 +48,9 @@ struct Row {
 
 fn row(entry: HistoryEntry, now: u64) -> Row {
     let session = entry.session;
-    let snapshot = entry.state.map(|state| match state {
+    // A collection seals itself with a marker, and never has a snapshot.
+    let state = entry.state.filter(|state| session.kind == SessionKind::Backup || !state.was_sealed());
+    let snapshot = state.map(|state| match state {
         SnapshotState::Sealed => "sealed",
         SnapshotState::Forgotten => "forgotten",
         SnapshotState::Fenced => "fenced",

@@ -8,6 +8,7 @@ mod context;
 mod demo;
 mod diff;
 mod endpoint;
+mod forget;
 mod get;
 mod history;
 mod init;
@@ -16,6 +17,7 @@ mod key;
 mod ls;
 mod output;
 mod progress;
+mod prune;
 mod restore;
 mod schema;
 mod show;
@@ -69,6 +71,8 @@ enum Command {
     Stats(stats::Args),
     Check(check::Args),
     Verify(verify::Args),
+    Forget(forget::Args),
+    Prune(prune::Args),
     Key(key::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
@@ -96,6 +100,8 @@ pub fn run() -> ExitCode {
         Command::Stats(args) => stats::run(&context, args),
         Command::Check(args) => check::run(&context, args),
         Command::Verify(args) => verify::run(&context, args),
+        Command::Forget(args) => forget::run(&context, args),
+        Command::Prune(args) => prune::run(&context, args),
         Command::Key(args) => key::run(&context, args),
         Command::Inspect(args) => inspect::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),

@@ -37,6 +37,24 @@ pub fn millis(n: u64) -> String {
     }
 }
 
+/// A duration as people write it: a number and s, min, h, d, w or y (365 days).
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let seconds = match unit {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        "y" => 365 * 86_400,
+        _ => return Err("write a number and s, min, h, d, w or y, such as 90s or 30d".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{number:?} is no number of {unit}"))?;
+    let seconds = number.checked_mul(seconds).filter(|&seconds| seconds <= 1000 * 365 * 86_400);
+    seconds.map(std::time::Duration::from_secs).ok_or_else(|| "no more than 1000y".into())
+}
+
 /// A time in UTC, to the second.
 pub fn time(millis: u64) -> String {
     let time = i64::try_from(millis).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());

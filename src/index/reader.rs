@@ -124,6 +124,18 @@ impl Index {
         &self.damaged
     }
 
+    /// The sessions and numbers of the segments that could be read.
+    pub fn segments(&self) -> Vec<(SnapshotId, u32)> {
+        self.segments.iter().filter_map(|segment| names::parse_index_segment(&segment.key)).collect()
+    }
+
+    /// The packs that a segment names, with their sizes, and how many rows it has.
+    pub fn contents_of(&self, session: &SnapshotId, number: u32) -> Option<(&[(PackId, u64)], u32)> {
+        let named = Some((*session, number));
+        let found = self.segments.iter().find(|segment| names::parse_index_segment(&segment.key) == named)?;
+        Some((&found.directory.packs, found.trailer.rows))
+    }
+
     /// The number of segments of each session.
     pub fn segments_of(&self, session: &SnapshotId) -> usize {
         let of = |segment: &&Segment| names::parse_index_segment(&segment.key).is_some_and(|(id, _)| id == *session);

@@ -74,6 +74,12 @@ impl ChunkReader {
         pack.read(&*self.store, &self.keys, id, &at.place)
     }
 
+    /// Reads a chunk from one place, past the cache, and says its class, which is that of the pack.
+    pub fn read_here(&self, id: &ChunkId, at: &Location) -> Result<(Class, Vec<u8>)> {
+        let pack = self.pack(at.pack)?;
+        Ok((pack.class(), pack.read(&*self.store, &self.keys, id, &at.place)?))
+    }
+
     /// Where a chunk stands; packs that no segment names are looked through before it is given up.
     pub fn locate(&self, id: &ChunkId) -> Result<Vec<Location>> {
         let found = self.index.lookup(&*self.store, id)?;

@@ -52,13 +52,19 @@ impl Repository {
     pub fn check(&self, options: &CheckOptions, control: &Control) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         self.check_ways_in(&mut report)?;
-        let history = self.check_sessions(&mut report)?;
+        let (history, mut condemned) = self.check_sessions(&mut report)?;
         let reader = self.chunk_reader()?;
         let index = reader.index().clone();
         report.problems.extend(index.damaged().iter().map(ToString::to_string));
         report.problems.extend(index.check_blocks(&*self.store)?.iter().map(ToString::to_string));
         let absent = self.absent_packs(&index)?;
-        for id in &absent {
+        if !absent.is_empty() {
+            // A collection may have begun since.
+            let plans = objects::plans(&*self.store, &self.keys)?;
+            condemned.extend(plans.into_iter().filter_map(|(_, plan)| plan.ok()).flat_map(|plan| plan.condemned));
+        }
+        // A pack that a plan condemns may be gone; its rows in the index go last.
+        for id in absent.iter().filter(|id| !condemned.contains(id)) {
             report.problems.push(format!("{} is missing, or has another size than the index says", names::pack(id)));
         }
         self.check_directories(&index, &absent, options, &mut report)?;
@@ -162,14 +168,15 @@ impl Repository {
         Ok(())
     }
 
-    /// Looks at the sessions and the plans.
-    fn check_sessions(&self, report: &mut CheckReport) -> Result<History> {
+    /// Looks at the sessions and the plans; gives back what the plans condemn.
+    fn check_sessions(&self, report: &mut CheckReport) -> Result<(History, HashSet<PackId>)> {
+        let mut condemned = HashSet::new();
         for (_, plan) in objects::plans(&*self.store, &self.keys)? {
-            report.take(plan.map(|_| ()))?;
+            report.take(plan.map(|plan| condemned.extend(plan.condemned)))?;
         }
         let history = self.history()?;
         report.problems.extend(history.damaged.iter().map(|(_, error)| error.to_string()));
-        Ok(history)
+        Ok((history, condemned))
     }
 
     /// Looks for names under `snapshots/` that are gone, or are not what those who saw them say they were: a name once taken

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod check;
+mod collection;
 mod doubt;
 mod keyring;
 mod merge_policy;

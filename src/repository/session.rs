@@ -10,7 +10,7 @@ use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
 use crate::record::Timestamp;
-use crate::run::{Losses, survey};
+use crate::run::{Losses, reach_run, survey};
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::source::{BadRecord, RecordSource};
@@ -38,6 +38,8 @@ pub struct BackupSession {
     parents: Vec<Manifest>,
     warnings: Vec<String>,
     reader: Arc<ChunkReader>,
+    /// While a plan stands: a reader that sees condemned packs too, as long as they are there.
+    doomed_too: Option<Arc<ChunkReader>>,
     writer: Option<ChunkWriter>,
     control: Arc<Control>,
     bad: Vec<BadRecord>,
@@ -71,7 +73,7 @@ impl Repository {
             // Were this note lost too, the lease would lapse.
             let _ = lease.end(outcome);
         })?;
-        let Prepared { seen, parents, reader, distrusted, warnings } = prepared;
+        let Prepared { seen, parents, reader, doomed_too, distrusted, warnings } = prepared;
         let options_of = WriteOptions {
             suite,
             compression: self.parameters.compression,
@@ -100,6 +102,7 @@ impl Repository {
             parents,
             warnings,
             reader,
+            doomed_too,
             writer: Some(writer),
             control,
             bad: Vec::new(),
@@ -116,6 +119,13 @@ impl Repository {
             list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
         let parents = list.snapshots;
         let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let doomed_too = match condemned.is_empty() {
+            true => None,
+            false => {
+                let index = Arc::new(Index::open(&*self.store, &self.keys, believed, HashSet::new())?);
+                Some(Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), index, super::READ_CACHE_BYTES)))
+            }
+        };
         let mut index = Index::open(&*self.store, &self.keys, believed, condemned)?;
         let absent = self.absent_packs(&index)?;
         warnings.extend(absent.iter().map(|id| {
@@ -148,7 +158,8 @@ impl Repository {
         }
         let mut seen: BTreeSet<SnapshotId> = list.damaged.iter().map(|(id, _)| *id).collect();
         seen.extend(states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id));
-        Ok(Prepared { seen: seen.into_iter().collect(), parents, reader, distrusted, warnings })
+        let seen = seen.into_iter().collect();
+        Ok(Prepared { seen, parents, reader, doomed_too, distrusted, warnings })
     }
 
     /// Packs that the index names but that are gone, or have another size than they had.
@@ -161,11 +172,34 @@ impl Repository {
     }
 }
 
+/// Writes anew what the parent's runs refer to and no pack holds but condemned ones. The parent may be forgotten before the
+/// collection looks for what is live, and then nobody else moves these chunks.
+fn take_over(reader: &ChunkReader, writer: &ChunkWriter, parent: &NamespaceManifest, control: &Control) -> Result<()> {
+    let mut seen = HashSet::new();
+    for run in &parent.runs {
+        let (mut reached, mut lost) = (Vec::new(), None);
+        reach_run(reader, run, &mut seen, &mut |id, class| reached.push((id, class)), &mut |loss| {
+            lost = lost.take().or(Some(loss));
+        })?;
+        if let Some(loss) = lost {
+            return Err(Error::damaged("a run of the parent", loss.to_string()));
+        }
+        for (id, class) in reached {
+            if !writer.has(&id)? {
+                control.check()?;
+                writer.put(class, &reader.read(&id, class)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What a session must know before it writes.
 struct Prepared {
     seen: Vec<SnapshotId>,
     parents: Vec<Manifest>,
     reader: Arc<ChunkReader>,
+    doomed_too: Option<Arc<ChunkReader>>,
     distrusted: HashSet<ChunkId>,
     warnings: Vec<String>,
 }
@@ -208,7 +242,7 @@ impl BackupSession {
         kind: BackupKind,
         options: &RecordOptions,
     ) -> Result<&NamespaceManifest> {
-        let parent = self.newest_parent(namespace, kind == BackupKind::Differential);
+        let mut parent = self.newest_parent(namespace, kind == BackupKind::Differential);
         if parent.is_none() && kind != BackupKind::Full {
             return Err(Error::invalid(format!(
                 "there is no earlier snapshot of namespace {namespace} of cluster {:?} that this {kind} backup could \
@@ -224,9 +258,27 @@ impl BackupSession {
         }
         // Only a backup that reads every record can make up for what the parent has lost.
         let heals = kind == BackupKind::Full && !options.partial;
+        let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
+        let taken_over = match (&self.doomed_too, &parent) {
+            (Some(reader), Some((_, parent))) => take_over(reader, writer, parent, &self.control),
+            _ => Ok(()),
+        };
+        match (taken_over, &parent) {
+            (Err(error), Some((id, _))) if error.is_of_one_object() => {
+                if !heals {
+                    return Err(error.with_advice(&format!(
+                        "A collection is moving what snapshot {id} needs: run the {kind} backup again once it has ended"
+                    )));
+                }
+                let problem = format!("{error}; this backup doesn't build on snapshot {id}, and reads everything");
+                self.warnings.push(problem);
+                parent = None;
+            }
+            (taken_over, _) => taken_over?,
+        }
         let mut lost = Losses::default();
         if let (true, Some((id, parent))) = (heals, &parent) {
-            lost = survey(&self.reader, &parent.runs)?;
+            lost = survey(reader, &parent.runs)?;
             let warning =
                 |loss| format!("namespace {namespace} of snapshot {id}: {loss}; all entries are written anew");
             self.warnings.extend(lost.named.iter().map(warning));
@@ -240,7 +292,7 @@ impl BackupSession {
             parent,
             lost,
             options,
-            reader: &self.reader,
+            reader,
             writer,
             cutter: self.repository.cutter(),
             control: &self.control,

@@ -84,6 +84,23 @@ pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
     Ok(packs)
 }
 
+/// The marker of a snapshot that was forgotten at `now`, in milliseconds since the Unix epoch.
+pub fn marker(keys: &Keys, id: SnapshotId, now: u64) -> Vec<u8> {
+    let text = [MARKER_MAGIC, now.to_le_bytes()].concat();
+    let hash = keys.marker(&[&text[..], &id.0].concat());
+    [&text[..], &hash].concat()
+}
+
+/// Forgets a snapshot: overwrites its manifest with a marker. Its name stays taken for ever.
+pub fn forget(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
+    store.put(&names::snapshot(&id), &marker(keys, id, now))
+}
+
+/// Fences a session that was not sealed: nobody can seal it any more. Gives back whether the name was free.
+pub fn fence(store: &dyn Store, id: SnapshotId) -> Result<bool> {
+    Ok(store.put_new(&names::snapshot(&id), &[])? == Put::Created)
+}
+
 /// Refuses an object of a marker's size that is not this snapshot's marker.
 pub fn check_marker(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<()> {
     let name = names::snapshot(&id);
@@ -105,13 +122,24 @@ pub fn new_id() -> Result<SnapshotId> {
 pub fn seal_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
     let name = names::snapshot(&manifest.id);
     let value = structured::encode(manifest).map_err(|error| error.of(&name))?;
-    let bytes = seal(keys, ObjectKind::Snapshot, suite, &name, &value)?;
+    take_name(store, manifest.id, &seal(keys, ObjectKind::Snapshot, suite, &name, &value)?)
+}
+
+/// The seal of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
+/// From then on its index segments are believed.
+pub fn seal_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
+    take_name(store, id, &marker(keys, id, now))
+}
+
+/// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk.
+fn take_name(store: &dyn Store, id: SnapshotId, bytes: &[u8]) -> Result<()> {
+    let name = names::snapshot(&id);
     // Whatever came before the seal must be on the disk before it.
     store.sync()?;
     // After an error nobody knows whether the seal is there. Asked again, the store says so.
-    match store.put_new(&name, &bytes).or_else(|_| store.put_new(&name, &bytes))? {
+    match store.put_new(&name, bytes).or_else(|_| store.put_new(&name, bytes))? {
         Put::Created => Ok(()),
-        Put::Exists if store.get(&name, MAX_SEALED_BYTES)?.as_deref() == Some(&bytes) => Ok(()),
-        Put::Exists => Err(Error::Fenced { session: manifest.id.to_string() }),
+        Put::Exists if store.get(&name, MAX_SEALED_BYTES)?.as_deref() == Some(bytes) => Ok(()),
+        Put::Exists => Err(Error::Fenced { session: id.to_string() }),
     }
 }

@@ -1,0 +1,189 @@
+//! `forget`: drops snapshots, by rules or by name.
+
+use super::context::{Context, Done, stopped};
+use super::output::{complain, print_line};
+use super::{prune, text};
+use crate::collect::Policy;
+use crate::collect::forget::ForgetReport;
+use crate::error::{Error, Result};
+use crate::format::SnapshotId;
+use crate::format::snapshot::Manifest;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// Forget snapshots: those that no --keep-… rule keeps, or those that are named
+///
+/// Any snapshot can go at any time; none needs another. Rules look at each group on its own: snapshots of the same cluster with
+/// the same namespaces. What any rule keeps stays. Hours, days, weeks, months and years are in UTC, those without a snapshot
+/// don't count, and snapshots that miss something never take the place of whole ones. A group is never left without a snapshot,
+/// unless --keep-last 0 says so, or all are named. The space comes back with --prune, or `aerolith prune` later.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-yearly 10 --dry-run
+  aerolith forget --keep-within 30d --keep-tag hold --cluster shop --prune
+  aerolith forget 0f3a latest~2")]
+pub struct Args {
+    /// Forget these, whatever any rule says
+    #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["keep", "cluster"])]
+    snapshots: Vec<String>,
+    #[command(flatten)]
+    keep: Keep,
+    /// Look at snapshots of this cluster alone
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Only say what would go, and why the others stay
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Then reclaim the space, as `aerolith prune` does
+    #[arg(long, conflicts_with = "dry_run")]
+    prune: bool,
+}
+
+#[derive(clap::Args)]
+#[group(id = "keep", multiple = true)]
+struct Keep {
+    /// Keep the newest N
+    #[arg(long, value_name = "N")]
+    keep_last: Option<u64>,
+    /// Keep the newest of each of the last N hours that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_hourly: Option<u64>,
+    /// Keep the newest of each of the last N days that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_daily: Option<u64>,
+    /// Keep the newest of each of the last N weeks that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_weekly: Option<u64>,
+    /// Keep the newest of each of the last N months that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_monthly: Option<u64>,
+    /// Keep the newest of each of the last N years that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_yearly: Option<u64>,
+    /// Keep all that are younger than this, counted back from the newest: 36h, 30d, 8w, 1y
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    keep_within: Option<std::time::Duration>,
+    /// Keep all with this label; may be given more than once
+    #[arg(long, value_name = "TAG")]
+    keep_tag: Vec<String>,
+}
+
+impl From<Keep> for Policy {
+    fn from(keep: Keep) -> Self {
+        Policy {
+            last: keep.keep_last,
+            hourly: keep.keep_hourly,
+            daily: keep.keep_daily,
+            weekly: keep.keep_weekly,
+            monthly: keep.keep_monthly,
+            yearly: keep.keep_yearly,
+            within_millis: keep.keep_within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX)),
+            tags: keep.keep_tag,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Output {
+    dry_run: bool,
+    forgotten: Vec<String>,
+    snapshots: Vec<Row>,
+    problems: Vec<String>,
+    prune: Option<prune::Output>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    snapshot: String,
+    sealed: String,
+    cluster: String,
+    namespaces: Vec<String>,
+    stays: bool,
+    reasons: Vec<String>,
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let policy = Policy::from(args.keep);
+    if args.snapshots.is_empty() && policy.is_empty() {
+        return Err(Error::usage("what shall stay? Give one of the --keep-… options, or name the snapshots to forget"));
+    }
+    let repository = context.repository()?;
+    let (control, progress) = context.control(format!("forgetting snapshots of {}", repository.store().location()));
+    let list = repository.snapshots()?;
+    if let Some(cluster) = &args.cluster
+        && list.snapshots.iter().all(|manifest| manifest.cluster != *cluster)
+    {
+        return Err(Error::not_found(
+            format!("a snapshot of cluster {cluster:?}"),
+            "`aerolith snapshots` lists what there is",
+        ));
+    }
+    let manifests: HashMap<SnapshotId, Manifest> =
+        list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
+    let report = if args.snapshots.is_empty() {
+        let wanted = |manifest: &Manifest| args.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster);
+        repository.forget(&policy, wanted, args.dry_run, &control)
+    } else {
+        repository.forget_named(&args.snapshots, args.dry_run, &control)
+    };
+    let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;
+    drop(progress);
+    let rows = rows(&report, &manifests);
+    if !context.json() {
+        print(&report, &rows)?;
+    }
+    let pruned = if args.prune { Some(prune::prune(context, &repository, &Default::default())?) } else { None };
+    report.problems.iter().for_each(|problem| complain(problem));
+    let damaged = !report.problems.is_empty() || pruned.as_ref().is_some_and(prune::Output::is_damaged);
+    if context.json() {
+        let forgotten = report.forgotten.iter().map(ToString::to_string).collect();
+        let ForgetReport { dry_run, problems, .. } = report;
+        context.print_json(&Output { dry_run, forgotten, snapshots: rows, problems, prune: pruned })?;
+    } else if let Some(pruned) = &pruned {
+        pruned.print()?;
+    }
+    Ok(if damaged { Done::Damaged } else { Done::Whole })
+}
+
+/// What is decided on each snapshot, in the order in which they were sealed; those that were named go.
+fn rows(report: &ForgetReport, manifests: &HashMap<SnapshotId, Manifest>) -> Vec<Row> {
+    let row = |id: &SnapshotId, reasons: Vec<String>| {
+        let manifest = manifests.get(id);
+        let names = manifest.iter().flat_map(|manifest| &manifest.namespaces).map(|namespace| namespace.name.clone());
+        Row {
+            snapshot: id.to_string(),
+            sealed: manifest.map(|manifest| text::rfc3339(manifest.sealed)).unwrap_or_default(),
+            cluster: manifest.map(|manifest| manifest.cluster.clone()).unwrap_or_default(),
+            namespaces: names.collect(),
+            stays: !reasons.is_empty(),
+            reasons,
+        }
+    };
+    if report.verdicts.is_empty() {
+        return report.forgotten.iter().map(|id| row(id, Vec::new())).collect();
+    }
+    let reasons = |reasons: &[crate::collect::Reason]| reasons.iter().map(ToString::to_string).collect();
+    report.verdicts.iter().map(|verdict| row(&verdict.snapshot, reasons(&verdict.reasons))).collect()
+}
+
+fn print(report: &ForgetReport, rows: &[Row]) -> Result<()> {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                text::short(&row.snapshot),
+                row.sealed.clone(),
+                text::safe(&row.cluster),
+                text::safe(&row.namespaces.join(", ")),
+                if row.stays { "stays" } else { "goes" }.to_string(),
+                text::safe(&row.reasons.join(", ")),
+            ]
+        })
+        .collect();
+    if !cells.is_empty() {
+        print_line(&text::table(&["snapshot", "sealed", "cluster", "namespaces", "", "why"], &cells, &[]))?;
+    }
+    let n = text::plural(report.forgotten.len() as u64, "snapshot");
+    print_line(&if report.dry_run { format!("would forget {n}") } else { format!("forgot {n}") })
+}

@@ -1,0 +1,152 @@
+//! `prune`: reclaims the space that no snapshot needs.
+
+use super::context::{Context, Done, stopped};
+use super::output::{complain, print_line};
+use super::text;
+use crate::collect::{PruneOptions, PruneReport};
+use crate::error::{Error, Result};
+use crate::repository::Repository;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Delete what no snapshot needs any more
+///
+/// Backups and restores may run meanwhile. A backup that began before is waited for, with --wait, or given up, with --fence; one
+/// that died, with a lease that lapsed, is fenced. Packs that are partly needed are rewritten until no more than --max-unused is
+/// left. Stopped or killed, the next prune goes on. Ends with exit code 10 if something can't be read and so stays.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith prune --dry-run
+  aerolith prune --wait 2h
+  aerolith prune --max-unused 0 --max-rewrite-bytes 50000000000")]
+pub struct Args {
+    /// So much of what the packs hold may stay though nothing needs it, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    max_unused: f64,
+    /// Move at most so many bytes out of packs that are partly needed
+    #[arg(long, value_name = "BYTES")]
+    max_rewrite_bytes: Option<u64>,
+    /// Wait so long for backups that are at work: 90s, 30min, 2h
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    wait: Option<Duration>,
+    /// Fence backups that are at work, and collections: they fail. For those that are known to be dead
+    #[arg(long)]
+    fence: bool,
+    /// Only say what would be done
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+pub struct Output {
+    dry_run: bool,
+    snapshots: u64,
+    chunks: u64,
+    chunks_missing: u64,
+    packs: u64,
+    bytes: u64,
+    unused_bytes: u64,
+    packs_deleted: u64,
+    bytes_deleted: u64,
+    chunks_moved: u64,
+    bytes_moved: u64,
+    unused_bytes_left: u64,
+    segments_deleted: u64,
+    segments_rewritten: u64,
+    fenced: Vec<String>,
+    problems: Vec<String>,
+    duration_millis: u64,
+}
+
+impl Output {
+    fn new(report: PruneReport, duration: Duration) -> Self {
+        Output {
+            dry_run: report.dry_run,
+            snapshots: report.snapshots,
+            chunks: report.chunks,
+            chunks_missing: report.chunks_missing,
+            packs: report.packs,
+            bytes: report.bytes,
+            unused_bytes: report.unused_bytes,
+            packs_deleted: report.packs_deleted,
+            bytes_deleted: report.bytes_deleted,
+            chunks_moved: report.chunks_moved,
+            bytes_moved: report.bytes_moved,
+            unused_bytes_left: report.unused_bytes_left,
+            segments_deleted: report.segments_deleted,
+            segments_rewritten: report.segments_rewritten,
+            fenced: report.fenced.iter().map(ToString::to_string).collect(),
+            problems: report.problems,
+            duration_millis: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Whether something is missing or can't be read.
+    pub fn is_damaged(&self) -> bool {
+        self.chunks_missing > 0 || !self.problems.is_empty()
+    }
+
+    /// Prints it for people.
+    pub fn print(&self) -> Result<()> {
+        let would = if self.dry_run { "would be " } else { "" };
+        print_line(&format!(
+            "{} need {}; {} in {}, of which {} unused",
+            text::plural(self.snapshots, "snapshot"),
+            text::plural(self.chunks, "chunk"),
+            text::bytes(self.bytes),
+            text::plural(self.packs, "pack"),
+            text::bytes(self.unused_bytes)
+        ))?;
+        print_line(&format!(
+            "{} ({}) {would}deleted, {} ({}) {would}moved, {} unused {would}left",
+            text::plural(self.packs_deleted, "pack"),
+            text::bytes(self.bytes_deleted),
+            text::plural(self.chunks_moved, "chunk"),
+            text::bytes(self.bytes_moved),
+            text::bytes(self.unused_bytes_left)
+        ))?;
+        for session in &self.fenced {
+            print_line(&format!("fenced: session {session}"))?;
+        }
+        self.problems.iter().for_each(|problem| complain(problem));
+        if self.chunks_missing > 0 {
+            complain(&format!(
+                "{} that snapshots need are missing; `aerolith check` says which",
+                text::plural(self.chunks_missing, "chunk")
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Prunes, with progress.
+pub fn prune(context: &Context, repository: &Repository, options: &PruneOptions) -> Result<Output> {
+    let (control, progress) = context.control(format!("pruning {}", repository.store().location()));
+    let start = std::time::Instant::now();
+    let report = repository.prune(options, &control);
+    let report =
+        report.map_err(|error| stopped(error, "nothing that a snapshot needs is gone; the next prune goes on"))?;
+    drop(progress);
+    Ok(Output::new(report, start.elapsed()))
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    if !(0.0..=100.0).contains(&args.max_unused) {
+        return Err(Error::usage("--max-unused takes a part in percent, from 0 to 100"));
+    }
+    let options = PruneOptions {
+        max_unused_percent: args.max_unused,
+        max_rewrite_bytes: args.max_rewrite_bytes,
+        dry_run: args.dry_run,
+        wait: args.wait.unwrap_or_default(),
+        fence: args.fence,
+    };
+    let output = prune(context, &context.repository()?, &options)?;
+    if context.json() {
+        context.print_json(&output)?;
+    } else {
+        output.print()?;
+    }
+    Ok(if output.is_damaged() { Done::Damaged } else { Done::Whole })
+}

@@ -1,0 +1,201 @@
+//! Which packs a collection condemns: those that nothing needs, and of the others those that hold the most that nothing needs,
+//! as long as too much is held in all.
+
+use super::mark::each_place;
+use super::prune::PruneOptions;
+use crate::control::Control;
+use crate::error::Result;
+use crate::format::{ChunkId, PackId, names};
+use crate::index::Location;
+use crate::pack::ChunkReader;
+use rayon::prelude::*;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A plan names at most this many packs, 32 MiB of ids; the next collection goes on.
+const MAX_CONDEMNED: usize = 1 << 20;
+/// A chunk that no pack holds.
+const NOWHERE: u32 = u32::MAX;
+/// A chunk that stands in packs alone that an earlier plan condemns.
+const DOOMED: u32 = u32::MAX - 1;
+
+/// What was chosen.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// Packs that nothing needs, or whose chunks are to be moved.
+    pub condemned: Vec<PackId>,
+    /// Chunks to be moved, and their stored bytes.
+    pub moved_chunks: u64,
+    /// Stored bytes of those.
+    pub moved_bytes: u64,
+    /// Stored bytes of chunks that nothing needs, in packs that no earlier plan condemned.
+    pub unused_bytes: u64,
+    /// The same, of those that stay.
+    pub unused_bytes_left: u64,
+    /// Chunks that snapshots need and no pack holds.
+    pub missing: HashSet<ChunkId>,
+    /// What can't be read and so stays where it is, for people.
+    pub problems: Vec<String>,
+}
+
+/// A pack that no earlier plan condemned. Numbers are stored bytes of chunks.
+struct Pack {
+    id: PackId,
+    all: u64,
+    live: u64,
+    live_chunks: u64,
+}
+
+/// Decides. `live` ascends; `packs` are those that exist, `doomed` those that earlier plans condemn.
+pub fn choose(
+    reader: &ChunkReader,
+    live: &[ChunkId],
+    there: &HashMap<PackId, u64>,
+    doomed: &HashSet<PackId>,
+    options: &PruneOptions,
+    control: &Control,
+) -> Result<Choice> {
+    let (store, index) = (&**reader.store(), reader.index());
+    let mut ids: Vec<PackId> = there.keys().filter(|id| !doomed.contains(id)).copied().collect();
+    ids.sort_unstable();
+    let numbers: HashMap<PackId, u32> = (0..).zip(&ids).map(|(n, id)| (*id, n)).collect();
+    let mut packs: Vec<Pack> = ids.into_iter().map(|id| Pack { id, all: 0, live: 0, live_chunks: 0 }).collect();
+    let mut choice = Choice::default();
+    let homes = homes(reader, live, there, &numbers, control)?;
+    each_place(index, store, &mut |id, at| {
+        let Some(&number) = numbers.get(&at.pack) else { return Ok(()) };
+        let Some(pack) = packs.get_mut(number as usize) else { return Ok(()) };
+        pack.all += u64::from(at.place.stored);
+        if live.binary_search(id).ok().and_then(|at| homes.get(at)) == Some(&number) {
+            pack.live += u64::from(at.place.stored);
+            pack.live_chunks += 1;
+        }
+        Ok(())
+    })?;
+    choice.missing = live.iter().zip(&homes).filter(|(_, home)| **home == NOWHERE).map(|(id, _)| *id).collect();
+    choice.unused_bytes = packs.iter().map(|pack| pack.all - pack.live).sum();
+    let room = MAX_CONDEMNED.saturating_sub(doomed.len());
+    let (dead, mut partly): (Vec<Pack>, Vec<Pack>) = packs.into_iter().partition(|pack| pack.live == 0);
+    choice.condemned.extend(dead.iter().map(|pack| pack.id).take(room));
+    let needed: u64 = partly.iter().map(|pack| pack.live).sum();
+    let mut unused: u64 = partly.iter().map(|pack| pack.all - pack.live).sum();
+    // Of what is there afterwards, live and unused, so much may be unused.
+    let allowed = |unused: u64| unused as f64 <= (needed + unused) as f64 * options.max_unused_percent / 100.0;
+    let part_unused = |pack: &Pack| (pack.all - pack.live) as f64 / pack.all as f64;
+    partly.retain(|pack| pack.live < pack.all);
+    partly.sort_by(|a, b| part_unused(b).total_cmp(&part_unused(a)).then(a.id.cmp(&b.id)));
+    let mut chosen: HashMap<PackId, Pack> = HashMap::new();
+    let mut budget = options.max_rewrite_bytes.unwrap_or(u64::MAX);
+    for pack in partly {
+        if allowed(unused) || choice.condemned.len() + chosen.len() >= room {
+            break;
+        }
+        if pack.live <= budget {
+            budget -= pack.live;
+            unused -= pack.all - pack.live;
+            chosen.insert(pack.id, pack);
+        }
+    }
+    let mut moves: Vec<(ChunkId, Location)> = Vec::new();
+    each_place(index, store, &mut |id, at| {
+        let home = live.binary_search(id).ok().and_then(|at| homes.get(at));
+        if chosen.contains_key(&at.pack) && home.is_some() && home == numbers.get(&at.pack) {
+            moves.push((*id, *at));
+        }
+        Ok(())
+    })?;
+    // A plan can't be taken back: what is condemned must be readable before it is.
+    for (pack, problem) in unreadable(reader, &moves, control)? {
+        if let Some(pack) = chosen.remove(&pack) {
+            unused += pack.all - pack.live;
+            choice.problems.push(format!("{problem}; {} stays as it is", names::pack(&pack.id)));
+        }
+    }
+    choice.moved_chunks = chosen.values().map(|pack| pack.live_chunks).sum();
+    choice.moved_bytes = chosen.values().map(|pack| pack.live).sum();
+    choice.unused_bytes_left = unused;
+    choice.condemned.extend(chosen.into_keys());
+    choice.condemned.sort_unstable();
+    Ok(choice)
+}
+
+/// The number of the pack that each live chunk is to stay in. Where a chunk has several copies, they are read until one is found
+/// that is whole: a backup that heals writes a second copy of a damaged chunk.
+fn homes(
+    reader: &ChunkReader,
+    live: &[ChunkId],
+    there: &HashMap<PackId, u64>,
+    numbers: &HashMap<PackId, u32>,
+    control: &Control,
+) -> Result<Vec<u32>> {
+    let (store, index) = (&**reader.store(), reader.index());
+    let mut recovered = false;
+    let (mut homes, copies) = loop {
+        let mut homes = vec![NOWHERE; live.len()];
+        let mut copies = BTreeSet::new();
+        let whole = each_place(index, store, &mut |id, at| {
+            let Ok(place) = live.binary_search(id) else { return Ok(()) };
+            let Some(home) = homes.get_mut(place) else { return Ok(()) };
+            match numbers.get(&at.pack) {
+                Some(_) if *home < DOOMED => {
+                    copies.insert(place);
+                }
+                Some(number) => *home = *number,
+                None if *home == NOWHERE && there.contains_key(&at.pack) => *home = DOOMED,
+                None => {}
+            }
+            Ok(())
+        })?;
+        if recovered || (whole && !homes.contains(&NOWHERE)) {
+            break (homes, copies);
+        }
+        index.recover(store, reader.keys())?;
+        recovered = true;
+    };
+    let copies: Vec<usize> = copies.into_iter().collect();
+    let found: Vec<Option<u32>> = copies
+        .par_iter()
+        .map(|place| {
+            control.check()?;
+            let Some(id) = live.get(*place) else { return Ok(None) };
+            for at in index.lookup(store, id)? {
+                let Some(number) = numbers.get(&at.pack) else { continue };
+                if is_whole(reader, id, &at)?.is_none() {
+                    return Ok(Some(*number));
+                }
+            }
+            Ok(None)
+        })
+        .collect::<Result<_>>()?;
+    for (place, number) in copies.into_iter().zip(found) {
+        if let (Some(home), Some(number)) = (homes.get_mut(place), number) {
+            *home = number;
+        }
+    }
+    Ok(homes)
+}
+
+/// What is wrong with a chunk's copy; `None` if it is whole.
+pub fn is_whole(reader: &ChunkReader, id: &ChunkId, at: &Location) -> Result<Option<String>> {
+    match reader.read_here(id, at) {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_of_one_object() => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// The packs of which a chunk can't be read, and why.
+fn unreadable(
+    reader: &ChunkReader,
+    moves: &[(ChunkId, Location)],
+    control: &Control,
+) -> Result<HashMap<PackId, String>> {
+    let found: Vec<Option<(PackId, String)>> = moves
+        .par_iter()
+        .map(|(id, at)| {
+            control.check()?;
+            control.add_bytes_in(u64::from(at.place.stored));
+            Ok(is_whole(reader, id, at)?.map(|problem| (at.pack, problem)))
+        })
+        .collect::<Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
+}

@@ -1,0 +1,157 @@
+//! What the snapshots need: found by reading their branch nodes, never a value.
+
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::format::{ChunkId, PackId, SnapshotId, names};
+use crate::index::{Index, Location};
+use crate::pack::ChunkReader;
+use crate::run::reach_run;
+use crate::snapshot as objects;
+use crate::store::Store;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// What to do about a snapshot whose needs can't be told.
+const UNKNOWN_NEEDS: &str = "What it needs can't be told, so nothing is deleted. Restore the object from a copy, or give the \
+    snapshot up with `aerolith forget` and its whole id";
+
+/// The states of all names under `snapshots/`.
+pub type States = BTreeMap<SnapshotId, SnapshotState>;
+
+/// The manifests of the snapshots that were not forgotten, but for those in `known`.
+///
+/// # Errors
+///
+/// If one can't be read: what it needs would be taken for garbage.
+pub fn manifests(
+    store: &dyn Store,
+    keys: &Keys,
+    states: &States,
+    known: &HashSet<SnapshotId>,
+) -> Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    let sealed = states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id);
+    for id in sealed.filter(|id| !known.contains(id)) {
+        match objects::read_manifest(store, keys, id) {
+            Ok(manifest) => manifests.push(manifest),
+            // Forgotten since it was listed.
+            Err(Error::Damaged { .. }) if state_of(store, &id)? == Some(SnapshotState::Forgotten) => {}
+            Err(error) => return Err(error.with_advice(UNKNOWN_NEEDS)),
+        }
+    }
+    Ok(manifests)
+}
+
+fn state_of(store: &dyn Store, id: &SnapshotId) -> Result<Option<SnapshotState>> {
+    Ok(store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
+}
+
+/// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it sealed, or
+/// its marker is none.
+pub fn refuse_lost(store: &dyn Store, keys: &Keys, states: &States, manifests: &[Manifest]) -> Result<()> {
+    for (id, _) in states.iter().filter(|(_, state)| **state == SnapshotState::Forgotten) {
+        objects::check_marker(store, keys, *id).map_err(|error| error.with_advice(UNKNOWN_NEEDS))?;
+    }
+    if let Some(id) = lost_names(store, keys, states, manifests)?.first() {
+        let error = Error::damaged(names::snapshot(id), "it was sealed once, and is neither a manifest nor a marker");
+        return Err(error.with_advice(UNKNOWN_NEEDS));
+    }
+    Ok(())
+}
+
+/// Snapshots that were sealed once, as others say, and of which nothing is left.
+pub fn lost_names(
+    store: &dyn Store,
+    keys: &Keys,
+    states: &States,
+    manifests: &[Manifest],
+) -> Result<BTreeSet<SnapshotId>> {
+    let mut sealed: BTreeSet<SnapshotId> =
+        manifests.iter().flat_map(|manifest| manifest.seen.iter().copied()).collect();
+    for id in objects::list_sessions(store)? {
+        if states.get(&id).is_some_and(|state| state.was_sealed()) {
+            continue;
+        }
+        match objects::read_session(store, keys, id) {
+            Ok(session) if session.says_sealed() => {
+                sealed.insert(id);
+            }
+            Ok(_) => {}
+            Err(error) if error.is_of_one_object() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    sealed.retain(|id| !states.get(id).is_some_and(|state| state.was_sealed()));
+    let mut lost = BTreeSet::new();
+    for id in sealed {
+        // It may have been sealed since the names were listed.
+        if !state_of(store, &id)?.is_some_and(SnapshotState::was_sealed) {
+            lost.insert(id);
+        }
+    }
+    Ok(lost)
+}
+
+/// Adds to `live` every chunk that the snapshots reach.
+///
+/// # Errors
+///
+/// If a branch node can't be read: what stands below it would be taken for garbage.
+pub fn reach(
+    chunks: &ChunkReader,
+    manifests: &[Manifest],
+    live: &mut HashSet<ChunkId>,
+    control: &Control,
+) -> Result<()> {
+    for manifest in manifests {
+        for namespace in &manifest.namespaces {
+            live.extend(namespace.metadata.iter().copied());
+            for run in &namespace.runs {
+                control.check()?;
+                let mut lost = None;
+                reach_run(chunks, run, live, &mut |_, _| {}, &mut |loss| lost = lost.take().or(Some(loss)))?;
+                if let Some(loss) = lost {
+                    let object = format!("snapshot {}, namespace {}", manifest.id, namespace.name);
+                    return Err(Error::damaged(object, loss.to_string()).with_advice(
+                        "What stands below can't be told, so nothing is deleted. Make a full backup, which writes anew what \
+                         was lost, then forget this snapshot",
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Calls `each` for every place of a chunk that the index knows, each pack's chunks once however many segments name it. Gives
+/// back whether all segments could be read; if not, [`Index::recover`] makes up for them.
+pub fn each_place(
+    index: &Index,
+    store: &dyn Store,
+    each: &mut dyn FnMut(&ChunkId, &Location) -> Result<()>,
+) -> Result<bool> {
+    let recovered = index.recovered_packs();
+    let from_packs: HashSet<PackId> = recovered.iter().map(|(id, _, _)| *id).collect();
+    let mut told_by: HashMap<PackId, usize> = HashMap::new();
+    let mut whole = index.damaged().is_empty();
+    for (n, (session, number)) in index.segments().into_iter().enumerate() {
+        let read = index.each_row(store, &session, number, &mut |id, at| {
+            if from_packs.contains(&at.pack) || *told_by.entry(at.pack).or_insert(n) != n {
+                return Ok(());
+            }
+            each(id, at)
+        });
+        match read {
+            Ok(()) => {}
+            Err(error) if error.is_of_one_object() => whole = false,
+            Err(error) => return Err(error),
+        }
+    }
+    for (pack, _, rows) in &recovered {
+        for row in rows {
+            each(&row.id, &Location { pack: *pack, place: row.place })?;
+        }
+    }
+    Ok(whole)
+}

@@ -1,0 +1,109 @@
+//! Moving what is live out of condemned packs.
+
+use super::choose::is_whole;
+use super::mark::each_place;
+use crate::control::Control;
+use crate::error::Result;
+use crate::format::{ChunkId, PackId};
+use crate::index::{IndexedPack, Location};
+use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What was moved.
+#[derive(Default)]
+pub struct Moved {
+    /// The new packs, and those that stay and that no readable segment names.
+    pub packs: Vec<IndexedPack>,
+    /// Chunks written anew.
+    pub chunks: u64,
+    /// Stored bytes of the new packs.
+    pub stored_bytes: u64,
+    /// Packs that can't be deleted, as a live chunk stands in them alone and can't be read.
+    pub kept: HashSet<PackId>,
+    /// Why, for people.
+    pub problems: Vec<String>,
+}
+
+/// Writes anew every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
+/// in packs alone that exist and that no standing plan condemns. `live` ascends.
+pub fn move_out(
+    all: &ChunkReader,
+    outside: &Arc<ChunkReader>,
+    live: &[ChunkId],
+    condemned: &HashSet<PackId>,
+    options: WriteOptions,
+    control: &Arc<Control>,
+) -> Result<Moved> {
+    let store = &**all.store();
+    let mut places: HashMap<ChunkId, Vec<Location>> = HashMap::new();
+    loop {
+        places.clear();
+        let whole = each_place(all.index(), store, &mut |id, at| {
+            if condemned.contains(&at.pack) && live.binary_search(id).is_ok() {
+                places.entry(*id).or_default().push(*at);
+            }
+            Ok(())
+        })?;
+        if whole || !all.index().recovered_packs().is_empty() {
+            break;
+        }
+        all.index().recover(store, all.keys())?;
+        outside.index().recover(store, all.keys())?;
+        if all.index().recovered_packs().is_empty() {
+            break;
+        }
+    }
+    let found: Vec<Option<bool>> = places
+        .par_iter()
+        .map(|(id, _)| {
+            control.check()?;
+            let copies = outside.index().lookup(store, id)?;
+            for at in &copies {
+                if is_whole(outside, id, at)?.is_none() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(!copies.is_empty()))
+        })
+        .collect::<Result<_>>()?;
+    // Those of which the copy outside is damaged are written all the same.
+    let damaged: HashSet<ChunkId> =
+        places.keys().zip(&found).filter(|(_, found)| **found == Some(true)).map(|(id, _)| *id).collect();
+    let mut moves: Vec<(&ChunkId, &Vec<Location>)> =
+        places.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(place, _)| place).collect();
+    // In the order in which they stand in the packs.
+    moves.sort_by_key(|(_, places)| places.first().map(|at| (at.pack, at.place.offset)));
+    let writer = ChunkWriter::new(outside.clone(), damaged, options, control.clone());
+    let failed: Vec<Option<(HashSet<PackId>, String)>> = moves
+        .par_iter()
+        .map(|(id, places)| {
+            let mut problem = None;
+            for at in *places {
+                control.check()?;
+                match all.read_here(id, at) {
+                    Ok((class, plain)) => {
+                        writer.put(class, &plain)?;
+                        return Ok(None);
+                    }
+                    Err(error) if error.is_of_one_object() => problem = problem.or(Some(error.to_string())),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(problem.map(|problem| (places.iter().map(|at| at.pack).collect(), problem)))
+        })
+        .collect::<Result<_>>()?;
+    let mut moved = Moved { chunks: moves.len() as u64, ..Moved::default() };
+    for (packs, problem) in failed.into_iter().flatten() {
+        moved.chunks -= 1;
+        moved.kept.extend(packs);
+        moved.problems.push(format!("{problem}; its pack is condemned, and stays until the chunk can be had"));
+    }
+    moved.packs = writer.finish()?;
+    moved.stored_bytes = moved.packs.iter().map(|(_, size, _)| size).sum();
+    let written: HashSet<PackId> = moved.packs.iter().map(|(id, _, _)| *id).collect();
+    let recovered = outside.index().recovered_packs().into_iter();
+    moved.packs.extend(recovered.filter(|(id, _, _)| !written.contains(id)));
+    Ok(moved)
+}

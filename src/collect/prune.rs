@@ -1,0 +1,318 @@
+//! A collection, from its session to the end of its plan. `format-spec/plans.md` says why the order is what it is.
+//!
+//! Memory: while it marks, at most 110 bytes for each chunk that a snapshot needs; then 36 (its id and the pack that it is to
+//! stay in), about 200 for each chunk that is to be moved, and what a reader and a writer take.
+
+use super::choose::{Choice, choose};
+use super::clean::{Cleaning, to_join};
+use super::mark::{States, manifests, reach, refuse_lost};
+use super::moves::move_out;
+use super::settle::settle;
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::crypto::sealed::seal;
+use crate::error::{Error, Result};
+use crate::format::header::ObjectKind;
+use crate::format::plan::Plan;
+use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::{ChunkId, PackId, SnapshotId, names, structured};
+use crate::index::{Index, write_segments};
+use crate::pack::{ChunkReader, WriteOptions};
+use crate::record::Timestamp;
+use crate::snapshot as objects;
+use crate::snapshot::{LEASE_MILLIS, Lease};
+use crate::store::{Put, Store};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Plaintext of chunks that a collector keeps in memory: 64 MiB, since branch nodes are read once.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// How space is reclaimed.
+#[derive(Clone, Debug)]
+pub struct PruneOptions {
+    /// So much of what the packs hold may be unused, in percent; 0 leaves nothing.
+    pub max_unused_percent: f64,
+    /// Move at most so many stored bytes of chunks out of packs that are partly needed.
+    pub max_rewrite_bytes: Option<u64>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Wait so long for sessions that are at work; then give up.
+    pub wait: Duration,
+    /// Fence sessions that are at work instead of waiting for them: they fail.
+    pub fence: bool,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        PruneOptions {
+            max_unused_percent: 5.0,
+            max_rewrite_bytes: None,
+            dry_run: false,
+            wait: Duration::ZERO,
+            fence: false,
+        }
+    }
+}
+
+/// What a collection did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneReport {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Snapshots that stay.
+    pub snapshots: u64,
+    /// Distinct chunks that they need.
+    pub chunks: u64,
+    /// Packs before.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Stored bytes of chunks in them that nothing needed.
+    pub unused_bytes: u64,
+    /// Packs deleted.
+    pub packs_deleted: u64,
+    /// Their bytes.
+    pub bytes_deleted: u64,
+    /// Chunks moved into new packs.
+    pub chunks_moved: u64,
+    /// Bytes of those new packs; in a dry run, of the chunks as they are stored now.
+    pub bytes_moved: u64,
+    /// Stored bytes of chunks that nothing needs, and that stay.
+    pub unused_bytes_left: u64,
+    /// Index segments deleted.
+    pub segments_deleted: u64,
+    /// Index segments written anew without rows of packs that are gone.
+    pub segments_rewritten: u64,
+    /// Sessions that were fenced: dead ones, and with [`PruneOptions::fence`] all that were at work.
+    pub fenced: Vec<SnapshotId>,
+    /// Chunks that snapshots need and no pack holds.
+    pub chunks_missing: u64,
+    /// What was met and kept something from being deleted, for people.
+    pub problems: Vec<String>,
+}
+
+/// What a collection works on.
+pub struct Collector {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The repository's keys.
+    pub keys: Arc<Keys>,
+    /// How moved chunks are written.
+    pub write: WriteOptions,
+    /// This machine's name.
+    pub host: String,
+    /// This program's name and version.
+    pub program: String,
+}
+
+/// What the snapshots need and where it stands.
+struct Survey {
+    states: States,
+    marked: HashSet<SnapshotId>,
+    live: Vec<ChunkId>,
+    index: Arc<Index>,
+    there: HashMap<PackId, u64>,
+    choice: Choice,
+}
+
+/// A plan that stands: its key, and what it condemns.
+type Standing = (String, HashSet<PackId>);
+
+impl Collector {
+    /// Collects. Killed at any point and run again, it finishes.
+    pub fn run(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
+        let mut report = PruneReport { dry_run: options.dry_run, ..PruneReport::default() };
+        if options.dry_run {
+            let doomed = condemned_by(&self.plans()?);
+            let survey = self.survey(&doomed, options, control, &mut report)?;
+            let gone = |id: &&PackId| doomed.contains(*id) || survey.choice.condemned.binary_search(id).is_ok();
+            let sizes: Vec<u64> = survey.there.iter().filter(|(id, _)| gone(id)).map(|(_, size)| *size).collect();
+            (report.packs_deleted, report.bytes_deleted) = (sizes.len() as u64, sizes.iter().sum());
+            (report.chunks_moved, report.bytes_moved) = (survey.choice.moved_chunks, survey.choice.moved_bytes);
+            return Ok(report);
+        }
+        let id = objects::new_id()?;
+        let now = Timestamp::now().0;
+        let session = Session {
+            id,
+            kind: SessionKind::Collection,
+            job: "prune".into(),
+            host: self.host.clone(),
+            program: self.program.clone(),
+            started: now,
+            heartbeat: now,
+            lease_millis: LEASE_MILLIS,
+            adopted: Vec::new(),
+            outcome: None,
+        };
+        let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.write.suite, session)?;
+        let done = self.collect(id, options, control, &mut report);
+        let status = match &done {
+            Ok(()) if report.problems.is_empty() => Status::Done,
+            Ok(()) => Status::Incomplete(report.problems.join("; ")),
+            Err(Error::Cancelled) => Status::Stopped,
+            Err(error) => Status::Failed(error.to_string()),
+        };
+        let (ended, stored_bytes) = (Timestamp::now().0, report.bytes_moved);
+        let outcome = Outcome { ended, status, records: 0, stored_bytes, damaged_chunks: Vec::new() };
+        // Were this note lost, the lease would lapse.
+        let _ = lease.end(outcome);
+        done.map(|()| report)
+    }
+
+    fn plans(&self) -> Result<Vec<Standing>> {
+        let plans = objects::plans(&*self.store, &self.keys)?.into_iter();
+        plans.map(|(key, plan)| Ok((key, plan?.condemned.into_iter().collect()))).collect()
+    }
+
+    fn packs(&self) -> Result<HashMap<PackId, u64>> {
+        let listed = self.store.list(names::PACKS)?;
+        Ok(listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size))).collect())
+    }
+
+    fn index(&self, states: &States, excluded: HashSet<PackId>) -> Result<Arc<Index>> {
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        Index::open(&*self.store, &self.keys, believed, excluded).map(Arc::new)
+    }
+
+    fn reader(&self, index: &Arc<Index>) -> Arc<ChunkReader> {
+        Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), index.clone(), CACHE_BYTES))
+    }
+
+    /// Marks, and chooses what to condemn.
+    fn survey(
+        &self,
+        doomed: &HashSet<PackId>,
+        options: &PruneOptions,
+        control: &Control,
+        report: &mut PruneReport,
+    ) -> Result<Survey> {
+        let there = self.packs()?;
+        let states = objects::list_states(&*self.store)?;
+        let found = manifests(&*self.store, &self.keys, &states, &HashSet::new())?;
+        refuse_lost(&*self.store, &self.keys, &states, &found)?;
+        let index = self.index(&states, HashSet::new())?;
+        let reader = self.reader(&index);
+        if found.iter().any(|manifest| index.segments_of(&manifest.id) < manifest.index_segments as usize) {
+            index.recover(&*self.store, &self.keys)?;
+        }
+        let mut live = HashSet::new();
+        reach(&reader, &found, &mut live, control)?;
+        let mut live: Vec<ChunkId> = live.into_iter().collect();
+        live.sort_unstable();
+        let mut choice = choose(&reader, &live, &there, doomed, options, control)?;
+        report.snapshots = found.len() as u64;
+        report.chunks = live.len() as u64;
+        (report.packs, report.bytes) = (there.len() as u64, there.values().sum());
+        report.unused_bytes = choice.unused_bytes;
+        report.unused_bytes_left = choice.unused_bytes_left;
+        report.chunks_missing = choice.missing.len() as u64;
+        report.problems.append(&mut choice.problems);
+        let marked = found.iter().map(|manifest| manifest.id).collect();
+        Ok(Survey { states, marked, live, index, there, choice })
+    }
+
+    fn collect(
+        &self,
+        id: SnapshotId,
+        options: &PruneOptions,
+        control: &Arc<Control>,
+        report: &mut PruneReport,
+    ) -> Result<()> {
+        let (store, keys) = (&*self.store, &*self.keys);
+        let until = Instant::now().checked_add(options.wait).unwrap_or_else(Instant::now);
+        // Not needed by the protocol, but kind: what a writer is about to seal would be condemned, and moved for nothing.
+        report.fenced = settle(store, keys, id, options, until, control)?;
+        let mut standing = self.plans()?;
+        let mut doomed = condemned_by(&standing);
+        let Survey { mut states, marked, mut live, mut index, mut there, choice } =
+            self.survey(&doomed, options, control, report)?;
+        doomed.extend(&choice.condemned);
+        let mut joined = HashSet::new();
+        if !doomed.is_empty() {
+            standing.push((names::plan(&id), doomed.clone()));
+            self.write_plan(id, &doomed)?;
+            report.fenced.extend(settle(store, keys, id, options, until, control)?);
+            // What was sealed meanwhile may need what the plan condemns.
+            states = objects::list_states(store)?;
+            let newer = manifests(store, keys, &states, &marked)?;
+            index = self.index(&states, HashSet::new())?;
+            let all = self.reader(&index);
+            let mut reached = HashSet::new();
+            reach(&all, &newer, &mut reached, control)?;
+            report.snapshots += newer.len() as u64;
+            live.extend(reached);
+            live.sort_unstable();
+            live.dedup();
+            report.chunks = live.len() as u64;
+            there = self.packs()?;
+            let everywhere = condemned_by(&self.plans()?);
+            let mut excluded = everywhere.clone();
+            excluded
+                .extend(index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size)).map(|(id, _)| id));
+            let outside = self.reader(&self.index(&states, excluded)?);
+            let condemned: HashSet<PackId> = everywhere.iter().filter(|id| there.contains_key(id)).copied().collect();
+            let moved = move_out(&all, &outside, &live, &condemned, self.write, control)?;
+            report.chunks_moved = moved.chunks;
+            report.bytes_moved = moved.stored_bytes;
+            report.problems.extend(moved.problems);
+            let stays = |id: &PackId| there.contains_key(id) && !everywhere.contains(id);
+            let (keys_joined, more) = to_join(&index, store, &states, stays)?;
+            joined.extend(keys_joined);
+            let packs = moved.packs.into_iter().chain(more).collect();
+            write_segments(store, keys, self.write.suite, &id, packs)?;
+            objects::seal_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
+            // From here on, whatever happens, all that is live has a copy that stays.
+            for pack in doomed.iter().filter(|id| !moved.kept.contains(id)) {
+                let Some(size) = there.get(pack) else { continue };
+                control.check()?;
+                store.delete(&names::pack(pack))?;
+                report.packs_deleted += 1;
+                report.bytes_deleted += size;
+            }
+            store.sync()?;
+            there = self.packs()?;
+        } else {
+            objects::seal_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
+        }
+        let (suite, missing) = (self.write.suite, &choice.missing);
+        let (index, states, there, doomed, joined) = (&*index, &states, &there, &doomed, &joined);
+        let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
+        let cleaned = cleaning.run(control)?;
+        (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
+        store.sync()?;
+        for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {
+            store.delete(key)?;
+        }
+        Ok(())
+    }
+
+    fn write_plan(&self, session: SnapshotId, doomed: &HashSet<PackId>) -> Result<()> {
+        let mut condemned: Vec<PackId> = doomed.iter().copied().collect();
+        condemned.sort_unstable();
+        let name = names::plan(&session);
+        let value = structured::encode(&Plan { session, condemned }).map_err(|error| error.of(&name))?;
+        let bytes = seal(&self.keys, ObjectKind::Plan, self.write.suite, &name, &value)?;
+        match self.store.put_new(&name, &bytes)? {
+            Put::Created => Ok(()),
+            Put::Exists => Err(Error::damaged(name, "it exists already, though its session is new")),
+        }
+    }
+}
+
+fn condemned_by(plans: &[Standing]) -> HashSet<PackId> {
+    plans.iter().flat_map(|(_, packs)| packs.iter().copied()).collect()
+}
+
+/// What a fence means to a collector.
+fn fenced(error: Error) -> Error {
+    match error {
+        Error::Fenced { session } => Error::invalid(format!(
+            "collection {session} was fenced by another one: it was taken for dead. Nothing was deleted. Its plan stands, and \
+             the other one, or the next, carries it out"
+        )),
+        error => error,
+    }
+}

@@ -1,0 +1,88 @@
+//! Waiting for the sessions that may still refer to packs that a plan condemns, or fencing them.
+
+use super::prune::PruneOptions;
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::format::SnapshotId;
+use crate::format::session::{Session, SessionKind};
+use crate::record::Timestamp;
+use crate::snapshot as objects;
+use crate::store::Store;
+use std::time::{Duration, Instant};
+
+/// How long to sleep before the sessions are looked at again.
+const POLL: Duration = Duration::from_secs(1);
+/// Whatever a session says of its lease, after a day without a heartbeat it is taken for dead: in milliseconds.
+const LONGEST_LEASE: u64 = 86_400_000;
+
+/// Returns once none of the sessions that exist now can be sealed any more, and gives back those that it fenced though they had
+/// not ended. The collector's own, and checks, which write no chunks, don't count.
+///
+/// # Errors
+///
+/// If another collector is at work, or if a writer is still at work at `until`.
+pub fn settle(
+    store: &dyn Store,
+    keys: &Keys,
+    own: SnapshotId,
+    options: &PruneOptions,
+    until: Instant,
+    control: &Control,
+) -> Result<Vec<SnapshotId>> {
+    let mut open = objects::list_sessions(store)?;
+    open.retain(|id| *id != own);
+    let mut fenced = Vec::new();
+    loop {
+        let states = objects::list_states(store)?;
+        open.retain(|id| !states.contains_key(id));
+        let mut alive = Vec::new();
+        let mut waiting = Vec::new();
+        for id in std::mem::take(&mut open) {
+            control.check()?;
+            match objects::read_session(store, keys, id) {
+                Ok(session) if session.kind == SessionKind::Check => {}
+                Ok(session) if is_alive(&session) && !options.fence => {
+                    if session.kind == SessionKind::Collection {
+                        return Err(Error::invalid(format!(
+                            "another collection is at work: session {id} on {}, begun at {}. One at a time; once it has \
+                             ended, or died, run this again",
+                            session.host,
+                            Timestamp(session.started)
+                        )));
+                    }
+                    waiting.push(id);
+                    alive.push(session);
+                }
+                // It can't tell whether its seal is on its way.
+                Ok(session) if session.outcome.is_some() => {
+                    objects::fence(store, id)?;
+                }
+                Ok(_) => fenced.extend(objects::fence(store, id)?.then_some(id)),
+                // Whoever it was: its heartbeat writes the object anew, if it lives.
+                Err(error) if error.is_of_one_object() => fenced.extend(objects::fence(store, id)?.then_some(id)),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(session) = alive.first() else { return Ok(fenced) };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::invalid(format!(
+                "{} still at work: session {} on {} ({}), begun at {}. Wait for it with --wait, or give it up with --fence",
+                if alive.len() == 1 { "a session is".to_string() } else { format!("{} sessions are", alive.len()) },
+                session.id,
+                session.host,
+                session.job,
+                Timestamp(session.started)
+            )));
+        }
+        open = waiting;
+        std::thread::sleep(left.min(POLL));
+    }
+}
+
+/// Whether a session has not ended and its lease has not lapsed. Safety never rests on this: one that is fenced can't seal.
+fn is_alive(session: &Session) -> bool {
+    let silent = Timestamp::now().0.saturating_sub(session.heartbeat);
+    session.outcome.is_none() && silent <= session.lease_millis.min(LONGEST_LEASE)
+}

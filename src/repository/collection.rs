@@ -1,0 +1,100 @@
+//! Forgetting snapshots and reclaiming what none of the others needs.
+
+use super::{Repository, host, program, resolve};
+use crate::collect::forget::{ForgetReport, forget};
+use crate::collect::mark::lost_names;
+use crate::collect::{Collector, Policy, PruneOptions, PruneReport};
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::format::SnapshotId;
+use crate::format::snapshot::Manifest;
+use crate::pack::WriteOptions;
+use crate::snapshot as objects;
+use std::sync::Arc;
+
+impl Repository {
+    /// Forgets the snapshots that no rule of `policy` keeps, of those that `wanted` says yes to. The space is reclaimed by
+    /// [`Repository::prune`].
+    ///
+    /// # Errors
+    ///
+    /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten then.
+    pub fn forget(
+        &self,
+        policy: &Policy,
+        wanted: impl Fn(&Manifest) -> bool,
+        dry_run: bool,
+        control: &Control,
+    ) -> Result<ForgetReport> {
+        let mut list = self.snapshots()?;
+        list.snapshots.retain(|manifest| wanted(manifest));
+        let verdicts = policy.decide(&list.snapshots)?;
+        let forgotten: Vec<SnapshotId> =
+            verdicts.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.snapshot).collect();
+        if !dry_run {
+            forget(&*self.store, &self.keys, &forgotten, control)?;
+        }
+        let problems = list.damaged.iter().map(|(_, error)| format!("{error}; it was left alone")).collect();
+        Ok(ForgetReport { verdicts, forgotten, dry_run, problems })
+    }
+
+    /// Forgets the snapshots with these names. One that can't be read, or whose object is lost, goes too if its whole id is given.
+    pub fn forget_named(&self, names: &[String], dry_run: bool, control: &Control) -> Result<ForgetReport> {
+        let mut forgotten = Vec::new();
+        for name in names {
+            let id = self.id_to_forget(name)?;
+            if !forgotten.contains(&id) {
+                forgotten.push(id);
+            }
+        }
+        if !dry_run {
+            forget(&*self.store, &self.keys, &forgotten, control)?;
+        }
+        Ok(ForgetReport { forgotten, dry_run, ..ForgetReport::default() })
+    }
+
+    fn id_to_forget(&self, name: &str) -> Result<SnapshotId> {
+        let list = self.snapshots()?;
+        if let Some(id) = SnapshotId::from_hex(name) {
+            if list.damaged.iter().any(|(damaged, _)| *damaged == id) {
+                return Ok(id);
+            }
+            let states = objects::list_states(&*self.store)?;
+            let is_marker = states.get(&id).is_some_and(|state| state.was_sealed());
+            if is_marker && list.snapshots.iter().all(|manifest| manifest.id != id) {
+                // A marker that is none can be written anew; a sound one says that there is nothing to do.
+                return match objects::check_marker(&*self.store, &self.keys, id) {
+                    Err(error) if error.is_of_one_object() => Ok(id),
+                    Err(error) => Err(error),
+                    Ok(()) => Err(Error::not_found(format!("snapshot {name}"), "It was forgotten before")),
+                };
+            }
+            if !is_marker && lost_names(&*self.store, &self.keys, &states, &list.snapshots)?.contains(&id) {
+                return Ok(id);
+            }
+        }
+        let doubt = super::doubt::Doubt::of(&list);
+        doubt.settle(name, resolve::resolve(list, name)).map(|manifest| manifest.id)
+    }
+
+    /// Reclaims the space that no snapshot needs. Any number of writers and readers may be at work; see [`PruneOptions`] for
+    /// those that it meets. Killed at any point and run again, it finishes.
+    ///
+    /// # Errors
+    ///
+    /// If what a snapshot needs can't be told, if another collection is at work, or a writer that it would have to wait for.
+    pub fn prune(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
+        let collector = Collector {
+            store: self.store.clone(),
+            keys: self.keys.clone(),
+            write: WriteOptions {
+                suite: self.parameters.suite,
+                compression: self.parameters.compression,
+                pack_bytes: self.parameters.pack_bytes as usize,
+            },
+            host: host(),
+            program: program(),
+        };
+        collector.run(options, control)
+    }
+}

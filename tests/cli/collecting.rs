@@ -1,0 +1,102 @@
+//! `forget` and `prune`.
+
+use super::support::{Sandbox, assert_id, assert_time};
+use aerolith::embedded::{EmbeddedStore, sample};
+
+/// Four snapshots of the sample records, of which the first is labelled.
+fn four(sandbox: &Sandbox) -> Vec<String> {
+    drop(sandbox.live());
+    let backup = |arguments: &[&str]| {
+        let all = [&["backup", "embedded:live", "--cluster", "zoo"], arguments].concat();
+        sandbox.json(&all)["snapshot"].as_str().unwrap().to_string()
+    };
+    let first = backup(&["--tag", "hold"]);
+    let later = (1..4).map(|n| {
+        let live = EmbeddedStore::open(sandbox.path("live")).unwrap();
+        sample::fill(&live, "shop", 300 * n..300 * n + 300).unwrap();
+        drop(live);
+        backup(&[])
+    });
+    std::iter::once(first).chain(later).collect()
+}
+
+#[test]
+fn rules_say_why_each_snapshot_stays_and_the_rest_goes() {
+    let sandbox = Sandbox::new();
+    let ids = four(&sandbox);
+    let rules = ["forget", "--keep-last", "1", "--keep-tag", "hold"];
+    let dry = sandbox.json(&[&rules[..], &["--dry-run"]].concat());
+    assert_eq!((&dry["dry_run"], &dry["prune"]), (&true.into(), &serde_json::Value::Null));
+    let rows = dry["snapshots"].as_array().unwrap();
+    let stays: Vec<bool> = rows.iter().map(|row| row["stays"].as_bool().unwrap()).collect();
+    assert_eq!(stays, [true, false, false, true]);
+    assert_eq!((&rows[0]["reasons"][0], &rows[3]["reasons"][0]), (&"labelled hold".into(), &"the newest".into()));
+    assert_eq!((&rows[0]["cluster"], &rows[0]["namespaces"][0]), (&"zoo".into(), &"shop".into()));
+    assert_id(&rows[1]["snapshot"], 32);
+    assert_time(&rows[1]["sealed"]);
+    assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 4, "a dry run changed something");
+    let shown = sandbox.run(&[&rules[..], &["-n"]].concat()).ends(0);
+    shown.shows(&["labelled hold", "the newest", "goes", "would forget 2 snapshots"]);
+
+    let done = sandbox.json(&[&rules[..], &["--prune", "--cluster", "zoo"]].concat());
+    assert_eq!(done["forgotten"], serde_json::json!([ids[1], ids[2]]));
+    assert_eq!(done["prune"]["snapshots"], 2);
+    let left = sandbox.json(&["snapshots"]);
+    let left: Vec<&str> =
+        left["snapshots"].as_array().unwrap().iter().map(|row| row["snapshot"].as_str().unwrap()).collect();
+    assert_eq!(left, [&ids[0], &ids[3]]);
+    sandbox.run(&["check", "--read-data"]).ends(0);
+    let history = sandbox.json(&["history"]);
+    let last = history["sessions"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&last["kind"], &last["status"], &last["snapshot"]),
+        (&"collection".into(), &"done".into(), &serde_json::Value::Null)
+    );
+}
+
+#[test]
+fn named_snapshots_go_and_prune_gives_the_space_back() {
+    let sandbox = Sandbox::new();
+    let ids = four(&sandbox);
+    sandbox.run(&["forget", &ids[0][..10], "latest"]).ends(0).shows(&["goes", "forgot 2 snapshots"]);
+    sandbox.run(&["forget", &ids[0]]).ends(1).says(&["not found", "forgotten before"]);
+    let dry = sandbox.json(&["prune", "--dry-run", "--max-unused", "0"]);
+    let done = sandbox.json(&["prune", "--max-unused", "0"]);
+    assert!(done["packs_deleted"].as_u64().unwrap() > 0, "{done}");
+    for member in
+        ["snapshots", "chunks", "packs", "bytes", "unused_bytes", "packs_deleted", "bytes_deleted", "chunks_moved"]
+    {
+        assert_eq!(dry[member], done[member], "{member}");
+    }
+    assert_eq!((&done["unused_bytes_left"], &done["chunks_missing"]), (&0.into(), &0.into()));
+    assert!(done["problems"].as_array().unwrap().is_empty() && done["fenced"].as_array().unwrap().is_empty());
+    assert!(
+        done["duration_millis"].is_u64() && done["segments_deleted"].is_u64() && done["segments_rewritten"].is_u64()
+    );
+    sandbox.run(&["prune"]).ends(0).shows(&["2 snapshots need", "0 packs (0 B) deleted", "0 B unused left"]);
+    sandbox.run(&["check", "--read-data"]).ends(0).shows(&["no problems found"]);
+    sandbox.run(&["restore", "latest", "jsonl:out.jsonl"]).ends(0);
+    assert!(std::fs::read_to_string(sandbox.path("out.jsonl")).unwrap().lines().count() >= 900);
+}
+
+#[test]
+fn what_would_leave_nothing_or_is_not_understood_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    sandbox.run(&["forget"]).ends(2).says(&["what shall stay?", "--keep-"]);
+    sandbox.run(&["forget", "latest", "--keep-last", "1"]).ends(2).says(&["cannot be used with"]);
+    sandbox.run(&["forget", "--keep-tag", "hold"]).ends(1).says(&[
+        "all 2 snapshots",
+        "nothing was forgotten",
+        "--keep-last 0",
+    ]);
+    sandbox.run(&["forget", "--keep-last", "1", "--cluster", "other"]).ends(1).says(&["\"other\"", "not found"]);
+    sandbox.run(&["forget", "--keep-within", "soon"]).ends(2).says(&["30d"]);
+    sandbox.run(&["forget", "--keep-last", "1", "--dry-run", "--prune"]).ends(2).says(&["cannot be used with"]);
+    sandbox.run(&["forget", "ffff"]).ends(1).says(&["not found", "aerolith snapshots"]);
+    sandbox.run(&["prune", "--max-unused", "101"]).ends(2).says(&["from 0 to 100"]);
+    sandbox.run(&["prune", "--wait", "5 minutes"]).ends(2).says(&["90s"]);
+    assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
+    sandbox.run(&["forget", "--keep-last", "0"]).ends(0).shows(&["forgot 2 snapshots"]);
+    sandbox.run(&["snapshots"]).ends(0).says(&["no snapshots yet"]);
+}

@@ -1,0 +1,189 @@
+//! Collections that meet backups and one another, step by step in a fixed order.
+
+use super::scene::*;
+use super::support::*;
+use aerolith::collect::PruneOptions;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::format::{SnapshotId, names};
+use aerolith::repository::{BackupSession, Repository};
+use aerolith::store::{Call, MemoryStore, Store};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// An incremental backup of `kept` that was begun and not yet sealed.
+fn begun(repository: &Repository, world: &World) -> BackupSession {
+    let mut session = begin(repository).unwrap();
+    session.records("kept", world, BackupKind::Incremental, &options()).unwrap();
+    session
+}
+
+#[test]
+fn a_backup_at_work_is_waited_for_or_fenced_and_nothing_is_deleted_before() {
+    let scene = Scene::new(50);
+    let repository = scene.repository();
+    forget(&repository, &[scene.id(0), scene.id(1)]).unwrap();
+    let packs = scene.disk.list(names::PACKS).unwrap();
+    let next = scene.kept.later(0..50, 0.3, 0.1, 7);
+    let session = begun(&repository, &next);
+    let error = message(prune(&repository, &thorough()));
+    assert!(error.contains("still at work") && error.contains(&session.id().to_string()), "{error}");
+    assert!(scene.disk.list(names::PACKS).unwrap().len() >= packs.len());
+    // Waited for, it seals, and keeps what it wrote.
+    let waiting = std::thread::spawn({
+        let repository = repository.clone();
+        move || prune(&repository, &PruneOptions { wait: Duration::from_secs(60), ..thorough() })
+    });
+    let snapshot = session.seal().unwrap();
+    waiting.join().unwrap().unwrap();
+    let contents = [(snapshot.id(), [("kept", next.truth())].into())];
+    assert_eq!(assert_exact(&repository, &contents, "waited for"), 1);
+    // Fenced, it can't.
+    let session = begun(&repository, &next.later(0..50, 0.3, 0.1, 8));
+    let report = prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    assert_eq!(report.fenced, [session.id()]);
+    let error = message(session.seal());
+    assert!(error.contains("fenced"), "{error}");
+    // What it stored since is garbage.
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &contents, "fenced"), 1);
+    assert_clean(&repository, "fenced");
+    assert_nothing_unused(&repository, "fenced");
+}
+
+/// Runs a prune during which something happens at two points: after the standing plans were read, which is before its own plan
+/// is written, and once the sessions were listed after that. Each gets a repository of its own.
+fn prune_with(
+    disk: &Arc<MemoryStore>,
+    mut before_plan: impl FnMut(&Repository) + Send + 'static,
+    mut after_plan: impl FnMut(&Repository) + Send + 'static,
+    mut after_sessions: impl FnMut(&Repository) + Send + 'static,
+) {
+    let other = open(disk.clone()).unwrap();
+    let mut step = 0;
+    let store = HookStore::new(disk.clone(), move |call, key| match (step, call) {
+        (0, Call::List) if key == names::PLANS => {
+            step = 1;
+            before_plan(&other);
+        }
+        (1, Call::PutNew) if key.starts_with(names::PLANS) => step = 2,
+        (2, Call::List) if key == names::SESSIONS => {
+            step = 3;
+            after_plan(&other);
+        }
+        (3, Call::List) if key == names::SNAPSHOTS => {
+            step = 4;
+            after_sessions(&other);
+        }
+        _ => {}
+    });
+    prune(&open(store).unwrap(), &thorough()).unwrap();
+}
+
+#[test]
+fn a_backup_begun_before_the_plan_keeps_what_it_builds_on_though_that_was_forgotten_meanwhile() {
+    let scene = Scene::new(200);
+    forget(&scene.repository(), &[scene.id(0), scene.id(1)]).unwrap();
+    let next = scene.kept.later(0..200, 0.3, 0.1, 7);
+    let session: Arc<Mutex<Option<BackupSession>>> = Arc::default();
+    let sealed: Arc<Mutex<Option<SnapshotId>>> = Arc::default();
+    let (world, parent) = (next.clone(), scene.id(2));
+    let (begins, seals, id) = (session.clone(), session, sealed.clone());
+    prune_with(
+        &scene.disk,
+        move |repository| {
+            *begins.lock().unwrap() = Some(begun(repository, &world));
+            // From now on no snapshot needs anything: all packs are condemned, those of the session too.
+            forget(repository, std::slice::from_ref(&parent)).unwrap();
+        },
+        move |_| {
+            let session = seals.lock().unwrap().take().unwrap();
+            *id.lock().unwrap() = Some(session.seal().unwrap().id());
+        },
+        |_| {},
+    );
+    let id = sealed.lock().unwrap().unwrap();
+    let repository = scene.repository();
+    assert_eq!(assert_exact(&repository, &[(id, [("kept", next.truth())].into())], "begun before"), 1);
+    assert_clean(&repository, "begun before");
+    assert_nothing_unused(&repository, "begun before");
+}
+
+#[test]
+fn a_backup_begun_after_the_plan_keeps_what_it_builds_on_though_that_was_forgotten_meanwhile() {
+    for kind in [BackupKind::Incremental, BackupKind::Full] {
+        let scene = Scene::new(200);
+        // Its packs are partly needed by the others, and so condemned.
+        forget(&scene.repository(), &[scene.id(0)]).unwrap();
+        let next = scene.kept.later(0..200, 0.3, 0.1, 7);
+        let session: Arc<Mutex<Option<BackupSession>>> = Arc::default();
+        let (begins, world, parents) = (session.clone(), next.clone(), [scene.id(1), scene.id(2)]);
+        prune_with(
+            &scene.disk,
+            |_| {},
+            |_| {},
+            move |repository| {
+                let mut session = begin(repository).unwrap();
+                session.records("kept", &world, kind, &options()).unwrap();
+                *begins.lock().unwrap() = Some(session);
+                forget(repository, &parents).unwrap();
+            },
+        );
+        let snapshot = session.lock().unwrap().take().unwrap().seal().unwrap();
+        let repository = scene.repository();
+        let contents = [(snapshot.id(), [("kept", next.truth())].into())];
+        assert_eq!(assert_exact(&repository, &contents, "begun after"), 1);
+        assert_clean(&repository, "begun after");
+        prune(&repository, &thorough()).unwrap();
+        assert_eq!(assert_exact(&repository, &contents, "pruned again"), 1);
+        assert_nothing_unused(&repository, "pruned again");
+    }
+}
+
+#[test]
+fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothing() {
+    let scene = Scene::new(50);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    prune_with(
+        &scene.disk,
+        |repository| {
+            let error = message(prune(repository, &thorough()));
+            assert!(error.contains("another collection is at work"), "{error}");
+        },
+        |_| {},
+        |_| {},
+    );
+    assert_clean(&scene.repository(), "one gave up");
+    let scene = Scene::new(50);
+    let disk = scene.disk.clone();
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    let other = open(disk.clone()).unwrap();
+    let mut fenced = false;
+    let store = HookStore::new(disk, move |call, key| {
+        if call == Call::PutNew && key.starts_with(names::INDEX) && !fenced {
+            fenced = true;
+            let report = prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
+            assert_eq!(report.fenced.len(), 1);
+        }
+        assert!(call != Call::Delete, "a fenced collection deletes {key}");
+    });
+    let error = message(prune(&open(store).unwrap(), &thorough()));
+    assert!(error.contains("fenced by another"), "{error}");
+    let repository = scene.repository();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "fenced"), 2);
+    prune(&repository, &thorough()).unwrap();
+    assert_clean(&repository, "fenced");
+    assert_nothing_unused(&repository, "fenced");
+}
+
+#[test]
+fn a_restore_goes_on_while_its_chunks_move() {
+    let scene = Scene::new(400);
+    let repository = scene.repository();
+    forget(&repository, &[scene.id(0)]).unwrap();
+    let snapshot = repository.snapshot(&scene.id(2)).unwrap();
+    let report = prune(&repository, &thorough()).unwrap();
+    assert!(report.chunks_moved > 0);
+    let target = MemoryTarget::default();
+    let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
+    assert!(!restored.is_damaged() && *target.records.lock().unwrap() == scene.kept.truth(), "{restored:?}");
+}

@@ -1,0 +1,194 @@
+//! A repository in which packs are partly needed, and what the tests ask of it.
+
+use super::support::*;
+use aerolith::collect::{PruneOptions, PruneReport};
+use aerolith::control::Control;
+use aerolith::format::snapshot::{BackupKind, SnapshotState};
+use aerolith::format::{ChunkId, SnapshotId, names};
+use aerolith::pack::read_directory;
+use aerolith::repository::{RecordOptions, Repository, RestoreOptions, SessionOptions};
+use aerolith::store::{Call, Listed, MemoryStore, Put, Store};
+use aerolith::{Error, Result};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+/// What each snapshot holds: by namespace.
+pub type Contents = BTreeMap<&'static str, Truth>;
+
+pub fn begin(repository: &Repository) -> Result<aerolith::repository::BackupSession> {
+    let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+    repository.begin(about, Arc::new(Control::new()))
+}
+
+pub fn options() -> RecordOptions {
+    RecordOptions { parallel: 1, ..RecordOptions::default() }
+}
+
+/// Backs up these namespaces into one snapshot.
+pub fn back_up_all(
+    repository: &Repository,
+    kind: BackupKind,
+    worlds: &[(&'static str, &World)],
+) -> (SnapshotId, Contents) {
+    let mut session = begin(repository).unwrap();
+    for (namespace, world) in worlds {
+        session.records(namespace, *world, kind, &options()).unwrap();
+    }
+    let id = session.seal().unwrap().id();
+    (id, worlds.iter().map(|(namespace, world)| (*namespace, world.truth())).collect())
+}
+
+/// Three snapshots: of `gone` and `kept`, then two of `kept` alone. Once the first is forgotten, its packs are partly needed.
+pub struct Scene {
+    pub disk: Arc<MemoryStore>,
+    pub snapshots: Vec<(SnapshotId, Contents)>,
+    /// The state of `kept` in the last snapshot.
+    pub kept: World,
+}
+
+impl Scene {
+    pub fn new(records: u64) -> Self {
+        let disk = Arc::new(MemoryStore::new());
+        let repository = create(disk.clone()).unwrap();
+        let gone = World::filled(10_000..10_000 + records);
+        let first = World::filled(0..records);
+        let second = first.later(0..records, 0.1, 0.05, 1);
+        let third = second.later(0..records, 0.1, 0.05, 2);
+        let snapshots = vec![
+            back_up_all(&repository, BackupKind::Full, &[("gone", &gone), ("kept", &first)]),
+            back_up_all(&repository, BackupKind::Incremental, &[("kept", &second)]),
+            back_up_all(&repository, BackupKind::Incremental, &[("kept", &third)]),
+        ];
+        Scene { disk, snapshots, kept: third }
+    }
+
+    pub fn repository(&self) -> Repository {
+        open(self.disk.clone()).unwrap()
+    }
+
+    pub fn id(&self, n: usize) -> String {
+        self.snapshots[n].0.to_string()
+    }
+}
+
+pub fn open(store: Arc<dyn Store>) -> Result<Repository> {
+    Repository::open(store, PASSPHRASE)
+}
+
+/// Leaves nothing unused.
+pub fn thorough() -> PruneOptions {
+    PruneOptions { max_unused_percent: 0.0, ..PruneOptions::default() }
+}
+
+pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneReport> {
+    repository.prune(options, &Arc::new(Control::new()))
+}
+
+pub fn forget(repository: &Repository, names: &[String]) -> Result<()> {
+    repository.forget_named(names, false, &Control::new()).map(|_| ())
+}
+
+/// Each of these snapshots that is still sealed must hold exactly what it held; gives back how many are.
+pub fn assert_exact(repository: &Repository, snapshots: &[(SnapshotId, Contents)], about: &str) -> usize {
+    let mut sealed = 0;
+    for (id, contents) in snapshots {
+        let size = repository.store().size(&names::snapshot(id)).unwrap().unwrap();
+        if SnapshotState::from_size(size) != SnapshotState::Sealed {
+            continue;
+        }
+        sealed += 1;
+        let snapshot = repository.snapshot(&id.to_string()).unwrap_or_else(|error| panic!("{about}: {error}"));
+        for (namespace, truth) in contents {
+            let target = MemoryTarget::default();
+            let report = snapshot.restore(namespace, &target, &RestoreOptions::default(), &Control::new());
+            let report = report.unwrap_or_else(|error| panic!("{about}, {id}, {namespace}: {error}"));
+            assert!(!report.is_damaged() && report.adds_up(), "{about}, {id}, {namespace}: {report:?}");
+            assert!(*target.records.lock().unwrap() == *truth, "{about}: {namespace} of {id} is another");
+        }
+    }
+    sealed
+}
+
+/// A check that reads all must find nothing.
+pub fn assert_clean(repository: &Repository, about: &str) {
+    let found = check(repository).unwrap();
+    assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
+}
+
+/// No chunk may stand in a pack that no snapshot reaches, none twice, no plan stands, and the index names packs alone that exist.
+pub fn assert_nothing_unused(repository: &Repository, about: &str) {
+    let store = repository.store();
+    let reader = repository.chunk_reader().unwrap();
+    let mut reached: HashSet<ChunkId> = HashSet::new();
+    for manifest in repository.snapshots().unwrap().snapshots {
+        repository.open_snapshot(&reader, manifest).reach(&mut reached, &mut |_, _| {}).unwrap();
+    }
+    let mut stored = HashSet::new();
+    for object in store.list(names::PACKS).unwrap() {
+        let id = names::parse_pack(&object.key).unwrap();
+        for row in read_directory(&**store, repository.keys(), id, object.size).unwrap().1 {
+            assert!(reached.contains(&row.id), "{about}: chunk {} is not needed", row.id);
+            assert!(stored.insert(row.id), "{about}: chunk {} stands there twice", row.id);
+        }
+    }
+    assert_eq!(stored.len(), reached.len(), "{about}");
+    assert!(store.list(names::PLANS).unwrap().is_empty(), "{about}: a plan stands");
+    for pack in repository.index().unwrap().packs().into_keys() {
+        assert!(store.size(&names::pack(&pack)).unwrap().is_some(), "{about}: the index names {pack}, which is gone");
+    }
+}
+
+type Hook = Box<dyn FnMut(Call, &str) + Send>;
+
+/// A store that says what is about to happen, so that something else can happen before.
+pub struct HookStore {
+    inner: Arc<MemoryStore>,
+    hook: Mutex<Hook>,
+}
+
+impl HookStore {
+    pub fn new(inner: Arc<MemoryStore>, hook: impl FnMut(Call, &str) + Send + 'static) -> Arc<Self> {
+        Arc::new(HookStore { inner, hook: Mutex::new(Box::new(hook)) })
+    }
+
+    fn tell(&self, call: Call, key: &str) -> &MemoryStore {
+        (self.hook.lock().unwrap())(call, key);
+        &self.inner
+    }
+}
+
+impl Store for HookStore {
+    fn location(&self) -> &str {
+        "memory"
+    }
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.tell(Call::PutNew, key).put_new(key, bytes)
+    }
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.tell(Call::Put, key).put(key, bytes)
+    }
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.tell(Call::Get, key).get(key, limit)
+    }
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+        self.tell(Call::GetRange, key).get_range(key, offset, length)
+    }
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.tell(Call::Size, key).size(key)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        self.tell(Call::List, prefix).list(prefix)
+    }
+    fn delete(&self, key: &str) -> Result<()> {
+        self.tell(Call::Delete, key).delete(key)
+    }
+    fn sync(&self) -> Result<()> {
+        self.tell(Call::Sync, "").sync()
+    }
+}
+
+/// The message of an error that was expected.
+pub fn message<T>(result: Result<T>) -> String {
+    let error: Error = refused(result);
+    error.to_string()
+}

@@ -1,0 +1,168 @@
+//! What goes and what stays.
+
+use super::scene::*;
+use super::support::*;
+use aerolith::collect::{Policy, PruneOptions};
+use aerolith::control::Control;
+use aerolith::format::header::Class;
+use aerolith::format::names;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::repository::SessionOptions;
+use aerolith::store::{MemoryStore, Store};
+use std::sync::Arc;
+
+#[test]
+fn what_no_snapshot_needs_goes_and_what_is_left_restores_exactly() {
+    let scene = Scene::new(400);
+    let repository = scene.repository();
+    for (n, left) in [(0, 2), (1, 1)] {
+        forget(&repository, &[scene.id(n)]).unwrap();
+        let report = prune(&repository, &thorough()).unwrap();
+        // The second is of layers that the third builds on.
+        assert_eq!((report.packs_deleted > 0, report.chunks_moved > 0), (n == 0, n == 0), "{report:?}");
+        assert!(report.problems.is_empty() && report.fenced.is_empty(), "{report:?}");
+        assert_eq!((report.unused_bytes_left, report.chunks_missing, report.snapshots), (0, 0, left as u64));
+        assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned"), left);
+        assert_clean(&repository, "pruned");
+        assert_nothing_unused(&repository, "pruned");
+        let again = prune(&repository, &thorough()).unwrap();
+        assert_eq!((again.packs_deleted, again.chunks_moved, again.unused_bytes), (0, 0, 0), "{again:?}");
+    }
+    // A later backup builds on what is left, and once all are forgotten nothing is.
+    let next = scene.kept.later(0..400, 0.2, 0.1, 9);
+    let last = back_up_all(&repository, BackupKind::Incremental, &[("kept", &next)]);
+    assert_eq!(assert_exact(&repository, &[last], "the next"), 1);
+    let all = Policy { last: Some(0), ..Policy::default() };
+    assert_eq!(repository.forget(&all, |_| true, false, &Control::new()).unwrap().forgotten.len(), 2);
+    prune(&repository, &thorough()).unwrap();
+    assert!(scene.disk.list(names::PACKS).unwrap().is_empty() && scene.disk.list(names::INDEX).unwrap().is_empty());
+    assert_clean(&repository, "empty");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
+    let scene = Scene::new(200);
+    let repository = scene.repository();
+    forget(&repository, &[scene.id(0)]).unwrap();
+    let before = scene.disk.list("").unwrap();
+    let planned = prune(&repository, &PruneOptions { dry_run: true, ..thorough() }).unwrap();
+    assert_eq!(scene.disk.list("").unwrap(), before);
+    let done = prune(&repository, &thorough()).unwrap();
+    assert_eq!((planned.packs_deleted, planned.bytes_deleted), (done.packs_deleted, done.bytes_deleted));
+    assert_eq!((planned.chunks_moved, planned.unused_bytes), (done.chunks_moved, done.unused_bytes));
+}
+
+#[test]
+fn what_may_stay_unused_stays_and_no_more_is_moved_than_allowed() {
+    let scene = Scene::new(200);
+    let repository = scene.repository();
+    forget(&repository, &[scene.id(0)]).unwrap();
+    for options in [
+        PruneOptions { max_unused_percent: 100.0, ..thorough() },
+        PruneOptions { max_rewrite_bytes: Some(0), ..thorough() },
+    ] {
+        let report = prune(&repository, &options).unwrap();
+        assert!(report.chunks_moved == 0 && report.unused_bytes_left > 0, "{report:?}");
+        assert_eq!(assert_exact(&repository, &scene.snapshots, "left"), 2);
+        assert_clean(&repository, "left");
+    }
+}
+
+#[test]
+fn what_a_failed_backup_left_goes() {
+    let scene = Scene::new(50);
+    let repository = scene.repository();
+    let before = scene.disk.list(names::PACKS).unwrap();
+    let mut session = begin(&repository).unwrap();
+    session.records("other", &World::filled(5_000..9_000), BackupKind::Full, &options()).unwrap();
+    // Fenced, it finds out at the very end, when its packs and its index are stored.
+    scene.disk.put(&names::snapshot(&session.id()), b"").unwrap();
+    assert!(message(session.seal()).contains("fenced"));
+    assert!(scene.disk.list(names::PACKS).unwrap().len() > before.len(), "nothing was left to go");
+    let report = prune(&repository, &thorough()).unwrap();
+    assert_eq!((report.chunks_moved, report.segments_deleted), (0, 1), "{report:?}");
+    assert_eq!(scene.disk.list(names::PACKS).unwrap(), before);
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "orphans gone"), 3);
+    assert_clean(&repository, "orphans gone");
+}
+
+#[test]
+fn of_two_copies_the_whole_one_stays() {
+    // Which copy is found first depends on random ids.
+    for _ in 0..6 {
+        let disk = Arc::new(MemoryStore::new());
+        let repository = create(disk.clone()).unwrap();
+        let world = World::filled(0..100);
+        let (first, _) = back_up_all(&repository, BackupKind::Full, &[("kept", &world)]);
+        let mut values = Vec::new();
+        let snapshot = repository.snapshot("latest").unwrap();
+        snapshot
+            .reach(&mut Default::default(), &mut |id, class| values.extend((class == Class::Data).then_some(id)))
+            .unwrap();
+        values.iter().for_each(|id| damage_chunk(&repository, &disk, id));
+        assert_eq!(check(&repository).unwrap().hurt, [first]);
+        // Of another cluster, so that it has no parent: the same chunks, written anew.
+        let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
+        let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+        session.records("kept", &world, BackupKind::Full, &options()).unwrap();
+        let healed = session.seal().unwrap();
+        assert_eq!(healed.chunks().locate(&values[0]).unwrap().len(), 2);
+        forget(&repository, &[first.to_string()]).unwrap();
+        prune(&repository, &thorough()).unwrap();
+        assert_eq!(assert_exact(&repository, &[(healed.id(), [("kept", world.truth())].into())], "healed"), 1);
+        assert_clean(&repository, "healed");
+        assert_nothing_unused(&repository, "healed");
+    }
+}
+
+#[test]
+fn where_needs_cannot_be_told_nothing_is_deleted() {
+    let scene = Scene::new(50);
+    let repository = scene.repository();
+    let name = names::snapshot(&scene.snapshots[1].0);
+    let manifest = scene.disk.get(&name, u64::MAX).unwrap().unwrap();
+    forget(&repository, &[scene.id(0)]).unwrap();
+    let packs = scene.disk.list(names::PACKS).unwrap();
+    // Damaged, cut to a marker's size, emptied, gone.
+    let mut damaged = manifest.clone();
+    damaged[80] ^= 1;
+    for bytes in [Some(&damaged[..]), Some(&manifest[..48]), Some(&[][..]), None] {
+        match bytes {
+            Some(bytes) => scene.disk.put(&name, bytes).unwrap(),
+            None => scene.disk.delete(&name).unwrap(),
+        }
+        let error = message(prune(&repository, &thorough()));
+        assert!(error.contains(&name) && error.contains("aerolith forget"), "{error}");
+        assert_eq!(scene.disk.list(names::PACKS).unwrap(), packs);
+    }
+    // Back from a copy, it needs what it needed; given up by its whole id, it stands in nobody's way.
+    scene.disk.put(&name, &manifest).unwrap();
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "restored"), 2);
+    scene.disk.delete(&name).unwrap();
+    forget(&repository, &[scene.id(1)]).unwrap();
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "given up"), 1);
+    assert_clean(&repository, "given up");
+}
+
+#[test]
+fn the_index_does_not_grow_with_forgotten_backups() {
+    let scene = Scene::new(30);
+    let repository = scene.repository();
+    let mut world = scene.kept.clone();
+    let mut last = None;
+    for n in 0..14 {
+        world = world.later(0..30, 0.5, 0.0, 20 + n);
+        last = Some(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
+    }
+    let newest = Policy { last: Some(1), ..Policy::default() };
+    repository.forget(&newest, |manifest| manifest.namespaces.len() == 1, false, &Control::new()).unwrap();
+    let loose = PruneOptions { max_unused_percent: 100.0, ..thorough() };
+    prune(&repository, &loose).unwrap();
+    let segments = scene.disk.list(names::INDEX).unwrap().len();
+    assert!(segments <= 12, "{segments} segments");
+    assert_eq!(assert_exact(&repository, &[last.unwrap()], "joined"), 1);
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "joined"), 1);
+    assert_clean(&repository, "joined");
+}
