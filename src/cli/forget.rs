@@ -133,7 +133,14 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if !context.json() {
         print(&report, &rows)?;
     }
-    let pruned = if args.prune { Some(prune::prune(context, &repository, &Default::default())?) } else { None };
+    let pruned = match args.prune {
+        true => Some(prune::prune(context, &repository, &Default::default()).inspect_err(|_| {
+            complain(
+                "the snapshots were forgotten; the space comes back with `aerolith prune`, which waits if told to",
+            );
+        })?),
+        false => None,
+    };
     report.problems.iter().for_each(|problem| complain(problem));
     let damaged = !report.problems.is_empty() || pruned.as_ref().is_some_and(prune::Output::is_damaged);
     if context.json() {
