@@ -140,6 +140,45 @@ fn a_backup_begun_after_the_plan_keeps_what_it_builds_on_though_that_was_forgott
 }
 
 #[test]
+fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_plan_stood() {
+    for kind in [BackupKind::Incremental, BackupKind::Full] {
+        let scene = Scene::new(200);
+        forget(&scene.repository(), &[scene.id(0), scene.id(1)]).unwrap();
+        let parent_world = scene.kept.later(0..200, 0.3, 0.1, 7);
+        let world = parent_world.later(0..200, 0.3, 0.1, 8);
+        let truth = world.truth();
+        let parent: Arc<Mutex<Option<BackupSession>>> = Arc::default();
+        let parent_id: Arc<Mutex<String>> = Arc::default();
+        let child: Arc<Mutex<Option<BackupSession>>> = Arc::default();
+        let (begins, seals, grandparent) = (parent.clone(), parent, scene.id(2));
+        let (notes, knows, child_begins) = (parent_id.clone(), parent_id, child.clone());
+        prune_with(
+            &scene.disk,
+            move |repository| {
+                *begins.lock().unwrap() = Some(begun(repository, &parent_world));
+                forget(repository, std::slice::from_ref(&grandparent)).unwrap();
+            },
+            move |_| {
+                let session = seals.lock().unwrap().take().unwrap();
+                *notes.lock().unwrap() = session.seal().unwrap().id().to_string();
+            },
+            move |repository| {
+                let mut session = begin(repository).unwrap();
+                session.records("kept", &world, kind, &options()).unwrap();
+                *child_begins.lock().unwrap() = Some(session);
+                // The collector never sees the parent: neither when it marks nor when it looks again.
+                forget(repository, &[knows.lock().unwrap().clone()]).unwrap();
+            },
+        );
+        let snapshot = child.lock().unwrap().take().unwrap().seal().unwrap();
+        let repository = scene.repository();
+        let contents = [(snapshot.id(), [("kept", truth)].into())];
+        assert_eq!(assert_exact(&repository, &contents, "parent gone"), 1);
+        assert_clean(&repository, "parent gone");
+    }
+}
+
+#[test]
 fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothing() {
     let scene = Scene::new(50);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
