@@ -1,6 +1,6 @@
 //! Records of a batch as writes.
 
-use crate::record::{Body, RecordView, Timestamp, VoidTime};
+use crate::record::{BinRef, Body, RecordView, Timestamp, VoidTime};
 use crate::source::aerospike::wire::frame::MAX_BODY;
 use crate::source::aerospike::wire::write::{NEVER_EXPIRES, RecordWrite, WriteMode};
 use crate::target::ConflictPolicy;
@@ -37,11 +37,11 @@ pub fn time_to_live(void_time: VoidTime, now: Timestamp) -> Option<u32> {
     u32::try_from(left).ok()
 }
 
-/// Turns a record into a write. `body` is used for its parts.
+/// Turns a record into a write, its bins in the order of the source. `body` and `bins` are used for its parts.
 pub fn record_write<'r, 'b>(
     namespace: &'b str,
     record: &RecordView<'r>,
-    body: &'b mut Body<'r>,
+    (body, bins): (&'b mut Body<'r>, &'b mut Vec<BinRef<'r>>),
     now: Timestamp,
     mode: WriteMode,
 ) -> Result<RecordWrite<'b>, Unsent> {
@@ -51,7 +51,7 @@ pub fn record_write<'r, 'b>(
         return Err(refused(format!("it has {found} bytes, a message to a server takes {MAX_RECORD_BYTES}")));
     }
     body.parse_into(record.body).map_err(|error| refused(error.to_string()))?;
-    let body: &'b Body<'r> = body;
+    record.in_source_order_into(body.bins(), bins);
     if body.bins().is_empty() {
         return Err(refused("it has no bins, and servers keep no such records".into()));
     }
@@ -64,7 +64,7 @@ pub fn record_write<'r, 'b>(
         // Servers count in 16 bits; what is higher is as new as can be.
         generation: u16::try_from(record.meta.generation.0).unwrap_or(u16::MAX),
         time_to_live,
-        bins: body.bins(),
+        bins,
         mode,
     })
 }

@@ -118,8 +118,13 @@ impl Work<'_> {
                 return Err(error);
             }
             if given_up && self.overloaded {
-                let seconds = OVERLOAD_PATIENCE.as_secs();
-                return Err(ClusterError::Other(format!("the servers took no record for {seconds} s: overloaded")));
+                let problem =
+                    format!("the servers are overloaded: nothing was taken for {} s", OVERLOAD_PATIENCE.as_secs());
+                if self.outcome.written == 0 {
+                    return Err(ClusterError::Other(problem));
+                }
+                let left = std::mem::take(&mut self.left);
+                left.iter().for_each(|pending| self.fail(pending, problem.clone()));
             }
             std::thread::sleep(Cluster::wait_after(idle_rounds + 1));
             // If even this fails, the old picture may still do: the next round tells.
@@ -176,7 +181,7 @@ impl Work<'_> {
         let (mut batch, mut single) = (BatchWriter::default(), Vec::new());
         batch.begin(time_limit);
         let mut taken: Vec<Pending> = Vec::new();
-        let mut body = Body::default();
+        let (mut body, mut bins) = (Body::default(), Vec::new());
         while let Some(pending) = queue.pop() {
             let alone = pending.alone || !node.batch_writes;
             let Some(record) = self.batch.get(pending.place) else { continue };
@@ -185,7 +190,7 @@ impl Work<'_> {
                 queue.push(pending);
                 break;
             }
-            match encode::record_write(self.namespace, &record, &mut body, now, self.mode) {
+            match encode::record_write(self.namespace, &record, (&mut body, &mut bins), now, self.mode) {
                 Ok(write) if alone => write.encode(time_limit, &mut single),
                 Ok(write) => batch.push(&write),
                 Err(unsent) => {
@@ -277,7 +282,11 @@ impl Work<'_> {
         if result.is_passing_for_a_write() {
             // At a timeout the write may have happened or may yet happen.
             pending.in_doubt |= result == ResultCode::TIMEOUT || result == ResultCode::UNKNOWN;
-            self.settle(pending, Verdict::Again(format!("node {}: {result}", node.name)));
+            match result.is_overload() {
+                // Patience with an overload is counted in time.
+                true => self.left.push(pending),
+                false => self.settle(pending, Verdict::Again(format!("node {}: {result}", node.name))),
+            }
             return Ok(());
         }
         let there = [ResultCode::RECORD_EXISTS, ResultCode::GENERATION].contains(&result);
@@ -339,8 +348,7 @@ impl Work<'_> {
             }
             Verdict::Again(problem) => {
                 pending.failures += 1;
-                // While servers are overloaded patience is counted in time.
-                if pending.failures >= self.target.cluster.options().attempts && !self.overloaded {
+                if pending.failures >= self.target.cluster.options().attempts {
                     let times = pending.failures;
                     self.fail(&pending, format!("{problem}; it was sent {times} times"));
                 } else {
