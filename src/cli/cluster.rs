@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// The variable that may hold the password of `--user`.
 const PASSWORD_VARIABLE: &str = "AEROLITH_CLUSTER_PASSWORD";
 
-/// How a live cluster is reached and read.
+/// How a live cluster is reached.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Live clusters (aerospike://...)")]
 pub struct ClusterArgs {
@@ -40,24 +40,40 @@ pub struct ClusterArgs {
     /// The name that the servers' certificates bear [default: what the cluster says, else the host]
     #[arg(long, value_name = "NAME")]
     tls_name: Option<String>,
-    /// Read only this set. Its snapshots build on earlier ones of the same set
-    #[arg(long, value_name = "NAME")]
-    set: Option<String>,
-    /// Read at most so many records per second
+    /// Read or write at most so many records per second
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     records_per_second: u32,
-    /// Read at most so many bytes per second
+    /// Read or write at most so many bytes per second
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     bytes_per_second: u64,
     /// The longest silence of a server, in seconds, after which it is asked again
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     socket_timeout: u32,
-    /// Read from the nodes of this rack where they have a copy
-    #[arg(long, value_name = "ID")]
-    rack: Option<u32>,
     /// Reach nodes by their alternate addresses, as from outside their network
     #[arg(long)]
     alternate_addresses: bool,
+}
+
+/// What of a live cluster is read, and where.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Live clusters (aerospike://...)")]
+pub struct ClusterReadArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Read only this set. Its snapshots build on earlier ones of the same set
+    #[arg(long, value_name = "NAME")]
+    set: Option<String>,
+    /// Read from the nodes of this rack where they have a copy
+    #[arg(long, value_name = "ID")]
+    rack: Option<u32>,
+}
+
+impl ClusterReadArgs {
+    /// The options of the library; `parallel` queries at once, the machine's processors if 0.
+    pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
+        let (set, rack) = (self.set.unwrap_or_default().into_bytes(), self.rack);
+        Ok(ClusterOptions { set, rack, ..self.cluster.options(parallel)? })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -99,12 +115,10 @@ impl ClusterArgs {
                 Auth::Pki => AuthMode::Certificate,
             },
             tls,
-            set: self.set.unwrap_or_default().into_bytes(),
             records_per_second: self.records_per_second,
             bytes_per_second: self.bytes_per_second,
             parallel,
             socket_timeout: Duration::from_secs(u64::from(self.socket_timeout)),
-            rack: self.rack,
             alternate_addresses: self.alternate_addresses,
             ..ClusterOptions::default()
         })

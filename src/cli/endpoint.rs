@@ -20,6 +20,14 @@ pub struct SourceArgs {
     asb_key: Option<PathBuf>,
     #[cfg(feature = "cluster")]
     #[command(flatten)]
+    cluster: super::cluster::ClusterReadArgs,
+}
+
+/// What a target needs beside its URL.
+#[derive(clap::Args)]
+pub struct TargetArgs {
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
     cluster: super::cluster::ClusterArgs,
 }
 
@@ -27,8 +35,8 @@ fn split(text: &str) -> Result<(&str, &Path)> {
     match text.split_once(':') {
         Some((scheme @ ("asb" | "jsonl" | "embedded"), path)) if !path.is_empty() => Ok((scheme, Path::new(path))),
         _ => Err(Error::usage(format!(
-            "{text:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE (a source only), asb:PATH, \
-             jsonl:FILE or embedded:FOLDER"
+            "{text:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
+             embedded:FOLDER"
         ))),
     }
 }
@@ -64,7 +72,7 @@ pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn R
 }
 
 #[cfg(feature = "cluster")]
-fn cluster(text: &str, parallel: usize, args: super::cluster::ClusterArgs) -> Result<Box<dyn RecordSource>> {
+fn cluster(text: &str, parallel: usize, args: super::cluster::ClusterReadArgs) -> Result<Box<dyn RecordSource>> {
     use crate::source::aerospike::{AerospikeSource, ClusterUrl};
     Ok(Box::new(AerospikeSource::connect(&ClusterUrl::parse(text)?, args.options(parallel)?)?))
 }
@@ -74,8 +82,38 @@ fn cluster(text: &str, _: usize) -> Result<Box<dyn RecordSource>> {
     Err(Error::invalid(format!("cannot read {text}: this aerolith was built without the feature \"cluster\"")))
 }
 
+#[cfg(feature = "cluster")]
+fn cluster_target(text: &str, args: TargetArgs) -> Result<Box<dyn RecordTarget>> {
+    use crate::source::aerospike::ClusterUrl;
+    use crate::target::aerospike::AerospikeTarget;
+    Ok(Box::new(AerospikeTarget::connect(&ClusterUrl::parse(text)?, args.cluster.options(0)?)?))
+}
+
+#[cfg(not(feature = "cluster"))]
+fn cluster_target(text: &str, _: TargetArgs) -> Result<Box<dyn RecordTarget>> {
+    Err(Error::invalid(format!("cannot write {text}: this aerolith was built without the feature \"cluster\"")))
+}
+
+/// The namespace that a target's URL names, if it is a cluster's and names one.
+#[cfg(feature = "cluster")]
+pub fn target_namespace(text: &str) -> Result<Option<String>> {
+    match scheme(text) {
+        "aerospike" => Ok(crate::source::aerospike::ClusterUrl::parse(text)?.namespace),
+        _ => Ok(None),
+    }
+}
+
+/// The namespace that a target's URL names, if it is a cluster's and names one.
+#[cfg(not(feature = "cluster"))]
+pub fn target_namespace(_: &str) -> Result<Option<String>> {
+    Ok(None)
+}
+
 /// Opens a target.
-pub fn target(text: &str, asb: AsbTargetOptions) -> Result<Box<dyn RecordTarget>> {
+pub fn target(text: &str, asb: AsbTargetOptions, args: TargetArgs) -> Result<Box<dyn RecordTarget>> {
+    if scheme(text) == "aerospike" {
+        return cluster_target(text, args);
+    }
     let (scheme, path) = split(text)?;
     Ok(match scheme {
         "asb" => Box::new(AsbTarget::create(path, asb)?),

@@ -17,7 +17,7 @@ use std::time::Instant;
 /// Restore a snapshot, a namespace, a set, or single records
 ///
 /// Every record is accounted for: read = written + expired + exists + fresher + failed. Records that have expired are left out
-/// of a live store (embedded), and kept in files. Files must be new; a live store is added to, as --conflict says. Indexes and
+/// of a live store (a cluster, an embedded store), and kept in files. Files must be new; a live store is added to, as --conflict says. Indexes and
 /// UDF modules of the namespace are restored with it, whatever part of its records is.
 ///
 /// Ends with exit code 3 if a record failed or was not found, or an index was left out; each is named.
@@ -26,13 +26,14 @@ use std::time::Instant;
 Examples:
   aerolith restore latest asb:/restore/out
   aerolith restore latest~2:test/users jsonl:users.jsonl
+  aerolith restore latest:test aerospike://10.0.0.5:3000,10.0.0.6:3000/test --conflict newer
   aerolith restore @2026-05-01T12:00Z:test embedded:/restore/store --rename old --conflict newer
   aerolith restore latest:test/users asb:some.asb --key alice --key i:42
   aerolith restore latest:test jsonl:- --digest-file lost.txt --no-metadata | jq .")]
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// Where to: asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
+    /// Where to: aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
     target: String,
     /// The namespace's name in the target
     #[arg(long, value_name = "NAME")]
@@ -58,6 +59,8 @@ pub struct Args {
     /// Compress .asb files with Zstandard at this level, 1 to 22
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
     zstd: Option<i32>,
+    #[command(flatten)]
+    writing: endpoint::TargetArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -178,13 +181,21 @@ fn selection(args: &Args, set: Option<&str>) -> Result<(Selection, BTreeMap<Dige
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
     let (selection, names) = selection(&args, path.set.as_deref())?;
+    let rename = match (args.rename, endpoint::target_namespace(&args.target)?) {
+        (Some(name), Some(other)) if name != other => {
+            return Err(Error::usage(format!(
+                "--rename says {name:?}, the target's address {other:?}: give one of them"
+            )));
+        }
+        (name, other) => name.or(other),
+    };
     let snapshot = context.repository()?.snapshot(&path.snapshot)?;
     let begun = Instant::now();
     let namespaces = path.namespaces(&snapshot)?;
     if namespaces.len() > 1 {
         let advice = format!("restore {}:NAMESPACE. It has {}", path.snapshot, namespaces.join(", "));
-        if args.rename.is_some() {
-            return Err(Error::usage(format!("--rename needs a single namespace: {advice}")));
+        if rename.is_some() {
+            return Err(Error::usage(format!("another name needs a single namespace: {advice}")));
         }
         if matches!(selection, Selection::Digests(_)) {
             return Err(Error::usage(format!("single records are of a single namespace: {advice}")));
@@ -192,7 +203,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let options = RestoreOptions {
         selection,
-        rename: args.rename,
+        rename,
         conflict: match args.conflict {
             Conflict::Replace => ConflictPolicy::Replace,
             Conflict::Keep => ConflictPolicy::Keep,
@@ -201,7 +212,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         without_metadata: args.no_metadata,
     };
     let asb = AsbTargetOptions { zstd: args.zstd, ..AsbTargetOptions::default() };
-    let target = endpoint::target(&args.target, asb)?;
+    let target = endpoint::target(&args.target, asb, args.writing)?;
     let (control, progress) = context.control(format!("restoring into {}", target.name()));
     if options.selection == Selection::All {
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| namespaces.contains(&namespace.name));

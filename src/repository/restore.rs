@@ -300,6 +300,7 @@ impl Work<'_> {
         if !batch.is_empty() {
             let outcome = self.target.write(self.name, &batch, self.conflict)?;
             report.written = outcome.written;
+            report.expired += outcome.expired;
             report.exists = outcome.exists;
             report.fresher = outcome.fresher;
             outcome.failed.into_iter().for_each(|failed| report.fail(failed));

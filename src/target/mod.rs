@@ -1,5 +1,7 @@
 //! Where records go on a restore.
 
+#[cfg(feature = "cluster")]
+pub mod aerospike;
 pub mod asb;
 pub mod embedded;
 pub mod jsonl;
@@ -28,11 +30,13 @@ pub struct FailedRecord {
     pub reason: String,
 }
 
-/// What became of one batch. The three counts and the failures add up to the batch's length.
+/// What became of one batch. The four counts and the failures add up to the batch's length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOutcome {
     /// Records written.
     pub written: u64,
+    /// Records that expired between being read and being written.
+    pub expired: u64,
     /// Records left alone because the target had them ([`ConflictPolicy::Keep`]).
     pub exists: u64,
     /// Records left alone because the target's was as new or newer ([`ConflictPolicy::Newer`]).

@@ -15,18 +15,18 @@ use aerolith::store::MemoryStore;
 use std::sync::Arc;
 use std::time::Duration;
 
-const NEVER: u32 = u32::MAX;
+pub const NEVER: u32 = u32::MAX;
 
 /// A cluster to test with: the one in the environment, or a small one of two nodes.
-struct Place {
-    small: Option<TestCluster>,
-    address: String,
-    set: Vec<u8>,
-    client: Client,
+pub struct Place {
+    pub small: Option<TestCluster>,
+    pub address: String,
+    pub set: Vec<u8>,
+    pub client: Client,
 }
 
 impl Place {
-    fn new(set: &str) -> Self {
+    pub fn new(set: &str) -> Self {
         let (small, addresses) = match std::env::var("AEROLITH_TEST_CLUSTER") {
             Ok(address) => (None, vec![address]),
             Err(_) => {
@@ -41,11 +41,11 @@ impl Place {
         place
     }
 
-    fn source(&self) -> AerospikeSource {
+    pub fn source(&self) -> AerospikeSource {
         connect(&self.address, quick(&self.set)).unwrap()
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         for number in 0..2000 {
             if !self.client.delete(&self.set, &int(number)) && number > 600 {
                 break;
@@ -62,20 +62,20 @@ impl Drop for Place {
     }
 }
 
-fn int(number: i64) -> Vec<u8> {
+pub fn int(number: i64) -> Vec<u8> {
     [&[1][..], &number.to_be_bytes()].concat()
 }
 
-fn bin(name: &str, particle: u8, bytes: &[u8]) -> Bin {
+pub fn bin(name: &str, particle: u8, bytes: &[u8]) -> Bin {
     (name.as_bytes().to_vec(), particle, bytes.to_vec())
 }
 
-fn number(value: i64) -> Vec<Bin> {
+pub fn number(value: i64) -> Vec<Bin> {
     vec![bin("n", 1, &value.to_be_bytes())]
 }
 
 /// One record of every kind that a value or a key can be; the bytes are as a server holds them.
-fn zoo() -> Vec<(Vec<u8>, bool, Vec<Bin>)> {
+pub fn zoo() -> Vec<(Vec<u8>, bool, Vec<Bin>)> {
     let mut nan = f64::NAN.to_bits();
     nan |= 0x1234;
     let values: Vec<Vec<Bin>> = vec![

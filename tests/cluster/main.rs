@@ -1,5 +1,5 @@
-//! Reading clusters. The tests in `conformance` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER`
-//! (its namespace `test`), and without it against the small one of `tests/support`; those in `faults` need the small one.
+//! Reading and writing clusters. The tests in `conformance` and `restore` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER`
+//! (its namespace `test`), and without it against the small one of `tests/support`; those in `faults` and `restore_faults` need the small one.
 
 #[path = "../support/cluster/mod.rs"]
 mod support;
@@ -7,10 +7,13 @@ mod support;
 mod conformance;
 mod faults;
 mod login;
+mod restore;
+mod restore_faults;
 
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
 use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl};
 use aerolith::source::{DigestRow, PartitionedSource};
+use aerolith::target::aerospike::AerospikeTarget;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,6 +57,32 @@ fn quick(set: &[u8]) -> ClusterOptions {
 
 fn connect(address: &str, options: ClusterOptions) -> aerolith::Result<AerospikeSource> {
     AerospikeSource::connect(&ClusterUrl::parse(&format!("aerospike://{address}/{NAMESPACE}"))?, options)
+}
+
+fn target(address: &str, namespace: &str) -> aerolith::Result<AerospikeTarget> {
+    AerospikeTarget::connect(&ClusterUrl::parse(&format!("aerospike://{address}{namespace}"))?, quick(b""))
+}
+
+/// All that a source holds, in batches.
+fn batches(source: &AerospikeSource) -> Vec<RecordBatch> {
+    let mut all = Vec::new();
+    for partition in PartitionId::all() {
+        let mut add = |batch| {
+            all.push(batch);
+            Ok(())
+        };
+        source.scan(NAMESPACE, partition, None, &mut add).unwrap();
+    }
+    all
+}
+
+/// Adds one batch to another.
+fn joined(batches: &[RecordBatch]) -> RecordBatch {
+    let mut all = RecordBatch::new();
+    for record in batches.iter().flat_map(RecordBatch::iter) {
+        all.push_encoded(record.meta, record.body, record.bin_order).unwrap();
+    }
+    all
 }
 
 fn scan(source: &AerospikeSource, since: Option<Timestamp>) -> aerolith::Result<BTreeMap<[u8; 20], Found>> {

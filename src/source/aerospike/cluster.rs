@@ -11,15 +11,18 @@ use super::tls::Tls;
 use super::topology::{self, PartitionMap, Peer};
 use super::wire::info::{self, InfoReply};
 use super::wire::login::{self, Login, Session};
-use crate::record::PartitionId;
+use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
+use crate::record::{PartitionId, Timestamp};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// What a server must be able to do: queries by partition, which came with release 6.0.
+/// What a server must be able to do to be read: queries by partition, which came with release 6.0.
 const NEEDED_FEATURE: &[u8] = b"pquery";
+/// What a server that takes batches of writes can do, since release 6.0.
+const BATCH_WRITES: &[u8] = b"batch-any";
 /// A session's token is given up this long before it ends.
 const SESSION_RESERVE: Duration = Duration::from_secs(60);
 /// The first wait before something is asked for again; doubled each time.
@@ -41,6 +44,8 @@ pub struct Node {
     pub build: String,
     /// Its edition.
     pub edition: String,
+    /// Whether it takes batches of writes.
+    pub batch_writes: bool,
     /// The rack in which it stands, for each namespace; empty where racks are unknown.
     pub racks: HashMap<String, u32>,
     /// Where it can be reached, and the name that its certificate bears.
@@ -91,11 +96,21 @@ pub struct Cluster {
     topology: Mutex<Arc<Topology>>,
     refreshing: Mutex<()>,
     next_id: AtomicU64,
+    purpose: ClusterUse,
+}
+
+/// What a cluster is connected to for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClusterUse {
+    /// To be read, which not all releases are able to.
+    Read,
+    /// To be written.
+    Write,
 }
 
 impl Cluster {
     /// Connects to the first seed that answers, and learns the rest from it.
-    pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
+    pub fn connect(url: &ClusterUrl, options: ClusterOptions, purpose: ClusterUse) -> Result<Self> {
         let tls = options.tls.as_ref().map(Tls::new).transpose()?;
         if options.auth != AuthMode::Internal && tls.is_none() {
             let why = match options.auth {
@@ -126,6 +141,7 @@ impl Cluster {
             refreshing: Mutex::default(),
             // Even after a billion queries another client's numbers are far away.
             next_id: AtomicU64::new(u64::from_be_bytes(start) >> 1 | 1),
+            purpose,
             options,
         };
         cluster.refresh(0)?;
@@ -243,12 +259,14 @@ impl Cluster {
         connection.set_node(&format!("{name} ({address})"));
         let features = reply.get("features").map_err(|error| ClusterError::wire(&name, error))?;
         let build = text("build")?;
-        if !info::list(features, b';').any(|feature| feature == NEEDED_FEATURE) {
+        let has = |wanted: &[u8]| info::list(features, b';').any(|feature| feature == wanted);
+        if self.purpose == ClusterUse::Read && !has(NEEDED_FEATURE) {
             return Err(ClusterError::Other(format!(
                 "node {name} runs release {build}; queries by partition need release 6.0 or newer"
             )));
         }
         let node = Node {
+            batch_writes: has(BATCH_WRITES),
             name,
             build,
             edition: text("edition").unwrap_or_default(),
@@ -270,6 +288,7 @@ impl Cluster {
             name: node.name.clone(),
             build: node.build.clone(),
             edition: node.edition.clone(),
+            batch_writes: node.batch_writes,
             racks,
             place: node.place.clone(),
             idle: Mutex::new(std::mem::take(&mut *lock(&node.idle))),
@@ -288,7 +307,7 @@ impl Cluster {
             new.cluster_name = cluster_name;
         } else if new.cluster_name != cluster_name {
             return Err(ClusterError::Other(format!(
-                "node {} belongs to cluster {cluster_name:?}, others that were named to {:?}: back up one cluster at a time",
+                "node {} belongs to cluster {cluster_name:?}, others that were named to {:?}: name the nodes of a single one",
                 node.name, new.cluster_name
             )));
         }
@@ -345,24 +364,47 @@ impl Cluster {
 
     /// Runs `work` on a connection to a node. The connection is kept for others if all went well.
     pub fn with<T>(&self, node: &Node, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        let kept = lock(&node.idle).pop();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let (address, tls_name) = &node.place;
-                let (connection, session) = self.open(address, tls_name.as_deref(), Some(node))?;
-                if let Some(session) = session {
-                    *lock(&node.session) = Some(timed(session));
-                }
-                connection
-            }
-        };
+        let mut connection = self.take_connection(node)?;
         let done = work(&mut connection)?;
+        Self::keep_connection(node, connection);
+        Ok(done)
+    }
+
+    /// A connection to a node: one that was kept, or a new one on which we are logged in.
+    pub(crate) fn take_connection(&self, node: &Node) -> Result<Connection> {
+        let kept = lock(&node.idle).pop();
+        if let Some(connection) = kept {
+            return Ok(connection);
+        }
+        let (address, tls_name) = &node.place;
+        let (connection, session) = self.open(address, tls_name.as_deref(), Some(node))?;
+        if let Some(session) = session {
+            *lock(&node.session) = Some(timed(session));
+        }
+        Ok(connection)
+    }
+
+    /// Keeps a connection on which all went well for later requests.
+    pub(crate) fn keep_connection(node: &Node, connection: Connection) {
         let mut idle = lock(&node.idle);
         if idle.len() < MAX_IDLE {
             idle.push(connection);
         }
-        Ok(done)
+    }
+
+    /// Closes the connections to a node that were kept: after one of them broke, the others may be as dead.
+    pub(crate) fn close_kept(node: &Node) {
+        lock(&node.idle).clear();
+    }
+
+    /// The clock of the node that is furthest behind, in full seconds. All namespaces have the same.
+    pub fn clock(&self) -> Result<Timestamp> {
+        let missing = || ClusterError::Other("no node tells its time".to_string());
+        let namespace = self.topology().namespaces().into_iter().next().ok_or_else(missing)?;
+        let all = self.info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics")?;
+        let times = all.iter().filter_map(|statistics| info::number::<u64>(statistics, b';', "current_time"));
+        let earliest = times.min().ok_or_else(missing)?;
+        Ok(Timestamp((earliest + AEROSPIKE_EPOCH_SECONDS) * 1000))
     }
 
     /// How long to wait after so many failures in a row.

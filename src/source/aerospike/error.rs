@@ -67,6 +67,11 @@ impl ClusterError {
         }
     }
 
+    /// The library's error, for the target of this name.
+    pub fn of_target(self, name: &str) -> crate::Error {
+        crate::Error::Target { target_name: name.to_string(), problem: self.to_string() }
+    }
+
     /// The library's error, for the source of this name.
     pub fn of_source(self, name: &str) -> crate::Error {
         crate::Error::Source { source_name: name.to_string(), problem: self.to_string() }

@@ -1,6 +1,6 @@
 //! What a cluster has beside its records: secondary indexes, UDF modules, configuration, nodes.
 
-use super::cluster::{Cluster, Topology};
+use super::cluster::{Cluster, Node, Topology};
 use super::error::{ClusterError, Result};
 use super::wire::{WireError, info};
 use crate::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
@@ -28,23 +28,7 @@ fn read_once(cluster: &Cluster, topology: &Topology, namespace: &str) -> Result<
         return Err(ClusterError::Other("the cluster has no nodes".into()));
     };
     let ask = |name: &str, what| cluster.info(node, name, what);
-    let wrong = |error| ClusterError::wire(&node.name, error);
-    let mut metadata = NamespaceMetadata::default();
-    let list = ask(&format!("sindex-list:ns={namespace};b64=true"), "the list of secondary indexes")?;
-    metadata.indexes = indexes(&list, namespace).map_err(wrong)?;
-    metadata.indexes.sort_by(|a, b| a.name.cmp(&b.name));
-
-    let list = ask("udf-list", "the list of UDF modules")?;
-    for module in info::list(&list, b';') {
-        let Some(name) = info::value(module, b',', "filename") else {
-            let found = info::text(module);
-            return Err(wrong(WireError::new("the list of UDF modules", "filename=NAME", found)));
-        };
-        let text = ask(&format!("udf-get:filename={}", info::text(name)), "a UDF module")?;
-        metadata.udfs.push(udf(name, &text).map_err(wrong)?);
-    }
-    metadata.udfs.sort_by(|a, b| a.name.cmp(&b.name));
-
+    let mut metadata = made(cluster, node, namespace)?;
     let mut fact = |topic: &str, name: &[u8], value: &[u8]| {
         metadata.facts.push(Fact { topic: topic.to_string(), name: name.to_vec(), value: value.to_vec() });
     };
@@ -65,6 +49,28 @@ fn read_once(cluster: &Cluster, topology: &Topology, namespace: &str) -> Result<
     for (set, settings) in set_settings(&sets, namespace) {
         fact("set settings", &set, &settings);
     }
+    Ok(metadata)
+}
+
+/// Asks one node for what somebody made for a namespace: secondary indexes and UDF modules.
+pub fn made(cluster: &Cluster, node: &Node, namespace: &str) -> Result<NamespaceMetadata> {
+    let ask = |name: &str, what| cluster.info(node, name, what);
+    let wrong = |error| ClusterError::wire(&node.name, error);
+    let mut metadata = NamespaceMetadata::default();
+    let list = ask(&format!("sindex-list:ns={namespace};b64=true"), "the list of secondary indexes")?;
+    metadata.indexes = indexes(&list, namespace).map_err(wrong)?;
+    metadata.indexes.sort_by(|a, b| a.name.cmp(&b.name));
+
+    let list = ask("udf-list", "the list of UDF modules")?;
+    for module in info::list(&list, b';') {
+        let Some(name) = info::value(module, b',', "filename") else {
+            let found = info::text(module);
+            return Err(wrong(WireError::new("the list of UDF modules", "filename=NAME", found)));
+        };
+        let text = ask(&format!("udf-get:filename={}", info::text(name)), "a UDF module")?;
+        metadata.udfs.push(udf(name, &text).map_err(wrong)?);
+    }
+    metadata.udfs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(metadata)
 }
 

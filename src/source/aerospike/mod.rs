@@ -14,12 +14,12 @@
 
 mod ahead;
 pub mod cluster;
-mod connection;
+pub(crate) mod connection;
 pub mod error;
 mod fetch;
-mod metadata;
+pub(crate) mod metadata;
 mod options;
-mod throttle;
+pub(crate) mod throttle;
 mod tls;
 pub mod topology;
 pub mod wire;
@@ -28,10 +28,9 @@ pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
 
 use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape};
 use crate::error::{Error, Result};
-use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
 use crate::record::{Digest, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, Timestamp};
 use ahead::{Ahead, Plan};
-use cluster::Cluster;
+use cluster::{Cluster, ClusterUse};
 use error::ClusterError;
 use fetch::{Fetcher, Part, Want};
 use std::collections::HashMap;
@@ -75,7 +74,7 @@ impl AerospikeSource {
     pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
         let name = url.to_string();
         let named = |error: ClusterError| error.of_source(&name);
-        let cluster = Cluster::connect(url, options).map_err(named)?;
+        let cluster = Cluster::connect(url, options, ClusterUse::Read).map_err(named)?;
         let skew = skew_millis(&cluster).map_err(named)?;
         Ok(Self {
             fetcher: Arc::new(Fetcher::new(cluster)),
@@ -205,17 +204,7 @@ impl RecordSource for AerospikeSource {
 
     /// The clock of the node that is furthest behind, in full seconds.
     fn clock(&self) -> Result<Timestamp> {
-        let missing =
-            || Error::Source { source_name: self.name.clone(), problem: "no node tells its time".to_string() };
-        let namespace = match &self.only {
-            Some(only) => only.clone(),
-            None => self.cluster().topology().namespaces().into_iter().next().ok_or_else(missing)?,
-        };
-        let all =
-            self.named(self.cluster().info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics"))?;
-        let times = all.iter().filter_map(|statistics| info::number::<u64>(statistics, b';', "current_time"));
-        let earliest = times.min().ok_or_else(missing)?;
-        Ok(Timestamp((earliest + AEROSPIKE_EPOCH_SECONDS) * 1000))
+        self.named(self.cluster().clock())
     }
 
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {

@@ -88,7 +88,10 @@ impl Namespace {
             }
             return (code, generation);
         }
+        let size: usize = write.bins.iter().map(|bin| bin.0.len() + bin.2.len()).sum();
         let refused = match &old {
+            _ if write.bins.iter().any(|bin| bin.0.len() > 15) => 21,
+            _ if size > 8 << 20 => 13,
             Some(_) if write.create_only => 5,
             None if write.update_only || write.replace_only || write.touch => 2,
             _ if write.generation_equal.is_some_and(|wanted| wanted != generation) => 3,

@@ -41,6 +41,8 @@ pub enum Fault {
     NoEnd,
     /// Leaves out the record with this digest, as if it could not be read from storage; by digest it answers with the code.
     Unreadable([u8; 20], u8),
+    /// Answers the write of the record with this digest with the code, and does not carry it out.
+    RefuseRecord([u8; 20], u8),
     /// Sends the first bin of the record with this digest twice.
     DuplicateBin([u8; 20]),
 }

@@ -167,6 +167,11 @@ fn single(
     let Some(namespace) = shared.namespaces.get_mut(name) else { return Message { result: 20, ..Message::default() } };
     let [info1, info2, info3, _] = message.info;
     if info2 & WRITE != 0 {
+        if let Some(Fault::RefuseRecord(bad, code)) = fault
+            && *bad == digest
+        {
+            return Message { result: *code, ..Message::default() };
+        }
         let change = Change {
             set: message.field(1).unwrap_or_default().to_vec(),
             key: message.field(2).unwrap_or_default().to_vec(),

@@ -31,6 +31,16 @@ pub mod info1 {
     pub const NO_BINS: u8 = 1 << 5;
 }
 
+/// Flags of the second byte.
+pub mod info2 {
+    /// It writes.
+    pub const WRITE: u8 = 1;
+    /// Only if the given generation is higher than the record's.
+    pub const GENERATION_GREATER: u8 = 1 << 3;
+    /// Only if there is no such record.
+    pub const CREATE_ONLY: u8 = 1 << 5;
+}
+
 /// Flags of the third byte.
 pub mod info3 {
     /// The last message of a reply.
@@ -38,6 +48,8 @@ pub mod info3 {
     /// In a query: the client takes partitions for done unless told otherwise. In its reply: about one partition, whose
     /// number stands in the place of the generation.
     pub const PARTITION_DONE: u8 = 1 << 2;
+    /// The record is written whole: bins that it has beside the given ones go.
+    pub const CREATE_OR_REPLACE: u8 = 1 << 4;
 }
 
 /// Types of fields.
@@ -68,6 +80,8 @@ pub mod field {
 
 /// Codes of operations.
 pub mod operation {
+    /// Writes a bin.
+    pub const WRITE: u8 = 2;
     /// Evaluates an expression.
     pub const EXPRESSION: u8 = 7;
 }

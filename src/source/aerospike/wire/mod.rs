@@ -1,4 +1,4 @@
-//! The servers' wire protocol, as far as a backup needs it: pure functions between values and bytes.
+//! The servers' wire protocol, as far as backups and restores need it: pure functions between values and bytes.
 //!
 //! Every message is a *frame*: eight bytes (version, type, length) and a body. Three types are used: info (names and values
 //! as text), security (logging in) and message (records). Numbers are big endian unless a field says otherwise. Bin values
@@ -14,6 +14,7 @@ pub mod login;
 pub mod message;
 pub mod query;
 pub mod result_code;
+pub mod write;
 
 /// Bytes that a server sent, and that the protocol doesn't allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -26,12 +26,24 @@ codes! {
     UNKNOWN = 1, "unspecified server error";
     /// There is no such record.
     NOT_FOUND = 2, "record not found";
+    /// The record's generation is not as the write wants it.
+    GENERATION = 3, "the record's generation is as high or higher";
     /// The request is not understood.
     PARAMETER = 4, "the server does not understand the request";
+    /// There is such a record.
+    RECORD_EXISTS = 5, "the record exists";
+    /// The cluster is changing.
+    CLUSTER_CHANGED = 7, "the cluster has changed meanwhile";
+    /// No room left.
+    OUT_OF_SPACE = 8, "the server has no space left";
     /// The request took too long.
     TIMEOUT = 9, "timeout at the server";
     /// The partition is not there just now.
     UNAVAILABLE = 11, "the partition is unavailable on this node";
+    /// A value can't be in a bin of this kind.
+    INCOMPATIBLE_TYPE = 12, "a value's type does not suit";
+    /// The record is larger than a server takes.
+    RECORD_TOO_BIG = 13, "the record is too big for this namespace";
     /// The record is being worked on.
     KEY_BUSY = 14, "the record is busy";
     /// Somebody stopped the query.
@@ -40,14 +52,20 @@ codes! {
     UNSUPPORTED = 16, "the server does not support this";
     /// The storage can't keep up.
     DEVICE_OVERLOAD = 18, "the server's storage is overloaded";
+    /// The stored key is another one.
+    KEY_MISMATCH = 19, "the record with this digest has another user key";
     /// There is no such namespace.
     NAMESPACE = 20, "no such namespace on this node";
+    /// A bin's name is too long or otherwise not one.
+    BIN_NAME = 21, "a bin's name is longer than servers take";
     /// The server is too busy, or forbids it.
-    FORBIDDEN = 22, "forbidden at this time (too many queries, or by configuration)";
+    FORBIDDEN = 22, "forbidden at this time or by configuration";
     /// Only the Enterprise Edition can do this.
     ENTERPRISE_ONLY = 25, "only the Enterprise Edition can do this";
     /// A filter did not let the record through.
     FILTERED_OUT = 27, "filtered out";
+    /// A newer write by replication won.
+    LOST_CONFLICT = 28, "another write of the record won";
     /// The server has no security.
     SECURITY_UNSUPPORTED = 51, "the server has no access control";
     /// The server's security is off.
@@ -70,10 +88,14 @@ codes! {
     QUOTA_EXCEEDED = 83, "the user's quota is exceeded";
     /// The directory refused the user.
     LDAP_AUTHENTICATION = 93, "the directory refused user or password";
+    /// Batches are switched off.
+    BATCH_DISABLED = 150, "batches are switched off at this node";
     /// The batch has too many rows.
     BATCH_TOO_LONG = 151, "the batch has more rows than the server allows";
     /// The batch queues are full.
     BATCH_QUEUES_FULL = 152, "the server's batch queues are full";
+    /// A value that should be GeoJSON is none.
+    GEOJSON = 160, "a value is no valid GeoJSON";
 }
 
 impl ResultCode {
@@ -94,6 +116,17 @@ impl ResultCode {
                 | Self::QUOTA_EXCEEDED
                 | Self::BATCH_QUEUES_FULL
         )
+    }
+
+    /// Whether a write that got this result may succeed later, or on another node. What only a change of configuration can
+    /// help is no such result.
+    pub fn is_passing_for_a_write(self) -> bool {
+        self.is_passing() && self != Self::FORBIDDEN || matches!(self, Self::CLUSTER_CHANGED | Self::LOST_CONFLICT)
+    }
+
+    /// Whether the server can't keep up, so that asking it less is what helps.
+    pub fn is_overload(self) -> bool {
+        matches!(self, Self::DEVICE_OVERLOAD | Self::TIMEOUT | Self::BATCH_QUEUES_FULL | Self::QUOTA_EXCEEDED)
     }
 }
 

@@ -1,0 +1,176 @@
+//! What becomes of a restore when servers misbehave: every record has one result, and it is the right one.
+
+use crate::support::client::{Client, digest};
+use crate::support::data::partition;
+use crate::support::{Fault, On, TestCluster};
+use crate::{NAMESPACE, batches, connect, joined, quick, scan, target};
+use aerolith::control::Control;
+use aerolith::format::keyslot::KdfCost;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::RecordBatch;
+use aerolith::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
+use aerolith::store::MemoryStore;
+use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
+use std::sync::Arc;
+
+const RECORDS: usize = 400;
+
+fn key(n: usize) -> Vec<u8> {
+    format!("\x03key {n}").into_bytes()
+}
+
+fn at(n: usize) -> [u8; 20] {
+    digest(b"", &key(n))
+}
+
+/// A cluster of so many nodes, and records that were in it.
+fn emptied(nodes: usize) -> (TestCluster, RecordBatch) {
+    let cluster = TestCluster::start(nodes);
+    let addresses: Vec<String> = (0..nodes).map(|node| cluster.address(node)).collect();
+    let mut client = Client::connect(&addresses, NAMESPACE);
+    for n in 0..RECORDS {
+        client.put(b"", &key(n), true, u32::MAX, &[(b"n".to_vec(), 3, vec![b'x'; n % 50])]);
+    }
+    let taken = joined(&batches(&connect(&cluster.address(0), quick(b"")).unwrap()));
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().records.clear();
+    cluster.shared().log.clear();
+    (cluster, taken)
+}
+
+fn there(cluster: &TestCluster) -> usize {
+    scan(&connect(&cluster.address(0), quick(b"")).unwrap(), None).unwrap().len()
+}
+
+fn all_written() -> WriteOutcome {
+    WriteOutcome { written: RECORDS as u64, ..WriteOutcome::default() }
+}
+
+const POLICIES: [ConflictPolicy; 3] = [ConflictPolicy::Replace, ConflictPolicy::Keep, ConflictPolicy::Newer];
+
+#[test]
+fn a_passing_fault_costs_no_record_and_changes_no_count() {
+    let faults = [
+        Fault::Close(0),
+        Fault::Close(1),
+        Fault::Close(2),
+        Fault::Refuse(11),
+        Fault::Refuse(9),
+        Fault::Refuse(18),
+        Fault::Refuse(152),
+        Fault::Version,
+        Fault::Length(1 << 40),
+        Fault::RefuseRecord(at(8), 14),
+        Fault::RefuseRecord(at(8), 9),
+    ];
+    for fault in faults {
+        for policy in POLICIES {
+            let (cluster, batch) = emptied(2);
+            let target = target(&cluster.address(0), "").unwrap();
+            cluster.fault(usize::from(partition(&at(8)) % 2), On::Batch, fault.clone(), 2);
+            // Where an answer was lost, the record is there when it is sent again; it was we who wrote it.
+            assert_eq!(target.write(NAMESPACE, &batch, policy).unwrap(), all_written(), "{fault:?} {policy:?}");
+            assert_eq!(there(&cluster), RECORDS, "{fault:?} {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_records_that_failed_are_sent_again() {
+    let (cluster, batch) = emptied(1);
+    let target = target(&cluster.address(0), "").unwrap();
+    cluster.fault(0, On::Batch, Fault::RefuseRecord(at(5), 18), 3);
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap(), all_written());
+    let log: Vec<String> = cluster.shared().log.iter().filter(|line| line.starts_with("batch")).cloned().collect();
+    assert_eq!(log, ["batch 400 rows on 0", "batch 1 rows on 0", "batch 1 rows on 0", "batch 1 rows on 0"]);
+}
+
+#[test]
+fn an_overload_outlasts_the_attempts_that_other_failures_have() {
+    let (cluster, batch) = emptied(1);
+    let target = target(&cluster.address(0), "").unwrap();
+    // `quick` gives up after four attempts.
+    cluster.fault(0, On::Batch, Fault::RefuseRecord(at(5), 18), 6);
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap(), all_written());
+}
+
+#[test]
+fn a_record_that_stays_busy_is_given_up_and_named() {
+    let (cluster, batch) = emptied(2);
+    let target = target(&cluster.address(0), "").unwrap();
+    let node = usize::from(partition(&at(5)) % 2);
+    cluster.fault(node, On::Batch, Fault::RefuseRecord(at(5), 14), usize::MAX);
+    let outcome = target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
+    assert_eq!((outcome.written, outcome.failed.len()), (RECORDS as u64 - 1, 1));
+    assert_eq!(outcome.failed[0].digest.0, at(5));
+    assert!(outcome.failed[0].reason.contains("busy") && outcome.failed[0].reason.contains("sent 4 times"));
+}
+
+#[test]
+fn a_batch_that_is_refused_as_a_whole_is_sent_record_by_record() {
+    let (cluster, batch) = emptied(1);
+    let target = target(&cluster.address(0), "").unwrap();
+    cluster.fault(0, On::Batch, Fault::Refuse(4), usize::MAX);
+    cluster.fault(0, On::Write, Fault::RefuseRecord(at(3), 4), usize::MAX);
+    let outcome = target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
+    assert_eq!((outcome.written, outcome.failed.len()), (RECORDS as u64 - 1, 1));
+    assert_eq!(outcome.failed[0].digest.0, at(3));
+}
+
+#[test]
+fn a_server_without_batches_of_writes_gets_its_records_one_by_one() {
+    let (cluster, batch) = emptied(2);
+    cluster.shared().features = "pscans;batch-index".into();
+    let target = target(&cluster.address(0), "").unwrap();
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap(), all_written());
+    assert!(!cluster.shared().log.iter().any(|line| line.starts_with("batch")));
+    cluster.shared().features = "pquery".into();
+    assert_eq!(there(&cluster), RECORDS);
+}
+
+#[test]
+fn a_node_that_stays_away_is_an_error_that_names_it() {
+    let (cluster, batch) = emptied(2);
+    let target = target(&cluster.address(0), "").unwrap();
+    cluster.fault(1, On::Batch, Fault::Close(0), usize::MAX);
+    cluster.fault(1, On::Write, Fault::Close(0), usize::MAX);
+    let error = target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap_err().to_string();
+    assert!(error.contains("N1") && error.contains("closed the connection"), "{error}");
+}
+
+#[test]
+fn records_follow_their_partitions_to_another_node() {
+    let (cluster, batch) = emptied(2);
+    let target = target(&cluster.address(0), "").unwrap();
+    cluster.take_down(1, 0);
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Keep).unwrap(), all_written());
+    assert_eq!(there(&cluster), RECORDS);
+    let (cluster, batch) = emptied(3);
+    let target = crate::target(&cluster.address(0), "").unwrap();
+    (0..4096).for_each(|number| cluster.move_partition(number, Some(usize::from(number + 1) % 3)));
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap(), all_written());
+    assert_eq!(there(&cluster), RECORDS);
+}
+
+#[test]
+fn a_snapshot_comes_back_under_another_name_and_adds_up() {
+    let (cluster, batch) = emptied(2);
+    let target = target(&cluster.address(0), "").unwrap();
+    target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
+    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    let snapshot = session.seal().unwrap();
+    let bar = crate::target(&cluster.address(0), "/bar").unwrap();
+    cluster.fault(1, On::Batch, Fault::Close(0), 1);
+    let report = snapshot.restore(NAMESPACE, &bar, &RestoreOptions::default(), &Control::new()).unwrap();
+    assert!(report.adds_up());
+    assert_eq!((report.read, report.written), (RECORDS as u64, RECORDS as u64));
+    let shared = cluster.shared();
+    let records = |name: &str| -> Vec<_> {
+        let records = &shared.namespaces[name].records;
+        records.iter().map(|(at, record)| (*at, record.key.clone(), record.bins.clone())).collect()
+    };
+    assert_eq!(records("bar"), records(NAMESPACE));
+}
