@@ -33,7 +33,7 @@ Examples:
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// Where to: aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
+    /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
     target: String,
     /// The namespace's name in the target
     #[arg(long, value_name = "NAME")]
