@@ -33,7 +33,7 @@ Examples:
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// Where to: aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
+    /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
     target: String,
     /// The namespace's name in the target
     #[arg(long, value_name = "NAME")]
@@ -195,7 +195,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if namespaces.len() > 1 {
         let advice = format!("restore {}:NAMESPACE. It has {}", path.snapshot, namespaces.join(", "));
         if rename.is_some() {
-            return Err(Error::usage(format!("another name needs a single namespace: {advice}")));
+            return Err(Error::usage(format!(
+                "--rename needs a single namespace, as does an address that names one: {advice}"
+            )));
         }
         if matches!(selection, Selection::Digests(_)) {
             return Err(Error::usage(format!("single records are of a single namespace: {advice}")));

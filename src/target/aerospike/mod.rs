@@ -1,7 +1,7 @@
 //! Writes into a live Aerospike cluster: `aerospike://HOST:PORT[,HOST:PORT…][/NAMESPACE]`.
 //!
 //! Records are written by their stored digests, with their particles' exact bytes and the user key where one was stored, in
-//! batches to the nodes that have their partitions ([`write`]). A record is always written whole. Each has a result of its
+//! batches to the nodes that have their partitions (`write`). A record is always written whole. Each has a result of its
 //! own: those that may yet succeed are sent again, those that the server refuses are reported.
 //!
 //! - *Times to live* are reckoned by the servers' clock, so that a record expires when it would have; one that has expired
