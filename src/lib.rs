@@ -52,6 +52,7 @@ pub mod run;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+mod sync;
 pub mod target;
 
 pub use control::Control;

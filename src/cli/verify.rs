@@ -72,17 +72,14 @@ impl Compared {
 
     /// Compares one partition: the sums first, the records where those differ.
     fn partition(&mut self, keys: &Keys, ours: &[Entry], theirs: &[(Digest, RecordHash)], now: Timestamp) {
-        let (mut our_sum, mut their_sum) = ([0; 4], [0; 4]);
+        let mut our_sum = [0; 4];
         let ours = ours.iter().filter_map(|entry| entry.live.as_ref().map(|live| (entry.digest, live)));
         for (digest, live) in ours.clone() {
             StateSums::accumulate(&mut our_sum, keys, &digest, &live.hash);
             self.records_in_snapshot += 1;
         }
-        for (digest, hash) in theirs {
-            StateSums::accumulate(&mut their_sum, keys, digest, hash);
-        }
         self.records_in_source += theirs.len() as u64;
-        if our_sum == their_sum {
+        if our_sum == StateSums::sum(keys, theirs) {
             return;
         }
         let mut theirs = theirs.iter().peekable();

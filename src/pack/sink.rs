@@ -10,10 +10,11 @@ use crate::format::ChunkId;
 use crate::format::config::Compression;
 use crate::format::header::{Class, Suite};
 use crate::index::IndexedPack;
+use crate::sync::lock;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// Packs on their way to the store at once; each is a thread that mostly waits for the disk.
@@ -65,10 +66,6 @@ pub struct ChunkWriter {
     stored_bytes: Arc<AtomicU64>,
     /// The memory of packs that were stored.
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChunkWriter {
@@ -172,9 +169,7 @@ impl ChunkWriter {
     /// Names a chunk and stores it if the repository lacks it.
     pub fn put(&self, class: Class, plain: &[u8]) -> Result<ChunkId> {
         let id = self.keys.chunk_id(class, plain);
-        if self.shard(&id).lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
-            || self.can_be_had(class, &id)?
-        {
+        if lock(self.shard(&id)).contains(&id) || self.can_be_had(class, &id)? {
             return Ok(id);
         }
         if !lock(self.shard(&id)).insert(id) {
@@ -186,7 +181,7 @@ impl ChunkWriter {
             self.add(class, id, |pack| pack.add(id, packing, plain.len() as u32, packed).map(|_| ()))
         });
         if added.is_err() {
-            self.stored.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
+            lock(&self.stored).broken = true;
         }
         added.map(|()| id)
     }

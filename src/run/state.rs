@@ -35,16 +35,15 @@ fn add(sum: &mut Sum, term: &[u8; 32]) {
 impl StateSums {
     /// Adds a live record.
     pub fn add(&mut self, keys: &Keys, digest: &Digest, hash: &RecordHash) {
-        let term = keys.state_term(digest, hash);
         if let Some(sum) = self.0.get_mut(usize::from(digest.partition().number())) {
-            add(sum, &term);
+            Self::accumulate(sum, keys, digest, hash);
         }
     }
 
     /// The sum of one partition's live records.
     pub fn sum(keys: &Keys, live: &[(Digest, RecordHash)]) -> Sum {
         let mut sum = Sum::default();
-        live.iter().for_each(|(digest, hash)| add(&mut sum, &keys.state_term(digest, hash)));
+        live.iter().for_each(|(digest, hash)| Self::accumulate(&mut sum, keys, digest, hash));
         sum
     }
 

@@ -12,10 +12,11 @@ pub use rows::PartitionRecords;
 use crate::crypto::Keys;
 use crate::error::Result;
 use crate::record::{PARTITIONS, PartitionId, RecordBatch};
+use crate::sync::lock;
 use rows::{Block, Row};
 use spill::Spill;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Partitions in one bucket.
 const BUCKET_PARTITIONS: usize = 32;
@@ -91,10 +92,6 @@ pub struct Sorter {
     bytes: AtomicUsize,
     records: AtomicU64,
     spills: Mutex<Vec<Arc<Spill>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sorter {

@@ -13,9 +13,10 @@ use super::wire::info::{self, InfoReply};
 use super::wire::login::{self, Login, Session};
 use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
 use crate::record::{PartitionId, Timestamp};
+use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -31,10 +32,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Idle connections that are kept for a node.
 const MAX_IDLE: usize = 64;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One server.
 pub struct Node {

@@ -29,12 +29,13 @@ pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
 use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape};
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, Timestamp};
+use crate::sync::lock;
 use ahead::{Ahead, Plan};
 use cluster::{Cluster, ClusterUse};
 use error::ClusterError;
 use fetch::{Fetcher, Part, Want};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use wire::info;
 
 /// Incrementals read back at least this much further, in milliseconds: a write bears the time at which it began, and may
@@ -63,10 +64,6 @@ pub struct AerospikeSource {
     sizes: Mutex<HashMap<String, Size>>,
     /// The passes under way: over records, and over digests.
     passes: [Mutex<Option<Arc<Ahead>>>; 2],
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AerospikeSource {

@@ -1,10 +1,11 @@
 //! Names and power cuts: a file's name is safe only once its folder was synced, and so is the folder's own in the one above.
 
+use crate::sync::lock;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// The folders of a store in which names may have changed that a power cut could still undo.
 pub(super) struct Names {
@@ -69,11 +70,6 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         outcome => outcome,
     }
-}
-
-// A panic can't leave either value half changed, so poison means nothing here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

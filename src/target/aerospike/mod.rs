@@ -22,8 +22,9 @@ use crate::source::aerospike::cluster::{Cluster, ClusterUse};
 use crate::source::aerospike::error::ClusterError;
 use crate::source::aerospike::throttle::Throttle;
 use crate::source::aerospike::{ClusterOptions, ClusterUrl, error};
+use crate::sync::lock;
 use pace::Pace;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The servers' clock is looked at this often; in between ours counts on.
@@ -41,10 +42,6 @@ pub struct AerospikeTarget {
     pace: Pace,
     clock: Mutex<Option<(Timestamp, Instant)>>,
     omissions: Mutex<Vec<String>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AerospikeTarget {

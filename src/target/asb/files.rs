@@ -4,11 +4,12 @@
 //! files to the disk first and renames them last, so that a whole-looking set of files is whole.
 
 use crate::error::{Error, Result};
+use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 /// All files of a target.
 pub(super) struct Files {
@@ -38,10 +39,6 @@ struct State {
     /// An append failed half way: the file can't be completed any more.
     torn: bool,
     finished: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 fn temporary(path: &Path) -> PathBuf {
