@@ -68,8 +68,8 @@ impl ChunkReader {
     pub fn read_at(&self, id: &ChunkId, class: Class, at: &Location) -> Result<Vec<u8>> {
         let pack = self.pack(at.pack)?;
         if pack.class() != class {
-            let found = format!("it stands in a pack of class {:?}, expected {class:?}", pack.class());
-            return Err(Error::damaged(format!("chunk {id}"), found));
+            let found = format!("its class is {:?}, expected {class:?} of the pack of chunk {id}", pack.class());
+            return Err(Error::damaged(names::pack(&at.pack), found));
         }
         pack.read(&*self.store, &self.keys, id, &at.place)
     }
