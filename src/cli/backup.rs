@@ -4,11 +4,14 @@ use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
 use super::schema::Snapshot;
 use super::{endpoint, text};
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
 use crate::repository::{RecordOptions, SessionOptions};
+use crate::source::RecordSource;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Back up a source as a new snapshot
@@ -26,12 +29,14 @@ Examples:
   aerolith backup asb:/backups/tuesday-incr --cluster zoo --kind incremental --partial
   aerolith backup asb:/backups/monday --asb-key key.pem --tag nightly --json
   aerolith backup embedded:/data/store --kind differential
+  aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
     /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
-    /// asb:PATH (a file or a folder), jsonl:FILE (- for standard input) or embedded:FOLDER
+    /// asb:PATH (a file or a folder), jsonl:FILE (- for standard input) or embedded:FOLDER. Several sources become one
+    /// snapshot; no namespace may be in two of them
     #[arg(required = true)]
-    source: String,
+    source: Vec<String>,
     /// How to read it
     #[arg(long, value_enum, default_value_t = Kind::Full)]
     kind: Kind,
@@ -101,36 +106,44 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let repository = context.repository()?;
     let begun = Instant::now();
-    let source = endpoint::source(&args.source, args.reading, args.parallel)?;
-    let scheme = endpoint::scheme(&args.source);
-    let cluster = args.cluster.or_else(|| source.cluster()).unwrap_or_else(|| scheme.to_string());
-    let there = source.namespaces()?;
-    let namespaces = if args.namespace.is_empty() { there.clone() } else { args.namespace };
-    if let Some(unknown) = namespaces.iter().find(|namespace| !there.contains(namespace)) {
-        let advice = format!("{} has {}", source.name(), there.join(", "));
-        return Err(Error::not_found(format!("namespace {unknown}"), advice));
-    }
-    if namespaces.is_empty() {
-        return Err(Error::not_found("a namespace to back up", format!("{} has none", source.name())));
-    }
+    let about = |sources: &[Reading], cluster: Option<String>| {
+        let names = sources.iter().map(|one| one.source.name().to_string()).collect::<Vec<_>>();
+        let source = if names.is_empty() { args.source.join(", ") } else { names.join(", ") };
+        let cluster = cluster.unwrap_or_else(|| endpoint::scheme(&args.source[0]).to_string());
+        SessionOptions { job: format!("{kind} backup of {source}"), source, cluster, tags: args.tag.clone() }
+    };
+    let sources = match open(&args) {
+        Ok(sources) => sources,
+        Err(error) => {
+            // A run that fails this early belongs into the history too: nobody else tells that last night's backup is missing.
+            if !matches!(error, Error::Usage(_)) {
+                match repository.begin(about(&[], args.cluster.clone()), Arc::new(Control::new())) {
+                    Ok(session) => session.abandon(&error),
+                    Err(other) => complain(&format!("the history doesn't tell of this run: {other}")),
+                }
+            }
+            return Err(error);
+        }
+    };
+    let cluster = match args.cluster.clone() {
+        Some(name) => Some(name),
+        None => common_cluster(&sources)?,
+    };
     let options = RecordOptions {
         partial: args.partial,
         skip_bad_records: args.skip_bad_records,
         memory_bytes: (args.memory as usize) << 20,
         parallel: args.parallel,
     };
-    let (control, progress) = context.control(format!("backing up {}", source.name()));
-    let about = SessionOptions {
-        source: source.name().to_string(),
-        cluster,
-        tags: args.tag,
-        job: format!("{kind} backup of {}", source.name()),
-    };
+    let about = about(&sources, cluster);
+    let (control, progress) = context.control(format!("backing up {}", about.source));
     let mut session = repository.begin(about, control)?;
-    for namespace in &namespaces {
-        if let Err(error) = session.records(namespace, &*source, kind, &options) {
-            session.abandon(&error);
-            return Err(stopped(error, UNSEALED));
+    for Reading { source, namespaces } in &sources {
+        for namespace in namespaces {
+            if let Err(error) = session.records(namespace, &**source, kind, &options) {
+                session.abandon(&error);
+                return Err(stopped(error, UNSEALED));
+            }
         }
     }
     let bad = session.bad_records().to_vec();
@@ -157,6 +170,58 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         return Err(Error::invalid(format!("the counts of namespace {} don't add up: {:?}", wrong.name, wrong.counts)));
     }
     Ok(if manifest.missing.is_empty() { Done::Whole } else { Done::Incomplete })
+}
+
+/// A source, and those of its namespaces that are backed up.
+struct Reading {
+    source: Box<dyn RecordSource>,
+    namespaces: Vec<String>,
+}
+
+/// Opens the sources, and finds in which of them each namespace is.
+fn open(args: &Args) -> Result<Vec<Reading>> {
+    let mut sources: Vec<Reading> = Vec::with_capacity(args.source.len());
+    let mut all = Vec::new();
+    for text in &args.source {
+        let source = endpoint::source(text, args.reading.clone(), args.parallel)?;
+        let there = source.namespaces()?;
+        if there.is_empty() {
+            return Err(Error::not_found("a namespace to back up", format!("{} has none", source.name())));
+        }
+        all.extend_from_slice(&there);
+        let wanted = |name: &String| args.namespace.is_empty() || args.namespace.contains(name);
+        let namespaces: Vec<String> = there.into_iter().filter(wanted).collect();
+        for earlier in &sources {
+            if let Some(twice) = namespaces.iter().find(|name| earlier.namespaces.contains(name)) {
+                let (one, other) = (earlier.source.name(), source.name());
+                return Err(Error::usage(format!(
+                    "namespace {twice} is in {one} and in {other}: back them up one by one, with a --cluster for each"
+                )));
+            }
+        }
+        sources.push(Reading { source, namespaces });
+    }
+    match args.namespace.iter().find(|namespace| !all.contains(namespace)) {
+        Some(unknown) => {
+            let names: Vec<&str> = sources.iter().map(|one| one.source.name()).collect();
+            let have = if names.len() == 1 { "has" } else { "have" };
+            let advice = format!("{} {have} {}", names.join(" and "), all.join(", "));
+            Err(Error::not_found(format!("namespace {unknown}"), advice))
+        }
+        None => Ok(sources),
+    }
+}
+
+/// The cluster that all sources belong to which know of one.
+fn common_cluster(sources: &[Reading]) -> Result<Option<String>> {
+    let mut names: Vec<String> = sources.iter().filter_map(|one| one.source.cluster()).collect();
+    names.dedup();
+    match &names[..] {
+        [one, other, ..] => Err(Error::usage(format!(
+            "the sources are of different clusters, {one} and {other}: back them up one by one, or name one with --cluster"
+        ))),
+        _ => Ok(names.pop()),
+    }
 }
 
 /// What a stopped backup leaves.

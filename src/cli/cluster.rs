@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 const PASSWORD_VARIABLE: &str = "AEROLITH_CLUSTER_PASSWORD";
 
 /// How a live cluster is reached.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Live clusters (aerospike://...)")]
 pub struct ClusterArgs {
     /// The user, where the cluster has access control; the password comes from --cluster-password-file or from the variable
@@ -55,7 +55,7 @@ pub struct ClusterArgs {
 }
 
 /// What of a live cluster is read, and where.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Live clusters (aerospike://...)")]
 pub struct ClusterReadArgs {
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::target::jsonl::JsonlTarget;
 use std::path::{Path, PathBuf};
 
 /// What a source needs beside its URL.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct SourceArgs {
     /// The private key (PEM) of encrypted .asb files
     #[arg(long, alias = "asb-key-file", value_name = "FILE")]

@@ -91,8 +91,9 @@ impl Output {
     pub fn print(&self) -> Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
         print_line(&format!(
-            "{} need {}; {} in {}, of which {} unused",
+            "{} {} {}; {} in {}, of which {} unused",
             text::plural(self.snapshots, "snapshot"),
+            if self.snapshots == 1 { "needs" } else { "need" },
             text::plural(self.chunks, "chunk"),
             text::bytes(self.bytes),
             text::plural(self.packs, "pack"),

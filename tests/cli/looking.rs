@@ -58,6 +58,19 @@ fn history_lists_sealed_and_failed_backups() {
 }
 
 #[test]
+fn history_tells_of_a_backup_whose_source_could_not_be_opened() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["backup", "asb:absent", "--kind", "incremental"]).ends(1);
+    // A command that can't be meant so is no run.
+    sandbox.run(&["backup", "nowhere"]).ends(2);
+    let sessions = sandbox.json(&["history"])["sessions"].clone();
+    assert_eq!(sessions.as_array().unwrap().len(), 1);
+    assert_eq!(sessions[0]["status"], "failed");
+    assert_eq!(sessions[0]["job"], "incremental backup of asb:absent");
+    assert!(sessions[0]["reason"].as_str().unwrap().contains("source asb:absent not found"));
+}
+
+#[test]
 fn show_prints_a_snapshot_with_runs_indexes_and_modules() {
     let sandbox = Sandbox::new();
     let all = format!("{}/tests/data/asb/every-kind.asb", env!("CARGO_MANIFEST_DIR"));

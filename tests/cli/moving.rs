@@ -186,6 +186,23 @@ fn restore_into_a_live_store_obeys_the_conflict_policy_and_leaves_out_what_has_e
 }
 
 #[test]
+fn several_sources_become_one_snapshot() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.asb", &asb("test", &person("ann", 5, 30)));
+    sandbox.write("b.asb", &asb("bar", &person("bob", 5, 40).replace("+ n test", "+ n bar")));
+    let names = |value: &Value| -> Vec<String> {
+        let namespaces = value["namespaces"].as_array().unwrap().iter();
+        namespaces.map(|one| one["namespace"].as_str().unwrap().to_string()).collect()
+    };
+    let both = sandbox.json(&["backup", "asb:a.asb", "asb:b.asb"]);
+    assert_eq!(names(&both), ["bar", "test"]);
+    assert_eq!(names(&sandbox.json(&["backup", "asb:a.asb", "asb:b.asb", "--namespace", "bar"])), ["bar"]);
+    sandbox.run(&["backup", "asb:a.asb", "asb:a.asb"]).ends(2).says(&["namespace test is in asb:a.asb and in"]);
+    let unknown = sandbox.run(&["backup", "asb:a.asb", "asb:b.asb", "--namespace", "c"]).ends(1);
+    unknown.says(&["namespace c not found", "asb:a.asb and asb:b.asb have test, bar"]);
+}
+
+#[test]
 fn restore_renames_the_namespace_of_files_too() {
     let sandbox = Sandbox::new();
     sandbox.people();
