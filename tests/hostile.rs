@@ -169,6 +169,8 @@ fn a_check_of_a_thicket_ends() {
         parent: None,
         full: SESSION,
         deletes_unknown: false,
+        selection: String::new(),
+        unread: Vec::new(),
         runs: vec![run],
         live_records: 0,
         live_bytes: 0,

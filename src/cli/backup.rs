@@ -3,7 +3,7 @@
 use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
 use super::schema::Snapshot;
-use super::{endpoint, text};
+use super::{endpoint, schema, text};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
@@ -55,6 +55,10 @@ pub struct Args {
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
+    /// Seal the snapshot even if some partitions of a cluster can't be read: they are named, stay as the snapshot before has
+    /// them, and the next backup catches up. Exits with 3
+    #[arg(long)]
+    allow_partial: bool,
     /// Memory for sorting records that come without order, in MiB; what does not fit goes to an encrypted temporary file
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
@@ -132,6 +136,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let options = RecordOptions {
         partial: args.partial,
         skip_bad_records: args.skip_bad_records,
+        allow_partial: args.allow_partial,
         memory_bytes: (args.memory as usize) << 20,
         parallel: args.parallel,
     };
@@ -269,6 +274,9 @@ fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
         let moved = namespace.counts.moved;
         if moved > 0 {
             print_line(&format!("{name}: moved {} out of mostly dead chunks", text::plural(moved, "value")))?;
+        }
+        for line in schema::unread(namespace) {
+            print_line(&format!("{name}: {line}"))?;
         }
         if namespace.deletes_unknown {
             print_line(&format!("{name}: what was deleted since the last full backup is unknown"))?;

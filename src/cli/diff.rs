@@ -2,7 +2,7 @@
 
 use super::context::{Context, Done};
 use super::output::{Lines, complain};
-use super::{endpoint, text};
+use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::record::{Body, BodyError};
 use crate::repository::{Change, NamespaceView, Snapshot};
@@ -221,6 +221,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 let losses =
                     was.diff(&is, &mut |change| comparison.each(after, [Some(&was), Some(&is)], sets, change))?;
                 comparison.tell(after, &losses);
+                for (snapshot, view) in [(&first, &was), (&second, &is)] {
+                    for line in schema::unread(view.manifest()) {
+                        complain(&format!("snapshot {}, namespace {}: {line}", snapshot.id(), view.manifest().name));
+                    }
+                }
             }
             (true, false) => comparison.whole(before, &first.namespace(before)?, sets, false)?,
             (false, _) => comparison.whole(after, &second.namespace(after)?, sets, true)?,

@@ -1,6 +1,8 @@
 //! SOURCE and TARGET as people write them.
 
+use super::schema;
 use crate::error::{Error, Result};
+use crate::format::snapshot::Manifest;
 use crate::repository::Snapshot;
 use crate::source::RecordSource;
 use crate::source::asb::{AsbOptions, AsbSource};
@@ -126,6 +128,14 @@ pub fn target(text: &str, asb: AsbTargetOptions, args: TargetArgs) -> Result<Box
 pub fn no_such_set(set: &str, snapshot: &Snapshot) -> Error {
     let advice = "`aerolith ls SNAPSHOT:NAMESPACE --no-keys` shows which sets there are";
     Error::not_found(format!("a record of set {set:?} in snapshot {}", snapshot.id()), advice)
+}
+
+/// What a snapshot's backup could not read of these namespaces, line by line.
+pub fn unread(manifest: &Manifest, namespaces: &[String]) -> Vec<String> {
+    let named = manifest.namespaces.iter().filter(|one| namespaces.contains(&one.name));
+    let lines = named
+        .flat_map(|one| schema::unread(one).into_iter().map(move |line| format!("namespace {}: {line}", one.name)));
+    lines.collect()
 }
 
 /// `SNAPSHOT[:NAMESPACE[/SET]]`.

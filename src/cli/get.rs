@@ -40,8 +40,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };
     let snapshot = context.repository()?.snapshot(&path.snapshot)?;
-    let record = snapshot.namespace(namespace)?.get(&digest)?.ok_or_else(|| {
+    let view = snapshot.namespace(namespace)?;
+    let unread = view.manifest().unread_partitions().contains(digest.partition());
+    let record = view.get(&digest)?.ok_or_else(|| {
         let advice = match (&args.key, &path.set) {
+            _ if unread => format!("Its partition, {}, could not be read by this backup", digest.partition().number()),
             (None, _) => String::new(),
             (_, None) => "No set was named, and keys count within their set: write SNAPSHOT:NAMESPACE/SET".to_string(),
             (_, Some(_)) => "Keys count within their set, and 42 (a string) is another key than i:42".to_string(),

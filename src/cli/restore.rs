@@ -232,8 +232,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     drop(progress);
     let damaged = reports.iter().any(|(_, report)| report.is_damaged());
     name_what_is_left_out(&reports, &names, &omissions);
-    let mut whole =
-        omissions.is_empty() && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
+    let unread = endpoint::unread(snapshot.manifest(), &namespaces);
+    unread.iter().for_each(|line| complain(line));
+    let mut whole = unread.is_empty()
+        && omissions.is_empty()
+        && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
     if let (Selection::Set(_), Some(set)) = (&options.selection, &path.set)
         && reports.iter().all(|(_, report)| report.read == 0)
     {

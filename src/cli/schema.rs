@@ -2,10 +2,11 @@
 
 use super::text;
 use crate::error::Result;
-use crate::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef};
-use crate::record::NamespaceMetadata;
+use crate::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef, Unread};
+use crate::record::{NamespaceMetadata, PartitionSet};
 use crate::repository::NamespaceView;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A snapshot, as `backup`, `snapshots`, `show` and `inspect snapshot` print it.
 #[derive(Serialize)]
@@ -54,6 +55,8 @@ pub struct Namespace {
     pub parent: Option<String>,
     pub full: String,
     pub deletes_unknown: bool,
+    pub selection: String,
+    pub unread: Vec<UnreadPartitions>,
     pub live_records: u64,
     pub live_bytes: u64,
     pub reached_bytes: u64,
@@ -72,6 +75,8 @@ impl From<&NamespaceManifest> for Namespace {
             parent: manifest.parent.map(|id| id.to_string()),
             full: manifest.full.to_string(),
             deletes_unknown: manifest.deletes_unknown,
+            selection: manifest.selection.clone(),
+            unread: manifest.unread.iter().map(UnreadPartitions::from).collect(),
             live_records: manifest.live_records,
             live_bytes: manifest.live_bytes,
             reached_bytes: manifest.reached_bytes,
@@ -81,6 +86,33 @@ impl From<&NamespaceManifest> for Namespace {
             metadata_chunks: manifest.metadata.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+/// Partitions that could not be read.
+#[derive(Serialize)]
+pub struct UnreadPartitions {
+    pub first: u32,
+    pub last: u32,
+    pub as_of: Option<String>,
+}
+
+impl From<&Unread> for UnreadPartitions {
+    fn from(unread: &Unread) -> Self {
+        UnreadPartitions { first: unread.first, last: unread.last, as_of: unread.as_of.map(text::rfc3339) }
+    }
+}
+
+/// What of a namespace could not be read, line by line; each begins with the partitions.
+pub fn unread(manifest: &NamespaceManifest) -> Vec<String> {
+    let mut by_time: BTreeMap<Option<u64>, PartitionSet> = BTreeMap::new();
+    for partition in manifest.unread_partitions().iter() {
+        by_time.entry(manifest.as_of(partition)).or_default().insert(partition);
+    }
+    let lines = by_time.into_iter().map(|(as_of, partitions)| match as_of {
+        Some(time) => format!("{}: could not be read, as of {}", partitions.named(), text::rfc3339(time)),
+        None => format!("{}: never read, nothing is known of what they hold", partitions.named()),
+    });
+    lines.collect()
 }
 
 /// A run of a namespace.
@@ -168,6 +200,9 @@ pub struct Details {
     #[serde(flatten)]
     pub snapshot: Snapshot,
     pub metadata: Vec<Metadata>,
+    /// What of each namespace could not be read, for people.
+    #[serde(skip)]
+    pub unread: Vec<Vec<String>>,
 }
 
 /// Something of the repository that could not be read.

@@ -3,7 +3,7 @@
 use super::context::{Context, Done};
 use super::output::print_line;
 use super::schema::{Details, Index, Metadata, Snapshot};
-use super::text;
+use super::{schema, text};
 use crate::error::Result;
 
 /// Show the details of a snapshot: origin, counts, runs, indexes, UDF modules
@@ -21,7 +21,8 @@ pub struct Args {
 pub fn details(context: &Context, snapshot: &str) -> Result<Details> {
     let snapshot = context.repository()?.snapshot(snapshot)?;
     let metadata = snapshot.namespaces().map(|view| Metadata::read(&view)).collect::<Result<_>>()?;
-    Ok(Details { snapshot: Snapshot::from(snapshot.manifest()), metadata })
+    let unread = snapshot.manifest().namespaces.iter().map(schema::unread).collect();
+    Ok(Details { snapshot: Snapshot::from(snapshot.manifest()), metadata, unread })
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
@@ -35,7 +36,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
 }
 
 fn print(details: &Details) -> Result<()> {
-    let Details { snapshot, metadata } = details;
+    let Details { snapshot, metadata, .. } = details;
     let mut lines = vec![
         format!("snapshot     {}", snapshot.snapshot),
         format!("started      {}", snapshot.started),
@@ -50,13 +51,17 @@ fn print(details: &Details) -> Result<()> {
     let segments = text::plural(u64::from(snapshot.index_segments), "index segment");
     lines.push(format!("stored       {} in packs and {segments}", text::bytes(snapshot.stored_bytes)));
     lines.extend(snapshot.missing.iter().map(|missing| format!("missing      {}", text::safe(missing))));
-    for (namespace, metadata) in snapshot.namespaces.iter().zip(metadata) {
+    for ((namespace, metadata), unread) in snapshot.namespaces.iter().zip(metadata).zip(&details.unread) {
         lines.push(String::new());
         lines.push(format!("namespace    {}", text::safe(&namespace.namespace)));
         lines.push(format!("kind         {}", namespace.kind));
         lines.push(format!("read from    {} by the source's clock", namespace.source_time));
         lines.push(format!("parent       {}", namespace.parent.as_deref().unwrap_or("none")));
         lines.push(format!("last full    {}", namespace.full));
+        if !namespace.selection.is_empty() {
+            lines.push(format!("selection    {}", text::safe(&namespace.selection)));
+        }
+        lines.extend(unread.iter().map(|line| format!("not read     {line}")));
         if namespace.deletes_unknown {
             lines.push("deletes      unknown since the last full one".into());
         }

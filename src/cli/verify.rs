@@ -2,7 +2,7 @@
 
 use super::context::{Context, Done, stopped};
 use super::output::print_line;
-use super::{endpoint, text};
+use super::{endpoint, schema, text};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -60,6 +60,8 @@ struct Compared {
     only_in_source: Vec<String>,
     changed: Vec<String>,
     expired: u64,
+    /// Partitions that the snapshot's backup could not read; they are not compared.
+    not_compared: Vec<String>,
     /// What of the snapshot can't be read; records that may stand there are not compared.
     lost: Vec<String>,
 }
@@ -160,6 +162,11 @@ fn known_or_ours(
     theirs
 }
 
+/// A selection for people.
+fn selected(selection: &str) -> &str {
+    if selection.is_empty() { "everything" } else { selection }
+}
+
 fn compare(
     view: &NamespaceView<'_>,
     source: &dyn RecordSource,
@@ -170,6 +177,16 @@ fn compare(
     let mut compared = Compared { namespace: name.clone(), ..Compared::default() };
     let now = source.clock()?;
     let mut entries = view.readable_entries()?;
+    let unread = view.manifest().unread_partitions();
+    compared.not_compared = schema::unread(view.manifest());
+    if view.manifest().selection != source.selection() {
+        return Err(Error::usage(format!(
+            "the snapshot of namespace {name} holds {}, and the source was asked for {}: give verify the options that the \
+             backup had",
+            selected(&view.manifest().selection),
+            selected(&source.selection())
+        )));
+    }
     match source.shape() {
         SourceShape::Stream(stream) => {
             let inbox = Inbox { sorter: Sorter::new(keys.clone(), MEMORY_BYTES), control };
@@ -178,16 +195,20 @@ fn compare(
                 control.check()?;
                 let theirs = hashes(&inbox.sorter.take(partition)?);
                 let ours = entries.take_partition(partition)?;
-                compared.partition(keys, &ours, &known_or_ours(theirs, &ours, &entries), now);
+                if !unread.contains(partition) {
+                    compared.partition(keys, &ours, &known_or_ours(theirs, &ours, &entries), now);
+                }
             }
         }
         SourceShape::Partitioned(partitioned) => {
-            let all: Vec<PartitionId> = PartitionId::all().collect();
+            let selected = partitioned.partitions();
+            let all: Vec<PartitionId> = selected.iter().filter(|partition| !unread.contains(*partition)).collect();
             for some in all.chunks(AT_ONCE) {
                 let read = some.par_iter().map(|&partition| scan(partitioned, name, partition, keys, control));
                 let found: Vec<Vec<(Digest, RecordHash)>> = read.collect::<Result<_>>()?;
                 for (&partition, theirs) in some.iter().zip(found) {
-                    let ours = entries.take_partition(partition)?;
+                    let mut ours = entries.take_partition(partition)?;
+                    ours.retain(|entry| entry.digest.partition() == partition);
                     compared.partition(keys, &ours, &known_or_ours(theirs, &ours, &entries), now);
                 }
             }
@@ -229,9 +250,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     } else {
         print(&output)?
     }
+    let all = output.namespaces.iter().all(|namespace| namespace.not_compared.is_empty());
     Ok(match output.namespaces.iter().all(|namespace| namespace.lost.is_empty()) {
         false => Done::Damaged,
-        true if same => Done::Whole,
+        true if same && all => Done::Whole,
         true => Done::Incomplete,
     })
 }
@@ -240,6 +262,9 @@ fn print(output: &Output) -> Result<()> {
     for namespace in &output.namespaces {
         for loss in &namespace.lost {
             eprintln!("damaged: namespace {}: {loss}", namespace.namespace);
+        }
+        for line in &namespace.not_compared {
+            print_line(&format!("not compared: {}, {line}", text::safe(&namespace.namespace)))?;
         }
         let lists = [
             ("only in the snapshot", &namespace.only_in_snapshot),

@@ -91,11 +91,11 @@ impl Verdict {
     }
 }
 
-/// Snapshots of one group: of one cluster, with the same namespaces.
-type Group<'a> = (&'a str, Vec<&'a str>);
+/// Snapshots of one group: of one cluster, with the same namespaces and the same selection of each.
+type Group<'a> = (&'a str, Vec<(&'a str, &'a str)>);
 
 fn group(manifest: &Manifest) -> Group<'_> {
-    (&manifest.cluster, manifest.namespaces.iter().map(|namespace| namespace.name.as_str()).collect())
+    (&manifest.cluster, manifest.namespaces.iter().map(|one| (one.name.as_str(), one.selection.as_str())).collect())
 }
 
 impl Policy {
@@ -137,7 +137,7 @@ impl Policy {
                     "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was forgotten. \
                      If that is meant, say --keep-last 0 and nothing else",
                     members.len(),
-                    namespaces.join(", ")
+                    namespaces.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
                 )));
             }
             reasons.extend(members.iter().map(|manifest| manifest.id).zip(kept));

@@ -3,6 +3,7 @@
 
 use super::FormatError;
 use super::ids::{ChunkId, SnapshotId};
+use crate::record::{PARTITIONS, PartitionId, PartitionSet};
 use serde::{Deserialize, Serialize};
 
 /// A marker's length in bytes: magic, time, and a keyed hash of both and of the snapshot's id.
@@ -103,6 +104,25 @@ pub struct Counts {
     pub bad: u64,
 }
 
+/// Partitions of a namespace that the backup could not read: what the runs hold of them is older.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Unread {
+    /// The first of them.
+    pub first: u32,
+    /// The last of them.
+    pub last: u32,
+    /// The source's clock when the backup that read them last began, in milliseconds since the Unix epoch; absent if they were
+    /// never read.
+    pub as_of: Option<u64>,
+}
+
+impl Unread {
+    /// Whether a partition is one of them.
+    pub fn contains(&self, partition: PartitionId) -> bool {
+        (self.first..=self.last).contains(&u32::from(partition.number()))
+    }
+}
+
 /// A namespace in a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NamespaceManifest {
@@ -118,6 +138,10 @@ pub struct NamespaceManifest {
     pub full: SnapshotId,
     /// Whether the source could not tell what was deleted since the parent.
     pub deletes_unknown: bool,
+    /// Which of its records the backup was asked for, as text; empty for all. Backups build on those of the same selection.
+    pub selection: String,
+    /// Partitions that could not be read, ascending.
+    pub unread: Vec<Unread>,
     /// Its runs, newest first.
     pub runs: Vec<RunRef>,
     /// Live records.
@@ -166,7 +190,31 @@ pub struct Manifest {
 }
 
 impl NamespaceManifest {
+    /// The partitions that could not be read.
+    pub fn unread_partitions(&self) -> PartitionSet {
+        PartitionId::all().filter(|partition| self.unread.iter().any(|range| range.contains(*partition))).collect()
+    }
+
+    /// The source's clock, in milliseconds since the Unix epoch, when the backup began that read a partition last; `None` if none
+    /// did.
+    pub fn as_of(&self, partition: PartitionId) -> Option<u64> {
+        match self.unread.iter().find(|range| range.contains(partition)) {
+            Some(range) => range.as_of,
+            None => Some(self.source_time),
+        }
+    }
+
     fn check(&self) -> Result<(), FormatError> {
+        let ascending = self.unread.is_sorted_by(|a, b| a.last < b.first);
+        let whole = |range: &Unread| range.first <= range.last && range.last < u32::from(PARTITIONS);
+        if !ascending || !self.unread.iter().all(whole) {
+            let expected = "ranges of partitions, ascending, none of them in two";
+            return Err(FormatError::field(
+                "a namespace's unread partitions",
+                expected,
+                format_args!("{:?}", self.unread),
+            ));
+        }
         if self.runs.len() > MAX_RUNS {
             return Err(FormatError::field("a namespace's runs", format_args!("at most {MAX_RUNS}"), self.runs.len()));
         }
@@ -222,6 +270,8 @@ mod tests {
             parent: None,
             full: SnapshotId([2; 16]),
             deletes_unknown: false,
+            selection: String::new(),
+            unread: Vec::new(),
             runs: vec![run],
             live_records: 0,
             live_bytes: 0,
@@ -278,6 +328,10 @@ mod tests {
         refused(&|namespace| (namespace.runs[0].entries, namespace.runs[0].tombstones) = (0, 0), "0 of 0");
         refused(&|namespace| namespace.runs[0].entries = NUMBER_BOUND, "2^48");
         refused(&|namespace| namespace.runs[0].tree_bytes = u64::MAX, "2^48");
+        let range = |first, last| Unread { first, last, as_of: None };
+        refused(&|namespace| namespace.unread = vec![range(5, 4)], "ranges of partitions");
+        refused(&|namespace| namespace.unread = vec![range(0, 4096)], "ranges of partitions");
+        refused(&|namespace| namespace.unread = vec![range(0, 4), range(4, 5)], "ranges of partitions");
         refused(&|namespace| namespace.live_bytes = u64::MAX, "2^48");
     }
 }

@@ -12,7 +12,7 @@ use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_director
 use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
+use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
 use crate::record::{
@@ -259,6 +259,8 @@ pub(super) fn manifests() -> Vec<Manifest> {
         parent: Some(SnapshotId([0xab; 16])),
         full: id,
         deletes_unknown: true,
+        selection: "set users".into(),
+        unread: vec![Unread { first: 3, last: 9, as_of: None }, Unread { first: 10, last: 4095, as_of: Some(1) }],
         runs: (0..3).map(run).collect(),
         live_records: 7,
         live_bytes: 900,

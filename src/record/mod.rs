@@ -8,6 +8,7 @@ pub mod body;
 pub mod digest;
 pub mod metadata;
 pub mod particle;
+pub mod partitions;
 pub mod time;
 pub mod varint;
 
@@ -16,4 +17,5 @@ pub use body::{BinRef, Body, BodyError, KeyRef, MAX_BODY_BYTES, MAX_SET_BYTES};
 pub use digest::{Digest, PARTITIONS, PartitionId};
 pub use metadata::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 pub use particle::ParticleType;
+pub use partitions::PartitionSet;
 pub use time::{Generation, Timestamp, VoidTime};

@@ -6,16 +6,16 @@ use crate::chunk::Cutter;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
-use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef};
+use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
-use crate::record::{Digest, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
+use crate::record::{Digest, PartitionId, PartitionSet, RecordBatch, RecordMeta, RecordView, Timestamp};
 use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
     read_record_into, write_run,
 };
 use crate::source::{BadRecord, DigestRow, PartitionedSource, RecordSink, RecordSource, SourceShape};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,6 +31,8 @@ pub struct RecordOptions {
     pub partial: bool,
     /// Records that can't be understood are left out and listed.
     pub skip_bad_records: bool,
+    /// Partitions that can't be read are left as the parent has them, and listed.
+    pub allow_partial: bool,
     /// Records of a source without order are held in memory up to about this many bytes, then spilled.
     pub memory_bytes: usize,
     /// Partitions that are read at once; the machine's processors if 0.
@@ -39,7 +41,13 @@ pub struct RecordOptions {
 
 impl Default for RecordOptions {
     fn default() -> Self {
-        RecordOptions { partial: false, skip_bad_records: false, memory_bytes: 768 << 20, parallel: 0 }
+        RecordOptions {
+            partial: false,
+            skip_bad_records: false,
+            allow_partial: false,
+            memory_bytes: 768 << 20,
+            parallel: 0,
+        }
     }
 }
 
@@ -87,6 +95,10 @@ struct Input {
     records: PartitionRecords,
     /// All digests of the partition, if the source was asked for what changed only.
     walk: Option<Walk>,
+    /// Whether the records are all that there are: what is not among them is gone.
+    whole: bool,
+    /// Why the partition could not be read, if so.
+    unread: Option<String>,
 }
 
 impl Input {
@@ -123,8 +135,18 @@ impl RecordSink for Inbox<'_> {
     }
 }
 
-/// Backs up one namespace; gives back its part of the manifest and the records that could not be understood.
-pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRecord>)> {
+/// What backing up a namespace came to.
+pub struct BackedUp {
+    /// Its part of the manifest.
+    pub manifest: NamespaceManifest,
+    /// The records that could not be understood.
+    pub bad: Vec<BadRecord>,
+    /// The partitions that could not be read, for people.
+    pub missing: Option<String>,
+}
+
+/// Backs up one namespace.
+pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
     let source_time = work.source.clock()?;
     match work.source.shape() {
         SourceShape::Stream(stream) => {
@@ -148,13 +170,14 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
             let mut options = work.options.clone();
             options.partial |= inbox.bad.lock().unwrap_or_else(PoisonError::into_inner).0 > 0;
             let work = NamespaceWork { options: &options, ..work };
-            let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, walk: None });
-            let mut done = read_ahead(work.options.threads(), sorted, Input::size, |next| {
+            let whole = work.kind == BackupKind::Full && !work.options.partial;
+            let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
+            let (mut done, _) = read_ahead(work.options.threads(), sorted, Input::size, |next| {
                 diff_and_write(&work, source_time, next, |_| Ok(Vec::new()))
             })?;
             let (count, bad) = inbox.bad.into_inner().unwrap_or_else(PoisonError::into_inner);
             done.counts.bad = count;
-            Ok((done, bad))
+            Ok(BackedUp { manifest: done, bad, missing: None })
         }
         SourceShape::Partitioned(partitioned) => {
             if work.options.partial {
@@ -165,7 +188,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
             }
             // What an earlier backup that failed left behind is not ours.
             partitioned.take_bad_records();
-            let mut done = read_partitions(&work, source_time, partitioned)?;
+            let (mut done, missing) = read_partitions(&work, source_time, partitioned)?;
             let (count, bad) = partitioned.take_bad_records();
             if let (Some(first), false) = (bad.first(), work.options.skip_bad_records) {
                 return Err(Error::Source {
@@ -177,7 +200,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<(NamespaceManifest, Vec<BadRec
                 });
             }
             done.counts.bad = count;
-            Ok((done, bad))
+            Ok(BackedUp { manifest: done, bad, missing })
         }
     }
 }
@@ -187,19 +210,28 @@ fn read_partitions(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
     source: &dyn PartitionedSource,
-) -> Result<NamespaceManifest> {
+) -> Result<(NamespaceManifest, Option<String>)> {
     let keys = work.writer.keys();
-    let since = match (&work.parent, work.kind) {
+    let margin = source.clock_margin_millis();
+    // What the parent's backup could not read is read from the time on when it was read last, or whole.
+    let since_of = |partition: PartitionId| match (&work.parent, work.kind) {
         (Some((_, parent)), BackupKind::Incremental | BackupKind::Differential) => {
-            Some(Timestamp(parent.source_time).minus_millis(source.clock_margin_millis()))
+            parent.as_of(partition).map(|time| Timestamp(time).minus_millis(margin))
         }
         _ => None,
     };
-    let read = |partition: PartitionId| -> Result<Input> {
+    let selected = source.partitions();
+    let wanted: Vec<(PartitionId, Option<Timestamp>)> =
+        selected.iter().map(|partition| (partition, since_of(partition))).collect();
+    source.prepare(work.namespace, &wanted);
+    let read_one = |partition: PartitionId| -> Result<Input> {
         work.control.check()?;
+        if !selected.contains(partition) {
+            return Ok(Input::default());
+        }
+        let since = since_of(partition);
         let mut batches = Vec::new();
         source.scan(work.namespace, partition, since, &mut |batch| {
-            work.control.add_records(batch.len() as u64);
             batches.push(batch);
             Ok(())
         })?;
@@ -212,7 +244,15 @@ fn read_partitions(
             })?;
             walk = Some(Walk::new(rows));
         }
-        Ok(Input { records: PartitionRecords::from_batches(keys, batches), walk })
+        work.control.add_records(batches.iter().map(|batch| batch.len() as u64).sum());
+        let records = PartitionRecords::from_batches(keys, batches);
+        Ok(Input { records, walk, whole: since.is_none(), unread: None })
+    };
+    let read = |partition: PartitionId| match read_one(partition) {
+        Err(Error::Source { problem, .. }) if work.options.allow_partial => {
+            Ok(Input { unread: Some(problem), ..Input::default() })
+        }
+        read => read,
     };
     let by_digest = |digests: &[Digest]| {
         let mut batches = Vec::new();
@@ -223,7 +263,34 @@ fn read_partitions(
         })?;
         Ok(batches)
     };
-    read_ahead(work.options.threads(), read, Input::size, |next| diff_and_write(work, source_time, next, by_digest))
+    let (mut manifest, unread) = read_ahead(work.options.threads(), read, Input::size, |next| {
+        diff_and_write(work, source_time, next, by_digest)
+    })?;
+    if let Some(problem) = unread.values().next()
+        && unread.len() == selected.len()
+    {
+        let source_name = work.source.name().to_string();
+        return Err(Error::Source { source_name, problem: format!("no partition could be read: {problem}") });
+    }
+    manifest.unread = unread_ranges(work.parent.as_ref().map(|(_, parent)| parent), unread.keys().copied());
+    let missing = unread.values().next().map(|problem| {
+        let partitions: PartitionSet = unread.keys().copied().collect();
+        format!("{} of namespace {}: {problem}", partitions.named(), work.namespace)
+    });
+    Ok((manifest, missing))
+}
+
+/// The ranges of partitions that were not read, each with the time of which what the parent holds of it is.
+fn unread_ranges(parent: Option<&NamespaceManifest>, unread: impl Iterator<Item = PartitionId>) -> Vec<Unread> {
+    let mut ranges: Vec<Unread> = Vec::new();
+    for partition in unread {
+        let (number, as_of) = (u32::from(partition.number()), parent.and_then(|parent| parent.as_of(partition)));
+        match ranges.last_mut() {
+            Some(range) if range.last + 1 == number && range.as_of == as_of => range.last = number,
+            _ => ranges.push(Unread { first: number, last: number, as_of }),
+        }
+    }
+    ranges
 }
 
 /// The state of one namespace's backup while its partitions go by.
@@ -244,7 +311,7 @@ fn diff_and_write(
     source_time: Timestamp,
     next: &mut dyn FnMut(PartitionId) -> Result<Input>,
     by_digest: impl Fn(&[Digest]) -> Result<Vec<RecordBatch>>,
-) -> Result<NamespaceManifest> {
+) -> Result<(NamespaceManifest, BTreeMap<PartitionId, String>)> {
     let parent = work.parent.as_ref().map(|(_, parent)| parent);
     let parent_runs: &[RunRef] = parent.map_or(&[], |parent| &parent.runs);
     // What can't be read must not stay below the new run: where it stands, nobody could tell what the older runs are worth.
@@ -264,6 +331,7 @@ fn diff_and_write(
         live_bytes: 0,
         known: HashMap::new(),
     };
+    let mut unread = BTreeMap::new();
     let (sums, summing) = (Mutex::new(StateSums::default()), AtomicUsize::new(0));
     let (sums_of, summing_of) = (&sums, &summing);
     let (run, stats, ()) = rayon::in_place_scope(|scope| {
@@ -275,9 +343,17 @@ fn diff_and_write(
                 let before = old.take_partition(partition)?;
                 if let Some(walk) = &input.walk {
                     let wanted = walk.unknown(&input.records, &before);
-                    if !wanted.is_empty() {
-                        input.records.merge(work.writer.keys(), by_digest(&wanted)?);
+                    match if wanted.is_empty() { Ok(Vec::new()) } else { by_digest(&wanted) } {
+                        Ok(batches) if batches.is_empty() => {}
+                        Ok(batches) => input.records.merge(work.writer.keys(), batches),
+                        Err(Error::Source { problem, .. }) if work.options.allow_partial => {
+                            input = Input { unread: Some(problem), ..Input::default() };
+                        }
+                        Err(error) => return Err(error),
                     }
+                }
+                if let Some(problem) = input.unread.take() {
+                    unread.insert(partition, problem);
                 }
                 progress.counts.duplicates += input.records.duplicates;
                 progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
@@ -306,7 +382,7 @@ fn diff_and_write(
         metadata.chunks(1 << 20).map(|part| work.writer.put(Class::Tree, part)).collect::<Result<Vec<_>>>()?;
     let reached = if merging { progress.moves.kept_bytes } else { parent.map_or(0, |parent| parent.reached_bytes) };
     let older = if merging { &[] } else { parent_runs };
-    Ok(NamespaceManifest {
+    let manifest = NamespaceManifest {
         name: work.namespace.to_string(),
         kind: work.kind,
         source_time: source_time.0,
@@ -317,6 +393,8 @@ fn diff_and_write(
         },
         deletes_unknown: work.options.partial
             || (work.kind != BackupKind::Full && parent.is_some_and(|parent| parent.deletes_unknown)),
+        selection: work.source.selection(),
+        unread: Vec::new(),
         runs: run.into_iter().chain(older.iter().copied()).collect(),
         live_records: progress.live_records,
         live_bytes: progress.live_bytes,
@@ -324,7 +402,8 @@ fn diff_and_write(
         state_hash: sums.hash(work.writer.keys()),
         metadata,
         counts: progress.counts,
-    })
+    };
+    Ok((manifest, unread))
 }
 
 impl Walk {
@@ -435,11 +514,7 @@ impl Progress<'_> {
     /// A record that the parent has and the source did not deliver.
     fn only_before(&mut self, entry: &Entry, input: &Input, feeder: &mut RunFeeder<'_>) -> Result<()> {
         let Some(live) = &entry.live else { return Ok(()) };
-        let gone = match (&input.walk, self.work.kind) {
-            (Some(walk), _) => !walk.contains(&entry.digest),
-            (None, BackupKind::Full) => !self.work.options.partial,
-            (None, _) => false,
-        };
+        let gone = input.walk.as_ref().map_or(input.whole, |walk| !walk.contains(&entry.digest));
         if gone {
             self.counts.deleted += 1;
             // Above no older run there is nothing to hide.

@@ -1,6 +1,6 @@
 //! One writer's work from `begin` to `seal`.
 
-use super::records::{NamespaceWork, RecordOptions, back_up};
+use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
 use super::{History, Repository, Snapshot, host, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -227,10 +227,11 @@ impl BackupSession {
         &self.bad
     }
 
-    fn newest_parent(&self, namespace: &str, full: bool) -> Option<(SnapshotId, NamespaceManifest)> {
+    fn newest_parent(&self, namespace: &str, selection: &str, full: bool) -> Option<(SnapshotId, NamespaceManifest)> {
         self.parents.iter().rev().filter(|parent| parent.cluster == self.manifest.cluster).find_map(|parent| {
             let found = parent.namespace(namespace)?;
-            (!full || found.kind == BackupKind::Full).then(|| (parent.id, found.clone()))
+            let builds = found.selection == selection && (!full || found.kind == BackupKind::Full);
+            builds.then(|| (parent.id, found.clone()))
         })
     }
 
@@ -242,10 +243,14 @@ impl BackupSession {
         kind: BackupKind,
         options: &RecordOptions,
     ) -> Result<&NamespaceManifest> {
-        let mut parent = self.newest_parent(namespace, kind == BackupKind::Differential);
+        let mut parent = self.newest_parent(namespace, &source.selection(), kind == BackupKind::Differential);
         if parent.is_none() && kind != BackupKind::Full {
+            let selected = match source.selection() {
+                all if all.is_empty() => String::new(),
+                some => format!(", {some},"),
+            };
             return Err(Error::invalid(format!(
-                "there is no earlier snapshot of namespace {namespace} of cluster {:?} that this {kind} backup could \
+                "there is no earlier snapshot of namespace {namespace}{selected} of cluster {:?} that this {kind} backup could \
                  build on. Make a full one first",
                 self.manifest.cluster
             )));
@@ -297,7 +302,7 @@ impl BackupSession {
             cutter: self.repository.cutter(),
             control: &self.control,
         };
-        let (manifest, bad) = back_up(work).map_err(|error| match parent_id {
+        let BackedUp { manifest, bad, missing } = back_up(work).map_err(|error| match parent_id {
             Some(parent) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),
@@ -311,6 +316,7 @@ impl BackupSession {
             self.manifest.missing.push(missing);
         }
         self.bad.extend(bad);
+        self.manifest.missing.extend(missing);
         let at = self.manifest.namespaces.partition_point(|other| other.name.as_str() < namespace);
         self.manifest.namespaces.insert(at, manifest);
         self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))

@@ -14,7 +14,9 @@ pub mod jsonl;
 
 use crate::control::Control;
 use crate::error::Result;
-use crate::record::{Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, Timestamp, VoidTime};
+use crate::record::{
+    Digest, Generation, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp, VoidTime,
+};
 
 /// A record, or a place in a file, that could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,12 @@ pub trait RecordSource: Send + Sync {
     /// Indexes and UDF modules of a namespace. For a stream it is complete only once the namespace was read.
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata>;
 
+    /// Which of its records it was asked for, as text, always the same for the same ones; empty for all. What was not asked for
+    /// is not gone, so backups build on those of the same selection.
+    fn selection(&self) -> String {
+        String::new()
+    }
+
     /// Its shape.
     fn shape(&self) -> SourceShape<'_>;
 }
@@ -84,6 +92,17 @@ pub struct DigestRow {
 
 /// A source that delivers one partition at a time. Its methods are called from several threads, for different partitions.
 pub trait PartitionedSource: Send + Sync {
+    /// The partitions that have records of the selection. The others are not asked for.
+    fn partitions(&self) -> PartitionSet {
+        PartitionSet::all()
+    }
+
+    /// Says which partitions [`PartitionedSource::scan`] is about to be called for, about in this order, and since when; those
+    /// with a time are walked too. Sources may read ahead by it.
+    fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
+        let _ = (namespace, wanted);
+    }
+
     /// Reads the live records of a partition, in any order: all of them, or those whose last update is at or after `since`.
     fn scan(
         &self,

@@ -1,5 +1,5 @@
 //! Reading and writing clusters. The tests in `conformance` and `restore` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER`
-//! (its namespace `test`), and without it against the small one of `tests/support`; those in `faults` and `restore_faults` need the small one.
+//! (its namespace `test`), and without it against the small one of `tests/support`; the others need the small one.
 
 #[path = "../support/cluster/mod.rs"]
 mod support;
@@ -7,6 +7,8 @@ mod support;
 mod conformance;
 mod faults;
 mod login;
+mod partial;
+mod program;
 mod restore;
 mod restore_faults;
 

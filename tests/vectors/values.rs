@@ -5,7 +5,7 @@ use aerolith::format::config::{self, ChunkSizes, Compression, Parameters};
 use aerolith::format::header::{ObjectKind, Suite};
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
-use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
+use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Unread};
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 use serde_json::json;
@@ -102,6 +102,8 @@ fn a_manifest() {
         parent: Some(parent),
         full,
         deletes_unknown: true,
+        selection: "set users".into(),
+        unread: vec![Unread { first: 0, last: 3, as_of: None }, Unread { first: 9, last: 9, as_of: Some(4096) }],
         runs: vec![RunRef { root: ChunkId([0x77; 32]), level: 2, entries: 9, tombstones: 4, tree_bytes: 1234 }],
         live_records: 5,
         live_bytes: 600,
@@ -141,6 +143,7 @@ fn a_manifest() {
     let by_hand = by_hand.text("aerolith 0.1.0").text("aerospike://host").text("prod").u64(2).text("nightly").text("");
     let by_hand = by_hand.u64(2).raw(&parent.0).raw(&full.0).u32(1).u64(4096).u64(1).text("a").u64(1).text("test");
     let by_hand = by_hand.u32(2).u64(1_779_999_999_000).u8(1).raw(&parent.0).raw(&full.0).u8(1);
+    let by_hand = by_hand.text("set users").u64(2).u32(0).u32(3).u8(0).u32(9).u32(9).u8(1).u64(4096);
     let by_hand = by_hand.u64(1).raw(&[0x77; 32]).u8(2).u64(9).u64(4).u64(1234).u64(5).u64(600).u64(700);
     let by_hand = by_hand.raw(&[0x88; 32]).u64(1).raw(&[0x99; 32]);
     assert_eq!(plain, (1..=10).fold(by_hand, Plain::u64).0);

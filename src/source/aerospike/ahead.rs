@@ -4,18 +4,27 @@
 //! 4096 times. So workers fetch groups of consecutive partitions ahead of the caller, within a bound of memory.
 
 use super::fetch::{Fetcher, Part, Want};
-use crate::record::{PARTITIONS, PartitionId};
+use crate::record::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How much is read with one query, and ahead.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Partitions of one query.
-    pub group: u16,
-    /// About how many bytes a partition has.
+/// Partitions that are asked for with one query.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What of them is read.
+    pub want: Want,
+    /// Which they are.
+    pub partitions: Vec<PartitionId>,
+    /// About how many bytes each has.
     pub partition_bytes: usize,
+}
+
+/// What is read, and how much of it ahead.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is read, in the order in which it will be asked for; each partition once.
+    pub tasks: Vec<Task>,
     /// Queries at once.
     pub workers: usize,
     /// Partitions that nobody has asked for yet are read up to about this many bytes.
@@ -24,50 +33,58 @@ pub struct Plan {
 
 #[derive(Default)]
 struct State {
-    /// The first partition that no worker has taken on.
-    next: u16,
-    /// One past the highest partition that was asked for.
-    wanted: u16,
-    /// Taken on, but not there yet.
-    under_way: BTreeSet<u16>,
-    ready: BTreeMap<u16, Part>,
+    /// The first task that no worker has taken on.
+    next: usize,
+    /// One past the last task of which a partition was asked for.
+    wanted: usize,
+    /// Partitions taken on, but not there yet.
+    under_way: BTreeSet<PartitionId>,
+    ready: BTreeMap<PartitionId, Result<Part, String>>,
     memory: usize,
     error: Option<String>,
 }
 
-/// One pass over the partitions of a namespace.
+/// One pass over partitions of a namespace.
 pub struct Ahead {
     namespace: String,
-    want: Want,
     plan: Plan,
+    /// The task of each partition.
+    task_of: BTreeMap<PartitionId, usize>,
     stop: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
 
+fn memory_of(part: &Result<Part, String>) -> usize {
+    part.as_ref().map_or(0, Part::memory)
+}
+
 impl Ahead {
-    /// Begins a pass at the group of partition `first`.
-    pub fn start(fetcher: &Arc<Fetcher>, namespace: &str, want: Want, plan: Plan, first: PartitionId) -> Arc<Self> {
-        let group = plan.group.max(1);
-        let next = first.number() - first.number() % group;
+    /// Begins a pass at the task of partition `first`.
+    pub fn start(fetcher: &Arc<Fetcher>, namespace: &str, plan: Plan, first: PartitionId) -> Arc<Self> {
+        let places = plan.tasks.iter().enumerate();
+        let task_of: BTreeMap<PartitionId, usize> =
+            places.flat_map(|(n, task)| task.partitions.iter().map(move |partition| (*partition, n))).collect();
+        let (next, workers) = (task_of.get(&first).copied().unwrap_or(0), plan.workers.max(1));
         let ahead = Arc::new(Self {
             namespace: namespace.to_string(),
-            want,
-            plan: Plan { group, ..plan },
+            plan,
+            task_of,
             stop: AtomicBool::new(false),
             state: Mutex::new(State { next, ..State::default() }),
             changed: Condvar::new(),
         });
-        for _ in 0..plan.workers.max(1) {
+        for _ in 0..workers {
             let (ahead, fetcher) = (ahead.clone(), fetcher.clone());
             std::thread::spawn(move || ahead.work(&fetcher));
         }
         ahead
     }
 
-    /// Whether this is the pass for that.
-    pub fn is_for(&self, namespace: &str, want: Want) -> bool {
-        self.namespace == namespace && self.want == want
+    /// Whether this pass reads a partition so.
+    pub fn is_for(&self, namespace: &str, want: Want, partition: PartitionId) -> bool {
+        let task = self.task_of.get(&partition).and_then(|task| self.plan.tasks.get(*task));
+        self.namespace == namespace && task.is_some_and(|task| task.want == want)
     }
 
     /// Lets the workers end.
@@ -86,22 +103,22 @@ impl Ahead {
 
     /// Takes a partition, once it is there. `None` if it was taken before, or lies before the beginning of this pass.
     pub fn take(&self, partition: PartitionId) -> Result<Option<Part>, String> {
-        let number = partition.number();
+        let Some(&task) = self.task_of.get(&partition) else { return Ok(None) };
         let mut state = self.lock();
-        if number >= state.wanted {
-            state.wanted = number + 1;
+        if task >= state.wanted {
+            state.wanted = task + 1;
             self.changed.notify_all();
         }
         loop {
-            if let Some(part) = state.ready.remove(&number) {
-                state.memory = state.memory.saturating_sub(part.memory());
+            if let Some(part) = state.ready.remove(&partition) {
+                state.memory = state.memory.saturating_sub(memory_of(&part));
                 self.changed.notify_all();
-                return Ok(Some(part));
+                return part.map(Some);
             }
             if let Some(error) = &state.error {
                 return Err(error.clone());
             }
-            if number < state.next && !state.under_way.contains(&number) {
+            if task < state.next && !state.under_way.contains(&partition) {
                 return Ok(None);
             }
             state = self.wait(state);
@@ -111,23 +128,23 @@ impl Ahead {
     /// Whether every partition was fetched and taken.
     pub fn is_over(&self) -> bool {
         let state = self.lock();
-        state.next >= PARTITIONS && state.under_way.is_empty() && state.ready.is_empty()
+        state.next >= self.plan.tasks.len() && state.under_way.is_empty() && state.ready.is_empty()
     }
 
     fn work(&self, fetcher: &Fetcher) {
-        while let Some(partitions) = self.next_group() {
+        while let Some(task) = self.next_task() {
             // Should the fetch panic, those who wait must not wait for ever.
             let mut guard = Unfinished { ahead: self, failed: Some("a reading thread ended unexpectedly".to_string()) };
             let fetched =
-                fetcher.partitions(&self.namespace, self.want, &partitions, self.plan.partition_bytes, &self.stop);
+                fetcher.partitions(&self.namespace, task.want, &task.partitions, task.partition_bytes, &self.stop);
             guard.failed = None;
             match fetched {
                 Ok(parts) => {
                     let mut state = self.lock();
                     for (partition, part) in parts {
-                        state.under_way.remove(&partition.number());
-                        state.memory += part.memory();
-                        state.ready.insert(partition.number(), part);
+                        state.under_way.remove(&partition);
+                        state.memory += memory_of(&part);
+                        state.ready.insert(partition, part);
                     }
                     drop(state);
                     self.changed.notify_all();
@@ -137,21 +154,19 @@ impl Ahead {
         }
     }
 
-    fn next_group(&self) -> Option<Vec<PartitionId>> {
+    fn next_task(&self) -> Option<&Task> {
         let mut state = self.lock();
         loop {
-            if self.stop.load(Ordering::Relaxed) || state.error.is_some() || state.next >= PARTITIONS {
+            if self.stop.load(Ordering::Relaxed) || state.error.is_some() {
                 return None;
             }
-            // As much ahead as every worker's share of two groups, if memory allows; what is asked for always.
-            let reach = usize::from(state.wanted) + 2 * self.plan.workers.max(1) * usize::from(self.plan.group);
-            let ahead = usize::from(state.next) < reach && state.memory < self.plan.memory;
-            if ahead || state.next < state.wanted {
-                let end = state.next.saturating_add(self.plan.group).min(PARTITIONS);
-                let group: Vec<PartitionId> = (state.next..end).filter_map(PartitionId::new).collect();
-                state.under_way.extend(group.iter().map(|partition| partition.number()));
-                state.next = end;
-                return Some(group);
+            let task = self.plan.tasks.get(state.next)?;
+            // As much ahead as every worker's share of two queries, if memory allows; what is asked for always.
+            let reach = state.wanted + 2 * self.plan.workers.max(1);
+            if state.next < state.wanted || state.next < reach && state.memory < self.plan.memory {
+                state.under_way.extend(&task.partitions);
+                state.next += 1;
+                return Some(task);
             }
             state = self.wait(state);
         }

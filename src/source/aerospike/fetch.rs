@@ -23,6 +23,9 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Bad records that are kept by name; further ones are only counted.
 const MAX_BAD: usize = 1000;
 
+/// Once partitions were given up, others are asked for so often in vain at most.
+const ATTEMPTS_AFTER_LOSSES: u32 = 2;
+
 /// What of a partition is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Want {
@@ -55,11 +58,16 @@ impl Part {
     }
 }
 
+/// What became of each partition that was asked for.
+pub type Fetched = BTreeMap<PartitionId, Result<Part, String>>;
+
 /// Reads partitions of a cluster.
 pub struct Fetcher {
     /// The cluster.
     pub cluster: Cluster,
     throttle: Throttle,
+    /// Whether partitions were given up: then others are not waited for as long.
+    gave_up: AtomicBool,
     bad: Mutex<(u64, Vec<BadRecord>)>,
 }
 
@@ -68,7 +76,7 @@ impl Fetcher {
     pub fn new(cluster: Cluster) -> Self {
         let options = cluster.options();
         let throttle = Throttle::new(options.records_per_second, options.bytes_per_second);
-        Self { cluster, throttle, bad: Mutex::default() }
+        Self { cluster, throttle, gave_up: AtomicBool::new(false), bad: Mutex::default() }
     }
 
     /// The records that could not be understood so far, and how many there were; forgets them.
@@ -88,7 +96,12 @@ impl Fetcher {
         }
     }
 
-    /// Reads partitions whole; `size` is about how many bytes each has. Ends early once `stop` is set.
+    /// Reads partitions whole; `size` is about how many bytes each has. Ends early once `stop` is set. For a partition that could
+    /// not be had in all attempts: why.
+    ///
+    /// # Errors
+    ///
+    /// What goes wrong for all partitions, and will go wrong again.
     pub fn partitions(
         &self,
         namespace: &str,
@@ -96,9 +109,13 @@ impl Fetcher {
         partitions: &[PartitionId],
         size: usize,
         stop: &AtomicBool,
-    ) -> Result<BTreeMap<PartitionId, Part>> {
-        let mut done = BTreeMap::new();
+    ) -> Result<Fetched> {
+        let mut done: Fetched = BTreeMap::new();
+        let mut problems: BTreeMap<PartitionId, String> = BTreeMap::new();
         let mut patience = Patience::new(&self.cluster, stop);
+        if self.gave_up.load(Ordering::Relaxed) {
+            patience.attempts = patience.attempts.min(ATTEMPTS_AFTER_LOSSES);
+        }
         let mut pending: Vec<PartitionId> = partitions.to_vec();
         while !pending.is_empty() {
             let before = pending.len();
@@ -114,28 +131,42 @@ impl Fetcher {
                             .1
                             .push(partition);
                     }
-                    None => patience.failed(no_owner(namespace, partition)),
+                    None => {
+                        problems.insert(partition, no_owner(namespace, partition).to_string());
+                    }
                 }
             }
             for (node, wanted) in by_node.values() {
                 match self.query(node, namespace, want, wanted, size, stop) {
                     Ok(answer) => {
                         for (partition, part) in answer.complete {
-                            done.insert(partition, part);
+                            done.insert(partition, Ok(part));
                         }
                         if let Some((partition, code)) = answer.refused {
                             let doing = format!("read partition {} of namespace {namespace}", partition.number());
-                            patience.failed(ClusterError::refused(&node.name, doing, code));
+                            problems.insert(partition, ClusterError::refused(&node.name, doing, code).to_string());
                         }
                     }
-                    Err(error) if error.is_passing() => patience.failed(error),
+                    Err(error) if error.is_passing() => {
+                        problems.extend(wanted.iter().map(|partition| (*partition, error.to_string())));
+                    }
                     Err(error) => return Err(error),
                 }
             }
             pending.retain(|partition| !done.contains_key(partition));
-            patience.round(topology.version, pending.len() < before, pending.is_empty())?;
+            match patience.next_round(topology.version, pending.len() < before, pending.is_empty())? {
+                Round::Next => {}
+                Round::GiveUp => {
+                    self.gave_up.store(true, Ordering::Relaxed);
+                    for partition in std::mem::take(&mut pending) {
+                        let problem = problems.remove(&partition).unwrap_or_else(|| "nothing came".to_string());
+                        done.insert(partition, Err(patience.gave_up(&problem)));
+                    }
+                }
+            }
         }
         for (partition, part) in &mut done {
+            let Ok(part) = part else { continue };
             std::mem::take(&mut part.bad).into_iter().for_each(|bad| self.note_bad(namespace, *partition, bad));
         }
         Ok(done)
@@ -442,13 +473,20 @@ fn rest(mut time: Duration, stop: &AtomicBool) {
 struct Patience<'a> {
     cluster: &'a Cluster,
     stop: &'a AtomicBool,
+    attempts: u32,
     failures: u32,
     last: Option<ClusterError>,
 }
 
+/// Whether to try again.
+enum Round {
+    Next,
+    GiveUp,
+}
+
 impl<'a> Patience<'a> {
     fn new(cluster: &'a Cluster, stop: &'a AtomicBool) -> Self {
-        Self { cluster, stop, failures: 0, last: None }
+        Self { cluster, stop, attempts: cluster.options().attempts.max(1), failures: 0, last: None }
     }
 
     fn failed(&mut self, error: ClusterError) {
@@ -458,15 +496,27 @@ impl<'a> Patience<'a> {
     /// A round is over: nothing to do if all is done; else waits and looks at the cluster again, or gives up after too many
     /// rounds in a row that brought nothing.
     fn round(&mut self, version: u64, progress: bool, done: bool) -> Result<()> {
+        let last = self.last.take();
+        match self.next_round(version, progress, done)? {
+            Round::Next => Ok(()),
+            Round::GiveUp => {
+                let problem = last.map_or_else(|| "nothing came".to_string(), |error| error.to_string());
+                Err(ClusterError::Other(self.gave_up(&problem)))
+            }
+        }
+    }
+
+    fn gave_up(&self, problem: &str) -> String {
+        format!("gave up after {} attempts; the last: {problem}", self.attempts)
+    }
+
+    fn next_round(&mut self, version: u64, progress: bool, done: bool) -> Result<Round> {
         if done {
-            return Ok(());
+            return Ok(Round::Next);
         }
         self.failures = if progress { 1 } else { self.failures + 1 };
-        let attempts = self.cluster.options().attempts.max(1);
-        let last = self.last.take();
-        if self.failures >= attempts {
-            let problem = last.map_or_else(|| "nothing came".to_string(), |error| error.to_string());
-            return Err(ClusterError::Other(format!("gave up after {attempts} attempts; the last: {problem}")));
+        if self.failures >= self.attempts {
+            return Ok(Round::GiveUp);
         }
         rest(Cluster::wait_after(self.failures), self.stop);
         if self.stop.load(Ordering::Relaxed) {
@@ -474,7 +524,7 @@ impl<'a> Patience<'a> {
         }
         // If even this fails, the old map may still do: the next round tells.
         let _ = self.cluster.refresh(version);
-        Ok(())
+        Ok(Round::Next)
     }
 }
 

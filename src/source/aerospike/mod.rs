@@ -30,7 +30,7 @@ use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape};
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, Timestamp};
 use crate::sync::lock;
-use ahead::{Ahead, Plan};
+use ahead::{Ahead, Plan, Task};
 use cluster::{Cluster, ClusterUse};
 use error::ClusterError;
 use fetch::{Fetcher, Part, Want};
@@ -55,6 +55,8 @@ struct Size {
     bytes: u64,
 }
 
+type Prepared = (String, Vec<(PartitionId, Option<Timestamp>)>);
+
 /// A live cluster as a source.
 pub struct AerospikeSource {
     fetcher: Arc<Fetcher>,
@@ -62,6 +64,8 @@ pub struct AerospikeSource {
     only: Option<String>,
     margin_millis: u64,
     sizes: Mutex<HashMap<String, Size>>,
+    /// The namespace that a backup is about to read, and since when it reads each partition.
+    prepared: Mutex<Option<Prepared>>,
     /// The passes under way: over records, and over digests.
     passes: [Mutex<Option<Arc<Ahead>>>; 2],
 }
@@ -78,6 +82,7 @@ impl AerospikeSource {
             only: url.namespace.clone(),
             margin_millis: LEAST_MARGIN_MILLIS.saturating_add(skew),
             sizes: Mutex::default(),
+            prepared: Mutex::default(),
             passes: Default::default(),
             name,
         })
@@ -113,9 +118,9 @@ impl AerospikeSource {
         Ok(size)
     }
 
-    fn plan(&self, namespace: &str, want: Want) -> Result<Plan> {
+    /// How many partitions one query asks for, and about how many bytes each has.
+    fn group(&self, namespace: &str, want: Want) -> Result<(usize, usize)> {
         let Size { records, bytes } = self.size(namespace)?;
-        let options = self.cluster().options();
         let each = |total: u64| usize::try_from(total / u64::from(PARTITIONS)).unwrap_or(usize::MAX).max(1);
         let walk_bytes = each(records.saturating_mul(WALK_ROW_BYTES as u64));
         // What a filter by last update lets through is mostly little, but it may be all.
@@ -125,40 +130,77 @@ impl AerospikeSource {
             Want::Digests => walk_bytes,
         };
         let nodes = self.cluster().topology().nodes.len().max(1);
-        let group = (GROUP_BYTES / group_bytes).clamp(1, MAX_GROUP);
-        Ok(Plan {
-            group: u16::try_from(group * nodes).unwrap_or(PARTITIONS).min(PARTITIONS),
-            // A little more than the average, since memory that has to grow is copied.
-            partition_bytes: if want == Want::Digests { 0 } else { each(bytes) / 8 * 9 },
-            workers: options.workers(),
-            memory: options.read_ahead_bytes,
-        })
+        let group = (GROUP_BYTES / group_bytes).clamp(1, MAX_GROUP) * nodes;
+        // A little more than the average, since memory that has to grow is copied.
+        let partition_bytes = if want == Want::Digests { 0 } else { each(bytes) / 8 * 9 };
+        Ok((group, partition_bytes))
     }
 
-    /// The pass over all partitions that is under way, or a new one.
-    fn pass(&self, namespace: &str, want: Want, first: PartitionId) -> Result<Arc<Ahead>> {
+    /// What a pass is to read: what was prepared, else all partitions. `None` if something else was prepared.
+    fn tasks(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Option<Vec<Task>>> {
+        let prepared = lock(&self.prepared).clone().filter(|(name, _)| name == namespace);
+        let wanted: Vec<(PartitionId, Want)> = match prepared {
+            None => PartitionId::all().map(|partition| (partition, want)).collect(),
+            Some((_, parts)) if want == Want::Digests => {
+                let walked = parts.into_iter().filter(|(_, since)| since.is_some());
+                walked.map(|(partition, _)| (partition, Want::Digests)).collect()
+            }
+            Some((_, parts)) => parts.into_iter().map(|(partition, since)| (partition, Want::Records(since))).collect(),
+        };
+        if !wanted.contains(&(partition, want)) {
+            return Ok(None);
+        }
+        let mut tasks: Vec<Task> = Vec::new();
+        let mut groups: Vec<(Want, (usize, usize))> = Vec::new();
+        for (partition, want) in wanted {
+            let (group, partition_bytes) = match groups.iter().find(|(known, _)| *known == want) {
+                Some((_, group)) => *group,
+                None => {
+                    let group = self.group(namespace, want)?;
+                    groups.push((want, group));
+                    group
+                }
+            };
+            match tasks.last_mut() {
+                Some(last) if last.want == want && last.partitions.len() < group => last.partitions.push(partition),
+                _ => tasks.push(Task { want, partitions: vec![partition], partition_bytes }),
+            }
+        }
+        Ok(Some(tasks))
+    }
+
+    /// The pass that is under way and reads a partition so, or a new one; `None` if none does.
+    fn pass(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Option<Arc<Ahead>>> {
         let [records, digests] = &self.passes;
         let mut pass = lock(if want == Want::Digests { digests } else { records });
-        if let Some(running) = &*pass {
-            if running.is_for(namespace, want) && !running.is_over() {
-                return Ok(running.clone());
-            }
-            running.stop();
+        if let Some(running) = &*pass
+            && running.is_for(namespace, want, partition)
+            && !running.is_over()
+        {
+            return Ok(Some(running.clone()));
         }
-        let new = Ahead::start(&self.fetcher, namespace, want, self.plan(namespace, want)?, first);
+        let Some(tasks) = self.tasks(namespace, want, partition)? else { return Ok(None) };
+        if let Some(old) = &*pass {
+            old.stop();
+        }
+        let options = self.cluster().options();
+        let plan = Plan { tasks, workers: options.workers(), memory: options.read_ahead_bytes };
+        let new = Ahead::start(&self.fetcher, namespace, plan, partition);
         *pass = Some(new.clone());
-        Ok(new)
+        Ok(Some(new))
     }
 
     fn part(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Part> {
         let failed = |problem| Error::Source { source_name: self.name.clone(), problem };
-        if let Some(part) = self.pass(namespace, want, partition)?.take(partition).map_err(failed)? {
+        if let Some(pass) = self.pass(namespace, want, partition)?
+            && let Some(part) = pass.take(partition).map_err(failed)?
+        {
             return Ok(part);
         }
         // Somebody asks out of order, or again.
         let never = std::sync::atomic::AtomicBool::new(false);
         let mut parts = self.named(self.fetcher.partitions(namespace, want, &[partition], 0, &never))?;
-        Ok(parts.remove(&partition).unwrap_or_default())
+        parts.remove(&partition).unwrap_or_else(|| Ok(Part::default())).map_err(failed)
     }
 }
 
@@ -180,14 +222,15 @@ impl RecordSource for AerospikeSource {
         &self.name
     }
 
-    /// A single set counts as a cluster of its own: what the others hold is not gone.
     fn cluster(&self) -> Option<String> {
         let name = self.cluster().topology().cluster_name.clone();
-        let set = &self.cluster().options().set;
-        match (name.is_empty(), set.is_empty()) {
-            (true, true) => None,
-            (_, true) => Some(name),
-            (_, false) => Some(format!("{name}/set/{}", String::from_utf8_lossy(set))),
+        (!name.is_empty()).then_some(name)
+    }
+
+    fn selection(&self) -> String {
+        match &self.cluster().options().set[..] {
+            b"" => String::new(),
+            set => format!("set {}", String::from_utf8_lossy(set)),
         }
     }
 
@@ -214,6 +257,11 @@ impl RecordSource for AerospikeSource {
 }
 
 impl PartitionedSource for AerospikeSource {
+    fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
+        self.passes.iter().filter_map(|pass| lock(pass).take()).for_each(|pass| pass.stop());
+        *lock(&self.prepared) = Some((namespace.to_string(), wanted.to_vec()));
+    }
+
     fn scan(
         &self,
         namespace: &str,

@@ -1,0 +1,48 @@
+//! The program, run as a user does.
+
+use aerolith::format::keyslot::KdfCost;
+use aerolith::repository::{CreateOptions, Repository};
+use aerolith::store::LocalStore;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+const PASSWORD: &str = "a pass phrase of the tests";
+
+/// What a run of the program left.
+#[derive(Debug)]
+pub struct Output {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// A folder with an empty repository in it.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::create(folder.path().join("repo")).unwrap();
+        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        Repository::create(Arc::new(store), PASSWORD.as_bytes(), &options).unwrap();
+        Self { folder }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aerolith"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env("AEROLITH_REPO", "repo").env("AEROLITH_PASSWORD", PASSWORD);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        assert!(!err.contains("panicked"), "{err}");
+        Output { code: output.status.code().unwrap_or(-1), out, err }
+    }
+}
