@@ -26,34 +26,47 @@ pub struct Moved {
     pub problems: Vec<String>,
 }
 
+/// What stands where, for a move.
+pub struct Standing<'a> {
+    /// Packs that exist.
+    pub there: &'a HashMap<PackId, u64>,
+    /// Those of them that a standing plan condemns.
+    pub condemned: &'a HashSet<PackId>,
+}
+
 /// Writes anew every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
 /// in packs alone that exist and that no standing plan condemns. `live` ascends.
 pub fn move_out(
     all: &ChunkReader,
     outside: &Arc<ChunkReader>,
     live: &[ChunkId],
-    condemned: &HashSet<PackId>,
+    standing: &Standing<'_>,
     options: WriteOptions,
     control: &Arc<Control>,
 ) -> Result<Moved> {
     let store = &**all.store();
     let mut places: HashMap<ChunkId, Vec<Location>> = HashMap::new();
+    let mut recovered = false;
     loop {
         places.clear();
+        let mut found = vec![false; live.len()];
         let whole = each_place(all.index(), store, &mut |id, at| {
-            if condemned.contains(&at.pack) && live.binary_search(id).is_ok() {
+            let Ok(place) = live.binary_search(id) else { return Ok(()) };
+            if standing.condemned.contains(&at.pack) {
                 places.entry(*id).or_default().push(*at);
+            }
+            if let Some(found) = found.get_mut(place).filter(|_| standing.there.contains_key(&at.pack)) {
+                *found = true;
             }
             Ok(())
         })?;
-        if whole || !all.index().recovered_packs().is_empty() {
+        // What no segment names may stand in a condemned pack all the same: a segment can be lost without a trace.
+        if recovered || (whole && found.iter().all(|found| *found)) {
             break;
         }
         all.index().recover(store, all.keys())?;
         outside.index().recover(store, all.keys())?;
-        if all.index().recovered_packs().is_empty() {
-            break;
-        }
+        recovered = true;
     }
     let found: Vec<Option<bool>> = places
         .par_iter()

@@ -6,7 +6,7 @@
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
 use super::mark::{States, manifests, reach, refuse_lost};
-use super::moves::move_out;
+use super::moves::{self, move_out};
 use super::settle::settle;
 use crate::control::Control;
 use crate::crypto::Keys;
@@ -227,7 +227,7 @@ impl Collector {
         report.fenced = settle(store, keys, id, options, until, control)?;
         let mut standing = self.plans()?;
         let mut doomed = condemned_by(&standing);
-        let Survey { mut states, marked, mut live, mut index, mut there, choice } =
+        let Survey { mut states, marked, mut live, mut index, choice, .. } =
             self.survey(&doomed, options, control, report)?;
         doomed.extend(&choice.condemned);
         let mut joined = HashSet::new();
@@ -247,18 +247,21 @@ impl Collector {
             live.sort_unstable();
             live.dedup();
             report.chunks = live.len() as u64;
-            there = self.packs()?;
+            let before = self.packs()?;
             let everywhere = condemned_by(&self.plans()?);
             let mut excluded = everywhere.clone();
             excluded
-                .extend(index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size)).map(|(id, _)| id));
+                .extend(index.packs().into_iter().filter(|(id, size)| before.get(id) != Some(size)).map(|(id, _)| id));
             let outside = self.reader(&self.index(&states, excluded)?);
-            let condemned: HashSet<PackId> = everywhere.iter().filter(|id| there.contains_key(id)).copied().collect();
-            let moved = move_out(&all, &outside, &live, &condemned, self.write, control)?;
+            let condemned: HashSet<PackId> = everywhere.iter().filter(|id| before.contains_key(id)).copied().collect();
+            let stand = moves::Standing { there: &before, condemned: &condemned };
+            let moved = move_out(&all, &outside, &live, &stand, self.write, control)?;
             report.chunks_moved = moved.chunks;
             report.bytes_moved = moved.stored_bytes;
             report.problems.extend(moved.problems);
-            let stays = |id: &PackId| there.contains_key(id) && !everywhere.contains(id);
+            // What only others condemn may be needed by what is sealed from now on: its rows stay until it is gone.
+            let goes = |id: &PackId| doomed.contains(id) && !moved.kept.contains(id);
+            let stays = |id: &PackId| before.contains_key(id) && !goes(id);
             let (keys_joined, more) = to_join(&index, store, &states, stays)?;
             joined.extend(keys_joined);
             let packs = moved.packs.into_iter().chain(more).collect();
@@ -266,17 +269,18 @@ impl Collector {
             objects::seal_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
             // From here on, whatever happens, all that is live has a copy that stays.
             for pack in doomed.iter().filter(|id| !moved.kept.contains(id)) {
-                let Some(size) = there.get(pack) else { continue };
+                let Some(size) = before.get(pack) else { continue };
                 control.check()?;
                 store.delete(&names::pack(pack))?;
                 report.packs_deleted += 1;
                 report.bytes_deleted += size;
             }
             store.sync()?;
-            there = self.packs()?;
         } else {
             objects::seal_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
         }
+        // Listed after the index was read: what was sealed meanwhile may stand in packs that were not there before.
+        let there = self.packs()?;
         let (suite, missing) = (self.write.suite, &choice.missing);
         let (index, states, there, doomed, joined) = (&*index, &states, &there, &doomed, &joined);
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };

@@ -240,19 +240,26 @@ impl Index {
         let mut scanned = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
             if self.damaged.is_empty() && self.blocks_are_whole(store)? { self.packs() } else { HashMap::new() };
-        for listed in store.list(names::PACKS)? {
-            let Some(id) = names::parse_pack(&listed.key) else { continue };
-            if known.contains_key(&id) || self.excluded.contains(&id) || scanned.contains(&id) {
-                continue;
+        loop {
+            let mut vanished = false;
+            for listed in store.list(names::PACKS)? {
+                let Some(id) = names::parse_pack(&listed.key) else { continue };
+                if known.contains_key(&id) || self.excluded.contains(&id) || scanned.contains(&id) {
+                    continue;
+                }
+                match read_directory(store, keys, id, listed.size) {
+                    Ok((_, rows)) => self.add_recovered(id, listed.size, rows),
+                    // Moved by a collection since it was listed: into packs that the next listing shows.
+                    Err(Error::Missing { .. }) => vanished = true,
+                    Err(error) if error.is_of_one_object() => {}
+                    Err(error) => return Err(error),
+                }
+                scanned.insert(id);
             }
-            match read_directory(store, keys, id, listed.size) {
-                Ok((_, rows)) => self.add_recovered(id, listed.size, rows),
-                Err(error) if error.is_of_one_object() => {}
-                Err(error) => return Err(error),
+            if !vanished {
+                return Ok(());
             }
-            scanned.insert(id);
         }
-        Ok(())
     }
 
     fn add_recovered(&self, id: PackId, size: u64, rows: Vec<DirectoryRow>) {

@@ -23,6 +23,8 @@ pub struct ChunkReader {
     packs: Cache<PackId, PackReader>,
     chunks: Cache<ChunkId, Vec<u8>>,
     recovered: AtomicBool,
+    /// Packs that were found to be gone, each before the packs were looked through.
+    gone: Mutex<HashSet<PackId>>,
     damaged: Mutex<HashSet<ChunkId>>,
 }
 
@@ -36,6 +38,7 @@ impl ChunkReader {
             packs: Cache::new(PACKS),
             chunks: Cache::new(cache_bytes),
             recovered: AtomicBool::new(false),
+            gone: Mutex::default(),
             damaged: Mutex::default(),
         }
     }
@@ -95,6 +98,26 @@ impl ChunkReader {
         self.index.lookup(&*self.store, id)
     }
 
+    /// Where a chunk stands, once none of the places in `tried` could be read: a collection may have moved it since the packs were
+    /// looked through. They are looked through once for each pack that is found to be gone, and so not for damaged ones.
+    pub fn locate_again(&self, id: &ChunkId, tried: &[Location]) -> Result<Vec<Location>> {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut vanished = Vec::new();
+        for at in tried {
+            if !gone.contains(&at.pack) && self.store.size(&names::pack(&at.pack))?.is_none() {
+                vanished.push(at.pack);
+            }
+        }
+        if !vanished.is_empty() || !self.recovered.load(Ordering::Acquire) {
+            self.index.recover(&*self.store, &self.keys)?;
+            self.recovered.store(true, Ordering::Release);
+            // Whoever asks for one of these later finds what was found now.
+            gone.extend(vanished);
+        }
+        drop(gone);
+        self.index.lookup(&*self.store, id)
+    }
+
     /// Whether a copy of a chunk is whole, whatever its class; found by reading it.
     pub fn is_whole(&self, id: &ChunkId) -> Result<bool> {
         for at in self.index.lookup(&*self.store, id)? {
@@ -120,9 +143,8 @@ impl ChunkReader {
         }
         let mut failed = None;
         let mut tried: Vec<Location> = Vec::new();
-        // Another copy may stand in a pack that no segment names, such as one that a crashed backup left.
-        for further in [false, true] {
-            let found = if further { self.locate_further(id)? } else { self.locate(id)? };
+        let mut found = self.locate(id)?;
+        while found.iter().any(|at| !tried.contains(at)) || tried.is_empty() {
             for at in found {
                 if tried.contains(&at) {
                     continue;
@@ -138,6 +160,11 @@ impl ChunkReader {
                 }
                 tried.push(at);
             }
+            if tried.is_empty() {
+                break;
+            }
+            // Another copy may stand in a pack that no segment names, such as one that a crashed backup left.
+            found = self.locate_again(id, &tried)?;
         }
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
         if let Some(error) = failed {

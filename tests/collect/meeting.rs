@@ -226,3 +226,29 @@ fn a_restore_goes_on_while_its_chunks_move() {
     let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
     assert!(!restored.is_damaged() && *target.records.lock().unwrap() == scene.kept.truth(), "{restored:?}");
 }
+
+#[test]
+fn a_restore_goes_on_though_its_chunks_move_again_and_again() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk).unwrap();
+    let worlds = [World::filled(0..200), World::filled(10_000..10_200), World::filled(20_000..20_200)];
+    let names = ["kept", "second", "third"];
+    let all: Vec<(&'static str, &World)> = names.into_iter().zip(&worlds).collect();
+    // Chunks of all namespaces share packs, first those of the first snapshot, then those they are moved into.
+    let ids = [3, 2, 1].map(|count| back_up_all(&repository, BackupKind::Full, &all[..count]).0);
+    let snapshot = repository.snapshot(&ids[2].to_string()).unwrap();
+    let view = snapshot.namespace("kept").unwrap();
+    let truth = worlds[0].truth();
+    let digests: Vec<&[u8; 20]> = truth.keys().collect();
+    for (n, id) in ids[..2].iter().enumerate() {
+        forget(&repository, &[id.to_string()]).unwrap();
+        let report = prune(&repository, &thorough()).unwrap();
+        assert!(report.chunks_moved > 0, "{report:?}");
+        // Only some chunks, so that the others must be found after the next collection.
+        let record = view.get(&aerolith::record::Digest(*digests[n * 100])).unwrap().unwrap();
+        assert!(record.body == truth[digests[n * 100]].2);
+    }
+    let target = MemoryTarget::default();
+    let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
+    assert!(!restored.is_damaged() && *target.records.lock().unwrap() == truth, "{restored:?}");
+}

@@ -166,3 +166,21 @@ fn the_index_does_not_grow_with_forgotten_backups() {
     assert_eq!(assert_exact(&repository, &scene.snapshots, "joined"), 1);
     assert_clean(&repository, "joined");
 }
+
+#[test]
+fn what_a_lost_index_segment_named_is_moved_like_anything_else() {
+    // That of the first snapshot, which is forgotten, and that of one that stands.
+    for lost in [0, 1] {
+        let scene = Scene::new(200);
+        let repository = scene.repository();
+        forget(&repository, &[scene.id(0)]).unwrap();
+        for object in scene.disk.list(&format!("{}{}/", names::INDEX, scene.id(lost))).unwrap() {
+            scene.disk.delete(&object.key).unwrap();
+        }
+        let report = prune(&repository, &thorough()).unwrap();
+        assert!(report.packs_deleted > 0 && report.chunks_moved > 0, "{report:?}");
+        assert_eq!((report.chunks_missing, report.problems.len()), (0, 0), "{report:?}");
+        assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned"), 2);
+        assert_nothing_unused(&repository, "pruned");
+    }
+}
