@@ -46,6 +46,17 @@ pub struct Global {
     quiet: bool,
 }
 
+/// The pass phrase of the other repository that a command reads from.
+#[derive(Args)]
+pub struct OtherArgs {
+    /// Read the other repository's pass phrase from the first line of this file, not from AEROLITH_FROM_PASSWORD or a prompt
+    #[arg(long, value_name = "FILE", requires = "from")]
+    from_password_file: Option<PathBuf>,
+    /// Read it from the first line that this command prints
+    #[arg(long, value_name = "COMMAND", requires = "from", conflicts_with = "from_password_file")]
+    from_password_command: Option<String>,
+}
+
 pub struct Context {
     global: Global,
 }
@@ -81,15 +92,7 @@ impl Context {
             return from_file("the pass phrase", path);
         }
         if let Some(command) = &self.global.password_command {
-            let doing = format!("run the password command {command:?}");
-            let mut shell = std::process::Command::new("sh");
-            shell.arg("-c").arg(command).stderr(std::process::Stdio::inherit());
-            let output = shell.output().map_err(|error| Error::io(&doing, error))?;
-            let printed = first_line(output.stdout);
-            if !output.status.success() {
-                return Err(Error::invalid(format!("cannot {doing}: it ended with {}", output.status)));
-            }
-            return not_empty(printed, &format!("the first line that the password command {command:?} printed"));
+            return from_command(command);
         }
         if let Some(password) = std::env::var_os("AEROLITH_PASSWORD") {
             return not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_PASSWORD");
@@ -142,6 +145,25 @@ impl Context {
         }
     }
 
+    /// Opens another repository.
+    pub fn other(&self, url: &str, args: &OtherArgs) -> Result<Repository> {
+        let passphrase = match (&args.from_password_file, &args.from_password_command) {
+            (Some(path), _) => from_file("the other repository's pass phrase", path)?,
+            (None, Some(command)) => from_command(command)?,
+            (None, None) => match std::env::var_os("AEROLITH_FROM_PASSWORD") {
+                Some(password) => not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_FROM_PASSWORD")?,
+                None if std::io::stdin().is_terminal() => prompt(&format!("pass phrase of {url}: "), false)?,
+                None => {
+                    return Err(Error::usage(format!(
+                        "no pass phrase of {url}, and no terminal to ask for it: set AEROLITH_FROM_PASSWORD, or give \
+                         --from-password-file or --from-password-command"
+                    )));
+                }
+            },
+        };
+        Repository::open(store::open(url)?, &passphrase)
+    }
+
     /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done, such as
     /// "checking /backups/aero".
     pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {
@@ -171,6 +193,18 @@ fn from_file(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let bytes =
         std::fs::read(path).map_err(|error| Error::io(format!("read {what} from {}", path.display()), error))?;
     not_empty(first_line(bytes), &format!("the first line of {}", path.display()))
+}
+
+fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let doing = format!("run the password command {command:?}");
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(command).stderr(std::process::Stdio::inherit());
+    let output = shell.output().map_err(|error| Error::io(&doing, error))?;
+    let printed = first_line(output.stdout);
+    if !output.status.success() {
+        return Err(Error::invalid(format!("cannot {doing}: it ended with {}", output.status)));
+    }
+    not_empty(printed, &format!("the first line that the password command {command:?} printed"))
 }
 
 /// An empty pass phrase is always a mistake: a variable that is not set, a file that could not be filled.

@@ -18,6 +18,7 @@ mod ls;
 mod output;
 mod progress;
 mod prune;
+mod repair;
 mod restore;
 mod schema;
 mod show;
@@ -73,6 +74,7 @@ enum Command {
     Verify(verify::Args),
     Forget(forget::Args),
     Prune(prune::Args),
+    Repair(repair::Args),
     Key(key::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
@@ -102,6 +104,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&context, args),
         Command::Forget(args) => forget::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),
+        Command::Repair(args) => repair::run(&context, args),
         Command::Key(args) => key::run(&context, args),
         Command::Inspect(args) => inspect::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),

@@ -67,6 +67,9 @@ fn print(snapshots: &[&Manifest]) -> Result<()> {
             if namespace.deletes_unknown {
                 notes.push("deletes unknown".into());
             }
+            if let Some(salvage) = &manifest.salvage {
+                notes.push(format!("salvaged from {}", text::short(&salvage.original.to_string())));
+            }
             if !manifest.missing.is_empty() {
                 notes.push("incomplete".into());
             }

@@ -12,7 +12,7 @@ use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_director
 use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Unread};
+use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
 use crate::record::{
@@ -286,6 +286,7 @@ pub(super) fn manifests() -> Vec<Manifest> {
             index_segments: 1,
             stored_bytes: 4096,
             missing: vec!["a".into()],
+            salvage: (last == 2).then_some(Salvage { original: id, made: 7, was_whole: true, records_lost: 3 }),
             namespaces: vec![namespace("bar", id), namespace("test", id)],
         }
     };

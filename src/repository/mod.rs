@@ -7,15 +7,19 @@ mod doubt;
 mod keyring;
 mod merge_policy;
 mod records;
+mod repair;
 pub(crate) mod resolve;
 mod restore;
+mod salvage;
 mod session;
 mod view;
 
 pub use check::{CheckOptions, CheckReport};
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
+pub use repair::{RepairOptions, RepairReport};
 pub use restore::{RestoreOptions, RestoreReport, Selection};
+pub use salvage::{LostRecord, NamespaceLosses, Salvaged};
 pub use session::{BackupSession, SessionOptions};
 pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
 

@@ -2,6 +2,7 @@
 
 mod crash;
 mod meeting;
+mod repair;
 mod scene;
 mod space;
 #[allow(dead_code)]
