@@ -30,6 +30,7 @@ Examples:
   aerolith backup asb:/backups/monday --asb-key key.pem --tag nightly --json
   aerolith backup embedded:/data/store --kind differential
   aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
+  aerolith backup asb:/backups/monday --hold 'case 7/2026'
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
     /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
@@ -52,6 +53,9 @@ pub struct Args {
     /// A label for the snapshot; may be given more than once
     #[arg(long)]
     tag: Vec<String>,
+    /// Hold the snapshot, and why: nobody can forget it until `aerolith hold release`
+    #[arg(long, value_name = "REASON")]
+    hold: Option<String>,
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
@@ -114,7 +118,13 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         let names = sources.iter().map(|one| one.source.name().to_string()).collect::<Vec<_>>();
         let source = if names.is_empty() { args.source.join(", ") } else { names.join(", ") };
         let cluster = cluster.unwrap_or_else(|| endpoint::scheme(&args.source[0]).to_string());
-        SessionOptions { job: format!("{kind} backup of {source}"), source, cluster, tags: args.tag.clone() }
+        SessionOptions {
+            job: format!("{kind} backup of {source}"),
+            source,
+            cluster,
+            tags: args.tag.clone(),
+            hold: args.hold.clone(),
+        }
     };
     let sources = match open(&args) {
         Ok(sources) => sources,

@@ -11,6 +11,7 @@ mod endpoint;
 mod forget;
 mod get;
 mod history;
+mod hold;
 mod init;
 mod inspect;
 mod key;
@@ -74,6 +75,7 @@ enum Command {
     Verify(verify::Args),
     Forget(forget::Args),
     Prune(prune::Args),
+    Hold(hold::Args),
     Repair(repair::Args),
     Key(key::Args),
     Inspect(inspect::Args),
@@ -104,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&context, args),
         Command::Forget(args) => forget::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),
+        Command::Hold(args) => hold::run(&context, args),
         Command::Repair(args) => repair::run(&context, args),
         Command::Key(args) => key::run(&context, args),
         Command::Inspect(args) => inspect::run(&context, args),

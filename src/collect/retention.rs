@@ -57,6 +57,8 @@ pub enum Reason {
     Tag(String),
     /// It misses something, but nothing whole is newer.
     NewerThanWhole,
+    /// It is held; why.
+    Held(String),
 }
 
 impl fmt::Display for Reason {
@@ -71,6 +73,7 @@ impl fmt::Display for Reason {
             Reason::Newest(Period::Year) => f.write_str("newest of its year"),
             Reason::Within => f.write_str("young enough"),
             Reason::Tag(tag) => write!(f, "labelled {tag}"),
+            Reason::Held(why) => f.write_str(why),
             Reason::NewerThanWhole => f.write_str("incomplete, but nothing whole is newer"),
         }
     }

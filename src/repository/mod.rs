@@ -4,6 +4,7 @@ mod ahead;
 mod check;
 mod collection;
 mod doubt;
+mod hold;
 mod keyring;
 mod merge_policy;
 mod records;
@@ -15,6 +16,7 @@ mod session;
 mod view;
 
 pub use check::{CheckOptions, CheckReport};
+pub use hold::HoldEntry;
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
 pub use repair::{RepairOptions, RepairReport};

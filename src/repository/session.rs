@@ -28,6 +28,8 @@ pub struct SessionOptions {
     pub tags: Vec<String>,
     /// What the session does, for the history.
     pub job: String,
+    /// Why the snapshot must not be forgotten, if so: it is held before it is sealed.
+    pub hold: Option<String>,
 }
 
 /// A backup that has begun. Dropped without a seal, it leaves nothing but orphans, and a failed run in the history.
@@ -35,6 +37,7 @@ pub struct BackupSession {
     repository: Repository,
     lease: Lease,
     manifest: Manifest,
+    hold: Option<String>,
     parents: Vec<Manifest>,
     warnings: Vec<String>,
     reader: Arc<ChunkReader>,
@@ -110,6 +113,7 @@ impl Repository {
             repository: self.clone(),
             lease,
             manifest,
+            hold: options.hold,
             parents,
             warnings,
             reader,
@@ -412,7 +416,16 @@ impl BackupSession {
             self.manifest.sealed = Timestamp::now().0;
         }
         self.control.check()?;
-        objects::seal_snapshot(&*repository.store, &repository.keys, suite, &self.manifest)
+        let hold = match &self.hold {
+            Some(reason) => Some(repository.place_hold(self.manifest.id, reason)?),
+            None => None,
+        };
+        let sealed = objects::seal_snapshot(&*repository.store, &repository.keys, suite, &self.manifest);
+        if let (Err(Error::Fenced { .. }), Some(hold)) = (&sealed, hold) {
+            // Nothing is there that it could hold; were it left, the next collection would take it away.
+            let _ = repository.store.delete(&names::hold(&hold.snapshot, &hold.id));
+        }
+        sealed
     }
 
     /// Ends without a seal; the history will say why.

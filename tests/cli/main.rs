@@ -4,6 +4,7 @@ mod asb;
 mod collecting;
 mod errors;
 mod help;
+mod hold;
 mod keys;
 mod looking;
 mod moving;

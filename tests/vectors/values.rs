@@ -3,10 +3,11 @@
 use crate::support::{Plain, REPOSITORY, bytes, committed, sealed_value};
 use aerolith::format::config::{self, ChunkSizes, Compression, Parameters};
 use aerolith::format::header::{ObjectKind, Suite};
+use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage, Unread};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
+use aerolith::format::{ChunkId, HoldId, PackId, SnapshotId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 use serde_json::json;
 
@@ -90,6 +91,27 @@ fn a_plan() {
     let encoded = sealed_value("plan.json", ObjectKind::Plan, &name, shown, &plain, b"");
     assert_eq!(Plan::decode(id, &encoded).unwrap(), plan);
     assert!(Plan::decode(SnapshotId([0; 16]), &encoded).is_err());
+}
+
+#[test]
+fn a_hold() {
+    let (id, snapshot) = (HoldId([0x44; 16]), SnapshotId([0x11; 16]));
+    let hold = Hold {
+        id,
+        snapshot,
+        placed: 1_780_000_000_000,
+        host: "höst".into(),
+        program: "aerolith 0.1.0".into(),
+        reason: "case 7".into(),
+    };
+    let plain = structured::encode(&hold).unwrap();
+    let by_hand = Plain::default().raw(&id.0).raw(&snapshot.0).u64(1_780_000_000_000).text("höst");
+    assert_eq!(plain, by_hand.text("aerolith 0.1.0").text("case 7").0);
+    let shown = serde_json::to_value(&hold).unwrap();
+    let encoded = sealed_value("hold.json", ObjectKind::Hold, &names::hold(&snapshot, &id), shown, &plain, b"");
+    assert_eq!(Hold::decode(snapshot, id, &encoded).unwrap(), hold);
+    assert!(Hold::decode(SnapshotId([0; 16]), id, &encoded).is_err());
+    assert!(Hold::decode(snapshot, HoldId([0; 16]), &encoded).is_err());
 }
 
 #[test]
