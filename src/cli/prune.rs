@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// Backups and restores may run meanwhile. A backup that began before is waited for, with --wait, or given up, with --fence; one
 /// that died, with a lease that lapsed, is fenced. Packs that are partly needed are rewritten until no more than --max-unused is
-/// left. Stopped or killed, the next prune goes on. Ends with exit code 10 if something can't be read and so stays.
+/// left, and small packs are joined once there are many. Stopped or killed, the next prune goes on. Ends with exit code 10 if something can't be read and so stays.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,5 +1,5 @@
-//! Which packs a collection condemns: those that nothing needs, and of the others those that hold the most that nothing needs,
-//! as long as too much is held in all.
+//! Which packs a collection condemns: those that nothing needs, of the others those that hold the most that nothing needs, as long as
+//! too much is held in all, and small ones once there are many.
 
 use super::mark::each_place;
 use super::prune::PruneOptions;
@@ -11,6 +11,11 @@ use crate::pack::ChunkReader;
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+/// With fewer small packs than this they are left alone: each backup leaves some, and joining them all the time would write them anew
+/// all the time.
+const MANY_SMALL: usize = 32;
+/// A pack is small below this part of the size at which packs are closed.
+const SMALL: u64 = 16;
 /// A plan names at most this many packs, 32 MiB of ids; the next collection goes on.
 const MAX_CONDEMNED: usize = 1 << 20;
 /// A chunk that no pack holds.
@@ -45,12 +50,14 @@ struct Pack {
     live_chunks: u64,
 }
 
-/// Decides. `live` ascends; `packs` are those that exist, `doomed` those that earlier plans condemn.
+/// Decides. `live` ascends; `there` are the packs that exist, with their sizes, `doomed` those that earlier plans condemn, and
+/// `pack_bytes` is the size at which packs are closed.
 pub fn choose(
     reader: &ChunkReader,
     live: &[ChunkId],
     there: &HashMap<PackId, u64>,
     doomed: &HashSet<PackId>,
+    pack_bytes: u64,
     options: &PruneOptions,
     control: &Control,
 ) -> Result<Choice> {
@@ -81,6 +88,12 @@ pub fn choose(
     // Of what is there afterwards, live and unused, so much may be unused.
     let allowed = |unused: u64| unused as f64 <= (needed + unused) as f64 * options.max_unused_percent / 100.0;
     let part_unused = |pack: &Pack| (pack.all - pack.live) as f64 / pack.all as f64;
+    // Those that are wholly needed move only if they are small and many.
+    let is_small = |pack: &Pack| there.get(&pack.id).is_some_and(|size| *size < pack_bytes / SMALL);
+    let small: Vec<Pack> = partly.extract_if(.., |pack| is_small(pack)).collect();
+    let (join, small): (Vec<Pack>, Vec<Pack>) =
+        if small.len() >= MANY_SMALL { (small, Vec::new()) } else { (Vec::new(), small) };
+    partly.extend(small);
     partly.retain(|pack| pack.live < pack.all);
     partly.sort_by(|a, b| part_unused(b).total_cmp(&part_unused(a)).then(a.id.cmp(&b.id)));
     let mut chosen: HashMap<PackId, Pack> = HashMap::new();
@@ -94,6 +107,19 @@ pub fn choose(
             unused -= pack.all - pack.live;
             chosen.insert(pack.id, pack);
         }
+    }
+    let mut joined = 0;
+    for pack in join {
+        if choice.condemned.len() + chosen.len() < room && pack.live <= budget {
+            budget -= pack.live;
+            unused -= pack.all - pack.live;
+            joined += 1;
+            chosen.insert(pack.id, pack);
+        }
+    }
+    // One alone would become another one alone.
+    if joined == 1 {
+        chosen.retain(|_, pack| pack.live < pack.all || !is_small(pack));
     }
     let mut moves: Vec<(ChunkId, Location)> = Vec::new();
     each_place(index, store, &mut |id, at| {

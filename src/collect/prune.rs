@@ -202,7 +202,7 @@ impl Collector {
         reach(&reader, &found, &mut live, control)?;
         let mut live: Vec<ChunkId> = live.into_iter().collect();
         live.sort_unstable();
-        let mut choice = choose(&reader, &live, &there, doomed, options, control)?;
+        let mut choice = choose(&reader, &live, &there, doomed, self.write.pack_bytes as u64, options, control)?;
         report.snapshots = found.len() as u64;
         report.chunks = live.len() as u64;
         (report.packs, report.bytes) = (there.len() as u64, there.values().sum());
