@@ -8,6 +8,7 @@ use crate::repository::Repository;
 use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub struct Global {
     /// Read the pass phrase from the first line that this command prints
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file", help_heading = HEADING)]
     password_command: Option<String>,
+    /// Don't remember, in the user's state folder, which snapshots the store has shown, and don't compare it with that
+    #[arg(long, global = true, env = "AEROLITH_NO_ROLLBACK_CHECK", hide_env_values = true, help_heading = HEADING)]
+    no_rollback_check: bool,
     /// Print JSON, one stable schema for each command
     #[arg(long, global = true, help_heading = HEADING)]
     json: bool,
@@ -59,11 +63,13 @@ pub struct OtherArgs {
 
 pub struct Context {
     global: Global,
+    /// The repository that was opened last, if what it shows is to be remembered.
+    opened: RefCell<Option<Repository>>,
 }
 
 impl Context {
     pub fn new(global: Global) -> Self {
-        Context { global }
+        Context { global, opened: RefCell::default() }
     }
 
     pub fn json(&self) -> bool {
@@ -129,10 +135,35 @@ impl Context {
 
     /// Opens the repository with a pass phrase that is at hand.
     pub fn open(&self, passphrase: &[u8]) -> Result<Repository> {
-        Repository::open(self.store()?, passphrase).map_err(|error| match error {
+        let repository = Repository::open(self.store()?, passphrase).map_err(|error| match error {
             Error::WrongPassphrase { .. } => Error::invalid(format!("{error}. It came from {}", self.origin())),
             error => error,
-        })
+        })?;
+        if let Some(folder) = self.seen_folder() {
+            match repository.look_back(&folder) {
+                Ok(None) => *self.opened.borrow_mut() = Some(repository.clone()),
+                Ok(Some(rollback)) => complain(&rollback.to_string()),
+                Err(error) => complain(&format!("{error}. --no-rollback-check does without")),
+            }
+        }
+        Ok(repository)
+    }
+
+    /// Where it is remembered what repositories have shown: a folder of the user's, not of the repository's.
+    fn seen_folder(&self) -> Option<PathBuf> {
+        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        state.filter(|_| !self.global.no_rollback_check).map(|state| state.join("aerolith/seen"))
+    }
+
+    /// Remembers what the store shows once a command is done: what it added too.
+    pub fn remember(&self) {
+        let Some(folder) = self.seen_folder() else { return };
+        if let Some(repository) = self.opened.borrow_mut().take()
+            && let Err(error) = repository.remember(&folder)
+        {
+            complain(&format!("{error}. --no-rollback-check does without"));
+        }
     }
 
     /// Where the pass phrase comes from.

@@ -112,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
+    context.remember();
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
         Ok(Done::Incomplete) => ExitCode::from(3),

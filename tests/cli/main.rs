@@ -9,5 +9,6 @@ mod keys;
 mod looking;
 mod moving;
 mod repair;
+mod rollback;
 mod stopping;
 mod support;
