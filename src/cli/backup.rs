@@ -56,6 +56,10 @@ pub struct Args {
     /// Hold the snapshot, and why: nobody can forget it until `aerolith hold release`
     #[arg(long, value_name = "REASON")]
     hold: Option<String>,
+    /// Let a prune take this backup for dead, and fence it, if it gives no sign of life for so long: for machines that sleep longer
+    /// [default: 10min]
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    lease: Option<std::time::Duration>,
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
@@ -112,6 +116,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             "--partial goes with --kind incremental or differential: a full backup is never partial",
         ));
     }
+    if args.lease.is_some_and(|lease| lease < MIN_LEASE) {
+        return Err(Error::usage("--lease takes at least 1s: with less, every hiccup would look like death"));
+    }
     let repository = context.repository()?;
     let begun = Instant::now();
     let about = |sources: &[Reading], cluster: Option<String>| {
@@ -124,6 +131,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             cluster,
             tags: args.tag.clone(),
             hold: args.hold.clone(),
+            lease: args.lease,
         }
     };
     let sources = match open(&args) {
@@ -186,6 +194,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     Ok(if manifest.missing.is_empty() { Done::Whole } else { Done::Incomplete })
 }
+
+/// The shortest lease.
+const MIN_LEASE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A source, and those of its namespaces that are backed up.
 struct Reading {

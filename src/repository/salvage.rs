@@ -358,6 +358,7 @@ impl Repository {
             tags: original.tags.clone(),
             job: format!("salvage of snapshot {}", original.id),
             hold: None,
+            lease: None,
         };
         let session = self.begin_as(SessionKind::Other, about, control.clone())?;
         let written = self.write_salvage(&session, original, &work, &salvaged);

@@ -16,6 +16,7 @@ use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::source::{BadRecord, RecordSource};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a session is told about itself.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub struct SessionOptions {
     pub tags: Vec<String>,
     /// What the session does, for the history.
     pub job: String,
+    /// After so long without a heartbeat the session is taken for dead; ten minutes if not given. A heartbeat comes ten times as often.
+    pub lease: Option<Duration>,
     /// Why the snapshot must not be forgotten, if so: it is held before it is sealed.
     pub hold: Option<String>,
 }
@@ -74,7 +77,9 @@ impl Repository {
             program: program(),
             started: now,
             heartbeat: now,
-            lease_millis: LEASE_MILLIS,
+            lease_millis: options
+                .lease
+                .map_or(LEASE_MILLIS, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
             adopted: Vec::new(),
             outcome: None,
         };

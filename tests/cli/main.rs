@@ -10,5 +10,6 @@ mod looking;
 mod moving;
 mod repair;
 mod rollback;
+mod sleeping;
 mod stopping;
 mod support;
