@@ -160,24 +160,31 @@ impl Repository {
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
         let rebuilt = self.rebuild_index(id, control);
         let (status, stored_bytes) = match &rebuilt {
-            Ok((_, stored)) => (Status::Done, *stored),
+            Ok(Some((_, stored))) => (Status::Done, *stored),
+            // It did not seal, and must not say that it did.
+            Ok(None) => (Status::Failed(PLAN_STANDS.into()), 0),
             Err(Error::Cancelled) => (Status::Stopped, 0),
             Err(error) => (Status::Failed(error.to_string()), 0),
         };
         let ended = Timestamp::now().0;
         // Were this note lost, the lease would lapse.
         let _ = lease.end(Outcome { ended, status, records: 0, stored_bytes, damaged_chunks: Vec::new() });
-        let (problems, _) = rebuilt?;
-        report.problems.extend(problems);
+        match rebuilt? {
+            Some((problems, _)) => report.problems.extend(problems),
+            None => {
+                report.problems.push(PLAN_STANDS.into());
+                (report.packs_indexed, report.chunks_indexed) = (0, 0);
+            }
+        }
         Ok(())
     }
 
     /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the seal, and last what nobody
-    /// can read any more.
-    fn rebuild_index(&self, id: SnapshotId, control: &Control) -> Result<(Vec<String>, u64)> {
+    /// can read any more. `None` if a plan stands.
+    fn rebuild_index(&self, id: SnapshotId, control: &Control) -> Result<Option<(Vec<String>, u64)>> {
         let (store, keys, suite) = (&*self.store, &*self.keys, self.parameters.suite);
         if !objects::plans(store, keys)?.is_empty() {
-            return Ok((vec![PLAN_STANDS.into()], 0));
+            return Ok(None);
         }
         let survey = self.survey_index()?;
         control.check()?;
@@ -199,7 +206,7 @@ impl Repository {
             }
         }
         store.sync()?;
-        Ok((survey.problems, stored))
+        Ok(Some((survey.problems, stored)))
     }
 
     /// Looks through the index and the packs' directories.
