@@ -4,12 +4,14 @@ use super::scene::*;
 use super::support::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
-use aerolith::format::header::Class;
+use aerolith::crypto::sealed::seal;
+use aerolith::format::header::{Class, ObjectKind};
+use aerolith::format::plan::Plan;
 use aerolith::format::snapshot::{BackupKind, Manifest};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names};
+use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::record::Digest;
 use aerolith::repository::{RecordOptions, RepairOptions, RepairReport, Repository};
-use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -179,7 +181,7 @@ fn while_a_plan_stands_the_index_is_left_alone() {
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
     // A collection that dies right after its plan.
     let faulty = Arc::new(FaultStore::new(scene.disk.clone()));
-    faulty.inject(Fault::nth(0, Effect::CrashAfter).under(names::PLANS).of(aerolith::store::Call::PutNew));
+    faulty.inject(Fault::nth(0, Effect::CrashAfter).under(names::PLANS).of(Call::PutNew));
     prune(&open(faulty).unwrap(), &thorough()).unwrap_err();
     let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
     flip(&scene.disk, &segment, 80);
@@ -193,6 +195,35 @@ fn while_a_plan_stands_the_index_is_left_alone() {
     assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned, then repaired"), 2);
     assert_clean(&repository, "pruned, then repaired");
     assert_repaired(&scene.disk, "pruned, then repaired");
+}
+
+#[test]
+fn a_repair_that_meets_a_new_plan_leaves_the_index_and_stands_in_no_way() {
+    let scene = Scene::new(60);
+    let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
+    flip(&scene.disk, &segment, 80);
+    let before = scene.disk.list(names::INDEX).unwrap();
+    let (disk, other) = (scene.disk.clone(), scene.repository());
+    let mut planned = false;
+    // Between its first look and its session a collection writes its plan, and dies.
+    let store = HookStore::new(scene.disk.clone(), move |call, key| {
+        if call == Call::PutNew && key.starts_with(names::SESSIONS) && !planned {
+            planned = true;
+            let session = SnapshotId([5; 16]);
+            let value = structured::encode(&Plan { session, condemned: Vec::new() }).unwrap();
+            let suite = other.parameters().suite;
+            let name = names::plan(&session);
+            disk.put(&name, &seal(other.keys(), ObjectKind::Plan, suite, &name, &value).unwrap()).unwrap();
+        }
+    });
+    let report = repair(&open(store).unwrap(), &RepairOptions::default()).unwrap();
+    assert!(report.problems.iter().any(|problem| problem.contains("aerolith prune")), "{report:?}");
+    assert_eq!((report.packs_indexed, scene.disk.list(names::INDEX).unwrap()), (0, before));
+    let repository = scene.repository();
+    prune(&repository, &thorough()).unwrap();
+    assert!(repair(&repository, &RepairOptions::default()).unwrap().packs_indexed > 0);
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "after the plan"), 3);
+    assert_repaired(&scene.disk, "after the plan");
 }
 
 #[test]
