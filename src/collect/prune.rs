@@ -1,7 +1,7 @@
 //! A collection, from its session to the end of its plan. `format-spec/plans.md` says why the order is what it is.
 //!
 //! Memory: while it marks, at most 110 bytes for each chunk that a snapshot needs; then 36 (its id and the pack that it is to
-//! stay in), about 200 for each chunk that is to be moved, and what a reader and a writer take.
+//! stay in), about 200 for each chunk that is to be moved and at most 64 MiB of their plaintext, and what a reader and a writer take.
 
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
@@ -254,7 +254,7 @@ impl Collector {
                 .extend(index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size)).map(|(id, _)| id));
             let outside = self.reader(&self.index(&states, excluded)?);
             let condemned: HashSet<PackId> = everywhere.iter().filter(|id| there.contains_key(id)).copied().collect();
-            let moved = move_out(&all, &outside, &live, &condemned, self.write, control)?;
+            let moved = move_out(&all, &outside, &live, &condemned, &choice.read, self.write, control)?;
             report.chunks_moved = moved.chunks;
             report.bytes_moved = moved.stored_bytes;
             report.problems.extend(moved.problems);
