@@ -4,6 +4,7 @@ mod crash;
 mod hold;
 mod meeting;
 mod repair;
+mod rules;
 mod scene;
 mod space;
 #[allow(dead_code)]
