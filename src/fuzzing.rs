@@ -11,6 +11,7 @@ use crate::crypto::sealed;
 use crate::embedded::layout;
 use crate::format::config::{self, Compression, Parameters};
 use crate::format::header::{HEADER_BYTES, Header, ObjectKind};
+use crate::format::hold::Hold;
 use crate::format::index::{SegmentDirectory, SegmentTrailer, decode_block, encode_block};
 use crate::format::keyslot::{SLOT_HEADER_BYTES, SlotHeader, SlotSecret};
 use crate::format::pack::{Packing, Trailer, decode_directory, encode_directory};
@@ -18,7 +19,7 @@ use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
-use crate::format::{SnapshotId, leaf, names, node, structured};
+use crate::format::{HoldId, SnapshotId, leaf, names, node, structured};
 use crate::jsonl::{Line, line_namespace, parse_line, write_index, write_record, write_udf};
 use crate::record::batch::parse_bin_order;
 use crate::record::{Body, Digest, Generation, KeyRef, NamespaceMetadata, RecordBatch, RecordMeta, VoidTime, varint};
@@ -70,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     lists("manifest", manifest, seeds::manifest, 60),
     lists("session", session, seeds::session, 60),
     lists("plan", plan, seeds::plan, 40),
+    lists("hold", hold, seeds::hold, 40),
     lists("metadata", metadata, seeds::metadata, 60),
     target("object_key", object_key, seeds::object_key, 16),
     target("snapshot_name", snapshot_name, seeds::snapshot_name, 16),
@@ -205,8 +207,8 @@ pub fn branch_node(bytes: &[u8]) -> bool {
 /// The header of a sealed object of the kind that a byte in front tells: canonical.
 pub fn header(bytes: &[u8]) -> bool {
     let Some(([kind], bytes)) = front(bytes) else { return false };
-    let kinds = [ObjectKind::Config, ObjectKind::Pack, ObjectKind::Index, ObjectKind::Session, ObjectKind::Snapshot];
-    let kind = kinds.get(usize::from(kind)).copied().unwrap_or(ObjectKind::Plan);
+    use ObjectKind::{Config, Hold, Index, Pack, Plan, Session, Snapshot};
+    let kind = [Config, Pack, Index, Session, Snapshot, Plan].get(usize::from(kind)).copied().unwrap_or(Hold);
     let Ok(header) = Header::decode(kind, bytes) else { return false };
     assert!(kind.takes(header.class));
     assert_eq!(bytes.get(..HEADER_BYTES), Some(&header.encode()[..]));
@@ -312,6 +314,15 @@ pub fn plan(bytes: &[u8]) -> bool {
     true
 }
 
+/// A hold of the id and on the snapshot that its first bytes name: canonical.
+pub fn hold(bytes: &[u8]) -> bool {
+    let Some((id, rest)) = front(bytes) else { return false };
+    let Some((snapshot, _)) = front(rest) else { return false };
+    let Ok(hold) = Hold::decode(SnapshotId(snapshot), HoldId(id), bytes) else { return false };
+    assert_eq!(structured::encode(&hold).as_deref(), Ok(bytes));
+    true
+}
+
 /// What a cluster's node answers: the first byte says to what.
 #[cfg(feature = "cluster")]
 pub fn cluster_answer(bytes: &[u8]) -> bool {
@@ -353,6 +364,7 @@ pub fn object_key(bytes: &[u8]) -> bool {
         names::parse_session(text).map(|id| names::session(&id)),
         names::parse_snapshot(text).map(|id| names::snapshot(&id)),
         names::parse_plan(text).map(|id| names::plan(&id)),
+        names::parse_hold(text).map(|(snapshot, id)| names::hold(&snapshot, &id)),
     ];
     let mut made = made.into_iter().flatten();
     let Some(name) = made.next() else { return false };

@@ -192,6 +192,7 @@ fn a_check_of_a_thicket_ends() {
         index_segments: 1,
         stored_bytes: 0,
         missing: Vec::new(),
+        salvage: None,
         namespaces: vec![namespace],
     };
     snapshot::seal_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();

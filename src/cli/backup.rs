@@ -30,6 +30,7 @@ Examples:
   aerolith backup asb:/backups/monday --asb-key key.pem --tag nightly --json
   aerolith backup embedded:/data/store --kind differential
   aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
+  aerolith backup asb:/backups/monday --hold 'case 7/2026'
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
     /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
@@ -52,6 +53,13 @@ pub struct Args {
     /// A label for the snapshot; may be given more than once
     #[arg(long)]
     tag: Vec<String>,
+    /// Hold the snapshot, and why: nobody can forget it until `aerolith hold release`
+    #[arg(long, value_name = "REASON")]
+    hold: Option<String>,
+    /// Let a prune take this backup for dead, and fence it, if it gives no sign of life for so long: for machines that sleep longer
+    /// [default: 10min]
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    lease: Option<std::time::Duration>,
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
@@ -108,13 +116,23 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             "--partial goes with --kind incremental or differential: a full backup is never partial",
         ));
     }
+    if args.lease.is_some_and(|lease| lease < MIN_LEASE) {
+        return Err(Error::usage("--lease takes at least 1s: with less, every hiccup would look like death"));
+    }
     let repository = context.repository()?;
     let begun = Instant::now();
     let about = |sources: &[Reading], cluster: Option<String>| {
         let names = sources.iter().map(|one| one.source.name().to_string()).collect::<Vec<_>>();
         let source = if names.is_empty() { args.source.join(", ") } else { names.join(", ") };
         let cluster = cluster.unwrap_or_else(|| endpoint::scheme(&args.source[0]).to_string());
-        SessionOptions { job: format!("{kind} backup of {source}"), source, cluster, tags: args.tag.clone() }
+        SessionOptions {
+            job: format!("{kind} backup of {source}"),
+            source,
+            cluster,
+            tags: args.tag.clone(),
+            hold: args.hold.clone(),
+            lease: args.lease,
+        }
     };
     let sources = match open(&args) {
         Ok(sources) => sources,
@@ -176,6 +194,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     Ok(if manifest.missing.is_empty() { Done::Whole } else { Done::Incomplete })
 }
+
+/// The shortest lease.
+const MIN_LEASE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A source, and those of its namespaces that are backed up.
 struct Reading {

@@ -8,6 +8,7 @@ use crate::repository::Repository;
 use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub struct Global {
     /// Read the pass phrase from the first line that this command prints
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file", help_heading = HEADING)]
     password_command: Option<String>,
+    /// Don't remember, in the user's state folder, which snapshots the store has shown, and don't compare it with that
+    #[arg(long, global = true, env = "AEROLITH_NO_ROLLBACK_CHECK", hide_env_values = true, help_heading = HEADING)]
+    no_rollback_check: bool,
     /// Print JSON, one stable schema for each command
     #[arg(long, global = true, help_heading = HEADING)]
     json: bool,
@@ -46,13 +50,26 @@ pub struct Global {
     quiet: bool,
 }
 
+/// The pass phrase of the other repository that a command reads from.
+#[derive(Args)]
+pub struct OtherArgs {
+    /// Read the other repository's pass phrase from the first line of this file, not from AEROLITH_FROM_PASSWORD or a prompt
+    #[arg(long, value_name = "FILE", requires = "from")]
+    from_password_file: Option<PathBuf>,
+    /// Read it from the first line that this command prints
+    #[arg(long, value_name = "COMMAND", requires = "from", conflicts_with = "from_password_file")]
+    from_password_command: Option<String>,
+}
+
 pub struct Context {
     global: Global,
+    /// The repository that was opened last, if what it shows is to be remembered.
+    opened: RefCell<Option<Repository>>,
 }
 
 impl Context {
     pub fn new(global: Global) -> Self {
-        Context { global }
+        Context { global, opened: RefCell::default() }
     }
 
     pub fn json(&self) -> bool {
@@ -81,15 +98,7 @@ impl Context {
             return from_file("the pass phrase", path);
         }
         if let Some(command) = &self.global.password_command {
-            let doing = format!("run the password command {command:?}");
-            let mut shell = std::process::Command::new("sh");
-            shell.arg("-c").arg(command).stderr(std::process::Stdio::inherit());
-            let output = shell.output().map_err(|error| Error::io(&doing, error))?;
-            let printed = first_line(output.stdout);
-            if !output.status.success() {
-                return Err(Error::invalid(format!("cannot {doing}: it ended with {}", output.status)));
-            }
-            return not_empty(printed, &format!("the first line that the password command {command:?} printed"));
+            return from_command(command);
         }
         if let Some(password) = std::env::var_os("AEROLITH_PASSWORD") {
             return not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_PASSWORD");
@@ -126,10 +135,35 @@ impl Context {
 
     /// Opens the repository with a pass phrase that is at hand.
     pub fn open(&self, passphrase: &[u8]) -> Result<Repository> {
-        Repository::open(self.store()?, passphrase).map_err(|error| match error {
+        let repository = Repository::open(self.store()?, passphrase).map_err(|error| match error {
             Error::WrongPassphrase { .. } => Error::invalid(format!("{error}. It came from {}", self.origin())),
             error => error,
-        })
+        })?;
+        if let Some(folder) = self.seen_folder() {
+            match repository.look_back(&folder) {
+                Ok(None) => *self.opened.borrow_mut() = Some(repository.clone()),
+                Ok(Some(rollback)) => complain(&rollback.to_string()),
+                Err(error) => complain(&format!("{error}. --no-rollback-check does without")),
+            }
+        }
+        Ok(repository)
+    }
+
+    /// Where it is remembered what repositories have shown: a folder of the user's, not of the repository's.
+    fn seen_folder(&self) -> Option<PathBuf> {
+        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        state.filter(|_| !self.global.no_rollback_check).map(|state| state.join("aerolith/seen"))
+    }
+
+    /// Remembers what the store shows once a command is done: what it added too.
+    pub fn remember(&self) {
+        let Some(folder) = self.seen_folder() else { return };
+        if let Some(repository) = self.opened.borrow_mut().take()
+            && let Err(error) = repository.remember(&folder)
+        {
+            complain(&format!("{error}. --no-rollback-check does without"));
+        }
     }
 
     /// Where the pass phrase comes from.
@@ -140,6 +174,25 @@ impl Context {
             _ if std::env::var_os("AEROLITH_PASSWORD").is_some() => "AEROLITH_PASSWORD".to_string(),
             _ => "the prompt".to_string(),
         }
+    }
+
+    /// Opens another repository.
+    pub fn other(&self, url: &str, args: &OtherArgs) -> Result<Repository> {
+        let passphrase = match (&args.from_password_file, &args.from_password_command) {
+            (Some(path), _) => from_file("the other repository's pass phrase", path)?,
+            (None, Some(command)) => from_command(command)?,
+            (None, None) => match std::env::var_os("AEROLITH_FROM_PASSWORD") {
+                Some(password) => not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_FROM_PASSWORD")?,
+                None if std::io::stdin().is_terminal() => prompt(&format!("pass phrase of {url}: "), false)?,
+                None => {
+                    return Err(Error::usage(format!(
+                        "no pass phrase of {url}, and no terminal to ask for it: set AEROLITH_FROM_PASSWORD, or give \
+                         --from-password-file or --from-password-command"
+                    )));
+                }
+            },
+        };
+        Repository::open(store::open(url)?, &passphrase)
     }
 
     /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done, such as
@@ -171,6 +224,18 @@ fn from_file(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let bytes =
         std::fs::read(path).map_err(|error| Error::io(format!("read {what} from {}", path.display()), error))?;
     not_empty(first_line(bytes), &format!("the first line of {}", path.display()))
+}
+
+fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let doing = format!("run the password command {command:?}");
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(command).stderr(std::process::Stdio::inherit());
+    let output = shell.output().map_err(|error| Error::io(&doing, error))?;
+    let printed = first_line(output.stdout);
+    if !output.status.success() {
+        return Err(Error::invalid(format!("cannot {doing}: it ended with {}", output.status)));
+    }
+    not_empty(printed, &format!("the first line that the password command {command:?} printed"))
 }
 
 /// An empty pass phrase is always a mistake: a variable that is not set, a file that could not be filled.

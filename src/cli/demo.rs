@@ -162,6 +162,7 @@ fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> R
         cluster: source.cluster().unwrap_or_default(),
         tags: vec!["demo".into()],
         job: format!("{kind} backup of the demo"),
+        ..SessionOptions::default()
     };
     let mut session = repository.begin(about, Arc::new(Control::new()))?;
     session.records(NAMESPACE, &source, kind, &RecordOptions::default())?;

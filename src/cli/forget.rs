@@ -21,7 +21,7 @@ use std::collections::HashMap;
 #[command(after_help = "\
 Examples:
   aerolith forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-yearly 10 --dry-run
-  aerolith forget --keep-within 30d --keep-tag hold --cluster shop --prune
+  aerolith forget --keep-within 30d --keep-tag yearly --cluster shop --prune --wait 1h
   aerolith forget 0f3a latest~2")]
 pub struct Args {
     /// Forget these, whatever any rule says
@@ -38,6 +38,8 @@ pub struct Args {
     /// Then reclaim the space, as `aerolith prune` does
     #[arg(long, conflicts_with = "dry_run")]
     prune: bool,
+    #[command(flatten)]
+    pruning: prune::How,
 }
 
 #[derive(clap::Args)]
@@ -108,6 +110,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if args.snapshots.is_empty() && policy.is_empty() {
         return Err(Error::usage("what shall stay? Give one of the --keep-… options, or name the snapshots to forget"));
     }
+    if !args.prune && args.pruning.is_given() {
+        return Err(Error::usage("--max-unused, --max-rewrite-bytes, --wait and --fence go with --prune"));
+    }
+    let pruning = args.pruning.options(false)?;
     let repository = context.repository()?;
     let (control, progress) = context.control(format!("forgetting snapshots of {}", repository.store().location()));
     let list = repository.snapshots()?;
@@ -134,9 +140,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         print(&report, &rows)?;
     }
     let pruned = match args.prune {
-        true => Some(prune::prune(context, &repository, &Default::default()).inspect_err(|_| {
+        true => Some(prune::prune(context, &repository, &pruning).inspect_err(|_| {
             complain(
-                "the snapshots were forgotten; the space comes back with `aerolith prune`, which waits if told to",
+                "the snapshots were forgotten; the space comes back with `aerolith prune`, which waits if told to (--wait)",
             );
         })?),
         false => None,

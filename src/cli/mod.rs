@@ -11,6 +11,7 @@ mod endpoint;
 mod forget;
 mod get;
 mod history;
+mod hold;
 mod init;
 mod inspect;
 mod key;
@@ -18,6 +19,7 @@ mod ls;
 mod output;
 mod progress;
 mod prune;
+mod repair;
 mod restore;
 mod schema;
 mod show;
@@ -73,6 +75,8 @@ enum Command {
     Verify(verify::Args),
     Forget(forget::Args),
     Prune(prune::Args),
+    Hold(hold::Args),
+    Repair(repair::Args),
     Key(key::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
@@ -102,10 +106,13 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&context, args),
         Command::Forget(args) => forget::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),
+        Command::Hold(args) => hold::run(&context, args),
+        Command::Repair(args) => repair::run(&context, args),
         Command::Key(args) => key::run(&context, args),
         Command::Inspect(args) => inspect::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
+    context.remember();
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
         Ok(Done::Incomplete) => ExitCode::from(3),

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// Backups and restores may run meanwhile. A backup that began before is waited for, with --wait, or given up, with --fence; one
 /// that died, with a lease that lapsed, is fenced. Packs that are partly needed are rewritten until no more than --max-unused is
-/// left. Stopped or killed, the next prune goes on. Ends with exit code 10 if something can't be read and so stays.
+/// left, and small packs are joined once there are many. Stopped or killed, the next prune goes on. Ends with exit code 10 if something can't be read and so stays.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,9 +21,19 @@ Examples:
   aerolith prune --wait 2h
   aerolith prune --max-unused 0 --max-rewrite-bytes 50000000000")]
 pub struct Args {
-    /// So much of what the packs hold may stay though nothing needs it, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
-    max_unused: f64,
+    #[command(flatten)]
+    how: How,
+    /// Only say what would be done
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+}
+
+/// How space is reclaimed, by `prune` and by `forget --prune`.
+#[derive(clap::Args)]
+pub struct How {
+    /// So much of what the packs hold may stay though nothing needs it, in percent [default: 5]
+    #[arg(long, value_name = "PERCENT")]
+    max_unused: Option<f64>,
     /// Move at most so many bytes out of packs that are partly needed
     #[arg(long, value_name = "BYTES")]
     max_rewrite_bytes: Option<u64>,
@@ -33,9 +43,29 @@ pub struct Args {
     /// Fence backups that are at work, and collections: they fail. For those that are known to be dead
     #[arg(long)]
     fence: bool,
-    /// Only say what would be done
-    #[arg(long, short = 'n')]
-    dry_run: bool,
+}
+
+impl How {
+    /// Whether any of it was given.
+    pub fn is_given(&self) -> bool {
+        self.max_unused.is_some() || self.max_rewrite_bytes.is_some() || self.wait.is_some() || self.fence
+    }
+
+    /// What the library is told.
+    pub fn options(&self, dry_run: bool) -> Result<PruneOptions> {
+        let default = PruneOptions::default();
+        let max_unused_percent = self.max_unused.unwrap_or(default.max_unused_percent);
+        if !(0.0..=100.0).contains(&max_unused_percent) {
+            return Err(Error::usage("--max-unused takes a part in percent, from 0 to 100"));
+        }
+        Ok(PruneOptions {
+            max_unused_percent,
+            max_rewrite_bytes: self.max_rewrite_bytes,
+            dry_run,
+            wait: self.wait.unwrap_or_default(),
+            fence: self.fence,
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -113,8 +143,9 @@ impl Output {
         self.problems.iter().for_each(|problem| complain(problem));
         if self.chunks_missing > 0 {
             complain(&format!(
-                "{} that snapshots need are missing; `aerolith check` says which",
-                text::plural(self.chunks_missing, "chunk")
+                "{} that snapshots need {} missing; `aerolith check` says which",
+                text::plural(self.chunks_missing, "chunk"),
+                if self.chunks_missing == 1 { "is" } else { "are" }
             ));
         }
         Ok(())
@@ -133,16 +164,7 @@ pub fn prune(context: &Context, repository: &Repository, options: &PruneOptions)
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    if !(0.0..=100.0).contains(&args.max_unused) {
-        return Err(Error::usage("--max-unused takes a part in percent, from 0 to 100"));
-    }
-    let options = PruneOptions {
-        max_unused_percent: args.max_unused,
-        max_rewrite_bytes: args.max_rewrite_bytes,
-        dry_run: args.dry_run,
-        wait: args.wait.unwrap_or_default(),
-        fence: args.fence,
-    };
+    let options = args.how.options(args.dry_run)?;
     let output = prune(context, &context.repository()?, &options)?;
     if context.json() {
         context.print_json(&output)?;

@@ -23,6 +23,7 @@ pub struct Snapshot {
     pub index_segments: u32,
     pub stored_bytes: u64,
     pub missing: Vec<String>,
+    pub salvage: Option<Salvage>,
     pub namespaces: Vec<Namespace>,
 }
 
@@ -41,9 +42,22 @@ impl From<&Manifest> for Snapshot {
             index_segments: manifest.index_segments,
             stored_bytes: manifest.stored_bytes,
             missing: manifest.missing.clone(),
+            salvage: manifest.salvage.map(|salvage| Salvage {
+                original: salvage.original.to_string(),
+                made: text::rfc3339(salvage.made),
+                records_lost: salvage.records_lost,
+            }),
             namespaces: manifest.namespaces.iter().map(Namespace::from).collect(),
         }
     }
+}
+
+/// What a snapshot was made of that a repair made.
+#[derive(Serialize)]
+pub struct Salvage {
+    pub original: String,
+    pub made: String,
+    pub records_lost: u64,
 }
 
 /// A namespace of a snapshot.

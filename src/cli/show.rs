@@ -50,6 +50,10 @@ fn print(details: &Details) -> Result<()> {
     }
     let segments = text::plural(u64::from(snapshot.index_segments), "index segment");
     lines.push(format!("stored       {} in packs and {segments}", text::bytes(snapshot.stored_bytes)));
+    if let Some(salvage) = &snapshot.salvage {
+        let lost = text::plural(salvage.records_lost, "record");
+        lines.push(format!("salvage      of {}, made {}; {lost} lost", salvage.original, salvage.made));
+    }
     lines.extend(snapshot.missing.iter().map(|missing| format!("missing      {}", text::safe(missing))));
     for ((namespace, metadata), unread) in snapshot.namespaces.iter().zip(metadata).zip(&details.unread) {
         lines.push(String::new());

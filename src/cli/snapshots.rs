@@ -29,11 +29,14 @@ pub struct Args {
 #[derive(Serialize)]
 struct Output {
     snapshots: Vec<Snapshot>,
+    held: Vec<String>,
     damaged: Vec<DamagedSnapshot>,
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let list = context.repository()?.snapshots()?;
+    let repository = context.repository()?;
+    let list = repository.snapshots()?;
+    let held: Vec<String> = repository.holds()?.iter().map(|hold| hold.snapshot.to_string()).collect();
     let wanted = |manifest: &&Manifest| {
         args.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
             && args.tag.as_ref().is_none_or(|tag| manifest.tags.contains(tag))
@@ -45,13 +48,13 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             .iter()
             .map(|(id, error)| DamagedSnapshot { snapshot: id.to_string(), problem: error.to_string() });
         let snapshots = snapshots.into_iter().map(Snapshot::from).collect();
-        context.print_json(&Output { snapshots, damaged: damaged.collect() })?;
+        context.print_json(&Output { snapshots, held, damaged: damaged.collect() })?;
     } else if snapshots.is_empty() && list.damaged.is_empty() {
         let there =
             if list.snapshots.is_empty() { "no snapshots yet: `aerolith backup` makes one" } else { "none such" };
         complain(there);
     } else {
-        print(&snapshots)?;
+        print(&snapshots, &held)?;
     }
     for (_, error) in &list.damaged {
         complain(&error.to_string());
@@ -59,13 +62,19 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(if list.damaged.is_empty() { Done::Whole } else { Done::Damaged })
 }
 
-fn print(snapshots: &[&Manifest]) -> Result<()> {
+fn print(snapshots: &[&Manifest], held: &[String]) -> Result<()> {
     let mut rows = Vec::new();
     for manifest in snapshots {
         for namespace in &manifest.namespaces {
             let mut notes = manifest.tags.clone();
+            if held.contains(&manifest.id.to_string()) {
+                notes.push("held".into());
+            }
             if namespace.deletes_unknown {
                 notes.push("deletes unknown".into());
+            }
+            if let Some(salvage) = &manifest.salvage {
+                notes.push(format!("salvaged from {}", text::short(&salvage.original.to_string())));
             }
             if !manifest.missing.is_empty() {
                 notes.push("incomplete".into());

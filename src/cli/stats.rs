@@ -119,6 +119,7 @@ pub fn run(context: &Context, _: Args) -> Result<Done> {
         ("snapshots", names::SNAPSHOTS),
         ("sessions", names::SESSIONS),
         ("plans", names::PLANS),
+        ("holds", names::HOLDS),
         ("keys", names::KEYS),
     ];
     let mut stored = Vec::new();

@@ -1,16 +1,26 @@
-//! Which packs a collection condemns: those that nothing needs, and of the others those that hold the most that nothing needs,
-//! as long as too much is held in all.
+//! Which packs a collection condemns: those that nothing needs, of the others those that hold the most that nothing needs, as long as
+//! too much is held in all, and small ones once there are many.
 
 use super::mark::each_place;
 use super::prune::PruneOptions;
 use crate::control::Control;
 use crate::error::Result;
+use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::Location;
 use crate::pack::ChunkReader;
+use crate::sync::lock;
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
+/// With fewer small packs than this they are left alone: each backup leaves some, and joining them all the time would write them anew
+/// all the time.
+const MANY_SMALL: usize = 32;
+/// A pack is small below this part of the size at which packs are closed.
+const SMALL: u64 = 16;
+/// Plaintext of chunks to be moved that is kept until it is written, so that it need not be read again: 64 MiB.
+const KEPT_BYTES: usize = 64 << 20;
 /// A plan names at most this many packs, 32 MiB of ids; the next collection goes on.
 const MAX_CONDEMNED: usize = 1 << 20;
 /// A chunk that no pack holds.
@@ -35,7 +45,12 @@ pub struct Choice {
     pub missing: HashSet<ChunkId>,
     /// What can't be read and so stays where it is, for people.
     pub problems: Vec<String>,
+    /// Chunks to be moved that were read already.
+    pub read: ReadChunks,
 }
+
+/// Chunks that were read: class and plaintext.
+pub type ReadChunks = HashMap<ChunkId, (Class, Vec<u8>)>;
 
 /// A pack that no earlier plan condemned. Numbers are stored bytes of chunks.
 struct Pack {
@@ -45,12 +60,14 @@ struct Pack {
     live_chunks: u64,
 }
 
-/// Decides. `live` ascends; `packs` are those that exist, `doomed` those that earlier plans condemn.
+/// Decides. `live` ascends; `there` are the packs that exist, with their sizes, `doomed` those that earlier plans condemn, and
+/// `pack_bytes` is the size at which packs are closed.
 pub fn choose(
     reader: &ChunkReader,
     live: &[ChunkId],
     there: &HashMap<PackId, u64>,
     doomed: &HashSet<PackId>,
+    pack_bytes: u64,
     options: &PruneOptions,
     control: &Control,
 ) -> Result<Choice> {
@@ -81,6 +98,12 @@ pub fn choose(
     // Of what is there afterwards, live and unused, so much may be unused.
     let allowed = |unused: u64| unused as f64 <= (needed + unused) as f64 * options.max_unused_percent / 100.0;
     let part_unused = |pack: &Pack| (pack.all - pack.live) as f64 / pack.all as f64;
+    // Those that are wholly needed move only if they are small and many.
+    let is_small = |pack: &Pack| there.get(&pack.id).is_some_and(|size| *size < pack_bytes / SMALL);
+    let small: Vec<Pack> = partly.extract_if(.., |pack| is_small(pack)).collect();
+    let (join, small): (Vec<Pack>, Vec<Pack>) =
+        if small.len() >= MANY_SMALL { (small, Vec::new()) } else { (Vec::new(), small) };
+    partly.extend(small);
     partly.retain(|pack| pack.live < pack.all);
     partly.sort_by(|a, b| part_unused(b).total_cmp(&part_unused(a)).then(a.id.cmp(&b.id)));
     let mut chosen: HashMap<PackId, Pack> = HashMap::new();
@@ -95,6 +118,19 @@ pub fn choose(
             chosen.insert(pack.id, pack);
         }
     }
+    let mut joined = 0;
+    for pack in join {
+        if choice.condemned.len() + chosen.len() < room && pack.live <= budget {
+            budget -= pack.live;
+            unused -= pack.all - pack.live;
+            joined += 1;
+            chosen.insert(pack.id, pack);
+        }
+    }
+    // One alone would become another one alone.
+    if joined == 1 {
+        chosen.retain(|_, pack| pack.live < pack.all || !is_small(pack));
+    }
     let mut moves: Vec<(ChunkId, Location)> = Vec::new();
     each_place(index, store, &mut |id, at| {
         let home = live.binary_search(id).ok().and_then(|at| homes.get(at));
@@ -104,7 +140,9 @@ pub fn choose(
         Ok(())
     })?;
     // A plan can't be taken back: what is condemned must be readable before it is.
-    for (pack, problem) in unreadable(reader, &moves, control)? {
+    let (unreadable, read) = read_moves(reader, &moves, if options.dry_run { 0 } else { KEPT_BYTES }, control)?;
+    choice.read = read;
+    for (pack, problem) in unreadable {
         if let Some(pack) = chosen.remove(&pack) {
             unused += pack.all - pack.live;
             choice.problems.push(format!("{problem}; {} stays as it is", names::pack(&pack.id)));
@@ -183,19 +221,34 @@ pub fn is_whole(reader: &ChunkReader, id: &ChunkId, at: &Location) -> Result<Opt
     }
 }
 
-/// The packs of which a chunk can't be read, and why.
-fn unreadable(
+/// Reads what is to be moved; gives back the packs of which a chunk can't be read, with why, and as much of what was read as may be
+/// kept.
+fn read_moves(
     reader: &ChunkReader,
     moves: &[(ChunkId, Location)],
+    keep_bytes: usize,
     control: &Control,
-) -> Result<HashMap<PackId, String>> {
+) -> Result<(HashMap<PackId, String>, ReadChunks)> {
+    let kept: Mutex<(usize, ReadChunks)> = Mutex::default();
     let found: Vec<Option<(PackId, String)>> = moves
         .par_iter()
         .map(|(id, at)| {
             control.check()?;
             control.add_bytes_in(u64::from(at.place.stored));
-            Ok(is_whole(reader, id, at)?.map(|problem| (at.pack, problem)))
+            match reader.read_here(id, at) {
+                Ok((class, plain)) => {
+                    let mut kept = lock(&kept);
+                    if kept.0 + plain.len() <= keep_bytes {
+                        kept.0 += plain.len();
+                        kept.1.insert(*id, (class, plain));
+                    }
+                    Ok(None)
+                }
+                Err(error) if error.is_of_one_object() => Ok(Some((at.pack, error.to_string()))),
+                Err(error) => Err(error),
+            }
         })
         .collect::<Result<_>>()?;
-    Ok(found.into_iter().flatten().collect())
+    let (_, kept) = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((found.into_iter().flatten().collect(), kept))
 }

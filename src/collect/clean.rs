@@ -10,6 +10,7 @@ use crate::format::pack::DirectoryRow;
 use crate::format::snapshot::SnapshotState;
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, IndexedPack, encode_segment};
+use crate::snapshot as objects;
 use crate::store::Store;
 use std::collections::{HashMap, HashSet};
 
@@ -122,6 +123,16 @@ impl Cleaning<'_> {
             }
         }
         Ok(cleaned)
+    }
+
+    /// Deletes holds of sessions that were fenced: their snapshots will never be.
+    pub fn release_fenced(&self) -> Result<()> {
+        for (snapshot, id) in objects::list_holds(self.store, names::HOLDS)? {
+            if self.states.get(&snapshot) == Some(&SnapshotState::Fenced) {
+                self.store.delete(&names::hold(&snapshot, &id))?;
+            }
+        }
+        Ok(())
     }
 
     /// What a segment shall name; `None` if it may stay as it is, or can't be read.

@@ -1,6 +1,6 @@
 //! Moving what is live out of condemned packs.
 
-use super::choose::is_whole;
+use super::choose::{ReadChunks, is_whole};
 use super::mark::each_place;
 use crate::control::Control;
 use crate::error::Result;
@@ -35,12 +35,13 @@ pub struct Standing<'a> {
 }
 
 /// Writes anew every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
-/// in packs alone that exist and that no standing plan condemns. `live` ascends.
+/// in packs alone that exist and that no standing plan condemns. `live` ascends; `read` are chunks that were read already.
 pub fn move_out(
     all: &ChunkReader,
     outside: &Arc<ChunkReader>,
     live: &[ChunkId],
     standing: &Standing<'_>,
+    read: &ReadChunks,
     options: WriteOptions,
     control: &Arc<Control>,
 ) -> Result<Moved> {
@@ -92,6 +93,11 @@ pub fn move_out(
     let failed: Vec<Option<(HashSet<PackId>, String)>> = moves
         .par_iter()
         .map(|(id, places)| {
+            if let Some((class, plain)) = read.get(*id) {
+                control.check()?;
+                writer.put(*class, plain)?;
+                return Ok(None);
+            }
             let mut problem = None;
             for at in *places {
                 control.check()?;

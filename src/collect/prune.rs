@@ -1,7 +1,7 @@
 //! A collection, from its session to the end of its plan. `format-spec/plans.md` says why the order is what it is.
 //!
 //! Memory: while it marks, at most 110 bytes for each chunk that a snapshot needs; then 36 (its id and the pack that it is to
-//! stay in), about 200 for each chunk that is to be moved, and what a reader and a writer take.
+//! stay in), about 200 for each chunk that is to be moved and at most 64 MiB of their plaintext, and what a reader and a writer take.
 
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
@@ -202,7 +202,7 @@ impl Collector {
         reach(&reader, &found, &mut live, control)?;
         let mut live: Vec<ChunkId> = live.into_iter().collect();
         live.sort_unstable();
-        let mut choice = choose(&reader, &live, &there, doomed, options, control)?;
+        let mut choice = choose(&reader, &live, &there, doomed, self.write.pack_bytes as u64, options, control)?;
         report.snapshots = found.len() as u64;
         report.chunks = live.len() as u64;
         (report.packs, report.bytes) = (there.len() as u64, there.values().sum());
@@ -255,7 +255,7 @@ impl Collector {
             let outside = self.reader(&self.index(&states, excluded)?);
             let condemned: HashSet<PackId> = everywhere.iter().filter(|id| before.contains_key(id)).copied().collect();
             let stand = moves::Standing { there: &before, condemned: &condemned };
-            let moved = move_out(&all, &outside, &live, &stand, self.write, control)?;
+            let moved = move_out(&all, &outside, &live, &stand, &choice.read, self.write, control)?;
             report.chunks_moved = moved.chunks;
             report.bytes_moved = moved.stored_bytes;
             report.problems.extend(moved.problems);
@@ -285,6 +285,7 @@ impl Collector {
         let (index, states, there, doomed, joined) = (&*index, &states, &there, &doomed, &joined);
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
         let cleaned = cleaning.run(control)?;
+        cleaning.release_fenced()?;
         (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
         store.sync()?;
         for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {

@@ -8,6 +8,7 @@ use std::fmt;
 
 /// What is to stay. Each rule looks at the snapshots of one group (same cluster, same namespaces) from the newest on, and keeps
 /// some; what no rule keeps goes. Only snapshots that miss nothing count: an incomplete one never takes a whole one's place.
+/// What a repair salvaged takes the place of the snapshot that lost chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The newest so many.
@@ -56,6 +57,8 @@ pub enum Reason {
     Tag(String),
     /// It misses something, but nothing whole is newer.
     NewerThanWhole,
+    /// It is held; why.
+    Held(String),
 }
 
 impl fmt::Display for Reason {
@@ -70,6 +73,7 @@ impl fmt::Display for Reason {
             Reason::Newest(Period::Year) => f.write_str("newest of its year"),
             Reason::Within => f.write_str("young enough"),
             Reason::Tag(tag) => write!(f, "labelled {tag}"),
+            Reason::Held(why) => f.write_str(why),
             Reason::NewerThanWhole => f.write_str("incomplete, but nothing whole is newer"),
         }
     }
@@ -124,6 +128,17 @@ impl Policy {
                 "what shall stay? Give one of the --keep-… options, or name the snapshots to forget",
             ));
         }
+        // What lost chunks and was salvaged, and salvages of which a later one holds more.
+        let mut salvaged: HashSet<SnapshotId> = HashSet::new();
+        let mut newest: BTreeMap<SnapshotId, &Manifest> = BTreeMap::new();
+        for (original, manifest) in snapshots.iter().filter_map(|one| Some((one.salvage?.original, one))) {
+            salvaged.insert(original);
+            if let Some(other) = newest.insert(original, manifest) {
+                let [older, newer] = if other.sealed < manifest.sealed { [other, manifest] } else { [manifest, other] };
+                salvaged.insert(older.id);
+                newest.insert(original, newer);
+            }
+        }
         let mut groups: BTreeMap<Group<'_>, Vec<&Manifest>> = BTreeMap::new();
         for manifest in snapshots {
             groups.entry(group(manifest)).or_default().push(manifest);
@@ -131,7 +146,7 @@ impl Policy {
         let mut reasons: BTreeMap<SnapshotId, Vec<Reason>> = BTreeMap::new();
         for ((cluster, namespaces), mut members) in groups {
             members.sort_by_key(|manifest| std::cmp::Reverse((manifest.sealed, manifest.id)));
-            let kept = self.keep(&members);
+            let kept = self.keep(&members, &salvaged);
             if kept.iter().all(Vec::is_empty) && !self.may_keep_nothing() {
                 return Err(Error::invalid(format!(
                     "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was forgotten. \
@@ -150,7 +165,7 @@ impl Policy {
     }
 
     /// Why each of a group's snapshots, newest first, stays.
-    fn keep(&self, members: &[&Manifest]) -> Vec<Vec<Reason>> {
+    fn keep(&self, members: &[&Manifest], salvaged: &HashSet<SnapshotId>) -> Vec<Vec<Reason>> {
         let mut kept = vec![Vec::new(); members.len()];
         let periods = [
             (Period::Hour, self.hourly),
@@ -168,7 +183,13 @@ impl Policy {
             }
             let tags = self.tags.iter().filter(|tag| manifest.tags.contains(tag));
             reasons.extend(tags.map(|tag| Reason::Tag(tag.clone())));
-            if !manifest.missing.is_empty() {
+            // What was salvaged stands for the snapshot that lost chunks.
+            let counts = match manifest.salvage {
+                _ if salvaged.contains(&manifest.id) => continue,
+                Some(salvage) => salvage.was_whole,
+                None => manifest.missing.is_empty(),
+            };
+            if !counts {
                 if whole == 0 && !self.may_keep_nothing() {
                     reasons.push(Reason::NewerThanWhole);
                 }

@@ -33,6 +33,8 @@ pub enum ObjectKind {
     Snapshot,
     /// A collection's plan.
     Plan,
+    /// A hold.
+    Hold,
 }
 
 impl ObjectKind {
@@ -45,6 +47,7 @@ impl ObjectKind {
             ObjectKind::Session => *b"ALse",
             ObjectKind::Snapshot => *b"ALsn",
             ObjectKind::Plan => *b"ALgc",
+            ObjectKind::Hold => *b"ALho",
         }
     }
 
@@ -53,7 +56,9 @@ impl ObjectKind {
         match self {
             ObjectKind::Pack => matches!(class, Class::Tree | Class::Data),
             ObjectKind::Index => class == Class::Index,
-            ObjectKind::Config | ObjectKind::Session | ObjectKind::Snapshot | ObjectKind::Plan => class == Class::Meta,
+            ObjectKind::Config | ObjectKind::Session | ObjectKind::Snapshot | ObjectKind::Plan | ObjectKind::Hold => {
+                class == Class::Meta
+            }
         }
     }
 }
@@ -95,7 +100,7 @@ pub enum Class {
     Data,
     /// Index segments.
     Index,
-    /// Config, sessions, snapshots and plans.
+    /// Config, sessions, snapshots, plans and holds.
     Meta,
 }
 

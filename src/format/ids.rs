@@ -52,6 +52,10 @@ id!(
     KeyId, 16
 );
 id!(
+    /// A hold's name: random.
+    HoldId, 16
+);
+id!(
     /// A repository's name: random.
     RepositoryId, 16
 );

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod header;
+pub mod hold;
 pub mod ids;
 pub mod index;
 pub mod keyslot;
@@ -18,7 +19,7 @@ pub mod session;
 pub mod snapshot;
 pub mod structured;
 
-pub use ids::{ChunkId, KeyId, PackId, RepositoryId, SnapshotId};
+pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId};
 
 /// The format version that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u8 = 1;

@@ -1,6 +1,6 @@
 //! The keys under which objects stand in the store. Names reveal no content.
 
-use super::ids::{KeyId, PackId, SnapshotId};
+use super::ids::{HoldId, KeyId, PackId, SnapshotId};
 
 /// The repository's config.
 pub const CONFIG: &str = "config";
@@ -16,6 +16,8 @@ pub const SESSIONS: &str = "sessions/";
 pub const SNAPSHOTS: &str = "snapshots/";
 /// The folder of collection plans.
 pub const PLANS: &str = "gc/";
+/// The folder of holds.
+pub const HOLDS: &str = "holds/";
 
 /// A key slot.
 pub fn key(id: &KeyId) -> String {
@@ -46,6 +48,16 @@ pub fn snapshot(id: &SnapshotId) -> String {
 /// A collection's plan.
 pub fn plan(session: &SnapshotId) -> String {
     format!("{PLANS}{session}")
+}
+
+/// The folder of a snapshot's holds.
+pub fn holds_of(snapshot: &SnapshotId) -> String {
+    format!("{HOLDS}{snapshot}/")
+}
+
+/// A hold on a snapshot.
+pub fn hold(snapshot: &SnapshotId, id: &HoldId) -> String {
+    format!("{HOLDS}{snapshot}/{id}")
 }
 
 /// The id in a key slot's key. Like all of these, `None` for any other spelling than the one that is written: one object has
@@ -87,6 +99,13 @@ pub fn parse_plan(name: &str) -> Option<SnapshotId> {
     (plan(&id) == name).then_some(id)
 }
 
+/// The snapshot and the id in a hold's key.
+pub fn parse_hold(name: &str) -> Option<(SnapshotId, HoldId)> {
+    let (snapshot, id) = name.strip_prefix(HOLDS)?.split_once('/')?;
+    let (snapshot, id) = (SnapshotId::from_hex(snapshot)?, HoldId::from_hex(id)?);
+    (hold(&snapshot, &id) == name).then_some((snapshot, id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +121,8 @@ mod tests {
         assert_eq!(parse_session(&session(&id)), Some(id));
         assert_eq!(parse_snapshot(&snapshot(&id)), Some(id));
         assert_eq!(parse_plan(&plan(&id)), Some(id));
+        assert_eq!(parse_hold(&hold(&id, &HoldId([0xef; 16]))), Some((id, HoldId([0xef; 16]))));
+        assert!(hold(&id, &HoldId([0xef; 16])).starts_with(&holds_of(&id)));
     }
 
     #[test]
@@ -119,6 +140,9 @@ mod tests {
         assert_eq!(parse_session(&format!("sessions/a/{id}")), None);
         assert_eq!(parse_key(&format!("keys/a/{id}")), None);
         assert_eq!(parse_plan(&format!("gc/{id}/")), None);
+        for name in [format!("holds/{id}"), format!("holds/{id}/{id}/"), format!("holds/{id}/{}", id.to_uppercase())] {
+            assert_eq!(parse_hold(&name), None, "{name}");
+        }
         for folder in ["ab/", "", "c/", "cd/cd/", "CD/"] {
             assert_eq!(parse_pack(&format!("packs/{folder}{pack_id}")), None, "{folder}");
         }

@@ -46,10 +46,11 @@ pub struct Outcome {
 }
 
 impl Session {
-    /// Whether it says of itself that it is a backup whose snapshot was sealed.
+    /// Whether it says of itself that its name was sealed: of backups, copies and repairs that did what they were to do.
     pub fn says_sealed(&self) -> bool {
         let status = self.outcome.as_ref().map(|outcome| &outcome.status);
-        self.kind == SessionKind::Backup && matches!(status, Some(Status::Done | Status::Incomplete(_)))
+        matches!(self.kind, SessionKind::Backup | SessionKind::Other)
+            && matches!(status, Some(Status::Done | Status::Incomplete(_)))
     }
 }
 

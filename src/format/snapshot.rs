@@ -158,6 +158,19 @@ pub struct NamespaceManifest {
     pub counts: Counts,
 }
 
+/// What a snapshot was made of that a repair made out of one that lost chunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Salvage {
+    /// The snapshot that lost chunks. `started` and `sealed` are its times.
+    pub original: SnapshotId,
+    /// When the repair made this one, in milliseconds since the Unix epoch.
+    pub made: u64,
+    /// Whether the original said of itself that it misses nothing.
+    pub was_whole: bool,
+    /// Records of the original that are gone.
+    pub records_lost: u64,
+}
+
 /// A snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -185,6 +198,8 @@ pub struct Manifest {
     pub stored_bytes: u64,
     /// What could not be read, for people; empty if everything was.
     pub missing: Vec<String>,
+    /// What it was made of, if a repair made it.
+    pub salvage: Option<Salvage>,
     /// The namespaces, sorted by name.
     pub namespaces: Vec<NamespaceManifest>,
 }
@@ -293,6 +308,7 @@ mod tests {
             index_segments: 1,
             stored_bytes: 1,
             missing: Vec::new(),
+            salvage: None,
             namespaces: names.iter().map(namespace).collect(),
         }
     }

@@ -4,6 +4,7 @@ use crate::chunk::compress;
 use crate::embedded::layout;
 use crate::format::config::{self, ChunkSizes, Compression, Parameters};
 use crate::format::header::{Class, Header, ObjectKind, Suite};
+use crate::format::hold::Hold;
 use crate::format::index::{IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, encode_block};
 use crate::format::keyslot::{KdfCost, SlotHeader, SlotSecret};
 use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
@@ -12,8 +13,8 @@ use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_director
 use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Unread};
-use crate::format::{ChunkId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
+use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage, Unread};
+use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
 use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex,
@@ -166,6 +167,7 @@ pub(super) fn header() -> Vec<Vec<u8>> {
         (1, ObjectKind::Pack, Class::Data),
         (2, ObjectKind::Index, Class::Index),
         (5, ObjectKind::Plan, Class::Meta),
+        (6, ObjectKind::Hold, Class::Meta),
     ];
     let made = cases.map(|(number, kind, class)| {
         let suite = if number == 1 { Suite::XChaCha20Poly1305 } else { Suite::Aes256Gcm };
@@ -286,6 +288,7 @@ pub(super) fn manifests() -> Vec<Manifest> {
             index_segments: 1,
             stored_bytes: 4096,
             missing: vec!["a".into()],
+            salvage: (last == 2).then_some(Salvage { original: id, made: 7, was_whole: true, records_lost: 3 }),
             namespaces: vec![namespace("bar", id), namespace("test", id)],
         }
     };
@@ -321,6 +324,18 @@ pub(super) fn session() -> Vec<Vec<u8>> {
     outcomes.chain([None]).map(|outcome| encoded(&session(outcome))).collect()
 }
 
+pub(super) fn hold() -> Vec<Vec<u8>> {
+    let hold = |reason: &str| Hold {
+        id: HoldId([7; 16]),
+        snapshot: SnapshotId([8; 16]),
+        placed: 1_780_000_000_000,
+        host: "host".into(),
+        program: "aerolith".into(),
+        reason: reason.into(),
+    };
+    ["", "case 7/2026", &"ü".repeat(40)].map(|reason| encoded(&hold(reason))).to_vec()
+}
+
 pub(super) fn plan() -> Vec<Vec<u8>> {
     let plan = |n: u8| Plan { session: SnapshotId([7; 16]), condemned: (0..n).map(|n| PackId([n; 32])).collect() };
     [0, 5].map(|n| encoded(&plan(n))).to_vec()
@@ -342,6 +357,7 @@ pub(super) fn object_key() -> Vec<Vec<u8>> {
         names::session(&id),
         names::snapshot(&id),
         names::plan(&id),
+        names::hold(&id, &HoldId([7; 16])),
     ];
     made.map(String::into_bytes).to_vec()
 }

@@ -37,6 +37,8 @@ struct Segment {
 pub struct Index {
     segments: Vec<Segment>,
     damaged: Vec<Error>,
+    /// The keys of those.
+    damaged_keys: Vec<String>,
     excluded: HashSet<PackId>,
     blocks: Cache<(usize, usize), Vec<IndexRow>>,
     recovered: Mutex<Recovered>,
@@ -92,7 +94,7 @@ impl Index {
         believed: impl Fn(&SnapshotId) -> bool,
         excluded: HashSet<PackId>,
     ) -> Result<Self> {
-        let (mut segments, mut damaged) = (Vec::new(), Vec::new());
+        let (mut segments, mut damaged, mut damaged_keys) = (Vec::new(), Vec::new(), Vec::new());
         for listed in store.list(names::INDEX)? {
             let Some((session, _)) = names::parse_index_segment(&listed.key) else { continue };
             if !believed(&session) {
@@ -100,13 +102,17 @@ impl Index {
             }
             match Segment::open(store, keys, &listed.key, listed.size) {
                 Ok(segment) => segments.push(segment),
-                Err(error) if error.is_of_one_object() => damaged.push(error),
+                Err(error) if error.is_of_one_object() => {
+                    damaged.push(error);
+                    damaged_keys.push(listed.key);
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(Index {
             segments,
             damaged,
+            damaged_keys,
             excluded,
             blocks: Cache::new(CACHE_BYTES),
             recovered: Mutex::default(),
@@ -122,6 +128,52 @@ impl Index {
     /// The segments that could not be read.
     pub fn damaged(&self) -> &[Error] {
         &self.damaged
+    }
+
+    /// The keys of the segments of which any part can't be read, each with what is wrong. Reads all blocks.
+    pub fn unreadable(&self, store: &dyn Store) -> Result<Vec<(String, String)>> {
+        let damaged = self.damaged_keys.iter().zip(&self.damaged);
+        let mut found: Vec<(String, String)> = damaged.map(|(key, error)| (key.clone(), error.to_string())).collect();
+        for (number, segment) in self.segments.iter().enumerate() {
+            for block in 0..segment.trailer.blocks() {
+                match self.block(store, number, block) {
+                    Ok(_) => {}
+                    Err(error) if error.is_of_one_object() => {
+                        found.push((segment.key.clone(), error.to_string()));
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The packs that these segments name, with their sizes and the rows that can be read.
+    pub fn readable_rows(
+        &self,
+        store: &dyn Store,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<HashMap<PackId, (u64, Vec<DirectoryRow>)>> {
+        let mut packs: HashMap<PackId, (u64, Vec<DirectoryRow>)> = HashMap::new();
+        for (number, segment) in self.segments.iter().enumerate().filter(|(_, segment)| wanted(&segment.key)) {
+            for block in 0..segment.trailer.blocks() {
+                let rows = match self.block(store, number, block) {
+                    Ok(rows) => rows,
+                    Err(error) if error.is_of_one_object() => continue,
+                    Err(error) => return Err(error),
+                };
+                for row in rows.iter() {
+                    let Some((pack, size)) = segment.directory.packs.get(row.pack as usize) else { continue };
+                    let (_, rows) = packs.entry(*pack).or_insert((*size, Vec::new()));
+                    let row = DirectoryRow { id: row.id, place: row.place };
+                    if !rows.contains(&row) {
+                        rows.push(row);
+                    }
+                }
+            }
+        }
+        Ok(packs)
     }
 
     /// The sessions and numbers of the segments that could be read.

@@ -1,7 +1,7 @@
 //! Checking a repository: everything that a snapshot reaches, and on request the bytes themselves.
 
 use super::session::noted_chunks;
-use super::{History, Repository, Snapshot, host, keyring, program, read_parameters};
+use super::{History, Repository, host, keyring, program, read_parameters};
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::config::CONFIG_HEADER_BYTES;
@@ -10,12 +10,13 @@ use crate::format::session::{Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
-use crate::pack::read_directory;
+use crate::pack::{ChunkReader, read_directory};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A session names at most this many damaged chunks, 32 MiB; beyond that there are several.
 const MAX_NOTED: usize = 1 << 20;
@@ -77,7 +78,7 @@ impl Repository {
         for manifest in &list.snapshots {
             if index.segments_of(&manifest.id) < manifest.index_segments as usize {
                 report.problems.push(format!(
-                    "{}{}: {} index segments are there, expected {}; the packs make up for it, and the next backup \
+                    "{}{}: {} index segments are there, expected {}; the packs make up for it, and `aerolith repair` \
                      writes them anew",
                     crate::format::names::INDEX,
                     manifest.id,
@@ -86,12 +87,36 @@ impl Repository {
                 ));
             }
         }
+        let read = |id: &ChunkId| is_chosen(&id.0, options);
+        let damaged = self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
+        let mut told = HashSet::new();
+        report.problems.retain(|problem| told.insert(problem.clone()));
+        let mut told = HashSet::new();
+        report.hurt.retain(|id| told.insert(*id));
+        if let Err(error) = self.note_damage(&damaged, &history) {
+            // What was found is worth more than the note.
+            report.problems.push(format!("what is damaged could not be noted for the next full backup: {error}"));
+        }
+        Ok(report)
+    }
+
+    /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report, and gives
+    /// back the chunks that are missing or damaged.
+    pub(super) fn walk(
+        &self,
+        reader: &Arc<ChunkReader>,
+        snapshots: Vec<Manifest>,
+        absent: &HashSet<PackId>,
+        read: &(dyn Fn(&ChunkId) -> bool + Sync),
+        report: &mut CheckReport,
+        control: &Control,
+    ) -> Result<HashSet<ChunkId>> {
         // Which chunks are bad is found once; which snapshots need them takes a walk each.
         let mut walked: HashMap<ChunkId, bool> = HashMap::new();
         let mut damaged: HashSet<ChunkId> = HashSet::new();
-        for manifest in list.snapshots {
+        for manifest in snapshots {
             control.check()?;
-            let snapshot = self.open_snapshot(&reader, manifest);
+            let snapshot = self.open_snapshot(reader, manifest);
             report.snapshots += 1;
             let mut reached = Vec::new();
             let mut lost = Vec::new();
@@ -106,7 +131,7 @@ impl Repository {
                 reached.iter().filter(|(id, _)| !walked.contains_key(id)).copied().collect();
             let found: Vec<Checked> = fresh
                 .par_iter()
-                .map(|(id, class)| self.check_chunk(&snapshot, id, *class, options, &absent, control))
+                .map(|(id, class)| check_chunk(reader, id, *class, read(id), absent, control))
                 .collect::<Result<_>>()?;
             for ((id, _), checked) in fresh.iter().zip(found) {
                 report.chunks += 1;
@@ -128,19 +153,7 @@ impl Repository {
                 report.problems.push(format!("snapshot {}, namespace {namespace}: {loss}", snapshot.id()));
             }
         }
-        let mut told = HashSet::new();
-        report.problems.retain(|problem| told.insert(problem.clone()));
-        let mut told = HashSet::new();
-        report.hurt.retain(|id| told.insert(*id));
-        if !damaged.is_subset(&noted_chunks(&history)) {
-            let mut damaged: Vec<ChunkId> = damaged.into_iter().collect();
-            damaged.sort_unstable();
-            if let Err(error) = damaged.chunks(MAX_NOTED).try_for_each(|part| self.note_damage(part)) {
-                // What was found is worth more than the note.
-                report.problems.push(format!("what is damaged could not be noted for the next full backup: {error}"));
-            }
-        }
-        Ok(report)
+        Ok(damaged)
     }
 
     /// Looks at the config and the key slots: what a later opening needs.
@@ -222,49 +235,17 @@ impl Repository {
         found.into_iter().try_for_each(|directory| report.take(directory))
     }
 
-    fn check_chunk(
-        &self,
-        snapshot: &Snapshot,
-        id: &ChunkId,
-        class: Class,
-        options: &CheckOptions,
-        absent: &HashSet<crate::format::PackId>,
-        control: &Control,
-    ) -> Result<Checked> {
-        control.check()?;
-        let reader = snapshot.chunks();
-        let mut found = reader.locate(id)?;
-        if found.iter().all(|at| absent.contains(&at.pack)) {
-            found = reader.locate_further(id)?;
+    /// Leaves sessions that name damaged chunks, unless earlier ones name them all; full backups don't build on those.
+    pub(super) fn note_damage(&self, damaged: &HashSet<ChunkId>, history: &History) -> Result<()> {
+        if damaged.is_subset(&noted_chunks(history)) {
+            return Ok(());
         }
-        let places: Vec<&Location> = found.iter().filter(|at| !absent.contains(&at.pack)).collect();
-        let mut checked = Checked::default();
-        let Some(first) = places.first() else {
-            checked.problem = Some(format!("chunk {id} is missing: no pack that exists holds it"));
-            return Ok(checked);
-        };
-        checked.stored = u64::from(first.place.stored);
-        if !is_chosen(&id.0, options) {
-            return Ok(checked);
-        }
-        checked.read = true;
-        for at in places {
-            match reader.read_at(id, class, at) {
-                Ok(plain) => {
-                    checked.plain = plain.len() as u64;
-                    control.add_bytes_in(checked.plain);
-                    checked.problem = None;
-                    return Ok(checked);
-                }
-                Err(error) if error.is_of_one_object() => checked.problem = Some(error.to_string()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(checked)
+        let mut damaged: Vec<ChunkId> = damaged.iter().copied().collect();
+        damaged.sort_unstable();
+        damaged.chunks(MAX_NOTED).try_for_each(|part| self.note(part))
     }
 
-    /// Leaves a session that names damaged chunks; full backups don't build on those.
-    fn note_damage(&self, damaged: &[ChunkId]) -> Result<()> {
+    fn note(&self, damaged: &[ChunkId]) -> Result<()> {
         let now = Timestamp::now().0;
         let session = Session {
             id: objects::new_id()?,
@@ -285,8 +266,48 @@ impl Repository {
     }
 }
 
+/// Looks for a chunk, and reads it if told to.
+fn check_chunk(
+    reader: &ChunkReader,
+    id: &ChunkId,
+    class: Class,
+    read: bool,
+    absent: &HashSet<PackId>,
+    control: &Control,
+) -> Result<Checked> {
+    control.check()?;
+    let mut found = reader.locate(id)?;
+    if found.iter().all(|at| absent.contains(&at.pack)) {
+        found = reader.locate_further(id)?;
+    }
+    let places: Vec<&Location> = found.iter().filter(|at| !absent.contains(&at.pack)).collect();
+    let mut checked = Checked::default();
+    let Some(first) = places.first() else {
+        checked.problem = Some(format!("chunk {id} is missing: no pack that exists holds it"));
+        return Ok(checked);
+    };
+    checked.stored = u64::from(first.place.stored);
+    if !read {
+        return Ok(checked);
+    }
+    checked.read = true;
+    for at in places {
+        match reader.read_at(id, class, at) {
+            Ok(plain) => {
+                checked.plain = plain.len() as u64;
+                control.add_bytes_in(checked.plain);
+                checked.problem = None;
+                return Ok(checked);
+            }
+            Err(error) if error.is_of_one_object() => checked.problem = Some(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(checked)
+}
+
 /// Whether something of this name is in the part to be read: the same at every check, and evenly spread.
-fn is_chosen(name: &[u8; 32], options: &CheckOptions) -> bool {
+pub(super) fn is_chosen(name: &[u8; 32], options: &CheckOptions) -> bool {
     f64::from(u16::from_be_bytes([name[2], name[3]])) / 65536.0 * 100.0 < options.read_percent
 }
 

@@ -1,13 +1,14 @@
 //! Forgetting snapshots and reclaiming what none of the others needs.
 
 use super::{Repository, host, program, resolve};
-use crate::collect::forget::{ForgetReport, forget};
+use crate::collect::Reason;
+use crate::collect::forget::{ForgetReport, describe, forget, held};
 use crate::collect::mark::lost_names;
 use crate::collect::{Collector, Policy, PruneOptions, PruneReport};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
+use crate::format::{SnapshotId, names};
 use crate::pack::WriteOptions;
 use crate::snapshot as objects;
 use std::sync::Arc;
@@ -28,7 +29,12 @@ impl Repository {
     ) -> Result<ForgetReport> {
         let mut list = self.snapshots()?;
         list.snapshots.retain(|manifest| wanted(manifest));
-        let verdicts = policy.decide(&list.snapshots)?;
+        let mut verdicts = policy.decide(&list.snapshots)?;
+        for (id, hold) in objects::list_holds(&*self.store, names::HOLDS)? {
+            for verdict in verdicts.iter_mut().filter(|verdict| verdict.snapshot == id) {
+                verdict.reasons.push(Reason::Held(describe(&*self.store, &self.keys, id, hold)));
+            }
+        }
         let forgotten: Vec<SnapshotId> =
             verdicts.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.snapshot).collect();
         if !dry_run {
@@ -43,6 +49,10 @@ impl Repository {
         let mut forgotten = Vec::new();
         for name in names {
             let id = self.id_to_forget(name)?;
+            // All are looked at before any goes.
+            if let Some((_, hold)) = objects::list_holds(&*self.store, &names::holds_of(&id))?.first() {
+                return Err(held(&*self.store, &self.keys, id, *hold));
+            }
             if !forgotten.contains(&id) {
                 forgotten.push(id);
             }

@@ -4,18 +4,26 @@ mod ahead;
 mod check;
 mod collection;
 mod doubt;
+mod hold;
 mod keyring;
 mod merge_policy;
 mod records;
+mod repair;
 pub(crate) mod resolve;
 mod restore;
+mod rollback;
+mod salvage;
 mod session;
 mod view;
 
 pub use check::{CheckOptions, CheckReport};
+pub use hold::HoldEntry;
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
+pub use repair::{RepairOptions, RepairReport};
 pub use restore::{RestoreOptions, RestoreReport, Selection};
+pub use rollback::Rollback;
+pub use salvage::{LostRecord, NamespaceLosses, Salvaged};
 pub use session::{BackupSession, SessionOptions};
 pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
 

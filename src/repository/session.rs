@@ -5,7 +5,7 @@ use super::{History, Repository, Snapshot, host, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest, SnapshotState};
+use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
@@ -16,6 +16,7 @@ use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::source::{BadRecord, RecordSource};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a session is told about itself.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,10 @@ pub struct SessionOptions {
     pub tags: Vec<String>,
     /// What the session does, for the history.
     pub job: String,
+    /// After so long without a heartbeat the session is taken for dead; ten minutes if not given. A heartbeat comes ten times as often.
+    pub lease: Option<Duration>,
+    /// Why the snapshot must not be forgotten, if so: it is held before it is sealed.
+    pub hold: Option<String>,
 }
 
 /// A backup that has begun. Dropped without a seal, it leaves nothing but orphans, and a failed run in the history.
@@ -35,6 +40,7 @@ pub struct BackupSession {
     repository: Repository,
     lease: Lease,
     manifest: Manifest,
+    hold: Option<String>,
     parents: Vec<Manifest>,
     warnings: Vec<String>,
     reader: Arc<ChunkReader>,
@@ -50,18 +56,30 @@ impl Repository {
     /// Begins a session. The order is that of the protocol: the session's object, the standing plans, the snapshots, the
     /// index.
     pub fn begin(&self, options: SessionOptions, control: Arc<Control>) -> Result<BackupSession> {
+        self.begin_as(SessionKind::Backup, options, control)
+    }
+
+    /// The same for what is not a backup and leaves a snapshot.
+    pub(super) fn begin_as(
+        &self,
+        kind: SessionKind,
+        options: SessionOptions,
+        control: Arc<Control>,
+    ) -> Result<BackupSession> {
         let id = objects::new_id()?;
         let now = Timestamp::now().0;
         let suite = self.parameters.suite;
         let session = Session {
             id,
-            kind: SessionKind::Backup,
+            kind,
             job: options.job,
             host: host(),
             program: program(),
             started: now,
             heartbeat: now,
-            lease_millis: LEASE_MILLIS,
+            lease_millis: options
+                .lease
+                .map_or(LEASE_MILLIS, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
             adopted: Vec::new(),
             outcome: None,
         };
@@ -93,12 +111,14 @@ impl Repository {
             index_segments: 0,
             stored_bytes: 0,
             missing: Vec::new(),
+            salvage: None,
             namespaces: Vec::new(),
         };
         Ok(BackupSession {
             repository: self.clone(),
             lease,
             manifest,
+            hold: options.hold,
             parents,
             warnings,
             reader,
@@ -174,7 +194,12 @@ impl Repository {
 
 /// Writes anew what the parent's runs refer to and no pack holds but condemned ones. The parent may be forgotten before the
 /// collection looks for what is live, and then nobody else moves these chunks.
-fn take_over(reader: &ChunkReader, writer: &ChunkWriter, parent: &NamespaceManifest, control: &Control) -> Result<()> {
+pub(super) fn take_over(
+    reader: &ChunkReader,
+    writer: &ChunkWriter,
+    parent: &NamespaceManifest,
+    control: &Control,
+) -> Result<()> {
     let mut seen = HashSet::new();
     for run in &parent.runs {
         let (mut reached, mut lost) = (Vec::new(), None);
@@ -244,6 +269,17 @@ impl BackupSession {
         options: &RecordOptions,
     ) -> Result<&NamespaceManifest> {
         let mut parent = self.newest_parent(namespace, &source.selection(), kind == BackupKind::Differential);
+        if options.partial
+            && let Some((parent, _)) = &parent
+            && let Some(salvage) = self.parents.iter().find(|one| one.id == *parent).and_then(|one| one.salvage)
+            && salvage.records_lost > 0
+        {
+            return Err(Error::invalid(format!(
+                "snapshot {parent} is what a repair could save of snapshot {}: {} records are gone, and a source that holds \
+                 only what changed doesn't bring them back. Make a full backup",
+                salvage.original, salvage.records_lost
+            )));
+        }
         if parent.is_none() && kind != BackupKind::Full {
             let selected = match source.selection() {
                 all if all.is_empty() => String::new(),
@@ -322,6 +358,37 @@ impl BackupSession {
         self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
     }
 
+    /// Where a salvage reads chunks, and where it writes them.
+    pub(super) fn reader_and_writer(&self) -> Result<(&Arc<ChunkReader>, &ChunkWriter)> {
+        let writer = self.writer.as_ref().ok_or_else(|| Error::invalid("the session has ended"))?;
+        Ok((self.doomed_too.as_ref().unwrap_or(&self.reader), writer))
+    }
+
+    /// Seals what a salvage made of `original`: with its source and its labels, in its place in the order of snapshots.
+    pub(super) fn seal_salvage(
+        mut self,
+        original: &Manifest,
+        sealed: u64,
+        salvage: Salvage,
+        missing: Vec<String>,
+        namespaces: Vec<NamespaceManifest>,
+    ) -> Result<Snapshot> {
+        let (id, host, program) = (self.id(), host(), program());
+        let seen = original.seen.iter().copied().chain([original.id]).collect::<BTreeSet<_>>();
+        self.manifest = Manifest {
+            id,
+            host,
+            program,
+            sealed,
+            seen: seen.into_iter().collect(),
+            salvage: Some(salvage),
+            missing,
+            namespaces,
+            ..original.clone()
+        };
+        self.seal()
+    }
+
     /// Seals: packs and index segments first, then the one object that makes it a snapshot.
     pub fn seal(mut self) -> Result<Snapshot> {
         let sealed = self.try_seal();
@@ -350,9 +417,20 @@ impl BackupSession {
         let (segments, bytes) = write_segments(&*repository.store, &repository.keys, suite, &self.manifest.id, packs)?;
         self.manifest.index_segments = segments;
         self.manifest.stored_bytes = stored + bytes;
-        self.manifest.sealed = Timestamp::now().0;
+        if self.manifest.salvage.is_none() {
+            self.manifest.sealed = Timestamp::now().0;
+        }
         self.control.check()?;
-        objects::seal_snapshot(&*repository.store, &repository.keys, suite, &self.manifest)
+        let hold = match &self.hold {
+            Some(reason) => Some(repository.place_hold(self.manifest.id, reason)?),
+            None => None,
+        };
+        let sealed = objects::seal_snapshot(&*repository.store, &repository.keys, suite, &self.manifest);
+        if let (Err(Error::Fenced { .. }), Some(hold)) = (&sealed, hold) {
+            // Nothing is there that it could hold; were it left, the next collection would take it away.
+            let _ = repository.store.delete(&names::hold(&hold.snapshot, &hold.id));
+        }
+        sealed
     }
 
     /// Ends without a seal; the history will say why.

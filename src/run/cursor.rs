@@ -141,6 +141,11 @@ impl<'a> RunCursor<'a> {
         &self.losses
     }
 
+    /// The ranges of keys that could not be read so far, each from its first key to before its second.
+    pub fn unknown_ranges(&self) -> &[(Option<Digest>, Option<Digest>)] {
+        self.unknown.all()
+    }
+
     /// Whether the run may have an entry for a key that could not be read. The walk must have come to the key.
     pub(super) fn is_unknown(&self, digest: &Digest) -> bool {
         !self.unknown.is_empty() && self.unknown.contains(digest)

@@ -132,6 +132,11 @@ impl Ranges {
         }
     }
 
+    /// All of them.
+    pub fn all(&self) -> &[(Option<Digest>, Option<Digest>)] {
+        &self.0
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -51,6 +51,15 @@ impl<'a> MergedCursor<'a> {
         all
     }
 
+    /// The ranges of keys, each from its first key to before its second, in which a run could not be read so far.
+    pub fn unknown_ranges(&self) -> Vec<(Option<Digest>, Option<Digest>)> {
+        let mut ranges: Vec<_> = self.cursors.iter().flat_map(RunCursor::unknown_ranges).copied().collect();
+        ranges
+            .sort_by_key(|(from, until)| (from.map(|digest| digest.sort_key()), until.map(|digest| digest.sort_key())));
+        ranges.dedup();
+        ranges
+    }
+
     /// Whether what the runs hold for a key can't be told, since it may stand in a damaged node. Asked of a key that the walk
     /// has come to or passed, and gave back no entry for.
     pub fn is_unknown(&self, digest: &Digest) -> bool {

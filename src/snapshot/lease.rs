@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// A session without a heartbeat for this long is taken for dead: ten minutes.
 pub const LEASE_MILLIS: u64 = 600_000;
-/// A heartbeat comes this often: a tenth of the lease.
-const HEARTBEAT: Duration = Duration::from_millis(LEASE_MILLIS / 10);
+/// So many heartbeats come in the time of a lease.
+const BEATS: u64 = 10;
 
 struct Shared {
     store: Arc<dyn Store>,
@@ -26,6 +26,10 @@ struct Shared {
 }
 
 impl Shared {
+    fn lease_millis(&self) -> u64 {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).lease_millis
+    }
+
     fn write(&self, create: bool, change: impl FnOnce(&mut Session)) -> Result<()> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut session);
@@ -48,11 +52,12 @@ impl Lease {
     /// Creates the session's object and keeps it fresh.
     pub fn begin(store: Arc<dyn Store>, keys: Arc<Keys>, suite: Suite, session: Session) -> Result<Self> {
         let shared = Arc::new(Shared { store, keys, suite, session: Mutex::new(session) });
+        let every = Duration::from_millis((shared.lease_millis() / BEATS).max(1));
         shared.write(true, |_| {})?;
         let (stop, stopped) = channel::<()>();
         let beating = shared.clone();
         let beat = std::thread::spawn(move || {
-            while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 // A heartbeat that fails is made up for by the next; safety never rests on it.
                 let _ = beating.write(false, |_| {});
             }
@@ -82,5 +87,40 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.silence();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::session::SessionKind;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn heartbeats_come_within_the_lease_and_end_with_the_outcome() {
+        let (store, keys) = (Arc::new(MemoryStore::new()), Arc::new(Keys::derive(&[3; 32])));
+        let id = SnapshotId([7; 16]);
+        let session = Session {
+            id,
+            kind: SessionKind::Backup,
+            job: String::new(),
+            host: String::new(),
+            program: String::new(),
+            started: 0,
+            heartbeat: 0,
+            lease_millis: 1000,
+            adopted: Vec::new(),
+            outcome: None,
+        };
+        let mut lease = Lease::begin(store.clone(), keys.clone(), Suite::Aes256Gcm, session).unwrap();
+        let heartbeat = || crate::snapshot::read_session(&*store, &keys, id).unwrap().heartbeat;
+        let first = heartbeat();
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(heartbeat() > first + 500, "no heartbeat came");
+        let status = crate::format::session::Status::Stopped;
+        lease.end(Outcome { ended: 1, status, records: 0, stored_bytes: 0, damaged_chunks: Vec::new() }).unwrap();
+        let last = heartbeat();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(heartbeat(), last);
     }
 }

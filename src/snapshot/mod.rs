@@ -8,10 +8,11 @@ use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
 use crate::crypto::{Keys, random};
 use crate::error::{Error, Result};
 use crate::format::header::{ObjectKind, Suite};
+use crate::format::hold::Hold;
 use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::{MARKER_MAGIC, Manifest, SnapshotState};
-use crate::format::{PackId, SnapshotId, names, structured};
+use crate::format::{HoldId, PackId, SnapshotId, names, structured};
 use crate::store::{Put, Store};
 use std::collections::{BTreeMap, HashSet};
 
@@ -94,6 +95,30 @@ pub fn marker(keys: &Keys, id: SnapshotId, now: u64) -> Vec<u8> {
 /// Forgets a snapshot: overwrites its manifest with a marker. Its name stays taken for ever.
 pub fn forget(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
     store.put(&names::snapshot(&id), &marker(keys, id, now))
+}
+
+/// The holds on snapshots, by their keys alone: a hold that can't be read holds too.
+pub fn list_holds(store: &dyn Store, folder: &str) -> Result<Vec<(SnapshotId, HoldId)>> {
+    let listed = store.list(folder)?;
+    Ok(listed.iter().filter_map(|object| names::parse_hold(&object.key)).collect())
+}
+
+/// Reads a hold; `None` if it was released.
+pub fn read_hold(store: &dyn Store, keys: &Keys, snapshot: SnapshotId, id: HoldId) -> Result<Option<Hold>> {
+    let name = names::hold(&snapshot, &id);
+    let Some(bytes) = store.get(&name, MAX_SEALED_BYTES)? else { return Ok(None) };
+    let value = unseal(keys, ObjectKind::Hold, &name, bytes).map_err(|error| error.of(&name))?;
+    Hold::decode(snapshot, id, &value).map(Some).map_err(|error| error.of(&name))
+}
+
+/// Places a hold. Whoever does looks afterwards whether the snapshot still stands.
+pub fn place_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> Result<()> {
+    let name = names::hold(&hold.snapshot, &hold.id);
+    let value = structured::encode(hold).map_err(|error| error.of(&name))?;
+    let bytes = seal(keys, ObjectKind::Hold, suite, &name, &value)?;
+    // Its name is random: if it is taken, the reply to an earlier try was lost.
+    store.put_new(&name, &bytes).or_else(|_| store.put_new(&name, &bytes))?;
+    store.sync()
 }
 
 /// Fences a session that was not sealed: nobody can seal it any more. Gives back whether the name was free.

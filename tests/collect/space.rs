@@ -147,6 +147,32 @@ fn where_needs_cannot_be_told_nothing_is_deleted() {
 }
 
 #[test]
+fn many_small_packs_become_few_and_few_are_left_alone() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let mut world = World::filled(0..60);
+    let mut snapshots = vec![back_up_all(&repository, BackupKind::Full, &[("kept", &world)])];
+    let packs = || disk.list(names::PACKS).unwrap().len();
+    while packs() < 32 {
+        assert_eq!(prune(&repository, &thorough()).unwrap().chunks_moved, 0, "few were joined");
+        world = world.later(0..60, 0.3, 0.02, 100 + snapshots.len() as u64);
+        snapshots.push(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
+    }
+    let none = PruneOptions { max_rewrite_bytes: Some(0), ..thorough() };
+    assert_eq!(prune(&repository, &none).unwrap().chunks_moved, 0);
+    let many = packs();
+    let planned = prune(&repository, &PruneOptions { dry_run: true, ..thorough() }).unwrap();
+    let report = prune(&repository, &thorough()).unwrap();
+    assert_eq!((report.packs_deleted, report.chunks_moved), (many as u64, report.chunks));
+    assert_eq!((planned.packs_deleted, planned.chunks_moved), (report.packs_deleted, report.chunks_moved));
+    assert!(packs() <= 4, "{} packs", packs());
+    assert_eq!(assert_exact(&repository, &snapshots, "joined"), snapshots.len());
+    assert_clean(&repository, "joined");
+    assert_nothing_unused(&repository, "joined");
+    assert_eq!(prune(&repository, &thorough()).unwrap().chunks_moved, 0, "joined again");
+}
+
+#[test]
 fn the_index_does_not_grow_with_forgotten_backups() {
     let scene = Scene::new(30);
     let repository = scene.repository();

@@ -3,10 +3,11 @@
 use crate::support::{Plain, REPOSITORY, bytes, committed, sealed_value};
 use aerolith::format::config::{self, ChunkSizes, Compression, Parameters};
 use aerolith::format::header::{ObjectKind, Suite};
+use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
-use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Unread};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
+use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage, Unread};
+use aerolith::format::{ChunkId, HoldId, PackId, SnapshotId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 use serde_json::json;
 
@@ -93,6 +94,27 @@ fn a_plan() {
 }
 
 #[test]
+fn a_hold() {
+    let (id, snapshot) = (HoldId([0x44; 16]), SnapshotId([0x11; 16]));
+    let hold = Hold {
+        id,
+        snapshot,
+        placed: 1_780_000_000_000,
+        host: "höst".into(),
+        program: "aerolith 0.1.0".into(),
+        reason: "case 7".into(),
+    };
+    let plain = structured::encode(&hold).unwrap();
+    let by_hand = Plain::default().raw(&id.0).raw(&snapshot.0).u64(1_780_000_000_000).text("höst");
+    assert_eq!(plain, by_hand.text("aerolith 0.1.0").text("case 7").0);
+    let shown = serde_json::to_value(&hold).unwrap();
+    let encoded = sealed_value("hold.json", ObjectKind::Hold, &names::hold(&snapshot, &id), shown, &plain, b"");
+    assert_eq!(Hold::decode(snapshot, id, &encoded).unwrap(), hold);
+    assert!(Hold::decode(SnapshotId([0; 16]), id, &encoded).is_err());
+    assert!(Hold::decode(snapshot, HoldId([0; 16]), &encoded).is_err());
+}
+
+#[test]
 fn a_manifest() {
     let [id, parent, full] = [0x11, 0x12, 0x13].map(|n| SnapshotId([n; 16]));
     let namespace = NamespaceManifest {
@@ -136,12 +158,14 @@ fn a_manifest() {
         index_segments: 1,
         stored_bytes: 4096,
         missing: vec!["a".into()],
+        salvage: Some(Salvage { original: full, made: 1_780_000_200_000, was_whole: true, records_lost: 3 }),
         namespaces: vec![namespace],
     };
     let plain = structured::encode(&manifest).unwrap();
     let by_hand = Plain::default().raw(&id.0).u64(1_780_000_000_000).u64(1_780_000_100_000).text("host");
     let by_hand = by_hand.text("aerolith 0.1.0").text("aerospike://host").text("prod").u64(2).text("nightly").text("");
-    let by_hand = by_hand.u64(2).raw(&parent.0).raw(&full.0).u32(1).u64(4096).u64(1).text("a").u64(1).text("test");
+    let by_hand = by_hand.u64(2).raw(&parent.0).raw(&full.0).u32(1).u64(4096).u64(1).text("a");
+    let by_hand = by_hand.u8(1).raw(&full.0).u64(1_780_000_200_000).u8(1).u64(3).u64(1).text("test");
     let by_hand = by_hand.u32(2).u64(1_779_999_999_000).u8(1).raw(&parent.0).raw(&full.0).u8(1);
     let by_hand = by_hand.text("set users").u64(2).u32(0).u32(3).u8(0).u32(9).u32(9).u8(1).u64(4096);
     let by_hand = by_hand.u64(1).raw(&[0x77; 32]).u8(2).u64(9).u64(4).u64(1234).u64(5).u64(600).u64(700);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::snapshot::Salvage;
 use proptest::prelude::*;
 
 const HOUR: u64 = 3_600_000;
@@ -20,6 +21,7 @@ fn snapshot(n: u8, sealed: u64) -> Manifest {
         index_segments: 0,
         stored_bytes: 0,
         missing: Vec::new(),
+        salvage: None,
         namespaces: Vec::new(),
     }
 }
@@ -143,4 +145,24 @@ proptest! {
         let left: Vec<Manifest> = all.iter().zip(&verdicts).filter(|(_, verdict)| verdict.stays()).map(|(manifest, _)| manifest.clone()).collect();
         prop_assert!(policy.decide(&left).unwrap().iter().all(Verdict::stays));
     }
+}
+
+#[test]
+fn a_salvage_takes_the_place_of_what_lost_chunks() {
+    let mut all: Vec<Manifest> = (1..=4).map(|n| snapshot(n, u64::from(n) * 1000)).collect();
+    let salvage = |n: u8, of: u8, sealed: u64, was_whole: bool| Manifest {
+        missing: vec!["3 records".into()],
+        salvage: Some(Salvage { original: SnapshotId([of; 16]), made: 9_000, was_whole, records_lost: 3 }),
+        ..snapshot(n, sealed)
+    };
+    all.push(salvage(5, 4, 4001, true));
+    let two = Policy { last: Some(2), ..Policy::default() };
+    assert_eq!(stay(&two, &all), [3, 5]);
+    // A second one, which holds more.
+    all.push(salvage(6, 4, 4002, true));
+    assert_eq!(stay(&two, &all), [3, 6]);
+    // What was made of an incomplete one stands for no whole one.
+    all.truncate(4);
+    all.push(salvage(5, 4, 4001, false));
+    assert_eq!(stay(&two, &all), [2, 3, 5]);
 }

@@ -1,0 +1,123 @@
+//! Holding snapshots: what is held can't be forgotten until the hold is released.
+
+use super::{Repository, host, program};
+use crate::crypto::random;
+use crate::error::{Error, Result};
+use crate::format::hold::Hold;
+use crate::format::snapshot::SnapshotState;
+use crate::format::{HoldId, SnapshotId, names};
+use crate::record::Timestamp;
+use crate::snapshot as objects;
+
+/// A hold, as it stands in the store.
+#[derive(Debug)]
+pub struct HoldEntry {
+    /// Its id.
+    pub id: HoldId,
+    /// The snapshot that it holds.
+    pub snapshot: SnapshotId,
+    /// What it says, or why it can't be read. It holds in any case.
+    pub hold: Result<Hold>,
+    /// What stands under the snapshot's name; nothing while a backup with a hold is about to seal.
+    pub state: Option<SnapshotState>,
+}
+
+impl Repository {
+    /// Holds the snapshots with these names.
+    ///
+    /// # Errors
+    ///
+    /// If a name is not found (nothing is held then), or if a snapshot is forgotten at the same moment.
+    pub fn hold(&self, names: &[String], reason: &str) -> Result<Vec<Hold>> {
+        let ids = names.iter().map(|name| self.snapshot_id(name)).collect::<Result<Vec<_>>>()?;
+        let mut placed = Vec::new();
+        for snapshot in ids {
+            let hold = self.place_hold(snapshot, reason)?;
+            if self.state_of(&snapshot)? != Some(SnapshotState::Sealed) {
+                self.store.delete(&crate::format::names::hold(&snapshot, &hold.id))?;
+                return Err(Error::invalid(format!(
+                    "snapshot {snapshot} was forgotten at this moment: it is not held"
+                )));
+            }
+            placed.push(hold);
+        }
+        Ok(placed)
+    }
+
+    /// Places a hold on a name, whatever stands there.
+    pub(super) fn place_hold(&self, snapshot: SnapshotId, reason: &str) -> Result<Hold> {
+        let hold = Hold {
+            id: HoldId(random()?),
+            snapshot,
+            placed: Timestamp::now().0,
+            host: host(),
+            program: program(),
+            reason: reason.to_string(),
+        };
+        objects::place_hold(&*self.store, &self.keys, self.parameters.suite, &hold)?;
+        Ok(hold)
+    }
+
+    /// All holds, by snapshot.
+    pub fn holds(&self) -> Result<Vec<HoldEntry>> {
+        let states = objects::list_states(&*self.store)?;
+        let mut holds = Vec::new();
+        for (snapshot, id) in objects::list_holds(&*self.store, names::HOLDS)? {
+            let hold = match objects::read_hold(&*self.store, &self.keys, snapshot, id) {
+                Ok(None) => continue,
+                Ok(Some(hold)) => Ok(hold),
+                Err(error) if error.is_of_one_object() => Err(error),
+                Err(error) => return Err(error),
+            };
+            holds.push(HoldEntry { id, snapshot, hold, state: states.get(&snapshot).copied() });
+        }
+        Ok(holds)
+    }
+
+    /// Releases a hold by its id or the beginning of it, or all holds of a snapshot.
+    pub fn release(&self, name: &str) -> Result<Vec<HoldEntry>> {
+        let prefix = name.to_ascii_lowercase();
+        let mut holds = self.holds()?;
+        let named = holds.iter().filter(|entry| entry.id.to_string().starts_with(&prefix)).count();
+        let released: Vec<HoldEntry> = match named {
+            1 if !prefix.is_empty() => {
+                holds.extract_if(.., |entry| entry.id.to_string().starts_with(&prefix)).collect()
+            }
+            _ if name.is_empty() => return Err(Error::usage("which hold? Give its id or its snapshot's")),
+            _ => {
+                let whole = SnapshotId::from_hex(name).filter(|id| holds.iter().any(|entry| entry.snapshot == *id));
+                let id = match whole {
+                    Some(id) => id,
+                    None if named > 1 => {
+                        return Err(Error::invalid(format!("{named} holds begin with {name}: give more of the id")));
+                    }
+                    None => self.snapshot_id(name).map_err(|error| match error {
+                        Error::NotFound { .. } => Error::not_found(
+                            format!("hold or snapshot {name}"),
+                            "`aerolith hold list` lists what is held",
+                        ),
+                        error => error,
+                    })?,
+                };
+                holds.extract_if(.., |entry| entry.snapshot == id).collect()
+            }
+        };
+        if released.is_empty() {
+            return Err(Error::not_found(
+                format!("a hold on snapshot {name}"),
+                "`aerolith hold list` lists what is held",
+            ));
+        }
+        for entry in &released {
+            self.store.delete(&names::hold(&entry.snapshot, &entry.id))?;
+        }
+        self.store.sync()?;
+        Ok(released)
+    }
+
+    fn snapshot_id(&self, name: &str) -> Result<SnapshotId> {
+        let list = self.snapshots()?;
+        let doubt = super::doubt::Doubt::of(&list);
+        doubt.settle(name, super::resolve::resolve(list, name)).map(|manifest| manifest.id)
+    }
+}

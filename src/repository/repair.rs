@@ -1,0 +1,290 @@
+//! Repairing: the index is rebuilt from the packs, and snapshots that lost chunks are salvaged as new ones.
+//!
+//! Nothing that is sealed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
+//! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
+
+use super::check::{CheckOptions, CheckReport};
+use super::salvage::{Donor, Salvaged};
+use super::session::noted_chunks;
+use super::{Repository, host, program};
+use crate::control::Control;
+use crate::crypto::Sealer;
+use crate::error::{Error, Result};
+use crate::format::header::{Class, ObjectKind};
+use crate::format::pack::DirectoryRow;
+use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::snapshot::SnapshotState;
+use crate::format::{ChunkId, PackId, SnapshotId, names};
+use crate::index::{Index, IndexedPack, encode_segment, write_segments};
+use crate::pack::{ChunkReader, read_directory};
+use crate::record::Timestamp;
+use crate::snapshot as objects;
+use crate::snapshot::{LEASE_MILLIS, Lease};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a repair may do.
+#[derive(Clone, Debug, Default)]
+pub struct RepairOptions {
+    /// Read and authenticate this part of the chunks, in percent, to find those that are damaged. Chunks that earlier checks
+    /// found damaged are read in any case.
+    pub read_percent: f64,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Another repository that may have records that are lost here; its keys may be others.
+    pub from: Option<Repository>,
+}
+
+/// What a repair did, or would do.
+#[derive(Debug, Default)]
+pub struct RepairReport {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Index segments that could not be read, or were gone, line by line.
+    pub segments: Vec<String>,
+    /// Packs that were written into the index anew.
+    pub packs_indexed: u64,
+    /// Chunks in them.
+    pub chunks_indexed: u64,
+    /// What was found of the chunks: `hurt` are the snapshots that can't be restored whole.
+    pub found: CheckReport,
+    /// What became of each of those.
+    pub salvaged: Vec<Salvaged>,
+    /// What could not be repaired, for people.
+    pub problems: Vec<String>,
+}
+
+impl RepairReport {
+    /// Whether records are gone.
+    pub fn has_losses(&self) -> bool {
+        self.salvaged.iter().any(Salvaged::has_losses)
+    }
+}
+
+/// What is wrong with the index, and what its rebuilding would write.
+#[derive(Default)]
+struct IndexSurvey {
+    /// Segments that can't be read: key, and what is wrong.
+    unreadable: Vec<(String, String)>,
+    /// Keys of segments that are gone.
+    gone: Vec<String>,
+    /// Packs that no readable segment names.
+    packs: Vec<IndexedPack>,
+    /// Whether a snapshot needs a chunk that stands in those alone.
+    needed: bool,
+    problems: Vec<String>,
+}
+
+impl IndexSurvey {
+    fn is_whole(&self) -> bool {
+        self.unreadable.is_empty() && self.gone.is_empty() && !self.needed
+    }
+}
+
+impl Repository {
+    /// Rebuilds the index from the packs, and makes of every snapshot that lost chunks a new one that holds what can be read.
+    /// Run again, it has nothing to do; killed on the way and run again, it finishes.
+    pub fn repair(&self, options: &RepairOptions, control: &Arc<Control>) -> Result<RepairReport> {
+        let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
+        self.repair_index(options.dry_run, control, &mut report)?;
+        let reader = self.chunk_reader()?;
+        let list = self.snapshots()?;
+        report.problems.extend(list.damaged.iter().map(|(_, error)| {
+            format!("{error}. Restore the object from a copy, or give it up with `aerolith forget` and the whole id")
+        }));
+        let history = self.history()?;
+        let noted = noted_chunks(&history);
+        let absent = self.absent_packs(reader.index())?;
+        let chosen = CheckOptions { read_percent: options.read_percent };
+        let read = |id: &ChunkId| noted.contains(id) || super::check::is_chosen(&id.0, &chosen);
+        let bad = self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
+        let mut told = HashSet::new();
+        report.found.problems.retain(|problem| told.insert(problem.clone()));
+        if !options.dry_run {
+            self.note_damage(&bad, &history)?;
+        }
+        if report.found.hurt.is_empty() {
+            return Ok(report);
+        }
+        let mut donors = vec![Donor::of(self, true)?];
+        if let Some(other) = &options.from {
+            donors.push(Donor::of(other, false)?);
+        }
+        // A salvage may be hurt itself.
+        for manifest in list.snapshots.iter().filter(|manifest| report.found.hurt.contains(&manifest.id)) {
+            control.check()?;
+            let earlier = list.snapshots.iter().filter_map(|other| Some((other.id, other.sealed, other.salvage?)));
+            let earlier =
+                earlier.filter(|(id, _, salvage)| salvage.original == manifest.id && !report.found.hurt.contains(id));
+            let earlier: Vec<_> = earlier.collect();
+            let salvaged = self.salvage(manifest, &reader, &bad, &donors, &earlier, options.dry_run, control)?;
+            report.salvaged.push(salvaged);
+        }
+        Ok(report)
+    }
+
+    fn repair_index(&self, dry_run: bool, control: &Control, report: &mut RepairReport) -> Result<()> {
+        let survey = self.survey_index()?;
+        if survey.is_whole() {
+            return Ok(());
+        }
+        report.segments.extend(survey.unreadable.iter().map(|(_, problem)| problem.clone()));
+        report.segments.extend(survey.gone.iter().map(|key| format!("{key} is missing")));
+        report.packs_indexed = survey.packs.len() as u64;
+        report.chunks_indexed = survey.packs.iter().map(|(_, _, rows)| rows.len() as u64).sum();
+        if !objects::plans(&*self.store, &self.keys)?.is_empty() {
+            report.problems.push(PLAN_STANDS.into());
+            report.problems.extend(survey.problems);
+            (report.packs_indexed, report.chunks_indexed) = (0, 0);
+            return Ok(());
+        }
+        if dry_run {
+            report.problems.extend(survey.problems);
+            return Ok(());
+        }
+        let now = Timestamp::now().0;
+        let session = Session {
+            id: objects::new_id()?,
+            kind: SessionKind::Other,
+            job: "repair of the index".into(),
+            host: host(),
+            program: program(),
+            started: now,
+            heartbeat: now,
+            lease_millis: LEASE_MILLIS,
+            adopted: Vec::new(),
+            outcome: None,
+        };
+        let id = session.id;
+        let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
+        let rebuilt = self.rebuild_index(id, control);
+        let (status, stored_bytes) = match &rebuilt {
+            Ok(Some((_, stored))) => (Status::Done, *stored),
+            // It did not seal, and must not say that it did.
+            Ok(None) => (Status::Failed(PLAN_STANDS.into()), 0),
+            Err(Error::Cancelled) => (Status::Stopped, 0),
+            Err(error) => (Status::Failed(error.to_string()), 0),
+        };
+        let ended = Timestamp::now().0;
+        // Were this note lost, the lease would lapse.
+        let _ = lease.end(Outcome { ended, status, records: 0, stored_bytes, damaged_chunks: Vec::new() });
+        match rebuilt? {
+            Some((problems, _)) => report.problems.extend(problems),
+            None => {
+                report.problems.push(PLAN_STANDS.into());
+                (report.packs_indexed, report.chunks_indexed) = (0, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the seal, and last what nobody
+    /// can read any more. `None` if a plan stands.
+    fn rebuild_index(&self, id: SnapshotId, control: &Control) -> Result<Option<(Vec<String>, u64)>> {
+        let (store, keys, suite) = (&*self.store, &*self.keys, self.parameters.suite);
+        if !objects::plans(store, keys)?.is_empty() {
+            return Ok(None);
+        }
+        let survey = self.survey_index()?;
+        control.check()?;
+        let (_, stored) = write_segments(store, keys, suite, &id, survey.packs)?;
+        objects::seal_without_snapshot(store, keys, id, Timestamp::now().0)?;
+        store.sync()?;
+        // What these told stands elsewhere now, or nobody knows it any more.
+        let states = objects::list_states(store)?;
+        let state_of = |key: &str| names::parse_index_segment(key).and_then(|(session, _)| states.get(&session));
+        for key in survey.unreadable.iter().map(|(key, _)| key).chain(&survey.gone) {
+            control.check()?;
+            match state_of(key) {
+                Some(SnapshotState::Sealed) => {
+                    let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
+                    store.put(key, &encode_segment(&sealer, key, &[]).map_err(|error| error.of(key))?)?;
+                }
+                Some(SnapshotState::Forgotten) => store.delete(key)?,
+                Some(SnapshotState::Fenced) | None => {}
+            }
+        }
+        store.sync()?;
+        Ok(Some((survey.problems, stored)))
+    }
+
+    /// Looks through the index and the packs' directories.
+    fn survey_index(&self) -> Result<IndexSurvey> {
+        let store = &*self.store;
+        let states = objects::list_states(store)?;
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let index = Index::open(store, &self.keys, believed, HashSet::new())?;
+        let mut survey = IndexSurvey { unreadable: index.unreadable(store)?, ..IndexSurvey::default() };
+        let listed: HashSet<String> = store.list(names::INDEX)?.into_iter().map(|object| object.key).collect();
+        let manifests = self.snapshots()?.snapshots;
+        for manifest in &manifests {
+            let keys = (0..manifest.index_segments).map(|n| names::index_segment(&manifest.id, n));
+            survey.gone.extend(keys.filter(|key| !listed.contains(key)));
+        }
+        let unreadable: HashSet<&str> = survey.unreadable.iter().map(|(key, _)| key.as_str()).collect();
+        let mut named: HashMap<PackId, u64> = HashMap::new();
+        for (session, number) in index.segments() {
+            if !unreadable.contains(names::index_segment(&session, number).as_str())
+                && let Some((packs, _)) = index.contents_of(&session, number)
+            {
+                named.extend(packs.iter().copied());
+            }
+        }
+        let mut unnamed: BTreeMap<PackId, u64> = BTreeMap::new();
+        for object in store.list(names::PACKS)? {
+            let Some(id) = names::parse_pack(&object.key) else { continue };
+            if !named.contains_key(&id) {
+                unnamed.insert(id, object.size);
+            }
+        }
+        let read: Vec<(PackId, u64, Result<Vec<DirectoryRow>>)> = unnamed
+            .into_par_iter()
+            .map(|(id, size)| (id, size, read_directory(store, &self.keys, id, size).map(|(_, rows)| rows)))
+            .collect();
+        // Where a pack's directory can't be read either, what is left of the segments is all that is known.
+        let mut left = index.readable_rows(store, |key| unreadable.contains(key))?;
+        left.retain(|id, _| !named.contains_key(id));
+        for (id, size, rows) in read {
+            match rows {
+                Ok(rows) => {
+                    left.remove(&id);
+                    survey.packs.push((id, size, rows));
+                }
+                Err(error) if error.is_of_one_object() => survey.problems.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        survey.packs.extend(left.into_iter().map(|(id, (size, rows))| (id, size, rows)));
+        survey.needed = !survey.packs.is_empty() && survey.is_whole() && self.needs(&index, &survey.packs)?;
+        if survey.is_whole() {
+            survey.problems.clear();
+        }
+        Ok(survey)
+    }
+
+    /// Whether a snapshot reaches a chunk that stands in these packs and that the index does not know.
+    fn needs(&self, index: &Index, packs: &[IndexedPack]) -> Result<bool> {
+        let unnamed: HashSet<&ChunkId> = packs.iter().flat_map(|(_, _, rows)| rows).map(|row| &row.id).collect();
+        let reader: Arc<ChunkReader> = self.chunk_reader()?;
+        let mut seen = HashSet::new();
+        for manifest in self.snapshots()?.snapshots {
+            let mut reached = Vec::new();
+            self.open_snapshot(&reader, manifest).reach_readable(
+                &mut seen,
+                &mut |id, _| reached.push(id),
+                &mut |_, _| {},
+            )?;
+            for id in reached {
+                if unnamed.contains(&id) && !index.contains(&*self.store, &id)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Why the index is left as it is.
+const PLAN_STANDS: &str = "a collection's plan stands, so the index was left as it is: what the plan condemns must be found until \
+    it is carried out. Run `aerolith prune`, then repair again";

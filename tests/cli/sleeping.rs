@@ -1,0 +1,73 @@
+//! A backup that sleeps through its lease: a closed lid, a stopped process.
+
+use super::support::{Sandbox, asb, person};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A backup that is stopped once its session has begun, and that session.
+fn stopped(sandbox: &Sandbox, lease: &str) -> (Child, String) {
+    let records: String = (0..150_000).map(|n| person(&format!("person-{n}"), 1, n)).collect();
+    sandbox.write("long.asb", &asb("test", &records));
+    let sessions = || -> Vec<String> {
+        let files = std::fs::read_dir(sandbox.path("repo/sessions")).into_iter().flatten();
+        files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
+            .collect()
+    };
+    let before = sessions();
+    let mut command = sandbox.command(&["backup", "asb:long.asb", "--lease", lease, "--quiet"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut session = None;
+    while session.is_none() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+        session = sessions().into_iter().find(|session| !before.contains(session));
+    }
+    kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+    (child, session.expect("no session began"))
+}
+
+fn wake(mut child: Child) -> (Option<i32>, String) {
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
+    let mut error = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    (child.wait().unwrap().code(), error)
+}
+
+#[test]
+fn a_backup_that_sleeps_through_its_lease_learns_of_it_and_the_next_one_succeeds() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let (sleeper, session) = stopped(&sandbox, "5s");
+    // Asleep for less than its lease, it is waited for.
+    sandbox.run(&["prune"]).ends(1).says(&["still at work", &session, "--wait", "--fence"]);
+    let pruned = sandbox.json(&["prune", "--wait", "1min"]);
+    assert_eq!(pruned["fenced"], serde_json::json!([session]));
+    let (code, error) = wake(sleeper);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("was fenced before it could seal") && error.contains("asleep past its lease"), "{error}");
+    assert!(error.contains("Nothing was sealed") && error.contains("run the backup again"), "{error}");
+    let sessions = sandbox.json(&["history"])["sessions"].clone();
+    let row = sessions.as_array().unwrap().iter().find(|row| row["session"] == session.as_str()).unwrap().clone();
+    assert_eq!((&row["status"], &row["snapshot"]), (&"failed".into(), &"fenced".into()));
+    assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
+    sandbox.run(&["backup", "asb:long.asb"]).ends(0);
+    sandbox.run(&["prune"]).ends(0);
+    sandbox.run(&["check", "--read-data"]).ends(0);
+}
+
+#[test]
+fn a_backup_that_sleeps_for_less_than_its_lease_seals() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let (sleeper, session) = stopped(&sandbox, "10min");
+    std::thread::sleep(Duration::from_millis(1500));
+    sandbox.run(&["prune"]).ends(1).says(&["still at work", &session]);
+    let (code, error) = wake(sleeper);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(sandbox.json(&["snapshots"])["snapshots"][2]["snapshot"], session.as_str());
+    sandbox.run(&["backup", "asb:long.asb", "--lease", "0s"]).ends(2).says(&["at least 1s"]);
+}

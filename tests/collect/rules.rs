@@ -1,0 +1,239 @@
+//! The rules that keep a collection from losing anything, one by one: each test fails if its rule is left out.
+
+use super::scene::*;
+use super::support::*;
+use aerolith::collect::PruneOptions;
+use aerolith::control::Control;
+use aerolith::format::header::Class;
+use aerolith::format::snapshot::{BackupKind, SnapshotState};
+use aerolith::format::{ChunkId, PackId, SnapshotId, names};
+use aerolith::index::Location;
+use aerolith::repository::{RepairOptions, Repository, SessionOptions};
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use std::sync::Arc;
+
+fn taking_over() -> PruneOptions {
+    PruneOptions { fence: true, ..thorough() }
+}
+
+/// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed.
+fn live_chunk(scene: &Scene) -> (ChunkId, Location) {
+    let repository = scene.repository();
+    let mut values = Vec::new();
+    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
+    repository.snapshot(&scene.id(2)).unwrap().reach(&mut Default::default(), each).unwrap();
+    let first = repository.snapshot(&scene.id(0)).unwrap();
+    let mut gone = Vec::new();
+    let chunks = repository.chunk_reader().unwrap();
+    first.reach(&mut Default::default(), &mut |id, _| gone.push(id)).unwrap();
+    gone.retain(|id| !values.contains(id));
+    let partly: Vec<PackId> = gone.iter().flat_map(|id| chunks.locate(id).unwrap()).map(|at| at.pack).collect();
+    let found = values.into_iter().find_map(|id| {
+        let at = chunks.locate(&id).unwrap().into_iter().find(|at| partly.contains(&at.pack))?;
+        Some((id, at))
+    });
+    found.expect("no chunk of the last snapshot stands in a pack of the first")
+}
+
+fn flip_at(disk: &MemoryStore, at: &Location) {
+    flip(disk, &names::pack(&at.pack), at.place.offset as usize);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_condemned() {
+    let scene = Scene::new(400);
+    let repository = scene.repository();
+    let (_, at) = live_chunk(&scene);
+    forget(&repository, &[scene.id(0)]).unwrap();
+    flip_at(&scene.disk, &at);
+    let report = prune(&repository, &thorough()).unwrap();
+    assert!(report.problems.iter().any(|problem| problem.contains("stays as it is")), "{report:?}");
+    assert!(scene.disk.list(names::PLANS).unwrap().is_empty(), "a plan can't be carried out");
+    assert!(scene.disk.size(&names::pack(&at.pack)).unwrap().is_some());
+    // Had back from a copy, it is moved.
+    flip_at(&scene.disk, &at);
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "had back"), 2);
+    assert_nothing_unused(&repository, "had back");
+}
+
+#[test]
+fn a_condemned_pack_of_which_a_live_chunk_cannot_be_read_stays_with_its_plan() {
+    let scene = Scene::new(400);
+    let (_, at) = live_chunk(&scene);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    let faulty = Arc::new(FaultStore::new(scene.disk.clone()));
+    faulty.inject(Fault::nth(0, Effect::CrashAfter).under(names::PLANS).of(Call::PutNew));
+    message(prune(&open(faulty).unwrap(), &thorough()));
+    flip_at(&scene.disk, &at);
+    let repository = scene.repository();
+    let report = prune(&repository, &taking_over()).unwrap();
+    assert!(report.problems.iter().any(|problem| problem.contains("stays until the chunk can be had")), "{report:?}");
+    assert!(scene.disk.size(&names::pack(&at.pack)).unwrap().is_some());
+    assert!(!scene.disk.list(names::PLANS).unwrap().is_empty(), "it is condemned for ever");
+    flip_at(&scene.disk, &at);
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "had back"), 2);
+    assert_clean(&repository, "had back");
+    assert_nothing_unused(&repository, "had back");
+}
+
+#[test]
+fn a_copy_outside_the_plan_counts_only_if_it_is_whole() {
+    let scene = Scene::new(400);
+    let repository = scene.repository();
+    let (id, at) = live_chunk(&scene);
+    // Damaged, noted, and written a second time by a backup of another cluster.
+    flip_at(&scene.disk, &at);
+    check(&repository).unwrap();
+    let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
+    let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+    session.records("kept", &World::filled(0..400), BackupKind::Full, &options()).unwrap();
+    session.seal().unwrap();
+    let copies = repository.chunk_reader().unwrap().locate(&id).unwrap();
+    assert_eq!(copies.len(), 2, "the test needs a second copy of a chunk");
+    // The first copy comes back, and the second is damaged instead.
+    flip_at(&scene.disk, &at);
+    copies.iter().filter(|copy| **copy != at).for_each(|copy| flip_at(&scene.disk, copy));
+    forget(&repository, &[scene.id(0)]).unwrap();
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "one whole copy"), 2);
+}
+
+#[test]
+fn a_collection_finds_what_it_must_move_without_the_index() {
+    let scene = Scene::new(200);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    for segment in scene.disk.list(names::INDEX).unwrap() {
+        for at in [20, 80] {
+            let disk = Arc::new(scene.disk.fork());
+            flip(&disk, &segment.key, at);
+            let repository = open(disk).unwrap();
+            let about = format!("{} at {at}", segment.key);
+            prune(&repository, &thorough()).unwrap_or_else(|error| panic!("{about}: {error}"));
+            assert_eq!(assert_exact(&repository, &scene.snapshots, &about), 2);
+            let found = check(&repository).unwrap();
+            assert!(found.hurt.is_empty(), "{about}: {found:?}");
+        }
+    }
+}
+
+/// The calls that something makes, as they come.
+fn calls(disk: &Arc<MemoryStore>, work: impl FnOnce(&Repository)) -> Vec<(Call, String)> {
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    work(&open(store.clone()).unwrap());
+    store.operations().into_iter().map(|operation| (operation.call, operation.key)).collect()
+}
+
+/// Between the last call of one kind and the first of another there must be a sync.
+fn assert_durable_between(
+    calls: &[(Call, String)],
+    what: &str,
+    before: impl Fn(&(Call, String)) -> bool,
+    after: impl Fn(&(Call, String)) -> bool,
+) {
+    let last = calls.iter().rposition(before).unwrap_or_else(|| panic!("{what}: nothing came before"));
+    let first = calls.iter().position(after).unwrap_or_else(|| panic!("{what}: nothing came after"));
+    assert!(last < first, "{what}: in the wrong order");
+    assert!(calls[last..first].iter().any(|(call, _)| *call == Call::Sync), "{what}: nothing made it durable");
+}
+
+#[test]
+fn packs_are_gone_for_good_before_the_index_is_cleaned_and_that_before_the_plan_goes() {
+    let scene = Scene::new(100);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    let calls = calls(&scene.disk, |repository| {
+        prune(repository, &thorough()).unwrap();
+    });
+    let is = |wanted: Call, folder: &'static str| {
+        move |(call, key): &(Call, String)| *call == wanted && key.starts_with(folder)
+    };
+    let cleans = |one: &(Call, String)| is(Call::Put, names::INDEX)(one) || is(Call::Delete, names::INDEX)(one);
+    assert_durable_between(
+        &calls,
+        "copies, then the seal",
+        is(Call::PutNew, names::INDEX),
+        is(Call::PutNew, names::SNAPSHOTS),
+    );
+    let seal = calls.iter().position(is(Call::PutNew, names::SNAPSHOTS)).unwrap();
+    let deletes = calls.iter().position(is(Call::Delete, names::PACKS)).unwrap();
+    assert!(seal < deletes, "something was deleted before the seal");
+    assert_durable_between(&calls, "packs, then the index", is(Call::Delete, names::PACKS), cleans);
+    assert_durable_between(&calls, "the index, then the plan", cleans, is(Call::Delete, names::PLANS));
+}
+
+#[test]
+fn a_repair_is_sealed_for_good_before_it_replaces_what_cannot_be_read() {
+    let scene = Scene::new(100);
+    let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
+    flip(&scene.disk, &segment, 80);
+    let calls = calls(&scene.disk, |repository| {
+        repository.repair(&RepairOptions::default(), &Arc::new(Control::new())).unwrap();
+    });
+    let seals = |(call, key): &(Call, String)| *call == Call::PutNew && key.starts_with(names::SNAPSHOTS);
+    let replaces = |(call, key): &(Call, String)| *call == Call::Put && *key == segment;
+    assert_durable_between(&calls, "the seal, then the old segment", seals, replaces);
+}
+
+#[test]
+fn a_session_that_says_that_it_ended_is_fenced_since_its_seal_may_be_on_its_way() {
+    let scene = Scene::new(40);
+    let repository = scene.repository();
+    let mut session = begin(&repository).unwrap();
+    session.records("kept", &scene.kept, BackupKind::Incremental, &options()).unwrap();
+    let id = session.id();
+    session.abandon(&aerolith::Error::Cancelled);
+    forget(&repository, &[scene.id(0)]).unwrap();
+    let report = prune(&repository, &thorough()).unwrap();
+    assert!(report.fenced.is_empty(), "{report:?}");
+    let size = scene.disk.size(&names::snapshot(&id)).unwrap().expect("its name is still free");
+    assert_eq!(SnapshotState::from_size(size), SnapshotState::Fenced);
+}
+
+#[test]
+fn a_hold_is_looked_for_right_before_each_snapshot_goes() {
+    let scene = Scene::new(30);
+    let (other, id) = (scene.repository(), scene.id(1));
+    let folder = names::holds_of(&SnapshotId::from_hex(&id).unwrap());
+    let mut looked = false;
+    // Once it was looked at with the others, and before its own turn.
+    let store = HookStore::new(scene.disk.clone(), move |call, key| {
+        if call == Call::List && key == folder {
+            looked = true;
+        } else if looked && call == Call::Put && key.starts_with(names::SNAPSHOTS) {
+            looked = false;
+            other.hold(std::slice::from_ref(&id), "case 7").unwrap();
+        }
+    });
+    let error = message(forget(&open(store).unwrap(), &[scene.id(0), scene.id(1)]));
+    assert!(error.contains("case 7"), "{error}");
+    let left: Vec<SnapshotId> = scene.repository().snapshots().unwrap().snapshots.iter().map(|one| one.id).collect();
+    assert_eq!(left, [scene.snapshots[1].0, scene.snapshots[2].0]);
+}
+
+#[test]
+fn where_a_pack_tells_nothing_what_is_left_of_the_index_is_kept() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    back_up_all(&repository, BackupKind::Full, &[("kept", &World::filled(0..20_000))]);
+    let index = repository.index().unwrap();
+    let (session, number) = index.segments()[0];
+    let (packs, rows) = index.contents_of(&session, number).unwrap();
+    assert!(rows > 128, "the test needs several blocks, and there are {rows} rows");
+    let mut of_pack = std::collections::HashMap::<PackId, Vec<ChunkId>>::new();
+    let each = &mut |id: &ChunkId, at: &Location| {
+        of_pack.entry(at.pack).or_default().push(*id);
+        Ok(())
+    };
+    index.each_row(&*disk, &session, number, each).unwrap();
+    let (pack, chunks) = of_pack.into_iter().max_by_key(|(_, chunks)| chunks.len()).unwrap();
+    let (_, size) = *packs.iter().find(|(id, _)| *id == pack).unwrap();
+    // The first block of the segment, and the pack's directory.
+    flip(&disk, &names::index_segment(&session, number), 80);
+    flip(&disk, &names::pack(&pack), size as usize - 10);
+    let report = repository.repair(&RepairOptions::default(), &Arc::new(Control::new())).unwrap();
+    assert!(report.problems.iter().any(|problem| problem.contains(&pack.to_string())), "{report:?}");
+    let index = repository.index().unwrap();
+    let known = chunks.iter().filter(|id| index.contains(&*disk, id).unwrap()).count();
+    assert!(known > chunks.len() / 3 && known < chunks.len(), "{known} of {}", chunks.len());
+}
