@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod prune;
 mod restore;
+mod restored;
 mod schema;
 mod show;
 mod snapshots;

@@ -3,19 +3,24 @@
 mod ahead;
 mod check;
 mod collection;
+mod compare;
 mod doubt;
 mod keyring;
 mod merge_policy;
 mod records;
 pub(crate) mod resolve;
 mod restore;
+mod restoring;
+mod selection;
 mod session;
 mod view;
 
 pub use check::{CheckOptions, CheckReport};
+pub use compare::{CompareOptions, Comparison};
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
-pub use restore::{RestoreOptions, RestoreReport, Selection};
+pub use restore::{Expiry, Marks, RestoreOptions, RestoreReport};
+pub use selection::Selection;
 pub use session::{BackupSession, SessionOptions};
 pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
 

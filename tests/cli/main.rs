@@ -7,5 +7,6 @@ mod help;
 mod keys;
 mod looking;
 mod moving;
+mod restoring;
 mod stopping;
 mod support;

@@ -152,7 +152,7 @@ fn single_records_partitions_and_differences_are_told_as_far_as_they_can_be() {
 
     let target = MemoryTarget::default();
     let digests = [Digest(*outside), lost.first, Digest([7; 20])].into();
-    let options = RestoreOptions { selection: Selection::Digests(digests), ..RestoreOptions::default() };
+    let options = RestoreOptions { selection: Selection::of_digests(digests), ..RestoreOptions::default() };
     let report = b.restore(NAMESPACE, &target, &options, &Control::new()).unwrap();
     assert!(report.adds_up() && report.is_damaged());
     let unknown_is_inside = inside(&[7; 20]);
