@@ -12,6 +12,7 @@ use crate::target::asb::AsbTargetOptions;
 use crate::target::{ConflictPolicy, RecordTarget};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -249,11 +250,17 @@ fn check(args: &Args) -> Result<()> {
             "--bins needs --conflict here: merge keeps what a record of the target has beside these bins, replace does not",
         ));
     }
+    if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
+        return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
+    }
     if args.verify && args.target == "jsonl:-" {
         return Err(Error::usage("standard output can't be read back: leave out --verify, or name a file"));
     }
     Ok(())
 }
+
+/// What to do where nobody can be asked.
+const NO_ANSWER: &str = "--mirror deletes what the snapshot lacks. Say --yes to let it, or look first with --dry-run";
 
 /// Asks before a mirror deletes anything; an error is a no.
 fn ask(
@@ -263,7 +270,6 @@ fn ask(
     target: &dyn RecordTarget,
     options: &RestoreOptions,
 ) -> Result<()> {
-    let instead = "--mirror deletes what the snapshot lacks. Say --yes to let it, or look first with --dry-run";
     for namespace in namespaces {
         let count = snapshot.count_surplus(namespace, target, options, &Control::new())?;
         let name = target.name_of(options.rename.as_deref().unwrap_or(namespace));
@@ -273,7 +279,7 @@ fn ask(
             target.name(),
             snapshot.id()
         );
-        if !context.confirm(&question, instead)? {
+        if !context.confirm(&question, NO_ANSWER)? {
             return Err(Error::invalid("nothing was written, nothing deleted"));
         }
     }

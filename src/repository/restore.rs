@@ -7,7 +7,7 @@ use super::selection::{Selection, Walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, VoidTime};
-use crate::run::Losses;
+use crate::run::{Loss, Losses};
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
 
 /// Failed records that are kept by name; further ones are only counted.
@@ -286,7 +286,22 @@ impl Snapshot {
         if !manifest.unread.is_empty() {
             return refused(format!("{} could not be read when it was made", manifest.unread_partitions().named()));
         }
-        Ok(())
+        let everything = Selection::default();
+        let mut walk = Walk::new(self.namespace(namespace)?, &everything);
+        for partition in everything.partitions() {
+            walk.take(partition)?;
+        }
+        match walk.losses().named.first() {
+            None => Ok(()),
+            Some(loss) => Err(self.unknown(namespace, loss)),
+        }
+    }
+
+    /// The error that something of a namespace can't be read, and so nothing is deleted for its sake.
+    fn unknown(&self, namespace: &str, loss: &Loss) -> Error {
+        let found =
+            format!("{loss}. What stood there is unknown, so nothing is deleted for what the snapshot seems to lack");
+        Error::damaged(format!("namespace {namespace} of snapshot {}", self.id()), found)
     }
 
     /// Counts what [`RestoreOptions::mirror`] would delete. It is an error if the snapshot can't tell what it holds.
@@ -353,8 +368,7 @@ impl Snapshot {
                 control.check()?;
                 let ours = walk.take(partition)?;
                 if let Some(loss) = walk.losses_so_far().named.first() {
-                    let found = format!("{loss}. What stood there is unknown, so nothing is deleted");
-                    return Err(Error::damaged(format!("namespace {namespace} of snapshot {}", self.id()), found));
+                    return Err(self.unknown(namespace, loss));
                 }
                 let mut surplus = Vec::new();
                 there.walk(name, partition, &mut |rows| {

@@ -19,7 +19,7 @@ fn counts<const N: usize>(report: &Value, names: [&str; N]) -> [u64; N] {
 }
 
 fn key(name: &str) -> Key {
-    Key::String(name.as_bytes().to_vec())
+    Key::from(name)
 }
 
 /// The ages of people in the store `store`, or nothing for those who are not there.

@@ -31,7 +31,7 @@ fn record(set: &[u8], n: i64) -> NewRecord {
     if n % 7 == 0 {
         bins.push(Bin::geojson("at", r#"{"type":"Point","coordinates":[1.5,-2.25]}"#));
     }
-    NewRecord { set: set.to_vec(), key: Key::Integer(n), bins, ttl: if n < LASTING { 0 } else { LIFETIME } }
+    NewRecord { set: set.to_vec(), key: Key::from(n), bins, ttl: if n < LASTING { 0 } else { LIFETIME } }
 }
 
 /// A snapshot of a store with the records of a set.
