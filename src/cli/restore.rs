@@ -294,7 +294,7 @@ fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Er
     };
     match error {
         error if target.is_dry_run() => error,
-        Error::Cancelled => Error::invalid(format!("{}: {again}", Error::Cancelled)),
+        Error::Cancelled => Error::invalid(format!("{}. {again}", Error::Cancelled)),
         Error::Target { target_name, problem } if target.is_live() && control.records() > 0 => {
             Error::Target { target_name, problem: format!("{}. {again}", problem.trim_end_matches('.')) }
         }

@@ -6,8 +6,12 @@ use super::restore::{RestoreOptions, RestoreReport, only_set};
 use super::selection::Walk;
 use super::view::NamespaceView;
 use crate::control::Control;
+use crate::crypto::Keys;
 use crate::error::{Error, Result};
-use crate::record::{Digest, Generation, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime};
+use crate::record::{
+    BinRef, Digest, Generation, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime,
+    geojson_text,
+};
 use crate::run::{Entry, LiveEntry, RecordHash, ValueReader};
 use crate::source::RecordSource;
 use crate::sync::lock;
@@ -26,7 +30,8 @@ type Placed = (u64, Entry);
 
 /// What the target holds under a digest.
 struct There {
-    hash: Option<RecordHash>,
+    /// The record's hash, and the one that it has without the cells that servers derive from GeoJSON.
+    hashes: [Option<RecordHash>; 2],
     generation: Generation,
     void_time: VoidTime,
 }
@@ -164,7 +169,7 @@ impl<'a> Work<'a> {
         if !self.options.resume {
             source.walk(name, partition, &mut |rows| {
                 found.extend(rows.iter().map(|row| {
-                    let there = There { hash: None, generation: row.generation, void_time: row.void_time };
+                    let there = There { hashes: [None; 2], generation: row.generation, void_time: row.void_time };
                     (row.digest, there)
                 }));
                 Ok(())
@@ -174,7 +179,8 @@ impl<'a> Work<'a> {
         let mut each = |batch: RecordBatch| {
             found.extend(batch.iter().map(|record| {
                 let RecordMeta { digest, set, generation, void_time } = record.meta;
-                (digest, There { hash: Some(keys.record_hash(set, record.body)), generation, void_time })
+                let hashes = [Some(keys.record_hash(set, record.body)), hash_without_cells(keys, &record)];
+                (digest, There { hashes, generation, void_time })
             }));
             self.control.check()
         };
@@ -197,7 +203,8 @@ impl<'a> Work<'a> {
         report: &mut RestoreReport,
     ) -> bool {
         let Some((live, there)) = entry.live.as_ref().zip(there.get(&entry.digest)) else { return false };
-        if there.hash == Some(live.hash) && expires_alike(there.void_time, self.options.expiry.of(live.void_time)) {
+        let is_same = there.hashes.contains(&Some(live.hash));
+        if is_same && expires_alike(there.void_time, self.options.expiry.of(live.void_time)) {
             report.same += 1;
         } else if !self.target.is_dry_run() || self.is_expired(live) {
             return false;
@@ -289,6 +296,27 @@ impl<'a> Work<'a> {
         let places = entries.iter().filter(|(_, entry)| left_out.binary_search(&entry.digest).is_ok());
         places.for_each(|(place, _)| report.left_out.set(*place));
     }
+}
+
+/// The hash of a record as files hold it, if it has GeoJSON with cells.
+fn hash_without_cells(keys: &Keys, record: &RecordView<'_>) -> Option<RecordHash> {
+    let body = record.parse().ok()?;
+    let is_geojson = |bin: &BinRef<'_>| bin.particle == ParticleType::GEOJSON;
+    if !body.bins().iter().any(is_geojson) {
+        return None;
+    }
+    let plain = |bin: &BinRef<'_>| Some([&[0; 3], geojson_text(bin.bytes)?].concat());
+    let texts: Vec<Option<Vec<u8>>> =
+        body.bins().iter().map(|bin| if is_geojson(bin) { plain(bin) } else { None }).collect();
+    let bins: Vec<BinRef<'_>> = body
+        .bins()
+        .iter()
+        .zip(&texts)
+        .map(|(bin, text)| BinRef { bytes: text.as_deref().unwrap_or(bin.bytes), ..*bin })
+        .collect();
+    let mut batch = RecordBatch::new();
+    batch.push(record.meta, body.key(), &bins).ok()?;
+    batch.get(0).map(|plain| keys.record_hash(record.meta.set, plain.body))
 }
 
 /// Whether a record that expires at `is` was written to expire at `meant`.
