@@ -125,7 +125,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         if there.contains(&name) {
             let view = snapshot.namespace(&name)?;
             let manifest = view.manifest();
-            let selection = Selection { partitions: Some(compared_partitions(manifest, &*source)?), ..Selection::default() };
+            let selection =
+                Selection { partitions: Some(compared_partitions(manifest, &*source)?), ..Selection::default() };
             let others_differ = true;
             let options = CompareOptions { selection, others_differ, within: true, ..CompareOptions::default() };
             let compared = snapshot.compare(&name, &*source, &options, &control);

@@ -181,7 +181,12 @@ impl Work<'_> {
     fn partitioned(&self, source: &dyn PartitionedSource, name: &str, walk: &mut Walk<'_>) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
         let by_digest = self.options.selection.digests.is_some();
-        for some in self.options.selection.partitions().chunks(AT_ONCE * rayon::current_num_threads().max(1)) {
+        let partitions = self.options.selection.partitions();
+        if !by_digest {
+            let wanted: Vec<_> = partitions.iter().map(|partition| (*partition, None)).collect();
+            source.prepare(name, &wanted);
+        }
+        for some in partitions.chunks(AT_ONCE * rayon::current_num_threads().max(1)) {
             let read = some.par_iter().map(|&partition| {
                 self.control.check()?;
                 Ok(if by_digest { PartitionRecords::default() } else { self.scan(source, name, partition)? })

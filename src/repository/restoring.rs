@@ -122,6 +122,10 @@ impl<'a> Work<'a> {
         let selection = &self.options.selection;
         let mut walk = Walk::new(view, selection);
         let mut place = 0;
+        if let Some(there) = self.there.as_deref().filter(|_| self.options.resume && selection.digests.is_none()) {
+            let wanted: Vec<_> = selection.partitions().into_iter().map(|partition| (partition, None)).collect();
+            partitioned(there)?.prepare(self.target.name_of(self.name), &wanted);
+        }
         for partition in selection.partitions() {
             let entries = walk.take(partition)?;
             let there = match &self.there {
