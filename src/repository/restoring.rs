@@ -129,7 +129,10 @@ impl<'a> Work<'a> {
         for partition in selection.partitions() {
             let entries = walk.take(partition)?;
             let there = match &self.there {
-                Some(there) if !entries.is_empty() => Some(self.look(&**there, partition, &entries)?),
+                // What is read ahead is taken in any case, or it would stay in the way.
+                Some(there) if !entries.is_empty() || selection.digests.is_none() => {
+                    Some(self.look(&**there, partition, &entries)?)
+                }
                 _ => None,
             };
             for entry in entries {
@@ -309,7 +312,7 @@ fn hash_without_cells(keys: &Keys, record: &RecordView<'_>) -> Option<RecordHash
     if !body.bins().iter().any(is_geojson) {
         return None;
     }
-    let plain = |bin: &BinRef<'_>| Some([&[0; 3], geojson_text(bin.bytes)?].concat());
+    let plain = |bin: &BinRef<'_>| Some([&[0; 3][..], geojson_text(bin.bytes)?].concat());
     let texts: Vec<Option<Vec<u8>>> =
         body.bins().iter().map(|bin| if is_geojson(bin) { plain(bin) } else { None }).collect();
     let bins: Vec<BinRef<'_>> = body

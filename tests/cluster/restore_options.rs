@@ -123,8 +123,8 @@ fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
     place.client.touch(&set, &int(2), 77);
     let other = r#"{"type":"Point","coordinates":[1.5,-2.5]}"#;
     let bins = [bin("n", 1, &7i64.to_be_bytes()), bin("text", 3, b"as backed up")];
-    let moved = bin("at", 23, &[&[0; 3], other.as_bytes()].concat());
-    place.client.put(&set, &int(7), true, NEVER, &[&bins[..], &[moved]].concat());
+    let moved = bin("at", 23, &[&[0; 3][..], other.as_bytes()].concat());
+    place.client.put(&set, &int(7), true, NEVER, &[&bins[..], &[moved][..]].concat());
     let report = restore(&snapshot, &target(&place, false), &resume);
     assert_eq!(report.same, RECORDS as u64 - 4);
     let digests = [7, 4].map(|n| Digest(digest(&set, &int(n)))).into();
