@@ -72,7 +72,7 @@ struct Work<'a> {
     node_error: Option<ClusterError>,
 }
 
-/// Says what [`write`] would do, as far as that can be told without asking a server.
+/// Says what [`write()`] would do, as far as that can be told without asking a server.
 pub fn rehearse(
     target: &AerospikeTarget,
     namespace: &str,
