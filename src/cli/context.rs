@@ -195,6 +195,18 @@ impl Context {
         Repository::open(store::open(url)?, &passphrase)
     }
 
+    /// Asks a question on the terminal, and takes `yes` for yes and all else for no. `instead` says what to do without one.
+    pub fn confirm(&self, question: &str, instead: &str) -> Result<bool> {
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::usage(format!("there is no terminal to ask on: {instead}")));
+        }
+        eprint!("{question} Type yes to go on: ");
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        read.map_err(|error| Error::io("read the answer from the terminal", error))?;
+        Ok(answer.trim().eq_ignore_ascii_case("yes"))
+    }
+
     /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done, such as
     /// "checking /backups/aero".
     pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {

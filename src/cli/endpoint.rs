@@ -85,14 +85,15 @@ fn cluster(text: &str, _: usize) -> Result<Box<dyn RecordSource>> {
 }
 
 #[cfg(feature = "cluster")]
-fn cluster_target(text: &str, args: TargetArgs) -> Result<Box<dyn RecordTarget>> {
+fn cluster_target(text: &str, args: TargetArgs, dry_run: bool) -> Result<Box<dyn RecordTarget>> {
     use crate::source::aerospike::ClusterUrl;
     use crate::target::aerospike::AerospikeTarget;
-    Ok(Box::new(AerospikeTarget::connect(&ClusterUrl::parse(text)?, args.cluster.options(0)?)?))
+    let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
+    Ok(Box::new(connect(&ClusterUrl::parse(text)?, args.cluster.options(0)?)?))
 }
 
 #[cfg(not(feature = "cluster"))]
-fn cluster_target(text: &str, _: TargetArgs) -> Result<Box<dyn RecordTarget>> {
+fn cluster_target(text: &str, _: TargetArgs, _: bool) -> Result<Box<dyn RecordTarget>> {
     Err(Error::invalid(format!("cannot write {text}: this aerolith was built without the feature \"cluster\"")))
 }
 
@@ -111,13 +112,16 @@ pub fn target_namespace(_: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Opens a target.
-pub fn target(text: &str, asb: AsbTargetOptions, args: TargetArgs) -> Result<Box<dyn RecordTarget>> {
+/// Opens a target, or only looks at it for a dry run.
+pub fn target(text: &str, asb: AsbTargetOptions, args: TargetArgs, dry_run: bool) -> Result<Box<dyn RecordTarget>> {
     if scheme(text) == "aerospike" {
-        return cluster_target(text, args);
+        return cluster_target(text, args, dry_run);
     }
     let (scheme, path) = split(text)?;
     Ok(match scheme {
+        "asb" if dry_run => Box::new(AsbTarget::dry_run(path, asb)?),
+        "jsonl" if dry_run => Box::new(JsonlTarget::dry_run(path)?),
+        "embedded" if dry_run => Box::new(EmbeddedTarget::dry_run(path)?),
         "asb" => Box::new(AsbTarget::create(path, asb)?),
         "jsonl" => Box::new(JsonlTarget::create(path)?),
         _ => Box::new(EmbeddedTarget::open(path)?),

@@ -21,6 +21,7 @@ mod progress;
 mod prune;
 mod repair;
 mod restore;
+mod restored;
 mod schema;
 mod show;
 mod snapshots;

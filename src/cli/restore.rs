@@ -1,46 +1,116 @@
 //! `restore`: writes the records of a snapshot into a target.
 
-use super::context::{Context, Done, stopped};
-use super::output::{complain, print_line, to_json};
-use super::{endpoint, text};
+use super::context::{Context, Done};
+use super::endpoint;
+use super::output::complain;
+use super::restored::{self, Restored};
+use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::record::{Digest, ParticleType};
-use crate::repository::{RestoreOptions, RestoreReport, Selection};
-use crate::target::ConflictPolicy;
+use crate::record::{Digest, ParticleType, PartitionSet};
+use crate::repository::{Expiry, RestoreOptions, Selection, Snapshot};
 use crate::target::asb::AsbTargetOptions;
+use crate::target::{ConflictPolicy, RecordTarget};
 use clap::ValueEnum;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Restore a snapshot, a namespace, a set, or single records
+/// Restore a snapshot, a namespace, sets, partitions, or single records
 ///
-/// Every record is accounted for: read = written + expired + exists + fresher + failed. Records that have expired are left out
-/// of a live store (a cluster, an embedded store), and kept in files. Files must be new; a live store is added to, as --conflict says. Indexes and
-/// UDF modules of the namespace are restored with it, whatever part of its records is.
+/// Every record is accounted for: read = written + expired + exists + fresher + failed (+ same with --resume, + no bins with
+/// --bins). Records that have expired are left out of a live store (a cluster, an embedded store), and kept in files. Files must
+/// be new; a live store is added to, as --conflict says. Indexes and UDF modules of the namespace are restored with it, whatever
+/// part of its records is.
 ///
-/// Ends with exit code 3 if a record failed or was not found, or an index was left out; each is named.
+/// What an aborted restore wrote into a live store stays there. Run it again, with --resume to pass over what is there already.
+///
+/// Ends with exit code 3 if a record failed or was not found, an index was left out, or --verify found a difference; each is named.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith restore latest asb:/restore/out
   aerolith restore latest~2:test/users jsonl:users.jsonl
   aerolith restore latest:test aerospike://10.0.0.5:3000,10.0.0.6:3000/test --conflict newer
+  aerolith restore latest:test aerospike://10.0.0.5:3000/test --dry-run --conflict keep
+  aerolith restore latest:test aerospike://10.0.0.5:3000/test --resume --verify
+  aerolith restore latest:test/users aerospike://10.0.0.5:3000 --mirror --yes
   aerolith restore @2026-05-01T12:00Z:test embedded:/restore/store --rename old --conflict newer
   aerolith restore latest:test/users asb:some.asb --key alice --key i:42
+  aerolith restore latest:test aerospike://10.0.0.5:3000 --bins email,phone --conflict merge
   aerolith restore latest:test jsonl:- --digest-file lost.txt --no-metadata | jq .")]
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
     /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
     target: String,
-    /// The namespace's name in the target
+    /// The namespace's name in the target; its indexes follow
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
-    /// What happens to records that a live target has: replace them, keep them, or keep those with as high a generation
-    #[arg(long, value_enum, default_value_t = Conflict::Replace)]
-    conflict: Conflict,
+    /// What happens to records that a live target has: replace them, merge (write the snapshot's bins over theirs and keep the
+    /// others), keep them, or keep those with as high a generation [default: replace]
+    #[arg(long, value_enum)]
+    conflict: Option<Conflict>,
+    /// Only say what would be done: reads everything, connects to a cluster, makes no file and writes nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Pass over records that a live target has as they would be written, as after a restore that was killed. The target is read
+    /// for it, so nothing is taken for done that is not; a count, same, says how many they are
+    #[arg(long)]
+    resume: bool,
+    /// Then read back what was written, and compare it record by record with the snapshot; a difference is named, exit code 3
+    #[arg(long, conflicts_with = "dry_run")]
+    verify: bool,
+    /// Then delete what a live target has in the namespace (or the sets and partitions selected) and the snapshot has not. Says
+    /// how many records that is, and asks before it begins
+    #[arg(long)]
+    mirror: bool,
+    /// Don't ask before --mirror
+    #[arg(long, requires = "mirror")]
+    yes: bool,
+    #[command(flatten)]
+    which: Which,
+    /// Let records that expire live so many seconds longer; those that have expired since then come back
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_ttl", value_parser = clap::value_parser!(u32).range(1..=315_360_000))]
+    extra_ttl: Option<u32>,
+    /// Let no record expire
+    #[arg(long)]
+    no_ttl: bool,
+    /// Leave out indexes and UDF modules
+    #[arg(long)]
+    no_metadata: bool,
+    /// Leave out secondary indexes
+    #[arg(long)]
+    no_indexes: bool,
+    /// Leave out UDF modules
+    #[arg(long)]
+    no_udfs: bool,
+    /// Make secondary indexes after the records, not before: quicker for many records, as servers then build each in one go in the
+    /// background. Before is the default, since queries then find what is there at any time, and a restore that was aborted leaves
+    /// no index behind
+    #[arg(long, conflicts_with_all = ["no_indexes", "no_metadata"])]
+    indexes_last: bool,
+    /// Compress .asb files with Zstandard at this level, 1 to 22
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
+    zstd: Option<i32>,
+    #[command(flatten)]
+    writing: endpoint::TargetArgs,
+}
+
+/// Which records.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Which records")]
+struct Which {
+    /// Only this set, in place of a set behind the namespace; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    set: Vec<String>,
+    /// Only these of the 4096 partitions: numbers and ranges, as 0-1023,2000
+    #[arg(long, value_name = "RANGES")]
+    partitions: Option<String>,
+    /// Only these bins; separated by commas, or given more than once. A live target needs --conflict with it: replace leaves a
+    /// record nothing but these bins, merge keeps the others
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    bins: Vec<String>,
     /// Only the record with this key (in the set given): a string, i:NUMBER or b:HEX; may be given more than once
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
@@ -53,58 +123,25 @@ pub struct Args {
     /// Only the records whose digests (hexadecimal) stand in this file (- for standard input), one a line
     #[arg(long, value_name = "FILE")]
     digest_file: Option<PathBuf>,
-    /// Leave out indexes and UDF modules
-    #[arg(long)]
-    no_metadata: bool,
-    /// Compress .asb files with Zstandard at this level, 1 to 22
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
-    zstd: Option<i32>,
-    #[command(flatten)]
-    writing: endpoint::TargetArgs,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Conflict {
     Replace,
+    Merge,
     Keep,
     Newer,
 }
 
-#[derive(Serialize)]
-struct Output {
-    snapshot: String,
-    target: String,
-    duration_millis: u64,
-    namespaces: Vec<NamespaceOutput>,
-    /// Indexes and UDF modules that the target could not take.
-    omissions: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct NamespaceOutput {
-    namespace: String,
-    target_namespace: String,
-    read: u64,
-    written: u64,
-    expired: u64,
-    exists: u64,
-    fresher: u64,
-    failed: u64,
-    bytes: u64,
-    /// Of the failed ones, those whose bodies could not be read.
-    damaged: u64,
-    /// Records that are known to be lost with the entries that named them.
-    records_lost: u64,
-    lost: Vec<String>,
-    /// The first thousand.
-    failures: Vec<Failure>,
-    not_found: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Failure {
-    digest: String,
-    reason: String,
+impl From<Conflict> for ConflictPolicy {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Replace => ConflictPolicy::Replace,
+            Conflict::Merge => ConflictPolicy::Merge,
+            Conflict::Keep => ConflictPolicy::Keep,
+            Conflict::Newer => ConflictPolicy::Newer,
+        }
+    }
 }
 
 /// A user key as people write it: `i:42`, `b:00ff`, `s:text`, or just text.
@@ -146,23 +183,27 @@ fn lines_of(path: &Path, what: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What is to be restored, and the keys that were given, by the digests that they stand for.
-fn selection(args: &Args, set: Option<&str>) -> Result<(Selection, BTreeMap<Digest, String>)> {
+/// The digests that were asked for, and the keys that were given, by the digests that they stand for.
+fn digests(which: &Which, sets: &BTreeSet<Vec<u8>>) -> Result<(BTreeSet<Digest>, BTreeMap<Digest, String>)> {
     let mut digests = BTreeSet::new();
     let mut names = BTreeMap::new();
-    let mut keys = args.key.clone();
-    if let Some(path) = &args.key_file {
+    let mut keys = which.key.clone();
+    if let Some(path) = &which.key_file {
         keys.extend(lines_of(path, "keys")?);
     }
+    if !keys.is_empty() && sets.len() > 1 {
+        return Err(Error::usage("a key stands for a record of one set: give --key with a single --set"));
+    }
+    let set = sets.first().map(|set| String::from_utf8_lossy(set)).unwrap_or_default();
     for key in keys {
-        let digest = key_digest(set.unwrap_or_default(), &key)?;
+        let digest = key_digest(&set, &key)?;
         digests.insert(digest);
         names.insert(digest, key);
     }
-    for digest in &args.digest {
+    for digest in &which.digest {
         digests.insert(parse_digest(digest)?);
     }
-    if let Some(path) = &args.digest_file {
+    if let Some(path) = &which.digest_file {
         for (n, line) in lines_of(path, "digests")?.iter().enumerate() {
             let digest = parse_digest(line);
             digests.insert(
@@ -170,17 +211,101 @@ fn selection(args: &Args, set: Option<&str>) -> Result<(Selection, BTreeMap<Dige
             );
         }
     }
-    let selection = match set {
-        _ if !digests.is_empty() => Selection::Digests(digests),
-        Some(set) => Selection::Set(set.as_bytes().to_vec()),
-        None => Selection::All,
+    Ok((digests, names))
+}
+
+/// What is to be restored, and the keys that were given, by the digests that they stand for.
+fn selection(which: &Which, set: Option<&str>) -> Result<(Selection, BTreeMap<Digest, String>)> {
+    if let (Some(set), Some(other)) = (set, which.set.first()) {
+        return Err(Error::usage(format!(
+            "the set is given twice, {set:?} behind the namespace and --set {other:?}: use --set for all of them"
+        )));
+    }
+    let sets: BTreeSet<Vec<u8>> = set.into_iter().chain(which.set.iter().map(String::as_str)).map(Into::into).collect();
+    let (digests, names) = digests(which, &sets)?;
+    let partitions = which.partitions.as_deref().map(|text| {
+        let wrong =
+            || Error::usage(format!("--partitions {text}: give numbers from 0 to 4095 and ranges, as 0-1023,2000"));
+        PartitionSet::parse(text).ok_or_else(wrong)
+    });
+    let partitions = partitions.transpose()?;
+    if partitions.is_some() && !digests.is_empty() {
+        return Err(Error::usage("single records are where they are: leave out --partitions"));
+    }
+    let selection = Selection {
+        // A digest names its record, whatever the set.
+        sets: (!sets.is_empty() && digests.is_empty()).then_some(sets),
+        digests: (!digests.is_empty()).then_some(digests),
+        partitions,
+        bins: (!which.bins.is_empty()).then(|| which.bins.iter().map(|name| name.as_bytes().to_vec()).collect()),
     };
     Ok((selection, names))
 }
 
+/// Refuses what can be told to be wrong before anything is opened.
+fn check(args: &Args) -> Result<()> {
+    let live = matches!(endpoint::scheme(&args.target), "aerospike" | "embedded");
+    if live && !args.which.bins.is_empty() && args.conflict.is_none() {
+        return Err(Error::usage(
+            "--bins needs --conflict here: merge keeps what a record of the target has beside these bins, replace does not",
+        ));
+    }
+    if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
+        return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
+    }
+    if args.verify && args.target == "jsonl:-" {
+        return Err(Error::usage("standard output can't be read back: leave out --verify, or name a file"));
+    }
+    Ok(())
+}
+
+/// What to do where nobody can be asked.
+const NO_ANSWER: &str = "--mirror deletes what the snapshot lacks. Say --yes to let it, or look first with --dry-run";
+
+/// Asks before a mirror deletes anything; an error is a no.
+fn ask(
+    context: &Context,
+    snapshot: &Snapshot,
+    namespaces: &[String],
+    target: &dyn RecordTarget,
+    options: &RestoreOptions,
+) -> Result<()> {
+    for namespace in namespaces {
+        let count = snapshot.count_surplus(namespace, target, options, &Control::new())?;
+        let name = target.name_of(options.rename.as_deref().unwrap_or(namespace));
+        let question = format!(
+            "{} of namespace {name} in {} that snapshot {} lacks will be deleted.",
+            super::text::plural(count, "record"),
+            target.name(),
+            snapshot.id()
+        );
+        if !context.confirm(&question, NO_ANSWER)? {
+            return Err(Error::invalid("nothing was written, nothing deleted"));
+        }
+    }
+    Ok(())
+}
+
+/// Says what an error leaves in the target.
+fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Error {
+    let again = match target.is_live() {
+        true => "What was written stays. Run it again; with --resume it passes over what is there already".to_string(),
+        false => format!("{} holds a part at most, and is not to be used. Restore again", target.name()),
+    };
+    match error {
+        error if target.is_dry_run() => error,
+        Error::Cancelled => Error::invalid(format!("{}. {again}", Error::Cancelled)),
+        Error::Target { target_name, problem } if target.is_live() && control.records() > 0 => {
+            Error::Target { target_name, problem: format!("{}. {again}", problem.trim_end_matches('.')) }
+        }
+        error => error,
+    }
+}
+
 pub fn run(context: &Context, args: Args) -> Result<Done> {
+    check(&args)?;
     let path = endpoint::path3(&args.snapshot);
-    let (selection, names) = selection(&args, path.set.as_deref())?;
+    let (selection, names) = selection(&args.which, path.set.as_deref())?;
     let rename = match (args.rename, endpoint::target_namespace(&args.target)?) {
         (Some(name), Some(other)) if name != other => {
             return Err(Error::usage(format!(
@@ -199,151 +324,77 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 "--rename needs a single namespace, as does an address that names one: {advice}"
             )));
         }
-        if matches!(selection, Selection::Digests(_)) {
+        if selection.digests.is_some() {
             return Err(Error::usage(format!("single records are of a single namespace: {advice}")));
         }
     }
     let options = RestoreOptions {
         selection,
         rename,
-        conflict: match args.conflict {
-            Conflict::Replace => ConflictPolicy::Replace,
-            Conflict::Keep => ConflictPolicy::Keep,
-            Conflict::Newer => ConflictPolicy::Newer,
+        conflict: args.conflict.unwrap_or(Conflict::Replace).into(),
+        expiry: match args.extra_ttl {
+            _ if args.no_ttl => Expiry::Never,
+            Some(seconds) => Expiry::Later(seconds),
+            None => Expiry::AsBackedUp,
         },
-        without_metadata: args.no_metadata,
+        without_indexes: args.no_metadata || args.no_indexes,
+        without_udfs: args.no_metadata || args.no_udfs,
+        indexes_last: args.indexes_last,
+        resume: args.resume,
+        mirror: args.mirror,
     };
     let asb = AsbTargetOptions { zstd: args.zstd, ..AsbTargetOptions::default() };
-    let target = endpoint::target(&args.target, asb, args.writing)?;
-    let (control, progress) = context.control(format!("restoring into {}", target.name()));
-    if options.selection == Selection::All {
+    let target = endpoint::target(&args.target, asb, args.writing, args.dry_run)?;
+    if args.mirror && !args.yes && !args.dry_run {
+        ask(context, &snapshot, &namespaces, &*target, &options)?;
+    }
+    let doing = if args.dry_run { "trying a restore into" } else { "restoring into" };
+    let (control, progress) = context.control(format!("{doing} {}", target.name()));
+    if options.selection.is_every_record() {
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| namespaces.contains(&namespace.name));
         control.add_total_records(live.map(|namespace| namespace.live_records).sum());
     }
     let mut reports = Vec::new();
     for namespace in &namespaces {
-        let report = snapshot.restore(namespace, &*target, &options, &control).map_err(|error| {
-            stopped(error, &format!("{} holds a part at most, and is not to be used. Restore again", target.name()))
-        })?;
+        let report = snapshot.restore(namespace, &*target, &options, &control);
+        let report = report.map_err(|error| left_behind(error, &*target, &control))?;
         reports.push((namespace.clone(), report));
     }
     target.finish()?;
-    let omissions = target.omissions();
     drop(progress);
-    let damaged = reports.iter().any(|(_, report)| report.is_damaged());
-    name_what_is_left_out(&reports, &names, &omissions);
+    let mut comparisons = Vec::new();
+    if args.verify {
+        let (control, _progress) = context.control(format!("reading back from {}", target.name()));
+        for (namespace, report) in &reports {
+            let compared = snapshot.verify_restored(namespace, &*target, &options, report, &control);
+            let compared = compared.map_err(|error| match error {
+                Error::Cancelled => Error::invalid("stopped on request: all was written, not all was read back"),
+                error => error,
+            })?;
+            comparisons.push((namespace.clone(), compared.unwrap_or_default()));
+        }
+    }
     let unread = endpoint::unread(snapshot.manifest(), &namespaces);
     unread.iter().for_each(|line| complain(line));
-    let mut whole = unread.is_empty()
-        && omissions.is_empty()
-        && reports.iter().all(|(_, report)| report.failed == 0 && report.not_found.is_empty());
-    if let (Selection::Set(_), Some(set)) = (&options.selection, &path.set)
-        && reports.iter().all(|(_, report)| report.read == 0)
-    {
-        complain(&endpoint::no_such_set(set, &snapshot).to_string());
-        whole = false;
-    }
-    // The records themselves may be on standard output.
-    let aside = args.target == "jsonl:-";
-    let print = |text: String| if aside { complain_plain(&text) } else { print_line(&text) };
-    let duration_millis = begun.elapsed().as_millis() as u64;
-    if context.json() {
-        let rename = options.rename.as_deref();
-        let namespaces = reports.into_iter().map(|(namespace, report)| output(namespace, rename, report)).collect();
-        let (snapshot, target) = (snapshot.id().to_string(), target.name().to_string());
-        print(to_json(&Output { snapshot, target, duration_millis, namespaces, omissions })?)?;
-    } else {
-        print(summary(&reports, target.name(), duration_millis))?;
-    }
-    Ok(match (damaged, whole) {
-        (true, _) => Done::Damaged,
-        (false, true) => Done::Whole,
-        (false, false) => Done::Incomplete,
-    })
-}
-
-/// What of a namespace could not be read, line by line.
-fn losses(report: &RestoreReport) -> Vec<String> {
-    let mut lines = report.lost.lines();
-    lines.extend(report.metadata_lost.iter().map(|problem| format!("indexes and UDF modules: {problem}")));
-    lines
-}
-
-/// Prints to standard error what would go to standard output.
-fn complain_plain(text: &str) -> Result<()> {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
-    Ok(())
-}
-
-fn name_what_is_left_out(reports: &[(String, RestoreReport)], names: &BTreeMap<Digest, String>, omissions: &[String]) {
-    for (namespace, report) in reports {
-        for loss in losses(report) {
-            complain(&format!("damaged: namespace {namespace}: {loss}"));
-        }
-        if report.records_lost > 0 {
-            let lost = text::count(report.records_lost);
-            complain(&format!("damaged: namespace {namespace}: {lost} records could not be read"));
-        }
-        for failed in &report.failures {
-            complain(&format!("failed: {namespace} {}: {}", failed.digest, failed.reason));
-        }
-        if report.failed > report.failures.len() as u64 {
-            let more = text::count(report.failed - report.failures.len() as u64);
-            complain(&format!("failed: {namespace}: {more} more"));
-        }
-        for digest in &report.not_found {
-            let key = names.get(digest).map(|key| format!(" (key {key:?})")).unwrap_or_default();
-            complain(&format!("not in the snapshot: {namespace} {digest}{key}"));
+    let no_such_set = reports.iter().all(|(_, report)| report.read == 0) && options.selection.sets.is_some();
+    if let Some(sets) = options.selection.sets.as_ref().filter(|_| no_such_set) {
+        for set in sets {
+            complain(&endpoint::no_such_set(&String::from_utf8_lossy(set), &snapshot).to_string());
         }
     }
-    omissions.iter().for_each(|omission| complain(&format!("left out: {omission}")));
-}
-
-fn output(namespace: String, rename: Option<&str>, report: RestoreReport) -> NamespaceOutput {
-    let failures = report
-        .failures
-        .iter()
-        .map(|failed| Failure { digest: failed.digest.to_string(), reason: failed.reason.clone() });
-    NamespaceOutput {
-        target_namespace: rename.unwrap_or(&namespace).to_string(),
-        namespace,
-        read: report.read,
-        written: report.written,
-        expired: report.expired,
-        exists: report.exists,
-        fresher: report.fresher,
-        failed: report.failed,
-        bytes: report.bytes,
-        damaged: report.damaged,
-        records_lost: report.records_lost,
-        lost: losses(&report),
-        failures: failures.collect(),
-        not_found: report.not_found.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn summary(reports: &[(String, RestoreReport)], target: &str, millis: u64) -> String {
-    let mut total = RestoreReport::default();
-    let row = |name: &str, report: &RestoreReport| {
-        let numbers = [report.read, report.written, report.expired, report.exists, report.fresher, report.failed];
-        let mut row = vec![text::safe(name)];
-        row.extend(numbers.map(text::count));
-        row
+    let restored = Restored {
+        snapshot: snapshot.id(),
+        target: target.name(),
+        dry_run: args.dry_run,
+        // The records themselves may be on standard output.
+        aside: args.target == "jsonl:-" && !args.dry_run,
+        duration_millis: begun.elapsed().as_millis() as u64,
+        options: &options,
+        names,
+        reports,
+        comparisons,
+        omissions: target.omissions(),
     };
-    let mut rows = Vec::new();
-    for (namespace, report) in reports {
-        rows.push(row(namespace, report));
-        total.add(report.clone());
-    }
-    if reports.len() > 1 {
-        rows.push(row("in all", &total));
-    }
-    let header = ["namespace", "read", "written", "expired", "exists", "fresher", "failed"];
-    let mut lines = vec![text::table(&header, &rows, &[1, 2, 3, 4, 5, 6])];
-    if !total.not_found.is_empty() {
-        lines.push(format!("{} not found", text::plural(total.not_found.len() as u64, "record")));
-    }
-    lines.push(format!("restored into {target}: {} of bodies in {}", text::bytes(total.bytes), text::millis(millis)));
-    lines.join("\n")
+    let done = restored::print(context, restored)?;
+    Ok(if done == Done::Whole && (no_such_set || !unread.is_empty()) { Done::Incomplete } else { done })
 }

@@ -1,6 +1,6 @@
 //! Numbers, sizes, values and tables for people.
 
-use crate::record::{ParticleType, VoidTime};
+use crate::record::{ParticleType, VoidTime, geojson_text};
 
 /// A count with thin groups: 1,234,567.
 pub fn count(n: u64) -> String {
@@ -117,7 +117,7 @@ pub fn particle(particle: ParticleType, bytes: &[u8]) -> String {
         (ParticleType::BOOL, [0]) => "false".to_string(),
         (ParticleType::BOOL, [1]) => "true".to_string(),
         (ParticleType::STRING, _) => lossy(bytes),
-        (ParticleType::GEOJSON, _) => lossy(bytes.strip_prefix(&[0; 3]).unwrap_or(bytes)),
+        (ParticleType::GEOJSON, _) => lossy(geojson_text(bytes).unwrap_or(bytes)),
         _ => format!("0x{}", hex::encode(bytes)),
     }
 }

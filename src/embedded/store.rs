@@ -59,6 +59,22 @@ impl std::fmt::Debug for EmbeddedStore {
     }
 }
 
+/// Refuses a directory that something stands in.
+fn check_empty(directory: &Path) -> Result<()> {
+    let name = directory.display();
+    let failed = |error| Error::io(format!("create an embedded store in {name}"), error);
+    let mut entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    let Some(entry) = entries.next() else { return Ok(()) };
+    let entry = entry.map_err(failed)?;
+    Err(Error::invalid(format!(
+        "cannot create an embedded store in {name}: the directory is not empty (it holds {:?}). Name a new or empty one",
+        entry.file_name()
+    )))
+}
+
 impl EmbeddedStore {
     /// Creates a store in a directory that doesn't exist or is empty.
     pub fn create(directory: impl AsRef<Path>) -> Result<Self> {
@@ -76,14 +92,7 @@ impl EmbeddedStore {
                 "{name} already holds an embedded store. Open it, or name another directory"
             )));
         }
-        let mut entries = std::fs::read_dir(directory).map_err(|error| Error::io(doing(), error))?;
-        if let Some(entry) = entries.next() {
-            let entry = entry.map_err(|error| Error::io(doing(), error))?;
-            return Err(Error::invalid(format!(
-                "cannot create an embedded store in {name}: the directory is not empty (it holds {:?}). Name a new or empty one",
-                entry.file_name()
-            )));
-        }
+        check_empty(directory)?;
         let file = StoreFile::new(directory.join(FILE_NAME));
         // The file takes its name only once it is whole, and only if no other has taken it.
         let temporary = tempfile::Builder::new()
@@ -119,6 +128,15 @@ impl EmbeddedStore {
         let database = open_database(&file, options)?;
         let cluster = read_properties(&file, &database)?;
         Ok(Self(Arc::new(Inner { database, file, name, cluster, clock: Clock::default() })))
+    }
+
+    /// Whether [`EmbeddedStore::open_or_create`] would create a store there. It is an error if neither it could.
+    pub fn is_absent(directory: impl AsRef<Path>) -> Result<bool> {
+        let directory = directory.as_ref();
+        if directory.join(FILE_NAME).exists() {
+            return Ok(false);
+        }
+        check_empty(directory).map(|()| true)
     }
 
     /// Opens the store in a directory, or creates one there.

@@ -1,13 +1,13 @@
 //! Writing a store: the operations of one transaction.
 
 use super::layout::{self, BODIES, HEADS, Head, METADATA, NAMESPACES, SET_NUMBERS, SETS, StoreFile};
-use super::layout::{HeadValue, PlaceKey, digest_of, encode_body, namespace_range, place};
+use super::layout::{HeadValue, PlaceKey, decode_body, digest_of, encode_body, namespace_range, place};
 use super::read::decode_metadata;
 use super::value::{Bin, Key};
 use crate::error::{Error, Result};
 use crate::record::{
-    BinRef, Digest, Generation, KeyRef, MAX_SET_BYTES, NamespaceMetadata, RecordBatch, RecordMeta, RecordView,
-    SecondaryIndex, Timestamp, UdfModule, VoidTime,
+    BinRef, BodyError, Digest, Generation, KeyRef, MAX_SET_BYTES, NamespaceMetadata, RecordBatch, RecordMeta,
+    RecordView, SecondaryIndex, Timestamp, UdfModule, VoidTime,
 };
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use std::collections::HashMap;
@@ -227,6 +227,39 @@ impl<'t> Transaction<'t> {
         let head = Head { generation, void_time, last_update: self.now, set: self.set(set)? };
         let place = place(self.namespace(namespace)?, &digest);
         self.insert(&place, &head, record.body, record.bin_order)
+    }
+
+    /// Writes a record's bins over those of the record that is there, whose other bins stay, as does its key if the new one
+    /// brings none; set and void time are the new ones, and the generation counts up. Where there is no record, this is
+    /// [`Transaction::put_record`]. The inner error is a record that became too large.
+    pub fn merge_record(&mut self, namespace: &str, record: &RecordView<'_>) -> Result<Result<(), BodyError>> {
+        let place = place(self.namespace(namespace)?, &record.meta.digest);
+        let Some(old) = self.live_head(&place)? else { return self.put_record(namespace, record).map(Ok) };
+        let digest = record.meta.digest;
+        let row = self.bodies.get(&place).map_err(|error| self.file.failed("read a record", error))?;
+        let row = row.map(|row| row.value().to_vec());
+        let damaged = |found: &str| self.file.damaged(format_args!("record {digest}: {found}"));
+        let (body, bin_order) = row.as_deref().and_then(decode_body).ok_or_else(|| damaged("its row is cut off"))?;
+        let there = RecordView { meta: record.meta, body, bin_order };
+        let parsed = (there.parse(), record.parse());
+        let (Ok(there_body), Ok(new_body)) = parsed else { return Err(damaged("its body can't be read")) };
+        let mut bins = there.in_source_order(there_body.bins());
+        for bin in record.in_source_order(new_body.bins()) {
+            match bins.iter_mut().find(|own| own.name == bin.name) {
+                Some(own) => *own = bin,
+                None => bins.push(bin),
+            }
+        }
+        let generation = next_generation(old.generation);
+        let mut merged = RecordBatch::new();
+        let key = new_body.key().or(there_body.key());
+        if let Err(error) = merged.push(RecordMeta { generation, ..record.meta }, key, &bins) {
+            return Ok(Err(error));
+        }
+        match merged.get(0) {
+            Some(merged) => self.put_record(namespace, &merged).map(Ok),
+            None => Ok(Ok(())),
+        }
     }
 
     /// The generation of the record with this digest, if it is there and has not expired.

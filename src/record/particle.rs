@@ -56,8 +56,14 @@ particles! {
     /// A list, in Aerospike's MessagePack.
     LIST = 20, "list";
     /// GeoJSON: one byte of flags, a big-endian 16-bit count of cells, that many 8-byte cells, then the JSON text. A
-    /// server sends no flags and no cells: three zero bytes, then the text.
+    /// server derives the cells from the text, sends them, and takes no notice of those that it is sent; files have none.
     GEOJSON = 23, "geojson";
+}
+
+/// The text of a GeoJSON value, without flags and cells; `None` if it is cut off.
+pub fn geojson_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (&[_, high, low], rest) = bytes.split_first_chunk::<3>()?;
+    rest.get(usize::from(u16::from_be_bytes([high, low])) * 8..)
 }
 
 impl fmt::Display for ParticleType {

@@ -3,6 +3,7 @@
 mod ahead;
 mod check;
 mod collection;
+mod compare;
 mod doubt;
 mod hold;
 mod keyring;
@@ -11,19 +12,23 @@ mod records;
 mod repair;
 pub(crate) mod resolve;
 mod restore;
+mod restoring;
 mod rollback;
 mod salvage;
+mod selection;
 mod session;
 mod view;
 
 pub use check::{CheckOptions, CheckReport};
+pub use compare::{CompareOptions, Comparison};
 pub use hold::HoldEntry;
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
 pub use repair::{RepairOptions, RepairReport};
-pub use restore::{RestoreOptions, RestoreReport, Selection};
+pub use restore::{Expiry, Marks, RestoreOptions, RestoreReport};
 pub use rollback::Rollback;
 pub use salvage::{LostRecord, NamespaceLosses, Salvaged};
+pub use selection::Selection;
 pub use session::{BackupSession, SessionOptions};
 pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
 

@@ -1,30 +1,39 @@
 //! Restoring: entries in key order, values read and handed to the target by several threads; every record is accounted for.
 
 use super::Snapshot;
-use super::view::NamespaceView;
+use super::compare::{CompareOptions, Comparison};
+use super::restoring::Work;
+use super::selection::{Selection, Walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::record::{Digest, RecordBatch, RecordMeta, Timestamp};
-use crate::run::{Entry, Losses, ValueReader};
+use crate::record::{Digest, NamespaceMetadata, VoidTime};
+use crate::run::{Loss, Losses};
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
-/// Bodies of about this many bytes go to the target at once.
-const BATCH_BYTES: u64 = 1 << 20;
 /// Failed records that are kept by name; further ones are only counted.
 const MAX_FAILED: usize = 1000;
 
-/// Which records are restored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Selection {
-    /// All of the namespace.
+/// When restored records expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// When they would have.
     #[default]
-    All,
-    /// Those of one set.
-    Set(Vec<u8>),
-    /// Those with these digests.
-    Digests(BTreeSet<Digest>),
+    AsBackedUp,
+    /// So many seconds later; those that never expire still don't.
+    Later(u32),
+    /// Never.
+    Never,
+}
+
+impl Expiry {
+    /// When a record expires that was backed up with this void time.
+    pub fn of(self, void_time: VoidTime) -> VoidTime {
+        match self {
+            Expiry::Never => VoidTime::NEVER,
+            Expiry::Later(seconds) if void_time != VoidTime::NEVER => VoidTime(void_time.0.saturating_add(seconds)),
+            _ => void_time,
+        }
+    }
 }
 
 /// How records are restored.
@@ -36,23 +45,38 @@ pub struct RestoreOptions {
     pub rename: Option<String>,
     /// What happens to records that the target has.
     pub conflict: ConflictPolicy,
-    /// Leave out indexes and UDF modules.
-    pub without_metadata: bool,
+    /// When they expire.
+    pub expiry: Expiry,
+    /// Leave out secondary indexes.
+    pub without_indexes: bool,
+    /// Leave out UDF modules.
+    pub without_udfs: bool,
+    /// Make secondary indexes after the records, not before.
+    pub indexes_last: bool,
+    /// Pass over records that a live target holds as they would be written: what an earlier restore has done is not done
+    /// again. It is the target that is looked at, so nothing is taken for done that is not.
+    pub resume: bool,
+    /// Then delete what a live target has of the selected sets and partitions and the snapshot has not.
+    pub mirror: bool,
 }
 
-/// What became of every record. `read` is the sum of all the others but `selected_out`.
+/// What became of every record. `read` is the sum of the next seven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
     /// Records of the snapshot that were selected.
     pub read: u64,
     /// Records written.
     pub written: u64,
+    /// Records passed over because the target had them as they would have been written.
+    pub same: u64,
     /// Records skipped because they have expired.
     pub expired: u64,
     /// Records skipped because the target had them.
     pub exists: u64,
     /// Records skipped because the target's were as new or newer.
     pub fresher: u64,
+    /// Records skipped because they have none of the selected bins.
+    pub without_bins: u64,
     /// Records that could not be read or were refused.
     pub failed: u64,
     /// How many of those failed because the repository is damaged.
@@ -69,12 +93,48 @@ pub struct RestoreReport {
     pub not_found: Vec<Digest>,
     /// Bytes of the bodies.
     pub bytes: u64,
+    /// Records of the target that were deleted since the snapshot lacks them.
+    pub deleted: u64,
+    /// Records of the target that should have been deleted and were not.
+    pub not_deleted: u64,
+    /// The first thousand of those, with the reason.
+    pub undeleted: Vec<FailedRecord>,
+    /// Which of the selected records, by their place in key order, the target need not have as they are in the snapshot.
+    pub left_out: Marks,
+}
+
+/// A set of records, by their places in key order among those that were selected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks(Vec<u64>);
+
+impl Marks {
+    /// Adds the record at a place.
+    pub fn set(&mut self, place: u64) {
+        let word = (place / 64) as usize;
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0.get_mut(word).into_iter().for_each(|word| *word |= 1 << (place % 64));
+    }
+
+    /// Whether the record at a place is one of them.
+    pub fn contains(&self, place: u64) -> bool {
+        self.0.get((place / 64) as usize).is_some_and(|word| word & (1 << (place % 64)) != 0)
+    }
+
+    fn add(&mut self, other: &Marks) {
+        if other.0.len() > self.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(own, word)| *own |= word);
+    }
 }
 
 impl RestoreReport {
     /// Whether every record is accounted for.
     pub fn adds_up(&self) -> bool {
-        self.read == self.written + self.expired + self.exists + self.fresher + self.failed
+        let passed_over = self.same + self.expired + self.exists + self.fresher + self.without_bins;
+        self.read == self.written + passed_over + self.failed
     }
 
     /// Whether the repository turned out to be damaged: then some of what was selected was not restored. What was restored is
@@ -83,13 +143,15 @@ impl RestoreReport {
         self.damaged > 0 || self.records_lost > 0 || !self.lost.is_empty() || self.metadata_lost.is_some()
     }
 
-    /// Adds another report to this one.
+    /// Adds another report, of other records, to this one.
     pub fn add(&mut self, other: RestoreReport) {
         self.read += other.read;
         self.written += other.written;
+        self.same += other.same;
         self.expired += other.expired;
         self.exists += other.exists;
         self.fresher += other.fresher;
+        self.without_bins += other.without_bins;
         self.failed += other.failed;
         self.damaged += other.damaged;
         self.records_lost += other.records_lost;
@@ -99,16 +161,21 @@ impl RestoreReport {
         self.failures.extend(other.failures);
         self.failures.truncate(MAX_FAILED);
         self.not_found.extend(other.not_found);
+        self.deleted += other.deleted;
+        self.not_deleted += other.not_deleted;
+        self.undeleted.extend(other.undeleted);
+        self.undeleted.truncate(MAX_FAILED);
+        self.left_out.add(&other.left_out);
     }
 
-    fn fail(&mut self, failed: FailedRecord) {
+    pub(super) fn fail(&mut self, failed: FailedRecord) {
         self.failed += 1;
         if self.failures.len() < MAX_FAILED {
             self.failures.push(failed);
         }
     }
 
-    fn fail_damaged(&mut self, digest: Digest, error: &Error) {
+    pub(super) fn fail_damaged(&mut self, digest: Digest, error: &Error) {
         self.damaged += 1;
         self.fail(FailedRecord { digest, reason: error.to_string() });
     }
@@ -117,7 +184,8 @@ impl RestoreReport {
 impl Snapshot {
     /// Restores the selected records of a namespace into a target. The caller ends with [`RecordTarget::finish`].
     ///
-    /// Damage never stops it: whatever can be read for certain is restored, and the report says what was lost.
+    /// Damage never stops it: whatever can be read for certain is restored, and the report says what was lost. With
+    /// [`RestoreOptions::mirror`] nothing is deleted then.
     pub fn restore(
         &self,
         namespace: &str,
@@ -125,30 +193,33 @@ impl Snapshot {
         options: &RestoreOptions,
         control: &Control,
     ) -> Result<RestoreReport> {
+        check(target, options)?;
+        if options.mirror {
+            self.may_be_mirrored(namespace)?;
+        }
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
-        let (metadata, metadata_lost) = match view.metadata() {
-            _ if options.without_metadata => Default::default(),
+        let (mut metadata, metadata_lost) = match view.metadata() {
+            _ if options.without_indexes && options.without_udfs => Default::default(),
             Ok(metadata) => (metadata, None),
             Err(error) if error.is_of_one_object() => (Default::default(), Some(error.to_string())),
             Err(error) => return Err(error),
         };
+        if options.without_indexes {
+            metadata.indexes.clear();
+        }
+        if options.without_udfs {
+            metadata.udfs.clear();
+        }
+        let mut last = NamespaceMetadata::default();
+        if options.indexes_last {
+            last.indexes = std::mem::take(&mut metadata.indexes);
+        }
         target.begin(name, &metadata)?;
-        let work = Work {
-            snapshot: self,
-            target,
-            name,
-            now: if target.is_live() { Some(target.clock()?) } else { None },
-            conflict: options.conflict,
-            control,
-            report: Mutex::default(),
-            error: Mutex::default(),
-        };
-        let fed = work.run(&view, &options.selection)?;
-        let mut report = work.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let work = Work::new(self, target, name, options, control)?;
+        let mut report = work.run(view)?;
         report.metadata_lost = metadata_lost;
-        report.add(fed);
-        if options.selection == Selection::All {
+        if options.selection.is_every_record() {
             let expected = view.manifest().live_records;
             report.records_lost = expected.saturating_sub(report.read);
             if report.read > expected || report.lost.is_empty() && report.records_lost > 0 {
@@ -159,155 +230,203 @@ impl Snapshot {
         if !report.adds_up() {
             return Err(Error::invalid(format!("the restore's counts don't add up: {report:?}")));
         }
+        if options.mirror && report.lost.is_empty() {
+            self.delete_surplus(namespace, target, options, control, &mut report)?;
+        }
+        if !last.indexes.is_empty() {
+            target.add_metadata(name, &last)?;
+        }
         Ok(report)
     }
-}
 
-struct Work<'a> {
-    snapshot: &'a Snapshot,
-    target: &'a dyn RecordTarget,
-    name: &'a str,
-    now: Option<Timestamp>,
-    conflict: ConflictPolicy,
-    control: &'a Control,
-    report: Mutex<RestoreReport>,
-    error: Mutex<Option<Error>>,
-}
-
-impl Work<'_> {
-    fn run(&self, view: &NamespaceView<'_>, selection: &Selection) -> Result<RestoreReport> {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let (send, batches) = crossbeam_channel::bounded::<Vec<Entry>>(2 * threads);
-        let fed = std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let batches = batches.clone();
-                scope.spawn(move || {
-                    for batch in batches {
-                        if self.has_failed() {
-                            continue;
-                        }
-                        if let Err(error) = self.write(&batch) {
-                            let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-                            *first = first.take().or(Some(error));
-                        }
-                    }
-                });
-            }
-            drop(batches);
-            let fed = self.feed(view, selection, &|batch| {
-                self.control.check()?;
-                if self.has_failed() || send.send(batch).is_err() {
-                    return Err(Error::Cancelled);
-                }
-                Ok(())
-            });
-            // The writers end once nobody can send to them any more.
-            drop(send);
-            fed
-        });
-        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => fed,
-        }
-    }
-
-    fn has_failed(&self) -> bool {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Hands over the selected entries in batches; reports the digests that were not found, and what could not be read.
-    fn feed(
+    /// Reads back what [`Snapshot::restore`] wrote and compares it with the snapshot: files as a whole, of a live target the
+    /// restored records. Files must be finished. `None` if the target can't be read back.
+    pub fn verify_restored(
         &self,
-        view: &NamespaceView<'_>,
-        selection: &Selection,
-        send: &dyn Fn(Vec<Entry>) -> Result<()>,
-    ) -> Result<RestoreReport> {
-        let (mut batch, mut bytes, mut report) = (Vec::new(), 0, RestoreReport::default());
-        let mut add = |entry: Entry| -> Result<()> {
-            bytes += entry.live.as_ref().map_or(0, |live| u64::from(live.place.length) + 64);
-            batch.push(entry);
-            if bytes >= BATCH_BYTES {
-                bytes = 0;
-                send(std::mem::take(&mut batch))?;
-            }
-            Ok(())
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        report: &RestoreReport,
+        control: &Control,
+    ) -> Result<Option<Comparison>> {
+        let set = only_set(&options.selection);
+        let Some(source) = target.read_back(set)? else { return Ok(None) };
+        let name = target.name_of(options.rename.as_deref().unwrap_or(namespace)).to_string();
+        let compare = CompareOptions {
+            selection: options.selection.clone(),
+            rename: Some(name),
+            others_differ: !target.is_live() || options.mirror,
+            within: target.is_live(),
+            more_bins: options.conflict == ConflictPolicy::Merge,
+            expiry: options.expiry,
+            left_out: report.left_out.clone(),
         };
-        if let Selection::Digests(digests) = selection {
-            for digest in digests {
-                match view.entry(digest) {
-                    Ok(Some(live)) => add(Entry { digest: *digest, live: Some(live) })?,
-                    Ok(None) => report.not_found.push(*digest),
-                    Err(error) if error.is_of_one_object() => {
-                        report.read += 1;
-                        report.fail_damaged(*digest, &error);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        } else {
-            let mut entries = view.readable_entries()?;
-            while let Some(entry) = entries.next()? {
-                let selected = match (selection, &entry.live) {
-                    (Selection::Set(set), Some(live)) => *live.set == **set,
-                    _ => true,
-                };
-                if selected {
-                    add(entry)?;
-                }
-            }
-            report.lost = entries.losses();
-        }
-        if !batch.is_empty() {
-            send(batch)?;
-        }
-        Ok(report)
+        self.compare(namespace, &*source, &compare, control).map(Some)
     }
 
-    fn write(&self, entries: &[Entry]) -> Result<()> {
-        let mut batch = RecordBatch::with_capacity(BATCH_BYTES as usize + (64 << 10), entries.len());
-        let mut report = RestoreReport::default();
-        let mut values = ValueReader::new(self.snapshot.chunks());
-        for entry in entries {
-            let Some(live) = &entry.live else { continue };
-            report.read += 1;
-            if self.now.is_some_and(|now| live.void_time.is_expired(now)) {
-                report.expired += 1;
-                continue;
-            }
-            let body = match values.body(live) {
-                Ok(body) => body,
-                Err(error) if error.is_of_one_object() => {
-                    report.fail_damaged(entry.digest, &error);
-                    continue;
+    /// Whether all that a namespace held is known, so that what the snapshot lacks was not there.
+    fn may_be_mirrored(&self, namespace: &str) -> Result<()> {
+        let manifest = self.namespace(namespace)?.manifest();
+        let refused = |reason: String| {
+            let from = format!("namespace {namespace} of snapshot {}", self.id());
+            Err(Error::invalid(format!(
+                "{from} is no mirror: {reason}. What it lacks may have been there, so nothing is deleted for it. Restore it \
+                 without --mirror, or take another snapshot"
+            )))
+        };
+        if let Some(missing) = self.manifest().missing.first() {
+            return refused(format!("it was sealed incomplete ({missing})"));
+        }
+        if manifest.counts.bad > 0 {
+            return refused(format!("{} records could not be understood when it was made", manifest.counts.bad));
+        }
+        if !manifest.selection.is_empty() {
+            return refused(format!("it holds only {}", manifest.selection));
+        }
+        if !manifest.unread.is_empty() {
+            return refused(format!("{} could not be read when it was made", manifest.unread_partitions().named()));
+        }
+        let everything = Selection::default();
+        let mut walk = Walk::new(self.namespace(namespace)?, &everything);
+        for partition in everything.partitions() {
+            walk.take(partition)?;
+        }
+        match walk.losses().named.first() {
+            None => Ok(()),
+            Some(loss) => Err(self.unknown(namespace, loss)),
+        }
+    }
+
+    /// The error that something of a namespace can't be read, and so nothing is deleted for its sake.
+    fn unknown(&self, namespace: &str, loss: &Loss) -> Error {
+        let found =
+            format!("{loss}. What stood there is unknown, so nothing is deleted for what the snapshot seems to lack");
+        Error::damaged(format!("namespace {namespace} of snapshot {}", self.id()), found)
+    }
+
+    /// Counts what [`RestoreOptions::mirror`] would delete. It is an error if the snapshot can't tell what it holds.
+    pub fn count_surplus(
+        &self,
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        control: &Control,
+    ) -> Result<u64> {
+        check(target, options)?;
+        self.may_be_mirrored(namespace)?;
+        let mut count = 0;
+        self.surplus(namespace, target, options, control, &mut |digests| {
+            count += digests.len() as u64;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    fn delete_surplus(
+        &self,
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        control: &Control,
+        report: &mut RestoreReport,
+    ) -> Result<()> {
+        let name = options.rename.as_deref().unwrap_or(namespace);
+        self.surplus(namespace, target, options, control, &mut |digests| {
+            let outcome = target.delete(name, digests)?;
+            report.deleted += outcome.deleted;
+            report.not_deleted += outcome.failed.len() as u64;
+            report.undeleted.extend(outcome.failed);
+            report.undeleted.truncate(MAX_FAILED);
+            Ok(())
+        })
+    }
+
+    /// Hands over, partition by partition, the digests that the target has of the selected sets and partitions and that no
+    /// restore of the snapshot would write.
+    fn surplus(
+        &self,
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        control: &Control,
+        each: &mut dyn FnMut(&[Digest]) -> Result<()>,
+    ) -> Result<()> {
+        let view = self.namespace(namespace)?;
+        let name = target.name_of(options.rename.as_deref().unwrap_or(namespace));
+        let sets: Vec<Option<&[u8]>> = match &options.selection.sets {
+            None => vec![None],
+            Some(sets) => sets.iter().map(|set| Some(&set[..])).collect(),
+        };
+        let now = target.clock()?;
+        for set in sets {
+            let Some(source) = target.read_back(set)? else { continue };
+            let there = super::compare::partitioned(&*source)?;
+            // Whatever its set, a record that the snapshot has is written over and not deleted.
+            let everything = Selection { partitions: options.selection.partitions, ..Selection::default() };
+            let mut walk = Walk::new(view, &everything);
+            for partition in everything.partitions() {
+                control.check()?;
+                let ours = walk.take(partition)?;
+                if let Some(loss) = walk.losses_so_far().named.first() {
+                    return Err(self.unknown(namespace, loss));
                 }
-                Err(error) => return Err(error),
-            };
-            let length = body.len() as u64;
-            let meta = RecordMeta {
-                digest: entry.digest,
-                set: &live.set,
-                generation: live.generation,
-                void_time: live.void_time,
-            };
-            if let Err(error) = batch.push_encoded(meta, body, &live.bin_order) {
-                let error = Error::damaged(format!("record {}", entry.digest), error.to_string());
-                report.fail_damaged(entry.digest, &error);
-                continue;
+                let mut surplus = Vec::new();
+                there.walk(name, partition, &mut |rows| {
+                    surplus.extend(rows.iter().map(|row| row.digest).filter(|digest| {
+                        let at = ours.binary_search_by_key(&digest.sort_key(), |entry| entry.digest.sort_key());
+                        let live = at.ok().and_then(|at| ours.get(at)?.live.as_ref());
+                        live.is_none_or(|live| options.expiry.of(live.void_time).is_expired(now))
+                    }));
+                    Ok(())
+                })?;
+                if !surplus.is_empty() {
+                    each(&surplus)?;
+                }
             }
-            report.bytes += length;
         }
-        self.control.check()?;
-        if !batch.is_empty() {
-            let outcome = self.target.write(self.name, &batch, self.conflict)?;
-            report.written = outcome.written;
-            report.expired += outcome.expired;
-            report.exists = outcome.exists;
-            report.fresher = outcome.fresher;
-            outcome.failed.into_iter().for_each(|failed| report.fail(failed));
-        }
-        self.control.add_records(report.read);
-        self.control.add_bytes_out(report.bytes);
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).add(report);
         Ok(())
     }
+}
+
+/// The one set that is selected, if it is one.
+pub(super) fn only_set(selection: &Selection) -> Option<&[u8]> {
+    match &selection.sets {
+        // Servers take no name for none.
+        Some(sets) if sets.len() == 1 && selection.digests.is_none() => {
+            sets.first().map(Vec::as_slice).filter(|set| !set.is_empty())
+        }
+        _ => None,
+    }
+}
+
+/// Refuses options that don't go together, or not with this target.
+fn check(target: &dyn RecordTarget, options: &RestoreOptions) -> Result<()> {
+    let wrong = |problem: &str| Err(Error::usage(format!("{}: {problem}", target.name())));
+    let selection = &options.selection;
+    if !target.is_live() {
+        if options.conflict == ConflictPolicy::Merge {
+            return wrong("a file is written anew, so there is nothing to merge with; leave out --conflict merge");
+        }
+        if options.resume {
+            return wrong("a file is written anew as a whole, and can't be resumed; leave out --resume");
+        }
+        if options.mirror {
+            return wrong("a file holds what is restored and nothing else; leave out --mirror");
+        }
+        if options.indexes_last {
+            return wrong("in a file indexes stand before the records; leave out --indexes-last");
+        }
+    }
+    if options.mirror {
+        if selection.digests.is_some() || selection.bins.is_some() {
+            return wrong("--mirror is for whole namespaces, sets and partitions, not for single records or bins");
+        }
+        if options.conflict != ConflictPolicy::Replace {
+            return wrong("--mirror makes the target what the snapshot is, and goes with --conflict replace alone");
+        }
+        if selection.sets.as_ref().is_some_and(|sets| sets.contains(&b""[..])) {
+            return wrong("--mirror can't tell the records without a set from the others; leave out the set");
+        }
+    }
+    Ok(())
 }

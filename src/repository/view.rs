@@ -191,11 +191,16 @@ impl<'a> NamespaceView<'a> {
         MergedCursor::tolerant(self.chunks, &self.manifest.runs)
     }
 
+    /// The same from a digest on.
+    pub(super) fn readable_entries_from(&self, from: Digest) -> Result<MergedCursor<'a>> {
+        MergedCursor::tolerant_from(self.chunks, &self.manifest.runs, from)
+    }
+
     /// The live entries of one partition. It is an error if one of them may stand in a damaged leaf or branch node.
     pub fn partition(&self, partition: PartitionId) -> Result<Vec<Entry>> {
         let mut first = [0; 20];
         first[..2].copy_from_slice(&partition.number().to_le_bytes());
-        let mut cursor = MergedCursor::tolerant_from(self.chunks, &self.manifest.runs, Digest(first))?;
+        let mut cursor = self.readable_entries_from(Digest(first))?;
         let entries = cursor.take_partition(partition)?;
         // The walk may have read a little further, and what is damaged there is no matter here.
         let touches = |loss: &&Loss| {

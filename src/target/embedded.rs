@@ -1,9 +1,11 @@
 //! Writes into an embedded store: `embedded:DIRECTORY`.
 
-use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
+use super::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, WriteOutcome};
 use crate::embedded::{Durability, EmbeddedStore, StoreOptions, Transaction};
 use crate::error::Result;
-use crate::record::{Body, NamespaceMetadata, RecordBatch, RecordView, Timestamp};
+use crate::record::{Body, Digest, NamespaceMetadata, RecordBatch, RecordView, Timestamp};
+use crate::source::embedded::EmbeddedSource;
+use crate::source::{OneSet, RecordSource};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +17,9 @@ const SYNC_EVERY_BYTES: u64 = 64 << 20;
 /// Each batch is one transaction: readers see all of it or nothing. Batches reach the disk every 64 MiB and in
 /// [`RecordTarget::finish`]; after a crash before that the restore is run again.
 pub struct EmbeddedTarget {
-    store: EmbeddedStore,
+    /// The store; none where a dry run found none.
+    store: Option<EmbeddedStore>,
+    dry_run: bool,
     name: String,
     waiting_bytes: AtomicU64,
 }
@@ -29,12 +33,23 @@ impl EmbeddedTarget {
     /// Writes into a store that is open.
     pub fn new(store: EmbeddedStore) -> Self {
         let name = format!("embedded:{}", store.directory());
-        Self { store, name, waiting_bytes: AtomicU64::new(0) }
+        Self { store: Some(store), dry_run: false, name, waiting_bytes: AtomicU64::new(0) }
     }
 
-    /// The store that it writes.
-    pub fn store(&self) -> &EmbeddedStore {
-        &self.store
+    /// Says what would be done to the store in `directory`, and does nothing. If there is none, none is made.
+    pub fn dry_run(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref();
+        let name = format!("embedded:{}", directory.display());
+        let store = match EmbeddedStore::is_absent(directory)? {
+            true => None,
+            false => Some(EmbeddedStore::open(directory)?),
+        };
+        Ok(Self { store, dry_run: true, name, waiting_bytes: AtomicU64::new(0) })
+    }
+
+    /// The store that it writes, unless it is a dry run's.
+    fn store(&self) -> Option<&EmbeddedStore> {
+        self.store.as_ref().filter(|_| !self.dry_run)
     }
 
     /// Whether the next transaction is to be synced, counting in `bytes` that it will write.
@@ -55,20 +70,28 @@ fn write_one(
     policy: ConflictPolicy,
     outcome: &mut WriteOutcome,
 ) -> Result<()> {
-    if policy != ConflictPolicy::Replace
-        && let Some(there) = tables.generation(namespace, &record.meta.digest)?
-    {
-        if policy == ConflictPolicy::Keep {
-            outcome.exists += 1;
+    let digest = record.meta.digest;
+    let there = match policy {
+        ConflictPolicy::Replace | ConflictPolicy::Merge => None,
+        ConflictPolicy::Keep | ConflictPolicy::Newer => tables.generation(namespace, &digest)?,
+    };
+    match policy.fate(there, record.meta.generation) {
+        Fate::Exists => outcome.exists += 1,
+        Fate::Fresher => outcome.fresher += 1,
+        Fate::Written if policy == ConflictPolicy::Merge => {
+            match tables.merge_record(namespace, record)? {
+                Ok(()) => outcome.written += 1,
+                Err(error) => outcome.failed.push(FailedRecord { digest, reason: error.to_string() }),
+            }
             return Ok(());
         }
-        if there >= record.meta.generation {
-            outcome.fresher += 1;
+        Fate::Written => {
+            tables.put_record(namespace, record)?;
+            outcome.written += 1;
             return Ok(());
         }
     }
-    tables.put_record(namespace, record)?;
-    outcome.written += 1;
+    outcome.left_alone.push(digest);
     Ok(())
 }
 
@@ -81,12 +104,23 @@ impl RecordTarget for EmbeddedTarget {
         true
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     fn clock(&self) -> Result<Timestamp> {
-        Ok(self.store.now())
+        Ok(self.store.as_ref().map_or_else(Timestamp::now, EmbeddedStore::now))
     }
 
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
-        self.store.write(|tables| tables.put_metadata(namespace, metadata))
+        match self.store() {
+            Some(store) => store.write(|tables| tables.put_metadata(namespace, metadata)),
+            None => Ok(()),
+        }
+    }
+
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        self.begin(namespace, metadata)
     }
 
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
@@ -102,14 +136,39 @@ impl RecordTarget for EmbeddedTarget {
                 }
             }
         }
+        let Some(store) = self.store() else {
+            outcome.written = records.len() as u64;
+            return Ok(outcome);
+        };
         records.sort_by_key(|record| record.meta.digest.sort_key());
-        self.store.write_with(self.durability(batch.byte_len() as u64), |tables| {
+        store.write_with(self.durability(batch.byte_len() as u64), |tables| {
             records.iter().try_for_each(|record| write_one(tables, namespace, record, policy, &mut outcome))
         })?;
         Ok(outcome)
     }
 
+    fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
+        if let Some(store) = self.store() {
+            store.write_with(Durability::Deferred, |tables| {
+                digests.iter().try_for_each(|digest| tables.delete(namespace, digest).map(|_| ()))
+            })?;
+        }
+        Ok(DeleteOutcome { deleted: digests.len() as u64, failed: Vec::new() })
+    }
+
+    fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let source = EmbeddedSource::new(store.clone());
+        Ok(Some(match set {
+            None => Box::new(source),
+            Some(set) => Box::new(OneSet::new(source, set)),
+        }))
+    }
+
     fn finish(&self) -> Result<()> {
-        self.store.sync()
+        match self.store() {
+            Some(store) => store.sync(),
+            None => Ok(()),
+        }
     }
 }

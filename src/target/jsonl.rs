@@ -4,6 +4,8 @@ use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use crate::error::{Error, Result};
 use crate::jsonl::{MAX_LINE_BYTES, write_header, write_index, write_record, write_udf};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::source::RecordSource;
+use crate::source::jsonl::JsonlSource;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct JsonlTarget {
     name: String,
     place: Option<Place>,
+    dry_run: bool,
     output: Mutex<Box<dyn Write + Send>>,
 }
 
@@ -35,12 +38,7 @@ impl JsonlTarget {
         if path == Path::new("-") {
             return Self::to_writer(Box::new(std::io::stdout()), name);
         }
-        if path.exists() {
-            return Err(Error::Target {
-                target_name: name,
-                problem: "the file exists, and is not overwritten. Remove it, or name another".into(),
-            });
-        }
+        check_absent(path, &name)?;
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
@@ -52,9 +50,24 @@ impl JsonlTarget {
         Ok(target)
     }
 
+    /// Says what would be written, and makes no file. What [`JsonlTarget::create`] refuses is refused too.
+    pub fn dry_run(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = format!("jsonl:{}", path.display());
+        if path != Path::new("-") {
+            check_absent(path, &name)?;
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let failed = |error| Error::io(format!("create {} in {}", path.display(), folder.display()), error);
+            std::fs::read_dir(folder).map_err(failed)?;
+        }
+        let mut target = Self::to_writer(Box::new(std::io::sink()), name)?;
+        target.dry_run = true;
+        Ok(target)
+    }
+
     /// Writes to any writer. `name` is what messages call it.
     pub fn to_writer(writer: Box<dyn Write + Send>, name: String) -> Result<Self> {
-        let target = Self { name, place: None, output: Mutex::new(writer) };
+        let target = Self { name, place: None, dry_run: false, output: Mutex::new(writer) };
         let mut header = Vec::new();
         write_header(&mut header);
         target.put(&header)?;
@@ -72,6 +85,15 @@ impl JsonlTarget {
     fn put(&self, lines: &[u8]) -> Result<()> {
         self.output().write_all(lines).map_err(|error| self.failed(error))
     }
+}
+
+/// Refuses a file that is there.
+fn check_absent(path: &Path, target_name: &str) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let problem = "the file exists, and is not overwritten. Remove it, or name another".into();
+    Err(Error::Target { target_name: target_name.to_owned(), problem })
 }
 
 /// Opens the file under its temporary name. One that a crash left is begun anew; one that is in use is left alone.
@@ -115,6 +137,10 @@ impl RecordTarget for JsonlTarget {
         false
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp::now())
     }
@@ -145,6 +171,13 @@ impl RecordTarget for JsonlTarget {
         }
         self.put(&lines)?;
         Ok(outcome)
+    }
+
+    fn read_back(&self, _set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        match &self.place {
+            Some(place) => Ok(Some(Box::new(JsonlSource::open(&place.path)?))),
+            None => Ok(None),
+        }
     }
 
     fn finish(&self) -> Result<()> {

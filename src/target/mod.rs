@@ -6,8 +6,9 @@ pub mod asb;
 pub mod embedded;
 pub mod jsonl;
 
-use crate::error::Result;
-use crate::record::{Digest, NamespaceMetadata, RecordBatch, Timestamp};
+use crate::error::{Error, Result};
+use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, Timestamp};
+use crate::source::RecordSource;
 
 /// What happens to a record that the target already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -15,10 +16,34 @@ pub enum ConflictPolicy {
     /// The snapshot's record replaces it.
     #[default]
     Replace,
+    /// The snapshot's bins are written over its own; those that the snapshot's record lacks stay.
+    Merge,
     /// The target's record stays.
     Keep,
     /// The one with the higher generation stays; on a tie the target's.
     Newer,
+}
+
+/// What a policy makes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is written.
+    Written,
+    /// It is left alone, because the target has it.
+    Exists,
+    /// It is left alone, because the target's is as new or newer.
+    Fresher,
+}
+
+impl ConflictPolicy {
+    /// What becomes of a record of this generation where the target has one of generation `there`, if any.
+    pub fn fate(self, there: Option<Generation>, generation: Generation) -> Fate {
+        match (self, there) {
+            (ConflictPolicy::Keep, Some(_)) => Fate::Exists,
+            (ConflictPolicy::Newer, Some(there)) if there >= generation => Fate::Fresher,
+            _ => Fate::Written,
+        }
+    }
 }
 
 /// A record that the target refused.
@@ -43,15 +68,33 @@ pub struct WriteOutcome {
     pub fresher: u64,
     /// Records that were refused.
     pub failed: Vec<FailedRecord>,
+    /// The records that make up `expired`, `exists` and `fresher`.
+    pub left_alone: Vec<Digest>,
+}
+
+/// What became of records that were to be deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// Records deleted, or gone already.
+    pub deleted: u64,
+    /// Records that the target would not delete.
+    pub failed: Vec<FailedRecord>,
 }
 
 /// Something that can be restored into.
+///
+/// A target that was made for a dry run does nothing: it says what it would do.
 pub trait RecordTarget: Send + Sync {
     /// Its name for people, such as `asb:/restore/out`; no secrets.
     fn name(&self) -> &str;
 
     /// Whether records expire there. Expired records are skipped for a live target; files keep them.
     fn is_live(&self) -> bool;
+
+    /// Whether it writes nothing.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
 
     /// The target's clock, by which a live target's records expire.
     fn clock(&self) -> Result<Timestamp>;
@@ -63,6 +106,33 @@ pub trait RecordTarget: Send + Sync {
     /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an error
     /// means that the target as a whole can't go on.
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome>;
+
+    /// Takes indexes and UDF modules after the records. Only live targets do.
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        let _ = (namespace, metadata);
+        Err(Error::usage(format!("{}: indexes stand before the records there, not behind them", self.name())))
+    }
+
+    /// Deletes records. Only live targets can.
+    fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
+        let _ = (namespace, digests);
+        Err(Error::usage(format!(
+            "{} holds what is written to it and nothing else: there is nothing to delete",
+            self.name()
+        )))
+    }
+
+    /// The target as a source, to look at what it holds: all of it, or one set. Files can be read once they are finished.
+    /// `None` if there is nothing, or nothing can be read back.
+    fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        let _ = set;
+        Ok(None)
+    }
+
+    /// What a namespace that is restored as `namespace` is called in the target.
+    fn name_of<'a>(&'a self, namespace: &'a str) -> &'a str {
+        namespace
+    }
 
     /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be taken
     /// for a whole one.

@@ -9,6 +9,7 @@ mod keys;
 mod looking;
 mod moving;
 mod repair;
+mod restoring;
 mod rollback;
 mod sleeping;
 mod stopping;

@@ -1,4 +1,4 @@
-//! Reading and writing clusters. The tests in `conformance` and `restore` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER`
+//! Reading and writing clusters. The tests in `conformance`, `restore` and `restore_options` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER`
 //! (its namespace `test`), and without it against the small one of `tests/support`; the others need the small one.
 
 #[path = "../support/cluster/mod.rs"]
@@ -11,6 +11,7 @@ mod partial;
 mod program;
 mod restore;
 mod restore_faults;
+mod restore_options;
 
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
 use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl};

@@ -7,10 +7,15 @@ use crate::{NAMESPACE, batches, connect, joined, quick, scan, target};
 use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::RecordBatch;
+use aerolith::record::{
+    BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, Timestamp, VoidTime,
+};
 use aerolith::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
+use aerolith::source::RecordSource;
+use aerolith::source::aerospike::ClusterUrl;
 use aerolith::store::MemoryStore;
-use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::target::aerospike::AerospikeTarget;
+use aerolith::target::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
 use std::sync::Arc;
 
 const RECORDS: usize = 400;
@@ -173,4 +178,65 @@ fn a_snapshot_comes_back_under_another_name_and_adds_up() {
         records.iter().map(|(at, record)| (*at, record.key.clone(), record.bins.clone())).collect()
     };
     assert_eq!(records("bar"), records(NAMESPACE));
+}
+
+#[test]
+fn what_no_record_can_get_past_ends_the_restore_and_says_what_to_do() {
+    let (cluster, batch) = emptied(1);
+    let restoring = target(&cluster.address(0), "").unwrap();
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().stop_writes = true;
+    let full = restoring.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap_err().to_string();
+    assert!(full.contains("no space left (code 8)") && full.contains("Make room"), "{full}");
+    let nothing = NamespaceMetadata::default();
+    let early = restoring.begin(NAMESPACE, &nothing).unwrap_err().to_string();
+    assert!(early.contains("stop-writes") && early.contains("Make room"), "{early}");
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().stop_writes = false;
+    cluster.fault(0, On::Batch, Fault::RefuseRecord(at(5), 81), 1);
+    let role = restoring.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap_err().to_string();
+    assert!(role.contains("roles do not allow") && role.contains("Grant the role read-write"), "{role}");
+}
+
+#[test]
+fn records_that_expire_are_named_where_nobody_would_remove_them() {
+    let (cluster, mut batch) = emptied(1);
+    let now = connect(&cluster.address(0), quick(b"")).unwrap().clock().unwrap();
+    let meta = RecordMeta {
+        digest: Digest(at(RECORDS)),
+        set: b"",
+        generation: Generation(1),
+        void_time: VoidTime::from_timestamp(Timestamp(now.0 + 1_000_000)),
+    };
+    let bin = BinRef { name: b"n", particle: ParticleType::BLOB, bytes: b"" };
+    batch.push(meta, None, &[bin]).unwrap();
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().no_nsup = true;
+    for dry_run in [true, false] {
+        let url = ClusterUrl::parse(&format!("aerospike://{}", cluster.address(0))).unwrap();
+        let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
+        let target = connect(&url, quick(b"")).unwrap();
+        target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
+        let outcome = target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
+        assert_eq!((outcome.written, outcome.failed.len()), (RECORDS as u64, 1));
+        let reason = &outcome.failed[0].reason;
+        assert!(reason.contains("nsup-period is 0") && reason.contains("--no-ttl"), "{reason}");
+        assert_eq!(there(&cluster), if dry_run { 0 } else { RECORDS });
+    }
+}
+
+#[test]
+fn the_enterprise_edition_deletes_for_good() {
+    for (edition, deletes) in [("Small Edition", "delete"), ("Aerospike Enterprise Edition", "delete for good")] {
+        let (cluster, batch) = emptied(2);
+        cluster.shared().edition = edition.into();
+        let target = target(&cluster.address(0), "").unwrap();
+        target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
+        // One of them is gone already; an answer is lost.
+        cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().records.remove(&at(3));
+        cluster.fault(0, On::Batch, Fault::Close(0), 1);
+        let digests: Vec<Digest> = (0..RECORDS - 10).map(|n| Digest(at(n))).collect();
+        let outcome = target.delete(NAMESPACE, &digests).unwrap();
+        assert_eq!(outcome, DeleteOutcome { deleted: RECORDS as u64 - 10, failed: vec![] });
+        assert_eq!(there(&cluster), 10);
+        let log: Vec<String> = cluster.shared().log.iter().filter(|line| line.starts_with("delete")).cloned().collect();
+        assert!(log.len() >= RECORDS - 10 && log.iter().all(|line| line == deletes));
+    }
 }

@@ -2,11 +2,13 @@
 
 use super::support::*;
 use aerolith::control::Control;
+use aerolith::embedded::EmbeddedStore;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::Digest;
+use aerolith::record::{Digest, PartitionId, PartitionSet};
 use aerolith::repository::{Change, RestoreOptions, Selection};
 use aerolith::store::{MemoryStore, Store};
+use aerolith::target::embedded::EmbeddedTarget;
 use std::sync::Arc;
 
 fn repository() -> (Arc<MemoryStore>, aerolith::Repository) {
@@ -152,7 +154,7 @@ fn single_records_partitions_and_differences_are_told_as_far_as_they_can_be() {
 
     let target = MemoryTarget::default();
     let digests = [Digest(*outside), lost.first, Digest([7; 20])].into();
-    let options = RestoreOptions { selection: Selection::Digests(digests), ..RestoreOptions::default() };
+    let options = RestoreOptions { selection: Selection::of_digests(digests), ..RestoreOptions::default() };
     let report = b.restore(NAMESPACE, &target, &options, &Control::new()).unwrap();
     assert!(report.adds_up() && report.is_damaged());
     let unknown_is_inside = inside(&[7; 20]);
@@ -247,4 +249,49 @@ fn another_copy_is_used_where_one_is_missing_even_if_no_index_names_it() {
         let there = |pack| named.contains_key(pack) && store.size(&names::pack(pack)).unwrap().is_some();
         assert!(places.iter().any(|at| there(&at.pack)), "chunk {id} is in no pack that the index names");
     }
+}
+
+#[test]
+fn a_mirror_is_refused_before_it_writes_and_partitions_without_damage_are_whole() {
+    let world = World::filled(0..3000);
+    let (store, repository) = repository();
+    let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
+    let leaves = children(&repository, &snapshot.manifest().namespaces[0].runs[0]);
+    let (lost, next) = (&leaves[1], &leaves[2]);
+    damage_chunk(&repository, &store, &lost.id);
+    let snapshot = repository.snapshot("latest").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path()).unwrap();
+    let target = EmbeddedTarget::new(live.clone());
+    let mirror = RestoreOptions { mirror: true, ..RestoreOptions::default() };
+    for tried in [
+        snapshot.restore(NAMESPACE, &target, &mirror, &Control::new()).map(|_| ()),
+        snapshot.count_surplus(NAMESPACE, &target, &mirror, &Control::new()).map(|_| ()),
+    ] {
+        let error = refused(tried);
+        assert!(error.is_damage() && error.to_string().contains("nothing is deleted"), "{error}");
+        assert!(error.to_string().contains(&lost.id.to_string()), "{error}");
+    }
+    assert_eq!(live.namespaces().unwrap(), [""; 0]);
+
+    let of = |wanted: &dyn Fn(PartitionId) -> bool| {
+        let partitions: PartitionSet = PartitionId::all().filter(|partition| wanted(*partition)).collect();
+        let selection = Selection { partitions: Some(partitions), ..Selection::default() };
+        let options = RestoreOptions { selection, ..RestoreOptions::default() };
+        let report = snapshot.restore(NAMESPACE, &target, &options, &Control::new()).unwrap();
+        let compared =
+            snapshot.verify_restored(NAMESPACE, &target, &options, &report, &Control::new()).unwrap().unwrap();
+        assert!(report.adds_up() && compared.changed.is_empty() && compared.only_in_snapshot.is_empty());
+        assert_eq!(compared.records_in_snapshot, report.written);
+        (report, compared)
+    };
+    let (first, last) = (lost.first.partition(), next.first.partition());
+    // Two ranges with the damage between them.
+    let (report, compared) = of(&|partition| partition < first || partition > last);
+    let outside = |digest: &[u8; 20]| Digest(*digest).partition() < first || Digest(*digest).partition() > last;
+    assert_eq!(report.written, world.truth().keys().filter(|digest| outside(digest)).count() as u64);
+    assert!(!report.is_damaged() && compared.is_same(), "{report:?}");
+    let (report, compared) = of(&|partition| partition == first || partition == last);
+    assert!(report.is_damaged() && compared.is_damaged() && !compared.is_same());
+    assert_eq!(report.lost.named[0].chunk, lost.id);
 }

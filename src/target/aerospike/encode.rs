@@ -8,6 +8,9 @@ use crate::target::ConflictPolicy;
 /// Larger bodies don't fit into a message, whose head, fields and bins' heads take some room.
 const MAX_RECORD_BYTES: usize = MAX_BODY - (2 << 20);
 
+/// The longest time to live that servers take, in seconds: ten years.
+const MAX_TIME_TO_LIVE: u32 = 10 * 365 * 86_400;
+
 /// Why a record is not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unsent {
@@ -21,6 +24,7 @@ pub enum Unsent {
 pub fn mode(policy: ConflictPolicy) -> WriteMode {
     match policy {
         ConflictPolicy::Replace => WriteMode::Replace,
+        ConflictPolicy::Merge => WriteMode::Merge,
         ConflictPolicy::Keep => WriteMode::CreateOnly,
         ConflictPolicy::Newer => WriteMode::IfGenerationHigher,
     }
@@ -52,10 +56,20 @@ pub fn record_write<'r, 'b>(
     }
     body.parse_into(record.body).map_err(|error| refused(error.to_string()))?;
     record.in_source_order_into(body.bins(), bins);
-    if body.bins().is_empty() {
+    let delete = matches!(mode, WriteMode::Delete { .. });
+    if body.bins().is_empty() && !delete {
         return Err(refused("it has no bins, and servers keep no such records".into()));
     }
-    let time_to_live = time_to_live(record.meta.void_time, now).ok_or(Unsent::Expired)?;
+    let time_to_live = match delete {
+        true => 0,
+        false => time_to_live(record.meta.void_time, now).ok_or(Unsent::Expired)?,
+    };
+    if time_to_live > MAX_TIME_TO_LIVE && time_to_live != NEVER_EXPIRES {
+        let days = time_to_live / 86_400;
+        return Err(refused(format!(
+            "its time to live of {days} days is more than the 3650 that servers take; --no-ttl"
+        )));
+    }
     Ok(RecordWrite {
         namespace,
         digest: record.meta.digest,

@@ -16,7 +16,9 @@ const SHOWS_WITHIN: Duration = Duration::from_secs(20);
 const BIN_NAMED_APART: (u32, u32) = (8, 1);
 
 /// Makes what `wanted` names in a namespace. Gives back what could not be made, each with its reason.
-pub fn create(cluster: &Cluster, namespace: &str, wanted: &NamespaceMetadata) -> Result<Vec<String>> {
+///
+/// With `only_look` nothing is made: what could not be made because something else is there is told all the same.
+pub fn create(cluster: &Cluster, namespace: &str, wanted: &NamespaceMetadata, only_look: bool) -> Result<Vec<String>> {
     let mut omitted = Vec::new();
     if wanted.indexes.is_empty() && wanted.udfs.is_empty() {
         return Ok(omitted);
@@ -27,6 +29,7 @@ pub fn create(cluster: &Cluster, namespace: &str, wanted: &NamespaceMetadata) ->
         match there.udfs.iter().find(|other| other.name == module.name) {
             Some(same) if same.content == module.content => {}
             Some(_) => omitted.push(of_module(module, "the cluster has another one of this name, which stays")),
+            None if only_look => {}
             None => match load(cluster, module)? {
                 Ok(()) => new.udfs.push(module.clone()),
                 Err(problem) => omitted.push(of_module(module, &problem)),
@@ -37,6 +40,7 @@ pub fn create(cluster: &Cluster, namespace: &str, wanted: &NamespaceMetadata) ->
         match there.indexes.iter().find(|other| other.name == index.name) {
             Some(same) if same == index => {}
             Some(_) => omitted.push(of_index(index, "the namespace has another one of this name, which stays")),
+            None if only_look => {}
             None => match make(cluster, namespace, index)? {
                 Ok(()) => new.indexes.push(index.clone()),
                 Err(problem) => omitted.push(of_index(index, &problem)),
@@ -166,7 +170,9 @@ fn ask(cluster: &Cluster, command: &str, what: &'static str) -> Result<Result<()
     Ok(match answer.find(command, what) {
         Ok(value) if value.is_empty() || value.eq_ignore_ascii_case(b"ok") => Ok(()),
         Ok(value) => Err(format!("the server answers {:?}", info::text(value))),
-        Err(error) => Err(format!("the server refuses it: {}", error.found)),
+        Err(error) => {
+            Err(format!("the server refuses it: {}{}", error.found, super::advice::for_command(&error.found)))
+        }
     })
 }
 

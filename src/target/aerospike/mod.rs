@@ -7,32 +7,44 @@
 //! - *Times to live* are reckoned by the servers' clock, so that a record expires when it would have; one that has expired
 //!   meanwhile is not sent.
 //! - *Generations* can't be set: a record begins anew with 1. They only decide what is newer.
+//! - *What can't succeed* for any record (no room, no permission) ends the restore with advice; what one record is refused for
+//!   is told of that record.
 //! - *In doubt* is a write whose answer was lost. It is sent again; if it then turns out that the record is there, a look at
 //!   it tells whether it is ours.
 
+mod advice;
 mod encode;
 mod metadata;
 mod pace;
 mod write;
 
-use super::{ConflictPolicy, RecordTarget, WriteOutcome};
+use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
 use crate::error::{Error, Result};
-use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, RecordMeta, Timestamp, VoidTime};
+use crate::source::RecordSource;
 use crate::source::aerospike::cluster::{Cluster, ClusterUse};
 use crate::source::aerospike::error::ClusterError;
 use crate::source::aerospike::throttle::Throttle;
-use crate::source::aerospike::{ClusterOptions, ClusterUrl, error};
+use crate::source::aerospike::wire::info;
+use crate::source::aerospike::wire::write::{NEVER_EXPIRES, RecordWrite, WriteMode};
+use crate::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, error};
 use crate::sync::lock;
 use pace::Pace;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The servers' clock is looked at this often; in between ours counts on.
 const CLOCK_LASTS: Duration = Duration::from_secs(10);
 
+/// Records that are deleted in one go.
+const DELETES_AT_ONCE: usize = 10_000;
+
 /// A live cluster as a target.
 pub struct AerospikeTarget {
     cluster: Cluster,
+    url: ClusterUrl,
+    dry_run: bool,
     name: String,
     /// The namespace that the URL names: what is written goes there, whatever it is called in the snapshot.
     only: Option<String>,
@@ -42,16 +54,29 @@ pub struct AerospikeTarget {
     pace: Pace,
     clock: Mutex<Option<(Timestamp, Instant)>>,
     omissions: Mutex<Vec<String>>,
+    /// Namespaces that take no record that expires.
+    without_expiry: Mutex<BTreeSet<String>>,
 }
 
 impl AerospikeTarget {
     /// Connects to a cluster.
     pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
+        Self::connect_for(url, options, false)
+    }
+
+    /// Connects to a cluster, to say what would be done and do nothing.
+    pub fn dry_run(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
+        Self::connect_for(url, options, true)
+    }
+
+    fn connect_for(url: &ClusterUrl, options: ClusterOptions, dry_run: bool) -> Result<Self> {
         let name = url.to_string();
         let throttle = Throttle::new(options.records_per_second, options.bytes_per_second);
         let cluster = Cluster::connect(url, options, ClusterUse::Write).map_err(|error| error.of_target(&name))?;
         let target = Self {
             cluster,
+            url: url.clone(),
+            dry_run,
             name,
             only: url.namespace.clone(),
             first: Mutex::default(),
@@ -59,6 +84,7 @@ impl AerospikeTarget {
             pace: Pace::default(),
             clock: Mutex::default(),
             omissions: Mutex::default(),
+            without_expiry: Mutex::default(),
         };
         if let Some(namespace) = &target.only {
             target.check_namespace(namespace)?;
@@ -87,6 +113,40 @@ impl AerospikeTarget {
         ))))
     }
 
+    /// Looks at what would keep all writes from succeeding.
+    fn look_at(&self, namespace: &str) -> error::Result<()> {
+        let statistics = self.cluster.info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics")?;
+        for statistics in statistics {
+            let is = |name: &str| info::value(&statistics, b';', name);
+            let reason = match (is("stop_writes"), is("clock_skew_stop_writes")) {
+                (Some(b"true"), _) => {
+                    "it is at stop-writes: its memory, storage or index is too full. Make room there first"
+                }
+                (_, Some(b"true")) => "the nodes' clocks are too far apart. Set them first",
+                _ => "",
+            };
+            if !reason.is_empty() {
+                return Err(ClusterError::Other(format!("namespace {namespace} takes no writes just now: {reason}")));
+            }
+            let no_nsup = is("nsup-period") == Some(b"0") && is("allow-ttl-without-nsup") == Some(b"false");
+            if no_nsup {
+                lock(&self.without_expiry).insert(namespace.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the servers would refuse a write for its time to live.
+    fn forbids(&self, namespace: &str, write: &RecordWrite<'_>) -> Option<String> {
+        let expires = ![0, NEVER_EXPIRES].contains(&write.time_to_live);
+        (expires && lock(&self.without_expiry).contains(namespace)).then(|| {
+            format!(
+                "it expires, and namespace {namespace} takes no such records while its nsup-period is 0: set a nsup-period \
+                 there, or restore with --no-ttl"
+            )
+        })
+    }
+
     /// The servers' time. Between two looks at it our clock counts on.
     fn now(&self) -> error::Result<Timestamp> {
         let mut known = lock(&self.clock);
@@ -111,6 +171,10 @@ impl RecordTarget for AerospikeTarget {
         true
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     fn clock(&self) -> Result<Timestamp> {
         self.named(self.now())
     }
@@ -127,13 +191,57 @@ impl RecordTarget for AerospikeTarget {
         }
         let namespace = self.namespace(namespace);
         self.check_namespace(namespace)?;
-        let omitted = self.named(metadata::create(&self.cluster, namespace, metadata))?;
+        self.named(self.look_at(namespace))?;
+        self.add_metadata(namespace, metadata)
+    }
+
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        let namespace = self.namespace(namespace);
+        let omitted = self.named(metadata::create(&self.cluster, namespace, metadata, self.dry_run))?;
         lock(&self.omissions).extend(omitted);
         Ok(())
     }
 
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
-        self.named(write::write(self, self.namespace(namespace), batch, policy))
+        let namespace = self.namespace(namespace);
+        self.named(match self.dry_run {
+            true => write::rehearse(self, namespace, batch, policy),
+            false => write::write(self, namespace, batch, encode::mode(policy)),
+        })
+    }
+
+    /// On the Enterprise Edition with tombstones, so that no restart of a node brings the records back.
+    fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
+        let mut outcome = DeleteOutcome::default();
+        if self.dry_run {
+            outcome.deleted = digests.len() as u64;
+            return Ok(outcome);
+        }
+        let topology = self.cluster.topology();
+        let durable = topology.nodes.values().all(|node| node.edition.contains("Enterprise"));
+        for digests in digests.chunks(DELETES_AT_ONCE) {
+            let mut batch = RecordBatch::new();
+            for &digest in digests {
+                let (generation, void_time) = (Generation(0), VoidTime::NEVER);
+                let pushed = batch.push(RecordMeta { digest, set: b"", generation, void_time }, None, &[]);
+                pushed.map_err(|error| Error::invalid(format!("record {digest}: {error}")))?;
+            }
+            let mode = WriteMode::Delete { durable };
+            let deleted = self.named(write::write(self, self.namespace(namespace), &batch, mode))?;
+            outcome.deleted += deleted.written;
+            outcome.failed.extend(deleted.failed);
+        }
+        Ok(outcome)
+    }
+
+    fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        let set = set.unwrap_or_default().to_vec();
+        let options = ClusterOptions { set, ..self.cluster.options().clone() };
+        Ok(Some(Box::new(AerospikeSource::connect(&self.url, options)?)))
+    }
+
+    fn name_of<'a>(&'a self, namespace: &'a str) -> &'a str {
+        self.namespace(namespace)
     }
 
     fn finish(&self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! read. What was not settled goes into the next round, after a wait and another look at the cluster.
 
 use super::AerospikeTarget;
+use super::advice;
 use super::encode::{self, Unsent};
 use crate::record::{Body, RecordBatch, Timestamp};
 use crate::source::aerospike::cluster::{Cluster, Node};
@@ -71,19 +72,41 @@ struct Work<'a> {
     node_error: Option<ClusterError>,
 }
 
-/// Writes a batch; every record is accounted for.
-pub fn write(
+/// Says what [`write()`] would do, as far as that can be told without asking a server.
+pub fn rehearse(
     target: &AerospikeTarget,
     namespace: &str,
     batch: &RecordBatch,
     policy: ConflictPolicy,
 ) -> Result<WriteOutcome> {
+    let now = target.now()?;
+    let mut outcome = WriteOutcome::default();
+    let (mut body, mut bins) = (Body::default(), Vec::new());
+    for record in batch.iter() {
+        let digest = record.meta.digest;
+        match encode::record_write(namespace, &record, (&mut body, &mut bins), now, encode::mode(policy)) {
+            Ok(write) => match target.forbids(namespace, &write) {
+                None => outcome.written += 1,
+                Some(reason) => outcome.failed.push(FailedRecord { digest, reason }),
+            },
+            Err(Unsent::Expired) => {
+                outcome.expired += 1;
+                outcome.left_alone.push(digest);
+            }
+            Err(Unsent::Refused(reason)) => outcome.failed.push(FailedRecord { digest, reason }),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Writes a batch, or deletes its records; every record is accounted for.
+pub fn write(target: &AerospikeTarget, namespace: &str, batch: &RecordBatch, mode: WriteMode) -> Result<WriteOutcome> {
     let pending = (0..batch.len()).map(|place| Pending { place, failures: 0, in_doubt: false, alone: false });
     let mut work = Work {
         target,
         namespace,
         batch,
-        mode: encode::mode(policy),
+        mode,
         outcome: WriteOutcome::default(),
         left: pending.collect(),
         progress: false,
@@ -190,7 +213,12 @@ impl Work<'_> {
                 queue.push(pending);
                 break;
             }
-            match encode::record_write(self.namespace, &record, (&mut body, &mut bins), now, self.mode) {
+            let write = encode::record_write(self.namespace, &record, (&mut body, &mut bins), now, self.mode);
+            let allowed = write.and_then(|write| match self.target.forbids(self.namespace, &write) {
+                None => Ok(write),
+                Some(reason) => Err(Unsent::Refused(reason)),
+            });
+            match allowed {
                 Ok(write) if alone => write.encode(time_limit, &mut single),
                 Ok(write) => batch.push(&write),
                 Err(unsent) => {
@@ -289,6 +317,9 @@ impl Work<'_> {
             }
             return Ok(());
         }
+        if let Some(problem) = advice::for_all(node, self.namespace, result, &self.target.cluster.options().user) {
+            return Err(ClusterError::Other(problem));
+        }
         let there = [ResultCode::RECORD_EXISTS, ResultCode::GENERATION].contains(&result);
         let result = if there && pending.in_doubt && self.is_ours(node, &pending)? { ResultCode::OK } else { result };
         self.settle(pending, Verdict::Done(result));
@@ -324,9 +355,18 @@ impl Work<'_> {
     fn unsent(&mut self, pending: &Pending, unsent: Unsent) {
         self.progress = true;
         match unsent {
-            Unsent::Expired => self.outcome.expired += 1,
+            Unsent::Expired => {
+                self.outcome.expired += 1;
+                self.leave(pending);
+            }
             Unsent::Refused(reason) => self.fail(pending, reason),
         }
+    }
+
+    /// Notes a record that was not written, for a reason that is no failure.
+    fn leave(&mut self, pending: &Pending) {
+        let digest = self.batch.get(pending.place).map(|record| record.meta.digest);
+        self.outcome.left_alone.extend(digest);
     }
 
     fn fail(&mut self, pending: &Pending, reason: String) {
@@ -341,9 +381,17 @@ impl Work<'_> {
                 self.progress = true;
                 match result {
                     ResultCode::OK => self.outcome.written += 1,
-                    ResultCode::RECORD_EXISTS => self.outcome.exists += 1,
-                    ResultCode::GENERATION => self.outcome.fresher += 1,
-                    refused => self.fail(&pending, refused.to_string()),
+                    // It was to be deleted, and is gone.
+                    ResultCode::NOT_FOUND if matches!(self.mode, WriteMode::Delete { .. }) => self.outcome.written += 1,
+                    ResultCode::RECORD_EXISTS => {
+                        self.outcome.exists += 1;
+                        self.leave(&pending);
+                    }
+                    ResultCode::GENERATION => {
+                        self.outcome.fresher += 1;
+                        self.leave(&pending);
+                    }
+                    refused => self.fail(&pending, advice::for_one(refused)),
                 }
             }
             Verdict::Again(problem) => {

@@ -63,28 +63,36 @@ fn folder_of(file: &Path) -> &Path {
 
 impl Files {
     pub(super) fn create(path: &Path, file_limit: u64) -> Result<Self> {
+        let single = Self::check(path)?;
+        let (folder, what) = if single { (folder_of(path), "") } else { (path, "the folder ") };
+        let doing = || format!("make {what}{}", folder.display());
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(doing(), e))?;
+        Ok(Self { path: path.to_owned(), single, file_limit, outputs: Mutex::default() })
+    }
+
+    /// Refuses a path under which something stands that would be overwritten or mixed up. Says whether it is a single file.
+    pub(super) fn check(path: &Path) -> Result<bool> {
         let single = path.extension().is_some_and(|extension| extension == "asb") && !path.is_dir();
         if single {
             if path.exists() {
                 return Err(problem(path, "the file exists already; choose another name or remove it"));
             }
-            let folder = folder_of(path);
-            std::fs::create_dir_all(folder).map_err(|e| Error::io(format!("make {}", folder.display()), e))?;
-        } else {
-            std::fs::create_dir_all(path).map_err(|e| Error::io(format!("make the folder {}", path.display()), e))?;
-            let doing = || format!("list {}", path.display());
-            for entry in std::fs::read_dir(path).map_err(|e| Error::io(doing(), e))? {
-                let found = entry.map_err(|e| Error::io(doing(), e))?.path();
-                if found.extension().is_some_and(|extension| extension == "asb") {
-                    let file = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    return Err(problem(
-                        path,
-                        format!("the folder holds .asb files already ({file}); choose an empty one"),
-                    ));
-                }
+            return Ok(true);
+        }
+        let doing = || format!("list {}", path.display());
+        let entries = match std::fs::read_dir(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            entries => entries.map_err(|e| Error::io(doing(), e))?,
+        };
+        for entry in entries {
+            let found = entry.map_err(|e| Error::io(doing(), e))?.path();
+            if found.extension().is_some_and(|extension| extension == "asb") {
+                let file = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let advice = format!("the folder holds .asb files already ({file}); choose an empty one");
+                return Err(problem(path, advice));
             }
         }
-        Ok(Self { path: path.to_owned(), single, file_limit, outputs: Mutex::default() })
+        Ok(false)
     }
 
     /// Begins a namespace: opens its first file, which begins with `first`; the others will begin with `head`.

@@ -1,7 +1,7 @@
 //! The text of records, indexes and modules, as asbackup writes it.
 
 use crate::record::body::Body;
-use crate::record::{BinRef, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule};
+use crate::record::{BinRef, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule, geojson_text};
 use crate::source::asb::escape::put_escaped;
 use crate::source::asb::number::{NAN_BITS, put_double, put_signed, put_unsigned};
 use crate::source::asb::parse::BYTES_LETTERS;
@@ -249,10 +249,4 @@ fn put_bin(out: &mut Vec<u8>, bin: &BinRef<'_>) -> Result<(), String> {
         },
     }
     Ok(())
-}
-
-/// The text of a GeoJSON particle: what follows the flags, the count of cells and the cells.
-fn geojson_text(bytes: &[u8]) -> Option<&[u8]> {
-    let (&[_, high, low], rest) = bytes.split_first_chunk::<3>()?;
-    rest.get(usize::from(u16::from_be_bytes([high, low])) * 8..)
 }

@@ -4,8 +4,8 @@
 //! whole. Files have a temporary name until [`RecordTarget::finish`] renames them.
 //!
 //! What the format can't hold is refused with a reason, never changed: particle types without a letter, a NaN with a
-//! payload, names with NUL bytes, generations over 65,535. Cells of a GeoJSON value are left out: they are derived from
-//! its text, and servers send none. Indexes that it can't hold are named by [`RecordTarget::omissions`].
+//! payload, names with NUL bytes, generations over 65,535. Cells of a GeoJSON value are left out: servers derive them
+//! anew from its text. Indexes that it can't hold are named by [`RecordTarget::omissions`].
 
 mod files;
 pub(crate) mod format;
@@ -14,10 +14,12 @@ mod tests;
 
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::source::RecordSource;
+use crate::source::asb::{AsbOptions, AsbSource};
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use files::Files;
 use format::Formatter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Where asbackup begins a new file, in bytes.
@@ -41,8 +43,10 @@ impl Default for AsbTargetOptions {
 /// A restore into `.asb` files.
 pub struct AsbTarget {
     name: String,
+    path: PathBuf,
     zstd: Option<i32>,
-    files: Files,
+    /// The files; none for a dry run.
+    files: Option<Files>,
     omissions: Mutex<Vec<String>>,
     /// Buffers of earlier batches, to be used again.
     buffers: Mutex<Vec<Buffers>>,
@@ -78,6 +82,16 @@ impl AsbTarget {
     /// Prepares a folder, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
     /// file, which must not exist.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
+        Self::with_files(path, &options, Some(Files::create(path, options.file_limit)?))
+    }
+
+    /// Says what would be written, and makes no file. What [`AsbTarget::create`] refuses is refused too.
+    pub fn dry_run(path: &Path, options: AsbTargetOptions) -> Result<Self> {
+        Files::check(path)?;
+        Self::with_files(path, &options, None)
+    }
+
+    fn with_files(path: &Path, options: &AsbTargetOptions, files: Option<Files>) -> Result<Self> {
         if let Some(level) = options.zstd
             && !zstd::compression_level_range().contains(&level)
         {
@@ -90,8 +104,9 @@ impl AsbTarget {
         }
         Ok(Self {
             name: format!("asb:{}", path.display()),
+            path: path.to_owned(),
             zstd: options.zstd,
-            files: Files::create(path, options.file_limit)?,
+            files,
             omissions: Mutex::default(),
             buffers: Mutex::default(),
         })
@@ -129,6 +144,10 @@ impl RecordTarget for AsbTarget {
         false
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.files.is_none()
+    }
+
     fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp::now())
     }
@@ -149,14 +168,16 @@ impl RecordTarget for AsbTarget {
         }
         let first = self.head(namespace, true, &globals)?;
         let next = self.head(namespace, false, &[])?;
-        self.files.begin(namespace, &first, next)?;
+        if let Some(files) = &self.files {
+            files.begin(namespace, &first, next)?;
+        }
         self.omissions.lock().unwrap_or_else(|e| e.into_inner()).append(&mut omissions);
         Ok(())
     }
 
     /// Takes every record that the format can hold, whatever the policy.
     fn write(&self, namespace: &str, batch: &RecordBatch, _policy: ConflictPolicy) -> Result<WriteOutcome> {
-        let output = self.files.output(namespace)?;
+        let output = self.files.as_ref().map(|files| files.output(namespace)).transpose()?;
         self.with_buffers(|buffers| {
             let mut outcome = WriteOutcome::default();
             let mut formatter = Formatter::new(namespace.as_bytes());
@@ -167,7 +188,9 @@ impl RecordTarget for AsbTarget {
                     Err(reason) => outcome.failed.push(FailedRecord { digest: record.meta.digest, reason }),
                 }
             }
-            if outcome.written > 0 {
+            if outcome.written > 0
+                && let Some(output) = &output
+            {
                 let bytes = buffers.packed(self.zstd).map_err(|e| self.compression_failed(e))?;
                 output.append(bytes)?;
             }
@@ -175,8 +198,15 @@ impl RecordTarget for AsbTarget {
         })
     }
 
+    fn read_back(&self, _set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        match self.files {
+            Some(_) => Ok(Some(Box::new(AsbSource::open(&self.path, AsbOptions::default())?))),
+            None => Ok(None),
+        }
+    }
+
     fn finish(&self) -> Result<()> {
-        self.files.finish()
+        self.files.as_ref().map_or(Ok(()), Files::finish)
     }
 
     fn omissions(&self) -> Vec<String> {

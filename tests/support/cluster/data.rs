@@ -29,6 +29,21 @@ pub struct Record {
 pub struct Namespace {
     pub records: BTreeMap<Digest, Record>,
     pub default_ttl: u32,
+    /// Whether it is full.
+    pub stop_writes: bool,
+    /// Whether nobody removes what has expired, so that nothing that expires is taken.
+    pub no_nsup: bool,
+}
+
+/// A value as a server keeps it: it derives the cells of GeoJSON from the text, and takes no notice of those that came.
+fn kept(particle: u8, bytes: &[u8]) -> Vec<u8> {
+    if particle != 23 {
+        return bytes.to_vec();
+    }
+    let cells = usize::from(u16::from_be_bytes([bytes[1], bytes[2]]));
+    let text = &bytes[3 + 8 * cells..];
+    let cell: u64 = text.iter().fold(7, |cell, &byte| cell.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    [&[0, 0, 1][..], &cell.to_be_bytes(), text].concat()
 }
 
 /// What a write asks for.
@@ -89,7 +104,11 @@ impl Namespace {
             return (code, generation);
         }
         let size: usize = write.bins.iter().map(|bin| bin.0.len() + bin.2.len()).sum();
+        let expires = ![0, u32::MAX].contains(&write.ttl);
         let refused = match &old {
+            _ if self.stop_writes => 8,
+            _ if write.ttl > 315_360_000 && write.ttl < 0xffff_fffe => 4,
+            _ if expires && self.no_nsup => 22,
             _ if write.bins.iter().any(|bin| bin.0.len() > 15) => 21,
             _ if size > 8 << 20 => 13,
             Some(_) if write.create_only => 5,
@@ -112,7 +131,7 @@ impl Namespace {
         for (name, particle, bytes) in &write.bins {
             record.bins.retain(|bin| bin.0 != *name);
             if *particle != 0 {
-                record.bins.push((name.clone(), *particle, bytes.clone()));
+                record.bins.push((name.clone(), *particle, kept(*particle, bytes)));
             }
         }
         record.generation = if generation >= 0xffff { 1 } else { generation + 1 };

@@ -33,7 +33,7 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
     match command {
         "node" => shared.nodes[node].name.clone(),
         "build" => "8.1.2.0".into(),
-        "edition" => "Small Edition".into(),
+        "edition" => shared.edition.clone(),
         "features" => shared.features.clone(),
         "cluster-name" => {
             if shared.cluster_name.is_empty() {
@@ -100,10 +100,13 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
         _ => match name.split_once('/') {
             Some(("namespace", name)) => match shared.namespaces.get(name) {
                 Some(namespace) => format!(
-                    "objects={0};master_objects={0};data_used_bytes={1};current_time={2}",
+                    "objects={0};master_objects={0};data_used_bytes={1};current_time={2};clock_skew_stop_writes=false;\
+                     stop_writes={3};nsup-period={4};allow-ttl-without-nsup=false",
                     namespace.records.len() / shared.nodes.len(),
                     namespace.records.len() * 100,
-                    seconds - EPOCH
+                    seconds - EPOCH,
+                    namespace.stop_writes,
+                    if namespace.no_nsup { 0 } else { 120 }
                 ),
                 None => "type=unknown".into(),
             },

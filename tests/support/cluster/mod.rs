@@ -87,6 +87,7 @@ pub struct Shared {
     /// What was asked, for tests to look at.
     pub log: Vec<String>,
     pub features: String,
+    pub edition: String,
     /// Nanoseconds that the servers' clock is ahead of ours.
     pub clock_ahead: i64,
 }
@@ -124,6 +125,7 @@ impl TestCluster {
             namespaces: ["test", "bar"].map(|name| (name.to_string(), Namespace::default())).into(),
             owners: (0..4096).map(|partition| Some(partition % nodes)).collect(),
             cluster_name: "small".into(),
+            edition: "Small Edition".into(),
             features: "batch-any;pquery;pscans;replicas".into(),
             ..Shared::default()
         };

@@ -164,13 +164,23 @@ fn single(
     if !owns(shared, node, partition(&digest)) {
         return Message { result: 11, ..Message::default() };
     }
-    let Some(namespace) = shared.namespaces.get_mut(name) else { return Message { result: 20, ..Message::default() } };
+    if !shared.namespaces.contains_key(name) {
+        return Message { result: 20, ..Message::default() };
+    }
     let [info1, info2, info3, _] = message.info;
     if info2 & WRITE != 0 {
         if let Some(Fault::RefuseRecord(bad, code)) = fault
             && *bad == digest
         {
             return Message { result: *code, ..Message::default() };
+        }
+        // Only the Enterprise Edition leaves tombstones.
+        let durable = info2 & 16 != 0;
+        if durable && !shared.edition.contains("Enterprise") {
+            return Message { result: 25, ..Message::default() };
+        }
+        if info2 & 2 != 0 {
+            shared.log.push(format!("delete{}", if durable { " for good" } else { "" }));
         }
         let change = Change {
             set: message.field(1).unwrap_or_default().to_vec(),
@@ -186,6 +196,7 @@ fn single(
             touch: message.operations.iter().any(|operation| operation.0 == 11),
             bins: message.operations.iter().filter(|op| op.0 == 2).map(|operation| operation.1.clone()).collect(),
         };
+        let Some(namespace) = shared.namespaces.get_mut(name) else { return Message::default() };
         let (result, generation) = namespace.write(digest, &change, now);
         return Message { result, generation, ..Message::default() };
     }
@@ -194,7 +205,9 @@ fn single(
     {
         return Message { result: *code, ..Message::default() };
     }
-    let Some(record) = namespace.get(&digest, now) else { return Message { result: 2, ..Message::default() } };
+    let Some(record) = shared.namespaces.get(name).and_then(|namespace| namespace.get(&digest, now)) else {
+        return Message { result: 2, ..Message::default() };
+    };
     let operations = if info1 & GET_ALL != 0 {
         record.bins.iter().map(|bin| (1, bin.clone())).collect()
     } else {

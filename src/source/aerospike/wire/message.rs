@@ -35,8 +35,12 @@ pub mod info1 {
 pub mod info2 {
     /// It writes.
     pub const WRITE: u8 = 1;
+    /// It deletes; with [`WRITE`].
+    pub const DELETE: u8 = 1 << 1;
     /// Only if the given generation is higher than the record's.
     pub const GENERATION_GREATER: u8 = 1 << 3;
+    /// What it deletes leaves a tombstone, so that no restart of a node brings it back.
+    pub const DURABLE_DELETE: u8 = 1 << 4;
     /// Only if there is no such record.
     pub const CREATE_ONLY: u8 = 1 << 5;
 }

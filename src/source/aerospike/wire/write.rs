@@ -24,18 +24,28 @@ const ROWS_AT: usize = frame::FRAME_BYTES + HEAD_BYTES + 5;
 pub enum WriteMode {
     /// It is replaced whole.
     Replace,
+    /// Its bins of the same names are written over, the others stay.
+    Merge,
     /// It stays; the answer is [`ResultCode::RECORD_EXISTS`].
     CreateOnly,
     /// It is replaced whole if its generation is lower; else the answer is [`ResultCode::GENERATION`].
     IfGenerationHigher,
+    /// It is deleted; the answer is [`ResultCode::NOT_FOUND`] if there is none.
+    Delete {
+        /// Whether it leaves a tombstone, which only the Enterprise Edition can do.
+        durable: bool,
+    },
 }
 
 impl WriteMode {
     fn flags(self) -> (u8, u8) {
         match self {
             WriteMode::Replace => (info2::WRITE, info3::CREATE_OR_REPLACE),
+            WriteMode::Merge => (info2::WRITE, 0),
             WriteMode::CreateOnly => (info2::WRITE | info2::CREATE_ONLY, 0),
             WriteMode::IfGenerationHigher => (info2::WRITE | info2::GENERATION_GREATER, info3::CREATE_OR_REPLACE),
+            WriteMode::Delete { durable: false } => (info2::WRITE | info2::DELETE, 0),
+            WriteMode::Delete { durable: true } => (info2::WRITE | info2::DELETE | info2::DURABLE_DELETE, 0),
         }
     }
 }
@@ -215,12 +225,16 @@ mod tests {
         batch.push(&record());
         batch.push(&RecordWrite { set: b"", key: None, mode: WriteMode::IfGenerationHigher, ..record() });
         batch.push(&RecordWrite { set: b"", key: None, bins: &[], mode: WriteMode::CreateOnly, ..record() });
+        batch.push(&RecordWrite { set: b"", key: None, mode: WriteMode::Merge, ..record() });
+        let delete = |durable| WriteMode::Delete { durable };
+        batch.push(&RecordWrite { set: b"", key: None, bins: &[], mode: delete(false), ..record() });
+        batch.push(&RecordWrite { set: b"", key: None, bins: &[], mode: delete(true), ..record() });
         let bytes = batch.finish().to_vec();
         let (mut input, mut fields) = (&bytes[8..], Vec::new());
         let head = take_message(&mut input, &mut fields, &mut Vec::new()).unwrap();
         assert!(input.is_empty());
         assert_eq!((head.info1, head.row, fields.len(), fields[0].kind), (8, 1000, 1, 41));
-        let mut expected = vec![0, 0, 0, 3, 5];
+        let mut expected = vec![0, 0, 0, 6, 5];
         let mut row = |number: u8, info: [u8; 2], fields: u8, bins: u8, rest: &[u8]| {
             expected.extend_from_slice(&[0, 0, 0, number]);
             expected.extend_from_slice(&[7; 20]);
@@ -232,6 +246,9 @@ mod tests {
         row(0, [1, 16], 3, 1, &[&b"\0\0\0\x02\x01s\0\0\0\x03\x02\x03k"[..], bin].concat());
         row(1, [9, 16], 1, 1, bin);
         row(2, [33, 0], 1, 0, b"");
+        row(3, [1, 0], 1, 1, bin);
+        row(4, [3, 0], 1, 0, b"");
+        row(5, [19, 0], 1, 0, b"");
         assert_eq!(fields[0].data, expected);
     }
 }

@@ -1,0 +1,333 @@
+//! The work of one restore: one thread walks the entries, several read values and hand them to the target.
+
+use super::Snapshot;
+use super::compare::partitioned;
+use super::restore::{RestoreOptions, RestoreReport, only_set};
+use super::selection::Walk;
+use super::view::NamespaceView;
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::record::{
+    BinRef, Digest, Generation, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime,
+    geojson_text,
+};
+use crate::run::{Entry, LiveEntry, RecordHash, ValueReader};
+use crate::source::RecordSource;
+use crate::sync::lock;
+use crate::target::{ConflictPolicy, Fate, RecordTarget};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// Bodies of about this many bytes go to the target at once.
+const BATCH_BYTES: u64 = 1 << 20;
+/// What is written with a time to live expires within so many seconds of the time that was meant: clocks count full seconds,
+/// and a batch takes a while.
+const EXPIRY_TOLERANCE: u32 = 3;
+
+/// An entry and its place among those that were selected.
+type Placed = (u64, Entry);
+
+/// What the target holds under a digest.
+struct There {
+    /// The record's hash, and the one that it has without the cells that servers derive from GeoJSON.
+    hashes: [Option<RecordHash>; 2],
+    generation: Generation,
+    void_time: VoidTime,
+}
+
+pub(super) struct Work<'a> {
+    snapshot: &'a Snapshot,
+    target: &'a dyn RecordTarget,
+    name: &'a str,
+    now: Option<Timestamp>,
+    options: &'a RestoreOptions,
+    control: &'a Control,
+    /// The target, to look at what it has, where that decides what is written.
+    there: Option<Box<dyn RecordSource>>,
+    report: Mutex<RestoreReport>,
+    error: Mutex<Option<Error>>,
+}
+
+impl<'a> Work<'a> {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        target: &'a dyn RecordTarget,
+        name: &'a str,
+        options: &'a RestoreOptions,
+        control: &'a Control,
+    ) -> Result<Self> {
+        // A dry run can't learn from the target's answers what it has.
+        let asks = matches!(options.conflict, ConflictPolicy::Keep | ConflictPolicy::Newer);
+        let looks = options.resume || target.is_dry_run() && asks;
+        Ok(Work {
+            snapshot,
+            target,
+            name,
+            now: if target.is_live() { Some(target.clock()?) } else { None },
+            options,
+            control,
+            there: if looks { target.read_back(only_set(&options.selection))? } else { None },
+            report: Mutex::default(),
+            error: Mutex::default(),
+        })
+    }
+
+    pub fn run(self, view: NamespaceView<'_>) -> Result<RestoreReport> {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let (send, batches) = crossbeam_channel::bounded::<Vec<Placed>>(2 * threads);
+        let fed = std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (batches, work) = (batches.clone(), &self);
+                scope.spawn(move || {
+                    for batch in batches {
+                        if work.has_failed() {
+                            continue;
+                        }
+                        if let Err(error) = work.write(&batch) {
+                            let mut first = lock(&work.error);
+                            *first = first.take().or(Some(error));
+                        }
+                    }
+                });
+            }
+            drop(batches);
+            let fed = self.feed(view, &|batch| {
+                self.control.check()?;
+                if self.has_failed() || send.send(batch).is_err() {
+                    return Err(Error::Cancelled);
+                }
+                Ok(())
+            });
+            // The writers end once nobody can send to them any more.
+            drop(send);
+            fed
+        });
+        if let Some(error) = lock(&self.error).take() {
+            return Err(error);
+        }
+        let fed = fed?;
+        let mut report = std::mem::take(&mut *lock(&self.report));
+        report.add(fed);
+        Ok(report)
+    }
+
+    fn has_failed(&self) -> bool {
+        lock(&self.error).is_some()
+    }
+
+    /// Hands over the selected entries in batches; reports the digests that were not found, and what could not be read.
+    fn feed(&self, view: NamespaceView<'_>, send: &dyn Fn(Vec<Placed>) -> Result<()>) -> Result<RestoreReport> {
+        let (mut batch, mut bytes, mut report) = (Vec::new(), 0, RestoreReport::default());
+        let selection = &self.options.selection;
+        let mut walk = Walk::new(view, selection);
+        let mut place = 0;
+        if let Some(there) = self.there.as_deref().filter(|_| self.options.resume && selection.digests.is_none()) {
+            let wanted: Vec<_> = selection.partitions().into_iter().map(|partition| (partition, None)).collect();
+            partitioned(there)?.prepare(self.target.name_of(self.name), &wanted);
+        }
+        for partition in selection.partitions() {
+            let entries = walk.take(partition)?;
+            let there = match &self.there {
+                // What is read ahead is taken in any case, or it would stay in the way.
+                Some(there) if !entries.is_empty() || selection.digests.is_none() => {
+                    Some(self.look(&**there, partition, &entries)?)
+                }
+                _ => None,
+            };
+            for entry in entries {
+                let own = place;
+                place += 1;
+                if let Some(there) = &there
+                    && self.is_settled(&entry, there, own, &mut report)
+                {
+                    continue;
+                }
+                bytes += entry.live.as_ref().map_or(0, |live| u64::from(live.place.length) + 64);
+                batch.push((own, entry));
+                if bytes >= BATCH_BYTES {
+                    bytes = 0;
+                    send(std::mem::take(&mut batch))?;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            send(batch)?;
+        }
+        for (digest, error) in &walk.unreadable {
+            report.read += 1;
+            report.fail_damaged(*digest, error);
+        }
+        report.lost = walk.losses();
+        report.not_found = walk.not_found;
+        Ok(report)
+    }
+
+    /// What the target holds of a partition.
+    fn look(
+        &self,
+        source: &dyn RecordSource,
+        partition: PartitionId,
+        entries: &[Entry],
+    ) -> Result<HashMap<Digest, There>> {
+        let (source, name) = (partitioned(source)?, self.target.name_of(self.name));
+        let keys = self.snapshot.chunks().keys();
+        let mut found = HashMap::new();
+        if !self.options.resume {
+            source.walk(name, partition, &mut |rows| {
+                found.extend(rows.iter().map(|row| {
+                    let there = There { hashes: [None; 2], generation: row.generation, void_time: row.void_time };
+                    (row.digest, there)
+                }));
+                Ok(())
+            })?;
+            return Ok(found);
+        }
+        let mut each = |batch: RecordBatch| {
+            found.extend(batch.iter().map(|record| {
+                let RecordMeta { digest, set, generation, void_time } = record.meta;
+                let hashes = [Some(keys.record_hash(set, record.body)), hash_without_cells(keys, &record)];
+                (digest, There { hashes, generation, void_time })
+            }));
+            self.control.check()
+        };
+        match self.options.selection.digests {
+            None => source.scan(name, partition, None, &mut each)?,
+            Some(_) => {
+                let digests: Vec<Digest> = entries.iter().map(|entry| entry.digest).collect();
+                source.read(name, &digests, &mut each)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether what the target holds decides that a record is not to be written; counts it then.
+    fn is_settled(
+        &self,
+        entry: &Entry,
+        there: &HashMap<Digest, There>,
+        place: u64,
+        report: &mut RestoreReport,
+    ) -> bool {
+        let Some((live, there)) = entry.live.as_ref().zip(there.get(&entry.digest)) else { return false };
+        let is_same = there.hashes.contains(&Some(live.hash));
+        if is_same && expires_alike(there.void_time, self.options.expiry.of(live.void_time)) {
+            report.same += 1;
+        } else if !self.target.is_dry_run() || self.is_expired(live) {
+            return false;
+        } else {
+            match self.options.conflict.fate(Some(there.generation), live.generation) {
+                Fate::Written => return false,
+                Fate::Exists => report.exists += 1,
+                Fate::Fresher => report.fresher += 1,
+            }
+            report.left_out.set(place);
+        }
+        report.read += 1;
+        self.control.add_records(1);
+        true
+    }
+
+    fn is_expired(&self, live: &LiveEntry) -> bool {
+        self.now.is_some_and(|now| self.options.expiry.of(live.void_time).is_expired(now))
+    }
+
+    fn write(&self, entries: &[Placed]) -> Result<()> {
+        let mut batch = RecordBatch::with_capacity(BATCH_BYTES as usize + (64 << 10), entries.len());
+        let mut report = RestoreReport::default();
+        let mut values = ValueReader::new(self.snapshot.chunks());
+        for (place, entry) in entries {
+            let Some(live) = &entry.live else { continue };
+            report.read += 1;
+            if self.is_expired(live) {
+                report.expired += 1;
+                report.left_out.set(*place);
+                continue;
+            }
+            let body = match values.body(live) {
+                Ok(body) => body,
+                Err(error) if error.is_of_one_object() => {
+                    report.fail_damaged(entry.digest, &error);
+                    report.left_out.set(*place);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let record = RecordView {
+                meta: RecordMeta {
+                    digest: entry.digest,
+                    set: &live.set,
+                    generation: live.generation,
+                    void_time: self.options.expiry.of(live.void_time),
+                },
+                body,
+                bin_order: &live.bin_order,
+            };
+            let before = batch.byte_len();
+            match self.options.selection.push_to(&record, &mut batch) {
+                Ok(true) => report.bytes += (batch.byte_len() - before).min(body.len()) as u64,
+                Ok(false) => {
+                    report.without_bins += 1;
+                    report.left_out.set(*place);
+                }
+                Err(error) => {
+                    let error = Error::damaged(format!("record {}", entry.digest), error.to_string());
+                    report.fail_damaged(entry.digest, &error);
+                    report.left_out.set(*place);
+                }
+            }
+        }
+        self.control.check()?;
+        if !batch.is_empty() {
+            let outcome = self.target.write(self.name, &batch, self.options.conflict)?;
+            let failed = outcome.failed.iter().map(|failed| failed.digest);
+            let left_out: Vec<Digest> = outcome.left_alone.into_iter().chain(failed).collect();
+            self.mark(entries, left_out, &mut report);
+            report.written = outcome.written;
+            report.expired += outcome.expired;
+            report.exists = outcome.exists;
+            report.fresher = outcome.fresher;
+            outcome.failed.into_iter().for_each(|failed| report.fail(failed));
+        }
+        self.control.add_records(report.read);
+        self.control.add_bytes_out(report.bytes);
+        lock(&self.report).add(report);
+        Ok(())
+    }
+
+    fn mark(&self, entries: &[Placed], mut left_out: Vec<Digest>, report: &mut RestoreReport) {
+        if left_out.is_empty() {
+            return;
+        }
+        left_out.sort_unstable();
+        let places = entries.iter().filter(|(_, entry)| left_out.binary_search(&entry.digest).is_ok());
+        places.for_each(|(place, _)| report.left_out.set(*place));
+    }
+}
+
+/// The hash of a record as files hold it, if it has GeoJSON with cells.
+fn hash_without_cells(keys: &Keys, record: &RecordView<'_>) -> Option<RecordHash> {
+    let body = record.parse().ok()?;
+    let is_geojson = |bin: &BinRef<'_>| bin.particle == ParticleType::GEOJSON;
+    if !body.bins().iter().any(is_geojson) {
+        return None;
+    }
+    let plain = |bin: &BinRef<'_>| Some([&[0; 3][..], geojson_text(bin.bytes)?].concat());
+    let texts: Vec<Option<Vec<u8>>> =
+        body.bins().iter().map(|bin| if is_geojson(bin) { plain(bin) } else { None }).collect();
+    let bins: Vec<BinRef<'_>> = body
+        .bins()
+        .iter()
+        .zip(&texts)
+        .map(|(bin, text)| BinRef { bytes: text.as_deref().unwrap_or(bin.bytes), ..*bin })
+        .collect();
+    let mut batch = RecordBatch::new();
+    batch.push(record.meta, body.key(), &bins).ok()?;
+    batch.get(0).map(|plain| keys.record_hash(record.meta.set, plain.body))
+}
+
+/// Whether a record that expires at `is` was written to expire at `meant`.
+fn expires_alike(is: VoidTime, meant: VoidTime) -> bool {
+    let never = VoidTime::NEVER;
+    (is == never) == (meant == never) && is.0.abs_diff(meant.0) <= EXPIRY_TOLERANCE
+}

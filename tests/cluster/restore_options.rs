@@ -1,0 +1,313 @@
+//! What the options of a restore do to a cluster, whichever it is. Snapshots come from an embedded store.
+
+use crate::conformance::{NEVER, Place, bin, int, number};
+use crate::support::client::digest;
+use crate::{NAMESPACE, quick};
+use aerolith::control::Control;
+use aerolith::embedded::{Bin, EmbeddedStore, Key, NewRecord};
+use aerolith::format::keyslot::KdfCost;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::{Digest, PartitionId, PartitionSet, SecondaryIndex, UdfModule};
+use aerolith::repository::{
+    CreateOptions, Expiry, RecordOptions, Repository, RestoreOptions, RestoreReport, Selection, SessionOptions,
+    Snapshot,
+};
+use aerolith::source::RecordSource;
+use aerolith::source::aerospike::ClusterUrl;
+use aerolith::source::embedded::EmbeddedSource;
+use aerolith::store::MemoryStore;
+use aerolith::target::aerospike::AerospikeTarget;
+use aerolith::target::{ConflictPolicy, RecordTarget};
+use std::sync::Arc;
+
+/// Records of the set of a test.
+const RECORDS: i64 = 60;
+/// Those of them that expire are the last ones.
+const LASTING: i64 = 50;
+const LIFETIME: u32 = 5000;
+
+fn record(set: &[u8], n: i64) -> NewRecord {
+    let mut bins = vec![Bin::integer("n", n), Bin::string("text", "as backed up")];
+    if n % 7 == 0 {
+        bins.push(Bin::geojson("at", r#"{"type":"Point","coordinates":[1.5,-2.25]}"#));
+    }
+    NewRecord { set: set.to_vec(), key: Key::from(n), bins, ttl: if n < LASTING { 0 } else { LIFETIME } }
+}
+
+/// A snapshot of a store with the records of a set.
+fn backed_up(folder: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&EmbeddedStore)) -> Snapshot {
+    let store = EmbeddedStore::create(folder.path().join("store")).unwrap();
+    let records: Vec<NewRecord> = (0..RECORDS).map(|n| record(set, n)).collect();
+    store.put_many(NAMESPACE, &records).unwrap();
+    change(&store);
+    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
+    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    let source = EmbeddedSource::new(store);
+    session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    session.seal().unwrap()
+}
+
+fn target(place: &Place, dry_run: bool) -> AerospikeTarget {
+    let url = ClusterUrl::parse(&format!("aerospike://{}", place.address)).unwrap();
+    let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
+    connect(&url, quick(b"")).unwrap()
+}
+
+fn restore(snapshot: &Snapshot, target: &AerospikeTarget, options: &RestoreOptions) -> RestoreReport {
+    let report = snapshot.restore(NAMESPACE, target, options, &Control::new()).unwrap();
+    assert!(report.adds_up(), "{report:?}");
+    target.finish().unwrap();
+    report
+}
+
+/// The numbers of the set's records that are there.
+fn there(place: &mut Place) -> Vec<i64> {
+    let set = place.set.clone();
+    (0..2 * RECORDS).filter(|n| place.client.get(&set, &int(*n)).is_some()).collect()
+}
+
+fn counts(report: &RestoreReport) -> [u64; 7] {
+    [report.read, report.written, report.same, report.expired, report.exists, report.fresher, report.deleted]
+}
+
+#[test]
+fn a_dry_run_counts_what_the_restore_then_does_and_changes_nothing() {
+    let mut place = Place::new("ro-dry");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&folder, &set, |_| {});
+    for conflict in [ConflictPolicy::Keep, ConflictPolicy::Newer, ConflictPolicy::Merge, ConflictPolicy::Replace] {
+        place.clear();
+        (0..20).for_each(|n| {
+            place.client.put(&set, &int(n), true, NEVER, &number(n));
+        });
+        // The snapshot lacks it.
+        place.client.put(&set, &int(RECORDS), true, NEVER, &number(1));
+        let mirror = conflict == ConflictPolicy::Replace;
+        let selection = Selection::of_set(&set[..]);
+        let options = RestoreOptions { conflict, mirror, selection, ..RestoreOptions::default() };
+        let before = there(&mut place);
+        let dry = restore(&snapshot, &target(&place, true), &options);
+        assert_eq!(there(&mut place), before);
+        assert_eq!(place.client.get(&set, &int(3)).unwrap().2.len(), 1);
+        let real = restore(&snapshot, &target(&place, false), &options);
+        assert_eq!(counts(&dry), counts(&real), "{conflict:?}");
+        assert_eq!(dry.deleted, u64::from(mirror));
+        let asks = matches!(conflict, ConflictPolicy::Keep | ConflictPolicy::Newer);
+        assert_eq!(dry.exists + dry.fresher, if asks { 20 } else { 0 });
+    }
+}
+
+#[test]
+fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
+    let mut place = Place::new("ro-resume");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&folder, &set, |_| {});
+    let half: PartitionSet = (0..2048).filter_map(PartitionId::new).collect();
+    let selection = Selection { partitions: Some(half), ..Selection::default() };
+    let part = RestoreOptions { selection, ..RestoreOptions::default() };
+    let done = restore(&snapshot, &target(&place, false), &part).written;
+    assert!(done > 10 && done < RECORDS as u64 - 10, "{done}");
+    let resume = RestoreOptions { resume: true, ..RestoreOptions::default() };
+    let in_half = |n: &i64| half.contains(Digest(digest(&set, &int(*n))).partition());
+    // Those with GeoJSON have cells there.
+    let same = (0..RECORDS).filter(in_half).count() as u64;
+    let report = restore(&snapshot, &target(&place, false), &resume);
+    assert_eq!((report.same, report.written), (same, RECORDS as u64 - same));
+    assert_eq!(there(&mut place), (0..RECORDS).collect::<Vec<_>>());
+    // What went, what changed, and what would now live for another time, is not taken for done.
+    assert!(place.client.delete(&set, &int(0)));
+    place.client.put(&set, &int(1), true, NEVER, &number(0));
+    place.client.touch(&set, &int(2), 77);
+    let other = r#"{"type":"Point","coordinates":[1.5,-2.5]}"#;
+    let bins = [bin("n", 1, &7i64.to_be_bytes()), bin("text", 3, b"as backed up")];
+    let moved = bin("at", 23, &[&[0; 3][..], other.as_bytes()].concat());
+    place.client.put(&set, &int(7), true, NEVER, &[&bins[..], &[moved][..]].concat());
+    let report = restore(&snapshot, &target(&place, false), &resume);
+    assert_eq!(report.same, RECORDS as u64 - 4);
+    let digests = [7, 4].map(|n| Digest(digest(&set, &int(n)))).into();
+    let few = RestoreOptions { selection: Selection::of_digests(digests), ..resume.clone() };
+    assert_eq!(restore(&snapshot, &target(&place, false), &few).same, 2);
+    place.clear();
+    let report = restore(&snapshot, &target(&place, false), &resume);
+    assert_eq!((report.same, report.written), (0, RECORDS as u64));
+}
+
+#[test]
+fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else() {
+    let mut place = Place::new("ro-mirror");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&folder, &set, |store| {
+        assert!(store.delete(NAMESPACE, &Digest(digest(b"ro-mirror", &int(5)))).unwrap());
+    });
+    let other = b"ro-mirror-2".to_vec();
+    place.client.put(&other, &int(1), true, NEVER, &number(1));
+    (0..2 * RECORDS).for_each(|n| {
+        place.client.put(&set, &int(n), true, NEVER, &number(n));
+    });
+    let selection = Selection::of_set(&set[..]);
+    let options = RestoreOptions { mirror: true, selection, ..RestoreOptions::default() };
+    let target = target(&place, false);
+    let surplus = RECORDS as u64 + 1;
+    assert_eq!(snapshot.count_surplus(NAMESPACE, &target, &options, &Control::new()).unwrap(), surplus);
+    // In a part of the partitions first.
+    let mut part = options.clone();
+    part.selection.partitions = Some((1000..3000).filter_map(PartitionId::new).collect());
+    let first = restore(&snapshot, &target, &part).deleted;
+    assert!(first > 10 && first < surplus, "{first}");
+    let report = restore(&snapshot, &target, &options);
+    assert_eq!((report.deleted, report.not_deleted, report.written), (surplus - first, 0, RECORDS as u64 - 1));
+    assert_eq!(there(&mut place), (0..RECORDS).filter(|n| *n != 5).collect::<Vec<_>>());
+    assert!(place.client.get(&other, &int(1)).is_some());
+    assert!(place.client.delete(&other, &int(1)));
+    let verify = || snapshot.verify_restored(NAMESPACE, &target, &options, &report, &Control::new()).unwrap().unwrap();
+    let compared = verify();
+    assert!(compared.is_same(), "{compared:?}");
+    place.client.put(&set, &int(2 * RECORDS - 1), true, NEVER, &number(1));
+    assert_eq!(verify().only_in_source, [Digest(digest(&set, &int(2 * RECORDS - 1)))]);
+}
+
+#[test]
+fn what_was_written_is_read_back_and_every_difference_is_named() {
+    let mut place = Place::new("ro-verify");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&folder, &set, |_| {});
+    let at = |n| Digest(digest(&set, &int(n)));
+    let selections = [
+        Selection::default(),
+        Selection::of_set(&set[..]),
+        Selection::of_digests([1, 7, 8, 9, 14].map(at).into()),
+        Selection { partitions: Some(PartitionSet::all()), ..Selection::default() },
+        Selection { bins: Some([b"text".to_vec(), b"at".to_vec()].into()), ..Selection::default() },
+    ];
+    for selection in selections {
+        for conflict in [ConflictPolicy::Replace, ConflictPolicy::Merge, ConflictPolicy::Keep] {
+            place.clear();
+            // Three that the target has: keep leaves them, merge adds to them.
+            (7..10).for_each(|n| {
+                place.client.put(&set, &int(n), true, NEVER, &[bin("mine", 1, &[1; 8])]);
+            });
+            let options = RestoreOptions { selection: selection.clone(), conflict, ..RestoreOptions::default() };
+            let target = target(&place, false);
+            let report = restore(&snapshot, &target, &options);
+            assert_eq!(report.exists, if conflict == ConflictPolicy::Keep { 3 } else { 0 });
+            let verify = || {
+                let compared = snapshot.verify_restored(NAMESPACE, &target, &options, &report, &Control::new());
+                compared.unwrap().unwrap()
+            };
+            let compared = verify();
+            assert!(compared.is_same(), "{conflict:?} {selection:?}: {compared:?}");
+            assert_eq!(compared.records_in_snapshot, report.written, "{conflict:?} {selection:?}");
+            assert!(compared.other_cells > 0);
+            place.client.put(&set, &int(1), true, NEVER, &number(999));
+            assert_eq!(verify().changed, [at(1)], "{conflict:?} {selection:?}");
+            place.client.delete(&set, &int(1));
+            let compared = verify();
+            assert_eq!((compared.only_in_snapshot, compared.changed), (vec![at(1)], vec![]));
+        }
+    }
+}
+
+#[test]
+fn selected_bins_are_merged_into_what_is_there() {
+    let mut place = Place::new("ro-bins");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&folder, &set, |_| {});
+    place.client.put(&set, &int(1), true, NEVER, &[bin("mine", 1, &[1; 8]), bin("text", 3, b"newer")]);
+    let with_bins = |names: &[&[u8]]| RestoreOptions {
+        selection: Selection {
+            bins: Some(names.iter().map(|name| name.to_vec()).collect()),
+            ..Selection::of_set(&set[..])
+        },
+        conflict: ConflictPolicy::Merge,
+        ..RestoreOptions::default()
+    };
+    let report = restore(&snapshot, &target(&place, false), &with_bins(&[b"text"]));
+    assert_eq!((report.read, report.written, report.without_bins), (RECORDS as u64, RECORDS as u64, 0));
+    let bins = place.client.get(&set, &int(1)).unwrap().2;
+    assert_eq!(bins[&b"text"[..]].1, b"as backed up");
+    assert_eq!(bins.keys().collect::<Vec<_>>(), [&b"mine"[..], b"text"]);
+    assert_eq!(place.client.get(&set, &int(2)).unwrap().2.len(), 1);
+    let report = restore(&snapshot, &target(&place, false), &with_bins(&[b"at", b"none"]));
+    let with = (0..RECORDS).filter(|n| n % 7 == 0).count() as u64;
+    assert_eq!((report.written, report.without_bins), (with, RECORDS as u64 - with));
+}
+
+#[test]
+fn records_live_as_long_as_is_asked_for() {
+    let mut place = Place::new("ro-ttl");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&folder, &set, |_| {});
+    let expiries = [(Expiry::AsBackedUp, LIFETIME), (Expiry::Later(1000), LIFETIME + 1000), (Expiry::Never, 0)];
+    for (expiry, lifetime) in expiries {
+        let target = target(&place, false);
+        let now = (target.clock().unwrap().0 / 1000 - 1_262_304_000) as u32;
+        restore(&snapshot, &target, &RestoreOptions { expiry, ..RestoreOptions::default() });
+        let mut void_time = |n: i64| place.client.get(&set, &int(n)).unwrap().1;
+        let (found, expected) = (void_time(RECORDS - 1), if lifetime == 0 { 0 } else { now + lifetime });
+        assert!(found.abs_diff(expected) < 20, "{expiry:?}: {found}, not {expected}");
+        assert_eq!(void_time(0), 0);
+    }
+}
+
+#[test]
+fn indexes_come_first_or_last_or_not_at_all() {
+    let mut place = Place::new("ro-index");
+    let set = place.set.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let index = SecondaryIndex {
+        set: set.clone(),
+        name: b"ro_n".to_vec(),
+        kind: b'N',
+        bin: b"n".to_vec(),
+        value: b'N',
+        ..SecondaryIndex::default()
+    };
+    let module = UdfModule { kind: b'L', name: b"ro.lua".to_vec(), content: b"-- a".to_vec() };
+    let snapshot = backed_up(&folder, &set, |store| {
+        store.put_index(NAMESPACE, index.clone()).unwrap();
+        store.put_udf(NAMESPACE, module.clone()).unwrap();
+    });
+    let made = |place: &Place| {
+        let there = place.source().metadata(NAMESPACE).unwrap();
+        (there.indexes.contains(&index), there.udfs.contains(&module))
+    };
+    let remove = |place: &mut Place| {
+        place.client.info("sindex-delete:ns=test;set=ro-index;indexname=ro_n");
+        place.client.info("udf-remove:filename=ro.lua");
+        let gone = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            made(place) == (false, false)
+        });
+        assert!(gone, "they are still there");
+    };
+    let all = RestoreOptions::default;
+    let cases = [
+        (all(), (true, true)),
+        (RestoreOptions { indexes_last: true, ..all() }, (true, true)),
+        (RestoreOptions { without_indexes: true, ..all() }, (false, true)),
+        (RestoreOptions { without_udfs: true, ..all() }, (true, false)),
+        (RestoreOptions { without_indexes: true, without_udfs: true, ..all() }, (false, false)),
+    ];
+    for (options, expected) in cases {
+        restore(&snapshot, &target(&place, true), &options);
+        assert_eq!(made(&place), (false, false));
+        let target = target(&place, false);
+        restore(&snapshot, &target, &options);
+        assert_eq!((made(&place), target.omissions()), (expected, vec![]), "{options:?}");
+        remove(&mut place);
+    }
+    if place.small.is_some() {
+        // Into another namespace, under whose name they are then.
+        let options = RestoreOptions { rename: Some("bar".into()), ..all() };
+        restore(&snapshot, &target(&place, false), &options);
+        let there = place.source().metadata("bar").unwrap();
+        assert!(there.indexes.contains(&index) && made(&place) == (false, true));
+    }
+}
