@@ -1,8 +1,8 @@
 //! What looking up one record reads, and what memory a backup takes: `cargo bench --bench repository`.
 //!
 //! Backs up a million made-up records of about 370 bytes, in 10 sets and in 4,095, into a repository on disk, and prints the
-//! most memory that was in use at once and what a single `get` in a freshly opened repository read. `RECORDS=10000000` takes
-//! another number.
+//! most memory that was in use at once and what a single `get` in a freshly opened repository read; then copies it into two other
+//! repositories, with keys of their own and with shared content keys. `RECORDS=10000000` takes another number.
 
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
@@ -10,7 +10,7 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, PartitionId, RecordBatch, RecordMeta, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::repository::{CopiedSnapshot, CopyOptions, CreateOptions, RecordOptions, Repository, SessionOptions};
 use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore};
 use aerolith::{Control, Error, Result};
@@ -153,6 +153,38 @@ fn run(records: u64, sets: u64) -> Result<()> {
         opening.read_calls(),
         found.is_some()
     );
+    let begun = Instant::now();
+    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
+    session.records(NAMESPACE, &MadeUp { records, sets }, BackupKind::Full, &RecordOptions::default())?;
+    session.seal()?;
+    println!("  the same once more, nothing changed: {:.1} s", begun.elapsed().as_secs_f64());
+    copies(records, sets, &path)
+}
+
+/// Copies what [`run`] backed up into repositories with keys of their own, and with shared content keys; then a second time, when
+/// nothing is new but a backup without changes.
+fn copies(records: u64, sets: u64, path: &std::path::Path) -> Result<()> {
+    let source = Repository::open(Arc::new(LocalStore::open(path)?), b"bench")?;
+    for shared in [false, true] {
+        let folder = tempfile::tempdir().map_err(|error| Error::io("make a temporary folder", error))?;
+        let shares_chunking_with = shared.then(|| source.clone());
+        let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
+        let target = Repository::create(Arc::new(LocalStore::create(folder.path())?), b"other", &options)?;
+        let what = if shared { "shared content keys" } else { "keys of its own" };
+        for snapshot in ["latest~1", "latest"] {
+            let options = CopyOptions { snapshots: vec![snapshot.into()], ..CopyOptions::default() };
+            let (before, begun) = (MEMORY.current_usage_as_mb(), Instant::now());
+            MEMORY.reset_peak_usage();
+            let report = source.copy(&target, &options, &Arc::new(Control::new()))?;
+            let (peak, seconds) = (MEMORY.peak_usage_as_mb() - before, begun.elapsed().as_secs_f64());
+            let sum = |of: fn(&CopiedSnapshot) -> u64| report.copied.iter().map(of).sum::<u64>();
+            println!(
+                "  {records} records in {sets} sets copied, {what}, {snapshot}: {seconds:.1} s, {:.1} MB read, {:.1} MB stored, {peak:.0} MiB of memory",
+                sum(|copied| copied.bytes_read) as f64 / 1e6,
+                sum(|copied| copied.stored_bytes) as f64 / 1e6
+            );
+        }
+    }
     Ok(())
 }
 

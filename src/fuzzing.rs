@@ -9,7 +9,7 @@ mod seeds;
 use crate::chunk::{compress, decompress};
 use crate::crypto::sealed;
 use crate::embedded::layout;
-use crate::format::config::{self, Compression, Parameters};
+use crate::format::config::{self, Compression, Config};
 use crate::format::header::{HEADER_BYTES, Header, ObjectKind};
 use crate::format::hold::Hold;
 use crate::format::index::{SegmentDirectory, SegmentTrailer, decode_block, encode_block};
@@ -258,14 +258,14 @@ pub fn index_directory(bytes: &[u8]) -> bool {
     true
 }
 
-/// A config's plain header and the parameters, unsealed: canonical.
+/// A config's plain header and what it holds, unsealed: canonical.
 pub fn config(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    let Ok(id) = config::decode_header(&mut rest) else { return false };
-    assert_eq!(bytes.get(..bytes.len() - rest.len()), Some(&config::encode_header(&id)[..]));
-    let Ok(parameters) = Parameters::decode(rest) else { return false };
-    assert!(parameters.value_chunks.is_valid());
-    assert_eq!(structured::encode(&parameters).as_deref(), Ok(rest));
+    let Ok((version, id)) = config::decode_header(&mut rest) else { return false };
+    assert_eq!(bytes.get(..bytes.len() - rest.len()), Some(&config::encode_header(version, &id)[..]));
+    let Ok(decoded) = Config::decode(version, rest) else { return false };
+    assert!(decoded.parameters.value_chunks.is_valid() && decoded.version() == version);
+    assert!(decoded.encode().is_ok_and(|encoded| **encoded == *rest));
     true
 }
 

@@ -193,6 +193,7 @@ fn a_check_of_a_thicket_ends() {
         stored_bytes: 0,
         missing: Vec::new(),
         salvage: None,
+        origin: None,
         namespaces: vec![namespace],
     };
     snapshot::seal_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();

@@ -94,22 +94,17 @@ impl Context {
 
     /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
     pub fn passphrase(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
-        if let Some(path) = &self.global.password_file {
-            return from_file("the pass phrase", path);
+        self.own_way().read(new)
+    }
+
+    /// Where the repository's pass phrase comes from.
+    fn own_way(&self) -> PassphraseWay<'_> {
+        PassphraseWay {
+            file: self.global.password_file.as_deref(),
+            command: self.global.password_command.as_deref(),
+            prefix: "",
+            whose: "",
         }
-        if let Some(command) = &self.global.password_command {
-            return from_command(command);
-        }
-        if let Some(password) = std::env::var_os("AEROLITH_PASSWORD") {
-            return not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_PASSWORD");
-        }
-        if !std::io::stdin().is_terminal() {
-            return Err(Error::usage(
-                "no pass phrase, and no terminal to ask for it: set AEROLITH_PASSWORD, or give --password-file or \
-                 --password-command",
-            ));
-        }
-        not_empty(prompt("pass phrase: ", new)?, "what was typed")
     }
 
     /// The pass phrase of a new key slot: from the file, the environment, or a prompt that asks twice.
@@ -135,10 +130,8 @@ impl Context {
 
     /// Opens the repository with a pass phrase that is at hand.
     pub fn open(&self, passphrase: &[u8]) -> Result<Repository> {
-        let repository = Repository::open(self.store()?, passphrase).map_err(|error| match error {
-            Error::WrongPassphrase { .. } => Error::invalid(format!("{error}. It came from {}", self.origin())),
-            error => error,
-        })?;
+        let repository =
+            Repository::open(self.store()?, passphrase).map_err(|error| self.own_way().name_origin(error))?;
         if let Some(folder) = self.seen_folder() {
             match repository.look_back(&folder) {
                 Ok(None) => *self.opened.borrow_mut() = Some(repository.clone()),
@@ -166,33 +159,15 @@ impl Context {
         }
     }
 
-    /// Where the pass phrase comes from.
-    fn origin(&self) -> String {
-        match (&self.global.password_file, &self.global.password_command) {
-            (Some(path), _) => format!("the first line of {}", path.display()),
-            (None, Some(command)) => format!("the password command {command:?}"),
-            _ if std::env::var_os("AEROLITH_PASSWORD").is_some() => "AEROLITH_PASSWORD".to_string(),
-            _ => "the prompt".to_string(),
-        }
-    }
-
     /// Opens another repository.
     pub fn other(&self, url: &str, args: &OtherArgs) -> Result<Repository> {
-        let passphrase = match (&args.from_password_file, &args.from_password_command) {
-            (Some(path), _) => from_file("the other repository's pass phrase", path)?,
-            (None, Some(command)) => from_command(command)?,
-            (None, None) => match std::env::var_os("AEROLITH_FROM_PASSWORD") {
-                Some(password) => not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_FROM_PASSWORD")?,
-                None if std::io::stdin().is_terminal() => prompt(&format!("pass phrase of {url}: "), false)?,
-                None => {
-                    return Err(Error::usage(format!(
-                        "no pass phrase of {url}, and no terminal to ask for it: set AEROLITH_FROM_PASSWORD, or give \
-                         --from-password-file or --from-password-command"
-                    )));
-                }
-            },
+        let way = PassphraseWay {
+            file: args.from_password_file.as_deref(),
+            command: args.from_password_command.as_deref(),
+            prefix: "from",
+            whose: "",
         };
-        Repository::open(store::open(url)?, &passphrase)
+        open_other(url, &way)
     }
 
     /// Asks a question on the terminal, and takes `yes` for yes and all else for no. `instead` says what to do without one.
@@ -222,6 +197,74 @@ impl Context {
         });
         (control.clone(), Progress::start(what.into(), control, self.global.quiet))
     }
+}
+
+/// Where a pass phrase comes from.
+#[derive(Clone, Copy)]
+pub struct PassphraseWay<'a> {
+    /// A file whose first line it is.
+    pub file: Option<&'a Path>,
+    /// A command that prints it.
+    pub command: Option<&'a str>,
+    /// What its options and its variable are called: `to` means --to-password-file, --to-password-command and
+    /// AEROLITH_TO_PASSWORD. Nothing for the repository itself.
+    pub prefix: &'a str,
+    /// Whose it is, for the prompt: nothing, or ` of REPOSITORY`.
+    pub whose: &'a str,
+}
+
+impl PassphraseWay<'_> {
+    fn variable(&self) -> String {
+        match self.prefix {
+            "" => "AEROLITH_PASSWORD".into(),
+            prefix => format!("AEROLITH_{}_PASSWORD", prefix.to_uppercase()),
+        }
+    }
+
+    /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
+    pub fn read(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
+        if let Some(path) = self.file {
+            return from_file(&format!("the pass phrase{}", self.whose), path);
+        }
+        if let Some(command) = self.command {
+            return from_command(command);
+        }
+        let variable = self.variable();
+        if let Some(password) = std::env::var_os(&variable) {
+            return not_empty(Zeroizing::new(password.into_encoded_bytes()), &variable);
+        }
+        if !std::io::stdin().is_terminal() {
+            let dash = if self.prefix.is_empty() { "" } else { "-" };
+            let option = format!("--{}{dash}password", self.prefix);
+            return Err(Error::usage(format!(
+                "no pass phrase{}, and no terminal to ask for it: set {variable}, or give {option}-file or {option}-command",
+                self.whose
+            )));
+        }
+        not_empty(prompt(&format!("pass phrase{}: ", self.whose), new)?, "what was typed")
+    }
+
+    /// Adds to an error that the pass phrase is wrong where it came from.
+    pub fn name_origin(&self, error: Error) -> Error {
+        let Error::WrongPassphrase { .. } = error else { return error };
+        let variable = self.variable();
+        let origin = match (self.file, self.command) {
+            (Some(path), _) => format!("the first line of {}", path.display()),
+            (None, Some(command)) => format!("the password command {command:?}"),
+            _ if std::env::var_os(&variable).is_some() => variable,
+            _ => "the prompt".to_string(),
+        };
+        Error::invalid(format!("{error}. It came from {origin}"))
+    }
+}
+
+/// Opens a second repository.
+pub fn open_other(url: &str, way: &PassphraseWay<'_>) -> Result<Repository> {
+    let whose = format!(" of {url}");
+    let way = PassphraseWay { whose: &whose, ..*way };
+    let store = store::open(url)?;
+    let passphrase = way.read(false)?;
+    Repository::open(store, &passphrase).map_err(|error| way.name_origin(error))
 }
 
 /// Says what a stop on request left behind.

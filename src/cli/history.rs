@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// List all sessions, oldest first: those that failed, crashed or still run too
 ///
-/// A backup is one session; a check that finds damage leaves one too. Of a session that was not sealed, records and stored
+/// A backup is one session, and so is the copy of a snapshot; a check that finds damage leaves one too. Of a session that was not sealed, records and stored
 /// bytes are how far it came.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -49,7 +49,7 @@ struct Row {
 fn row(entry: HistoryEntry, now: u64) -> Row {
     let session = entry.session;
     // A collection seals itself with a marker, and never has a snapshot.
-    let state = entry.state.filter(|state| session.kind == SessionKind::Backup || !state.was_sealed());
+    let state = entry.state.filter(|state| session.kind != SessionKind::Collection || !state.was_sealed());
     let snapshot = state.map(|state| match state {
         SnapshotState::Sealed => "sealed",
         SnapshotState::Forgotten => "forgotten",

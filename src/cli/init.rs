@@ -1,6 +1,6 @@
 //! `init`: makes a repository.
 
-use super::context::{Context, Done};
+use super::context::{Context, Done, PassphraseWay, open_other};
 use super::output::print_line;
 use crate::error::{Error, Result};
 use crate::format::config::Compression;
@@ -9,26 +9,41 @@ use crate::format::keyslot::KdfCost;
 use crate::repository::{CreateOptions, Repository};
 use clap::ValueEnum;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Make a repository
 ///
 /// The folder must be new or empty. The pass phrase comes from --password-file, --password-command, AEROLITH_PASSWORD or a
 /// prompt that asks twice; without it nobody reads the backups.
+///
+/// With --shared-chunking-with, values are cut and named as in another repository, whose pass phrase is asked for too: `aerolith
+/// copy` between the two takes chunks as they are, and is quick. All other keys are the new one's own. Who can open one of the
+/// two still can't read the other (SECURITY.md says what it makes easier).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith --repo /backups/aero init
-  aerolith --repo /backups/aero init --compression zstd:9 --label ops")]
+  aerolith --repo /backups/aero init --compression zstd:9 --label ops
+  aerolith --repo /mnt/offsite/aero init --shared-chunking-with /backups/aero")]
 pub struct Args {
     /// The cipher; by default what this processor does well
     #[arg(long, value_enum)]
     cipher: Option<CipherName>,
-    /// How chunks are compressed: lz4, zstd, zstd:LEVEL (1 to 19) or none
-    #[arg(long, default_value = "lz4", value_name = "METHOD", value_parser = compression)]
-    compression: Compression,
+    /// How chunks are compressed: lz4, zstd, zstd:LEVEL (1 to 19) or none [default: lz4, or as the other repository does]
+    #[arg(long, value_name = "METHOD", value_parser = compression)]
+    compression: Option<Compression>,
     /// What the first key slot is called
     #[arg(long, default_value = "")]
     label: String,
+    /// Cut and name chunks as this repository does: a folder, or file:PATH
+    #[arg(long, value_name = "URL")]
+    shared_chunking_with: Option<String>,
+    /// Read that repository's pass phrase from the first line of this file, not from AEROLITH_SHARED_PASSWORD or a prompt
+    #[arg(long, value_name = "FILE", requires = "shared_chunking_with")]
+    shared_password_file: Option<PathBuf>,
+    /// Read that repository's pass phrase from the first line that this command prints
+    #[arg(long, value_name = "COMMAND", requires = "shared_chunking_with", conflicts_with = "shared_password_file")]
+    shared_password_command: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -54,6 +69,7 @@ fn compression(text: &str) -> Result<Compression, String> {
 struct Output<'a> {
     repository: String,
     location: &'a str,
+    shared_chunking_with: Option<String>,
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
@@ -65,17 +81,36 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             store.location()
         )));
     }
+    let way = PassphraseWay {
+        file: args.shared_password_file.as_deref(),
+        command: args.shared_password_command.as_deref(),
+        prefix: "shared",
+        whose: "",
+    };
+    let other = args.shared_chunking_with.as_deref().map(|url| open_other(url, &way)).transpose()?;
     let passphrase = context.passphrase(true)?;
     let suite = args.cipher.map(|cipher| match cipher {
         CipherName::Aes256Gcm => Suite::Aes256Gcm,
         CipherName::Xchacha20Poly1305 => Suite::XChaCha20Poly1305,
     });
-    let options = CreateOptions { suite, compression: args.compression, cost: KdfCost::RECOMMENDED, label: args.label };
+    let as_other = other.as_ref().map(|other| other.parameters().compression);
+    let options = CreateOptions {
+        suite,
+        compression: args.compression.or(as_other).unwrap_or(Compression::Lz4),
+        cost: KdfCost::RECOMMENDED,
+        label: args.label,
+        shares_chunking_with: other.clone(),
+    };
     let repository = Repository::create(store.clone(), &passphrase, &options)?;
     if context.json() {
-        context.print_json(&Output { repository: repository.id().to_string(), location: store.location() })?;
+        let shared_chunking_with = other.as_ref().map(|other| other.id().to_string());
+        let (repository, location) = (repository.id().to_string(), store.location());
+        context.print_json(&Output { repository, location, shared_chunking_with })?;
     } else {
         print_line(&format!("made repository {} in {}", repository.id(), store.location()))?;
+        if let Some(other) = &other {
+            print_line(&format!("It cuts and names chunks as {} does.", other.store().location()))?;
+        }
         print_line("Keep the pass phrase safe: without it nobody, not even you, reads these backups.")?;
     }
     Ok(Done::Whole)

@@ -126,6 +126,7 @@ fn config(repository: &Repository, lines: &mut Lines) -> Result<Done> {
         "value_chunks": sizes(&parameters.value_chunks),
         "stream_chunks": sizes(&parameters.stream_chunks),
         "pack_bytes": parameters.pack_bytes,
+        "shared_chunking": repository.has_shared_chunking(),
     }))?;
     Ok(Done::Whole)
 }

@@ -5,6 +5,7 @@ mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod context;
+mod copy;
 mod demo;
 mod diff;
 mod endpoint;
@@ -78,6 +79,7 @@ enum Command {
     Prune(prune::Args),
     Hold(hold::Args),
     Repair(repair::Args),
+    Copy(copy::Args),
     Key(key::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
@@ -109,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Prune(args) => prune::run(&context, args),
         Command::Hold(args) => hold::run(&context, args),
         Command::Repair(args) => repair::run(&context, args),
+        Command::Copy(args) => copy::run(&context, args),
         Command::Key(args) => key::run(&context, args),
         Command::Inspect(args) => inspect::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),

@@ -2,7 +2,7 @@
 
 use super::text;
 use crate::error::Result;
-use crate::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef, Unread};
+use crate::format::snapshot::{self as format, Counts, Manifest, NamespaceManifest, RunRef, Unread};
 use crate::record::{NamespaceMetadata, PartitionSet};
 use crate::repository::NamespaceView;
 use serde::Serialize;
@@ -24,6 +24,7 @@ pub struct Snapshot {
     pub stored_bytes: u64,
     pub missing: Vec<String>,
     pub salvage: Option<Salvage>,
+    pub origin: Option<Origin>,
     pub namespaces: Vec<Namespace>,
 }
 
@@ -47,6 +48,7 @@ impl From<&Manifest> for Snapshot {
                 made: text::rfc3339(salvage.made),
                 records_lost: salvage.records_lost,
             }),
+            origin: manifest.origin.as_ref().map(Origin::from),
             namespaces: manifest.namespaces.iter().map(Namespace::from).collect(),
         }
     }
@@ -58,6 +60,26 @@ pub struct Salvage {
     pub original: String,
     pub made: String,
     pub records_lost: u64,
+}
+
+/// Where a copy comes from.
+#[derive(Serialize)]
+pub struct Origin {
+    pub repository: String,
+    pub snapshot: String,
+    pub copied_from: String,
+    pub copied: String,
+}
+
+impl From<&format::Origin> for Origin {
+    fn from(origin: &format::Origin) -> Self {
+        Origin {
+            repository: origin.repository.to_string(),
+            snapshot: origin.snapshot.to_string(),
+            copied_from: origin.from.to_string(),
+            copied: text::rfc3339(origin.copied),
+        }
+    }
 }
 
 /// A namespace of a snapshot.

@@ -2,7 +2,7 @@
 
 use super::context::{Context, Done};
 use super::output::print_line;
-use super::schema::{Details, Index, Metadata, Snapshot};
+use super::schema::{Details, Index, Metadata, Origin, Snapshot};
 use super::{schema, text};
 use crate::error::Result;
 
@@ -47,6 +47,10 @@ fn print(details: &Details) -> Result<()> {
     ];
     if !snapshot.tags.is_empty() {
         lines.push(format!("tags         {}", text::safe(&snapshot.tags.join(", "))));
+    }
+    if let Some(Origin { repository, snapshot, copied_from, copied }) = &snapshot.origin {
+        let from = if copied_from == repository { String::new() } else { format!(", from repository {copied_from}") };
+        lines.push(format!("copy of      {snapshot} of repository {repository}, made {copied}{from}"));
     }
     let segments = text::plural(u64::from(snapshot.index_segments), "index segment");
     lines.push(format!("stored       {} in packs and {segments}", text::bytes(snapshot.stored_bytes)));

@@ -70,6 +70,9 @@ fn print(snapshots: &[&Manifest], held: &[String]) -> Result<()> {
             if held.contains(&manifest.id.to_string()) {
                 notes.push("held".into());
             }
+            if let Some(origin) = &manifest.origin {
+                notes.push(format!("copy of {}", text::short(&origin.snapshot.to_string())));
+            }
             if namespace.deletes_unknown {
                 notes.push("deletes unknown".into());
             }

@@ -1,17 +1,16 @@
 //! The keys that the master key makes.
 
 use crate::format::ChunkId;
+use crate::format::config::ContentKeys;
 use crate::format::header::Class;
 use crate::format::leaf::RecordHash;
 use crate::record::Digest;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 /// All derived keys of a repository. Wiped when dropped, never printed.
 pub struct Keys {
-    tree_chunk_id: Zeroizing<[u8; 32]>,
-    data_chunk_id: Zeroizing<[u8; 32]>,
-    record_hash: Zeroizing<[u8; 32]>,
-    state: Zeroizing<[u8; 32]>,
+    content: ContentKeys,
     marker: Zeroizing<[u8; 32]>,
     classes: [Zeroizing<[u8; 32]>; 4],
     gear: Box<[u64; 256]>,
@@ -38,8 +37,20 @@ fn derive(purpose: &str, master: &[u8; 32]) -> Zeroizing<[u8; 32]> {
 impl Keys {
     /// Derives all keys from the master key.
     pub fn derive(master: &[u8; 32]) -> Self {
+        let content = ContentKeys {
+            tree_chunk_id: *derive("tree chunk id", master),
+            data_chunk_id: *derive("data chunk id", master),
+            chunker_gear: *derive("chunker gear", master),
+            record_hash: *derive("record hash", master),
+            state_hash: *derive("state hash", master),
+        };
+        Self::with_content(master, content)
+    }
+
+    /// Derives the keys from the master key but for those of the content, which another repository has too.
+    pub fn with_content(master: &[u8; 32], content: ContentKeys) -> Self {
         let mut bytes = Zeroizing::new([0; 256 * 8]);
-        blake3::Hasher::new_keyed(&derive("chunker gear", master)).finalize_xof().fill(&mut *bytes);
+        blake3::Hasher::new_keyed(&content.chunker_gear).finalize_xof().fill(&mut *bytes);
         let (words, _) = bytes.as_chunks::<8>();
         let mut gear = Box::new([0; 256]);
         let mut gear_shifted = Box::new([0; 256]);
@@ -48,15 +59,26 @@ impl Keys {
             gear_shifted[i] = gear[i] << 1;
         }
         Keys {
-            tree_chunk_id: derive("tree chunk id", master),
-            data_chunk_id: derive("data chunk id", master),
-            record_hash: derive("record hash", master),
-            state: derive("state hash", master),
+            content,
             marker: derive("snapshot marker", master),
             classes: ["pack tree", "pack data", "index", "meta"].map(|purpose| derive(purpose, master)),
             gear,
             gear_shifted,
         }
+    }
+
+    /// The keys that name and cut contents, for a repository that is to share them.
+    pub fn content(&self) -> &ContentKeys {
+        &self.content
+    }
+
+    /// Whether both name and cut the same contents alike.
+    pub fn shares_contents_with(&self, other: &Keys) -> bool {
+        let keys = |keys: &Keys| {
+            let ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash } = &keys.content;
+            Zeroizing::new([*tree_chunk_id, *data_chunk_id, *chunker_gear, *record_hash, *state_hash].concat())
+        };
+        bool::from(keys(self).ct_eq(&keys(other)))
     }
 
     /// The key that a class's subkeys come from.
@@ -73,13 +95,13 @@ impl Keys {
     /// The name of a chunk. Each class has a key of its own, so that equal contents of both have two names: a chunk is looked for
     /// in packs of its class only.
     pub fn chunk_id(&self, class: Class, plain: &[u8]) -> ChunkId {
-        let key = if class == Class::Tree { &self.tree_chunk_id } else { &self.data_chunk_id };
+        let key = if class == Class::Tree { &self.content.tree_chunk_id } else { &self.content.data_chunk_id };
         ChunkId(*blake3::keyed_hash(key, plain).as_bytes())
     }
 
     /// The hash of a record's set and body: keyed BLAKE3 over the set's length (one byte), the set and the body, 16 bytes.
     pub fn record_hash(&self, set: &[u8], body: &[u8]) -> RecordHash {
-        let mut hasher = blake3::Hasher::new_keyed(&self.record_hash);
+        let mut hasher = blake3::Hasher::new_keyed(&self.content.record_hash);
         hasher.update(&[set.len() as u8]).update(set).update(body);
         let mut hash = [0; 16];
         hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
@@ -91,12 +113,12 @@ impl Keys {
         let mut input = [0; 36];
         input[..20].copy_from_slice(&digest.0);
         input[20..].copy_from_slice(&hash.0);
-        *blake3::keyed_hash(&self.state, &input).as_bytes()
+        *blake3::keyed_hash(&self.content.state_hash, &input).as_bytes()
     }
 
     /// The state hash of a namespace: keyed BLAKE3 over the partitions' sums in order, 32 bytes little endian each.
     pub fn state_hash(&self, sums: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.state);
+        let mut hasher = blake3::Hasher::new_keyed(&self.content.state_hash);
         sums.for_each(|sum| {
             hasher.update(&sum);
         });

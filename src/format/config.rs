@@ -4,14 +4,18 @@
 //!  0  8  magic "AEROLITH"
 //!  8  4  format version, little endian
 //! 12 16  repository id
-//! 28 ..  sealed value (kind config): Parameters
+//! 28 ..  sealed value (kind config): Parameters; in version 2 the content keys behind them
 //! ```
 
 use super::header::Suite;
 use super::ids::RepositoryId;
 use super::{FORMAT_VERSION, FormatError, take_array, take_u32};
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+/// The version of a config that holds content keys of its own: a reader that derived them from the master key would take every
+/// chunk for damaged.
+pub const SHARED_VERSION: u8 = 2;
 /// The plaintext header's length in bytes.
 pub const CONFIG_HEADER_BYTES: usize = 28;
 const MAGIC: [u8; 8] = *b"AEROLITH";
@@ -70,45 +74,104 @@ pub struct Parameters {
     pub pack_bytes: u32,
 }
 
+/// The keys that decide how contents are named and cut. Repositories that share them have the same names for the same chunks.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct ContentKeys {
+    /// Names chunks of class tree.
+    pub tree_chunk_id: [u8; 32],
+    /// Names chunks of class data.
+    pub data_chunk_id: [u8; 32],
+    /// Makes the chunker's gear table.
+    pub chunker_gear: [u8; 32],
+    /// Makes record hashes.
+    pub record_hash: [u8; 32],
+    /// Makes state hashes.
+    pub state_hash: [u8; 32],
+}
+
+impl std::fmt::Debug for ContentKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ContentKeys(secret)")
+    }
+}
+
 impl Parameters {
     /// Reads the parameters, which must be such that this build can work with them.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let parameters: Parameters = super::structured::decode("the parameters", bytes)?;
-        for sizes in [parameters.value_chunks, parameters.stream_chunks] {
+        super::structured::decode::<Parameters>("the parameters", bytes)?.checked()
+    }
+
+    fn checked(self) -> Result<Self, FormatError> {
+        for sizes in [self.value_chunks, self.stream_chunks] {
             if !sizes.is_valid() {
                 return Err(FormatError::field("the chunk sizes", "within bounds", format_args!("{sizes:?}")));
             }
         }
-        if parameters.chunker != 1 {
-            return Err(FormatError::field("the chunker", 1, parameters.chunker));
+        if self.chunker != 1 {
+            return Err(FormatError::field("the chunker", 1, self.chunker));
         }
-        if !(1 << 16..=128 << 20).contains(&parameters.pack_bytes) {
-            return Err(FormatError::field("pack_bytes", "65536 to 134217728", parameters.pack_bytes));
+        if !(1 << 16..=128 << 20).contains(&self.pack_bytes) {
+            return Err(FormatError::field("pack_bytes", "65536 to 134217728", self.pack_bytes));
         }
-        Ok(parameters)
+        Ok(self)
+    }
+}
+
+/// What `config` holds under its seal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// What is fixed for the life of the repository.
+    pub parameters: Parameters,
+    /// The content keys, if they are another repository's too; else they come from the master key.
+    pub content: Option<ContentKeys>,
+}
+
+impl Config {
+    /// The version that it is written as.
+    pub fn version(&self) -> u8 {
+        if self.content.is_some() { SHARED_VERSION } else { FORMAT_VERSION }
+    }
+
+    /// Writes the sealed value.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, FormatError> {
+        match &self.content {
+            None => super::structured::encode(&self.parameters),
+            Some(content) => super::structured::encode(&(&self.parameters, content)),
+        }
+        .map(Zeroizing::new)
+    }
+
+    /// Reads the sealed value of a config of this version.
+    pub fn decode(version: u8, bytes: &[u8]) -> Result<Self, FormatError> {
+        if version != SHARED_VERSION {
+            return Ok(Config { parameters: Parameters::decode(bytes)?, content: None });
+        }
+        let (parameters, content): (Parameters, ContentKeys) = super::structured::decode("the config", bytes)?;
+        Ok(Config { parameters: parameters.checked()?, content: Some(content) })
     }
 }
 
 /// Writes the plaintext header.
-pub fn encode_header(id: &RepositoryId) -> [u8; CONFIG_HEADER_BYTES] {
+pub fn encode_header(version: u8, id: &RepositoryId) -> [u8; CONFIG_HEADER_BYTES] {
     let mut bytes = [0; CONFIG_HEADER_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
-    bytes[8..12].copy_from_slice(&u32::from(FORMAT_VERSION).to_le_bytes());
+    bytes[8..12].copy_from_slice(&u32::from(version).to_le_bytes());
     bytes[12..].copy_from_slice(&id.0);
     bytes
 }
 
-/// Reads the plaintext header; what is left of `bytes` is the sealed value.
-pub fn decode_header(bytes: &mut &[u8]) -> Result<RepositoryId, FormatError> {
+/// Reads the plaintext header, version and id; what is left of `bytes` is the sealed value.
+pub fn decode_header(bytes: &mut &[u8]) -> Result<(u8, RepositoryId), FormatError> {
     let magic: [u8; 8] = take_array(bytes, "the config's header")?;
     if magic != MAGIC {
         return Err(FormatError::field("magic", "AEROLITH", String::from_utf8_lossy(&magic).escape_debug()));
     }
     let version = take_u32(bytes, "the config's header")?;
-    if version != u32::from(FORMAT_VERSION) {
-        return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
+    let version = u8::try_from(version).unwrap_or(u8::MAX);
+    if ![FORMAT_VERSION, SHARED_VERSION].contains(&version) {
+        return Err(FormatError::Version(version));
     }
-    Ok(RepositoryId(take_array(bytes, "the config's header")?))
+    Ok((version, RepositoryId(take_array(bytes, "the config's header")?)))
 }
 
 #[cfg(test)]
@@ -130,6 +193,23 @@ mod tests {
         let decoded =
             |parameters: &Parameters| Parameters::decode(&super::super::structured::encode(parameters).unwrap());
         assert_eq!(decoded(&good), Ok(good.clone()));
+        let content = ContentKeys {
+            tree_chunk_id: [1; 32],
+            data_chunk_id: [2; 32],
+            chunker_gear: [3; 32],
+            record_hash: [4; 32],
+            state_hash: [5; 32],
+        };
+        assert_eq!(format!("{content:?}"), "ContentKeys(secret)");
+        for content in [None, Some(content)] {
+            let config = Config { parameters: good.clone(), content };
+            let bytes = config.encode().unwrap();
+            assert_eq!(Config::decode(config.version(), &bytes).unwrap(), config);
+            // The version decides what stands there.
+            assert!(Config::decode(3 - config.version(), &bytes).is_err());
+            let bad = Config { parameters: Parameters { chunker: 2, ..good.clone() }, ..config };
+            assert!(Config::decode(bad.version(), &bad.encode().unwrap()).is_err());
+        }
         let over = ChunkSizes { max: (8 << 20) + 2, ..sizes };
         for (bad, word) in [
             (Parameters { value_chunks: over, ..good.clone() }, "chunk sizes"),

@@ -2,7 +2,7 @@
 //! of kind snapshot; a marker has exactly [`MARKER_BYTES`], a fence none, and no manifest has either size.
 
 use super::FormatError;
-use super::ids::{ChunkId, SnapshotId};
+use super::ids::{ChunkId, RepositoryId, SnapshotId};
 use crate::record::{PARTITIONS, PartitionId, PartitionSet};
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,21 @@ pub struct Salvage {
     pub records_lost: u64,
 }
 
+/// Where a snapshot comes from that is a copy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// The repository that it was first written in.
+    pub repository: RepositoryId,
+    /// Its id there.
+    pub snapshot: SnapshotId,
+    /// The repository that it was copied from: that one, or one that held a copy.
+    pub from: RepositoryId,
+    /// When the copy was begun, in milliseconds since the Unix epoch. The manifest's other times are the original's.
+    pub copied: u64,
+    /// The roots that the runs have in `from`, in the order of the namespaces and their runs.
+    pub roots: Vec<ChunkId>,
+}
+
 /// A snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -200,6 +215,8 @@ pub struct Manifest {
     pub missing: Vec<String>,
     /// What it was made of, if a repair made it.
     pub salvage: Option<Salvage>,
+    /// Where it comes from, if it is a copy.
+    pub origin: Option<Origin>,
     /// The namespaces, sorted by name.
     pub namespaces: Vec<NamespaceManifest>,
 }
@@ -262,7 +279,16 @@ impl Manifest {
             return Err(FormatError::field("the namespaces", "ascending by name, each once", "another order"));
         }
         manifest.namespaces.iter().try_for_each(NamespaceManifest::check)?;
+        let runs: usize = manifest.namespaces.iter().map(|namespace| namespace.runs.len()).sum();
+        if let Some(origin) = manifest.origin.as_ref().filter(|origin| origin.roots.len() != runs) {
+            return Err(FormatError::field("the origin's roots", format_args!("{runs}"), origin.roots.len()));
+        }
         Ok(manifest)
+    }
+
+    /// The repository that the snapshot was first written in, and its id there; `here` is the one that holds it.
+    pub fn first_written(&self, here: RepositoryId) -> (RepositoryId, SnapshotId) {
+        self.origin.as_ref().map_or((here, self.id), |origin| (origin.repository, origin.snapshot))
     }
 
     /// The namespace with this name.
@@ -309,6 +335,7 @@ mod tests {
             stored_bytes: 1,
             missing: Vec::new(),
             salvage: None,
+            origin: None,
             namespaces: names.iter().map(namespace).collect(),
         }
     }
@@ -323,6 +350,21 @@ mod tests {
         assert_eq!(decoded(&good).unwrap(), good);
         for names in [["b", "a"], ["a", "a"]] {
             assert!(decoded(&manifest(&names)).unwrap_err().to_string().contains("ascending by name"));
+        }
+    }
+
+    #[test]
+    fn a_copy_names_the_root_of_each_run_in_its_origin() {
+        let copy = |roots: usize| {
+            let repository = RepositoryId([4; 16]);
+            let roots = vec![ChunkId([5; 32]); roots];
+            let origin = Origin { repository, snapshot: SnapshotId([6; 16]), from: repository, copied: 3, roots };
+            Manifest { origin: Some(origin), ..manifest(&["a", "b"]) }
+        };
+        assert_eq!(decoded(&copy(2)).unwrap(), copy(2));
+        assert_eq!(copy(2).first_written(RepositoryId([0; 16])), (RepositoryId([4; 16]), SnapshotId([6; 16])));
+        for roots in [0, 1, 3] {
+            assert!(decoded(&copy(roots)).unwrap_err().to_string().contains("the origin's roots"));
         }
     }
 

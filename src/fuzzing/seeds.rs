@@ -2,7 +2,7 @@
 
 use crate::chunk::compress;
 use crate::embedded::layout;
-use crate::format::config::{self, ChunkSizes, Compression, Parameters};
+use crate::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
 use crate::format::header::{Class, Header, ObjectKind, Suite};
 use crate::format::hold::Hold;
 use crate::format::index::{IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, encode_block};
@@ -13,7 +13,7 @@ use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_director
 use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage, Unread};
+use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
 use crate::record::{
@@ -216,19 +216,31 @@ pub(super) fn index_directory() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn config() -> Vec<Vec<u8>> {
-    let made = [Compression::None, Compression::Lz4, Compression::Zstd(-3)].map(|compression| {
-        let parameters = Parameters {
-            created: 1_780_000_000_000,
-            suite: Suite::Aes256Gcm,
-            compression,
-            chunker: 1,
-            value_chunks: ChunkSizes { min: 16 << 10, avg: 64 << 10, max: 256 << 10 },
-            stream_chunks: ChunkSizes { min: 256 << 10, avg: 1 << 20, max: 4 << 20 },
-            pack_bytes: 16 << 20,
-        };
-        [&config::encode_header(&RepositoryId([3; 16]))[..], &encoded(&parameters)].concat()
+    let made = [Compression::None, Compression::Lz4, Compression::Zstd(-3)].map(|compression| Parameters {
+        created: 1_780_000_000_000,
+        suite: Suite::Aes256Gcm,
+        compression,
+        chunker: 1,
+        value_chunks: ChunkSizes { min: 16 << 10, avg: 64 << 10, max: 256 << 10 },
+        stream_chunks: ChunkSizes { min: 256 << 10, avg: 1 << 20, max: 4 << 20 },
+        pack_bytes: 16 << 20,
     });
-    made.to_vec()
+    let content = ContentKeys {
+        tree_chunk_id: [1; 32],
+        data_chunk_id: [2; 32],
+        chunker_gear: [3; 32],
+        record_hash: [4; 32],
+        state_hash: [5; 32],
+    };
+    let with = |content: Option<ContentKeys>| {
+        let configs =
+            made.iter().map(move |parameters| Config { parameters: parameters.clone(), content: content.clone() });
+        configs.map(|config| {
+            let header = config::encode_header(config.version(), &RepositoryId([3; 16]));
+            [&header[..], &config.encode().map(|value| value.to_vec()).unwrap_or_default()].concat()
+        })
+    };
+    with(None).chain(with(Some(content))).collect()
 }
 
 pub(super) fn key_slot() -> Vec<Vec<u8>> {
@@ -289,6 +301,13 @@ pub(super) fn manifests() -> Vec<Manifest> {
             stored_bytes: 4096,
             missing: vec!["a".into()],
             salvage: (last == 2).then_some(Salvage { original: id, made: 7, was_whole: true, records_lost: 3 }),
+            origin: (last == 2).then(|| Origin {
+                repository: RepositoryId([5; 16]),
+                snapshot: SnapshotId([6; 16]),
+                from: RepositoryId([7; 16]),
+                copied: 1_780_000_000_000,
+                roots: (0..6).map(chunk_id).collect(),
+            }),
             namespaces: vec![namespace("bar", id), namespace("test", id)],
         }
     };

@@ -1,6 +1,6 @@
 //! Reading chunks by name: through the index, out of the packs, with a bounded cache.
 
-use super::reader::PackReader;
+use super::reader::{PackReader, PackedChunk};
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
@@ -9,7 +9,7 @@ use crate::index::cache::Cache;
 use crate::index::{Index, Location};
 use crate::store::Store;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Opened packs are kept up to this many: each is a subkey of about a kilobyte.
@@ -25,6 +25,7 @@ pub struct ChunkReader {
     recovered: AtomicBool,
     /// Packs that were found to be gone, each before the packs were looked through.
     gone: Mutex<HashSet<PackId>>,
+    fetched: AtomicU64,
     damaged: Mutex<HashSet<ChunkId>>,
 }
 
@@ -39,6 +40,7 @@ impl ChunkReader {
             chunks: Cache::new(cache_bytes),
             recovered: AtomicBool::new(false),
             gone: Mutex::default(),
+            fetched: AtomicU64::new(0),
             damaged: Mutex::default(),
         }
     }
@@ -69,12 +71,23 @@ impl ChunkReader {
 
     /// Reads a chunk from one place, past the cache.
     pub fn read_at(&self, id: &ChunkId, class: Class, at: &Location) -> Result<Vec<u8>> {
+        self.pack_of(id, class, at)?.read(&*self.store, &self.keys, id, &at.place)
+    }
+
+    /// Bytes that were read out of packs for chunks so far, as they are stored.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
+    }
+
+    /// The opened pack of a chunk of this class, which is about to be read.
+    fn pack_of(&self, id: &ChunkId, class: Class, at: &Location) -> Result<Arc<PackReader>> {
+        self.fetched.fetch_add(u64::from(at.place.stored), Ordering::Relaxed);
         let pack = self.pack(at.pack)?;
         if pack.class() != class {
             let found = format!("its class is {:?}, expected {class:?} of the pack of chunk {id}", pack.class());
             return Err(Error::damaged(names::pack(&at.pack), found));
         }
-        pack.read(&*self.store, &self.keys, id, &at.place)
+        Ok(pack)
     }
 
     /// Reads a chunk from one place, past the cache, and says its class, which is that of the pack.
@@ -141,6 +154,23 @@ impl ChunkReader {
         if let Some(plain) = self.chunks.get(id, |plain| plain.len()) {
             return Ok(plain);
         }
+        let plain = self.first_whole(id, |at| self.read_at(id, class, at))?;
+        let plain = Arc::new(plain);
+        self.chunks.put(*id, plain.clone(), plain.len());
+        Ok(plain)
+    }
+
+    /// Reads a chunk from the first of its places that is whole, with the compressed bytes that stand there; memory has the
+    /// plaintext from then on.
+    pub fn read_packed(&self, id: &ChunkId, class: Class) -> Result<PackedChunk> {
+        let chunk = self
+            .first_whole(id, |at| self.pack_of(id, class, at)?.read_packed(&*self.store, &self.keys, id, &at.place))?;
+        self.chunks.put(*id, chunk.plain.clone(), chunk.plain.len());
+        Ok(chunk)
+    }
+
+    /// What `read` gives for the first of a chunk's places where the chunk is whole.
+    fn first_whole<T>(&self, id: &ChunkId, read: impl Fn(&Location) -> Result<T>) -> Result<T> {
         let mut failed = None;
         let mut tried: Vec<Location> = Vec::new();
         let mut found = self.locate(id)?;
@@ -149,12 +179,8 @@ impl ChunkReader {
                 if tried.contains(&at) {
                     continue;
                 }
-                match self.read_at(id, class, &at) {
-                    Ok(plain) => {
-                        let plain = Arc::new(plain);
-                        self.chunks.put(*id, plain.clone(), plain.len());
-                        return Ok(plain);
-                    }
+                match read(&at) {
+                    Ok(chunk) => return Ok(chunk),
                     Err(error) if error.is_of_one_object() => failed = failed.or(Some(error)),
                     Err(error) => return Err(error),
                 }

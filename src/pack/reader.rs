@@ -3,10 +3,22 @@
 use crate::chunk::decompress;
 use crate::crypto::{Keys, Sealer};
 use crate::error::{Error, Result};
-use crate::format::header::{Class, HEADER_BYTES, ObjectKind};
-use crate::format::pack::{DirectoryRow, MAX_PACK_BYTES, Place, TRAILER_BYTES, Trailer, decode_directory};
+use crate::format::header::{Class, HEADER_BYTES, ObjectKind, TAG_BYTES};
+use crate::format::pack::{DirectoryRow, MAX_PACK_BYTES, Packing, Place, TRAILER_BYTES, Trailer, decode_directory};
 use crate::format::{ChunkId, FormatError, PackId, names};
 use crate::store::Store;
+use std::sync::Arc;
+
+/// A chunk out of a pack: its plaintext, and how that stood there inside its seal.
+#[derive(Clone, Debug)]
+pub struct PackedChunk {
+    /// The plaintext, whose name was checked.
+    pub plain: Arc<Vec<u8>>,
+    /// How `packed` is compressed.
+    pub packing: Packing,
+    /// The plaintext as it is compressed.
+    pub packed: Vec<u8>,
+}
 
 /// An opened pack: its header was read and its subkey derived.
 #[derive(Debug)]
@@ -38,6 +50,18 @@ impl PackReader {
 
     /// Reads one chunk; its name is checked after decryption.
     pub fn read(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<Vec<u8>> {
+        self.fetch(store, keys, chunk, place).map(|(plain, _)| plain)
+    }
+
+    /// The same, with the compressed bytes.
+    pub fn read_packed(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<PackedChunk> {
+        let (plain, mut packed) = self.fetch(store, keys, chunk, place)?;
+        packed.truncate(packed.len().saturating_sub(TAG_BYTES));
+        Ok(PackedChunk { plain: Arc::new(plain), packing: place.packing, packed })
+    }
+
+    /// A chunk's plaintext, and the stored bytes, opened in place: the compressed plaintext and the tag.
+    fn fetch(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<(Vec<u8>, Vec<u8>)> {
         let name = names::pack(&self.id);
         let stored = store.get_range(&name, u64::from(place.offset), place.stored as usize)?;
         let mut stored = stored.ok_or_else(|| missing(&self.id))?;
@@ -45,10 +69,11 @@ impl PackReader {
         if stored.len() != place.stored as usize {
             return Err(of(FormatError::field("its stored length", place.stored, stored.len())));
         }
-        self.open_chunk(keys, chunk, place, &mut stored).map_err(of)
+        let plain = self.open_chunk(keys, chunk, place, &mut stored).map_err(of)?;
+        Ok((plain, stored))
     }
 
-    /// Opens a chunk whose stored bytes are at hand.
+    /// Opens a chunk whose stored bytes are at hand; they are decrypted in place.
     pub fn open_chunk(
         &self,
         keys: &Keys,

@@ -1,6 +1,7 @@
 //! Writing chunks: named, deduplicated, compressed and sealed by whoever calls, stored by threads of their own.
 
 use super::chunks::ChunkReader;
+use super::reader::PackedChunk;
 use super::writer::{FinishedPack, PackWriter};
 use crate::chunk::compress;
 use crate::control::Control;
@@ -128,6 +129,11 @@ impl ChunkWriter {
         &self.keys
     }
 
+    /// Reads what the repository held when the session began.
+    pub fn reader(&self) -> &Arc<ChunkReader> {
+        &self.reader
+    }
+
     /// Bytes stored so far.
     pub fn stored_bytes(&self) -> u64 {
         self.stored_bytes.load(Ordering::Relaxed)
@@ -143,6 +149,11 @@ impl ChunkWriter {
             return Ok(false);
         }
         self.reader.index().contains(&**self.reader.store(), id)
+    }
+
+    /// The same for a chunk of this class, where one of entries is read before it is counted on.
+    pub fn has_whole(&self, class: Class, id: &ChunkId) -> Result<bool> {
+        Ok(lock(self.shard(id)).contains(id) || self.can_be_had(class, id)?)
     }
 
     /// Whether a chunk need not be written. Chunks of entries are few where they are found again, and a damaged one hides
@@ -169,10 +180,7 @@ impl ChunkWriter {
     /// Names a chunk and stores it if the repository lacks it.
     pub fn put(&self, class: Class, plain: &[u8]) -> Result<ChunkId> {
         let id = self.keys.chunk_id(class, plain);
-        if lock(self.shard(&id)).contains(&id) || self.can_be_had(class, &id)? {
-            return Ok(id);
-        }
-        if !lock(self.shard(&id)).insert(id) {
+        if !self.claim(class, &id)? {
             return Ok(id);
         }
         let added = PACKED.with_borrow_mut(|packed| {
@@ -180,10 +188,39 @@ impl ChunkWriter {
             let packing = compress(self.options.compression, plain, packed);
             self.add(class, id, |pack| pack.add(id, packing, plain.len() as u32, packed).map(|_| ()))
         });
+        self.unless_broken(added).map(|()| id)
+    }
+
+    /// The same for a chunk that is compressed already: `chunk` was read out of a pack, and its bytes are sealed as they are.
+    pub fn put_packed(&self, class: Class, chunk: &PackedChunk) -> Result<ChunkId> {
+        let id = self.keys.chunk_id(class, &chunk.plain);
+        if self.claim(class, &id)? {
+            let (packing, plain) = (chunk.packing, chunk.plain.len() as u32);
+            let added = self.add(class, id, |pack| pack.add(id, packing, plain, &chunk.packed).map(|_| ()));
+            self.unless_broken(added)?;
+        }
+        Ok(id)
+    }
+
+    /// Whether a chunk is to be written, by this caller and nobody else.
+    fn claim(&self, class: Class, id: &ChunkId) -> Result<bool> {
+        if self.has_whole(class, id)? {
+            return Ok(false);
+        }
+        Ok(lock(self.shard(id)).insert(*id))
+    }
+
+    /// A chunk that counts as written and is not leaves nothing to seal.
+    fn unless_broken(&self, added: Result<()>) -> Result<()> {
         if added.is_err() {
             lock(&self.stored).broken = true;
         }
-        added.map(|()| id)
+        added
+    }
+
+    /// How many chunks this session wrote.
+    pub fn written_chunks(&self) -> u64 {
+        self.written.iter().map(|shard| lock(shard).len() as u64).sum()
     }
 
     fn add(&self, class: Class, id: ChunkId, add: impl FnOnce(&mut PackWriter) -> Result<()>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Checking a repository: everything that a snapshot reaches, and on request the bytes themselves.
 
 use super::session::noted_chunks;
-use super::{History, Repository, host, keyring, program, read_parameters};
+use super::{History, Repository, host, keyring, program, read_config};
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::config::CONFIG_HEADER_BYTES;
@@ -160,9 +160,10 @@ impl Repository {
     fn check_ways_in(&self, report: &mut CheckReport) -> Result<()> {
         let config = self.store.get(names::CONFIG, crate::crypto::sealed::MAX_SEALED_BYTES).and_then(|config| {
             let config = config.ok_or_else(super::lost_config)?;
-            let id = crate::format::config::decode_header(&mut &config[..]).map_err(|error| error.of(names::CONFIG))?;
+            let header = crate::format::config::decode_header(&mut &config[..]);
+            let (version, id) = header.map_err(|error| error.of(names::CONFIG))?;
             let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
-            read_parameters(&self.keys, &id, sealed).map(|_| ())
+            read_config(&self.keys, version, &id, sealed).map(|_| ())
         });
         report.take(config)?;
         let mut slots = 0;

@@ -18,7 +18,8 @@ impl Doubt {
     /// Looks through a listing.
     pub fn of(list: &SnapshotList) -> Self {
         let unread = list.damaged.iter().map(|(id, error)| {
-            let newer = list.snapshots.iter().filter(|manifest| manifest.seen.contains(id));
+            // A copy has the times of its original, whose writer saw others.
+            let newer = list.snapshots.iter().filter(|other| other.origin.is_none() && other.seen.contains(id));
             (*id, error.to_string(), newer.map(|manifest| (manifest.sealed, manifest.id)).min())
         });
         Doubt { unread: unread.collect() }

@@ -4,6 +4,7 @@ mod ahead;
 mod check;
 mod collection;
 mod compare;
+mod copy;
 mod doubt;
 mod hold;
 mod keyring;
@@ -21,6 +22,7 @@ mod view;
 
 pub use check::{CheckOptions, CheckReport};
 pub use compare::{CompareOptions, Comparison};
+pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
 pub use hold::HoldEntry;
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
@@ -36,12 +38,14 @@ use crate::chunk::Cutter;
 use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
 use crate::crypto::{Keys, random, suite};
 use crate::error::{Error, Result};
-use crate::format::config::{CONFIG_HEADER_BYTES, ChunkSizes, Compression, Parameters, decode_header, encode_header};
+use crate::format::config::{
+    CONFIG_HEADER_BYTES, ChunkSizes, Compression, Config, Parameters, decode_header, encode_header,
+};
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::keyslot::{KdfCost, SlotSecret};
 use crate::format::session::Session;
 use crate::format::snapshot::{Manifest, SnapshotState};
-use crate::format::{KeyId, RepositoryId, SnapshotId, names, structured};
+use crate::format::{KeyId, RepositoryId, SnapshotId, names};
 use crate::index::Index;
 use crate::pack::ChunkReader;
 use crate::record::Timestamp;
@@ -64,11 +68,20 @@ pub struct CreateOptions {
     pub cost: KdfCost,
     /// What the first key slot is called.
     pub label: String,
+    /// A repository whose content keys and chunk sizes the new one shall have too: chunks have the same names in both, so
+    /// copies from one to the other take them as they are. All other keys are its own.
+    pub shares_chunking_with: Option<Repository>,
 }
 
 impl Default for CreateOptions {
     fn default() -> Self {
-        CreateOptions { suite: None, compression: Compression::Lz4, cost: KdfCost::RECOMMENDED, label: String::new() }
+        CreateOptions {
+            suite: None,
+            compression: Compression::Lz4,
+            cost: KdfCost::RECOMMENDED,
+            label: String::new(),
+            shares_chunking_with: None,
+        }
     }
 }
 
@@ -126,9 +139,14 @@ impl Repository {
             return Err(lost_config());
         }
         let master = Arc::new(Zeroizing::new(random::<32>()?));
-        let keys = Arc::new(Keys::derive(&master));
+        let shared = options.shares_chunking_with.as_ref();
+        let content = shared.map(|other| other.keys.content().clone());
+        let keys = Arc::new(match &content {
+            Some(content) => Keys::with_content(&master, content.clone()),
+            None => Keys::derive(&master),
+        });
         let id = RepositoryId(random()?);
-        let parameters = Parameters {
+        let mut parameters = Parameters {
             created: Timestamp::now().0,
             suite: options.suite.unwrap_or_else(suite::preferred),
             compression: options.compression,
@@ -137,11 +155,20 @@ impl Repository {
             stream_chunks: ChunkSizes { min: 256 << 10, avg: 1 << 20, max: 4 << 20 },
             pack_bytes: 16 << 20,
         };
+        if let Some(Parameters { chunker, value_chunks, stream_chunks, .. }) = shared.map(|other| &other.parameters) {
+            parameters = Parameters {
+                chunker: *chunker,
+                value_chunks: *value_chunks,
+                stream_chunks: *stream_chunks,
+                ..parameters
+            };
+        }
+        let config = Config { parameters: parameters.clone(), content };
         let mut repository = Repository { store, keys, master, id, parameters, slot: KeyId([0; 16]) };
         // The slot before the config: a config without a way in would be a repository that nobody can open.
         repository.slot = repository.key_add(passphrase, &options.label, options.cost)?;
-        let value = structured::encode(&repository.parameters).map_err(|error| error.of(names::CONFIG))?;
-        let mut bytes = encode_header(&id).to_vec();
+        let value = config.encode().map_err(|error| error.of(names::CONFIG))?;
+        let mut bytes = encode_header(config.version(), &id).to_vec();
         let suite = repository.parameters.suite;
         let name = config_name(&id);
         bytes.extend_from_slice(&seal(&repository.keys, ObjectKind::Config, suite, &name, &value)?);
@@ -163,7 +190,7 @@ impl Repository {
             let advice = "Make one with `aerolith init`, or name another place with --repo";
             return Err(Error::not_found(format!("repository {}", store.location()), advice));
         };
-        let id =
+        let (version, id) =
             decode_header(&mut &config[..]).map_err(|error| error.of(names::CONFIG).with_advice(COPY_OF_CONFIG))?;
         let mut slots = 0;
         let mut damaged = None;
@@ -180,9 +207,11 @@ impl Repository {
                 }
                 Err(error) => return Err(error),
             };
-            let keys = Arc::new(Keys::derive(&secret.master));
+            let keys = Keys::derive(&secret.master);
             let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
-            let parameters = read_parameters(&keys, &id, sealed).map_err(|error| error.with_advice(COPY_OF_CONFIG))?;
+            let opened = read_config(&keys, version, &id, sealed).map_err(|error| error.with_advice(COPY_OF_CONFIG))?;
+            let Config { parameters, content } = opened;
+            let keys = Arc::new(content.map_or(keys, |content| Keys::with_content(&secret.master, content)));
             return Ok(Repository { store, keys, master: Arc::new(secret.master), id, parameters, slot });
         }
         if let Some(error) = damaged {
@@ -213,6 +242,11 @@ impl Repository {
     /// What was fixed when it was made.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Whether its content keys are not of its own master key: it was made to share the chunking of another repository.
+    pub fn has_shared_chunking(&self) -> bool {
+        !Keys::derive(&self.master).shares_contents_with(&self.keys)
     }
 
     /// Its keys. For inspection and tests.
@@ -328,11 +362,11 @@ fn lost_config() -> Error {
     Error::Missing { object: names::CONFIG.into(), advice: COPY_OF_CONFIG.into() }
 }
 
-/// Opens the sealed part of `config`.
-fn read_parameters(keys: &Keys, id: &RepositoryId, sealed: Vec<u8>) -> Result<Parameters> {
+/// Opens the sealed part of `config`, with keys of which those of the content don't matter.
+fn read_config(keys: &Keys, version: u8, id: &RepositoryId, sealed: Vec<u8>) -> Result<Config> {
     let of = |error: crate::format::FormatError| error.of(names::CONFIG);
     let value = unseal(keys, ObjectKind::Config, &config_name(id), sealed).map_err(of)?;
-    Parameters::decode(&value).map_err(of)
+    Config::decode(version, &Zeroizing::new(value)).map_err(of)
 }
 
 fn config_name(id: &RepositoryId) -> String {

@@ -67,6 +67,35 @@ impl Repository {
         control: Arc<Control>,
     ) -> Result<BackupSession> {
         let id = objects::new_id()?;
+        let manifest = Manifest {
+            id,
+            started: Timestamp::now().0,
+            sealed: 0,
+            host: host(),
+            program: program(),
+            source: options.source.clone(),
+            cluster: options.cluster.clone(),
+            tags: options.tags.clone(),
+            seen: Vec::new(),
+            index_segments: 0,
+            stored_bytes: 0,
+            missing: Vec::new(),
+            salvage: None,
+            origin: None,
+            namespaces: Vec::new(),
+        };
+        self.begin_with(kind, options, manifest, control)
+    }
+
+    /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added.
+    pub(super) fn begin_with(
+        &self,
+        kind: SessionKind,
+        options: SessionOptions,
+        mut manifest: Manifest,
+        control: Arc<Control>,
+    ) -> Result<BackupSession> {
+        let id = manifest.id;
         let now = Timestamp::now().0;
         let suite = self.parameters.suite;
         let session = Session {
@@ -98,22 +127,7 @@ impl Repository {
             pack_bytes: self.parameters.pack_bytes as usize,
         };
         let writer = ChunkWriter::new(reader.clone(), distrusted, options_of, control.clone());
-        let manifest = Manifest {
-            id,
-            started: now,
-            sealed: 0,
-            host: host(),
-            program: program(),
-            source: options.source,
-            cluster: options.cluster,
-            tags: options.tags,
-            seen,
-            index_segments: 0,
-            stored_bytes: 0,
-            missing: Vec::new(),
-            salvage: None,
-            namespaces: Vec::new(),
-        };
+        manifest.seen = seen;
         Ok(BackupSession {
             repository: self.clone(),
             lease,
@@ -247,6 +261,28 @@ impl BackupSession {
         &self.warnings
     }
 
+    /// The snapshots that stood when it began, oldest first.
+    pub(super) fn parents(&self) -> &[Manifest] {
+        &self.parents
+    }
+
+    /// Takes the session's chunks.
+    pub(super) fn writer(&self) -> Result<&ChunkWriter> {
+        self.writer.as_ref().ok_or_else(|| Error::invalid("the session has ended"))
+    }
+
+    /// Adds a namespace whose chunks were written otherwise than by [`BackupSession::records`].
+    pub(super) fn add(&mut self, namespace: NamespaceManifest) -> Result<&NamespaceManifest> {
+        let at = self.manifest.namespaces.partition_point(|other| other.name < namespace.name);
+        self.manifest.namespaces.insert(at, namespace);
+        self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
+    }
+
+    /// Takes all namespaces out of the manifest again; their chunks stay.
+    pub(super) fn clear(&mut self) {
+        self.manifest.namespaces.clear();
+    }
+
     /// Records that could not be understood and were left out.
     pub fn bad_records(&self) -> &[BadRecord] {
         &self.bad
@@ -353,9 +389,7 @@ impl BackupSession {
         }
         self.bad.extend(bad);
         self.manifest.missing.extend(missing);
-        let at = self.manifest.namespaces.partition_point(|other| other.name.as_str() < namespace);
-        self.manifest.namespaces.insert(at, manifest);
-        self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
+        self.add(manifest)
     }
 
     /// Where a salvage reads chunks, and where it writes them.
@@ -382,6 +416,8 @@ impl BackupSession {
             sealed,
             seen: seen.into_iter().collect(),
             salvage: Some(salvage),
+            // What it holds is no longer what the original of a copy holds.
+            origin: None,
             missing,
             namespaces,
             ..original.clone()
@@ -417,7 +453,8 @@ impl BackupSession {
         let (segments, bytes) = write_segments(&*repository.store, &repository.keys, suite, &self.manifest.id, packs)?;
         self.manifest.index_segments = segments;
         self.manifest.stored_bytes = stored + bytes;
-        if self.manifest.salvage.is_none() {
+        // These keep the times of what they were made of.
+        if self.manifest.salvage.is_none() && self.manifest.origin.is_none() {
             self.manifest.sealed = Timestamp::now().0;
         }
         self.control.check()?;
@@ -448,6 +485,9 @@ impl BackupSession {
             status,
             // Without a seal: how far it came.
             records: match sealed {
+                true if self.manifest.origin.is_some() => {
+                    self.manifest.namespaces.iter().map(|one| one.live_records).sum()
+                }
                 true => self.manifest.namespaces.iter().map(|namespace| namespace.counts.read).sum(),
                 false => self.control.records(),
             },

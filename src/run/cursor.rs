@@ -216,7 +216,7 @@ impl<'a> RunCursor<'a> {
             nodes.par_iter().map(|node| read_leaf(chunks, node)).collect()
         };
         for (leaf, node) in leaves.into_iter().zip(&nodes) {
-            let leaf = leaf.and_then(|leaf| self.in_order(leaf, node));
+            let leaf = leaf.and_then(|leaf| in_order(leaf, node, self.last));
             let Some(leaf) = self.or_lost(node, leaf)? else { continue };
             self.last = leaf.last().map(|entry| entry.digest).or(self.last);
             self.entries.extend(leaf);
@@ -228,22 +228,22 @@ impl<'a> RunCursor<'a> {
         }
         Ok(true)
     }
+}
 
-    /// Refuses a leaf that begins at or before the last key, or ends behind the first of the next leaf.
-    fn in_order(&self, leaf: Vec<Entry>, node: &NodeRef) -> Result<Vec<Entry>> {
-        let wrong = |what, expected: &str, found: Digest| {
-            Err(FormatError::field(what, expected, found).of(format!("leaf {}", node.chunk)))
-        };
-        if let (Some(first), Some(last)) = (leaf.first(), self.last)
-            && last.sort_key() >= first.digest.sort_key()
-        {
-            return wrong("its first digest", "one after the leaf before", first.digest);
-        }
-        if let (Some(last), Some(until)) = (leaf.last(), node.until)
-            && last.digest.sort_key() >= until.sort_key()
-        {
-            return wrong("its last digest", "one before the next leaf", last.digest);
-        }
-        Ok(leaf)
+/// Refuses a leaf that begins at or before the last key of the one before, or ends behind the first of the next one.
+pub(super) fn in_order(leaf: Vec<Entry>, node: &NodeRef, last: Option<Digest>) -> Result<Vec<Entry>> {
+    let wrong = |what, expected: &str, found: Digest| {
+        Err(FormatError::field(what, expected, found).of(format!("leaf {}", node.chunk)))
+    };
+    if let (Some(first), Some(last)) = (leaf.first(), last)
+        && last.sort_key() >= first.digest.sort_key()
+    {
+        return wrong("its first digest", "one after the leaf before", first.digest);
     }
+    if let (Some(last), Some(until)) = (leaf.last(), node.until)
+        && last.digest.sort_key() >= until.sort_key()
+    {
+        return wrong("its last digest", "one before the next leaf", last.digest);
+    }
+    Ok(leaf)
 }

@@ -202,7 +202,12 @@ fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64
         let problem = format!("values lie in {named} chunks, more than a leaf may name ({})", leaf::MAX_CHUNKS);
         return Err(Error::invalid(format!("cannot store {} entries: their {problem}", entries.len())));
     }
-    let bytes = leaf::encode(&entries);
+    store_leaf(chunks, &entries)
+}
+
+/// Stores a leaf, and gives back what the node above says of it, and its plain bytes.
+pub(super) fn store_leaf(chunks: &ChunkWriter, entries: &[Entry]) -> Result<(Child, u64)> {
+    let bytes = leaf::encode(entries);
     let id = chunks.put(Class::Tree, &bytes)?;
     let first = entries.first().map(|entry| entry.digest);
     let child = Child {
@@ -210,7 +215,7 @@ fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64
         id,
         entries: entries.len() as u64,
         tombstones: entries.iter().filter(|entry| entry.live.is_none()).count() as u64,
-        uses: leaf::chunk_ids(&entries),
+        uses: leaf::chunk_ids(entries),
     };
     Ok((child, bytes.len() as u64))
 }

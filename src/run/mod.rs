@@ -1,5 +1,6 @@
 //! Runs: immutable sorted sequences of entries, stored as trees of chunks; merging them, and the state hash.
 
+mod copy;
 mod cursor;
 mod feeder;
 mod loss;
@@ -7,8 +8,10 @@ mod merge;
 mod reach;
 mod sort;
 mod state;
+mod transfer;
 mod tree;
 
+pub use copy::{CopiedEntry, RunCopy};
 pub use cursor::{RunCursor, find};
 pub use feeder::{NewRecord, RunFeeder, RunStats, write_run};
 pub use loss::{Loss, Losses};
@@ -16,6 +19,7 @@ pub use merge::MergedCursor;
 pub use reach::{reach_run, survey};
 pub use sort::{PartitionRecords, Sorter};
 pub use state::StateSums;
+pub use transfer::Transfer;
 
 pub use crate::format::leaf::{Entry, LiveEntry, RecordHash, ValuePlace};
 

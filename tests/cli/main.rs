@@ -2,6 +2,7 @@
 
 mod asb;
 mod collecting;
+mod copying;
 mod errors;
 mod help;
 mod hold;

@@ -65,6 +65,26 @@ impl World {
         self.records.insert(key, Row { set: set.to_vec(), generation, updated: self.clock, body, order });
     }
 
+    /// A record with a body of more than so many bytes, which nothing compresses.
+    #[allow(dead_code, reason = "for the tests of copies")]
+    pub fn put_large(&mut self, index: u64, bytes: usize) {
+        let digest = sample::digest_of(index);
+        let mut noise = vec![0; bytes];
+        let mut state = index | 1;
+        for byte in &mut noise {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (state >> 56) as u8;
+        }
+        let particle = aerolith::record::ParticleType::BLOB;
+        let bins = [BinRef { name: b"noise", particle, bytes: &noise }];
+        let (generation, void_time) = (Generation(1), VoidTime::NEVER);
+        let mut batch = RecordBatch::new();
+        batch.push(RecordMeta { digest, set: b"large", generation, void_time }, None, &bins).unwrap();
+        let body = batch.get(0).unwrap().body.to_vec();
+        let row = Row { set: b"large".to_vec(), generation: 1, updated: self.clock, body, order: Vec::new() };
+        self.records.insert((digest.partition().number(), digest.0), row);
+    }
+
     /// The next state: of the records with these numbers a fraction is changed and a fraction deleted.
     pub fn later(&self, records: std::ops::Range<u64>, changed: f64, deleted: f64, seed: u64) -> Self {
         let mut next = self.clone();

@@ -1,13 +1,13 @@
 //! Structured values: parameters, sessions, plans, manifests, metadata.
 
-use crate::support::{Plain, REPOSITORY, bytes, committed, sealed_value};
-use aerolith::format::config::{self, ChunkSizes, Compression, Parameters};
-use aerolith::format::header::{ObjectKind, Suite};
+use crate::support::{MASTER, Plain, REPOSITORY, bytes, committed, keys, sealed_value};
+use aerolith::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
+use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
-use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage, Unread};
-use aerolith::format::{ChunkId, HoldId, PackId, SnapshotId, names, structured};
+use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
+use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
 use serde_json::json;
 
@@ -36,16 +36,40 @@ fn a_config() {
         stream_chunks: stream,
         pack_bytes: 16 << 20,
     };
-    let header = config::encode_header(&REPOSITORY);
+    let header = config::encode_header(1, &REPOSITORY);
     assert_eq!(header[..], [&b"AEROLITH\x01\0\0\0"[..], &[0xa5; 16]].concat());
-    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), REPOSITORY);
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (1, REPOSITORY));
     let plain = structured::encode(&parameters).unwrap();
     let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
     assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Parameters::decode(&encoded).unwrap(), parameters);
+    assert_eq!(Config::decode(1, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
+
+    // Version 2: the content keys of another repository behind the parameters.
+    let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
+    let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
+    let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
+    let keys = aerolith::crypto::Keys::with_content(&MASTER, content.clone());
+    assert_eq!(keys.chunk_id(Class::Tree, b"a").0, *blake3::keyed_hash(&tree_chunk_id, b"a").as_bytes());
+    assert_eq!(keys.chunk_id(Class::Data, b"a").0, *blake3::keyed_hash(&data_chunk_id, b"a").as_bytes());
+    let mut gear = [0; 8];
+    blake3::Hasher::new_keyed(&chunker_gear).finalize_xof().fill(&mut gear);
+    assert_eq!(keys.gear().0[0], u64::from_le_bytes(gear));
+    assert_eq!(keys.record_hash(b"", b"a").0, blake3::keyed_hash(&record_hash, b"\0a").as_bytes()[..16]);
+    assert_eq!(keys.state_hash([].into_iter()), *blake3::keyed_hash(&state_hash, b"").as_bytes());
+    // All others are its own.
+    assert_eq!(keys.marker(b"a"), self::keys().marker(b"a"));
+    assert!(!keys.shares_contents_with(&self::keys()));
+    let shared = Config { parameters, content: Some(content) };
+    let header = config::encode_header(2, &REPOSITORY);
+    assert_eq!(header[..12], *b"AEROLITH\x02\0\0\0");
+    let plain = [plain, other.concat()].concat();
+    assert_eq!(**shared.encode().unwrap(), *plain);
+    let shown = json!({ "parameters": shared.parameters, "content": shared.content });
+    let encoded = sealed_value("config-shared.json", ObjectKind::Config, &name, shown, &plain, &header);
+    assert_eq!(Config::decode(2, &encoded).unwrap(), shared);
 }
 
 #[test]
@@ -159,13 +183,22 @@ fn a_manifest() {
         stored_bytes: 4096,
         missing: vec!["a".into()],
         salvage: Some(Salvage { original: full, made: 1_780_000_200_000, was_whole: true, records_lost: 3 }),
+        origin: Some(Origin {
+            repository: REPOSITORY,
+            snapshot: parent,
+            from: RepositoryId([0x55; 16]),
+            copied: 1_780_000_200_000,
+            roots: vec![ChunkId([0x66; 32])],
+        }),
         namespaces: vec![namespace],
     };
     let plain = structured::encode(&manifest).unwrap();
     let by_hand = Plain::default().raw(&id.0).u64(1_780_000_000_000).u64(1_780_000_100_000).text("host");
     let by_hand = by_hand.text("aerolith 0.1.0").text("aerospike://host").text("prod").u64(2).text("nightly").text("");
     let by_hand = by_hand.u64(2).raw(&parent.0).raw(&full.0).u32(1).u64(4096).u64(1).text("a");
-    let by_hand = by_hand.u8(1).raw(&full.0).u64(1_780_000_200_000).u8(1).u64(3).u64(1).text("test");
+    let by_hand = by_hand.u8(1).raw(&full.0).u64(1_780_000_200_000).u8(1).u64(3);
+    let by_hand = by_hand.u8(1).raw(&REPOSITORY.0).raw(&parent.0).raw(&[0x55; 16]).u64(1_780_000_200_000);
+    let by_hand = by_hand.u64(1).raw(&[0x66; 32]).u64(1).text("test");
     let by_hand = by_hand.u32(2).u64(1_779_999_999_000).u8(1).raw(&parent.0).raw(&full.0).u8(1);
     let by_hand = by_hand.text("set users").u64(2).u32(0).u32(3).u8(0).u32(9).u32(9).u8(1).u64(4096);
     let by_hand = by_hand.u64(1).raw(&[0x77; 32]).u8(2).u64(9).u64(4).u64(1234).u64(5).u64(600).u64(700);

@@ -22,6 +22,7 @@ fn snapshot(n: u8, sealed: u64) -> Manifest {
         stored_bytes: 0,
         missing: Vec::new(),
         salvage: None,
+        origin: None,
         namespaces: Vec::new(),
     }
 }

@@ -1,0 +1,585 @@
+//! Copying snapshots into another repository, each by a session of its own there.
+//!
+//! Chunks keep their boundaries and get the names that the target's keys give them; runs and their trees keep their shape, so that
+//! copies share what their originals share. Every body is read and has the hash that its entry says, unless both repositories
+//! share their content keys; the entries have the state hash that the original's manifest says. Memory: the caches of two
+//! readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they use, and a writer's packs.
+
+use super::session::{BackupSession, SessionOptions};
+use super::{Repository, resolve};
+use crate::control::Control;
+use crate::crypto::Keys;
+use crate::error::{Error, Result};
+use crate::format::header::Class;
+use crate::format::session::SessionKind;
+use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salvage, SnapshotState};
+use crate::format::{ChunkId, RepositoryId, SnapshotId};
+use crate::pack::{ChunkReader, ChunkWriter};
+use crate::record::{Digest, PartitionId, Timestamp};
+use crate::run::{RecordHash, RunCopy, StateSums, Transfer, reach_run};
+use crate::snapshot as objects;
+use crate::sync::lock;
+use rayon::Scope;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Partitions whose sums other threads are making; past that the walking thread makes its own.
+const MAX_SUMMING: usize = 8;
+
+/// Which snapshots are copied.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// These: ids or their beginnings, `latest`, `latest~N`, `@TIME`. All if empty.
+    pub snapshots: Vec<String>,
+    /// Of those the ones of this cluster.
+    pub cluster: Option<String>,
+    /// Of those the ones with this label.
+    pub tag: Option<String>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// A snapshot that was copied, or would be.
+#[derive(Clone, Debug)]
+pub struct CopiedSnapshot {
+    /// The original's manifest.
+    pub original: Manifest,
+    /// The copy's id; `None` in a dry run.
+    pub copy: Option<SnapshotId>,
+    /// Chunks that were stored; in a dry run, those that may have to be, at most.
+    pub chunks: u64,
+    /// Bytes that were read out of the source's packs; in a dry run, the stored bytes of those chunks there.
+    pub bytes_read: u64,
+    /// Bytes that were stored in packs and index segments; 0 in a dry run.
+    pub stored_bytes: u64,
+}
+
+/// A snapshot that was not copied.
+#[derive(Debug)]
+pub struct NotCopied {
+    /// Its id in the source.
+    pub snapshot: SnapshotId,
+    /// Why.
+    pub problem: String,
+    /// Whether the source is damaged; else it was forgotten there meanwhile.
+    pub damaged: bool,
+}
+
+/// What a copy did, or would do.
+#[derive(Debug, Default)]
+pub struct CopyReport {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// What was copied, oldest first.
+    pub copied: Vec<CopiedSnapshot>,
+    /// What the target had before: ids in the source and in the target.
+    pub present: Vec<(SnapshotId, SnapshotId)>,
+    /// What was not copied, and why.
+    pub not_copied: Vec<NotCopied>,
+    /// Damage in the target that was passed over and made up for, for people.
+    pub warnings: Vec<String>,
+}
+
+/// What the target has.
+#[derive(Default)]
+struct Known {
+    /// Its snapshots, by where they were first written.
+    snapshots: HashMap<(RepositoryId, SnapshotId), SnapshotId>,
+    /// Its runs, by the root that each has in the source.
+    runs: HashMap<ChunkId, RunRef>,
+}
+
+impl Known {
+    fn add(&mut self, manifest: &Manifest, here: RepositoryId, from: RepositoryId, alike: bool) {
+        self.snapshots.insert(manifest.first_written(here), manifest.id);
+        let runs = manifest.namespaces.iter().flat_map(|namespace| &namespace.runs);
+        if alike {
+            self.runs.extend(runs.map(|run| (run.root, *run)));
+        } else if let Some(origin) = manifest.origin.as_ref().filter(|origin| origin.from == from) {
+            self.runs.extend(origin.roots.iter().copied().zip(runs.copied()));
+        }
+    }
+}
+
+impl Repository {
+    /// Copies snapshots into another repository, oldest first; what the target has is left alone. Killed at any point and run
+    /// again, it goes on, and stores nothing twice.
+    ///
+    /// A snapshot of which something can't be read is not copied, and named in the report; the others are.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be written to, or a copy of a snapshot lost its session there.
+    pub fn copy(&self, target: &Repository, options: &CopyOptions, control: &Arc<Control>) -> Result<CopyReport> {
+        if self.id == target.id {
+            return Err(Error::usage(format!(
+                "{} is repository {} itself, or a duplicate of its files, which holds the same snapshots: copy into \
+                 one that was made by `aerolith init`",
+                target.store.location(),
+                self.id
+            )));
+        }
+        let mut report = CopyReport { dry_run: options.dry_run, ..CopyReport::default() };
+        let chosen = self.chosen(options, &mut report)?;
+        let mut work = Copying {
+            source: self,
+            target,
+            reader: self.chunk_reader()?,
+            alike: self.keys.shares_contents_with(&target.keys),
+            known: Known::default(),
+            whole: HashSet::new(),
+            recovers: true,
+            control,
+        };
+        let list = target.snapshots()?;
+        report.warnings.extend(list.damaged.iter().map(|(_, error)| {
+            format!("{error}; if it is a copy of a snapshot that was asked for, that is copied anew")
+        }));
+        work.learn(&list.snapshots);
+        let (present, wanted): (Vec<_>, Vec<_>) =
+            chosen.into_iter().partition(|manifest| work.copy_of(manifest).is_some());
+        report.present.extend(present.iter().filter_map(|manifest| Some((manifest.id, work.copy_of(manifest)?))));
+        if options.dry_run {
+            return work.plan(wanted, report);
+        }
+        work.expect(&wanted);
+        for manifest in wanted {
+            work.copy(manifest, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// The snapshots that are asked for, oldest first; those that can't be read go into the report.
+    fn chosen(&self, options: &CopyOptions, report: &mut CopyReport) -> Result<Vec<Manifest>> {
+        let is_wanted = |manifest: &Manifest| {
+            options.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
+                && options.tag.as_ref().is_none_or(|tag| manifest.tags.contains(tag))
+        };
+        let mut chosen = BTreeMap::new();
+        if options.snapshots.is_empty() {
+            let list = self.snapshots()?;
+            report.not_copied.extend(list.damaged.iter().map(|(id, error)| NotCopied {
+                snapshot: *id,
+                problem: error.to_string(),
+                damaged: true,
+            }));
+            chosen.extend(list.snapshots.into_iter().map(|manifest| ((manifest.sealed, manifest.id), manifest)));
+        }
+        for spec in &options.snapshots {
+            let list = self.snapshots()?;
+            let doubt = super::doubt::Doubt::of(&list);
+            let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
+            chosen.insert((manifest.sealed, manifest.id), manifest);
+        }
+        Ok(chosen.into_values().filter(is_wanted).collect())
+    }
+}
+
+/// What copying needs, from one snapshot to the next.
+struct Copying<'a> {
+    source: &'a Repository,
+    target: &'a Repository,
+    /// Reads the source.
+    reader: Arc<ChunkReader>,
+    /// Whether both repositories share their content keys.
+    alike: bool,
+    known: Known,
+    /// Roots of the target's runs that were found whole, or were written by now.
+    whole: HashSet<ChunkId>,
+    /// Whether packs that a dead session left are still to be looked for.
+    recovers: bool,
+    control: &'a Arc<Control>,
+}
+
+/// How copying a snapshot ended that did not fail.
+enum Done {
+    Sealed(Box<Manifest>, u64),
+    /// Another program copied it meanwhile.
+    Present(SnapshotId),
+}
+
+impl Copying<'_> {
+    fn learn(&mut self, manifests: &[Manifest]) {
+        self.known = Known::default();
+        manifests.iter().for_each(|manifest| self.known.add(manifest, self.target.id, self.source.id, self.alike));
+    }
+
+    fn copy_of(&self, original: &Manifest) -> Option<SnapshotId> {
+        self.known.snapshots.get(&original.first_written(self.source.id)).copied()
+    }
+
+    /// Announces how many entries will be gone through, for progress.
+    fn expect(&self, wanted: &[Manifest]) {
+        let mut told = HashSet::new();
+        let runs = wanted.iter().flat_map(|manifest| &manifest.namespaces).flat_map(|namespace| &namespace.runs);
+        let fresh = runs.filter(|run| !self.known.runs.contains_key(&run.root) && told.insert(run.root));
+        self.control.add_total_records(fresh.map(|run| run.entries).sum());
+    }
+
+    /// What copying would take.
+    fn plan(&self, wanted: Vec<Manifest>, mut report: CopyReport) -> Result<CopyReport> {
+        let there = if self.alike { Some(self.target.chunk_reader()?) } else { None };
+        let mut seen = HashSet::new();
+        for original in wanted {
+            let mut chunks: Vec<ChunkId> = Vec::new();
+            let mut lost = None;
+            for namespace in &original.namespaces {
+                chunks.extend(namespace.metadata.iter().filter(|id| seen.insert(**id)));
+                for run in namespace.runs.iter().filter(|run| !self.known.runs.contains_key(&run.root)) {
+                    self.control.check()?;
+                    let mut each = |id: ChunkId, _: Class| chunks.push(id);
+                    reach_run(&self.reader, run, &mut seen, &mut each, &mut |loss| lost = lost.take().or(Some(loss)))?;
+                }
+            }
+            if let Some(loss) = lost {
+                let (snapshot, problem) = (original.id, loss.to_string());
+                report.not_copied.push(NotCopied { snapshot, problem, damaged: true });
+                continue;
+            }
+            let mut planned = CopiedSnapshot { original, copy: None, chunks: 0, bytes_read: 0, stored_bytes: 0 };
+            for id in chunks {
+                if let Some(there) = &there
+                    && there.index().contains(&**there.store(), &id)?
+                {
+                    continue;
+                }
+                planned.chunks += 1;
+                planned.bytes_read += self.reader.locate(&id)?.first().map_or(0, |at| u64::from(at.place.stored));
+            }
+            report.copied.push(planned);
+        }
+        Ok(report)
+    }
+
+    /// Copies a snapshot; what is wrong with the source goes into the report.
+    fn copy(&mut self, original: Manifest, report: &mut CopyReport) -> Result<()> {
+        self.control.check()?;
+        let id = original.id;
+        let job = format!("copy of snapshot {id} from {}", self.source.store.location());
+        let about = SessionOptions { job, ..SessionOptions::default() };
+        let template = self.template(&original)?;
+        let mut session = self.target.begin_with(SessionKind::Other, about, template, self.control.clone())?;
+        for warning in session.warnings() {
+            if !report.warnings.contains(warning) {
+                report.warnings.push(warning.clone());
+            }
+        }
+        self.learn(session.parents());
+        let before = self.reader.fetched_bytes();
+        let mut filled = self.fill(&mut session, &original, report);
+        if let Err(Error::Missing { .. }) = &filled {
+            // A collection may have moved what the index at hand says is elsewhere.
+            self.reader = self.source.chunk_reader()?;
+            session.clear();
+            filled = self.fill(&mut session, &original, report);
+        }
+        let done = match filled {
+            Ok(Some(copy)) => {
+                session
+                    .abandon(&Error::invalid(format!("snapshot {copy} is a copy that another program made meanwhile")));
+                Done::Present(copy)
+            }
+            Ok(None) => {
+                let chunks = session.writer()?.written_chunks();
+                Done::Sealed(Box::new(session.seal()?.manifest().clone()), chunks)
+            }
+            Err(error) if error.is_of_one_object() => {
+                session.abandon(&error);
+                let forgotten = self.source.state_of(&id)? == Some(SnapshotState::Forgotten);
+                let problem = match forgotten {
+                    true => format!("it was forgotten while it was copied ({error})"),
+                    false => error.to_string(),
+                };
+                report.not_copied.push(NotCopied { snapshot: id, problem, damaged: !forgotten });
+                return Ok(());
+            }
+            Err(error) => {
+                session.abandon(&error);
+                return Err(error);
+            }
+        };
+        match done {
+            Done::Present(copy) => report.present.push((id, copy)),
+            Done::Sealed(manifest, chunks) => {
+                self.recovers = false;
+                self.known.add(&manifest, self.target.id, self.source.id, self.alike);
+                self.whole.extend(manifest.namespaces.iter().flat_map(|one| &one.runs).map(|run| run.root));
+                let bytes_read = self.reader.fetched_bytes().saturating_sub(before);
+                let (copy, stored_bytes) = (Some(manifest.id), manifest.stored_bytes);
+                report.copied.push(CopiedSnapshot { original, copy, chunks, bytes_read, stored_bytes });
+            }
+        }
+        Ok(())
+    }
+
+    /// The copy's manifest before anything was copied.
+    fn template(&self, original: &Manifest) -> Result<Manifest> {
+        let (repository, snapshot) = original.first_written(self.source.id);
+        let runs = original.namespaces.iter().flat_map(|namespace| &namespace.runs);
+        let roots = runs.map(|run| run.root).collect();
+        let (from, copied) = (self.source.id, Timestamp::now().0);
+        Ok(Manifest {
+            id: objects::new_id()?,
+            seen: Vec::new(),
+            index_segments: 0,
+            stored_bytes: 0,
+            salvage: original.salvage.map(|salvage| Salvage { original: self.name_of(salvage.original), ..salvage }),
+            origin: Some(Origin { repository, snapshot, from, copied, roots }),
+            namespaces: Vec::new(),
+            ..original.clone()
+        })
+    }
+
+    /// Copies what a snapshot refers to; gives back the id of a copy that is there already.
+    fn fill(
+        &mut self,
+        session: &mut BackupSession,
+        original: &Manifest,
+        report: &mut CopyReport,
+    ) -> Result<Option<SnapshotId>> {
+        if let Some(copy) = self.copy_of(original) {
+            return Ok(Some(copy));
+        }
+        if self.recovers {
+            // What a copy that died left behind is not stored again: the session names those packs in its own index segments.
+            let reader = session.writer()?.reader();
+            reader.index().recover(&**reader.store(), reader.keys())?;
+        }
+        let as_packed = self.source.parameters.compression == self.target.parameters.compression;
+        let source = self.reader.clone();
+        for namespace in &original.namespaces {
+            let copy = {
+                let transfer = Transfer::new(&source, session.writer()?, as_packed, self.control);
+                self.namespace(&transfer, original, namespace, session.id(), report)?
+            };
+            session.add(copy)?;
+        }
+        // Two copies at once would otherwise leave two snapshots for each.
+        let seen: HashSet<SnapshotId> = session.parents().iter().map(|manifest| manifest.id).collect();
+        for (id, state) in objects::list_states(&*self.target.store)? {
+            if state != SnapshotState::Sealed || seen.contains(&id) {
+                continue;
+            }
+            match objects::read_manifest(&*self.target.store, &self.target.keys, id) {
+                Ok(manifest) if manifest.first_written(self.target.id) == original.first_written(self.source.id) => {
+                    return Ok(Some(id));
+                }
+                Ok(_) => {}
+                Err(error) if error.is_of_one_object() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies a namespace.
+    fn namespace(
+        &mut self,
+        transfer: &Transfer<'_>,
+        original: &Manifest,
+        namespace: &NamespaceManifest,
+        own: SnapshotId,
+        report: &mut CopyReport,
+    ) -> Result<NamespaceManifest> {
+        let of = |error: Error| match error {
+            Error::Damaged { object, found, advice } => {
+                let whose = format!("namespace {} of snapshot {}", namespace.name, original.id);
+                Error::Damaged { object, found: format!("{found} ({whose})"), advice }
+            }
+            error => error,
+        };
+        let mut unusable = HashSet::new();
+        let (runs, walked) = loop {
+            let again = self.again(transfer, namespace, &unusable)?;
+            let mut runs = Vec::with_capacity(namespace.runs.len());
+            for run in &namespace.runs {
+                runs.push(self.run(transfer, run, &again).map_err(of)?);
+            }
+            match walk(transfer, &mut runs) {
+                Ok(walked) => break (runs, walked),
+                Err(error) => {
+                    // A copy that an earlier snapshot has is damaged: this one is written anew, and so heals.
+                    let Some(at) = runs.iter().position(RunCopy::found_copy_damaged) else { return Err(of(error)) };
+                    report.warnings.push(format!("{error}; what was damaged there is written anew"));
+                    unusable.extend(namespace.runs.get(at).map(|run| run.root));
+                }
+            }
+        };
+        let expected = (namespace.live_records, namespace.live_bytes, namespace.state_hash);
+        let found = (walked.records, walked.bytes, walked.source_hash);
+        if found != expected {
+            let text = |(records, bytes, hash): (u64, u64, [u8; 32])| {
+                format!("{records} records of {bytes} bytes with state hash {}", hex::encode(hash))
+            };
+            let object = format!("namespace {} of snapshot {}", namespace.name, original.id);
+            let found = format!("its runs hold {}, its manifest says {}", text(found), text(expected));
+            return Err(Error::damaged(object, found));
+        }
+        let metadata = namespace.metadata.iter().map(|id| transfer.take(Class::Tree, id, false));
+        let full = if namespace.full == original.id { own } else { self.name_of(namespace.full) };
+        Ok(NamespaceManifest {
+            parent: namespace.parent.map(|parent| self.name_of(parent)),
+            full,
+            metadata: metadata.collect::<Result<_>>()?,
+            runs: runs.into_iter().map(RunCopy::finish).collect::<Result<_>>()?,
+            state_hash: walked.target_hash,
+            ..namespace.clone()
+        })
+    }
+
+    /// The id of an earlier snapshot's copy, or its own where there is none.
+    fn name_of(&self, original: SnapshotId) -> SnapshotId {
+        let there = objects::read_manifest(&*self.source.store, &self.source.keys, original).ok();
+        let first = there.map_or((self.source.id, original), |manifest| manifest.first_written(self.source.id));
+        self.known.snapshots.get(&first).copied().unwrap_or(original)
+    }
+
+    /// The runs of a namespace, and of what it builds on, of which the target has whole copies; with those.
+    fn again(
+        &mut self,
+        transfer: &Transfer<'_>,
+        namespace: &NamespaceManifest,
+        unusable: &HashSet<ChunkId>,
+    ) -> Result<Vec<(RunRef, RunRef)>> {
+        if self.alike {
+            return Ok(Vec::new());
+        }
+        let parent = namespace.parent.and_then(|id| {
+            let manifest = objects::read_manifest(&*self.source.store, &self.source.keys, id).ok()?;
+            manifest.namespace(&namespace.name).cloned()
+        });
+        let runs = namespace.runs.iter().chain(parent.iter().flat_map(|parent| &parent.runs));
+        let mut again: Vec<(RunRef, RunRef)> = Vec::new();
+        for run in runs.filter(|run| !unusable.contains(&run.root)) {
+            let Some(copy) = self.known.runs.get(&run.root) else { continue };
+            if again.iter().any(|(known, _)| known.root == run.root) {
+                continue;
+            }
+            if self.whole.contains(&copy.root) || is_whole(transfer.target(), copy)? {
+                self.whole.insert(copy.root);
+                again.push((*run, *copy));
+            }
+        }
+        Ok(again)
+    }
+
+    /// Begins with a run: beside the copy that the target has of it, if that is whole.
+    fn run<'t>(&self, transfer: &'t Transfer<'t>, run: &RunRef, again: &[(RunRef, RunRef)]) -> Result<RunCopy<'t>> {
+        if self.alike {
+            return RunCopy::write(transfer, run, self.known.runs.contains_key(&run.root), Vec::new());
+        }
+        match again.iter().find(|(known, _)| known.root == run.root) {
+            Some((_, copy)) => RunCopy::beside(transfer, run, copy),
+            None => RunCopy::write(transfer, run, false, again.to_vec()),
+        }
+    }
+}
+
+/// Whether all chunks that a run of the target refers to can be had there; those of entries are read once they are walked.
+fn is_whole(target: &ChunkWriter, run: &RunRef) -> Result<bool> {
+    let (mut reached, mut whole) = (Vec::new(), true);
+    reach_run(target.reader(), run, &mut HashSet::new(), &mut |id, _| reached.push(id), &mut |_| whole = false)?;
+    for id in reached {
+        if !whole || !target.has(&id)? {
+            return Ok(false);
+        }
+    }
+    Ok(whole)
+}
+
+/// What walking the runs of a namespace came to.
+struct Walked {
+    records: u64,
+    bytes: u64,
+    source_hash: [u8; 32],
+    target_hash: [u8; 32],
+}
+
+/// The live records of one partition.
+type Live = Vec<(Digest, RecordHash)>;
+
+/// Adds up what partitions hold, in both repositories.
+struct Summing<'a> {
+    transfer: &'a Transfer<'a>,
+    source: Mutex<StateSums>,
+    target: Mutex<StateSums>,
+    at_work: AtomicUsize,
+}
+
+impl Summing<'_> {
+    fn add(&self, partition: PartitionId, source: &[(Digest, RecordHash)], target: &[(Digest, RecordHash)]) {
+        let sum = StateSums::sum(self.transfer.source().keys(), source);
+        lock(&self.source).set(partition, sum);
+        if !self.transfer.is_alike() {
+            let sum = StateSums::sum(self.transfer.target().keys(), target);
+            lock(&self.target).set(partition, sum);
+        }
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Adds up a partition, on another thread if there are some to spare.
+    fn partition<'s>(&'s self, scope: &Scope<'s>, partition: PartitionId, source: Live, target: Live) {
+        if self.at_work.fetch_add(1, Ordering::Relaxed) < MAX_SUMMING {
+            scope.spawn(move |_| self.add(partition, &source, &target));
+        } else {
+            self.add(partition, &source, &target);
+        }
+    }
+}
+
+/// Walks runs, given newest first, side by side, and so copies them; makes the state hashes of what they hold together.
+fn walk(transfer: &Transfer<'_>, runs: &mut [RunCopy<'_>]) -> Result<Walked> {
+    let sums = || Mutex::new(StateSums::default());
+    let summing = Summing { transfer, source: sums(), target: sums(), at_work: AtomicUsize::new(0) };
+    let (mut records, mut bytes) = (0, 0);
+    rayon::in_place_scope(|scope| -> Result<()> {
+        let (mut partition, mut source, mut target) = (None, Live::new(), Live::new());
+        while let Some(digest) = smallest(runs)? {
+            if let Some(done) = partition.replace(digest.partition()).filter(|done| *done != digest.partition()) {
+                summing.partition(scope, done, std::mem::take(&mut source), std::mem::take(&mut target));
+            }
+            let mut newest = None;
+            for run in &mut *runs {
+                if run.peek()?.is_some_and(|copied| copied.entry.digest == digest) {
+                    let copied = run.next()?;
+                    newest = newest.or(copied);
+                }
+            }
+            if let Some(copied) = newest
+                && let Some(live) = &copied.entry.live
+            {
+                records += 1;
+                bytes += u64::from(live.place.length);
+                source.push((digest, live.hash));
+                if !transfer.is_alike() {
+                    target.push((digest, copied.hash));
+                }
+            }
+        }
+        if let Some(done) = partition {
+            summing.partition(scope, done, source, target);
+        }
+        Ok(())
+    })?;
+    let hash = |sums: Mutex<StateSums>, keys: &Keys| sums.into_inner().unwrap_or_default().hash(keys);
+    let source_hash = hash(summing.source, transfer.source().keys());
+    let target_hash = match transfer.is_alike() {
+        true => source_hash,
+        false => hash(summing.target, transfer.target().keys()),
+    };
+    Ok(Walked { records, bytes, source_hash, target_hash })
+}
+
+/// The first key that is still to come in any run.
+fn smallest(runs: &mut [RunCopy<'_>]) -> Result<Option<Digest>> {
+    let mut smallest: Option<Digest> = None;
+    for run in runs {
+        if let Some(copied) = run.peek()?
+            && smallest.is_none_or(|digest| copied.entry.digest.sort_key() < digest.sort_key())
+        {
+            smallest = Some(copied.entry.digest);
+        }
+    }
+    Ok(smallest)
+}

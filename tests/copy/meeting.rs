@@ -1,0 +1,142 @@
+//! Copies that meet collections and one another, step by step in a fixed order.
+
+use super::scene::*;
+use super::support::*;
+use super::two::*;
+use aerolith::control::Control;
+use aerolith::format::names;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::repository::CopyOptions;
+use aerolith::store::{Call, MemoryStore, Store};
+use std::sync::Arc;
+
+#[test]
+fn a_source_that_is_pruned_at_any_read_meanwhile_is_copied_all_the_same() {
+    let scene = Scene::new(120);
+    let reads = {
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counting = count.clone();
+        let store = HookStore::new(Arc::new(scene.disk.fork()), move |call, key| {
+            let is_read = call == Call::GetRange && key.starts_with(names::PACKS);
+            counting.fetch_add(usize::from(is_read), std::sync::atomic::Ordering::Relaxed);
+        });
+        copy(&open(store).unwrap(), &other(Arc::new(MemoryStore::new()))).unwrap();
+        count.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    assert!(reads > 10, "{reads}");
+    let mut cut_off = 0;
+    for n in 0..=reads {
+        let about = format!("pruned before read {n}");
+        let disk = Arc::new(scene.disk.fork());
+        let (mut left, collector, first) = (n, open(disk.clone()).unwrap(), scene.id(0));
+        let store = HookStore::new(disk.clone(), move |call, key| {
+            if call == Call::GetRange && key.starts_with(names::PACKS) {
+                if left == 0 {
+                    forget(&collector, std::slice::from_ref(&first)).unwrap();
+                    prune(&collector, &thorough()).unwrap();
+                }
+                left = left.wrapping_sub(1);
+            }
+        });
+        let (source, target) = (open(store).unwrap(), other(Arc::new(MemoryStore::new())));
+        let report = copy(&source, &target).unwrap();
+        // What was forgotten was copied before, or is named; what stays is copied.
+        assert!(report.not_copied.iter().all(|not| not.snapshot == scene.snapshots[0].0 && !not.damaged), "{report:?}");
+        cut_off += report.not_copied.len();
+        assert_eq!(report.copied.len() + report.not_copied.len(), 3, "{about}: {report:?}");
+        let begin = report.not_copied.len();
+        assert_copied(&scene.repository(), &target, &scene.snapshots[begin..], &about);
+    }
+    assert!(cut_off > 0 && cut_off < reads, "{cut_off} of {reads}");
+}
+
+#[test]
+fn a_snapshot_that_another_copy_made_meanwhile_is_not_made_twice() {
+    let scene = Scene::new(60);
+    for (call, prefix) in [(Call::PutNew, names::SESSIONS), (Call::List, names::PACKS)] {
+        let disk = other_disk();
+        let (mut done, other) = (false, open_other(disk.clone()).unwrap());
+        let first = scene.repository();
+        let store = HookStore::new(disk.clone(), move |at, key| {
+            if !done && at == call && key.starts_with(prefix) {
+                done = true;
+                assert_eq!(copy(&first, &other).unwrap().copied.len(), 3);
+            }
+        });
+        let report = copy(&scene.repository(), &open_other(store).unwrap()).unwrap();
+        assert_eq!((report.copied.len(), report.present.len(), report.not_copied.len()), (0, 3, 0), "{report:?}");
+        let target = open_other(disk).unwrap();
+        assert_copied(&scene.repository(), &target, &scene.snapshots, "two at once");
+        assert_eq!(target.snapshots().unwrap().snapshots.len(), 3);
+    }
+}
+
+#[test]
+fn two_copies_at_once_leave_exact_copies() {
+    let scene = Scene::new(300);
+    let disk = other_disk();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| copy(&scene.repository(), &open_other(disk.clone()).unwrap()).unwrap());
+        }
+    });
+    let target = open_other(disk).unwrap();
+    assert_clean(&target, "two at once");
+    for manifest in target.snapshots().unwrap().snapshots {
+        let (_, original) = manifest.first_written(target.id());
+        let contents = scene.snapshots.iter().find(|(id, _)| *id == original).unwrap().1.clone();
+        assert_eq!(assert_exact(&target, &[(manifest.id, contents)], "two at once"), 1);
+    }
+}
+
+#[test]
+fn a_target_that_is_pruned_between_keeps_what_copies_need_and_takes_the_others_again() {
+    let scene = Scene::new(120);
+    let source = scene.repository();
+    let target = other(Arc::new(MemoryStore::new()));
+    let one = |n: usize| CopyOptions { snapshots: vec![scene.id(n)], ..CopyOptions::default() };
+    for n in [0, 1] {
+        source.copy(&target, &one(n), &Arc::new(Control::new())).unwrap();
+    }
+    let gone = copy_of(&source, &target, scene.snapshots[0].0).id;
+    forget(&target, &[gone.to_string()]).unwrap();
+    prune(&target, &thorough()).unwrap();
+    assert_nothing_unused(&target, "pruned");
+    // The forgotten one is no longer there: asked for all, it is copied again.
+    let report = copy(&source, &target).unwrap();
+    assert_eq!((report.copied.len(), report.present.len()), (2, 1), "{report:?}");
+    assert_exact_copies(&source, &target, &scene.snapshots, "copied again");
+    assert_clean(&target, "copied again");
+    assert_nothing_twice(&target, "copied again");
+}
+
+#[test]
+fn a_plan_that_stands_in_the_target_condemns_nothing_that_a_new_copy_needs() {
+    let scene = Scene::new(120);
+    let source = scene.repository();
+    let disk = other_disk();
+    let target = open_other(disk.clone()).unwrap();
+    let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
+    source.copy(&target, &first, &Arc::new(Control::new())).unwrap();
+    // What the copy stands in shall go: it is forgotten, and the collector dies once its plan is written.
+    let (own, _) = back_up_all(&target, BackupKind::Full, &[("own", &World::filled(9_000..9_050))]);
+    let copied = copy_of(&source, &target, scene.snapshots[1].0);
+    let standing = {
+        let other = open_other(disk.clone()).unwrap();
+        forget(&other, &[copied.id.to_string()]).unwrap();
+        let store = aerolith::store::FaultStore::new(disk.clone());
+        let fault = aerolith::store::Fault::nth(0, aerolith::store::Effect::CrashAfter);
+        store.inject(fault.of(Call::PutNew).under(names::PLANS));
+        assert!(prune(&open_other(Arc::new(store)).unwrap(), &thorough()).is_err());
+        disk.list(names::PLANS).unwrap().len()
+    };
+    assert_eq!(standing, 1);
+    let report = copy(&source, &target).unwrap();
+    assert_eq!(report.copied.len(), 3, "{report:?}");
+    prune(&target, &aerolith::collect::PruneOptions { fence: true, ..thorough() }).unwrap();
+    assert!(disk.list(names::PLANS).unwrap().is_empty());
+    assert_copied(&source, &target, &scene.snapshots, "a plan stood");
+    let truth = World::filled(9_000..9_050).truth();
+    assert_eq!(assert_exact(&target, &[(own, [("own", truth)].into())], "a plan stood"), 1);
+    assert_nothing_unused(&target, "a plan stood");
+}

@@ -1,0 +1,211 @@
+//! What a copy holds.
+
+use super::scene::*;
+use super::support::*;
+use super::two::*;
+use aerolith::control::Control;
+use aerolith::format::header::Class;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::repository::{CopyOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::store::{MemoryStore, Store};
+use std::sync::Arc;
+
+#[test]
+fn snapshots_of_every_kind_are_copied_with_all_they_say() {
+    let disk = Arc::new(MemoryStore::new());
+    let source = create(disk).unwrap();
+    let mut world = World::filled(0..300);
+    // Values in many chunks, and one that goes on in others.
+    world.put_large(3, 700_000);
+    world.put_large(700, 300_000);
+    let second = World::filled(5_000..5_100);
+    let mut snapshots = vec![back_up_all(&source, BackupKind::Full, &[("b", &world), ("a", &second)])];
+    for (n, kind) in [BackupKind::Incremental, BackupKind::Differential, BackupKind::Full].into_iter().enumerate() {
+        world = world.later(0..300, 0.2, 0.1, n as u64);
+        snapshots.push(back_up_all(&source, kind, &[("b", &world)]));
+    }
+    // Empty namespaces have no runs; labels are kept.
+    let mut session = {
+        let tags = vec!["monthly".to_string(), "hold".into()];
+        let about = SessionOptions { cluster: "empty".into(), tags, ..SessionOptions::default() };
+        source.begin(about, Arc::new(Control::new())).unwrap()
+    };
+    session.records("none", &World::default(), BackupKind::Full, &RecordOptions::default()).unwrap();
+    snapshots.push((session.seal().unwrap().id(), [("none", Truth::new())].into()));
+
+    let target = other(Arc::new(MemoryStore::new()));
+    let report = copy(&source, &target).unwrap();
+    assert_eq!((report.copied.len(), report.present.len(), report.not_copied.len()), (5, 0, 0), "{report:?}");
+    assert!(report.warnings.is_empty(), "{report:?}");
+    assert_copied(&source, &target, &snapshots, "copied");
+    assert_nothing_twice(&target, "copied");
+    assert_nothing_unused(&target, "copied");
+    // In the order in which the originals were sealed, whatever the ids are.
+    let order: Vec<_> = source.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect();
+    let copies: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
+    assert_eq!(copies, order);
+    let latest = target.snapshot("latest").unwrap();
+    assert_eq!(latest.manifest().first_written(target.id()), (source.id(), snapshots[4].0));
+    assert_eq!(latest.manifest().tags, ["monthly", "hold"]);
+}
+
+#[test]
+fn backups_into_the_target_build_on_copies() {
+    let scene = Scene::new(400);
+    let source = scene.repository();
+    let target = other(Arc::new(MemoryStore::new()));
+    copy(&source, &target).unwrap();
+    // All as it is in the copy: nothing but a manifest's worth is stored, though this repository cuts elsewhere.
+    let (same, _) = back_up_all(&target, BackupKind::Full, &[("kept", &scene.kept)]);
+    let manifest = target.snapshot(&same.to_string()).unwrap().manifest().clone();
+    let copy = copy_of(&source, &target, scene.snapshots[2].0);
+    assert_eq!(manifest.namespaces[0].parent, Some(copy.id));
+    assert_eq!(manifest.namespaces[0].counts.unchanged, scene.kept.truth().len() as u64);
+    assert_eq!(manifest.namespaces[0].state_hash, copy.namespace("kept").unwrap().state_hash);
+    assert!(manifest.stored_bytes < copy.stored_bytes / 2, "{} of {}", manifest.stored_bytes, copy.stored_bytes);
+    let next = scene.kept.later(0..400, 0.1, 0.1, 7);
+    let made = back_up_all(&target, BackupKind::Incremental, &[("kept", &next)]);
+    assert_eq!(assert_exact(&target, &[made], "after the copies"), 1);
+    assert_clean(&target, "after the copies");
+}
+
+#[test]
+fn what_is_there_is_not_copied_again_nor_what_comes_back() {
+    let scene = Scene::new(50);
+    let source = scene.repository();
+    let disk = other_disk();
+    let target = open_other(disk.clone()).unwrap();
+    assert_eq!(copy(&source, &target).unwrap().copied.len(), 3);
+    let before = disk.list("").unwrap();
+    let again = copy(&source, &target).unwrap();
+    assert_eq!((again.copied.len(), again.present.len()), (0, 3));
+    assert_eq!(disk.list("").unwrap(), before);
+    let at_home = scene.disk.list("").unwrap();
+    let back = copy(&target, &source).unwrap();
+    assert_eq!((back.copied.len(), back.present.len()), (0, 3));
+    assert_eq!(scene.disk.list("").unwrap(), at_home);
+    // A third repository takes from either, and knows the same snapshots.
+    let third = other(Arc::new(MemoryStore::new()));
+    assert_eq!(copy(&target, &third).unwrap().copied.len(), 3);
+    assert_eq!(copy(&source, &third).unwrap().present.len(), 3);
+    for (id, contents) in &scene.snapshots {
+        let there = copy_of(&source, &third, *id);
+        assert_eq!(there.origin.as_ref().unwrap().from, target.id());
+        let snapshot = third.snapshot(&there.id.to_string()).unwrap();
+        for (namespace, truth) in contents {
+            let restored = MemoryTarget::default();
+            snapshot.restore(namespace, &restored, &Default::default(), &Control::new()).unwrap();
+            assert!(*restored.records.lock().unwrap() == *truth);
+        }
+    }
+}
+
+#[test]
+fn those_that_are_asked_for_are_copied_and_any_can_be_the_first() {
+    let scene = Scene::new(60);
+    let source = scene.repository();
+    let with = |snapshots: &[&str], cluster: Option<&str>, tag: Option<&str>| {
+        let disk = other_disk();
+        let target = open_other(disk.clone()).unwrap();
+        let snapshots = snapshots.iter().map(ToString::to_string).collect();
+        let (cluster, tag) = (cluster.map(Into::into), tag.map(Into::into));
+        let options = CopyOptions { snapshots, cluster, tag, dry_run: false };
+        let report = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
+        let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
+        (ids, target)
+    };
+    let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
+    assert_eq!(with(&[], Some("memory"), None).0, all);
+    assert!(with(&[], Some("another"), None).0.is_empty() && with(&[], None, Some("x")).0.is_empty());
+    // Without what it builds on, whose names stay those in the source.
+    let (ids, target) = with(&["latest"], None, None);
+    assert_eq!(ids, [all[2]]);
+    let lone = copy_of(&source, &target, all[2]);
+    assert_eq!(lone.namespaces[0].parent, Some(all[1]));
+    assert_eq!((lone.namespaces[0].full, lone.namespaces[0].runs.len()), (all[0], 3));
+    assert_copied(&source, &target, &scene.snapshots[2..], "the last alone");
+    assert_nothing_unused(&target, "the last alone");
+    // The others follow, and share with it what they can.
+    assert_eq!(copy(&source, &target).unwrap().copied.len(), 2);
+    assert_copied(&source, &target, &scene.snapshots[..2], "all of them");
+    assert_nothing_twice(&target, "all of them");
+    assert_eq!(with(&["latest~1", "latest", "latest~1"], None, None).0, all[1..]);
+    let error = message(source.copy(&target, &options_for("latest~7"), &Arc::new(Control::new())));
+    assert!(error.contains("latest~7"), "{error}");
+}
+
+fn options_for(snapshot: &str) -> CopyOptions {
+    CopyOptions { snapshots: vec![snapshot.into()], ..CopyOptions::default() }
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
+    let scene = Scene::new(100);
+    let source = scene.repository();
+    let disk = other_disk();
+    let target = open_other(disk.clone()).unwrap();
+    let before = disk.list("").unwrap();
+    let dry = CopyOptions { dry_run: true, ..CopyOptions::default() };
+    let planned = source.copy(&target, &dry, &Arc::new(Control::new())).unwrap();
+    assert_eq!(disk.list("").unwrap(), before);
+    let done = copy(&source, &target).unwrap();
+    assert_eq!(planned.copied.len(), 3);
+    for (planned, done) in planned.copied.iter().zip(&done.copied) {
+        assert_eq!((planned.original.id, planned.copy), (done.original.id, None));
+        assert_eq!(planned.chunks, done.chunks);
+        assert!(planned.bytes_read > 0 && planned.stored_bytes == 0);
+    }
+    assert_eq!(source.copy(&target, &dry, &Arc::new(Control::new())).unwrap().present.len(), 3);
+}
+
+#[test]
+fn a_target_that_compresses_otherwise_has_its_own_way() {
+    use aerolith::format::config::Compression;
+    let scene = Scene::new(300);
+    let source = scene.repository();
+    let packings = |repository: &Repository| {
+        let reader = repository.chunk_reader().unwrap();
+        let mut found = std::collections::BTreeMap::new();
+        for manifest in repository.snapshots().unwrap().snapshots {
+            let snapshot = repository.open_snapshot(&reader, manifest);
+            let mut ids = Vec::new();
+            snapshot.reach(&mut Default::default(), &mut |id, _: Class| ids.push(id)).unwrap();
+            for id in ids {
+                let packing = reader.locate(&id).unwrap()[0].place.packing;
+                *found.entry(format!("{packing:?}")).or_insert(0) += 1;
+            }
+        }
+        found
+    };
+    for (compression, is_kept) in [(Compression::Lz4, true), (Compression::Zstd(3), false)] {
+        let cost = aerolith::format::keyslot::KdfCost::WEAK;
+        let options = aerolith::repository::CreateOptions { compression, cost, ..Default::default() };
+        let target = Repository::create(Arc::new(MemoryStore::new()), OTHER, &options).unwrap();
+        copy(&source, &target).unwrap();
+        assert_copied(&source, &target, &scene.snapshots, "compressed otherwise");
+        assert_eq!(packings(&target) == packings(&source), is_kept);
+        assert_eq!(packings(&target).contains_key("Zstd"), !is_kept);
+    }
+}
+
+#[test]
+fn a_repository_is_not_copied_into_itself() {
+    let scene = Scene::new(20);
+    let error = message(copy(&scene.repository(), &scene.repository()));
+    assert!(error.contains("itself"), "{error}");
+}
+
+#[test]
+fn an_unreadable_snapshot_that_a_copy_saw_may_still_be_the_latest() {
+    // A copy is sorted by its original's time, which says nothing of what its writer saw.
+    let scene = Scene::new(20);
+    let source = scene.repository();
+    let disk = other_disk();
+    let target = open_other(disk.clone()).unwrap();
+    let (own, _) = back_up_all(&target, BackupKind::Full, &[("other", &World::filled(0..9))]);
+    copy(&source, &target).unwrap();
+    assert_eq!(target.snapshot("latest").unwrap().id(), own);
+    flip(&disk, &aerolith::format::names::snapshot(&own), 90);
+    let error = message(target.snapshot("latest"));
+    assert!(error.contains("latest means"), "{error}");
+}
