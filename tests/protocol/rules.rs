@@ -1,0 +1,64 @@
+//! The rules of the protocol, each of which can be left out, to see what would be lost.
+
+/// A rule that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A writer creates its session before it reads the plans.
+    SessionFirst,
+    /// A writer reads the plans before the index.
+    PlansBeforeIndex,
+    /// Segments count only once their session is sealed.
+    TrustSealedAlone,
+    /// The seal and the fence are created only if the name is free.
+    CreateIfAbsent,
+    /// A name once taken is never free again.
+    NamesStayTaken,
+    /// A backup begun under a plan writes anew what its parent has in condemned packs alone.
+    WriteAnewUnderPlan,
+    /// A writer names in its own segment the packs that it found by their directories.
+    NameWhatWasFound,
+    /// Packs that a plan condemns are not taken over.
+    TakeOverChecksPlans,
+    /// Everything is durable before the seal, packs of others that are counted on too.
+    SyncBeforeSeal,
+    /// The plan is written before the sessions are listed.
+    PlanBeforeSessions,
+    /// The collector waits for the sessions that it listed, or fences them.
+    Settle,
+    /// It does so before it reads the plans too, so that one collector at a time comes to its seal.
+    SettleFirst,
+    /// Collectors are sessions like others: they wait for one another, or fence one another.
+    CollectorsAreSessions,
+    /// It lists the snapshots again once they are settled.
+    ListAgain,
+    /// A copy counts only outside every standing plan, not just its own.
+    EveryPlan,
+    /// A pack is never taken off a plan.
+    CondemnedForGood,
+    /// What no segment names is looked for in the packs before it is taken for lost.
+    MoveWhatIsUnnamed,
+    /// The collector seals before it deletes, and stops if it was fenced.
+    SealBeforeDeleting,
+    /// What it moved is named in its segment before it seals.
+    IndexBeforeSeal,
+    /// The index is cleaned after the packs are gone, not before the seal.
+    CleanAfterDeleting,
+    /// Rows of packs are dropped only if the pack was gone after the index was read.
+    CleanByAFreshList,
+    /// Joined segments keep the rows of packs that only others condemn.
+    JoinKeepsForeign,
+    /// A plan stands until its packs are gone.
+    PlanStands,
+    /// The deletions are durable before the plan goes.
+    SyncBeforePlanGoes,
+    /// A reader that misses a pack looks for its chunks in the other packs.
+    ReaderLooksAgain,
+    /// It does so each time that another pack is gone, not once.
+    ReaderLooksEachTime,
+    /// Listings of sessions show all that were created before.
+    FreshSessions,
+    /// Listings of plans do.
+    FreshPlans,
+    /// Listings of names under `snapshots/` do.
+    FreshNames,
+}

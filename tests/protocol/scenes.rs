@@ -1,0 +1,63 @@
+//! The runs that are searched through: who takes part, and what stands at the beginning.
+
+use super::model::{Old, Scene};
+use super::state::{Chunks, Name, Set};
+
+pub const A: Chunks = 1;
+pub const B: Chunks = 2;
+pub const AB: Chunks = 3;
+pub const C: Chunks = 4;
+pub const ABC: Chunks = 7;
+
+/// The user may forget any snapshot: those of the beginning and those of the writers.
+const ANY: Set = 0b1111;
+
+const fn old(name: Name, pack: Chunks, needs: Chunks) -> Old {
+    Old { name, pack, needs }
+}
+
+/// The first was forgotten; its pack holds two chunks, of which the second still needs one.
+const SHARED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Sealed, 0, B)];
+/// Both stand, and share a pack.
+const STANDING: [Old; 2] = [old(Name::Sealed, AB, AB), old(Name::Sealed, 0, B)];
+/// One stands, and lacks a chunk that writers need: they have something to upload.
+const PART: [Old; 2] = [old(Name::Sealed, A, A), old(Name::Free, 0, 0)];
+/// Both stand, each with a copy of the same chunk.
+const COPIES: [Old; 2] = [old(Name::Sealed, A, A), old(Name::Sealed, A, A)];
+/// A pack of three chunks, of which two are needed: what is moved out of it must be moved again once the first goes.
+const TWICE: [Old; 2] = [old(Name::Sealed, ABC, A), old(Name::Sealed, 0, B)];
+/// A pack that is partly needed, and one that nobody needs.
+const JOINED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Sealed, C, A)];
+
+const BASE: Scene = Scene {
+    old: SHARED,
+    writers: [0, 0],
+    resume: false,
+    collectors: 0,
+    joins_packs: false,
+    reader: false,
+    forgets: ANY,
+    damage: false,
+    ends_clean: true,
+};
+
+pub const WRITER: Scene = Scene { writers: [AB, 0], collectors: 1, joins_packs: true, ..BASE };
+pub const WRITER_STANDING: Scene = Scene { old: STANDING, ..WRITER };
+pub const WRITER_PART: Scene = Scene { old: PART, ..WRITER };
+pub const WRITERS: Scene = Scene { writers: [AB, B], collectors: 1, joins_packs: true, ..BASE };
+pub const WRITERS_PART: Scene = Scene { old: PART, ..WRITERS };
+pub const RESUMING: Scene = Scene { writers: [AB, AB], resume: true, collectors: 1, ..BASE };
+pub const RESUMING_PART: Scene = Scene { old: PART, ..RESUMING };
+pub const COLLECTORS: Scene = Scene { collectors: 2, ..BASE };
+pub const COLLECTORS_STANDING: Scene = Scene { old: STANDING, joins_packs: true, ..COLLECTORS };
+pub const COLLECTORS_COPIES: Scene = Scene { old: COPIES, ..COLLECTORS };
+pub const READER: Scene = Scene { reader: true, ..WRITER };
+pub const READER_PART: Scene = Scene { old: PART, ..READER };
+pub const READER_TWICE: Scene = Scene { old: TWICE, reader: true, forgets: 0b01, ..COLLECTORS };
+/// Garbage is not looked for: a segment that is lost may leave rows that nobody can clean.
+pub const DAMAGE: Scene = Scene { collectors: 1, forgets: 0, damage: true, ends_clean: false, ..BASE };
+pub const WRITER_COLLECTORS_PART: Scene = Scene { old: PART, writers: [AB, 0], collectors: 2, ..BASE };
+pub const WRITER_COLLECTORS: Scene = Scene { writers: [AB, 0], ..COLLECTORS };
+pub const WRITER_COLLECTORS_JOINED: Scene = Scene { old: JOINED, writers: [B, 0], forgets: 0, ..COLLECTORS };
+pub const WRITER_COLLECTORS_ALL: Scene = Scene { joins_packs: true, ..WRITER_COLLECTORS_PART };
+pub const RESUMING_ALL: Scene = Scene { joins_packs: true, ..RESUMING_PART };

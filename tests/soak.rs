@@ -1,0 +1,29 @@
+//! Processes of the real program on one repository, killed and stopped at random: some seconds of what `tools/soak` does for hours.
+
+#[path = "../tools/soak/soak.rs"]
+mod soak;
+
+use soak::{Options, soak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[test]
+fn processes_that_are_killed_and_stopped_lose_nothing_that_was_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let options = Options {
+        binary: env!("CARGO_BIN_EXE_aerolith").into(),
+        folder: folder.path().into(),
+        seconds: number("AEROLITH_SOAK_SECONDS", 15),
+        seed: number("AEROLITH_SOAK_SEED", clock),
+        writers: 2,
+        readers: 1,
+        collectors: 2,
+        records: 200,
+    };
+    println!("AEROLITH_SOAK_SEED={}", options.seed);
+    let report = soak(&options);
+    println!("{report:#?}");
+    assert!(report.violations.is_empty(), "seed {}: {:#?}", options.seed, report.violations);
+    assert!(report.restored > 0 && report.runs["backup"] > 3 && report.runs["prune"] > 3, "{report:#?}");
+}

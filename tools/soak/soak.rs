@@ -1,0 +1,416 @@
+//! Writers, readers, forgetters and collectors as processes of the real program on one repository, killed and stopped at random.
+//!
+//! A writer's snapshots carry the name of the state they are of as a label, so that whatever was sealed, also by a process that was
+//! killed before it could say so, can be compared with what it must hold. The seed decides about contents, orders and fates; how
+//! processes meet is up to the machine.
+
+use aerolith::embedded::{Bin, EmbeddedStore, Key, StoreOptions};
+use aerolith::format::keyslot::KdfCost;
+use aerolith::record::ParticleType;
+use aerolith::repository::{CreateOptions, Repository};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const PASSWORD: &str = "a pass phrase of the soak";
+/// A backup that is refused for one of these reasons is no failure of the repository.
+const WRITER_MAY_SAY: [&str; 3] = ["was fenced", "there is no earlier snapshot", "A collection is moving"];
+/// The same for a collection.
+const COLLECTOR_MAY_SAY: [&str; 3] = ["another collection is at work", "still at work", "was fenced by another"];
+
+/// For each key its value.
+type World = BTreeMap<u64, String>;
+
+/// How long, and with what.
+pub struct Options {
+    /// The program.
+    pub binary: PathBuf,
+    /// Where the repository and the files are made.
+    pub folder: PathBuf,
+    pub seconds: u64,
+    pub seed: u64,
+    pub writers: usize,
+    pub readers: usize,
+    pub collectors: usize,
+    /// How many records a state has.
+    pub records: u64,
+}
+
+/// What happened, for people.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub runs: BTreeMap<&'static str, u64>,
+    pub killed: u64,
+    pub stopped: u64,
+    pub refused: BTreeMap<String, u64>,
+    pub restored: u64,
+    pub snapshots_left: u64,
+    /// What must not be.
+    pub violations: Vec<String>,
+}
+
+/// Numbers that a seed decides (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+/// How a process ended.
+struct Ended {
+    /// None if it was killed.
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+struct Soak<'a> {
+    options: &'a Options,
+    until: Instant,
+    worlds: Mutex<HashMap<String, World>>,
+    report: Mutex<Report>,
+    files: AtomicU64,
+}
+
+/// Runs it.
+pub fn soak(options: &Options) -> Report {
+    let soak = Soak {
+        options,
+        until: Instant::now() + Duration::from_secs(options.seconds),
+        worlds: Mutex::default(),
+        report: Mutex::default(),
+        files: AtomicU64::new(0),
+    };
+    let store = aerolith::store::create(soak.path("repo").to_str().unwrap()).unwrap();
+    Repository::create(store, PASSWORD.as_bytes(), &CreateOptions { cost: KdfCost::WEAK, ..Default::default() })
+        .unwrap();
+    std::thread::scope(|scope| {
+        let soak = &soak;
+        let random = |kind: u64, n: usize| Random(soak.options.seed ^ (kind << 56) ^ ((n as u64) << 48));
+        for n in 0..options.writers {
+            scope.spawn(move || soak.write(n, random(1, n)));
+        }
+        for n in 0..options.readers {
+            scope.spawn(move || soak.read(random(2, n)));
+        }
+        for n in 0..options.collectors {
+            scope.spawn(move || soak.collect(random(3, n)));
+        }
+        scope.spawn(move || soak.forget(random(4, 0)));
+    });
+    soak.verify();
+    soak.report.into_inner().unwrap()
+}
+
+impl Soak<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.options.folder.join(name)
+    }
+
+    fn goes_on(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    fn violation(&self, what: String) {
+        println!("VIOLATION: {what}");
+        self.report.lock().unwrap().violations.push(what);
+    }
+
+    /// Runs the program, and with `random` lets something happen to it.
+    fn run(&self, arguments: &[&str], random: Option<&mut Random>) -> Ended {
+        *self.report.lock().unwrap().runs.entry(name_of(arguments)).or_default() += 1;
+        let mut command = Command::new(&self.options.binary);
+        command.args(arguments).args(["--quiet", "--json"]).current_dir(&self.options.folder).stdin(Stdio::null());
+        command.env_clear().env("AEROLITH_REPO", "repo").env("AEROLITH_PASSWORD", PASSWORD);
+        command.env("TMPDIR", &self.options.folder);
+        let outputs = [0, 1].map(|_| {
+            let number = self.files.fetch_add(1, Ordering::Relaxed);
+            self.path(&format!("output-{number}"))
+        });
+        let [out, err] = outputs.each_ref().map(|path| std::fs::File::create(path).unwrap());
+        let mut child = command.stdout(out).stderr(err).spawn().unwrap();
+        let killed = random.is_some_and(|random| self.meddle(&mut child, random));
+        let status = child.wait().unwrap();
+        let [out, err] = outputs.map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let _ = std::fs::remove_file(path);
+            text
+        });
+        if err.contains("panicked") {
+            self.violation(format!("{arguments:?} panicked: {err}"));
+        }
+        Ended { code: if killed { None } else { status.code() }, out, err }
+    }
+
+    /// Kills a process, or stops it for a while, or lets it be; gives back whether it was killed.
+    fn meddle(&self, child: &mut Child, random: &mut Random) -> bool {
+        let pid = Pid::from_child(child);
+        let fate = random.below(100);
+        let longest = [60, 600][random.below(2) as usize];
+        let wait = Duration::from_millis(random.below(longest));
+        let pause = Duration::from_millis(300 + random.below(3_000));
+        if fate >= 50 {
+            return false;
+        }
+        let end = Instant::now() + wait;
+        while Instant::now() < end {
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if fate < 25 {
+            self.report.lock().unwrap().killed += 1;
+            return kill_process(pid, Signal::KILL).is_ok();
+        }
+        // Asleep while others work, as if its lease had lapsed: collections with --fence take it for dead.
+        self.report.lock().unwrap().stopped += 1;
+        let _ = kill_process(pid, Signal::STOP);
+        std::thread::sleep(pause);
+        let _ = kill_process(pid, Signal::CONT);
+        false
+    }
+
+    /// Whether a run that failed may have: it was killed, or says one of these.
+    fn is_allowed(&self, ended: &Ended, may_say: &[&str]) -> bool {
+        let Some(_) = ended.code else { return true };
+        let said = may_say.iter().find(|part| ended.err.contains(**part));
+        if let Some(said) = said {
+            *self.report.lock().unwrap().refused.entry(said.to_string()).or_default() += 1;
+        }
+        said.is_some()
+    }
+
+    /// A writer backs up an embedded store of its own, in all kinds, and now and then the same records as JSON lines under a
+    /// cluster's name that all writers share.
+    fn write(&self, n: usize, mut random: Random) {
+        let mut world: World = (0..self.options.records).map(|key| (key, value(key, 0))).collect();
+        let live = self.path(&format!("live-{n}"));
+        let about = StoreOptions { cluster: Some(format!("w{n}")), verify: false, ..StoreOptions::default() };
+        put_all(&EmbeddedStore::create_with(&live, &about).unwrap(), &world);
+        let mut round = 0;
+        while self.goes_on() {
+            round += 1;
+            // Writers share most of what they write, some of it at the same time.
+            let mut changed = World::new();
+            let mut gone = Vec::new();
+            for _ in 0..self.options.records / 10 {
+                let key = random.below(self.options.records + 50);
+                match random.below(4) {
+                    0 => gone.push(key),
+                    revision => drop(changed.insert(key, value(key, revision))),
+                }
+            }
+            let store = EmbeddedStore::open_with(&live, &about).unwrap();
+            put_all(&store, &changed);
+            world.extend(changed);
+            for key in gone {
+                store.delete("test", &key_of(key).digest(set_of(key).as_bytes())).unwrap();
+                world.remove(&key);
+            }
+            drop(store);
+            let name = format!("w{n}-{round}");
+            self.worlds.lock().unwrap().insert(name.clone(), world.clone());
+            let file = self.path(&format!("{name}.jsonl"));
+            let (source, cluster, kind) = if random.below(3) == 0 {
+                std::fs::write(&file, lines(&world)).unwrap();
+                (format!("jsonl:{name}.jsonl"), "all".to_string(), "full")
+            } else {
+                let kind = ["full", "incremental", "incremental", "differential"][random.below(4) as usize];
+                (format!("embedded:live-{n}"), format!("w{n}"), kind)
+            };
+            let arguments = ["backup", &source, "--kind", kind, "--cluster", &cluster, "--tag", &name];
+            let ended = self.run(&arguments, Some(&mut random));
+            if ended.code != Some(0) && !self.is_allowed(&ended, &WRITER_MAY_SAY) {
+                self.violation(format!("{arguments:?} ended with {:?}: {}", ended.code, ended.err));
+            }
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    /// The snapshots that stand, and their labels.
+    fn snapshots(&self) -> Vec<(String, String)> {
+        let ended = self.run(&["snapshots"], None);
+        let Ok(value) = serde_json::from_str::<Value>(&ended.out) else {
+            self.violation(format!("snapshots ended with {:?}: {}", ended.code, ended.err));
+            return Vec::new();
+        };
+        let rows = value["snapshots"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        rows.iter().map(|row| (text(&row["snapshot"]), text(&row["tags"][0]))).collect()
+    }
+
+    /// Restores a snapshot and compares it.
+    fn restore(&self, id: &str, label: &str, random: Option<&mut Random>) {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let file = format!("restored-{number}.jsonl");
+        let ended = self.run(&["restore", id, &format!("jsonl:{file}")], random);
+        let restored = std::fs::read_to_string(self.path(&file)).unwrap_or_default();
+        let _ = std::fs::remove_file(self.path(&file));
+        match ended.code {
+            None => {}
+            Some(0) => {
+                self.report.lock().unwrap().restored += 1;
+                let found = parse(&restored);
+                if self.worlds.lock().unwrap().get(label) != Some(&found) {
+                    self.violation(format!(
+                        "snapshot {id} of {label} restores as something else: {} records",
+                        found.len()
+                    ));
+                }
+            }
+            // Forgotten on the way, it may fail.
+            Some(code) if self.snapshots().iter().any(|(standing, _)| standing == id) => {
+                self.violation(format!(
+                    "restoring snapshot {id} of {label}, which stands, ended with {code}: {}",
+                    ended.err
+                ));
+            }
+            Some(_) => {
+                *self.report.lock().unwrap().refused.entry("restore of a forgotten snapshot".into()).or_default() += 1;
+            }
+        }
+    }
+
+    fn read(&self, mut random: Random) {
+        while self.goes_on() {
+            let standing = self.snapshots();
+            let Some((id, label)) = standing.get(random.below(standing.len() as u64) as usize) else {
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            };
+            self.restore(id, label, Some(&mut random));
+        }
+    }
+
+    fn forget(&self, mut random: Random) {
+        while self.goes_on() {
+            std::thread::sleep(Duration::from_millis(100 + random.below(900)));
+            let standing = self.snapshots();
+            if standing.len() < 4 {
+                continue;
+            }
+            let (id, _) = &standing[random.below(standing.len() as u64) as usize];
+            let ended = self.run(&["forget", id], Some(&mut random));
+            if !matches!(ended.code, None | Some(0)) {
+                self.violation(format!("forget {id} ended with {:?}: {}", ended.code, ended.err));
+            }
+        }
+    }
+
+    fn collect(&self, mut random: Random) {
+        while self.goes_on() {
+            std::thread::sleep(Duration::from_millis(random.below(400)));
+            let mut arguments = vec!["prune", "--max-unused", ["0", "20"][random.below(2) as usize]];
+            match random.below(3) {
+                0 => arguments.extend(["--wait", "2s"]),
+                _ => arguments.push("--fence"),
+            }
+            let ended = self.run(&arguments, Some(&mut random));
+            if ended.code != Some(0) && !self.is_allowed(&ended, &COLLECTOR_MAY_SAY) {
+                self.violation(format!("{arguments:?} ended with {:?}: {}", ended.code, ended.err));
+            }
+        }
+    }
+
+    /// Everybody is gone: what stands must restore, what is not needed must go.
+    fn verify(&self) {
+        for about in ["afterwards", "after a last prune"] {
+            let standing = self.snapshots();
+            self.report.lock().unwrap().snapshots_left = standing.len() as u64;
+            for (id, label) in &standing {
+                self.restore(id, label, None);
+            }
+            let ended = self.run(&["check", "--read-data"], None);
+            if ended.code != Some(0) {
+                self.violation(format!("{about}, check ended with {:?}: {} {}", ended.code, ended.out, ended.err));
+            }
+            let ended = self.run(&["prune", "--max-unused", "0", "--fence"], None);
+            if ended.code != Some(0) {
+                self.violation(format!("{about}, prune ended with {:?}: {}", ended.code, ended.err));
+            }
+        }
+        let dry = self.run(&["prune", "--max-unused", "0", "--dry-run"], None);
+        let value: Value = serde_json::from_str(&dry.out).unwrap_or_default();
+        if value["packs_deleted"] != 0 || value["unused_bytes"] != 0 {
+            self.violation(format!("garbage is left: {} {}", dry.out, dry.err));
+        }
+        if is_there(&self.path("repo/gc")) {
+            self.violation("a plan is left".into());
+        }
+    }
+}
+
+/// Whether a folder holds anything.
+fn is_there(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn name_of(arguments: &[&str]) -> &'static str {
+    let known = ["backup", "restore", "forget", "prune", "snapshots", "check"];
+    known.into_iter().find(|name| arguments.first() == Some(name)).unwrap_or("other")
+}
+
+fn set_of(key: u64) -> &'static str {
+    ["s0", "s1"][(key % 2) as usize]
+}
+
+fn key_of(key: u64) -> Key {
+    Key::from(key as i64)
+}
+
+fn put_all(store: &EmbeddedStore, world: &World) {
+    for (key, value) in world {
+        let bins = [Bin::raw("v", ParticleType::STRING, value.as_bytes())];
+        store.put("test", set_of(*key).as_bytes(), &key_of(*key), &bins, 0).unwrap();
+    }
+}
+
+/// A value that does not compress, some 2 KiB.
+fn value(key: u64, revision: u64) -> String {
+    let mut random = Random(key << 8 | revision);
+    (0..128).fold(String::new(), |mut text, _| {
+        let _ = write!(text, "{:016x}", random.next());
+        text
+    })
+}
+
+/// A state as JSON lines.
+fn lines(world: &World) -> String {
+    let mut text = String::from("{\"aerolith\":\"jsonl\",\"version\":1}\n");
+    for (key, value) in world {
+        let _ = writeln!(
+            text,
+            "{{\"namespace\":\"test\",\"set\":\"{}\",\"key\":{{\"type\":\"integer\",\"value\":{key}}},\"bins\":[{{\"name\":\"v\",\
+             \"type\":\"string\",\"value\":\"{value}\"}}]}}",
+            set_of(*key)
+        );
+    }
+    text
+}
+
+/// What restored JSON lines hold.
+fn parse(text: &str) -> World {
+    let rows = text.lines().skip(1).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let rows = rows.filter_map(|row| {
+        let key = row["key"]["value"].as_u64()?;
+        Some((key, row["bins"][0]["value"].as_str()?.to_string()))
+    });
+    rows.collect()
+}
