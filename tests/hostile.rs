@@ -255,6 +255,7 @@ fn a_session_or_plan_of_another_id_than_its_name_is_refused() {
         lease_millis: 1,
         adopted: Vec::new(),
         outcome: None,
+        journal: None,
     };
     let plan = Plan { session: other, condemned: vec![PackId([3; 32])] };
     let put = |kind, name: String, value: Vec<u8>| {

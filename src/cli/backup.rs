@@ -12,7 +12,7 @@ use crate::source::RecordSource;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Back up a source as a new snapshot
 ///
@@ -67,6 +67,12 @@ pub struct Args {
     /// them, and the next backup catches up. Exits with 3
     #[arg(long)]
     allow_partial: bool,
+    /// Read everything, even if an earlier run of this backup was killed less than a day ago; else it goes on where that stopped
+    #[arg(long)]
+    no_resume: bool,
+    /// Note how far it came so often, in seconds, so that a killed backup can go on from there
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    note_every: u32,
     /// Memory for sorting records that come without order, in MiB; what does not fit goes to an encrypted temporary file
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
@@ -101,6 +107,22 @@ struct Output {
     duration_millis: u64,
     /// The first thousand; `counts.bad` has their number.
     bad_records: Vec<Bad>,
+    resumed: Vec<Resumed>,
+}
+
+/// What an earlier run of the same backup had read.
+#[derive(Serialize)]
+struct Resumed {
+    session: String,
+    namespace: String,
+    partitions: usize,
+}
+
+impl From<&crate::repository::Resumed> for Resumed {
+    fn from(resumed: &crate::repository::Resumed) -> Self {
+        let crate::repository::Resumed { session, namespace, partitions } = resumed;
+        Resumed { session: session.to_string(), namespace: namespace.clone(), partitions: *partitions }
+    }
 }
 
 #[derive(Serialize)]
@@ -132,6 +154,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             tags: args.tag.clone(),
             hold: args.hold.clone(),
             lease: args.lease,
+            resume: !args.no_resume,
+            note_every: Some(Duration::from_secs(u64::from(args.note_every))),
         }
     };
     let sources = match open(&args) {
@@ -170,11 +194,19 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
     }
     let bad = session.bad_records().to_vec();
+    let resumed: Vec<Resumed> = session.resumed().iter().map(Resumed::from).collect();
     for warning in session.warnings() {
         complain(warning);
     }
     let snapshot = session.seal().map_err(|error| stopped(error, UNSEALED))?;
     drop(progress);
+    for Resumed { session, namespace, partitions } in &resumed {
+        complain(&format!(
+            "went on where session {session} stopped: {} of namespace {} were not read again",
+            text::plural(*partitions as u64, "partition"),
+            text::safe(namespace)
+        ));
+    }
     let millis = begun.elapsed().as_millis() as u64;
     let manifest = snapshot.manifest();
     let bad_records: Vec<Bad> =
@@ -185,7 +217,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         complain(&format!("left out: {} more", text::count(all - bad_records.len() as u64)));
     }
     if context.json() {
-        context.print_json(&Output { snapshot: manifest.into(), duration_millis: millis, bad_records })?;
+        context.print_json(&Output { snapshot: manifest.into(), duration_millis: millis, bad_records, resumed })?;
     } else {
         print_summary(manifest, millis)?;
     }

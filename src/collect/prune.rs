@@ -146,6 +146,7 @@ impl Collector {
             lease_millis: LEASE_MILLIS,
             adopted: Vec::new(),
             outcome: None,
+            journal: None,
         };
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.write.suite, session)?;
         let done = self.collect(id, options, control, &mut report);

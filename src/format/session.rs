@@ -2,6 +2,8 @@
 
 use super::FormatError;
 use super::ids::{ChunkId, PackId, SnapshotId};
+use super::snapshot::{BackupKind, Counts, NUMBER_BOUND, RunRef, Unread, check_runs, check_unread};
+use crate::record::PARTITIONS;
 use serde::{Deserialize, Serialize};
 
 /// What a session is for.
@@ -77,6 +79,74 @@ pub struct Session {
     pub adopted: Vec<PackId>,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
+    /// How far a backup came, for a session that goes on where it stopped; absent once it is sealed.
+    pub journal: Option<Journal>,
+}
+
+/// A record that could not be understood.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BadPlace {
+    /// Where it is.
+    pub place: String,
+    /// What was expected and what was found.
+    pub problem: String,
+}
+
+/// How far a backup came in one namespace.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenNamespace {
+    /// Its name.
+    pub name: String,
+    /// How it is read.
+    pub kind: BackupKind,
+    /// Which of its records are read, as in a manifest.
+    pub selection: String,
+    /// The snapshot that the backup builds on, if any.
+    pub parent: Option<SnapshotId>,
+    /// Whether the run holds all entries of the finished partitions, the parent's too.
+    pub merged: bool,
+    /// The source's clock when the reading began, in milliseconds since the Unix epoch.
+    pub source_time: u64,
+    /// The partitions below this one are finished, but for those in `unread`.
+    pub partitions: u32,
+    /// Partitions that could not be read.
+    pub unread: Vec<Unread>,
+    /// The run so far; absent if it has no entries.
+    pub run: Option<RunRef>,
+    /// Plain bytes of the value chunks that were cut.
+    pub value_bytes: u64,
+    /// What was done with the records of the finished partitions.
+    pub counts: Counts,
+    /// The first records that could not be understood; `counts` has their number.
+    pub bad: Vec<BadPlace>,
+}
+
+/// How far a backup came.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Journal {
+    /// The cluster.
+    pub cluster: String,
+    /// The packs that it stored. With the adopted ones and those that sealed sessions' segments name, they hold whatever the runs
+    /// below refer to.
+    pub packs: Vec<PackId>,
+    /// Its namespaces so far.
+    pub namespaces: Vec<OpenNamespace>,
+}
+
+impl Journal {
+    fn check(&self) -> Result<(), FormatError> {
+        for open in &self.namespaces {
+            check_unread(&open.unread)?;
+            check_runs(open.run.as_slice())?;
+            if open.partitions > u32::from(PARTITIONS) {
+                return Err(FormatError::field("a journal's partitions", "at most 4096", open.partitions));
+            }
+            if open.value_bytes >= NUMBER_BOUND {
+                return Err(FormatError::field("a journal's bytes", "less than 2^48", open.value_bytes));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Session {
@@ -86,6 +156,7 @@ impl Session {
         if session.id != id {
             return Err(FormatError::field("the session's id", id, session.id));
         }
+        session.journal.iter().try_for_each(Journal::check)?;
         Ok(session)
     }
 }

@@ -237,35 +237,45 @@ impl NamespaceManifest {
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        let ascending = self.unread.is_sorted_by(|a, b| a.last < b.first);
-        let whole = |range: &Unread| range.first <= range.last && range.last < u32::from(PARTITIONS);
-        if !ascending || !self.unread.iter().all(whole) {
-            let expected = "ranges of partitions, ascending, none of them in two";
-            return Err(FormatError::field(
-                "a namespace's unread partitions",
-                expected,
-                format_args!("{:?}", self.unread),
-            ));
-        }
-        if self.runs.len() > MAX_RUNS {
-            return Err(FormatError::field("a namespace's runs", format_args!("at most {MAX_RUNS}"), self.runs.len()));
-        }
-        for run in &self.runs {
-            if run.level > super::node::MAX_LEVEL {
-                return Err(FormatError::field("a run's level", "at most 16", run.level));
-            }
-            if run.entries == 0 || run.tombstones > run.entries {
-                let found = format!("{} of {}", run.tombstones, run.entries);
-                return Err(FormatError::field("a run's tombstones", "entries, and at most all of them", found));
-            }
-        }
+        check_unread(&self.unread)?;
+        check_runs(&self.runs)?;
         let own = [self.live_records, self.live_bytes, self.reached_bytes];
-        let mut numbers = self.runs.iter().flat_map(|run| [run.entries, run.tree_bytes]).chain(own);
-        match numbers.find(|&number| number >= NUMBER_BOUND) {
+        match own.into_iter().find(|&number| number >= NUMBER_BOUND) {
             Some(number) => Err(FormatError::field("a number of records or bytes", "less than 2^48", number)),
             None => Ok(()),
         }
     }
+}
+
+/// Refuses ranges of partitions that are out of order, or that are none.
+pub(super) fn check_unread(unread: &[Unread]) -> Result<(), FormatError> {
+    let ascending = unread.is_sorted_by(|a, b| a.last < b.first);
+    let whole = |range: &Unread| range.first <= range.last && range.last < u32::from(PARTITIONS);
+    if !ascending || !unread.iter().all(whole) {
+        let expected = "ranges of partitions, ascending, none of them in two";
+        return Err(FormatError::field("the unread partitions", expected, format_args!("{unread:?}")));
+    }
+    Ok(())
+}
+
+/// Refuses runs whose numbers can't be.
+pub(super) fn check_runs(runs: &[RunRef]) -> Result<(), FormatError> {
+    if runs.len() > MAX_RUNS {
+        return Err(FormatError::field("a namespace's runs", format_args!("at most {MAX_RUNS}"), runs.len()));
+    }
+    for run in runs {
+        if run.level > super::node::MAX_LEVEL {
+            return Err(FormatError::field("a run's level", "at most 16", run.level));
+        }
+        if run.entries == 0 || run.tombstones > run.entries {
+            let found = format!("{} of {}", run.tombstones, run.entries);
+            return Err(FormatError::field("a run's tombstones", "entries, and at most all of them", found));
+        }
+        if let Some(number) = [run.entries, run.tree_bytes].into_iter().find(|&number| number >= NUMBER_BOUND) {
+            return Err(FormatError::field("a number of records or bytes", "less than 2^48", number));
+        }
+    }
+    Ok(())
 }
 
 impl Manifest {

@@ -12,7 +12,7 @@ use crate::format::node::{self, Child, Node};
 use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_directory};
 use crate::format::padding::padme;
 use crate::format::plan::Plan;
-use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
@@ -339,8 +339,25 @@ pub(super) fn session() -> Vec<Vec<u8>> {
         lease_millis: 600_000,
         adopted: vec![PackId([1; 32])],
         outcome,
+        journal: None,
     };
-    outcomes.chain([None]).map(|outcome| encoded(&session(outcome))).collect()
+    let open = OpenNamespace {
+        name: "test".into(),
+        kind: BackupKind::Full,
+        selection: "set users".into(),
+        parent: Some(SnapshotId([3; 16])),
+        merged: true,
+        source_time: 9,
+        partitions: 4096,
+        unread: vec![Unread { first: 3, last: 9, as_of: None }],
+        run: Some(RunRef { root: chunk_id(1), level: 1, entries: 9, tombstones: 2, tree_bytes: 900 }),
+        value_bytes: 1000,
+        counts: Counts { read: 1, bad: 2, ..Counts::default() },
+        bad: vec![BadPlace { place: "a".into(), problem: "b".into() }],
+    };
+    let journal = Journal { cluster: "prod".into(), packs: vec![PackId([2; 32])], namespaces: vec![open; 2] };
+    let stopped = Session { journal: Some(journal), ..session(None) };
+    outcomes.chain([None]).map(|outcome| encoded(&session(outcome))).chain([encoded(&stopped)]).collect()
 }
 
 pub(super) fn hold() -> Vec<Vec<u8>> {

@@ -314,6 +314,39 @@ impl Index {
         }
     }
 
+    /// Finds chunks in packs that no segment names but a session's journal. `false` if one of them is gone, damaged, or counts as
+    /// absent.
+    pub fn adopt(&self, store: &dyn Store, keys: &Keys, packs: &[PackId]) -> Result<bool> {
+        let mut scanned = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.packs();
+        for id in packs {
+            if self.excluded.contains(id) {
+                return Ok(false);
+            }
+            if known.contains_key(id) || scanned.contains(id) {
+                continue;
+            }
+            let Some(size) = store.size(&names::pack(id))? else { return Ok(false) };
+            match read_directory(store, keys, *id, size) {
+                Ok((_, rows)) => self.add_recovered(*id, size, rows),
+                Err(error) if error.is_of_one_object() => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            scanned.insert(*id);
+        }
+        Ok(true)
+    }
+
+    /// Forgets what was found in packs that no segment names.
+    pub fn disown(&self, packs: &[PackId]) {
+        let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *recovered).packs;
+        drop(recovered);
+        for (id, size, rows) in all.into_iter().filter(|(id, _, _)| !packs.contains(id)) {
+            self.add_recovered(id, size, rows);
+        }
+    }
+
     fn add_recovered(&self, id: PackId, size: u64, rows: Vec<DirectoryRow>) {
         let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
         let Recovered { places, copies, packs } = &mut *recovered;

@@ -7,16 +7,17 @@ use crate::chunk::compress;
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
-use crate::format::ChunkId;
 use crate::format::config::Compression;
 use crate::format::header::{Class, Suite};
+use crate::format::{ChunkId, PackId};
 use crate::index::IndexedPack;
 use crate::sync::lock;
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Packs on their way to the store at once; each is a thread that mostly waits for the disk.
 const UPLOADS: usize = 3;
@@ -41,6 +42,10 @@ pub struct WriteOptions {
 #[derive(Default)]
 struct Stored {
     packs: Vec<IndexedPack>,
+    /// The numbers of packs that were sent and are not stored yet.
+    under_way: BTreeSet<u64>,
+    /// The number of the next pack.
+    next: u64,
     failed: Option<Error>,
     /// Whether a chunk that counts as written was not stored: then nothing may be sealed that this writer wrote.
     broken: bool,
@@ -61,7 +66,7 @@ pub struct ChunkWriter {
     options: WriteOptions,
     written: [Mutex<HashSet<ChunkId>>; 16],
     open: [Mutex<Option<PackWriter>>; 2 * SPREAD],
-    queue: Option<crossbeam_channel::Sender<FinishedPack>>,
+    queue: Option<crossbeam_channel::Sender<(u64, FinishedPack)>>,
     uploads: Vec<JoinHandle<()>>,
     stored: Arc<Mutex<Stored>>,
     stored_bytes: Arc<AtomicU64>,
@@ -78,7 +83,7 @@ impl ChunkWriter {
         options: WriteOptions,
         control: Arc<Control>,
     ) -> Self {
-        let (queue, packs) = crossbeam_channel::bounded::<FinishedPack>(1);
+        let (queue, packs) = crossbeam_channel::bounded::<(u64, FinishedPack)>(1);
         let stored = Arc::new(Mutex::new(Stored::default()));
         let stored_bytes = Arc::new(AtomicU64::new(0));
         let buffers = Arc::new(Mutex::new(Vec::new()));
@@ -89,7 +94,7 @@ impl ChunkWriter {
                 let (packs, store, stored) = (packs.clone(), store.clone(), stored.clone());
                 let (bytes, control, buffers) = (stored_bytes.clone(), control.clone(), buffers.clone());
                 std::thread::spawn(move || {
-                    for pack in packs {
+                    for (number, pack) in packs {
                         let put = store.put_new(&pack.key(), &pack.bytes);
                         let mut stored = lock(&stored);
                         match put {
@@ -102,6 +107,7 @@ impl ChunkWriter {
                                 bytes.fetch_add(size, Ordering::Relaxed);
                                 control.add_bytes_out(size);
                                 stored.packs.push((pack.id, size, pack.rows));
+                                stored.under_way.remove(&number);
                             }
                             Err(error) => stored.fail(error),
                         }
@@ -253,7 +259,14 @@ impl ChunkWriter {
     fn send(&self, pack: PackWriter) -> Result<()> {
         self.check()?;
         let finished = pack.finish()?;
-        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(finished).is_ok());
+        let number = {
+            let mut stored = lock(&self.stored);
+            let number = stored.next;
+            stored.next += 1;
+            stored.under_way.insert(number);
+            number
+        };
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.send((number, finished)).is_ok());
         if sent { Ok(()) } else { Err(Error::invalid("the threads that store packs are gone")) }
     }
 
@@ -265,14 +278,44 @@ impl ChunkWriter {
         if stored.broken { Err(stored.failed.take().unwrap_or_else(broken)) } else { Ok(()) }
     }
 
-    /// Stores the packs that are still open, waits for all, and gives back what was stored.
-    pub fn finish(mut self) -> Result<Vec<IndexedPack>> {
+    /// Closes the open packs and sends them on their way. Gives back a number for [`ChunkWriter::has_stored`].
+    pub fn close_packs(&self) -> Result<u64> {
         for slot in &self.open {
             let pack = lock(slot).take();
             if let Some(pack) = pack {
                 self.send(pack)?;
             }
         }
+        Ok(lock(&self.stored).next)
+    }
+
+    /// Whether all packs are stored that were sent before `number` was given back.
+    pub fn has_stored(&self, number: u64) -> bool {
+        lock(&self.stored).under_way.first().is_none_or(|first| *first >= number)
+    }
+
+    /// Waits until [`ChunkWriter::has_stored`] says so; returns the error of a pack that can't be.
+    pub fn wait_for(&self, number: u64) -> Result<()> {
+        while !self.has_stored(number) {
+            self.check()?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// The packs that were stored so far.
+    pub fn stored_packs(&self) -> Vec<PackId> {
+        lock(&self.stored).packs.iter().map(|(id, _, _)| *id).collect()
+    }
+
+    /// What it finds chunks with that need not be written.
+    pub fn reader(&self) -> &ChunkReader {
+        &self.reader
+    }
+
+    /// Stores the packs that are still open, waits for all, and gives back what was stored.
+    pub fn finish(mut self) -> Result<Vec<IndexedPack>> {
+        self.close_packs()?;
         self.wait();
         self.check()?;
         let mut stored = lock(&self.stored);

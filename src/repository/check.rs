@@ -259,6 +259,7 @@ impl Repository {
             lease_millis: LEASE_MILLIS,
             adopted: Vec::new(),
             outcome: None,
+            journal: None,
         };
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
         let status = Status::Incomplete(format!("{} chunks are damaged or missing", damaged.len()));

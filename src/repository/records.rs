@@ -2,27 +2,32 @@
 
 use super::ahead::read_ahead;
 use super::merge_policy::{Moves, merges, plan_moves};
+use super::partitions::read_partitions;
+use super::resume::{Finished, NoteTaker, Notes, bad_places, sum};
 use crate::chunk::Cutter;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
+use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
-use crate::record::{Digest, PartitionId, PartitionSet, RecordBatch, RecordMeta, RecordView, Timestamp};
+use crate::record::{Digest, PARTITIONS, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
 use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
     read_record_into, write_run,
 };
-use crate::source::{BadRecord, DigestRow, PartitionedSource, RecordSink, RecordSource, SourceShape};
+use crate::source::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Partitions whose sums other threads are making; past that the writing thread makes its own.
+/// So many records are summed up at once by another thread …
+const SUMMED_AT_ONCE: usize = 4096;
+/// … unless so many threads are at it; past that the writing thread makes its own sums.
 const MAX_SUMMING: usize = 8;
 /// Bad records that are kept by name; further ones are only counted.
-const MAX_BAD: usize = 1000;
+pub(super) const MAX_BAD: usize = 1000;
 
 /// How records are read.
 #[derive(Clone, Debug)]
@@ -52,7 +57,7 @@ impl Default for RecordOptions {
 }
 
 impl RecordOptions {
-    fn threads(&self) -> usize {
+    pub(super) fn threads(&self) -> usize {
         match self.parallel {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             n => n,
@@ -82,28 +87,38 @@ pub struct NamespaceWork<'a> {
     pub writer: &'a ChunkWriter,
     /// Cuts the values.
     pub cutter: Cutter,
+    /// What another session of the same job finished, and this one took over.
+    pub taken: Option<&'a OpenNamespace>,
+    /// Where to note how far it comes.
+    pub notes: Option<&'a Notes<'a>>,
     /// Progress and stop flag.
     pub control: &'a Control,
 }
 
+/// Whether a backup writes all entries anew as one run. What can't be read must not stay below the new run: where it stands,
+/// nobody could tell what the older runs are worth.
+pub fn is_merging(parent: Option<&NamespaceManifest>, lost: &Losses) -> bool {
+    parent.is_some_and(merges) || !lost.is_empty()
+}
+
 /// All digests of a partition, ascending.
-struct Walk(Vec<DigestRow>);
+pub(super) struct Walk(Vec<DigestRow>);
 
 /// What a source says of one partition.
 #[derive(Default)]
-struct Input {
-    records: PartitionRecords,
+pub(super) struct Input {
+    pub records: PartitionRecords,
     /// All digests of the partition, if the source was asked for what changed only.
-    walk: Option<Walk>,
+    pub walk: Option<Walk>,
     /// Whether the records are all that there are: what is not among them is gone.
-    whole: bool,
+    pub whole: bool,
     /// Why the partition could not be read, if so.
-    unread: Option<String>,
+    pub unread: Option<String>,
 }
 
 impl Input {
     /// About the bytes of memory that it takes.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.records.byte_len() + self.walk.as_ref().map_or(0, |walk| walk.0.len() * size_of::<DigestRow>())
     }
 }
@@ -143,6 +158,8 @@ pub struct BackedUp {
     pub bad: Vec<BadRecord>,
     /// The partitions that could not be read, for people.
     pub missing: Option<String>,
+    /// What a session of the same job could take over; of a source that can be read by partitions.
+    pub open: Option<OpenNamespace>,
 }
 
 /// Backs up one namespace.
@@ -169,15 +186,15 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
             options.partial |= inbox.bad.lock().unwrap_or_else(PoisonError::into_inner).0 > 0;
-            let work = NamespaceWork { options: &options, ..work };
+            let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
-            let (mut done, _) = read_ahead(work.options.threads(), sorted, Input::size, |next| {
-                diff_and_write(&work, source_time, next, |_| Ok(Vec::new()))
+            let Written { manifest: mut done, .. } = read_ahead(work.options.threads(), sorted, Input::size, |next| {
+                diff_and_write(&work, source_time, next, |_| Ok(Vec::new()), &|| Ok(Default::default()))
             })?;
             let (count, bad) = inbox.bad.into_inner().unwrap_or_else(PoisonError::into_inner);
             done.counts.bad = count;
-            Ok(BackedUp { manifest: done, bad, missing: None })
+            Ok(BackedUp { manifest: done, bad, missing: None, open: None })
         }
         SourceShape::Partitioned(partitioned) => {
             if work.options.partial {
@@ -188,100 +205,16 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             }
             // What an earlier backup that failed left behind is not ours.
             partitioned.take_bad_records();
-            let (mut done, missing) = read_partitions(&work, source_time, partitioned)?;
-            let (count, bad) = partitioned.take_bad_records();
-            if let (Some(first), false) = (bad.first(), work.options.skip_bad_records) {
-                return Err(Error::Source {
-                    source_name: work.source.name().to_string(),
-                    problem: format!(
-                        "{count} records can't be understood, the first: {}: {}. Leave them out with --skip-bad-records",
-                        first.place, first.problem
-                    ),
-                });
-            }
-            done.counts.bad = count;
-            Ok(BackedUp { manifest: done, bad, missing })
+            read_partitions(&work, source_time, partitioned)
         }
     }
-}
-
-/// Reads the partitions, all of them or what changed since the parent.
-fn read_partitions(
-    work: &NamespaceWork<'_>,
-    source_time: Timestamp,
-    source: &dyn PartitionedSource,
-) -> Result<(NamespaceManifest, Option<String>)> {
-    let keys = work.writer.keys();
-    let margin = source.clock_margin_millis();
-    // What the parent's backup could not read is read from the time on when it was read last, or whole.
-    let since_of = |partition: PartitionId| match (&work.parent, work.kind) {
-        (Some((_, parent)), BackupKind::Incremental | BackupKind::Differential) => {
-            parent.as_of(partition).map(|time| Timestamp(time).minus_millis(margin))
-        }
-        _ => None,
-    };
-    let selected = source.partitions();
-    let wanted: Vec<(PartitionId, Option<Timestamp>)> =
-        selected.iter().map(|partition| (partition, since_of(partition))).collect();
-    source.prepare(work.namespace, &wanted);
-    let read_one = |partition: PartitionId| -> Result<Input> {
-        work.control.check()?;
-        if !selected.contains(partition) {
-            return Ok(Input::default());
-        }
-        let since = since_of(partition);
-        let mut batches = Vec::new();
-        source.scan(work.namespace, partition, since, &mut |batch| {
-            batches.push(batch);
-            Ok(())
-        })?;
-        let mut walk = None;
-        if since.is_some() {
-            let mut rows = Vec::new();
-            source.walk(work.namespace, partition, &mut |found| {
-                rows.extend_from_slice(found);
-                Ok(())
-            })?;
-            walk = Some(Walk::new(rows));
-        }
-        work.control.add_records(batches.iter().map(|batch| batch.len() as u64).sum());
-        let records = PartitionRecords::from_batches(keys, batches);
-        Ok(Input { records, walk, whole: since.is_none(), unread: None })
-    };
-    let read = |partition: PartitionId| match read_one(partition) {
-        Err(Error::Source { problem, .. }) if work.options.allow_partial => {
-            Ok(Input { unread: Some(problem), ..Input::default() })
-        }
-        read => read,
-    };
-    let by_digest = |digests: &[Digest]| {
-        let mut batches = Vec::new();
-        source.read(work.namespace, digests, &mut |batch| {
-            work.control.add_records(batch.len() as u64);
-            batches.push(batch);
-            Ok(())
-        })?;
-        Ok(batches)
-    };
-    let (mut manifest, unread) = read_ahead(work.options.threads(), read, Input::size, |next| {
-        diff_and_write(work, source_time, next, by_digest)
-    })?;
-    if let Some(problem) = unread.values().next()
-        && unread.len() == selected.len()
-    {
-        let source_name = work.source.name().to_string();
-        return Err(Error::Source { source_name, problem: format!("no partition could be read: {problem}") });
-    }
-    manifest.unread = unread_ranges(work.parent.as_ref().map(|(_, parent)| parent), unread.keys().copied());
-    let missing = unread.values().next().map(|problem| {
-        let partitions: PartitionSet = unread.keys().copied().collect();
-        format!("{} of namespace {}: {problem}", partitions.named(), work.namespace)
-    });
-    Ok((manifest, missing))
 }
 
 /// The ranges of partitions that were not read, each with the time of which what the parent holds of it is.
-fn unread_ranges(parent: Option<&NamespaceManifest>, unread: impl Iterator<Item = PartitionId>) -> Vec<Unread> {
+pub(super) fn unread_ranges(
+    parent: Option<&NamespaceManifest>,
+    unread: impl Iterator<Item = PartitionId>,
+) -> Vec<Unread> {
     let mut ranges: Vec<Unread> = Vec::new();
     for partition in unread {
         let (number, as_of) = (u32::from(partition.number()), parent.and_then(|parent| parent.as_of(partition)));
@@ -304,18 +237,29 @@ struct Progress<'a> {
     live_records: u64,
     live_bytes: u64,
     known: HashMap<ChunkId, bool>,
+    /// How far the partition's walk was compared with what the parent has.
+    walked: usize,
 }
 
-fn diff_and_write(
+/// What was written of a namespace.
+pub(super) struct Written {
+    pub manifest: NamespaceManifest,
+    /// The partitions that could not be read, and why.
+    pub unread: BTreeMap<PartitionId, String>,
+    /// What another session could go on from.
+    pub open: OpenNamespace,
+}
+
+pub(super) fn diff_and_write(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
     next: &mut dyn FnMut(PartitionId) -> Result<Input>,
     by_digest: impl Fn(&[Digest]) -> Result<Vec<RecordBatch>>,
-) -> Result<(NamespaceManifest, BTreeMap<PartitionId, String>)> {
+    bad_records: &dyn Fn() -> Result<(u64, Vec<BadRecord>)>,
+) -> Result<Written> {
     let parent = work.parent.as_ref().map(|(_, parent)| parent);
     let parent_runs: &[RunRef] = parent.map_or(&[], |parent| &parent.runs);
-    // What can't be read must not stay below the new run: where it stands, nobody could tell what the older runs are worth.
-    let merging = parent.is_some_and(merges) || !work.lost.is_empty();
+    let merging = is_merging(parent, &work.lost);
     let entries = || match work.lost.is_empty() {
         true => MergedCursor::live(work.reader, parent_runs),
         false => MergedCursor::tolerant(work.reader, parent_runs),
@@ -325,13 +269,51 @@ fn diff_and_write(
         work,
         merging,
         moves,
-        counts: Counts::default(),
+        counts: work.taken.map(|open| Counts { bad: 0, ..open.counts }).unwrap_or_default(),
         live: Vec::new(),
         live_records: 0,
         live_bytes: 0,
         known: HashMap::new(),
+        walked: 0,
     };
     let mut unread = BTreeMap::new();
+    let mut unread_counts = Counts::default();
+    let value_bytes_before = work.taken.map_or(0, |open| open.value_bytes);
+    let open = |partitions, unread: &BTreeMap<PartitionId, String>, run, value_bytes: u64, counts| OpenNamespace {
+        name: work.namespace.to_string(),
+        kind: work.kind,
+        selection: work.source.selection(),
+        parent: work.parent.as_ref().map(|(id, _)| *id),
+        merged: merging,
+        source_time: source_time.0,
+        partitions,
+        unread: unread_ranges(parent, unread.keys().copied()),
+        run,
+        value_bytes: value_bytes_before.saturating_add(value_bytes),
+        counts,
+        bad: Vec::new(),
+    };
+    // Notes how far it came, if it is time to.
+    let note = |notes: &mut NoteTaker<'_>,
+                partition: PartitionId,
+                unread: &BTreeMap<PartitionId, String>,
+                counts: &Counts,
+                feeder: &mut RunFeeder<'_>|
+     -> Result<()> {
+        notes.write(work.writer);
+        if notes.is_due(partition) {
+            let (count, bad) = bad_records()?;
+            let run = feeder.so_far()?;
+            let counts = Counts { bad: count, ..*counts };
+            let open = open(u32::from(partition.number()) + 1, unread, run, feeder.value_bytes(), counts);
+            notes.take(OpenNamespace { bad: bad_places(&bad), ..open }, work.writer)?;
+        }
+        Ok(())
+    };
+    // Partitions that wait until enough records are there to be worth another thread's while.
+    let (mut to_sum, mut to_sum_records) = (Vec::new(), 0);
+    let mut done = Finished::new(work.taken, work.writer.reader())?;
+    let mut notes = NoteTaker::new(work.notes, work.taken.map_or(0, |open| open.partitions));
     let (sums, summing) = (Mutex::new(StateSums::default()), AtomicUsize::new(0));
     let (sums_of, summing_of) = (&sums, &summing);
     let (run, stats, ()) = rayon::in_place_scope(|scope| {
@@ -352,25 +334,42 @@ fn diff_and_write(
                         Err(error) => return Err(error),
                     }
                 }
-                if let Some(problem) = input.unread.take() {
+                if let Some(entries) = done.take(partition)? {
+                    progress.finished(entries, &before, feeder)?;
+                } else if let Some(problem) = input.unread.take() {
                     unread.insert(partition, problem);
+                    // Whoever goes on from here reads it again, and counts its records then.
+                    let counts = std::mem::take(&mut progress.counts);
+                    progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
+                    unread_counts = sum(&unread_counts, &std::mem::replace(&mut progress.counts, counts));
+                } else {
+                    progress.counts.duplicates += input.records.duplicates;
+                    progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
                 }
-                progress.counts.duplicates += input.records.duplicates;
-                progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
-                let live = std::mem::take(&mut progress.live);
-                let sum = move || {
-                    let sum = StateSums::sum(work.writer.keys(), &live);
-                    sums_of.lock().unwrap_or_else(PoisonError::into_inner).set(partition, sum);
+                to_sum_records += progress.live.len();
+                to_sum.push((partition, std::mem::take(&mut progress.live)));
+                if to_sum_records < SUMMED_AT_ONCE && u32::from(partition.number()) + 1 < u32::from(PARTITIONS) {
+                    note(&mut notes, partition, &unread, &progress.counts, feeder)?;
+                    continue;
+                }
+                to_sum_records = 0;
+                let some = std::mem::take(&mut to_sum);
+                let add_up = move || {
+                    for (partition, live) in some {
+                        let sum = StateSums::sum(work.writer.keys(), &live);
+                        sums_of.lock().unwrap_or_else(PoisonError::into_inner).set(partition, sum);
+                    }
                 };
                 if summing_of.fetch_add(1, Ordering::Relaxed) < MAX_SUMMING {
                     scope.spawn(move |_| {
-                        sum();
+                        add_up();
                         summing_of.fetch_sub(1, Ordering::Relaxed);
                     });
                 } else {
-                    sum();
+                    add_up();
                     summing_of.fetch_sub(1, Ordering::Relaxed);
                 }
+                note(&mut notes, partition, &unread, &progress.counts, feeder)?;
             }
             Ok(())
         })
@@ -382,6 +381,7 @@ fn diff_and_write(
         metadata.chunks(1 << 20).map(|part| work.writer.put(Class::Tree, part)).collect::<Result<Vec<_>>>()?;
     let reached = if merging { progress.moves.kept_bytes } else { parent.map_or(0, |parent| parent.reached_bytes) };
     let older = if merging { &[] } else { parent_runs };
+    let open = open(u32::from(PARTITIONS), &unread, run, stats.value_bytes, progress.counts);
     let manifest = NamespaceManifest {
         name: work.namespace.to_string(),
         kind: work.kind,
@@ -398,22 +398,26 @@ fn diff_and_write(
         runs: run.into_iter().chain(older.iter().copied()).collect(),
         live_records: progress.live_records,
         live_bytes: progress.live_bytes,
-        reached_bytes: reached + stats.value_bytes,
+        reached_bytes: reached + open.value_bytes,
         state_hash: sums.hash(work.writer.keys()),
         metadata,
-        counts: progress.counts,
+        counts: sum(&progress.counts, &unread_counts),
     };
-    Ok((manifest, unread))
+    Ok(Written { manifest, unread, open })
 }
 
 impl Walk {
-    fn new(mut rows: Vec<DigestRow>) -> Self {
+    pub fn new(mut rows: Vec<DigestRow>) -> Self {
         rows.sort_unstable_by_key(|row| row.digest);
         Walk(rows)
     }
 
-    fn contains(&self, digest: &Digest) -> bool {
-        self.0.binary_search_by_key(digest, |row| row.digest).is_ok()
+    /// Whether a digest is there; digests are asked for in ascending order, from a `position` of 0 on.
+    fn has(&self, digest: &Digest, position: &mut usize) -> bool {
+        while self.0.get(*position).is_some_and(|row| row.digest < *digest) {
+            *position += 1;
+        }
+        self.0.get(*position).is_some_and(|row| row.digest == *digest)
     }
 
     /// The digests that the filter by last update did not deliver, and that are not as the parent has them.
@@ -441,6 +445,7 @@ impl Progress<'_> {
         is_unknown: &dyn Fn(&Digest) -> bool,
         feeder: &mut RunFeeder<'_>,
     ) -> Result<()> {
+        self.walked = 0;
         let mut old = before.iter().peekable();
         for (record, hash) in input.records.iter() {
             let key = record.meta.digest.sort_key();
@@ -462,6 +467,31 @@ impl Progress<'_> {
             self.only_before(entry, input, feeder)?;
         }
         Ok(())
+    }
+
+    /// A partition that another session finished: the entries that it wrote, and what the parent has.
+    fn finished(&mut self, entries: Vec<Entry>, before: &[Entry], feeder: &mut RunFeeder<'_>) -> Result<()> {
+        let mut old = before.iter().peekable();
+        for entry in entries {
+            let key = entry.digest.sort_key();
+            while let Some(kept) = old.next_if(|kept| kept.digest.sort_key() < key) {
+                self.kept(kept);
+            }
+            old.next_if(|replaced| replaced.digest == entry.digest);
+            if let Some(live) = &entry.live {
+                self.live(&entry.digest, &live.hash, u64::from(live.place.length));
+            }
+            feeder.entry(entry)?;
+        }
+        old.for_each(|kept| self.kept(kept));
+        Ok(())
+    }
+
+    /// An entry of the parent that the run leaves as it is; a merged run would have it.
+    fn kept(&mut self, entry: &Entry) {
+        if let (Some(live), false) = (&entry.live, self.merging) {
+            self.live(&entry.digest, &live.hash, u64::from(live.place.length));
+        }
     }
 
     fn live(&mut self, digest: &Digest, hash: &RecordHash, length: u64) {
@@ -514,7 +544,7 @@ impl Progress<'_> {
     /// A record that the parent has and the source did not deliver.
     fn only_before(&mut self, entry: &Entry, input: &Input, feeder: &mut RunFeeder<'_>) -> Result<()> {
         let Some(live) = &entry.live else { return Ok(()) };
-        let gone = input.walk.as_ref().map_or(input.whole, |walk| !walk.contains(&entry.digest));
+        let gone = input.walk.as_ref().map_or(input.whole, |walk| !walk.has(&entry.digest, &mut self.walked));
         if gone {
             self.counts.deleted += 1;
             // Above no older run there is nothing to hide.

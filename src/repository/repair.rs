@@ -155,6 +155,7 @@ impl Repository {
             lease_millis: LEASE_MILLIS,
             adopted: Vec::new(),
             outcome: None,
+            journal: None,
         };
         let id = session.id;
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;

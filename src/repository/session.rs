@@ -1,11 +1,12 @@
 //! One writer's work from `begin` to `seal`.
 
-use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
+use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up, is_merging};
+use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
 use super::{History, Repository, Snapshot, host, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::session::{Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest, Salvage, SnapshotState};
+use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
+use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
@@ -13,9 +14,10 @@ use crate::record::Timestamp;
 use crate::run::{Losses, reach_run, survey};
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
-use crate::source::{BadRecord, RecordSource};
+use crate::source::{BadRecord, RecordSource, SourceShape};
+use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What a session is told about itself.
@@ -33,6 +35,21 @@ pub struct SessionOptions {
     pub lease: Option<Duration>,
     /// Why the snapshot must not be forgotten, if so: it is held before it is sealed.
     pub hold: Option<String>,
+    /// Whether to go on where an earlier session of the same job stopped, if it did so less than a day ago.
+    pub resume: bool,
+    /// How often to note how far it came, so that another session can go on from there; every half minute if absent.
+    pub note_every: Option<Duration>,
+}
+
+/// What a session took over from one that stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The session that stopped.
+    pub session: SnapshotId,
+    /// The namespace.
+    pub namespace: String,
+    /// How many partitions need not be read again.
+    pub partitions: usize,
 }
 
 /// A backup that has begun. Dropped without a seal, it leaves nothing but orphans, and a failed run in the history.
@@ -49,6 +66,12 @@ pub struct BackupSession {
     writer: Option<ChunkWriter>,
     control: Arc<Control>,
     bad: Vec<BadRecord>,
+    /// Sessions that stopped, of which this one may take something over.
+    stopped: Vec<Session>,
+    resumed: Vec<Resumed>,
+    note_every: Duration,
+    /// How far the namespaces came that are done or under way.
+    journal: Mutex<Journal>,
     ended: bool,
 }
 
@@ -111,6 +134,7 @@ impl Repository {
                 .map_or(LEASE_MILLIS, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
             adopted: Vec::new(),
             outcome: None,
+            journal: None,
         };
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
         let prepared = self.prepare().inspect_err(|error| {
@@ -120,7 +144,7 @@ impl Repository {
             // Were this note lost too, the lease would lapse.
             let _ = lease.end(outcome);
         })?;
-        let Prepared { seen, parents, reader, doomed_too, distrusted, warnings } = prepared;
+        let Prepared { seen, parents, reader, doomed_too, distrusted, stopped, warnings } = prepared;
         let options_of = WriteOptions {
             suite,
             compression: self.parameters.compression,
@@ -128,6 +152,7 @@ impl Repository {
         };
         let writer = ChunkWriter::new(reader.clone(), distrusted, options_of, control.clone());
         manifest.seen = seen;
+        let journal = Mutex::new(Journal { cluster: manifest.cluster.clone(), ..Journal::default() });
         Ok(BackupSession {
             repository: self.clone(),
             lease,
@@ -140,6 +165,10 @@ impl Repository {
             writer: Some(writer),
             control,
             bad: Vec::new(),
+            stopped: if options.resume { stopped } else { Vec::new() },
+            resumed: Vec::new(),
+            note_every: options.note_every.unwrap_or(JOURNAL_EVERY),
+            journal,
             ended: false,
         })
     }
@@ -193,7 +222,8 @@ impl Repository {
         let mut seen: BTreeSet<SnapshotId> = list.damaged.iter().map(|(id, _)| *id).collect();
         seen.extend(states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id));
         let seen = seen.into_iter().collect();
-        Ok(Prepared { seen, parents, reader, doomed_too, distrusted, warnings })
+        let stopped = stopped_sessions(&history.entries, Timestamp::now().0);
+        Ok(Prepared { seen, parents, reader, doomed_too, distrusted, stopped, warnings })
     }
 
     /// Packs that the index names but that are gone, or have another size than they had.
@@ -240,6 +270,7 @@ struct Prepared {
     reader: Arc<ChunkReader>,
     doomed_too: Option<Arc<ChunkReader>>,
     distrusted: HashSet<ChunkId>,
+    stopped: Vec<Session>,
     warnings: Vec<String>,
 }
 
@@ -286,6 +317,59 @@ impl BackupSession {
     /// Records that could not be understood and were left out.
     pub fn bad_records(&self) -> &[BadRecord] {
         &self.bad
+    }
+
+    /// What it took over from sessions that stopped.
+    pub fn resumed(&self) -> &[Resumed] {
+        &self.resumed
+    }
+
+    /// Notes how far a namespace came. The journal serves sessions to come: whether the note gets through is not this one's worry.
+    fn note(&self, open: OpenNamespace, packs: Vec<PackId>) {
+        let mut journal = lock(&self.journal);
+        journal.namespaces.retain(|other| other.name != open.name);
+        journal.namespaces.push(open);
+        journal.packs = packs;
+        let journal = journal.clone();
+        let _ = self.lease.note(|session| session.journal = Some(journal));
+    }
+
+    /// Takes over what an earlier session of the same job finished of a namespace.
+    fn take_over(
+        &mut self,
+        job: &OpenNamespace,
+        source: &dyn RecordSource,
+        options: &RecordOptions,
+    ) -> Result<Option<OpenNamespace>> {
+        let (SourceShape::Partitioned(_), Some(writer), false) =
+            (source.shape(), &self.writer, self.stopped.is_empty())
+        else {
+            return Ok(None);
+        };
+        let skips_bad_records = options.skip_bad_records;
+        let job = Job { cluster: &self.manifest.cluster, namespace: job, skips_bad_records, now: source.clock()? };
+        let taken = match adopt(&self.stopped, job, &self.reader, writer) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_of_one_object() => {
+                self.warnings
+                    .push(format!("{error}; what session left it can't be gone on with, and all is read anew"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let TakenOver { from, open, packs } = taken;
+        let adopted = packs.clone();
+        let _ = self.lease.note(|session| {
+            session
+                .adopted
+                .extend(adopted.iter().filter(|id| !session.adopted.contains(id)).copied().collect::<Vec<_>>());
+        });
+        // Killed at once, the next session goes on from the same place.
+        self.note(open.clone(), writer.stored_packs());
+        let namespace = open.name.clone();
+        self.resumed.push(Resumed { session: from, namespace, partitions: finished(&open).len() });
+        Ok(Some(open))
     }
 
     fn newest_parent(&self, namespace: &str, selection: &str, full: bool) -> Option<(SnapshotId, NamespaceManifest)> {
@@ -361,6 +445,26 @@ impl BackupSession {
             self.warnings.extend(lost.named.iter().map(warning));
         }
         let parent_id = parent.as_ref().map(|(id, _)| *id);
+        let merged = is_merging(parent.as_ref().map(|(_, parent)| parent), &lost);
+        let job = OpenNamespace {
+            name: namespace.to_string(),
+            kind,
+            selection: source.selection(),
+            parent: parent_id,
+            merged,
+            source_time: 0,
+            partitions: 0,
+            unread: Vec::new(),
+            run: None,
+            value_bytes: 0,
+            counts: Counts::default(),
+            bad: Vec::new(),
+        };
+        let taken = self.take_over(&job, source, options)?;
+        let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
+        let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
+        let write = |open, packs| self.note(open, packs);
+        let notes = Notes { every: self.note_every, write: &write };
         let work = NamespaceWork {
             id: self.manifest.id,
             namespace,
@@ -372,9 +476,11 @@ impl BackupSession {
             reader,
             writer,
             cutter: self.repository.cutter(),
+            taken: taken.as_ref(),
+            notes: Some(&notes),
             control: &self.control,
         };
-        let BackedUp { manifest, bad, missing } = back_up(work).map_err(|error| match parent_id {
+        let BackedUp { manifest, bad, missing, open } = back_up(work).map_err(|error| match parent_id {
             Some(parent) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),
@@ -389,6 +495,12 @@ impl BackupSession {
         }
         self.bad.extend(bad);
         self.manifest.missing.extend(missing);
+        // Noted with the next note of a later namespace: its packs may still be open.
+        if let Some(open) = open {
+            let mut journal = lock(&self.journal);
+            journal.namespaces.retain(|other| other.name != open.name);
+            journal.namespaces.push(open);
+        }
         self.add(manifest)
     }
 

@@ -289,9 +289,7 @@ impl RunFeeder<'_> {
     }
 
     fn send(&mut self, job: Job) -> Result<()> {
-        if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
+        self.check()?;
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if sent { Ok(()) } else { Err(Error::invalid("the threads that seal chunks are gone")) }
     }
@@ -443,23 +441,46 @@ impl RunFeeder<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Option<RunRef>, RunStats)> {
+    /// Plain bytes of the value chunks that were cut so far.
+    pub fn value_bytes(&self) -> u64 {
+        self.stats.value_bytes
+    }
+
+    /// Puts all that came so far into chunks, and gives back the root of a tree of it. Chunk and leaf that are open end early.
+    pub fn so_far(&mut self) -> Result<Option<RunRef>> {
+        self.flush()?;
+        while self.leaves_done < self.leaves_sent {
+            let Ok(finished) = self.finished.recv() else {
+                return Err(Error::invalid("the threads that seal chunks are gone"));
+            };
+            self.leaf_done(finished)?;
+        }
+        self.check()?;
+        self.tree.so_far()
+    }
+
+    /// Returns the error of a chunk that could not be put.
+    fn check(&self) -> Result<()> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+
+    fn flush(&mut self) -> Result<()> {
         while let Some(waiting) = self.waiting.front() {
             if let Wait::Open(set) = waiting.on {
                 self.flush_set(set)?;
             }
             self.advance()?;
         }
-        if !self.leaf.is_empty() {
-            self.send_leaf()?;
-        }
+        if self.leaf.is_empty() { Ok(()) } else { self.send_leaf() }
+    }
+
+    fn finish(mut self) -> Result<(Option<RunRef>, RunStats)> {
+        self.flush()?;
         self.jobs = None;
         while let Ok(finished) = self.finished.recv() {
             self.leaf_done(finished)?;
         }
-        if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
+        self.check()?;
         let run = self.tree.finish()?;
         Ok((run, self.stats))
     }

@@ -13,13 +13,14 @@ const MAX_CHILDREN: usize = 256;
 /// … or this many uses of value chunks; before a child that would bring them past what a reader takes.
 const MAX_USES: usize = 2048;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Level {
     children: Vec<Child>,
     uses: usize,
 }
 
 /// Takes leaves in order and stores the nodes above them.
+#[derive(Clone)]
 pub struct TreeBuilder<'a> {
     chunks: &'a ChunkWriter,
     levels: Vec<Level>,
@@ -68,6 +69,11 @@ impl<'a> TreeBuilder<'a> {
         self.bytes += bytes.len() as u64;
         let id = self.chunks.put(Class::Tree, &bytes)?;
         Ok(Child { first, id, entries, tombstones, uses: Vec::new() })
+    }
+
+    /// A tree of the leaves that came so far; more may come.
+    pub fn so_far(&self) -> Result<Option<RunRef>> {
+        self.clone().finish()
     }
 
     /// Closes what is open; `None` if no leaf came.

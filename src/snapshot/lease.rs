@@ -70,10 +70,20 @@ impl Lease {
         self.shared.session.lock().unwrap_or_else(PoisonError::into_inner).id
     }
 
-    /// Writes the outcome; there are no heartbeats after it.
+    /// Changes the session's object, such as its journal.
+    pub fn note(&self, change: impl FnOnce(&mut Session)) -> Result<()> {
+        self.shared.write(false, change)
+    }
+
+    /// Writes the outcome; there are no heartbeats after it. Once the session is sealed, nobody goes on with it.
     pub fn end(&mut self, outcome: Outcome) -> Result<()> {
         self.silence();
-        self.shared.write(false, |session| session.outcome = Some(outcome))
+        self.shared.write(false, |session| {
+            session.outcome = Some(outcome);
+            if session.says_sealed() {
+                session.journal = None;
+            }
+        })
     }
 
     fn silence(&mut self) {
@@ -111,6 +121,7 @@ mod tests {
             lease_millis: 1000,
             adopted: Vec::new(),
             outcome: None,
+            journal: None,
         };
         let mut lease = Lease::begin(store.clone(), keys.clone(), Suite::Aes256Gcm, session).unwrap();
         let heartbeat = || crate::snapshot::read_session(&*store, &keys, id).unwrap().heartbeat;

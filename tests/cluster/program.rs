@@ -3,7 +3,7 @@
 use aerolith::format::keyslot::KdfCost;
 use aerolith::repository::{CreateOptions, Repository};
 use aerolith::store::LocalStore;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 const PASSWORD: &str = "a pass phrase of the tests";
@@ -28,6 +28,16 @@ impl Place {
         let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
         Repository::create(Arc::new(store), PASSWORD.as_bytes(), &options).unwrap();
         Self { folder }
+    }
+
+    pub fn repository(&self) -> Repository {
+        let store = LocalStore::open(self.folder.path().join("repo")).unwrap();
+        Repository::open(Arc::new(store), PASSWORD.as_bytes()).unwrap()
+    }
+
+    /// Starts the program; the caller ends it.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

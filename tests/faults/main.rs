@@ -7,5 +7,6 @@ mod full_disk;
 mod losses;
 mod matrix;
 mod objects;
+mod resume;
 mod support;
 mod targets;

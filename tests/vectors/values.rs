@@ -5,7 +5,7 @@ use aerolith::format::config::{self, ChunkSizes, Compression, Config, ContentKey
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
-use aerolith::format::session::{Outcome, Session, SessionKind, Status};
+use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
@@ -75,6 +75,20 @@ fn a_config() {
 #[test]
 fn a_session() {
     let id = SnapshotId([0x11; 16]);
+    let open = OpenNamespace {
+        name: "test".into(),
+        kind: BackupKind::Incremental,
+        selection: "".into(),
+        parent: Some(SnapshotId([0x66; 16])),
+        merged: true,
+        source_time: 1_779_999_999_000,
+        partitions: 1024,
+        unread: vec![Unread { first: 7, last: 9, as_of: None }],
+        run: Some(RunRef { root: ChunkId([0x77; 32]), level: 1, entries: 9, tombstones: 4, tree_bytes: 1234 }),
+        value_bytes: 5,
+        counts: Counts { read: 6, ..Counts::default() },
+        bad: vec![BadPlace { place: "a".into(), problem: "b".into() }],
+    };
     let session = Session {
         id,
         kind: SessionKind::Collection,
@@ -92,12 +106,17 @@ fn a_session() {
             stored_bytes: 4096,
             damaged_chunks: vec![ChunkId([0x33; 32]), ChunkId([0x44; 32])],
         }),
+        journal: Some(Journal { cluster: "prod".into(), packs: vec![PackId([0x55; 32])], namespaces: vec![open] }),
     };
     let plain = structured::encode(&session).unwrap();
     let by_hand = Plain::default().raw(&id.0).u32(2).text("prune").text("höst").text("aerolith 0.1.0");
     let by_hand = by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u64(600_000).u64(1).raw(&[0x22; 32]).u8(1);
     let by_hand = by_hand.u64(1_780_000_100_000).u32(1).text("one").u64(3).u64(4096).u64(2);
-    assert_eq!(plain, by_hand.raw(&[0x33; 32]).raw(&[0x44; 32]).0);
+    let by_hand = by_hand.raw(&[0x33; 32]).raw(&[0x44; 32]).u8(1).text("prod").u64(1).raw(&[0x55; 32]).u64(1);
+    let by_hand = by_hand.text("test").u32(1).text("").u8(1).raw(&[0x66; 16]).u8(1).u64(1_779_999_999_000).u32(1024);
+    let by_hand = by_hand.u64(1).u32(7).u32(9).u8(0).u8(1).raw(&[0x77; 32]).u8(1).u64(9).u64(4).u64(1234);
+    let by_hand = (0..9).fold(by_hand.u64(5).u64(6), |by_hand, _| by_hand.u64(0));
+    assert_eq!(plain, by_hand.u64(1).text("a").text("b").0);
     let shown = serde_json::to_value(&session).unwrap();
     let encoded = sealed_value("session.json", ObjectKind::Session, &names::session(&id), shown, &plain, b"");
     assert_eq!(Session::decode(id, &encoded).unwrap(), session);

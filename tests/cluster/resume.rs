@@ -1,0 +1,60 @@
+//! Backups of clusters that are killed and started again.
+
+use crate::NAMESPACE;
+use crate::conformance::{int, number};
+use crate::partial::filled;
+use crate::program::Place;
+use crate::support::TestCluster;
+use std::time::{Duration, Instant};
+
+/// How many partitions the cluster's nodes were asked for.
+fn scanned(cluster: &TestCluster) -> u64 {
+    let shared = cluster.shared();
+    let scans = shared.log.iter().filter_map(|line| line.strip_prefix("scan "));
+    scans.map(|line| line.split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_killed_backup_goes_on_and_reads_no_finished_partition_again() {
+    let (cluster, mut client) = filled(2);
+    let place = Place::new();
+    let url = format!("aerospike://{}/{NAMESPACE}", cluster.address(0));
+    let begun = Instant::now();
+    for kind in ["full", "incremental"] {
+        if kind == "incremental" {
+            // All records change, so that there is something to throttle.
+            (0..400).for_each(|n| {
+                client.put(b"s", &int(n), true, u32::MAX, &number(n + 1));
+            });
+        }
+        let arguments = ["backup", &url, "--kind", kind, "--note-every", "0", "--parallel", "1"];
+        let mut running = place.start(&[&arguments[..], &["--records-per-second", "150"]].concat());
+        let repository = place.repository();
+        let noted = || {
+            let history = repository.history().unwrap();
+            let journal = history.entries.last().and_then(|entry| entry.session.journal.clone());
+            journal.map_or(0, |journal| journal.namespaces[0].partitions)
+        };
+        while noted() < 1500 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{} partitions", noted());
+            assert!(running.try_wait().unwrap().is_none(), "it ended before it was killed");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+        cluster.shared().log.clear();
+        let done = place.run(&[&arguments[..], &["--json"]].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        let json: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+        let resumed = json["resumed"][0]["partitions"].as_u64().unwrap();
+        assert!(resumed >= 1500 && json["resumed"][0]["namespace"] == NAMESPACE, "{json}");
+        assert_eq!(scanned(&cluster), 4096 - resumed, "{kind}");
+        assert!(done.err.contains("went on where session"), "{done:?}");
+        let verified = place.run(&["verify", "latest", &url]);
+        assert_eq!(verified.code, 0, "{verified:?}");
+    }
+    cluster.shared().log.clear();
+    let none = place.run(&["backup", &url, "--kind", "full", "--no-resume", "--json"]);
+    assert!(none.code == 0 && none.out.contains("\"resumed\":[]"), "{none:?}");
+    assert_eq!(scanned(&cluster), 4096);
+}

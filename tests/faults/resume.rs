@@ -1,0 +1,319 @@
+//! A backup that was killed goes on where it was, and is whole in the end.
+
+use super::support::*;
+use aerolith::control::Control;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::{Digest, NamespaceMetadata, PartitionId, RecordBatch, Timestamp};
+use aerolith::repository::{BackupSession, RecordOptions, Repository, Resumed, SessionOptions};
+use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::{Result, record::PartitionSet};
+use rayon::prelude::*;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+/// The states of the source: at the first backup, at the one that is killed, when that goes on, and at the next incremental.
+static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
+    let mut worlds = vec![World::filled(0..150)];
+    for seed in 1..4 {
+        let next = worlds.last().unwrap().later(0..150, 0.2, 0.1, seed);
+        worlds.push(next);
+    }
+    worlds
+});
+
+/// A world that notes which partitions it was asked for.
+struct Watched<'a> {
+    world: &'a World,
+    asked: Mutex<PartitionSet>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(world: &'a World) -> Self {
+        Watched { world, asked: Mutex::default() }
+    }
+
+    fn asked(&self) -> PartitionSet {
+        *self.asked.lock().unwrap()
+    }
+}
+
+impl RecordSource for Watched<'_> {
+    fn name(&self) -> &str {
+        self.world.name()
+    }
+
+    fn cluster(&self) -> Option<String> {
+        self.world.cluster()
+    }
+
+    fn namespaces(&self) -> Result<Vec<String>> {
+        self.world.namespaces()
+    }
+
+    fn clock(&self) -> Result<Timestamp> {
+        self.world.clock()
+    }
+
+    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
+        self.world.metadata(namespace)
+    }
+
+    fn shape(&self) -> SourceShape<'_> {
+        SourceShape::Partitioned(self)
+    }
+}
+
+impl PartitionedSource for Watched<'_> {
+    fn scan(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        since: Option<Timestamp>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        self.asked.lock().unwrap().insert(partition);
+        self.world.scan(namespace, partition, since, each)
+    }
+
+    fn walk(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()> {
+        self.world.walk(namespace, partition, each)
+    }
+
+    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        self.world.read(namespace, digests, each)
+    }
+
+    fn clock_margin_millis(&self) -> u64 {
+        0
+    }
+}
+
+fn begin(repository: &Repository, resume: bool) -> Result<BackupSession> {
+    let note_every = Some(Duration::ZERO);
+    let about = SessionOptions { cluster: "memory".into(), resume, note_every, ..SessionOptions::default() };
+    repository.begin(about, Arc::new(Control::new()))
+}
+
+/// A backup that notes as often as it may; gives back what it took over.
+fn attempt(repository: &Repository, source: &dyn RecordSource, kind: BackupKind) -> Result<Vec<Resumed>> {
+    let mut session = begin(repository, true)?;
+    if let Err(error) = session.records(NAMESPACE, source, kind, &RecordOptions { parallel: 1, ..Default::default() }) {
+        session.abandon(&error);
+        return Err(error);
+    }
+    let resumed = session.resumed().to_vec();
+    session.seal().map(|_| resumed)
+}
+
+/// A repository with one snapshot, or none.
+fn prepared(kind: BackupKind) -> Arc<MemoryStore> {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    if kind != BackupKind::Full {
+        attempt(&repository, &WORLDS[0], BackupKind::Full).unwrap();
+    }
+    disk
+}
+
+/// The records of some partitions.
+fn within<'a>(
+    truth: &'a Truth,
+    partitions: &'a PartitionSet,
+) -> impl Iterator<Item = ([u8; 20], (Vec<u8>, u32, Vec<u8>))> {
+    let inside = truth.iter().filter(|(digest, _)| partitions.contains(Digest(**digest).partition()));
+    inside.map(|(digest, row)| (*digest, row.clone()))
+}
+
+/// Goes on after a fault, and checks what came of it. Gives back how many partitions were taken over.
+fn goes_on(disk: &Arc<MemoryStore>, kind: BackupKind, about: &str) -> usize {
+    let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
+    let source = Watched::new(&WORLDS[2]);
+    let sealed = repository.snapshots().unwrap().snapshots.len();
+    let expected = usize::from(kind != BackupKind::Full);
+    if sealed > expected {
+        // It was sealed before the fault: there is nothing to go on with.
+        assert_eq!(attempt(&repository, &source, BackupKind::Incremental).unwrap(), [], "{about}");
+        assert_whole(&repository, "latest", &WORLDS[2].truth(), about);
+        return 0;
+    }
+    let resumed = attempt(&repository, &source, kind).unwrap_or_else(|error| panic!("{about}: {error}"));
+    let again: usize = resumed.iter().map(|resumed| resumed.partitions).sum();
+    assert_eq!(again + source.asked().len(), 4096, "{about}");
+    // What was taken over is as it was when the first session read it, the rest as it is now.
+    let kept: PartitionSet = PartitionId::all().filter(|partition| !source.asked().contains(*partition)).collect();
+    let mut truth: Truth = within(&WORLDS[1].truth(), &kept).collect();
+    truth.extend(within(&WORLDS[2].truth(), &source.asked()));
+    assert_whole(&repository, "latest", &truth, about);
+    let snapshot = repository.snapshot("latest").unwrap();
+    let namespace = &snapshot.manifest().namespaces[0];
+    let counts = &namespace.counts;
+    let accounted = counts.added + counts.changed + counts.touched + counts.healed + counts.unchanged;
+    assert_eq!(accounted, namespace.live_records, "{about}: {counts:?}");
+    let hash = snapshot.namespace(NAMESPACE).unwrap().state_sums(repository.keys()).unwrap().hash(repository.keys());
+    assert_eq!(hash, namespace.state_hash, "{about}");
+    // What changed behind the back of the first session is found by the next.
+    attempt(&repository, &WORLDS[2], BackupKind::Incremental).unwrap();
+    assert_whole(&repository, "latest", &WORLDS[2].truth(), about);
+    attempt(&repository, &WORLDS[3], BackupKind::Incremental).unwrap();
+    assert_whole(&repository, "latest", &WORLDS[3].truth(), about);
+    let found = check(&repository).unwrap();
+    assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
+    again
+}
+
+/// Kills a backup at each call in turn, and lets the next go on; the most that was taken over.
+fn killed_at_every_call(kind: BackupKind, effect: Effect) -> usize {
+    let whole = Arc::new(FaultStore::new(prepared(kind)));
+    let repository = Repository::open(whole.clone(), PASSPHRASE).unwrap();
+    let opened = whole.operations().len();
+    attempt(&repository, &WORLDS[1], kind).unwrap();
+    let calls = whole.operations().len() - opened;
+    let taken = (0..calls + 5).into_par_iter().map(|n| {
+        let disk = prepared(kind);
+        let store = Arc::new(FaultStore::new(disk.clone()));
+        let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
+        store.inject(Fault::nth(n, effect));
+        let _ = attempt(&repository, &WORLDS[1], kind);
+        goes_on(&disk, kind, &format!("{kind}, {effect:?} at call {n}"))
+    });
+    taken.max().unwrap()
+}
+
+#[test]
+fn a_full_backup_goes_on_after_a_crash_at_any_call() {
+    assert_eq!(killed_at_every_call(BackupKind::Full, Effect::CrashBefore), 4032);
+}
+
+#[test]
+fn an_incremental_goes_on_after_a_crash_at_any_call() {
+    assert_eq!(killed_at_every_call(BackupKind::Incremental, Effect::CrashAfter), 4032);
+}
+
+/// A repository in which a full backup died in the middle.
+fn died() -> (Arc<MemoryStore>, Repository) {
+    let disk = prepared(BackupKind::Full);
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
+    store.inject(Fault::nth(40, Effect::CrashBefore).under("sessions/").of(Call::Put));
+    assert!(attempt(&repository, &WORLDS[1], BackupKind::Full).is_err());
+    let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
+    (disk, repository)
+}
+
+fn taken(resumed: &[Resumed]) -> usize {
+    resumed.iter().map(|resumed| resumed.partitions).sum()
+}
+
+#[test]
+fn a_backup_that_is_killed_twice_loses_neither_part() {
+    let (disk, _) = died();
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
+    store.inject(Fault::nth(12, Effect::CrashBefore).under("sessions/").of(Call::Put));
+    assert!(attempt(&repository, &WORLDS[1], BackupKind::Full).is_err());
+    let source = Watched::new(&WORLDS[1]);
+    let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
+    let resumed = attempt(&repository, &source, BackupKind::Full).unwrap();
+    assert!(taken(&resumed) > 45 * 64, "{resumed:?}");
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "twice");
+    // Killed before it came any further, too.
+    let (disk, repository) = died();
+    let first = begin(&repository, true).unwrap();
+    drop(first);
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
+    store.inject(Fault::nth(2, Effect::CrashBefore).under("sessions/").of(Call::Put));
+    assert!(attempt(&repository, &WORLDS[1], BackupKind::Full).is_err());
+    let repository = Repository::open(disk, PASSPHRASE).unwrap();
+    assert!(taken(&attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap()) > 30 * 64);
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "at once");
+}
+
+#[test]
+fn another_job_takes_nothing_over() {
+    let (_, repository) = died();
+    let count = |cluster: &str, resume: bool| {
+        let about = SessionOptions { cluster: cluster.into(), resume, ..SessionOptions::default() };
+        let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+        session.records(NAMESPACE, &WORLDS[1], BackupKind::Full, &RecordOptions::default()).unwrap();
+        taken(session.resumed())
+    };
+    assert_eq!(count("other", true), 0);
+    assert_eq!(count("memory", false), 0);
+    assert!(count("memory", true) > 0);
+    // With a snapshot since, the parent is another.
+    back_up(&repository, &WORLDS[0], BackupKind::Full).unwrap();
+    assert_eq!(count("memory", true), 0);
+}
+
+#[test]
+fn what_is_gone_or_damaged_is_not_built_on() {
+    let packs = |disk: &MemoryStore| disk.list("packs/").unwrap();
+    let (disk, repository) = died();
+    disk.delete(&packs(&disk)[3].key).unwrap();
+    assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "a pack is gone");
+
+    let (disk, repository) = died();
+    for pack in packs(&disk) {
+        flip(&disk, &pack.key, 100);
+    }
+    assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "packs are damaged");
+}
+
+#[test]
+fn what_a_collection_took_is_not_built_on() {
+    let (disk, repository) = died();
+    let options = aerolith::collect::PruneOptions { fence: true, max_unused_percent: 0.0, ..Default::default() };
+    repository.prune(&options, &Arc::new(Control::new())).unwrap();
+    assert!(disk.list("packs/").unwrap().is_empty());
+    assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "after a collection");
+}
+
+#[test]
+fn a_sealed_session_keeps_no_journal() {
+    let disk = prepared(BackupKind::Full);
+    let repository = Repository::open(disk, PASSPHRASE).unwrap();
+    attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap();
+    let history = repository.history().unwrap();
+    assert!(history.entries.iter().all(|entry| entry.session.journal.is_none()));
+}
+
+#[test]
+fn a_namespace_that_was_done_is_not_read_again() {
+    let disk = prepared(BackupKind::Full);
+    let both = |repository: &Repository, source: &Watched<'_>| -> Result<Vec<Resumed>> {
+        let mut session = begin(repository, true)?;
+        for namespace in ["other", NAMESPACE] {
+            session.records(
+                namespace,
+                source,
+                BackupKind::Full,
+                &RecordOptions { parallel: 1, ..Default::default() },
+            )?;
+        }
+        let resumed = session.resumed().to_vec();
+        session.seal().map(|_| resumed)
+    };
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
+    store.inject(Fault::nth(90, Effect::CrashBefore).under("sessions/").of(Call::Put));
+    assert!(both(&repository, &Watched::new(&WORLDS[1])).is_err());
+    let repository = Repository::open(disk, PASSPHRASE).unwrap();
+    let source = Watched::new(&WORLDS[1]);
+    let resumed = both(&repository, &source).unwrap();
+    assert_eq!((resumed.len(), resumed[0].namespace.as_str(), resumed[0].partitions), (2, "other", 4096));
+    assert!(resumed[1].partitions >= 64 && resumed[1].partitions + source.asked().len() == 4096, "{resumed:?}");
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "both");
+    let snapshot = repository.snapshot("latest").unwrap();
+    let [a, b] = &snapshot.manifest().namespaces[..] else { panic!("two namespaces") };
+    assert_eq!((a.state_hash, a.live_records), (b.state_hash, b.live_records));
+}
