@@ -1,8 +1,10 @@
 //! The options of commands that read or write a live cluster.
 
 use super::context::first_line;
+use super::restore::parse_digest;
 use crate::error::{Error, Result};
-use crate::source::aerospike::{AuthMode, ClusterOptions, TlsOptions};
+use crate::record::PartitionSet;
+use crate::source::aerospike::{AuthMode, ClusterOptions, RecordSelection, TlsOptions};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,9 +62,35 @@ pub struct ClusterArgs {
 pub struct ClusterReadArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Read only this set. Its snapshots build on earlier ones of the same set
+    /// Read only this set; may be given more than once. Like all that select, it makes snapshots that build on earlier ones of the
+    /// same selection alone, since what was not selected is not gone
     #[arg(long, value_name = "NAME")]
-    set: Option<String>,
+    set: Vec<String>,
+    /// Read only these bins, with commas between them
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    bins: Vec<String>,
+    /// Read only these partitions, such as 0-1023,2000
+    #[arg(long, value_name = "RANGES", alias = "partition-list")]
+    partitions: Option<String>,
+    /// Read only the record with this digest, in hexadecimal; may be given more than once
+    #[arg(long, value_name = "HEX")]
+    digest: Vec<String>,
+    /// Read only the records whose digests this file names, one on each line
+    #[arg(long, value_name = "FILE")]
+    digest_file: Option<PathBuf>,
+    /// Read only records for which this filter expression is true: base64, as clients print it
+    #[arg(long, value_name = "BASE64")]
+    filter_exp: Option<String>,
+    /// Read at most so many records per second from one node
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    node_records_per_second: u32,
+    /// Read at most so many bytes per second from one node
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    node_bytes_per_second: u64,
+    /// Spare the cluster. gentle: one query at once, 5,000 records and 5,000,000 bytes per second from one node; moderate: two
+    /// queries, 50,000 records and 50,000,000 bytes. --parallel and the limits, where given, count instead
+    #[arg(long, value_enum, value_name = "HOW")]
+    nice: Option<Nice>,
     /// Read from the nodes of this rack where they have a copy
     #[arg(long, value_name = "ID")]
     rack: Option<u32>,
@@ -71,9 +99,72 @@ pub struct ClusterReadArgs {
 impl ClusterReadArgs {
     /// The options of the library; `parallel` queries at once, the machine's processors if 0.
     pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
-        let (set, rack) = (self.set.unwrap_or_default().into_bytes(), self.rack);
-        Ok(ClusterOptions { set, rack, ..self.cluster.options(parallel)? })
+        let selection = self.selection()?;
+        let rack = self.rack;
+        let nice = match self.nice {
+            None => NiceLimits::default(),
+            Some(Nice::Gentle) => NiceLimits { parallel: 1, records: 5_000, bytes: 5_000_000 },
+            Some(Nice::Moderate) => NiceLimits { parallel: 2, records: 50_000, bytes: 50_000_000 },
+        };
+        // A limit of 0 was not given.
+        let node_records_per_second = [self.node_records_per_second, nice.records].into_iter().find(|n| *n > 0);
+        let node_bytes_per_second = [self.node_bytes_per_second, nice.bytes].into_iter().find(|n| *n > 0);
+        let parallel = if parallel == 0 { nice.parallel } else { parallel };
+        Ok(ClusterOptions {
+            selection,
+            rack,
+            node_records_per_second: node_records_per_second.unwrap_or(0),
+            node_bytes_per_second: node_bytes_per_second.unwrap_or(0),
+            ..self.cluster.options(parallel)?
+        })
     }
+
+    fn selection(&self) -> Result<RecordSelection> {
+        let names = |names: &[String]| names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let partitions = self.partitions.as_ref().map(|text| {
+            let wrong =
+                || Error::usage(format!("--partitions {text}: give numbers and ranges up to 4095, as 0-1023,2000"));
+            PartitionSet::parse(text).ok_or_else(wrong)
+        });
+        let mut digests = self.digest.iter().map(|text| parse_digest(text)).collect::<Result<Vec<_>>>()?;
+        if let Some(path) = &self.digest_file {
+            let doing = || format!("read digests from {}", path.display());
+            let text = std::fs::read_to_string(path).map_err(|error| Error::io(doing(), error))?;
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            digests.extend(lines.map(parse_digest).collect::<Result<Vec<_>>>()?);
+            if digests.is_empty() {
+                return Err(Error::invalid(format!("{} holds no digests: nothing would be read", path.display())));
+            }
+        }
+        let filter = self.filter_exp.as_ref().map(|text| {
+            let decoded = base64_simd::STANDARD.decode_to_vec(text.trim());
+            decoded
+                .ok()
+                .filter(|bytes| !bytes.is_empty())
+                .ok_or_else(|| Error::usage(format!("--filter-exp {text}: that is no base64 of a filter expression")))
+        });
+        Ok(RecordSelection {
+            sets: names(&self.set),
+            bins: names(&self.bins),
+            partitions: partitions.transpose()?,
+            digests,
+            filter: filter.transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Nice {
+    Gentle,
+    Moderate,
+}
+
+/// What a preset limits; 0 for no limit.
+#[derive(Default)]
+struct NiceLimits {
+    parallel: usize,
+    records: u32,
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

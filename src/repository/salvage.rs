@@ -357,8 +357,7 @@ impl Repository {
             cluster: original.cluster.clone(),
             tags: original.tags.clone(),
             job: format!("salvage of snapshot {}", original.id),
-            hold: None,
-            lease: None,
+            ..SessionOptions::default()
         };
         let session = self.begin_as(SessionKind::Other, about, control.clone())?;
         let written = self.write_salvage(&session, original, &work, &salvaged);

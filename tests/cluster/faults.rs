@@ -260,6 +260,24 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     let cluster = filled(2);
     cluster.shared().nodes[0].rack = Some(1);
     cluster.shared().nodes[1].rack = Some(2);
-    let source = connect(&cluster.address(0), ClusterOptions { rack: Some(2), ..quick(b"") }).unwrap();
+    let asked = |rack| {
+        cluster.shared().log.clear();
+        let source = connect(&cluster.address(0), ClusterOptions { rack, ..quick(b"") }).unwrap();
+        assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+        let log = cluster.shared().log.clone();
+        [0, 1].map(|node| log.iter().any(|line| line.ends_with(&format!("on {node}"))))
+    };
+    // Without copies there is no choice.
+    assert_eq!(asked(Some(2)), [true, true]);
+    cluster.shared().copies = true;
+    assert_eq!(asked(Some(2)), [false, true]);
+    assert_eq!(asked(Some(1)), [true, false]);
+    assert_eq!(asked(Some(3)), [true, true], "no node stands in that rack");
+    assert_eq!(asked(None), [true, true]);
+    // The rack's node goes away: the others have the partitions too.
+    let options = ClusterOptions { rack: Some(2), ..quick(b"") };
+    let source = connect(&cluster.address(0), options).unwrap();
+    cluster.fault(1, On::Query, Fault::Close(0), usize::MAX);
+    cluster.take_down(1, 0);
     assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
 }

@@ -1,4 +1,5 @@
-//! Reading and writing clusters. The tests in `conformance`, `restore` and `restore_options` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER`
+//! Reading and writing clusters. The tests in `conformance`, `restore`, `restore_options` and `selection` run against the cluster whose address is in
+//! `AEROLITH_TEST_CLUSTER`
 //! (its namespace `test`), and without it against the small one of `tests/support`; the others need the small one.
 
 #[path = "../support/cluster/mod.rs"]
@@ -12,9 +13,11 @@ mod program;
 mod restore;
 mod restore_faults;
 mod restore_options;
+mod resume;
+mod selection;
 
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
-use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl};
+use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection};
 use aerolith::source::{DigestRow, PartitionedSource};
 use aerolith::target::aerospike::AerospikeTarget;
 use std::collections::BTreeMap;
@@ -51,7 +54,10 @@ fn take(batch: &RecordBatch, found: &mut BTreeMap<[u8; 20], Found>) {
 /// Options that make tests end soon.
 fn quick(set: &[u8]) -> ClusterOptions {
     ClusterOptions {
-        set: set.to_vec(),
+        selection: RecordSelection {
+            sets: if set.is_empty() { vec![] } else { vec![set.to_vec()] },
+            ..RecordSelection::default()
+        },
         socket_timeout: Duration::from_secs(20),
         attempts: 4,
         ..ClusterOptions::default()

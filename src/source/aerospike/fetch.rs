@@ -66,6 +66,8 @@ pub struct Fetcher {
     /// The cluster.
     pub cluster: Cluster,
     throttle: Throttle,
+    /// By node.
+    node_throttles: Mutex<HashMap<Arc<str>, Arc<Throttle>>>,
     /// Whether partitions were given up: then others are not waited for as long.
     gave_up: AtomicBool,
     bad: Mutex<(u64, Vec<BadRecord>)>,
@@ -76,12 +78,32 @@ impl Fetcher {
     pub fn new(cluster: Cluster) -> Self {
         let options = cluster.options();
         let throttle = Throttle::new(options.records_per_second, options.bytes_per_second);
-        Self { cluster, throttle, gave_up: AtomicBool::new(false), bad: Mutex::default() }
+        Self {
+            cluster,
+            throttle,
+            node_throttles: Mutex::default(),
+            gave_up: AtomicBool::new(false),
+            bad: Mutex::default(),
+        }
     }
 
     /// The records that could not be understood so far, and how many there were; forgets them.
     pub fn take_bad(&self) -> (u64, Vec<BadRecord>) {
         std::mem::take(&mut *self.bad.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits as the limits ask for, of all nodes together and of this one, now that so much was read from it.
+    fn rest(&self, node: &Node, records: u64, bytes: u64, stop: &AtomicBool) {
+        let options = self.cluster.options();
+        let mut wait = self.throttle.read(records, bytes);
+        if options.node_records_per_second > 0 || options.node_bytes_per_second > 0 {
+            let mut throttles = self.node_throttles.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Throttle::new(options.node_records_per_second, options.node_bytes_per_second));
+            let own = throttles.entry(node.name.clone()).or_insert_with(new).clone();
+            drop(throttles);
+            wait = wait.max(own.read(records, bytes));
+        }
+        rest(wait, stop);
     }
 
     fn note_bad(&self, namespace: &str, partition: PartitionId, bad: Bad) {
@@ -183,22 +205,27 @@ impl Fetcher {
         stop: &AtomicBool,
     ) -> Result<Answer> {
         let options = self.cluster.options();
+        let selection = &options.selection;
         let (bins, since) = match want {
-            Want::Records(since) => (true, since),
-            Want::Digests => (false, None),
+            Want::Records(since) => (Some(&selection.bins[..]), since),
+            Want::Digests => (None, None),
         };
+        let filter = selection.query_filter(since);
         let id = self.cluster.next_id();
         let request = PartitionQuery {
             namespace,
-            set: &options.set,
+            set: selection.query_set(),
             partitions,
             after: &[],
             bins,
-            since,
+            filter: &filter,
             // Each of several queries at once gets its share.
-            records_per_second: match options.records_per_second {
-                0 => 0,
-                rate => (rate / options.workers().max(1) as u32).max(1),
+            records_per_second: match [options.records_per_second, options.node_records_per_second] {
+                [0, 0] => 0,
+                rates => {
+                    let lowest = rates.into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
+                    (lowest / options.workers().max(1) as u32).max(1)
+                }
             },
             // The server may wait for us longer than we do for it: our throttle makes it wait.
             socket_timeout: u32::try_from(options.socket_timeout.as_millis() * 2).unwrap_or(u32::MAX),
@@ -218,18 +245,19 @@ impl Fetcher {
                 connection.receive(FrameType::Message, &mut frame)?;
                 let records = answer.records;
                 end = answer.frame(&frame).map_err(|error| ClusterError::wire(&node.name, error))?;
-                rest(self.throttle.read(answer.records - records, frame.len() as u64), stop);
+                self.rest(node, answer.records - records, frame.len() as u64, stop);
             }
             match end {
                 Some(ResultCode::OK) => Ok(()),
                 Some(code) => {
-                    let doing = format!("read {} partitions of namespace {namespace}", partitions.len());
+                    let with = if selection.filter.is_empty() { "" } else { " by --filter-exp" };
+                    let doing = format!("read {} partitions of namespace {namespace}{with}", partitions.len());
                     Err(ClusterError::refused(&node.name, doing, code))
                 }
                 None => Ok(()),
             }
         })?;
-        if bins && since.is_none() && self.unread(node, id) > 0 {
+        if bins.is_some() && since.is_none() && self.unread(node, id) > 0 {
             self.find_unread(node, namespace, &mut answer, size, stop)?;
         }
         Ok(answer.finish())
@@ -366,7 +394,8 @@ impl Fetcher {
             bins: Vec<(Vec<u8>, crate::record::ParticleType, Vec<u8>)>,
         }
         let limit = u32::try_from(self.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
-        let request = batch::request(namespace, digests, limit);
+        let selection = &self.cluster.options().selection;
+        let request = batch::request_of(namespace, digests, limit, &selection.bins, selection.batch_filter());
         let n = digests.len();
         let mut found: Vec<Option<Found>> = Vec::new();
         found.resize_with(n, || None);
@@ -396,7 +425,7 @@ impl Fetcher {
                     Ok::<_, super::wire::WireError>(())
                 })
                 .map_err(|error| ClusterError::wire(&node.name, error))?;
-                rest(self.throttle.read(0, frame.len() as u64), &AtomicBool::new(false));
+                self.rest(node, 0, frame.len() as u64, &AtomicBool::new(false));
             }
             match end {
                 Some(ResultCode::OK) | None => Ok(()),
@@ -407,7 +436,9 @@ impl Fetcher {
         let mut batch = RecordBatch::new();
         for ((&digest, found), identity) in digests.iter().zip(found).zip(identities) {
             let (found, identity) = match (found, identity) {
-                (Some(found), _) if found.result == ResultCode::NOT_FOUND => continue,
+                (Some(found), _) if matches!(found.result, ResultCode::NOT_FOUND | ResultCode::FILTERED_OUT) => {
+                    continue;
+                }
                 (Some(found), _) if found.result != ResultCode::OK => {
                     rows.failed.push((digest, found.result));
                     continue;
@@ -419,7 +450,7 @@ impl Fetcher {
                 }
                 (Some(found), Some(identity)) => (found, identity),
             };
-            if !self.cluster.options().set.is_empty() && self.cluster.options().set != identity.set {
+            if !selection.has_set(&identity.set) {
                 continue;
             }
             if identity.key_unreadable {

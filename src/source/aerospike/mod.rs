@@ -19,16 +19,20 @@ pub mod error;
 mod fetch;
 pub(crate) mod metadata;
 mod options;
+mod selection;
 pub(crate) mod throttle;
 mod tls;
 pub mod topology;
 pub mod wire;
 
 pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
+pub use selection::RecordSelection;
 
 use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape};
 use crate::error::{Error, Result};
-use crate::record::{Digest, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, Timestamp};
+use crate::record::{
+    Digest, NamespaceMetadata, PARTITIONS, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp,
+};
 use crate::sync::lock;
 use ahead::{Ahead, Plan, Task};
 use cluster::{Cluster, ClusterUse};
@@ -43,8 +47,10 @@ use wire::info;
 pub const LEAST_MARGIN_MILLIS: u64 = 5_000;
 /// What one query is to deliver, in bytes.
 const GROUP_BYTES: usize = 4 << 20;
-/// The most partitions of one query to one node.
+/// The most partitions of one query to one node, where all records are wanted …
 const MAX_GROUP: usize = 64;
+/// … and where few of them are, or only their digests: each query costs the server a job.
+const MAX_LIGHT_GROUP: usize = 256;
 /// About what a record of a walk takes on the wire, in bytes.
 const WALK_ROW_BYTES: usize = 100;
 
@@ -118,6 +124,21 @@ impl AerospikeSource {
         Ok(size)
     }
 
+    /// The digests of a partition that were asked for; `None` if all of them.
+    fn selected_digests(&self, partition: PartitionId) -> Option<Vec<Digest>> {
+        let selection = &self.cluster().options().selection;
+        let mut digests: Vec<Digest> =
+            selection.digests.iter().filter(|digest| digest.partition() == partition).copied().collect();
+        digests.sort_unstable();
+        digests.dedup();
+        let all = selection.partitions.as_ref().is_none_or(|partitions| partitions.contains(partition));
+        match (selection.digests.is_empty(), all) {
+            (true, true) => None,
+            (false, true) => Some(digests),
+            (_, false) => Some(Vec::new()),
+        }
+    }
+
     /// How many partitions one query asks for, and about how many bytes each has.
     fn group(&self, namespace: &str, want: Want) -> Result<(usize, usize)> {
         let Size { records, bytes } = self.size(namespace)?;
@@ -130,7 +151,8 @@ impl AerospikeSource {
             Want::Digests => walk_bytes,
         };
         let nodes = self.cluster().topology().nodes.len().max(1);
-        let group = (GROUP_BYTES / group_bytes).clamp(1, MAX_GROUP) * nodes;
+        let most = if want == Want::Records(None) { MAX_GROUP } else { MAX_LIGHT_GROUP };
+        let group = (GROUP_BYTES / group_bytes).clamp(1, most) * nodes;
         // A little more than the average, since memory that has to grow is copied.
         let partition_bytes = if want == Want::Digests { 0 } else { each(bytes) / 8 * 9 };
         Ok((group, partition_bytes))
@@ -140,7 +162,7 @@ impl AerospikeSource {
     fn tasks(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Option<Vec<Task>>> {
         let prepared = lock(&self.prepared).clone().filter(|(name, _)| name == namespace);
         let wanted: Vec<(PartitionId, Want)> = match prepared {
-            None => PartitionId::all().map(|partition| (partition, want)).collect(),
+            None => self.partitions().iter().map(|partition| (partition, want)).collect(),
             Some((_, parts)) if want == Want::Digests => {
                 let walked = parts.into_iter().filter(|(_, since)| since.is_some());
                 walked.map(|(partition, _)| (partition, Want::Digests)).collect()
@@ -228,10 +250,7 @@ impl RecordSource for AerospikeSource {
     }
 
     fn selection(&self) -> String {
-        match &self.cluster().options().set[..] {
-            b"" => String::new(),
-            set => format!("set {}", String::from_utf8_lossy(set)),
-        }
+        self.cluster().options().selection.name()
     }
 
     fn namespaces(&self) -> Result<Vec<String>> {
@@ -257,6 +276,10 @@ impl RecordSource for AerospikeSource {
 }
 
 impl PartitionedSource for AerospikeSource {
+    fn partitions(&self) -> PartitionSet {
+        self.cluster().options().selection.partitions()
+    }
+
     fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
         self.passes.iter().filter_map(|pass| lock(pass).take()).for_each(|pass| pass.stop());
         *lock(&self.prepared) = Some((namespace.to_string(), wanted.to_vec()));
@@ -269,7 +292,11 @@ impl PartitionedSource for AerospikeSource {
         since: Option<Timestamp>,
         each: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        self.part(namespace, Want::Records(since), partition)?.batches.into_iter().try_for_each(each)
+        match self.selected_digests(partition) {
+            // Single records are read whether they changed or not: they are few.
+            Some(digests) => self.read(namespace, &digests, each),
+            None => self.part(namespace, Want::Records(since), partition)?.batches.into_iter().try_for_each(each),
+        }
     }
 
     fn walk(
@@ -278,7 +305,19 @@ impl PartitionedSource for AerospikeSource {
         partition: PartitionId,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
-        let rows = self.part(namespace, Want::Digests, partition)?.rows;
+        let mut rows = Vec::new();
+        match self.selected_digests(partition) {
+            Some(digests) => self.read(namespace, &digests, &mut |batch| {
+                let metas = batch.iter().map(|record| record.meta);
+                rows.extend(metas.map(|RecordMeta { digest, generation, void_time, .. }| DigestRow {
+                    digest,
+                    generation,
+                    void_time,
+                }));
+                Ok(())
+            })?,
+            None => rows = self.part(namespace, Want::Digests, partition)?.rows,
+        }
         if rows.is_empty() { Ok(()) } else { each(&rows) }
     }
 

@@ -1,5 +1,6 @@
 //! How a cluster is reached and read, and `aerospike://…` as people write it.
 
+use super::selection::RecordSelection;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::path::PathBuf;
@@ -127,12 +128,16 @@ pub struct ClusterOptions {
     pub auth: AuthMode,
     /// TLS, if wanted.
     pub tls: Option<TlsOptions>,
-    /// Only this set; empty for all.
-    pub set: Vec<u8>,
+    /// Which records are read.
+    pub selection: RecordSelection,
     /// The most records read per second, over all connections; 0 for no limit.
     pub records_per_second: u32,
     /// The most bytes read per second, over all connections; 0 for no limit.
     pub bytes_per_second: u64,
+    /// The most records read per second from one node; 0 for no limit.
+    pub node_records_per_second: u32,
+    /// The most bytes read per second from one node; 0 for no limit.
+    pub node_bytes_per_second: u64,
     /// Queries at once; the machine's processors if 0.
     pub parallel: usize,
     /// The longest silence on a connection. A server that delivers nothing for so long (it may have nothing that passes the
@@ -157,9 +162,11 @@ impl Default for ClusterOptions {
             password: None,
             auth: AuthMode::default(),
             tls: None,
-            set: Vec::new(),
+            selection: RecordSelection::default(),
             records_per_second: 0,
             bytes_per_second: 0,
+            node_records_per_second: 0,
+            node_bytes_per_second: 0,
             parallel: 0,
             socket_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),

@@ -27,7 +27,7 @@ use crate::source::aerospike::error::ClusterError;
 use crate::source::aerospike::throttle::Throttle;
 use crate::source::aerospike::wire::info;
 use crate::source::aerospike::wire::write::{NEVER_EXPIRES, RecordWrite, WriteMode};
-use crate::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, error};
+use crate::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection, error};
 use crate::sync::lock;
 use pace::Pace;
 use std::collections::BTreeSet;
@@ -235,8 +235,9 @@ impl RecordTarget for AerospikeTarget {
     }
 
     fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
-        let set = set.unwrap_or_default().to_vec();
-        let options = ClusterOptions { set, ..self.cluster.options().clone() };
+        let sets = set.filter(|set| !set.is_empty()).map(<[u8]>::to_vec).into_iter().collect();
+        let selection = RecordSelection { sets, ..RecordSelection::default() };
+        let options = ClusterOptions { selection, ..self.cluster.options().clone() };
         Ok(Some(Box::new(AerospikeSource::connect(&self.url, options)?)))
     }
 

@@ -61,7 +61,11 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
                     bits[partition / 8] |= 0x80 >> (partition % 8);
                 }
             }
-            let map = format!("{},1,{}", shared.regime, base64(&bits));
+            let masters = base64(&bits);
+            let map = match shared.copies {
+                false => format!("{},1,{masters}", shared.regime),
+                true => format!("{},2,{masters},{}", shared.regime, base64(&bits.map(|byte| !byte))),
+            };
             shared.namespaces.keys().map(|name| format!("{name}:{map}")).collect::<Vec<_>>().join(";")
         }
         "statistics" => "cluster_size=1;cluster_clock_skew_ms=3".into(),

@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod data;
+mod filter;
 mod info;
 pub mod protocol;
 mod security;
@@ -73,6 +74,8 @@ pub struct Shared {
     pub namespaces: BTreeMap<String, Namespace>,
     /// The index of the node that has a partition.
     pub owners: Vec<Option<usize>>,
+    /// Whether the other nodes have copies of a node's partitions.
+    pub copies: bool,
     pub regime: u32,
     pub generation: u64,
     pub cluster_name: String,

@@ -1,6 +1,7 @@
 //! One connection: requests in, answers out.
 
 use super::data::{Bin, Digest, Record, Write as Change, now, partition};
+use super::filter::Filter;
 use super::protocol::{INFO, Input, MESSAGE, Message, SECURITY, frame, read_frame};
 use super::{Fault, On, Shared, info, lock, security};
 use std::collections::HashMap;
@@ -144,7 +145,7 @@ fn message(shared: &mut Shared, node: usize, message: &Message, fault: Option<&F
 }
 
 fn owns(shared: &Shared, node: usize, number: u16) -> bool {
-    shared.owners[usize::from(number)] == Some(node)
+    shared.copies || shared.owners[usize::from(number)] == Some(node)
 }
 
 fn clock(shared: &Shared) -> u64 {
@@ -234,14 +235,11 @@ fn evaluate(code: u8, bin: &Bin, record: &Record) -> Option<Bin> {
     Some((bin.0.clone(), particle, value))
 }
 
-/// The time behind `last_update >= time`.
-fn since(filter: &[u8]) -> u64 {
-    assert_eq!(&filter[..4], [0x93, 4, 0x91, 66], "filter");
-    match filter[4] {
-        0xcf => u64::from_be_bytes(filter[5..13].try_into().unwrap()),
-        small @ 0..0x80 => u64::from(small),
-        other => panic!("number of type {other:x}"),
-    }
+/// The bins that a message reads; all if it names none.
+fn chosen(bins: &[Bin], message: &Message) -> Vec<(u8, Bin)> {
+    let wanted: Vec<&Vec<u8>> = message.operations.iter().filter(|op| op.0 == 1).map(|op| &op.1.0).collect();
+    let chosen = bins.iter().filter(|bin| wanted.is_empty() || wanted.contains(&&bin.0));
+    chosen.map(|bin| (1, bin.clone())).collect()
 }
 
 fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault: Option<&Fault>) -> Vec<Vec<u8>> {
@@ -251,7 +249,11 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
         (partition(&digest), Some(digest))
     }));
     let set = message.field(1);
-    let since = message.field(43).map(since);
+    let filter = match message.field(43).map(Filter::parse) {
+        Some(None) => return vec![end(4)],
+        Some(filter) => filter,
+        None => None,
+    };
     let id = message.field(7).map(|id| u64::from_be_bytes(id.try_into().unwrap())).unwrap_or_default();
     let now = clock(shared);
     let no_bins = message.info[0] & NO_BINS != 0;
@@ -282,7 +284,7 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
                 || after.is_some_and(|after| *digest >= after)
                 || record.expired(now)
                 || set.is_some_and(|set| set != record.set)
-                || since.is_some_and(|since| record.updated < since)
+                || filter.as_ref().is_some_and(|filter| !filter.passes(record).expect("a known expression"))
             {
                 continue;
             }
@@ -297,8 +299,7 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
             if !record.key.is_empty() {
                 fields.push((2, record.key.clone()));
             }
-            let mut operations: Vec<(u8, Bin)> =
-                if no_bins { vec![] } else { record.bins.iter().map(|bin| (1, bin.clone())).collect() };
+            let mut operations: Vec<(u8, Bin)> = if no_bins { vec![] } else { chosen(&record.bins, message) };
             if matches!(fault, Some(Fault::DuplicateBin(bad)) if bad == digest) && !no_bins {
                 operations.push(operations[0].clone());
             }
@@ -313,6 +314,7 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
 
 fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fault>) -> Vec<Vec<u8>> {
     let Some(rows) = request.field(41) else { return vec![end(4)] };
+    let filter = request.field(43).map(|bytes| Filter::parse(bytes).expect("a filter"));
     let mut input = Input(rows);
     let count = input.u32();
     input.u8();
@@ -347,6 +349,12 @@ fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fau
         }
         let (namespace, message) = before.as_ref().expect("the first row is whole");
         let mut answer = single(shared, node, namespace, digest, message, fault);
+        let record = shared.namespaces.get(namespace).and_then(|namespace| namespace.records.get(&digest));
+        if let (Some(filter), Some(record), 0) = (&filter, record, answer.result)
+            && !filter.passes(record).expect("a known expression")
+        {
+            answer = Message { result: 27, ..Message::default() };
+        }
         answer.row = row;
         assert!(seen.insert(row, ()).is_none(), "row {row} twice");
         answers.push(answer.encode());

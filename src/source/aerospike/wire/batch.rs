@@ -28,12 +28,19 @@ pub const MAX_DIGESTS: usize = 1000;
 /// A request for the records of `digests`, at most [`MAX_DIGESTS`], as a whole frame. Rows 0 to n-1 are the bins of the
 /// digests in their order, rows n to 2n-1 their sets and keys. `time_limit` is in milliseconds.
 pub fn request(namespace: &str, digests: &[Digest], time_limit: u32) -> Vec<u8> {
+    request_of(namespace, digests, time_limit, &[], &[])
+}
+
+/// The same for these bins alone, if any are named, and for records for which the filter expression is true, if there is one.
+pub fn request_of(namespace: &str, digests: &[Digest], time_limit: u32, bins: &[Vec<u8>], filter: &[u8]) -> Vec<u8> {
     let mut rows = Vec::with_capacity(digests.len() * 50 + 200);
     rows.extend_from_slice(&(2 * digests.len() as u32).to_be_bytes());
     // Records in memory are answered at once, and one row's failure does not hide the others.
     rows.push(0x01 | 0x04);
     let mut number = 0u32;
-    for (info1, operations) in [(info1::READ | info1::GET_ALL, 0), (info1::READ, 2 + KEY_NAMES.len() as u16)] {
+    let first = if bins.is_empty() { info1::READ | info1::GET_ALL } else { info1::READ };
+    let kinds = [(first, bins.len() as u16, false), (info1::READ, 2 + KEY_NAMES.len() as u16, true)];
+    for (info1, operations, identity) in kinds {
         for (position, digest) in digests.iter().enumerate() {
             rows.extend_from_slice(&number.to_be_bytes());
             rows.extend_from_slice(&digest.0);
@@ -46,7 +53,10 @@ pub fn request(namespace: &str, digests: &[Digest], time_limit: u32) -> Vec<u8> 
             rows.extend_from_slice(&1u16.to_be_bytes());
             rows.extend_from_slice(&operations.to_be_bytes());
             put_field(&mut rows, field::NAMESPACE, namespace.as_bytes());
-            if operations > 0 {
+            if !identity {
+                let read = |bin| put_operation(&mut rows, operation::READ, ParticleType::NULL, bin, &[]);
+                bins.iter().map(Vec::as_slice).for_each(read);
+            } else {
                 put_expression(&mut rows, SET_NAME, &expression::set_name());
                 put_expression(&mut rows, KEY_EXISTS, &expression::key_exists());
                 for (name, kind, _) in KEY_NAMES {
@@ -57,8 +67,17 @@ pub fn request(namespace: &str, digests: &[Digest], time_limit: u32) -> Vec<u8> 
     }
     let mut out = Vec::with_capacity(rows.len() + 64);
     frame::begin(&mut out, FrameType::Message);
-    Head { info1: info1::READ | info1::BATCH, row: time_limit, fields: 1, ..Head::default() }.put(&mut out);
+    Head {
+        info1: info1::READ | info1::BATCH,
+        row: time_limit,
+        fields: 1 + u16::from(!filter.is_empty()),
+        ..Head::default()
+    }
+    .put(&mut out);
     put_field(&mut out, field::BATCH, &rows);
+    if !filter.is_empty() {
+        put_field(&mut out, field::FILTER, filter);
+    }
     frame::finish(&mut out);
     out
 }

@@ -2,11 +2,14 @@
 //!
 //! Only what a backup asks for is here, and only the forms of MessagePack that it takes.
 
-use crate::record::Timestamp;
+use crate::record::{ParticleType, Timestamp};
 
 /// Codes of expressions.
 mod code {
+    pub const EQUAL: u8 = 1;
     pub const GREATER_OR_EQUAL: u8 = 4;
+    pub const AND: u8 = 16;
+    pub const OR: u8 = 17;
     pub const LAST_UPDATE: u8 = 66;
     pub const SET_NAME: u8 = 70;
     pub const KEY_EXISTS: u8 = 71;
@@ -24,9 +27,31 @@ pub enum KeyType {
     Blob,
 }
 
-/// Appends a MessagePack list's head; the list has fewer than 16 items.
-fn put_list(out: &mut Vec<u8>, items: u8) {
-    out.push(0x90 | (items & 15));
+/// Appends a MessagePack list's head.
+fn put_list(out: &mut Vec<u8>, items: usize) {
+    match u8::try_from(items) {
+        Ok(few @ 0..16) => out.push(0x90 | few),
+        _ => {
+            // Lists here have an item for each set that was asked for; there are at most 4095.
+            out.push(0xdc);
+            out.extend_from_slice(&(items as u16).to_be_bytes());
+        }
+    }
+}
+
+/// Appends a string as expressions have it: the particle type of strings, then the text, as one MessagePack string.
+fn put_string(out: &mut Vec<u8>, text: &[u8]) {
+    match u8::try_from(text.len() + 1) {
+        Ok(short @ 0..32) => out.push(0xa0 | short),
+        Ok(length) => out.extend_from_slice(&[0xd9, length]),
+        // The servers' names are shorter, and so is whatever is compared with them.
+        Err(_) => {
+            out.push(0xda);
+            out.extend_from_slice(&((text.len() + 1).min(usize::from(u16::MAX)) as u16).to_be_bytes());
+        }
+    }
+    out.push(ParticleType::STRING.0);
+    out.extend_from_slice(text);
 }
 
 /// Appends a MessagePack unsigned integer in its shortest form.
@@ -58,6 +83,34 @@ pub fn updated_since(time: Timestamp) -> Vec<u8> {
     out.extend(call(code::LAST_UPDATE));
     // The server reads a signed number; a time beyond its range is later than any record.
     put_unsigned(&mut out, time.0.saturating_mul(1_000_000).min(i64::MAX as u64));
+    out
+}
+
+/// Records of one of these sets.
+pub fn in_one_of(sets: &[Vec<u8>]) -> Vec<u8> {
+    let is = |set: &Vec<u8>| {
+        let mut out = Vec::new();
+        put_list(&mut out, 3);
+        put_unsigned(&mut out, u64::from(code::EQUAL));
+        out.extend(set_name());
+        put_string(&mut out, set);
+        out
+    };
+    joined(code::OR, &sets.iter().map(is).collect::<Vec<_>>())
+}
+
+/// Records for which all conditions are true; empty for none of them.
+pub fn all_of(conditions: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    joined(code::AND, conditions)
+}
+
+fn joined(name: u8, conditions: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if conditions.len() > 1 {
+        put_list(&mut out, conditions.len() + 1);
+        put_unsigned(&mut out, u64::from(name));
+    }
+    conditions.iter().for_each(|condition| out.extend_from_slice(condition.as_ref()));
     out
 }
 
@@ -113,6 +166,16 @@ mod tests {
         assert_eq!(bytes(256), [0xcd, 1, 0]);
         assert_eq!(bytes(65_536), [0xce, 0, 1, 0, 0]);
         assert_eq!(bytes(1 << 32), [0xcf, 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn sets_are_compared_with_strings_of_any_length() {
+        let set = |length: usize| in_one_of(&[vec![b'b'; length]]);
+        assert_eq!(hex::encode(set(1)), "93019146a20362");
+        assert_eq!(set(40)[..7], [0x93, 1, 0x91, 70, 0xd9, 41, 3]);
+        let many: Vec<Vec<u8>> = (0..20).map(|n| vec![b'a' + n]).collect();
+        assert_eq!(in_one_of(&many)[..4], [0xdc, 0, 21, 17]);
+        assert!(all_of(&[] as &[Vec<u8>]).is_empty());
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub mod field {
 
 /// Codes of operations.
 pub mod operation {
+    /// Reads a bin.
+    pub const READ: u8 = 1;
     /// Writes a bin.
     pub const WRITE: u8 = 2;
     /// Evaluates an expression.
@@ -211,14 +213,15 @@ pub fn put_operation(out: &mut Vec<u8>, code: u8, particle: ParticleType, name: 
     out.extend_from_slice(value);
 }
 
-/// A request of fields alone, as a whole frame.
-pub fn request(head: Head, fields: &[Field<'_>]) -> Vec<u8> {
+/// A request of fields, and of bins to be read, as a whole frame.
+pub fn request(head: Head, fields: &[Field<'_>], bins: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + fields.iter().map(|field| field.data.len() + 5).sum::<usize>());
     frame::begin(&mut out, FrameType::Message);
-    Head { fields: fields.len() as u16, ..head }.put(&mut out);
+    Head { fields: fields.len() as u16, operations: bins.len() as u16, ..head }.put(&mut out);
     for field in fields {
         put_field(&mut out, field.kind, field.data);
     }
+    bins.iter().for_each(|bin| put_operation(&mut out, operation::READ, ParticleType::NULL, bin, &[]));
     frame::finish(&mut out);
     out
 }

@@ -8,10 +8,9 @@
 //! partition they come in descending order of their digests, but nothing here depends on it.
 
 use super::WireError;
-use super::expression;
 use super::message::{Field, Head, field, info1, info3, request, take_message};
 use super::result_code::ResultCode;
-use crate::record::{BinRef, Digest, Generation, KeyRef, ParticleType, PartitionId, Timestamp, VoidTime};
+use crate::record::{BinRef, Digest, Generation, KeyRef, ParticleType, PartitionId, VoidTime};
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -24,10 +23,10 @@ pub struct PartitionQuery<'a> {
     pub partitions: &'a [PartitionId],
     /// The partitions of these digests, from the records that come after each.
     pub after: &'a [Digest],
-    /// Whether the bins are wanted.
-    pub bins: bool,
-    /// Only what was updated at or after this time.
-    pub since: Option<Timestamp>,
+    /// The bins that are wanted: all if empty, none at all if absent.
+    pub bins: Option<&'a [Vec<u8>]>,
+    /// Only records for which this expression is true; empty for all.
+    pub filter: &'a [u8],
     /// The most records per second; 0 for no limit.
     pub records_per_second: u32,
     /// How long the server waits for us to read, in milliseconds; 0 for ever.
@@ -42,7 +41,6 @@ impl PartitionQuery<'_> {
         let partitions: Vec<u8> =
             self.partitions.iter().flat_map(|partition| partition.number().to_le_bytes()).collect();
         let after: Vec<u8> = self.after.iter().flat_map(|digest| digest.0).collect();
-        let filter = self.since.map(expression::updated_since).unwrap_or_default();
         let rate = self.records_per_second.to_be_bytes();
         let timeout = self.socket_timeout.to_be_bytes();
         let id = self.id.to_be_bytes();
@@ -54,11 +52,12 @@ impl PartitionQuery<'_> {
             Field { kind: field::QUERY_ID, data: &id },
             Field { kind: field::PARTITIONS, data: &partitions },
             Field { kind: field::DIGESTS, data: &after },
-            Field { kind: field::FILTER, data: &filter },
+            Field { kind: field::FILTER, data: self.filter },
         ];
         let fields: Vec<Field<'_>> = fields.into_iter().filter(|field| !field.data.is_empty()).collect();
-        let info1 = if self.bins { info1::READ } else { info1::READ | info1::NO_BINS };
-        request(Head { info1, info3: info3::PARTITION_DONE, ..Head::default() }, &fields)
+        let info1 = if self.bins.is_some() { info1::READ } else { info1::READ | info1::NO_BINS };
+        let head = Head { info1, info3: info3::PARTITION_DONE, ..Head::default() };
+        request(head, &fields, self.bins.unwrap_or_default())
     }
 }
 
@@ -154,8 +153,8 @@ mod tests {
             set: b"",
             partitions,
             after: &[],
-            bins: true,
-            since: None,
+            bins: Some(&[]),
+            filter: &[],
             records_per_second: 0,
             socket_timeout: 0x0102,
             id: 7,
@@ -190,8 +189,8 @@ mod tests {
             set: b"s",
             partitions: &[],
             after: &digests,
-            bins: false,
-            since: Some(Timestamp(1)),
+            bins: None,
+            filter: &[1],
             records_per_second: 5,
             ..plain
         };
