@@ -261,8 +261,10 @@ fn what_is_gone_or_damaged_is_not_built_on() {
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "a pack is gone");
 
     let (disk, repository) = died();
-    for pack in packs(&disk) {
-        flip(&disk, &pack.key, 100);
+    let history = repository.history().unwrap();
+    let journal = history.entries.last().unwrap().session.journal.as_ref().unwrap();
+    for pack in &journal.packs {
+        flip(&disk, &aerolith::format::names::pack(pack), 100);
     }
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "packs are damaged");
