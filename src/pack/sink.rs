@@ -308,11 +308,6 @@ impl ChunkWriter {
         lock(&self.stored).packs.iter().map(|(id, _, _)| *id).collect()
     }
 
-    /// What it finds chunks with that need not be written.
-    pub fn reader(&self) -> &ChunkReader {
-        &self.reader
-    }
-
     /// Stores the packs that are still open, waits for all, and gives back what was stored.
     pub fn finish(mut self) -> Result<Vec<IndexedPack>> {
         self.close_packs()?;
