@@ -177,12 +177,13 @@ fn segment(
 fn an_index_that_lies_about_packs_places_and_counts_hides_nothing() {
     let _alone = alone();
     type Lie = fn(&mut IndexRow, u64);
-    let rows: [(&str, Lie); 5] = [
+    let rows: [(&str, Lie); 6] = [
         ("a pack that the table lacks", |row, _| row.pack = 7),
         ("a place behind the pack's end", |row, size| row.place.offset = size as u32 + 1000),
         ("a chunk that is longer than its pack", |row, size| row.place.stored = size as u32 + 1),
         ("a chunk of 4 GiB", |row, _| row.place.plain = u32::MAX),
         ("a place within another chunk", |row, _| row.place.offset += 1),
+        ("another chunk's name", |row, _| row.id = ChunkId([0x55; 32])),
     ];
     type Says = fn(SegmentTrailer) -> SegmentTrailer;
     let trailers: [(&str, Says); 5] = [

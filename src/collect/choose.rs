@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::Location;
-use crate::pack::ChunkReader;
+use crate::pack::{ChunkReader, read_directory};
 use crate::sync::lock;
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -91,6 +91,21 @@ pub fn choose(
     choice.missing = live.iter().zip(&homes).filter(|(_, home)| **home == NOWHERE).map(|(id, _)| *id).collect();
     choice.unused_bytes = packs.iter().map(|pack| pack.all - pack.live).sum();
     let room = MAX_CONDEMNED.saturating_sub(doomed.len());
+    // What is missing may stand in packs that a segment names without their chunks.
+    let hides = |pack: &Pack| match there.get(&pack.id) {
+        Some(size) if !choice.missing.is_empty() => holds_any(reader, pack.id, *size, &choice.missing),
+        _ => Ok(false),
+    };
+    let hiding: HashSet<PackId> = packs
+        .par_iter()
+        .filter_map(|pack| hides(pack).map(|hides| hides.then_some(pack.id)).transpose())
+        .collect::<Result<_>>()?;
+    let mut hiding_names: Vec<String> = hiding.iter().map(names::pack).collect();
+    hiding_names.sort_unstable();
+    choice.problems.extend(hiding_names.into_iter().map(|name| {
+        format!("{name} holds chunks that the index hides and snapshots need; it stays as it is. Run aerolith repair")
+    }));
+    packs.retain(|pack| !hiding.contains(&pack.id));
     let (dead, mut partly): (Vec<Pack>, Vec<Pack>) = packs.into_iter().partition(|pack| pack.live == 0);
     choice.condemned.extend(dead.iter().map(|pack| pack.id).take(room));
     let needed: u64 = partly.iter().map(|pack| pack.live).sum();
@@ -210,6 +225,15 @@ fn homes(
         }
     }
     Ok(homes)
+}
+
+/// Whether a pack's own directory names one of these chunks; a directory that can't be read names none.
+fn holds_any(reader: &ChunkReader, id: PackId, size: u64, wanted: &HashSet<ChunkId>) -> Result<bool> {
+    match read_directory(&**reader.store(), reader.keys(), id, size) {
+        Ok((_, rows)) => Ok(rows.iter().any(|row| wanted.contains(&row.id))),
+        Err(error) if error.is_of_one_object() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is wrong with a chunk's copy; `None` if it is whole.

@@ -104,7 +104,7 @@ pub fn reach(
     live: &mut HashSet<ChunkId>,
     control: &Control,
 ) -> Result<()> {
-    for manifest in manifests {
+    'manifests: for manifest in manifests {
         for namespace in &manifest.namespaces {
             live.extend(namespace.metadata.iter().copied());
             for run in &namespace.runs {
@@ -112,6 +112,10 @@ pub fn reach(
                 let mut lost = None;
                 reach_run(chunks, run, live, &mut |_, _| {}, &mut |loss| lost = lost.take().or(Some(loss)))?;
                 if let Some(loss) = lost {
+                    // Forgotten since it was listed, and collected by another: it needs nothing any more.
+                    if state_of(&**chunks.store(), &manifest.id)? == Some(SnapshotState::Forgotten) {
+                        continue 'manifests;
+                    }
                     let object = format!("snapshot {}, namespace {}", manifest.id, namespace.name);
                     return Err(Error::damaged(object, loss.to_string()).with_advice(
                         "What stands below can't be told, so nothing is deleted. Make a full backup, which writes anew what \

@@ -1,4 +1,5 @@
-//! A store for tests that fails, crashes, forgets replies and loses power where it is told to.
+//! A store for tests that fails, crashes, forgets replies, tears objects, lets requests arrive late, loses power and serves stale
+//! listings where it is told to.
 //!
 //! To crash a piece of work at every call it makes: run it once, take the number of [`FaultStore::operations`], then run it
 //! again for each with a [`Fault::nth`]. What the crash left is in the store below, which the next "process" opens:
@@ -54,6 +55,12 @@ pub enum Effect {
     CrashBefore,
     /// The process dies once the call did its work: it and all that follow fail.
     CrashAfter,
+    /// The process dies while the call writes: of the bytes only the first half stands there. No [`Store`] may do that; what
+    /// becomes of a repository in one that does all the same is worth knowing. Calls that write no bytes do nothing.
+    Tear,
+    /// The call returns [`Error::Io`] of kind `TimedOut`, and does its work only once so many further calls were taken, or
+    /// [`FaultStore::land_late`] is called, whatever became of the process. Calls that change nothing just fail.
+    Late(usize),
 }
 
 /// An [`Effect`] and which call it hits.
@@ -118,8 +125,20 @@ struct State {
     faults: Vec<Fault>,
     operations: Vec<Operation>,
     crashed: bool,
+    /// Requests on their way, and how many calls come before each.
+    late: Vec<(usize, Request)>,
+    /// What listings show, if they are stale.
+    stale: Option<Vec<Listed>>,
     /// For each object that a power cut would change: what it would be then.
     unsynced: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+/// A call that changes the store.
+#[derive(Clone, Debug)]
+struct Request {
+    call: Call,
+    key: String,
+    bytes: Vec<u8>,
 }
 
 impl<S: Store> FaultStore<S> {
@@ -177,19 +196,76 @@ impl<S: Store> FaultStore<S> {
         Ok(())
     }
 
+    /// From now on listings show the objects that are there now, with their sizes, whatever changes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store below.
+    pub fn serve_stale_lists(&self) -> Result<()> {
+        let listed = self.inner.list("")?;
+        self.state().stale = Some(listed);
+        Ok(())
+    }
+
+    /// Listings show what is there again.
+    pub fn serve_fresh_lists(&self) {
+        self.state().stale = None;
+    }
+
+    /// Lets all requests arrive that are late.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store below.
+    pub fn land_late(&self) -> Result<()> {
+        let mut state = self.state();
+        let late = std::mem::take(&mut state.late);
+        late.into_iter().try_for_each(|(_, request)| self.land(&mut state, &request))
+    }
+
+    fn land(&self, state: &mut State, request: &Request) -> Result<()> {
+        let Request { call, key, bytes } = request;
+        match call {
+            Call::PutNew => self.put_new_below(state, key, bytes).map(|_| ()),
+            Call::Put => self.put_below(state, key, bytes),
+            Call::Delete => Self::unsafely(&self.inner, state, key, || self.inner.delete(key)),
+            _ => Ok(()),
+        }
+    }
+
+    fn put_new_below(&self, state: &mut State, key: &str, bytes: &[u8]) -> Result<Put> {
+        if waits_for_sync(key) {
+            return Self::unsafely(&self.inner, state, key, || self.inner.put_new(key, bytes));
+        }
+        let outcome = self.inner.put_new(key, bytes)?;
+        state.unsynced.remove(key);
+        Ok(outcome)
+    }
+
+    fn put_below(&self, state: &mut State, key: &str, bytes: &[u8]) -> Result<()> {
+        self.inner.put(key, bytes)?;
+        state.unsynced.remove(key);
+        Ok(())
+    }
+
     // A failing test may panic while it holds the lock; what it left is still of use to the others.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run<T>(&self, call: Call, key: &str, size: usize, work: impl FnOnce(&S, &mut State) -> Result<T>) -> Result<T> {
+    fn run<T>(&self, call: Call, key: &str, bytes: &[u8], work: impl FnOnce(&S, &mut State) -> Result<T>) -> Result<T> {
         let mut state = self.state();
         let fail = |source| Error::io(format!("{call} {key:?} in {}", self.location()), source);
         let crash = || fail(io::Error::other("the process has crashed"));
         if state.crashed {
             return Err(crash());
         }
-        let operation = Operation { call, key: key.to_owned(), size: size as u64 };
+        let operation = Operation { call, key: key.to_owned(), size: bytes.len() as u64 };
+        state.late.iter_mut().for_each(|(calls, _)| *calls = calls.saturating_sub(1));
+        while let Some(at) = state.late.iter().position(|(calls, _)| *calls == 0) {
+            let (_, request) = state.late.remove(at);
+            self.land(&mut state, &request)?;
+        }
         // Each fault counts the call, also when an earlier one hits it.
         let hits: Vec<_> = state.faults.iter_mut().filter_map(|fault| fault.meet(&operation)).collect();
         state.operations.push(operation);
@@ -203,6 +279,21 @@ impl<S: Store> FaultStore<S> {
             Some(Effect::CrashBefore) => {
                 state.crashed = true;
                 Err(crash())
+            }
+            Some(Effect::Tear) => {
+                let torn = Request { call, key: key.to_owned(), bytes: bytes[..bytes.len() / 2].to_vec() };
+                state.crashed = true;
+                if matches!(call, Call::PutNew | Call::Put) {
+                    self.land(&mut state, &torn)?;
+                }
+                Err(crash())
+            }
+            Some(Effect::Late(calls)) => {
+                if call.changes() {
+                    let request = Request { call, key: key.to_owned(), bytes: bytes.to_vec() };
+                    state.late.push((*calls + 1, request));
+                }
+                Err(fail(ErrorKind::TimedOut.into()))
             }
             Some(Effect::CrashAfter) => {
                 let outcome = work(&self.inner, &mut state);
@@ -228,46 +319,38 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
-        self.run(Call::PutNew, key, bytes.len(), |inner, state| {
-            if waits_for_sync(key) {
-                return Self::unsafely(inner, state, key, || inner.put_new(key, bytes));
-            }
-            let outcome = inner.put_new(key, bytes)?;
-            state.unsynced.remove(key);
-            Ok(outcome)
-        })
+        self.run(Call::PutNew, key, bytes, |_, state| self.put_new_below(state, key, bytes))
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        self.run(Call::Put, key, bytes.len(), |inner, state| {
-            inner.put(key, bytes)?;
-            state.unsynced.remove(key);
-            Ok(())
-        })
+        self.run(Call::Put, key, bytes, |_, state| self.put_below(state, key, bytes))
     }
 
     fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        self.run(Call::Get, key, 0, |inner, _| inner.get(key, limit))
+        self.run(Call::Get, key, &[], |inner, _| inner.get(key, limit))
     }
 
     fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
-        self.run(Call::GetRange, key, 0, |inner, _| inner.get_range(key, offset, length))
+        self.run(Call::GetRange, key, &[], |inner, _| inner.get_range(key, offset, length))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
-        self.run(Call::Size, key, 0, |inner, _| inner.size(key))
+        self.run(Call::Size, key, &[], |inner, _| inner.size(key))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
-        self.run(Call::List, prefix, 0, |inner, _| inner.list(prefix))
+        self.run(Call::List, prefix, &[], |inner, state| match &state.stale {
+            None => inner.list(prefix),
+            Some(stale) => Ok(stale.iter().filter(|listed| listed.key.starts_with(prefix)).cloned().collect()),
+        })
     }
 
     fn delete(&self, key: &str) -> Result<()> {
-        self.run(Call::Delete, key, 0, |inner, state| Self::unsafely(inner, state, key, || inner.delete(key)))
+        self.run(Call::Delete, key, &[], |inner, state| Self::unsafely(inner, state, key, || inner.delete(key)))
     }
 
     fn sync(&self) -> Result<()> {
-        self.run(Call::Sync, "", 0, |inner, state| {
+        self.run(Call::Sync, "", &[], |inner, state| {
             inner.sync()?;
             state.unsynced.clear();
             Ok(())

@@ -1,5 +1,6 @@
 //! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time, wherever it dies.
 
+mod combined;
 mod crash;
 mod hold;
 mod meeting;
@@ -7,6 +8,7 @@ mod repair;
 mod rules;
 mod scene;
 mod space;
+mod stale;
 #[allow(dead_code)]
 #[path = "../faults/support.rs"]
 mod support;

@@ -252,3 +252,25 @@ fn a_restore_goes_on_though_its_chunks_move_again_and_again() {
     let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
     assert!(!restored.is_damaged() && *target.records.lock().unwrap() == truth, "{restored:?}");
 }
+
+#[test]
+fn a_collection_whose_snapshots_are_forgotten_and_collected_while_it_marks_calls_nothing_damaged() {
+    let scene = Scene::new(50);
+    let other = scene.repository();
+    let ids = [scene.id(0), scene.id(1), scene.id(2)];
+    let mut met = false;
+    let store = HookStore::new(scene.disk.clone(), move |call, key| {
+        // It has read the manifests, and none of their nodes.
+        if call == Call::List && key == names::INDEX && !met {
+            met = true;
+            forget(&other, &ids).unwrap();
+            prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
+        }
+    });
+    let error = message(prune(&open(store).unwrap(), &thorough()));
+    assert!(error.contains("fenced by another"), "{error}");
+    let repository = scene.repository();
+    prune(&repository, &thorough()).unwrap();
+    assert_clean(&repository, "forgotten while it marked");
+    assert_nothing_unused(&repository, "forgotten while it marked");
+}

@@ -138,3 +138,48 @@ fn a_power_cut_can_take_some_changes_and_leave_others() {
     store.lose_unsynced_where(|key| key == "packs/a").unwrap();
     assert_eq!(keys(&below), ["packs/b"]);
 }
+
+#[test]
+fn a_torn_object_has_half_of_its_bytes_and_the_process_is_dead() {
+    let (below, store) = store();
+    store.inject(Fault::nth(0, Effect::Tear).of(Call::PutNew));
+    store.put("a", b"whole").unwrap();
+    store.put_new("b", b"123456").unwrap_err();
+    store.put("c", b"").unwrap_err();
+    assert_eq!(below.get("b", 9).unwrap().as_deref(), Some(&b"123"[..]));
+    assert_eq!(keys(&below), ["a", "b"]);
+}
+
+#[test]
+fn a_late_request_fails_and_does_its_work_after_so_many_further_calls() {
+    let (below, store) = store();
+    store.inject(Fault::nth(0, Effect::Late(2)).of(Call::Put));
+    assert_eq!(kind_of(store.put("a", b"late")), ErrorKind::TimedOut);
+    store.put("a", b"1").unwrap();
+    store.put("b", b"2").unwrap();
+    assert_eq!(below.get("a", 9).unwrap().as_deref(), Some(&b"1"[..]));
+    store.put("c", b"3").unwrap();
+    assert_eq!(below.get("a", 9).unwrap().as_deref(), Some(&b"late"[..]));
+    // What is on its way arrives though the process died.
+    store.inject(Fault::nth(0, Effect::Late(9)).of(Call::Delete));
+    store.inject(Fault::nth(0, Effect::CrashBefore).of(Call::Get));
+    store.delete("b").unwrap_err();
+    store.get("b", 9).unwrap_err();
+    assert_eq!(keys(&below), ["a", "b", "c"]);
+    store.land_late().unwrap();
+    assert_eq!(keys(&below), ["a", "c"]);
+}
+
+#[test]
+fn stale_listings_show_what_was_there_and_reads_what_is() {
+    let (_, store) = store();
+    store.put("sessions/a", b"1").unwrap();
+    store.serve_stale_lists().unwrap();
+    store.put("sessions/a", b"123").unwrap();
+    store.put("sessions/b", b"2").unwrap();
+    store.put("gc/c", b"3").unwrap();
+    assert_eq!(store.list("sessions/").unwrap(), [Listed { key: "sessions/a".into(), size: 1 }]);
+    assert!(store.list("gc/").unwrap().is_empty() && store.get("gc/c", 9).unwrap().is_some());
+    store.serve_fresh_lists();
+    assert_eq!(keys(&store).len(), 3);
+}
