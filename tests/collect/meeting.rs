@@ -192,7 +192,8 @@ fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothin
         |_| {},
     );
     assert_clean(&scene.repository(), "one gave up");
-    let scene = Scene::new(50);
+    // With so many chunks that some pack is partly needed, whatever their ids.
+    let scene = Scene::new(1200);
     let disk = scene.disk.clone();
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
     let other = open(disk.clone()).unwrap();

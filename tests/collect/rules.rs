@@ -41,7 +41,7 @@ fn flip_at(disk: &MemoryStore, at: &Location) {
 
 #[test]
 fn what_cannot_be_read_is_not_condemned() {
-    let scene = Scene::new(400);
+    let scene = Scene::new(1200);
     let repository = scene.repository();
     let (_, at) = live_chunk(&scene);
     forget(&repository, &[scene.id(0)]).unwrap();
@@ -59,7 +59,7 @@ fn what_cannot_be_read_is_not_condemned() {
 
 #[test]
 fn a_condemned_pack_of_which_a_live_chunk_cannot_be_read_stays_with_its_plan() {
-    let scene = Scene::new(400);
+    let scene = Scene::new(1200);
     let (_, at) = live_chunk(&scene);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
     let faulty = Arc::new(FaultStore::new(scene.disk.clone()));
@@ -78,8 +78,9 @@ fn a_condemned_pack_of_which_a_live_chunk_cannot_be_read_stays_with_its_plan() {
     assert_nothing_unused(&repository, "had back");
 }
 
-#[test]
-fn a_copy_outside_the_plan_counts_only_if_it_is_whole() {
+/// Forgets a snapshot of which a live chunk has a damaged copy outside the plan, prunes, and says whether it came to that: which pack
+/// a chunk falls into is random.
+fn with_a_damaged_copy_outside() -> bool {
     let scene = Scene::new(400);
     let repository = scene.repository();
     let (id, at) = live_chunk(&scene);
@@ -99,12 +100,14 @@ fn a_copy_outside_the_plan_counts_only_if_it_is_whole() {
     copies.iter().filter(|copy| **copy != at).for_each(|copy| flip_at(&scene.disk, copy));
     forget(&repository, &[scene.id(0)]).unwrap();
     prune(&repository, &PruneOptions::default()).unwrap();
-    let gone = |copy: &Location| scene.disk.size(&names::pack(&copy.pack)).unwrap().is_none();
-    assert!(
-        copies.iter().all(|copy| gone(copy) == (*copy == at)),
-        "the test needs one pack to go and the other to stay"
-    );
     assert_eq!(assert_exact(&repository, &scene.snapshots, "one whole copy"), 2);
+    let gone = |copy: &Location| scene.disk.size(&names::pack(&copy.pack)).unwrap().is_none();
+    copies.iter().all(|copy| gone(copy) == (*copy == at))
+}
+
+#[test]
+fn a_copy_outside_the_plan_counts_only_if_it_is_whole() {
+    assert!((0..20).any(|_| with_a_damaged_copy_outside()), "no pack went while the other stayed");
 }
 
 #[test]
