@@ -105,10 +105,8 @@ fn assert_salvaged(repository: &Repository, snapshots: &[(SnapshotId, Contents)]
             assert_eq!(facts, named.iter().map(|digest| Digest(*digest).to_string()).collect(), "{about}");
         }
         assert_eq!(lost_in_all, salvaged.records_lost(), "{about}");
-        assert_eq!(
-            lost_in_all > 0,
-            report.salvaged.iter().any(|one| one.original == salvaged.original && one.has_losses())
-        );
+        // Indexes and UDF modules can be lost without a record.
+        assert!(lost_in_all == 0 || salvaged.has_losses(), "{about}");
     }
     assert!(expected.is_empty(), "{about}: not salvaged: {expected:?}");
 }
