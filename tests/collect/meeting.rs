@@ -199,7 +199,8 @@ fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothin
     let other = open(disk.clone()).unwrap();
     let mut fenced = false;
     let store = HookStore::new(disk, move |call, key| {
-        if call == Call::PutNew && key.starts_with(names::INDEX) && !fenced {
+        // Right before its seal, whether it had something to move or not.
+        if call == Call::Sync && !fenced {
             fenced = true;
             let report = prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
             assert_eq!(report.fenced.len(), 1);

@@ -357,9 +357,10 @@ impl Soak<'_> {
     }
 }
 
-/// Whether a folder holds anything.
+/// Whether a folder holds an object. A killed process may leave a temporary file, which is none: its name begins with a dot.
 fn is_there(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+    let is_object = |entry: std::fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
+    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_object))
 }
 
 fn name_of(arguments: &[&str]) -> &'static str {
