@@ -262,3 +262,33 @@ fn stopped_at_any_point_it_seals_no_half_and_says_so_in_the_history() {
         assert_nothing_twice(&target, "gone on");
     }
 }
+
+#[test]
+fn a_salvage_of_a_copy_is_no_copy_and_is_copied_as_a_snapshot_of_its_own() {
+    let scene = Scene::new(150);
+    let source = scene.repository();
+    let there = other_disk();
+    let target = open_other(there.clone()).unwrap();
+    copy(&source, &target).unwrap();
+    let last = copy_of(&source, &target, scene.snapshots[2].0);
+    let mut values = Vec::new();
+    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
+    target.snapshot(&last.id.to_string()).unwrap().reach(&mut HashSet::new(), each).unwrap();
+    damage_chunk(&target, &there, values.last().unwrap());
+    let options = aerolith::repository::RepairOptions { read_percent: 100.0, ..Default::default() };
+    let repaired = target.repair(&options, &Arc::new(Control::new())).unwrap();
+    assert!(!repaired.salvaged.is_empty(), "{repaired:?}");
+    let list = target.snapshots().unwrap();
+    assert!(list.damaged.is_empty(), "{:?}", list.damaged);
+    let salvages: Vec<_> = list.snapshots.iter().filter(|manifest| manifest.salvage.is_some()).collect();
+    assert_eq!(salvages.len(), repaired.salvaged.len());
+    assert!(salvages.iter().all(|salvage| salvage.origin.is_none()));
+    // The originals are damaged there, and so not copied; what was saved of them is.
+    let third = other(Arc::new(MemoryStore::new()));
+    let report = copy(&target, &third).unwrap();
+    assert_eq!(report.not_copied.len(), salvages.len(), "{report:?}");
+    for salvage in salvages {
+        assert_eq!(copy_of(&target, &third, salvage.id).salvage, salvage.salvage);
+    }
+    assert_clean(&third, "salvages");
+}
