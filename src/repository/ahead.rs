@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::record::PartitionId;
+use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,7 @@ struct Shelf<T> {
 
 impl<T> Shelf<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn put(&self, partition: PartitionId, size: usize, read: Result<T>) {

@@ -1,19 +1,19 @@
 //! Checking a repository: everything that a snapshot reaches, and on request the bytes themselves.
 
 use super::session::noted_chunks;
-use super::{History, Repository, host, keyring, program, read_config};
+use super::{History, Repository, keyring, new_session, read_config};
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::config::CONFIG_HEADER_BYTES;
 use crate::format::header::Class;
-use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::session::{Outcome, SessionKind, Status};
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
 use crate::pack::{ChunkReader, read_directory};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
-use crate::snapshot::{LEASE_MILLIS, Lease};
+use crate::snapshot::Lease;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -247,24 +247,11 @@ impl Repository {
     }
 
     fn note(&self, damaged: &[ChunkId]) -> Result<()> {
-        let now = Timestamp::now().0;
-        let session = Session {
-            id: objects::new_id()?,
-            kind: SessionKind::Check,
-            job: "check".into(),
-            host: host(),
-            program: program(),
-            started: now,
-            heartbeat: now,
-            lease_millis: LEASE_MILLIS,
-            adopted: Vec::new(),
-            outcome: None,
-            journal: None,
-        };
+        let session = new_session(objects::new_id()?, SessionKind::Check, "check".into());
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
         let status = Status::Incomplete(format!("{} chunks are damaged or missing", damaged.len()));
         let damaged_chunks = damaged.to_vec();
-        lease.end(Outcome { ended: now, status, records: 0, stored_bytes: 0, damaged_chunks })
+        lease.end(Outcome { ended: Timestamp::now().0, status, records: 0, stored_bytes: 0, damaged_chunks })
     }
 }
 

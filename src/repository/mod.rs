@@ -45,7 +45,7 @@ use crate::format::config::{
 };
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::keyslot::{KdfCost, SlotSecret};
-use crate::format::session::Session;
+use crate::format::session::{Session, SessionKind};
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{KeyId, RepositoryId, SnapshotId, names};
 use crate::index::Index;
@@ -373,6 +373,24 @@ fn read_config(keys: &Keys, version: u8, id: &RepositoryId, sealed: Vec<u8>) -> 
 
 fn config_name(id: &RepositoryId) -> String {
     format!("{} {id}", names::CONFIG)
+}
+
+/// A session that begins now, on this machine, with a lease of the usual length.
+fn new_session(id: SnapshotId, kind: SessionKind, job: String) -> Session {
+    let now = Timestamp::now().0;
+    Session {
+        id,
+        kind,
+        job,
+        host: host(),
+        program: program(),
+        started: now,
+        heartbeat: now,
+        lease_millis: objects::LEASE_MILLIS,
+        adopted: Vec::new(),
+        outcome: None,
+        journal: None,
+    }
 }
 
 /// This machine's name.

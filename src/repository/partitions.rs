@@ -8,7 +8,8 @@ use crate::format::snapshot::BackupKind;
 use crate::record::{Digest, PartitionId, PartitionSet, Timestamp};
 use crate::run::PartitionRecords;
 use crate::source::{BadRecord, PartitionedSource};
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 
 /// The records that a source could not understand.
 struct BadRecords<'a> {
@@ -20,7 +21,7 @@ struct BadRecords<'a> {
 impl BadRecords<'_> {
     /// All of them so far, with those of the session that this one goes on from; an error if they must not be left out.
     fn check(&self) -> Result<(u64, Vec<BadRecord>)> {
-        let mut all = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.so_far);
         let (count, more) = self.source.take_bad_records();
         all.0 += count;
         all.1.extend(more);

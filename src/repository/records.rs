@@ -18,6 +18,7 @@ use crate::run::{
     read_record_into, write_run,
 };
 use crate::source::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
+use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -141,7 +142,7 @@ impl RecordSink for Inbox<'_> {
         if !self.skip {
             return Err(error);
         }
-        let mut all = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.bad);
         all.0 += 1;
         if all.1.len() < MAX_BAD {
             all.1.push(bad);
@@ -185,7 +186,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             stream.read(work.namespace, &inbox, work.control)?;
             // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
-            options.partial |= inbox.bad.lock().unwrap_or_else(PoisonError::into_inner).0 > 0;
+            options.partial |= lock(&inbox.bad).0 > 0;
             let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
@@ -357,7 +358,7 @@ pub(super) fn diff_and_write(
                 let add_up = move || {
                     for (partition, live) in some {
                         let sum = StateSums::sum(work.writer.keys(), &live);
-                        sums_of.lock().unwrap_or_else(PoisonError::into_inner).set(partition, sum);
+                        lock(sums_of).set(partition, sum);
                     }
                 };
                 if summing_of.fetch_add(1, Ordering::Relaxed) < MAX_SUMMING {

@@ -6,20 +6,20 @@
 use super::check::{CheckOptions, CheckReport};
 use super::salvage::{Donor, Salvaged};
 use super::session::noted_chunks;
-use super::{Repository, host, program};
+use super::{Repository, new_session};
 use crate::control::Control;
 use crate::crypto::Sealer;
 use crate::error::{Error, Result};
 use crate::format::header::{Class, ObjectKind};
 use crate::format::pack::DirectoryRow;
-use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::session::{Outcome, SessionKind, Status};
 use crate::format::snapshot::SnapshotState;
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, IndexedPack, encode_segment, write_segments};
 use crate::pack::{ChunkReader, read_directory};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
-use crate::snapshot::{LEASE_MILLIS, Lease};
+use crate::snapshot::Lease;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -143,20 +143,7 @@ impl Repository {
             report.problems.extend(survey.problems);
             return Ok(());
         }
-        let now = Timestamp::now().0;
-        let session = Session {
-            id: objects::new_id()?,
-            kind: SessionKind::Other,
-            job: "repair of the index".into(),
-            host: host(),
-            program: program(),
-            started: now,
-            heartbeat: now,
-            lease_millis: LEASE_MILLIS,
-            adopted: Vec::new(),
-            outcome: None,
-            journal: None,
-        };
+        let session = new_session(objects::new_id()?, SessionKind::Other, "repair of the index".into());
         let id = session.id;
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
         let rebuilt = self.rebuild_index(id, control);

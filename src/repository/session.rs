@@ -2,7 +2,7 @@
 
 use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up, is_merging};
 use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
-use super::{History, Repository, Snapshot, host, program};
+use super::{History, Repository, Snapshot, host, new_session, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
@@ -13,7 +13,7 @@ use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
 use crate::record::Timestamp;
 use crate::run::{Losses, reach_run, survey};
 use crate::snapshot as objects;
-use crate::snapshot::{LEASE_MILLIS, Lease};
+use crate::snapshot::Lease;
 use crate::source::{BadRecord, RecordSource, SourceShape};
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -119,23 +119,11 @@ impl Repository {
         control: Arc<Control>,
     ) -> Result<BackupSession> {
         let id = manifest.id;
-        let now = Timestamp::now().0;
         let suite = self.parameters.suite;
-        let session = Session {
-            id,
-            kind,
-            job: options.job,
-            host: host(),
-            program: program(),
-            started: now,
-            heartbeat: now,
-            lease_millis: options
-                .lease
-                .map_or(LEASE_MILLIS, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
-            adopted: Vec::new(),
-            outcome: None,
-            journal: None,
-        };
+        let mut session = new_session(id, kind, options.job);
+        if let Some(lease) = options.lease {
+            session.lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        }
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
         let prepared = self.prepare().inspect_err(|error| {
             let status = Status::Failed(error.to_string());
