@@ -1,7 +1,8 @@
 //! The store's clock: the machine's, or one that a test sets.
 
 use crate::record::Timestamp;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::lock;
+use std::sync::{Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +24,7 @@ impl State {
 
 impl Clock {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn now(&self) -> Timestamp {

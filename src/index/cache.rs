@@ -1,8 +1,9 @@
 //! A bounded map that forgets what was not asked for lately, by two generations.
 
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 struct Generations<K, V> {
     young: HashMap<K, Arc<V>>,
@@ -25,7 +26,7 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
 
     /// The value, if it is kept; `cost` is what it costs to keep it on.
     pub fn get(&self, key: &K, cost: impl Fn(&V) -> usize) -> Option<Arc<V>> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = lock(&self.inner);
         if let Some(value) = inner.young.get(key) {
             return Some(value.clone());
         }
@@ -37,7 +38,7 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
 
     /// Keeps a value.
     pub fn put(&self, key: K, value: Arc<V>, cost: usize) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = lock(&self.inner);
         Self::insert(&mut inner, self.bound, key, value, cost);
     }
 

@@ -11,8 +11,9 @@ use crate::format::pack::{DirectoryRow, Place};
 use crate::format::{ChunkId, FormatError, PackId, SnapshotId, names};
 use crate::pack::read_directory;
 use crate::store::Store;
+use crate::sync::lock;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Decrypted blocks are kept up to this many bytes: the whole index of about 90 GB of data.
 const CACHE_BYTES: usize = 64 << 20;
@@ -239,7 +240,7 @@ impl Index {
     pub fn lookup(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<Location>> {
         let mut found = self.search(store, id)?;
         found.retain(|at| !self.excluded.contains(&at.pack));
-        let recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let recovered = lock(&self.recovered);
         let further = recovered.copies.get(id).into_iter().flatten();
         for at in recovered.places.get(id).into_iter().chain(further) {
             if !found.contains(at) {
@@ -289,7 +290,7 @@ impl Index {
     /// Reads the directories of all packs that no readable segment names, so that a lost index costs time and nothing else. A
     /// damaged pack is passed over.
     pub fn recover(&self, store: &dyn Store, keys: &Keys) -> Result<()> {
-        let mut scanned = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scanned = lock(&self.recovering);
         let known =
             if self.damaged.is_empty() && self.blocks_are_whole(store)? { self.packs() } else { HashMap::new() };
         loop {
@@ -317,7 +318,7 @@ impl Index {
     /// Finds chunks in packs that no segment names but a session's journal. `false` if one of them is gone, damaged, or counts as
     /// absent.
     pub fn adopt(&self, store: &dyn Store, keys: &Keys, packs: &[PackId]) -> Result<bool> {
-        let mut scanned = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scanned = lock(&self.recovering);
         let known = self.packs();
         for id in packs {
             if self.excluded.contains(id) {
@@ -339,7 +340,7 @@ impl Index {
 
     /// Forgets what was found in packs that no segment names.
     pub fn disown(&self, packs: &[PackId]) {
-        let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recovered = lock(&self.recovered);
         let all = std::mem::take(&mut *recovered).packs;
         drop(recovered);
         for (id, size, rows) in all.into_iter().filter(|(id, _, _)| !packs.contains(id)) {
@@ -348,7 +349,7 @@ impl Index {
     }
 
     fn add_recovered(&self, id: PackId, size: u64, rows: Vec<DirectoryRow>) {
-        let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recovered = lock(&self.recovered);
         let Recovered { places, copies, packs } = &mut *recovered;
         for row in &rows {
             let at = Location { pack: id, place: row.place };
@@ -362,7 +363,7 @@ impl Index {
     /// The packs that [`Index::recover`] found so far. Whoever writes chunks by this index names them in segments of its own:
     /// what it did not write because one of them has it must be found by others too.
     pub fn recovered_packs(&self) -> Vec<(PackId, u64, Vec<DirectoryRow>)> {
-        self.recovered.lock().unwrap_or_else(PoisonError::into_inner).packs.clone()
+        lock(&self.recovered).packs.clone()
     }
 
     fn blocks_are_whole(&self, store: &dyn Store) -> Result<bool> {

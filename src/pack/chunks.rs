@@ -8,9 +8,10 @@ use crate::format::{ChunkId, PackId, names};
 use crate::index::cache::Cache;
 use crate::index::{Index, Location};
 use crate::store::Store;
+use crate::sync::lock;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Opened packs are kept up to this many: each is a subkey of about a kilobyte.
 const PACKS: usize = 4096;
@@ -114,7 +115,7 @@ impl ChunkReader {
     /// Where a chunk stands, once none of the places in `tried` could be read: a collection may have moved it since the packs were
     /// looked through. They are looked through once for each pack that is found to be gone, and so not for damaged ones.
     pub fn locate_again(&self, id: &ChunkId, tried: &[Location]) -> Result<Vec<Location>> {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = lock(&self.gone);
         let mut vanished = Vec::new();
         for at in tried {
             if !gone.contains(&at.pack) && self.store.size(&names::pack(&at.pack))?.is_none() {
@@ -146,7 +147,7 @@ impl ChunkReader {
 
     /// Whether this reader was asked for a chunk and found no whole copy.
     pub fn is_damaged(&self, id: &ChunkId) -> bool {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+        lock(&self.damaged).contains(id)
     }
 
     /// Reads a chunk: from memory, else from the first of its places that is whole.
@@ -192,7 +193,7 @@ impl ChunkReader {
             // Another copy may stand in a pack that no segment names, such as one that a crashed backup left.
             found = self.locate_again(id, &tried)?;
         }
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
+        lock(&self.damaged).insert(*id);
         if let Some(error) = failed {
             return Err(error);
         }

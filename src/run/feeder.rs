@@ -14,9 +14,10 @@ use crate::format::node::Child;
 use crate::format::snapshot::RunRef;
 use crate::pack::ChunkWriter;
 use crate::record::RecordMeta;
+use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Values that wait for a cut take at most this many bytes.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
@@ -171,7 +172,7 @@ fn run_job(chunks: &ChunkWriter, job: Job, done: &Sender<FinishedLeaf>, failed: 
     match job {
         Job::Chunk(bytes, slot) => {
             let id = chunks.put(Class::Data, &bytes).unwrap_or_else(|error| {
-                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut failed = lock(failed);
                 *failed = failed.take().or(Some(error));
                 // The run is given up; the slot is filled so that no thread waits for it forever.
                 ChunkId([0; 32])
@@ -461,7 +462,7 @@ impl RunFeeder<'_> {
 
     /// Returns the error of a chunk that could not be put.
     fn check(&self) -> Result<()> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        lock(&self.failed).take().map_or(Ok(()), Err)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -8,8 +8,9 @@ use crate::format::session::{Outcome, Session};
 use crate::format::{SnapshotId, names, structured};
 use crate::record::Timestamp;
 use crate::store::Store;
+use crate::sync::lock;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,11 +28,11 @@ struct Shared {
 
 impl Shared {
     fn lease_millis(&self) -> u64 {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).lease_millis
+        lock(&self.session).lease_millis
     }
 
     fn write(&self, create: bool, change: impl FnOnce(&mut Session)) -> Result<()> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = lock(&self.session);
         change(&mut session);
         session.heartbeat = Timestamp::now().0;
         let name = names::session(&session.id);
@@ -67,7 +68,7 @@ impl Lease {
 
     /// The session's id.
     pub fn id(&self) -> SnapshotId {
-        self.shared.session.lock().unwrap_or_else(PoisonError::into_inner).id
+        lock(&self.shared.session).id
     }
 
     /// Changes the session's object, such as its journal.

@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::jsonl::{self, Line, LineError, MAX_LINE_BYTES, line_namespace, parse_line};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::sync::lock;
 use crossbeam_channel::Receiver;
 use groups::{Group, Groups};
 use std::collections::BTreeMap;
@@ -120,7 +121,7 @@ impl JsonlSource {
     }
 
     fn overview(&self) -> Result<Overview> {
-        let mut known = self.overview.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.overview);
         if let Some(overview) = &*known {
             return Ok(overview.clone());
         }
@@ -290,7 +291,7 @@ impl LineWorker for Survey<'_> {
     }
 
     fn finish(self) -> Result<()> {
-        let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut merged = lock(self.merged);
         merged.namespaces.extend(self.found.namespaces);
         merged.metadata.extend(self.found.metadata);
         if let Some((start, error)) = self.found.bad

@@ -29,9 +29,10 @@
 use super::key::waits_for_sync;
 use super::{Call, Listed, Put, Store};
 use crate::error::{Error, Result};
+use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// One call that a [`FaultStore`] took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,7 +251,7 @@ impl<S: Store> FaultStore<S> {
 
     // A failing test may panic while it holds the lock; what it left is still of use to the others.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn run<T>(&self, call: Call, key: &str, bytes: &[u8], work: impl FnOnce(&S, &mut State) -> Result<T>) -> Result<T> {

@@ -6,10 +6,11 @@ use crate::jsonl::{MAX_LINE_BYTES, write_header, write_index, write_record, writ
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
 use crate::source::jsonl::JsonlSource;
+use crate::sync::lock;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// A file of JSON lines as a target.
 ///
@@ -75,7 +76,7 @@ impl JsonlTarget {
     }
 
     fn output(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.output)
     }
 
     fn failed(&self, error: std::io::Error) -> Error {

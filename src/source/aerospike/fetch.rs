@@ -13,9 +13,10 @@ use super::wire::result_code::ResultCode;
 use super::wire::{batch, info};
 use crate::record::{BinRef, Digest, KeyRef, PartitionId, RecordBatch, RecordMeta, Timestamp};
 use crate::source::{BadRecord, DigestRow};
+use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A batch of records is closed once its bodies have this many bytes.
@@ -89,7 +90,7 @@ impl Fetcher {
 
     /// The records that could not be understood so far, and how many there were; forgets them.
     pub fn take_bad(&self) -> (u64, Vec<BadRecord>) {
-        std::mem::take(&mut *self.bad.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.bad))
     }
 
     /// Waits as the limits ask for, of all nodes together and of this one, now that so much was read from it.
@@ -97,7 +98,7 @@ impl Fetcher {
         let options = self.cluster.options();
         let mut wait = self.throttle.read(records, bytes);
         if options.node_records_per_second > 0 || options.node_bytes_per_second > 0 {
-            let mut throttles = self.node_throttles.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut throttles = lock(&self.node_throttles);
             let new = || Arc::new(Throttle::new(options.node_records_per_second, options.node_bytes_per_second));
             let own = throttles.entry(node.name.clone()).or_insert_with(new).clone();
             drop(throttles);
@@ -107,7 +108,7 @@ impl Fetcher {
     }
 
     fn note_bad(&self, namespace: &str, partition: PartitionId, bad: Bad) {
-        let mut all = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.bad);
         all.0 += 1;
         if all.1.len() < MAX_BAD {
             let place = match bad.digest {

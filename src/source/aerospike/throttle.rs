@@ -1,6 +1,7 @@
 //! Keeps reading below so many records and bytes per second, over all connections.
 
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The longest that one frame makes its reader wait. A reader that waits does not read, and a server gives up on one that
@@ -35,7 +36,7 @@ impl Throttle {
         // A frame is at most a few megabytes; a limit so low that it costs more than a day counts as a day.
         let cost = Duration::from_secs_f64(cost.min(86_400.0));
         let now = Instant::now();
-        let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid_until = lock(&self.paid_until);
         // Time that nobody used is lost: no burst after a pause.
         *paid_until = (*paid_until).max(now) + cost;
         paid_until.saturating_duration_since(now).min(MAX_WAIT)

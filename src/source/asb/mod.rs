@@ -33,6 +33,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::{RecordSink, RecordSource, SourceShape, StreamSource};
+use crate::sync::lock;
 use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
 use key::FileKey;
 use parse::Global;
@@ -228,9 +229,9 @@ impl RecordSource for AsbSource {
             let blocks = BlockReader::new(text.source, text.head, text.at, name, file.dialect, 64 << 10);
             // It stops itself at the first record; what is malformed is reported when the records are read.
             let _ = blocks.run(&mut found);
-            metadata.lock().unwrap_or_else(|e| e.into_inner()).merge(found.0);
+            lock(metadata).merge(found.0);
         }
-        Ok(metadata.lock().unwrap_or_else(|e| e.into_inner()).clone())
+        Ok(lock(metadata).clone())
     }
 
     fn shape(&self) -> SourceShape<'_> {

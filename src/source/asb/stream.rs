@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch};
 use crate::source::{BadRecord, RecordSink};
+use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     fn fail(&self, error: Error) {
-        let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());
+        let mut failure = lock(&self.failure);
         failure.get_or_insert(error);
         // Only now may other threads see it: the error with which they stop must not come first.
         self.stopped.store(true, Ordering::Release);
@@ -225,7 +226,7 @@ impl BlockSink for FileSink<'_, '_> {
     }
 
     fn global(&mut self, global: Global) {
-        keep_global(&mut self.shared.reading.metadata.lock().unwrap_or_else(|e| e.into_inner()), global);
+        keep_global(&mut lock(self.shared.reading.metadata), global);
     }
 
     fn fault(&mut self, offset: u64, fault: Fault) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Slows all writers down while the servers can't keep up, and lets them go again once they can.
 
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The first wait after an overload; doubled with each further one.
@@ -19,12 +20,12 @@ pub struct Pace {
 impl Pace {
     /// How long to wait just now.
     pub fn wait(&self) -> Duration {
-        *self.wait.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.wait)
     }
 
     /// Notes whether what was sent overloaded a server.
     pub fn note(&self, overloaded: bool) {
-        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wait = lock(&self.wait);
         *wait = match overloaded {
             true => (*wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT),
             false if *wait / 2 < LEAST_WAIT => Duration::ZERO,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
 use crate::source::asb::{AsbOptions, AsbSource};
+use crate::sync::lock;
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use files::Files;
 use format::Formatter;
@@ -113,7 +114,7 @@ impl AsbTarget {
     }
 
     fn with_buffers<T>(&self, work: impl FnOnce(&mut Buffers) -> Result<T>) -> Result<T> {
-        let pool = || self.buffers.lock().unwrap_or_else(|e| e.into_inner());
+        let pool = || lock(&self.buffers);
         let mut buffers = pool().pop().unwrap_or_default();
         buffers.text.clear();
         let result = work(&mut buffers);
@@ -171,7 +172,7 @@ impl RecordTarget for AsbTarget {
         if let Some(files) = &self.files {
             files.begin(namespace, &first, next)?;
         }
-        self.omissions.lock().unwrap_or_else(|e| e.into_inner()).append(&mut omissions);
+        lock(&self.omissions).append(&mut omissions);
         Ok(())
     }
 
@@ -210,6 +211,6 @@ impl RecordTarget for AsbTarget {
     }
 
     fn omissions(&self) -> Vec<String> {
-        self.omissions.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        lock(&self.omissions).clone()
     }
 }
