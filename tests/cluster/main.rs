@@ -10,6 +10,7 @@ mod faults;
 mod login;
 mod partial;
 mod program;
+mod recorded;
 mod restore;
 mod restore_faults;
 mod restore_options;
