@@ -31,11 +31,13 @@ Examples:
   aerolith backup embedded:/data/store --kind differential
   aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
   aerolith backup asb:/backups/monday --hold 'case 7/2026'
+  set -o pipefail; asbackup -n test -o - | aerolith backup asb:- --cluster zoo
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
     /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
-    /// asb:PATH (a file or a folder), jsonl:FILE (- for standard input) or embedded:FOLDER. Several sources become one
-    /// snapshot; no namespace may be in two of them
+    /// asb:PATH (a file or a folder), jsonl:FILE or embedded:FOLDER; asb:- and jsonl:- are standard input. A pipe doesn't tell
+    /// how its writer ended: if that failed, forget the snapshot. Several sources become one snapshot; no namespace may be in
+    /// two of them
     #[arg(required = true)]
     source: Vec<String>,
     /// How to read it

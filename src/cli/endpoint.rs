@@ -48,6 +48,11 @@ pub fn scheme(text: &str) -> &str {
     text.split(':').next().unwrap_or_default()
 }
 
+/// Whether a target is standard output, which is then the records' alone, and can't be read back.
+pub fn is_standard_output(target: &str) -> bool {
+    matches!(target, "asb:-" | "jsonl:-")
+}
+
 /// Opens a source. A cluster is asked `parallel` things at once.
 pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn RecordSource>> {
     let key_file = args.asb_key;
@@ -60,7 +65,7 @@ pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn R
         );
     }
     let (scheme, path) = split(text)?;
-    // `jsonl:-` is standard input.
+    // `-` is standard input.
     if path != Path::new("-")
         && std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     {

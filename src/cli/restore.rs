@@ -38,11 +38,13 @@ Examples:
   aerolith restore @2026-05-01T12:00Z:test embedded:/restore/store --rename old --conflict newer
   aerolith restore latest:test/users asb:some.asb --key alice --key i:42
   aerolith restore latest:test aerospike://10.0.0.5:3000 --bins email,phone --conflict merge
-  aerolith restore latest:test jsonl:- --digest-file lost.txt --no-metadata | jq .")]
+  aerolith restore latest:test jsonl:- --digest-file lost.txt --no-metadata | jq .
+  aerolith restore latest:test asb:- | asrestore -n test -i -")]
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:FOLDER, asb:FILE.asb, jsonl:FILE (- for standard output) or embedded:FOLDER
+    /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:FOLDER, asb:FILE.asb, jsonl:FILE or embedded:FOLDER; asb:- and jsonl:- are
+    /// standard output
     target: String,
     /// The namespace's name in the target; its indexes follow
     #[arg(long, value_name = "NAME")]
@@ -253,7 +255,7 @@ fn check(args: &Args) -> Result<()> {
     if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
         return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
     }
-    if args.verify && args.target == "jsonl:-" {
+    if args.verify && endpoint::is_standard_output(&args.target) {
         return Err(Error::usage("standard output can't be read back: leave out --verify, or name a file"));
     }
     Ok(())
@@ -387,7 +389,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         target: target.name(),
         dry_run: args.dry_run,
         // The records themselves may be on standard output.
-        aside: args.target == "jsonl:-" && !args.dry_run,
+        aside: endpoint::is_standard_output(&args.target) && !args.dry_run,
         duration_millis: begun.elapsed().as_millis() as u64,
         options: &options,
         names,

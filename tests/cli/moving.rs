@@ -1,8 +1,9 @@
 //! Commands that move records: `backup`, `restore`, `verify`, `demo`.
 
-use super::support::{Sandbox, asb, assert_id, assert_time, digest_of_person, person};
+use super::support::{Output, Sandbox, asb, assert_id, assert_time, digest_of_person, person};
 use aerolith::embedded::{EmbeddedStore, sample};
 use serde_json::{Value, json};
+use std::process::{Command, Stdio};
 
 fn number(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or_else(|| panic!("{name} is no number in {value}"))
@@ -227,6 +228,54 @@ fn records_on_standard_output_are_not_mixed_with_the_report() {
         command.stdin(file);
     });
     assert_eq!(piped.ends(0).json()["namespaces"][0]["live_records"], 4);
+}
+
+/// Runs the program with a file's bytes on a pipe.
+fn piped(sandbox: &Sandbox, file: &str, arguments: &[&str]) -> Output {
+    let mut writer = Command::new("cat").arg(sandbox.path(file)).stdout(Stdio::piped()).spawn().unwrap();
+    let output = sandbox.run_with(arguments, |command| {
+        command.arg("--quiet").stdin(writer.stdout.take().unwrap());
+    });
+    writer.wait().unwrap();
+    output
+}
+
+#[test]
+fn an_asb_backup_comes_and_goes_through_pipes() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    for packing in [&[][..], &["--zstd", "3"]] {
+        let restored = sandbox.command(&[&["restore", "latest:test", "asb:-"], packing].concat()).output().unwrap();
+        assert!(restored.status.success());
+        assert!(String::from_utf8_lossy(&restored.stderr).contains("restored into asb:-"));
+        std::fs::write(sandbox.path("copy.asb"), &restored.stdout).unwrap();
+        sandbox.run(&["verify", "latest", "asb:copy.asb"]).ends(0);
+        let taken = piped(&sandbox, "copy.asb", &["backup", "asb:-", "--json", "--cluster", "piped"]).ends(0);
+        assert_eq!(taken.json()["namespaces"][0]["live_records"], 4);
+        piped(&sandbox, "copy.asb", &["verify", "latest", "asb:-"]).ends(0);
+        // What is cut off inside a record is noticed, wherever it comes from.
+        std::fs::write(sandbox.path("cut.asb"), &restored.stdout[..restored.stdout.len() - 3]).unwrap();
+        let failed = piped(&sandbox, "cut.asb", &["backup", "asb:-", "--cluster", "cut"]).ends(1);
+        failed.says(&["standard input", "at byte"]);
+    }
+    sandbox.write("garbage", "garbage, not asb");
+    piped(&sandbox, "garbage", &["backup", "asb:-"]).ends(1).says(&["standard input: it begins neither"]);
+    sandbox.run(&["backup", "asb:-"]).ends(1).says(&["standard input at byte 0", "found \"\""]);
+    sandbox.json(&["restore", "latest", "embedded:store"]);
+    sandbox.json(&["restore", "latest", "embedded:store", "--rename", "other"]);
+    sandbox.json(&["backup", "embedded:store"]);
+    sandbox.run(&["restore", "latest", "asb:-"]).ends(1).says(&["one .asb file holds one namespace"]);
+}
+
+#[test]
+fn an_asb_backup_is_read_from_a_named_pipe_once() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());
+    let (pipe, text) = (sandbox.path("pipe"), std::fs::read(sandbox.path("people.asb")).unwrap());
+    let writer = std::thread::spawn(move || std::fs::write(pipe, text).unwrap());
+    sandbox.run(&["verify", "latest", "asb:pipe"]).ends(0);
+    writer.join().unwrap();
 }
 
 #[test]

@@ -62,13 +62,13 @@ fn a_dry_run_writes_nothing_anywhere_and_counts_as_the_restore_does() {
     sandbox.people();
     let before = sandbox.json(&["restore", "latest~1", "embedded:store"]);
     assert_eq!((&before["dry_run"], count(&before, "written")), (&json!(false), 4));
-    for target in ["asb:out", "asb:out.asb", "jsonl:out.jsonl", "jsonl:-", "embedded:out"] {
+    for target in ["asb:out", "asb:out.asb", "asb:-", "jsonl:out.jsonl", "jsonl:-", "embedded:out"] {
         let dry = sandbox.json(&["restore", "latest", target, "--dry-run"]);
         assert_eq!((&dry["dry_run"], counts(&dry, ["read", "written"])), (&json!(true), [4, 4]), "{target}");
         let text = sandbox.run(&["restore", "latest", target, "-n"]).ends(0);
         text.shows(&["would write", "dry run: nothing was written into"]);
     }
-    assert!(["out", "out.asb", "out.jsonl"].iter().all(|name| !sandbox.path(name).exists()));
+    assert!(["out", "out.asb", "out.jsonl", "-", "-.partial"].iter().all(|name| !sandbox.path(name).exists()));
     let names = ["read", "written", "exists", "fresher"];
     for (policy, expected) in [("keep", [4, 1, 3, 0]), ("newer", [4, 3, 0, 1]), ("replace", [4, 4, 0, 0])] {
         let arguments = ["restore", "latest", "embedded:store", "--conflict", policy, "--dry-run"];
@@ -244,7 +244,9 @@ fn what_was_restored_is_read_back_from_every_target() {
     assert_eq!(sandbox.json(&["restore", "latest", "asb:none"])["namespaces"][0]["verification"], Value::Null);
     let text = sandbox.run(&["restore", "latest:test/people", "embedded:store", "--verify", "--key", "ann"]).ends(0);
     text.shows(&["read back test: 1 record compared, 0 missing, 0 changed"]);
-    sandbox.run(&["restore", "latest", "jsonl:-", "--verify"]).ends(2).says(&["can't be read back"]);
+    for output in ["jsonl:-", "asb:-"] {
+        sandbox.run(&["restore", "latest", output, "--verify"]).ends(2).says(&["can't be read back"]);
+    }
     sandbox.run(&["restore", "latest", "asb:x", "--verify", "-n"]).ends(2).says(&["cannot be used with"]);
 }
 

@@ -128,12 +128,13 @@ pub(crate) fn wrap<'a>(
     Ok(Ok(Opened { text, container }))
 }
 
-struct CountingReader<'a> {
-    inner: File,
-    control: Option<&'a Control>,
+/// Counts the bytes that are read.
+pub(crate) struct CountingReader<'a, R> {
+    pub(crate) inner: R,
+    pub(crate) control: Option<&'a Control>,
 }
 
-impl Read for CountingReader<'_> {
+impl<R: Read> Read for CountingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         if let Some(control) = self.control {

@@ -38,10 +38,11 @@ use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
 use key::FileKey;
 use parse::Global;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
-use stream::{AsbFile, Reading, open_text};
+use stream::{AsbFile, Reading, Text, open_text};
 use walk::{Fault, GlobalLine, Walk};
 
 /// How `.asb` files are opened.
@@ -54,10 +55,12 @@ pub struct AsbOptions {
     pub threads: Option<usize>,
 }
 
-/// A backup in `.asb` files: one file, or all `*.asb` of a directory.
+/// A backup in `.asb` files: one file, or all `*.asb` of a directory; or a backup that comes through a pipe.
 pub struct AsbSource {
     name: String,
     files: Vec<AsbFile>,
+    /// What comes through a pipe, until it is read.
+    pipe: Option<Mutex<Option<Text<'static>>>>,
     key: Option<FileKey>,
     threads: usize,
     block_bytes: usize,
@@ -66,8 +69,18 @@ pub struct AsbSource {
 }
 
 impl AsbSource {
-    /// Opens a file or a directory (not those below it) and reads the heads of its files.
+    /// Opens a file or a directory (not those below it) and reads the heads of its files. `-` is standard input; it and
+    /// named pipes can be read once.
     pub fn open(path: &Path, options: AsbOptions) -> Result<Self> {
+        if path == Path::new("-") {
+            return Self::from_reader(Box::new(std::io::stdin()), path, "standard input", options);
+        }
+        let doing = || format!("read {}", path.display());
+        let kind = std::fs::metadata(path).map_err(|e| Error::io(doing(), e))?.file_type();
+        if !kind.is_dir() && !kind.is_file() {
+            let pipe = std::fs::File::open(path).map_err(|e| Error::io(doing(), e))?;
+            return Self::from_reader(Box::new(pipe), path, &path.display().to_string(), options);
+        }
         let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
         let mut files = Vec::new();
         let mut clock = Timestamp(u64::MAX);
@@ -76,17 +89,38 @@ impl AsbSource {
             clock = clock.min(time);
             files.push(file);
         }
+        Ok(Self { key, ..Self::of(path, files, clock, &options) })
+    }
+
+    /// Reads the head of a backup that is delivered once, as a pipe does. `name` is what messages call it.
+    fn from_reader(reader: Box<dyn Read + Send>, path: &Path, name: &str, options: AsbOptions) -> Result<Self> {
+        // Whoever writes into the pipe began about now, too.
+        let clock = Timestamp::now();
+        let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
+        let opened = container::wrap(reader, key.as_ref())
+            .map_err(|e| Error::io(format!("read {name}"), e))?
+            .map_err(|problem| Error::Source { source_name: name.to_owned(), problem: problem.to_owned() })?;
+        let place = stream::place_name(Path::new(name), opened.container);
+        let mut text = stream::read_header(opened, &place, stream::HEADER_STEP)?;
+        let namespace = namespace_of(&mut text, Path::new(name))?;
+        let (container, dialect) = (text.container, text.header.dialect);
+        let file = AsbFile { path: name.into(), size: 0, namespace, container, dialect };
+        Ok(Self { key, pipe: Some(Mutex::new(Some(text))), ..Self::of(path, vec![file], clock, &options) })
+    }
+
+    fn of(path: &Path, files: Vec<AsbFile>, clock: Timestamp, options: &AsbOptions) -> Self {
         let metadata = files.iter().map(|file| (file.namespace.clone(), Mutex::default())).collect();
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-        Ok(Self {
+        Self {
             name: format!("asb:{}", path.display()),
             files,
-            key,
+            pipe: None,
+            key: None,
             threads: threads.unwrap_or(1).max(1),
             block_bytes: BLOCK_BYTES,
             clock,
             metadata,
-        })
+        }
     }
 
     fn known(&self, namespace: &str) -> Result<&Mutex<NamespaceMetadata>> {
@@ -147,14 +181,7 @@ fn open_file(path: PathBuf, key: Option<&FileKey>) -> Result<(AsbFile, Timestamp
     let doing = || format!("read {}", path.display());
     let attributes = std::fs::metadata(&path).map_err(|e| Error::io(doing(), e))?;
     let mut text = open_text(&path, key, None)?;
-    let namespace = match text.header.namespace.take() {
-        Some(namespace) => namespace,
-        None => first_namespace(&mut text, &path)?,
-    };
-    let namespace = String::from_utf8(namespace).map_err(|error| Error::Source {
-        source_name: path.display().to_string(),
-        problem: format!("the namespace {} is not UTF-8", walk::quote(error.as_bytes())),
-    })?;
+    let namespace = namespace_of(&mut text, &path)?;
     let millis = |time: SystemTime| {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -168,8 +195,20 @@ fn open_file(path: PathBuf, key: Option<&FileKey>) -> Result<(AsbFile, Timestamp
     Ok((AsbFile { path, size, namespace, container, dialect }, time))
 }
 
+/// The namespace that a file's head names, else that of its first record or index.
+fn namespace_of(text: &mut Text<'_>, path: &Path) -> Result<String> {
+    let namespace = match &text.header.namespace {
+        Some(namespace) => namespace.clone(),
+        None => first_namespace(text, path)?,
+    };
+    String::from_utf8(namespace).map_err(|error| Error::Source {
+        source_name: path.display().to_string(),
+        problem: format!("the namespace {} is not UTF-8", walk::quote(error.as_bytes())),
+    })
+}
+
 /// The namespace of the first record or index, for a file whose head names none.
-fn first_namespace(text: &mut stream::Text<'_>, path: &Path) -> Result<Vec<u8>> {
+fn first_namespace(text: &mut Text<'_>, path: &Path) -> Result<Vec<u8>> {
     const LIMIT: usize = 4 << 20;
     struct Namespace(Option<Vec<u8>>);
     impl<'a> walk::Visitor<'a> for Namespace {
@@ -182,10 +221,9 @@ fn first_namespace(text: &mut stream::Text<'_>, path: &Path) -> Result<Vec<u8>> 
         source_name: path.display().to_string(),
         problem: "its head names no namespace (\"# namespace NAME\"), and no record does".to_owned(),
     };
-    let mut head = std::mem::take(&mut text.head);
-    let source = &mut text.source;
-    std::io::Read::read_to_end(&mut std::io::Read::take(source, LIMIT as u64), &mut head).map_err(|_| missing())?;
-    let mut walk = Walk::new(&head, text.at, true, text.header.dialect);
+    // What is read stays at hand for whoever reads the text.
+    text.source.by_ref().take(LIMIT as u64).read_to_end(&mut text.head).map_err(|_| missing())?;
+    let mut walk = Walk::new(&text.head, text.at, true, text.header.dialect);
     while walk.peek() == Some(b'*') {
         match walk.global() {
             Ok(GlobalLine::Index { namespace, .. }) => return Ok(namespace.unescape().into_owned()),
@@ -214,15 +252,16 @@ impl RecordSource for AsbSource {
     }
 
     /// The format holds no time. What is known of the backup's start: the earliest creation or modification time of the
-    /// files.
+    /// files; of a pipe, the time at which it was opened.
     fn clock(&self) -> Result<Timestamp> {
         Ok(self.clock)
     }
 
-    /// Before the namespace was read: what stands before the first record of each file, as far as it is well formed.
+    /// Before the namespace was read: what stands before the first record of each file, as far as it is well formed; nothing
+    /// of a pipe.
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         let metadata = self.known(namespace)?;
-        for file in self.files(namespace) {
+        for file in self.files(namespace).into_iter().filter(|_| self.pipe.is_none()) {
             let text = open_text(&file.path, self.key.as_ref(), None)?;
             let mut found = GlobalsOnly(NamespaceMetadata::default());
             let name = namespace.as_bytes();
@@ -243,7 +282,8 @@ impl StreamSource for AsbSource {
     fn read(&self, namespace: &str, sink: &dyn RecordSink, control: &Control) -> Result<()> {
         let metadata = self.known(namespace)?;
         let (key, threads, block_bytes) = (self.key.as_ref(), self.threads, self.block_bytes);
-        let reading = Reading { key, threads, block_bytes, sink, control, metadata };
+        let pipe = self.pipe.as_ref();
+        let reading = Reading { key, threads, block_bytes, sink, control, metadata, pipe };
         stream::read_files(&self.files(namespace), &reading)
     }
 }

@@ -4,7 +4,7 @@
 //! channel between them, two for each parsing thread.
 
 use super::blocks::{Block, BlockReader, BlockSink};
-use super::container::{Container, Opened};
+use super::container::{Container, CountingReader, Opened};
 use super::header::{Header, parse_header};
 use super::key::FileKey;
 use super::parse::{Global, ParseError, RecordParser};
@@ -58,7 +58,7 @@ pub(crate) fn open_text<'a>(path: &Path, key: Option<&FileKey>, control: Option<
 }
 
 /// How much text is read at a time until the head is whole, in bytes.
-const HEADER_STEP: usize = 1 << 10;
+pub(crate) const HEADER_STEP: usize = 1 << 10;
 
 /// Reads the head of a text, `step` bytes at a time.
 pub(crate) fn read_header<'a>(opened: Opened<'a>, name: &str, step: usize) -> Result<Text<'a>> {
@@ -127,6 +127,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) control: &'a Control,
     /// Receives indexes and modules.
     pub(crate) metadata: &'a Mutex<NamespaceMetadata>,
+    /// The text, if it comes from a pipe, which was opened already and can't be opened again; taken by the first reading.
+    pub(crate) pipe: Option<&'a Mutex<Option<Text<'static>>>>,
 }
 
 type Job<'f> = (&'f AsbFile, Block);
@@ -199,7 +201,10 @@ pub(crate) fn read_files(files: &[&AsbFile], reading: &Reading<'_>) -> Result<()
 
 fn read_file<'f>(file: &'f AsbFile, jobs: Sender<Job<'f>>, shared: &Shared<'_>) -> Result<()> {
     let reading = shared.reading;
-    let text = open_text(&file.path, reading.key, Some(reading.control))?;
+    let text = match reading.pipe {
+        None => open_text(&file.path, reading.key, Some(reading.control))?,
+        Some(pipe) => from_pipe(file, pipe, reading.control)?,
+    };
     let named = text.header.namespace.as_deref().unwrap_or(file.namespace.as_bytes());
     if text.container != file.container || text.header.dialect != file.dialect || named != file.namespace.as_bytes() {
         let problem = "it is not the file any more that it was when the source was opened".to_owned();
@@ -208,6 +213,16 @@ fn read_file<'f>(file: &'f AsbFile, jobs: Sender<Job<'f>>, shared: &Shared<'_>) 
     let namespace = file.namespace.as_bytes();
     let blocks = BlockReader::new(text.source, text.head, text.at, namespace, file.dialect, reading.block_bytes);
     blocks.run(&mut FileSink { file, name: place_name(&file.path, file.container), jobs, shared })
+}
+
+/// The text of a pipe, which can be read once.
+fn from_pipe<'a>(file: &AsbFile, pipe: &Mutex<Option<Text<'static>>>, control: &'a Control) -> Result<Text<'a>> {
+    let Some(text) = lock(pipe).take() else {
+        let problem = "it was read already, and a pipe can be read once. Name a file to read it again".to_owned();
+        return Err(Error::Source { source_name: file.path.display().to_string(), problem });
+    };
+    control.add_bytes_in(text.head.len() as u64);
+    Ok(Text { source: Box::new(CountingReader { inner: text.source, control: Some(control) }), ..text })
 }
 
 /// Passes on what the boundary scanner finds in one file.

@@ -1,4 +1,4 @@
-//! The files of an `.asb` target: `NAMESPACE_00000.asb`, `NAMESPACE_00001.asb`, …, or a single one.
+//! The files of an `.asb` target: `NAMESPACE_00000.asb`, `NAMESPACE_00001.asb`, …, or a single one, or standard output.
 //!
 //! A file that is being written has `.partial` behind its name, which no reader takes for a backup. Completing flushes all
 //! files to the disk first and renames them last, so that a whole-looking set of files is whole.
@@ -14,15 +14,26 @@ use std::sync::{Arc, Mutex};
 /// All files of a target.
 pub(super) struct Files {
     path: PathBuf,
-    single: bool,
+    layout: Layout,
     file_limit: u64,
     outputs: Mutex<BTreeMap<String, Arc<Output>>>,
+}
+
+/// How a target's files are laid out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Several in a folder, for any number of namespaces.
+    Folder,
+    /// One, for one namespace.
+    File,
+    /// None: one namespace goes to standard output.
+    StandardOutput,
 }
 
 /// The files of one namespace.
 pub(super) struct Output {
     path: PathBuf,
-    single: bool,
+    layout: Layout,
     file_limit: u64,
     namespace: String,
     /// How each file but the first begins.
@@ -36,6 +47,8 @@ struct State {
     open: Option<(File, u64)>,
     /// The files in order, with their final names. All but the open one are on the disk.
     paths: Vec<PathBuf>,
+    /// Standard output has the head.
+    begun: bool,
     /// An append failed half way: the file can't be completed any more.
     torn: bool,
     finished: bool,
@@ -63,25 +76,39 @@ fn folder_of(file: &Path) -> &Path {
 
 impl Files {
     pub(super) fn create(path: &Path, file_limit: u64) -> Result<Self> {
-        let single = Self::check(path)?;
-        let (folder, what) = if single { (folder_of(path), "") } else { (path, "the folder ") };
-        let doing = || format!("make {what}{}", folder.display());
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(doing(), e))?;
-        Ok(Self { path: path.to_owned(), single, file_limit, outputs: Mutex::default() })
+        let layout = Self::check(path)?;
+        let folder = match layout {
+            Layout::Folder => Some((path, "the folder ")),
+            Layout::File => Some((folder_of(path), "")),
+            Layout::StandardOutput => None,
+        };
+        if let Some((folder, what)) = folder {
+            let doing = || format!("make {what}{}", folder.display());
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(doing(), e))?;
+        }
+        Ok(Self { path: path.to_owned(), layout, file_limit, outputs: Mutex::default() })
     }
 
-    /// Refuses a path under which something stands that would be overwritten or mixed up. Says whether it is a single file.
-    pub(super) fn check(path: &Path) -> Result<bool> {
+    /// How the files are laid out.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Refuses a path under which something stands that would be overwritten or mixed up.
+    pub(super) fn check(path: &Path) -> Result<Layout> {
+        if path == Path::new("-") {
+            return Ok(Layout::StandardOutput);
+        }
         let single = path.extension().is_some_and(|extension| extension == "asb") && !path.is_dir();
         if single {
             if path.exists() {
                 return Err(problem(path, "the file exists already; choose another name or remove it"));
             }
-            return Ok(true);
+            return Ok(Layout::File);
         }
         let doing = || format!("list {}", path.display());
         let entries = match std::fs::read_dir(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Layout::Folder),
             entries => entries.map_err(|e| Error::io(doing(), e))?,
         };
         for entry in entries {
@@ -92,7 +119,7 @@ impl Files {
                 return Err(problem(path, advice));
             }
         }
-        Ok(false)
+        Ok(Layout::Folder)
     }
 
     /// Begins a namespace: opens its first file, which begins with `first`; the others will begin with `head`.
@@ -101,16 +128,16 @@ impl Files {
         if outputs.contains_key(namespace) {
             return Err(problem(&self.path, format!("namespace {namespace} was begun twice")));
         }
-        if self.single && !outputs.is_empty() {
+        if self.layout != Layout::Folder && !outputs.is_empty() {
             let advice = "one .asb file holds one namespace; name a folder to restore several";
             return Err(problem(&self.path, advice));
         }
-        if !self.single && (namespace.is_empty() || namespace.contains(['/', '\\', '\0'])) {
+        if self.layout == Layout::Folder && (namespace.is_empty() || namespace.contains(['/', '\\', '\0'])) {
             return Err(problem(&self.path, format!("no file can be named after the namespace {namespace:?}")));
         }
         let output = Output {
             path: self.path.clone(),
-            single: self.single,
+            layout: self.layout,
             file_limit: self.file_limit,
             namespace: namespace.to_owned(),
             head,
@@ -135,7 +162,11 @@ impl Files {
         for output in outputs.values() {
             renamed |= output.rename()?;
         }
-        if renamed { sync_folder(if self.single { folder_of(&self.path) } else { &self.path }) } else { Ok(()) }
+        match self.layout {
+            Layout::Folder if renamed => sync_folder(&self.path),
+            Layout::File if renamed => sync_folder(folder_of(&self.path)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -151,9 +182,19 @@ impl Output {
         if state.torn || state.finished {
             return Err(problem(&self.path, "it takes no more records: an earlier write failed, or it is finished"));
         }
-        let result = self.append_to(&mut state, head, bytes);
+        let result = match self.layout {
+            Layout::StandardOutput => self.print(&mut state, head, bytes),
+            _ => self.append_to(&mut state, head, bytes),
+        };
         state.torn = result.is_err();
         result
+    }
+
+    fn print(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<()> {
+        let mut output = std::io::stdout().lock();
+        let head = if std::mem::replace(&mut state.begun, true) { &[] } else { head };
+        let printed = output.write_all(head).and_then(|()| output.write_all(bytes)).and_then(|()| output.flush());
+        printed.map_err(|e| Error::io("write to standard output", e))
     }
 
     fn append_to(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<()> {
@@ -161,13 +202,13 @@ impl Output {
             Some((_, size)) => size,
             None => 0,
         };
-        if state.open.is_some() && size >= self.file_limit && !self.single {
+        if state.open.is_some() && size >= self.file_limit && self.layout == Layout::Folder {
             close_open(state)?;
         }
         if state.open.is_none() {
-            let path = match self.single {
-                true => self.path.clone(),
-                false => self.path.join(format!("{}_{:05}.asb", self.namespace, state.paths.len())),
+            let path = match self.layout {
+                Layout::File | Layout::StandardOutput => self.path.clone(),
+                Layout::Folder => self.path.join(format!("{}_{:05}.asb", self.namespace, state.paths.len())),
             };
             let part = temporary(&path);
             let doing = || format!("create {}", part.display());

@@ -18,7 +18,7 @@ use crate::source::RecordSource;
 use crate::source::asb::{AsbOptions, AsbSource};
 use crate::sync::lock;
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
-use files::Files;
+use files::{Files, Layout};
 use format::Formatter;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -81,7 +81,7 @@ impl Buffers {
 
 impl AsbTarget {
     /// Prepares a folder, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
-    /// file, which must not exist.
+    /// file, which must not exist. `-` is standard output, for one namespace.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         Self::with_files(path, &options, Some(Files::create(path, options.file_limit)?))
     }
@@ -200,7 +200,8 @@ impl RecordTarget for AsbTarget {
     }
 
     fn read_back(&self, _set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
-        match self.files {
+        match &self.files {
+            Some(files) if files.layout() == Layout::StandardOutput => Ok(None),
             Some(_) => Ok(Some(Box::new(AsbSource::open(&self.path, AsbOptions::default())?))),
             None => Ok(None),
         }
