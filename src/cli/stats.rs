@@ -63,18 +63,22 @@ struct Reached {
 pub fn run(context: &Context, _: Args) -> Result<Done> {
     let repository = context.repository()?;
     let (control, progress) = context.control(format!("measuring {}", repository.store().location()));
-    let reader = repository.chunk_reader()?;
+    // The snapshots first: what they need is in the index once it is read.
     let list = repository.snapshots()?;
+    let reader = repository.chunk_reader()?;
     let mut all: HashMap<ChunkId, Reached> = HashMap::new();
     let mut snapshots = Vec::new();
     let mut damaged: Vec<String> = list.damaged.iter().map(|(_, error)| error.to_string()).collect();
-    for (number, manifest) in list.snapshots.into_iter().enumerate() {
+    for manifest in list.snapshots {
         control.check().map_err(|error| stopped(error, "nothing was changed"))?;
         let snapshot = repository.open_snapshot(&reader, manifest);
         let mut ids = Vec::new();
         if let Err(error) = snapshot.reach(&mut HashSet::new(), &mut |id, _| ids.push(id)) {
             if !error.is_damage() {
                 return Err(error);
+            }
+            if repository.is_forgotten(&snapshot.id())? {
+                continue;
             }
             damaged.push(format!("snapshot {}: {error}; its figures are too low", snapshot.id()));
         }
@@ -91,15 +95,25 @@ pub fn run(context: &Context, _: Args) -> Result<Done> {
             chunks: ids.len() as u64,
             missing_chunks: 0,
         };
-        for id in ids {
+        let (known, fresh): (Vec<ChunkId>, Vec<ChunkId>) = ids.into_iter().partition(|id| all.contains_key(id));
+        let mut places = Vec::with_capacity(fresh.len());
+        for id in fresh {
+            places.push((id, reader.locate(&id)?.first().map(|at| at.place)));
+        }
+        // Forgotten since it was listed, and collected.
+        if places.iter().any(|(_, place)| place.is_none()) && repository.is_forgotten(&snapshot.id())? {
+            continue;
+        }
+        let number = snapshots.len();
+        for id in known {
             if let Some(known) = all.get_mut(&id) {
                 known.snapshots += 1;
                 known.last = number;
                 output.reached_bytes += known.stored;
                 output.missing_chunks += u64::from(known.stored == 0);
-                continue;
             }
-            let place = reader.locate(&id)?.first().map(|at| at.place);
+        }
+        for (id, place) in places {
             let (stored, plain) = place.map_or((0, 0), |place| (u64::from(place.stored), u64::from(place.plain)));
             output.missing_chunks += u64::from(place.is_none());
             output.reached_bytes += stored;

@@ -18,6 +18,10 @@ use std::sync::{Arc, Mutex};
 /// Decrypted blocks are kept up to this many bytes: the whole index of about 90 GB of data.
 const CACHE_BYTES: usize = 64 << 20;
 
+/// A segment that can't be opened is tried so often again before it counts as damaged: a collection replaces one with a single
+/// call, and only one collection is at work at a time.
+const OPENINGS: usize = 2;
+
 /// Where a chunk stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Location {
@@ -42,6 +46,8 @@ pub struct Index {
     damaged_keys: Vec<String>,
     excluded: HashSet<PackId>,
     blocks: Cache<(usize, usize), Vec<IndexRow>>,
+    /// Segments of which a block could not be read: damaged ones, and ones that a collection replaced or joined since.
+    failed: Mutex<HashSet<usize>>,
     recovered: Mutex<Recovered>,
     /// Held while the packs are looked through, so that nobody takes a search that goes on for one that found nothing.
     recovering: Mutex<HashSet<PackId>>,
@@ -77,6 +83,21 @@ impl Segment {
         Ok(Segment { key: key.to_string(), sealer, trailer, directory })
     }
 
+    /// Opens a segment that was listed with this size: a collection may have replaced it since, or have deleted it, which gives
+    /// `None`.
+    fn open_again(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<Option<Self>> {
+        let mut opened = Self::open(store, keys, key, size);
+        for _ in 0..OPENINGS {
+            match &opened {
+                Err(error) if error.is_of_one_object() => {}
+                _ => break,
+            }
+            let Some(size) = store.size(key)? else { return Ok(None) };
+            opened = Self::open(store, keys, key, size);
+        }
+        opened.map(Some)
+    }
+
     fn read_block(&self, store: &dyn Store, block: usize) -> Result<Vec<IndexRow>> {
         let of = |error: FormatError| error.of(&self.key);
         let (offset, length) = self.trailer.block(block).ok_or_else(|| of(FormatError::Cut("the blocks")))?;
@@ -101,8 +122,10 @@ impl Index {
             if !believed(&session) {
                 continue;
             }
-            match Segment::open(store, keys, &listed.key, listed.size) {
-                Ok(segment) => segments.push(segment),
+            match Segment::open_again(store, keys, &listed.key, listed.size) {
+                Ok(Some(segment)) => segments.push(segment),
+                // A collection joined it into another, or nobody needs it any more.
+                Ok(None) => {}
                 Err(error) if error.is_of_one_object() => {
                     damaged.push(error);
                     damaged_keys.push(listed.key);
@@ -116,6 +139,7 @@ impl Index {
             damaged_keys,
             excluded,
             blocks: Cache::new(CACHE_BYTES),
+            failed: Mutex::default(),
             recovered: Mutex::default(),
             recovering: Mutex::default(),
         })
@@ -231,9 +255,19 @@ impl Index {
             return Ok(rows);
         }
         let found = self.segments.get(segment).ok_or_else(|| missing("an index segment"))?;
-        let rows = Arc::new(found.read_block(store, block)?);
+        let read = found.read_block(store, block).inspect_err(|error| {
+            if error.is_of_one_object() {
+                lock(&self.failed).insert(segment);
+            }
+        });
+        let rows = Arc::new(read?);
         self.blocks.put((segment, block), rows.clone(), cost);
         Ok(rows)
+    }
+
+    /// How many segments could not be read so far, wholly or in part.
+    pub fn unread_segments(&self) -> usize {
+        self.damaged.len() + lock(&self.failed).len()
     }
 
     /// All places where a chunk stands, most of all none or one. Damaged blocks are passed over.

@@ -10,7 +10,7 @@ use crate::index::{Index, Location};
 use crate::store::Store;
 use crate::sync::lock;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Opened packs are kept up to this many: each is a subkey of about a kilobyte.
@@ -23,7 +23,8 @@ pub struct ChunkReader {
     index: Arc<Index>,
     packs: Cache<PackId, PackReader>,
     chunks: Cache<ChunkId, Vec<u8>>,
-    recovered: AtomicBool,
+    /// The packs were looked through when this number less one of the index's segments could not be read; 0 before.
+    recovered: AtomicUsize,
     /// Packs that were found to be gone, each before the packs were looked through.
     gone: Mutex<HashSet<PackId>>,
     fetched: AtomicU64,
@@ -39,7 +40,7 @@ impl ChunkReader {
             index,
             packs: Cache::new(PACKS),
             chunks: Cache::new(cache_bytes),
-            recovered: AtomicBool::new(false),
+            recovered: AtomicUsize::new(0),
             gone: Mutex::default(),
             fetched: AtomicU64::new(0),
             damaged: Mutex::default(),
@@ -105,11 +106,23 @@ impl ChunkReader {
 
     /// Where a chunk stands, with what is in packs that no segment names.
     pub fn locate_further(&self, id: &ChunkId) -> Result<Vec<Location>> {
-        if !self.recovered.load(Ordering::Acquire) {
-            self.index.recover(&*self.store, &self.keys)?;
-            self.recovered.store(true, Ordering::Release);
+        if !self.has_looked_through() {
+            self.look_through()?;
         }
         self.index.lookup(&*self.store, id)
+    }
+
+    /// Whether the packs were looked through since the index was last found to lack something.
+    fn has_looked_through(&self) -> bool {
+        self.recovered.load(Ordering::Acquire) > self.index.unread_segments()
+    }
+
+    /// Looks through the packs that no readable segment names.
+    fn look_through(&self) -> Result<()> {
+        let unread = self.index.unread_segments();
+        self.index.recover(&*self.store, &self.keys)?;
+        self.recovered.store(unread + 1, Ordering::Release);
+        Ok(())
     }
 
     /// Where a chunk stands, once none of the places in `tried` could be read: a collection may have moved it since the packs were
@@ -122,9 +135,8 @@ impl ChunkReader {
                 vanished.push(at.pack);
             }
         }
-        if !vanished.is_empty() || !self.recovered.load(Ordering::Acquire) {
-            self.index.recover(&*self.store, &self.keys)?;
-            self.recovered.store(true, Ordering::Release);
+        if !vanished.is_empty() || !self.has_looked_through() {
+            self.look_through()?;
             // Whoever asks for one of these later finds what was found now.
             gone.extend(vanished);
         }

@@ -1,15 +1,15 @@
 //! Checking a repository: everything that a snapshot reaches, and on request the bytes themselves.
 
 use super::session::noted_chunks;
-use super::{History, Repository, keyring, new_session, read_config};
+use super::{History, Repository, SnapshotList, keyring, new_session, read_config};
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::config::CONFIG_HEADER_BYTES;
 use crate::format::header::Class;
 use crate::format::session::{Outcome, SessionKind, Status};
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
-use crate::index::{Index, Location};
+use crate::index::Location;
 use crate::pack::{ChunkReader, read_directory};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
@@ -20,6 +20,9 @@ use std::sync::Arc;
 
 /// A session names at most this many damaged chunks, 32 MiB; beyond that there are several.
 const MAX_NOTED: usize = 1 << 20;
+
+/// So often something is looked at again until it is wrong twice in a row.
+const MAX_LOOKS: usize = 5;
 
 /// What is checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,42 +53,20 @@ pub struct CheckReport {
 impl Repository {
     /// Looks at every object that is not a chunk, and walks all that the snapshots reach. What is damaged is noted in the
     /// repository, so that the next full backup writes it anew.
+    ///
+    /// Backups, collections and forgets may be at work: what they move, replace or delete meanwhile is no damage.
     pub fn check(&self, options: &CheckOptions, control: &Control) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         self.check_ways_in(&mut report)?;
-        let (history, mut condemned) = self.check_sessions(&mut report)?;
-        let reader = self.chunk_reader()?;
-        let index = reader.index().clone();
-        report.problems.extend(index.damaged().iter().map(ToString::to_string));
-        report.problems.extend(index.check_blocks(&*self.store)?.iter().map(ToString::to_string));
-        let absent = self.absent_packs(&index)?;
-        if !absent.is_empty() {
-            // A collection may have begun since.
-            let plans = objects::plans(&*self.store, &self.keys)?;
-            condemned.extend(plans.into_iter().filter_map(|(_, plan)| plan.ok()).flat_map(|plan| plan.condemned));
-        }
-        // A pack that a plan condemns may be gone; its rows in the index go last.
-        for id in absent.iter().filter(|id| !condemned.contains(id)) {
-            report.problems.push(format!("{} is missing, or has another size than the index says", names::pack(id)));
-        }
-        self.check_directories(&index, &absent, options, &mut report)?;
-        let list = self.snapshots()?;
+        let (history, condemned) = self.check_sessions(&mut report)?;
+        let look = self.look_again(&condemned)?;
+        self.check_directories(&look, &condemned, options, &mut report)?;
+        let Look { list, reader, absent, problems } = look;
+        report.problems.extend(problems);
         self.check_names(&list.snapshots, &history, &mut report)?;
         for (id, error) in list.damaged {
             report.problems.push(error.to_string());
             report.hurt.push(id);
-        }
-        for manifest in &list.snapshots {
-            if index.segments_of(&manifest.id) < manifest.index_segments as usize {
-                report.problems.push(format!(
-                    "{}{}: {} index segments are there, expected {}; the packs make up for it, and `aerolith repair` \
-                     writes them anew",
-                    crate::format::names::INDEX,
-                    manifest.id,
-                    index.segments_of(&manifest.id),
-                    manifest.index_segments
-                ));
-            }
         }
         let read = |id: &ChunkId| is_chosen(&id.0, options);
         let damaged = self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
@@ -98,6 +79,55 @@ impl Repository {
             report.problems.push(format!("what is damaged could not be noted for the next full backup: {error}"));
         }
         Ok(report)
+    }
+
+    /// Looks at the snapshots, the index and the list of packs; again where something is wrong, until it is wrong twice: a
+    /// collection may have moved, replaced or deleted what was just read.
+    fn look_again(&self, condemned: &HashSet<PackId>) -> Result<Look> {
+        let mut look = self.look(condemned)?;
+        for _ in 0..MAX_LOOKS {
+            if look.problems.is_empty() {
+                break;
+            }
+            let before = std::mem::replace(&mut look, self.look(condemned)?).problems;
+            let found = look.problems.len();
+            look.problems.retain(|problem| before.contains(problem));
+            if look.problems.len() == found {
+                break;
+            }
+        }
+        Ok(look)
+    }
+
+    /// The snapshots first: the segments of those are there once the index is read.
+    fn look(&self, condemned: &HashSet<PackId>) -> Result<Look> {
+        let list = self.snapshots()?;
+        let reader = self.chunk_reader()?;
+        let index = reader.index();
+        let mut problems: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
+        problems.extend(index.check_blocks(&*self.store)?.iter().map(ToString::to_string));
+        let absent = self.absent_packs(index)?;
+        let mut doomed = HashSet::new();
+        if !absent.is_empty() {
+            // A collection may have begun since.
+            let plans = objects::plans(&*self.store, &self.keys)?;
+            doomed.extend(plans.into_iter().filter_map(|(_, plan)| plan.ok()).flat_map(|plan| plan.condemned));
+        }
+        // A pack that a plan condemns may be gone; its rows in the index go last.
+        for id in absent.iter().filter(|id| !condemned.contains(id) && !doomed.contains(id)) {
+            problems.push(format!("{} is missing, or has another size than the index says", names::pack(id)));
+        }
+        for manifest in &list.snapshots {
+            let (there, expected) = (index.segments_of(&manifest.id), manifest.index_segments);
+            if there < expected as usize && !self.is_forgotten(&manifest.id)? {
+                let of = format!("{}{}", names::INDEX, manifest.id);
+                problems.push(format!(
+                    "{of}: {there} index segments are there, expected {expected}; the packs make up for it, and `aerolith \
+                     repair` writes them anew"
+                ));
+            }
+        }
+        Ok(Look { list, reader, absent, problems })
     }
 
     /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report, and gives
@@ -117,7 +147,6 @@ impl Repository {
         for manifest in snapshots {
             control.check()?;
             let snapshot = self.open_snapshot(reader, manifest);
-            report.snapshots += 1;
             let mut reached = Vec::new();
             let mut lost = Vec::new();
             snapshot.reach_readable(
@@ -133,6 +162,13 @@ impl Repository {
                 .par_iter()
                 .map(|(id, class)| check_chunk(reader, id, *class, read(id), absent, control))
                 .collect::<Result<_>>()?;
+            // What it needed may be gone since it was forgotten; of the others' chunks the next snapshot tells.
+            if (!lost.is_empty() || found.iter().any(|checked| checked.problem.is_some()))
+                && self.is_forgotten(&snapshot.id())?
+            {
+                continue;
+            }
+            report.snapshots += 1;
             for ((id, _), checked) in fresh.iter().zip(found) {
                 report.chunks += 1;
                 report.stored_bytes += checked.stored;
@@ -223,17 +259,31 @@ impl Repository {
     /// Reads the directories of a part of the packs: they are needed only once the index is lost.
     fn check_directories(
         &self,
-        index: &Index,
-        absent: &HashSet<PackId>,
+        look: &Look,
+        condemned: &HashSet<PackId>,
         options: &CheckOptions,
         report: &mut CheckReport,
     ) -> Result<()> {
-        let mut packs: Vec<(PackId, u64)> = index.packs().into_iter().collect();
-        packs.retain(|(id, _)| !absent.contains(id) && is_chosen(&id.0, options));
+        let mut packs: Vec<(PackId, u64)> = look.reader.index().packs().into_iter().collect();
+        packs.retain(|(id, _)| !look.absent.contains(id) && is_chosen(&id.0, options));
         packs.sort_unstable();
         let read = packs.par_iter().map(|(id, size)| read_directory(&*self.store, &self.keys, *id, *size).map(|_| ()));
         let found: Vec<Result<()>> = read.collect();
-        found.into_iter().try_for_each(|directory| report.take(directory))
+        let mut now: Option<Look> = None;
+        for ((id, _), directory) in packs.iter().zip(found) {
+            if let Err(Error::Missing { .. }) = directory {
+                // Gone since they were listed: if a collection has deleted it, the index doesn't name it any more, or a plan does.
+                let now = match &mut now {
+                    Some(now) => now,
+                    none => none.insert(self.look_again(condemned)?),
+                };
+                let name = names::pack(id);
+                report.problems.extend(now.problems.iter().filter(|problem| problem.starts_with(&name)).cloned());
+                continue;
+            }
+            report.take(directory)?;
+        }
+        Ok(())
     }
 
     /// Leaves sessions that name damaged chunks, unless earlier ones name them all; full backups don't build on those.
@@ -265,32 +315,40 @@ fn check_chunk(
     control: &Control,
 ) -> Result<Checked> {
     control.check()?;
-    let mut found = reader.locate(id)?;
-    if found.iter().all(|at| absent.contains(&at.pack)) {
-        found = reader.locate_further(id)?;
-    }
-    let places: Vec<&Location> = found.iter().filter(|at| !absent.contains(&at.pack)).collect();
     let mut checked = Checked::default();
-    let Some(first) = places.first() else {
-        checked.problem = Some(format!("chunk {id} is missing: no pack that exists holds it"));
-        return Ok(checked);
-    };
-    checked.stored = u64::from(first.place.stored);
-    if !read {
-        return Ok(checked);
-    }
-    checked.read = true;
-    for at in places {
-        match reader.read_at(id, class, at) {
-            Ok(plain) => {
-                checked.plain = plain.len() as u64;
-                control.add_bytes_in(checked.plain);
-                checked.problem = None;
+    let mut tried: Vec<Location> = Vec::new();
+    let mut found = reader.locate(id)?;
+    loop {
+        let fresh: Vec<Location> = found.into_iter().filter(|at| !tried.contains(at)).collect();
+        if fresh.is_empty() && !tried.is_empty() {
+            break;
+        }
+        for at in fresh.iter().filter(|at| !absent.contains(&at.pack)) {
+            checked.stored = u64::from(at.place.stored);
+            if !read {
                 return Ok(checked);
             }
-            Err(error) if error.is_of_one_object() => checked.problem = Some(error.to_string()),
-            Err(error) => return Err(error),
+            checked.read = true;
+            match reader.read_at(id, class, at) {
+                Ok(plain) => {
+                    checked.plain = plain.len() as u64;
+                    control.add_bytes_in(checked.plain);
+                    checked.problem = None;
+                    return Ok(checked);
+                }
+                Err(error) if error.is_of_one_object() => checked.problem = Some(error.to_string()),
+                Err(error) => return Err(error),
+            }
         }
+        if fresh.is_empty() {
+            break;
+        }
+        tried.extend(fresh);
+        // A collection may have moved it, or a copy may stand in a pack that no segment names.
+        found = reader.locate_again(id, &tried)?;
+    }
+    if checked.problem.is_none() {
+        checked.problem = Some(format!("chunk {id} is missing: no pack that exists holds it"));
     }
     Ok(checked)
 }
@@ -309,6 +367,16 @@ impl CheckReport {
         }
         Ok(())
     }
+}
+
+/// What one look at the snapshots, the index and the list of packs showed.
+struct Look {
+    list: SnapshotList,
+    reader: Arc<ChunkReader>,
+    /// Packs that the index names and that are not there.
+    absent: HashSet<PackId>,
+    /// What is wrong with the index and the packs.
+    problems: Vec<String>,
 }
 
 #[derive(Default)]

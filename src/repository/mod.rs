@@ -292,7 +292,7 @@ impl Repository {
             match objects::read_manifest(&*self.store, &self.keys, id) {
                 Ok(manifest) => list.snapshots.push(manifest),
                 // Forgotten since it was listed.
-                Err(Error::Damaged { .. }) if self.state_of(&id)? == Some(SnapshotState::Forgotten) => {}
+                Err(Error::Damaged { .. }) if self.is_forgotten(&id)? => {}
                 Err(error) if error.is_of_one_object() => list.damaged.push((id, error)),
                 Err(error) => return Err(error),
             }
@@ -319,6 +319,11 @@ impl Repository {
     /// What stands under a session's name in `snapshots/` now.
     fn state_of(&self, id: &SnapshotId) -> Result<Option<SnapshotState>> {
         Ok(self.store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
+    }
+
+    /// Whether a snapshot was forgotten by now: what it needed may be gone.
+    pub(crate) fn is_forgotten(&self, id: &SnapshotId) -> Result<bool> {
+        Ok(self.state_of(id)? == Some(SnapshotState::Forgotten))
     }
 
     /// Whether a session says that it sealed its snapshot.

@@ -88,8 +88,9 @@ impl Repository {
     pub fn repair(&self, options: &RepairOptions, control: &Arc<Control>) -> Result<RepairReport> {
         let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
         self.repair_index(options.dry_run, control, &mut report)?;
-        let reader = self.chunk_reader()?;
+        // The snapshots first: what they need is in the index once it is read.
         let list = self.snapshots()?;
+        let reader = self.chunk_reader()?;
         report.problems.extend(list.damaged.iter().map(|(_, error)| {
             format!("{error}. Restore the object from a copy, or give it up with `aerolith forget` and the whole id")
         }));
@@ -114,6 +115,9 @@ impl Repository {
         // A salvage may be hurt itself.
         for manifest in list.snapshots.iter().filter(|manifest| report.found.hurt.contains(&manifest.id)) {
             control.check()?;
+            if self.is_forgotten(&manifest.id)? {
+                continue;
+            }
             let earlier = list.snapshots.iter().filter_map(|other| Some((other.id, other.sealed, other.salvage?)));
             let earlier =
                 earlier.filter(|(id, _, salvage)| salvage.original == manifest.id && !report.found.hurt.contains(id));
@@ -125,7 +129,11 @@ impl Repository {
     }
 
     fn repair_index(&self, dry_run: bool, control: &Control, report: &mut RepairReport) -> Result<()> {
-        let survey = self.survey_index()?;
+        let mut survey = self.survey_index()?;
+        if !survey.is_whole() {
+            // A collection may have replaced or deleted what was just read.
+            survey = self.survey_index()?;
+        }
         if survey.is_whole() {
             return Ok(());
         }
@@ -200,15 +208,19 @@ impl Repository {
     /// Looks through the index and the packs' directories.
     fn survey_index(&self) -> Result<IndexSurvey> {
         let store = &*self.store;
+        // The snapshots first: their segments are there once the index is read.
+        let manifests = self.snapshots()?.snapshots;
         let states = objects::list_states(store)?;
         let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
         let index = Index::open(store, &self.keys, believed, HashSet::new())?;
         let mut survey = IndexSurvey { unreadable: index.unreadable(store)?, ..IndexSurvey::default() };
         let listed: HashSet<String> = store.list(names::INDEX)?.into_iter().map(|object| object.key).collect();
-        let manifests = self.snapshots()?.snapshots;
         for manifest in &manifests {
             let keys = (0..manifest.index_segments).map(|n| names::index_segment(&manifest.id, n));
-            survey.gone.extend(keys.filter(|key| !listed.contains(key)));
+            let gone: Vec<String> = keys.filter(|key| !listed.contains(key)).collect();
+            if !gone.is_empty() && !self.is_forgotten(&manifest.id)? {
+                survey.gone.extend(gone);
+            }
         }
         let unreadable: HashSet<&str> = survey.unreadable.iter().map(|(key, _)| key.as_str()).collect();
         let mut named: HashMap<PackId, u64> = HashMap::new();

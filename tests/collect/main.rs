@@ -3,6 +3,7 @@
 mod combined;
 mod crash;
 mod hold;
+mod looking;
 mod meeting;
 mod repair;
 mod rules;
