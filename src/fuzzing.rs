@@ -327,9 +327,9 @@ pub fn hold(bytes: &[u8]) -> bool {
 #[cfg(feature = "cluster")]
 pub fn cluster_answer(bytes: &[u8]) -> bool {
     use crate::source::aerospike::topology;
-    use crate::source::aerospike::wire::{WireError, batch, info, login, query};
+    use crate::source::aerospike::wire::{WireError, admin, batch, info, login, query};
     let Some((kind, answer)) = bytes.split_first() else { return false };
-    match kind % 6 {
+    match kind % 8 {
         0 => query::items(answer, |_| Ok::<_, WireError>(())).is_ok(),
         1 => {
             let identity = |item: batch::BatchItem<'_, '_>| {
@@ -343,7 +343,9 @@ pub fn cluster_answer(bytes: &[u8]) -> bool {
         2 => info::InfoReply::parse(answer).get("node").is_ok(),
         3 => topology::peers(answer).is_ok(),
         4 => topology::replicas(answer).is_ok(),
-        _ => login::reply(answer).is_ok(),
+        5 => login::reply(answer).is_ok(),
+        6 => admin::users(answer, &mut Vec::new()).is_ok(),
+        _ => admin::roles(answer, &mut Vec::new()).is_ok(),
     }
 }
 

@@ -307,7 +307,7 @@ fn keeps_everything_over_a_reopening() {
     assert_eq!(store.get_by_digest("test", &digest).unwrap(), before);
     assert_eq!(
         store.metadata("test").unwrap(),
-        NamespaceMetadata { indexes: vec![index], udfs: vec![udf], facts: vec![] }
+        NamespaceMetadata { indexes: vec![index], udfs: vec![udf], ..NamespaceMetadata::default() }
     );
     assert_eq!(store.cluster(), cluster);
     assert!(cluster.starts_with("embedded-") && cluster.len() == 17, "{cluster}");
@@ -464,7 +464,7 @@ fn a_body_that_is_none_fails_alone() {
 fn a_restore_keeps_indexes_and_survives_a_reopening() {
     let (dir, store) = store();
     let index = SecondaryIndex { name: b"i".to_vec(), kind: b'N', ..Default::default() };
-    let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![], facts: vec![] };
+    let metadata = NamespaceMetadata { indexes: vec![index], ..NamespaceMetadata::default() };
     let target = EmbeddedTarget::new(store);
     target.begin("test", &metadata).unwrap();
     std::thread::scope(|scope| {

@@ -176,7 +176,7 @@ proptest! {
             set, name: name.clone(), kind, bin, value, context: content.clone(), expression: name.clone(),
             other: name.clone(),
         };
-        let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![UdfModule { kind, name, content }], facts: vec![] };
+        let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![UdfModule { kind, name, content }], ..NamespaceMetadata::default() };
         target.begin(&namespace, &metadata).unwrap();
         let outcome = target.write(&namespace, &batch_of(&records), ConflictPolicy::Replace).unwrap();
         prop_assert_eq!((outcome.written, outcome.failed.len()), (records.len() as u64, 0));

@@ -78,7 +78,7 @@ pub struct Args {
     /// Let no record expire
     #[arg(long)]
     no_ttl: bool,
-    /// Leave out indexes and UDF modules
+    /// Leave out indexes, UDF modules, users and roles
     #[arg(long)]
     no_metadata: bool,
     /// Leave out secondary indexes
@@ -87,6 +87,10 @@ pub struct Args {
     /// Leave out UDF modules
     #[arg(long)]
     no_udfs: bool,
+    /// Leave out users and roles, which only live targets with access control take: roles are made with their privileges, allow list
+    /// and quotas, unless there is one of the name; users can't be made without their passwords, and are named
+    #[arg(long)]
+    no_users: bool,
     /// Make secondary indexes after the records, not before: quicker for many records, as servers then build each in one go in the
     /// background. Before is the default, since queries then find what is there at any time, and a restore that was aborted leaves
     /// no index behind
@@ -341,6 +345,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         },
         without_indexes: args.no_metadata || args.no_indexes,
         without_udfs: args.no_metadata || args.no_udfs,
+        without_users: args.no_metadata || args.no_users,
         indexes_last: args.indexes_last,
         resume: args.resume,
         mirror: args.mirror,

@@ -194,19 +194,65 @@ pub struct Fact {
     pub value: String,
 }
 
-/// Indexes, UDF modules and settings of a namespace.
+/// What a role allows.
+#[derive(Serialize)]
+pub struct Privilege {
+    pub privilege: String,
+    pub namespace: Option<String>,
+    pub set: Option<String>,
+}
+
+/// A role of the cluster.
+#[derive(Serialize)]
+pub struct Role {
+    pub name: String,
+    pub privileges: Vec<Privilege>,
+    pub allow_list: Vec<String>,
+    pub read_quota: u32,
+    pub write_quota: u32,
+}
+
+impl From<&crate::record::Role> for Role {
+    fn from(role: &crate::record::Role) -> Self {
+        let scope = |name: &[u8]| (!name.is_empty()).then(|| text::plain(name));
+        let privileges = role.privileges.iter().map(|privilege| Privilege {
+            privilege: privilege.name().map_or_else(|| privilege.code.to_string(), str::to_string),
+            namespace: scope(&privilege.namespace),
+            set: scope(&privilege.set),
+        });
+        let allow_list = role.allow_list.split(|&byte| byte == b',').filter(|address| !address.is_empty());
+        Role {
+            name: text::plain(&role.name),
+            privileges: privileges.collect(),
+            allow_list: allow_list.map(text::plain).collect(),
+            read_quota: role.read_quota,
+            write_quota: role.write_quota,
+        }
+    }
+}
+
+/// A user of the cluster.
+#[derive(Serialize)]
+pub struct User {
+    pub name: String,
+    pub roles: Vec<String>,
+}
+
+/// Indexes, UDF modules and settings of a namespace, users and roles of its cluster.
 #[derive(Serialize)]
 pub struct Metadata {
     pub namespace: String,
     pub indexes: Vec<Index>,
     pub udf_modules: Vec<UdfModule>,
     pub facts: Vec<Fact>,
+    pub roles: Vec<Role>,
+    pub users: Vec<User>,
 }
 
 impl Metadata {
     /// Reads those of a namespace.
     pub fn read(view: &NamespaceView<'_>) -> Result<Self> {
-        let NamespaceMetadata { indexes, udfs, facts } = view.metadata()?;
+        let NamespaceMetadata { indexes, udfs, facts, roles, users } = view.metadata()?;
         let indexes = indexes.iter().map(|index| Index {
             name: text::plain(&index.name),
             set: text::plain(&index.set),
@@ -224,9 +270,20 @@ impl Metadata {
             name: text::plain(&fact.name),
             value: text::plain(&fact.value),
         });
+        let users = users.iter().map(|user| User {
+            name: text::plain(&user.name),
+            roles: user.roles.iter().map(|role| text::plain(role)).collect(),
+        });
         let namespace = view.manifest().name.clone();
-        let (indexes, udf_modules) = (indexes.collect(), udf_modules.collect());
-        Ok(Metadata { namespace, indexes, udf_modules, facts: facts.collect() })
+        let (indexes, udf_modules, facts) = (indexes.collect(), udf_modules.collect(), facts.collect());
+        Ok(Metadata {
+            namespace,
+            indexes,
+            udf_modules,
+            facts,
+            roles: roles.iter().map(Role::from).collect(),
+            users: users.collect(),
+        })
     }
 }
 

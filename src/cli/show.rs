@@ -2,7 +2,7 @@
 
 use super::context::{Context, Done};
 use super::output::print_line;
-use super::schema::{Details, Index, Metadata, Origin, Snapshot};
+use super::schema::{Details, Index, Metadata, Origin, Privilege, Role, Snapshot};
 use super::{schema, text};
 use crate::error::Result;
 
@@ -112,10 +112,36 @@ fn print(details: &Details) -> Result<()> {
             let size = text::bytes(udf.bytes as u64);
             lines.push(format!("UDF module   {} ({}), {size}", text::safe(&udf.name), udf.language));
         }
+        for role in &metadata.roles {
+            lines.push(format!("role         {}: {}", text::safe(&role.name), allowed(role)));
+        }
+        for user in &metadata.users {
+            let roles: Vec<String> = user.roles.iter().map(|role| text::safe(role)).collect();
+            lines.push(format!("user         {}: {}", text::safe(&user.name), roles.join(", ")));
+        }
         for fact in &metadata.facts {
             let (topic, name) = (text::safe(&fact.topic), text::safe(&fact.name));
             lines.push(format!("{topic:<12} {name} = {}", text::safe(&fact.value)));
         }
     }
     lines.iter().try_for_each(|line| print_line(line.trim_end()))
+}
+
+/// What a role allows, in a line.
+fn allowed(role: &Role) -> String {
+    let privileges = role.privileges.iter().map(|Privilege { privilege, namespace, set }| {
+        let scope = [namespace, set].into_iter().flatten().map(|name| format!(" {}", text::safe(name)));
+        format!("{privilege}{}", scope.collect::<String>())
+    });
+    let mut all: Vec<String> = privileges.collect();
+    if !role.allow_list.is_empty() {
+        let addresses: Vec<String> = role.allow_list.iter().map(|address| text::safe(address)).collect();
+        all.push(format!("from {}", addresses.join(" ")));
+    }
+    for (quota, what) in [(role.read_quota, "reads"), (role.write_quota, "writes")] {
+        if quota > 0 {
+            all.push(format!("{} {what}/s", text::count(u64::from(quota))));
+        }
+    }
+    all.join(", ")
 }

@@ -17,8 +17,8 @@ use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, O
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_udf};
 use crate::record::{
-    BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex,
-    Timestamp, UdfModule, VoidTime,
+    BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta,
+    Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
 };
 use crate::target::asb::format::{Formatter, put_head, put_index, put_udf};
 use std::sync::Arc;
@@ -379,7 +379,12 @@ pub(super) fn plan() -> Vec<Vec<u8>> {
 
 pub(super) fn metadata() -> Vec<Vec<u8>> {
     let fact = Fact { topic: "namespace setting".into(), name: b"default-ttl".to_vec(), value: b"0".to_vec() };
-    let some = NamespaceMetadata { indexes: vec![index(); 2], udfs: vec![udf()], facts: vec![fact] };
+    let privilege = Privilege { code: 10, namespace: b"bar".to_vec(), set: b"users".to_vec() };
+    let (name, allow_list) = (b"shop".to_vec(), b"10.0.0.0/8".to_vec());
+    let role = Role { name, privileges: vec![privilege], allow_list, read_quota: 1000, write_quota: 0 };
+    let user = User { name: b"ada".to_vec(), roles: vec![b"shop".to_vec()] };
+    let (indexes, udfs) = (vec![index(); 2], vec![udf()]);
+    let some = NamespaceMetadata { indexes, udfs, facts: vec![fact], roles: vec![role], users: vec![user] };
     vec![encoded(&NamespaceMetadata::default()), encoded(&some)]
 }
 
@@ -463,5 +468,7 @@ pub(super) fn cluster_answer() -> Vec<Vec<u8>> {
         b"\x037,3000,[[B1,,[10.0.0.2:3100,10.0.0.3]],[C1,tls.name,[[::1]:3000]]]".to_vec(),
         format!("\x04test:5,1,{bitmap};bar:0,1,{bitmap}").into_bytes(),
         login.to_vec(),
+        b"\x06\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0ada\0\0\0\x07\x0a\x01\x04shop".to_vec(),
+        b"\x07\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\x0bshop\0\0\0\x09\x0c\x01\x0a\x03bar\x01s".to_vec(),
     ]
 }

@@ -1,4 +1,4 @@
-//! What a namespace has beside its records: secondary indexes and UDF modules.
+//! What a namespace has beside its records: secondary indexes, UDF modules, settings; and users and roles of its cluster.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,66 @@ pub struct Fact {
     pub value: Vec<u8>,
 }
 
+/// What a role allows.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub struct Privilege {
+    /// The servers' number of it, such as 10 for reading.
+    pub code: u8,
+    /// The namespace that it is for; empty for all.
+    pub namespace: Vec<u8>,
+    /// The set that it is for; empty for all.
+    pub set: Vec<u8>,
+}
+
+impl Privilege {
+    /// Its name, where this version knows it.
+    pub fn name(&self) -> Option<&'static str> {
+        Some(match self.code {
+            0 => "user-admin",
+            1 => "sys-admin",
+            2 => "data-admin",
+            3 => "udf-admin",
+            4 => "sindex-admin",
+            10 => "read",
+            11 => "read-write",
+            12 => "read-write-udf",
+            13 => "write",
+            14 => "truncate",
+            15 => "masking-admin",
+            16 => "read-masked",
+            17 => "write-masked",
+            _ => return None,
+        })
+    }
+}
+
+/// A role of a cluster with access control.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it allows, sorted.
+    pub privileges: Vec<Privilege>,
+    /// The addresses from which it may be used, separated by commas; empty for all.
+    pub allow_list: Vec<u8>,
+    /// Reads per second; 0 for no limit.
+    pub read_quota: u32,
+    /// Writes per second; 0 for no limit.
+    pub write_quota: u32,
+}
+
+/// A user of a cluster with access control. Passwords are never told.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct User {
+    /// The name.
+    pub name: Vec<u8>,
+    /// The names of the user's roles, sorted.
+    pub roles: Vec<Vec<u8>>,
+}
+
+/// The topic of a fact that says what of the metadata could not be read, and why.
+pub const NOT_READ: &str = "not read";
+
 /// Everything of a namespace that is not a record.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NamespaceMetadata {
@@ -56,6 +116,10 @@ pub struct NamespaceMetadata {
     pub udfs: Vec<UdfModule>,
     /// Settings and the like, which no restore applies.
     pub facts: Vec<Fact>,
+    /// The roles of the cluster, by name.
+    pub roles: Vec<Role>,
+    /// The users of the cluster, by name.
+    pub users: Vec<User>,
 }
 
 impl NamespaceMetadata {
@@ -74,6 +138,16 @@ impl NamespaceMetadata {
         for fact in other.facts {
             if !self.facts.contains(&fact) {
                 self.facts.push(fact);
+            }
+        }
+        for role in other.roles {
+            if !self.roles.contains(&role) {
+                self.roles.push(role);
+            }
+        }
+        for user in other.users {
+            if !self.users.contains(&user) {
+                self.users.push(user);
             }
         }
     }

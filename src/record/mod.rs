@@ -15,7 +15,7 @@ pub mod varint;
 pub use batch::{RecordBatch, RecordMeta, RecordView};
 pub use body::{BinRef, Body, BodyError, KeyRef, MAX_BODY_BYTES, MAX_SET_BYTES};
 pub use digest::{Digest, PARTITIONS, PartitionId};
-pub use metadata::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
+pub use metadata::{Fact, NOT_READ, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
 pub use particle::{ParticleType, geojson_text};
 pub use partitions::PartitionSet;
 pub use time::{Generation, Timestamp, VoidTime};

@@ -103,9 +103,10 @@ pub(super) fn read_partitions(
         Ok(batches)
     };
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
-    let Written { mut manifest, unread, mut open } = read_ahead(work.options.threads(), read, Input::size, |next| {
-        diff_and_write(work, source_time, next, by_digest, &|| bad_records.check())
-    })?;
+    let Written { mut manifest, unread, mut open, warnings } =
+        read_ahead(work.options.threads(), read, Input::size, |next| {
+            diff_and_write(work, source_time, next, by_digest, &|| bad_records.check())
+        })?;
     if let Some(problem) = unread.values().next()
         && unread.len() == selected.len()
     {
@@ -120,5 +121,5 @@ pub(super) fn read_partitions(
     let (count, bad) = bad_records.check()?;
     (manifest.counts.bad, open.counts.bad) = (count, count);
     open.bad = bad_places(&bad);
-    Ok(BackedUp { manifest, bad, missing, open: Some(open) })
+    Ok(BackedUp { manifest, bad, missing, warnings, open: Some(open) })
 }

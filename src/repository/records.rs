@@ -12,7 +12,7 @@ use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
-use crate::record::{Digest, PARTITIONS, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
+use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
 use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
     read_record_into, write_run,
@@ -159,6 +159,8 @@ pub struct BackedUp {
     pub bad: Vec<BadRecord>,
     /// The partitions that could not be read, for people.
     pub missing: Option<String>,
+    /// What of the metadata the source would not tell, for people.
+    pub warnings: Vec<String>,
     /// What a session of the same job could take over; of a source that can be read by partitions.
     pub open: Option<OpenNamespace>,
 }
@@ -190,12 +192,13 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
-            let Written { manifest: mut done, .. } = read_ahead(work.options.threads(), sorted, Input::size, |next| {
-                diff_and_write(&work, source_time, next, |_| Ok(Vec::new()), &|| Ok(Default::default()))
-            })?;
+            let Written { manifest: mut done, warnings, .. } =
+                read_ahead(work.options.threads(), sorted, Input::size, |next| {
+                    diff_and_write(&work, source_time, next, |_| Ok(Vec::new()), &|| Ok(Default::default()))
+                })?;
             let (count, bad) = inbox.bad.into_inner().unwrap_or_else(PoisonError::into_inner);
             done.counts.bad = count;
-            Ok(BackedUp { manifest: done, bad, missing: None, open: None })
+            Ok(BackedUp { manifest: done, bad, missing: None, warnings, open: None })
         }
         SourceShape::Partitioned(partitioned) => {
             if work.options.partial {
@@ -249,6 +252,8 @@ pub(super) struct Written {
     pub unread: BTreeMap<PartitionId, String>,
     /// What another session could go on from.
     pub open: OpenNamespace,
+    /// What of the metadata the source would not tell, for people.
+    pub warnings: Vec<String>,
 }
 
 pub(super) fn diff_and_write(
@@ -376,8 +381,14 @@ pub(super) fn diff_and_write(
         })
     })?;
     let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let metadata = structured::encode(&work.source.metadata(work.namespace)?)
-        .map_err(|error| error.of(format!("the metadata of {}", work.namespace)))?;
+    let metadata = work.source.metadata(work.namespace)?;
+    let not_told = metadata.facts.iter().filter(|fact| fact.topic == NOT_READ).map(|fact| {
+        let what = String::from_utf8_lossy(&fact.name);
+        format!("the {what} are not backed up: {}", String::from_utf8_lossy(&fact.value))
+    });
+    let warnings: Vec<String> = not_told.collect();
+    let metadata =
+        structured::encode(&metadata).map_err(|error| error.of(format!("the metadata of {}", work.namespace)))?;
     let metadata =
         metadata.chunks(1 << 20).map(|part| work.writer.put(Class::Tree, part)).collect::<Result<Vec<_>>>()?;
     let reached = if merging { progress.moves.kept_bytes } else { parent.map_or(0, |parent| parent.reached_bytes) };
@@ -404,7 +415,7 @@ pub(super) fn diff_and_write(
         metadata,
         counts: sum(&progress.counts, &unread_counts),
     };
-    Ok(Written { manifest, unread, open })
+    Ok(Written { manifest, unread, open, warnings })
 }
 
 impl Walk {

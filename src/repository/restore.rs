@@ -51,6 +51,8 @@ pub struct RestoreOptions {
     pub without_indexes: bool,
     /// Leave out UDF modules.
     pub without_udfs: bool,
+    /// Leave out users and roles.
+    pub without_users: bool,
     /// Make secondary indexes after the records, not before.
     pub indexes_last: bool,
     /// Pass over records that a live target holds as they would be written: what an earlier restore has done is not done
@@ -200,7 +202,7 @@ impl Snapshot {
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
         let (mut metadata, metadata_lost) = match view.metadata() {
-            _ if options.without_indexes && options.without_udfs => Default::default(),
+            _ if options.without_indexes && options.without_udfs && options.without_users => Default::default(),
             Ok(metadata) => (metadata, None),
             Err(error) if error.is_of_one_object() => (Default::default(), Some(error.to_string())),
             Err(error) => return Err(error),
@@ -210,6 +212,10 @@ impl Snapshot {
         }
         if options.without_udfs {
             metadata.udfs.clear();
+        }
+        if options.without_users {
+            metadata.roles.clear();
+            metadata.users.clear();
         }
         let mut last = NamespaceMetadata::default();
         if options.indexes_last {

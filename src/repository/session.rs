@@ -275,7 +275,7 @@ impl BackupSession {
         self.manifest.id
     }
 
-    /// Damage that was met, for people: what was passed over, and what is written anew.
+    /// For people: damage that was met, what was passed over and what is written anew; and what the source would not tell.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -468,12 +468,16 @@ impl BackupSession {
             notes: Some(&notes),
             control: &self.control,
         };
-        let BackedUp { manifest, bad, missing, open } = back_up(work).map_err(|error| match parent_id {
+        let BackedUp { manifest, bad, missing, warnings, open } = back_up(work).map_err(|error| match parent_id {
             Some(parent) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),
             _ => error,
         })?;
+        // What belongs to the whole cluster is told with each of its namespaces.
+        let mut warnings = warnings;
+        warnings.retain(|warning| !self.warnings.contains(warning));
+        self.warnings.append(&mut warnings);
         if !bad.is_empty() {
             let missing = match manifest.counts.bad {
                 1 => format!("1 record of {namespace} that could not be understood"),

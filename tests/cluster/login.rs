@@ -14,14 +14,15 @@ use zeroize::Zeroizing;
 /// bcrypt of `password` with the salt that all clients use.
 const CREDENTIAL: &[u8] = b"$2a$10$7EqJtq98hPqEX7fNZaFWoOqUH6KN8IKy3Yk5Kz..RHGKNAUCoP/LG";
 
-fn guarded() -> TestCluster {
+/// A cluster with one user, `ada`.
+pub fn guarded() -> TestCluster {
     let cluster = TestCluster::start(2);
-    let user = User { credential: CREDENTIAL.to_vec(), clear_password: None };
+    let user = User { credential: CREDENTIAL.to_vec(), ..User::default() };
     cluster.shared().users.insert("ada".into(), user);
     cluster
 }
 
-fn options(user: &str, password: &str) -> ClusterOptions {
+pub fn options(user: &str, password: &str) -> ClusterOptions {
     ClusterOptions {
         user: Some(user.into()),
         password: Some(Zeroizing::new(password.as_bytes().to_vec())),
@@ -111,7 +112,7 @@ fn certified() -> TlsOptions {
 #[test]
 fn a_cluster_is_read_over_tls_with_certificates_on_both_sides() {
     let cluster = encrypted();
-    let user = User { credential: CREDENTIAL.to_vec(), clear_password: Some(b"password".to_vec()) };
+    let user = User { credential: CREDENTIAL.to_vec(), clear_password: Some(b"password".to_vec()), ..User::default() };
     cluster.shared().users.insert("ada".into(), user);
     let tls = Some(certified());
     let options = ClusterOptions { auth: AuthMode::External, tls, ..options("ada", "password") };

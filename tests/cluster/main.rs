@@ -16,6 +16,7 @@ mod restore_faults;
 mod restore_options;
 mod resume;
 mod selection;
+mod users;
 
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
 use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection};

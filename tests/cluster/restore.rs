@@ -193,7 +193,7 @@ fn indexes_and_modules_are_made_and_what_differs_is_named() {
     let wanted = |bin, content| NamespaceMetadata {
         indexes: vec![index("rs_keys", bin, &[0x92, 0x11, 0x91, 0x70]), index("rs_plain", "w", &[])],
         udfs: vec![module(content)],
-        facts: vec![],
+        ..NamespaceMetadata::default()
     };
     let first = wanted("v", b"-- a");
     for _ in 0..2 {

@@ -144,7 +144,7 @@ impl RecordSource for World {
             value: b'N',
             ..Default::default()
         };
-        Ok(NamespaceMetadata { indexes: vec![index], udfs: Vec::new(), facts: Vec::new() })
+        Ok(NamespaceMetadata { indexes: vec![index], ..NamespaceMetadata::default() })
     }
 
     fn shape(&self) -> SourceShape<'_> {

@@ -8,7 +8,7 @@ use aerolith::format::plan::Plan;
 use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, names, structured};
-use aerolith::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
+use aerolith::record::{Fact, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
 use serde_json::json;
 
 #[test]
@@ -243,11 +243,25 @@ fn the_metadata_of_a_namespace() {
     };
     let udf = UdfModule { kind: b'L', name: b"sum.lua".into(), content: b"return 1".into() };
     let fact = Fact { topic: "namespace setting".into(), name: b"default-ttl".into(), value: b"0".into() };
-    let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![udf], facts: vec![fact] };
+    let privilege =
+        |code, namespace: &[u8], set: &[u8]| Privilege { code, namespace: namespace.into(), set: set.into() };
+    let role = Role {
+        name: b"shop".into(),
+        privileges: vec![privilege(4, b"", b""), privilege(10, b"bar", b"users")],
+        allow_list: b"10.0.0.0/8,::1".into(),
+        read_quota: 1000,
+        write_quota: 0,
+    };
+    let user = User { name: b"ada".into(), roles: vec![b"read".into(), b"shop".into()] };
+    let (indexes, udfs, facts) = (vec![index], vec![udf], vec![fact]);
+    let metadata = NamespaceMetadata { indexes, udfs, facts, roles: vec![role], users: vec![user] };
     let plain = structured::encode(&metadata).unwrap();
     let by_hand = Plain::default().u64(1).list(b"users").list(b"by_age").u8(b'N').list(b"age").u8(b'N').list(b"");
     let by_hand = by_hand.list(&[0x93, 1, 2]).list(b"state=RW").u64(1).u8(b'L').list(b"sum.lua").list(b"return 1");
-    assert_eq!(plain, by_hand.u64(1).list(b"namespace setting").list(b"default-ttl").list(b"0").0);
+    let by_hand = by_hand.u64(1).list(b"namespace setting").list(b"default-ttl").list(b"0");
+    let by_hand = by_hand.u64(1).list(b"shop").u64(2).u8(4).list(b"").list(b"").u8(10).list(b"bar").list(b"users");
+    let by_hand = by_hand.list(b"10.0.0.0/8,::1").u32(1000).u32(0);
+    assert_eq!(plain, by_hand.u64(1).list(b"ada").u64(2).list(b"read").list(b"shop").0);
     let stored = committed(
         "metadata.json",
         json!({
@@ -257,6 +271,15 @@ fn the_metadata_of_a_namespace() {
             }],
             "udfs": [{ "kind": "L", "name": "sum.lua", "content": "return 1" }],
             "facts": [{ "topic": "namespace setting", "name": "default-ttl", "value": "0" }],
+            "roles": [{
+                "name": "shop",
+                "privileges": [
+                    { "code": 4, "namespace": "", "set": "" },
+                    { "code": 10, "namespace": "bar", "set": "users" },
+                ],
+                "allow_list": "10.0.0.0/8,::1", "read_quota": 1000, "write_quota": 0,
+            }],
+            "users": [{ "name": "ada", "roles": ["read", "shop"] }],
             "encoded": hex::encode(&plain),
         }),
     );

@@ -3,6 +3,7 @@
 use super::error::{ClusterError, Result};
 use super::options::Address;
 use super::tls::Tls;
+use super::wire::WireError;
 use super::wire::frame::{self, FRAME_BYTES, FrameType};
 use super::wire::info::{self, InfoReply};
 use super::wire::login;
@@ -119,7 +120,26 @@ impl Connection {
         Ok(InfoReply::parse(&body))
     }
 
-    /// Logs in, or presents a token; `doing` is for errors. `None` where the server has no access control or gives no
+    /// Sends a security message that asks for a list, and hands each frame of the answer to `take` until it gives the list's result.
+    pub fn list(
+        &mut self,
+        message: &[u8],
+        doing: &str,
+        mut take: impl FnMut(&[u8]) -> Result<Option<ResultCode>, WireError>,
+    ) -> Result<()> {
+        self.send(message)?;
+        let mut body = Vec::new();
+        loop {
+            self.receive(FrameType::Security, &mut body)?;
+            match take(&body).map_err(|error| ClusterError::wire(&self.node, error))? {
+                None => {}
+                Some(ResultCode::OK) => return Ok(()),
+                Some(code) => return Err(ClusterError::refused(&self.node, doing, code)),
+            }
+        }
+    }
+
+    /// Sends a security message whose answer is one result, as that of a login; `doing` is for errors. `None` where the server has no access control or gives no
     /// session.
     pub fn login(&mut self, message: &[u8], doing: &str) -> Result<Option<login::Session>> {
         self.send(message)?;

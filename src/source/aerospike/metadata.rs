@@ -1,9 +1,10 @@
-//! What a cluster has beside its records: secondary indexes, UDF modules, configuration, nodes.
+//! What a cluster has beside its records: secondary indexes, UDF modules, configuration, nodes, users and roles.
 
 use super::cluster::{Cluster, Node, Topology};
 use super::error::{ClusterError, Result};
+use super::security::{self, Access};
 use super::wire::{WireError, info};
-use crate::record::{Fact, NamespaceMetadata, SecondaryIndex, UdfModule};
+use crate::record::{Fact, NOT_READ, NamespaceMetadata, SecondaryIndex, UdfModule};
 
 /// The keys of a secondary index's description, in the servers' order. Names of sets, bins and indexes may hold any of the
 /// separators, so parts are told by these keys alone.
@@ -48,6 +49,14 @@ fn read_once(cluster: &Cluster, topology: &Topology, namespace: &str) -> Result<
     let sets = ask(&format!("sets/{namespace}"), "the list of sets")?;
     for (set, settings) in set_settings(&sets, namespace) {
         fact("set settings", &set, &settings);
+    }
+    match security::read(cluster, node)? {
+        Access::Off => {}
+        Access::Known { roles, users } => (metadata.roles, metadata.users) = (roles, users),
+        Access::Hidden(problem) => {
+            let (topic, name) = (NOT_READ.to_string(), b"users and roles".to_vec());
+            metadata.facts.push(Fact { topic, name, value: problem.into_bytes() });
+        }
     }
     Ok(metadata)
 }

@@ -19,6 +19,7 @@ pub mod error;
 mod fetch;
 pub(crate) mod metadata;
 mod options;
+pub(crate) mod security;
 mod selection;
 pub(crate) mod throttle;
 mod tls;

@@ -16,6 +16,7 @@ mod advice;
 mod encode;
 mod metadata;
 mod pace;
+mod security;
 mod write;
 
 use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
@@ -197,8 +198,12 @@ impl RecordTarget for AerospikeTarget {
 
     fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
         let namespace = self.namespace(namespace);
-        let omitted = self.named(metadata::create(&self.cluster, namespace, metadata, self.dry_run))?;
-        lock(&self.omissions).extend(omitted);
+        let mut omitted = self.named(metadata::create(&self.cluster, namespace, metadata, self.dry_run))?;
+        omitted.extend(self.named(security::create(&self.cluster, metadata, self.dry_run))?);
+        // What belongs to the whole cluster comes with each namespace.
+        let mut omissions = lock(&self.omissions);
+        omitted.retain(|one| !omissions.contains(one));
+        omissions.extend(omitted);
         Ok(())
     }
 

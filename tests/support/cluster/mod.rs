@@ -62,10 +62,11 @@ pub enum On {
 }
 
 /// A user who may log in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct User {
     pub credential: Vec<u8>,
     pub clear_password: Option<Vec<u8>>,
+    pub roles: Vec<String>,
 }
 
 /// What all nodes share.
@@ -82,7 +83,11 @@ pub struct Shared {
     pub nodes: Vec<NodeFacts>,
     pub indexes: Vec<BTreeMap<String, String>>,
     pub modules: BTreeMap<String, String>,
-    pub users: HashMap<String, User>,
+    pub users: BTreeMap<String, User>,
+    /// The fields of each role but its name, as they travel.
+    pub roles: BTreeMap<String, Vec<(u8, Vec<u8>)>>,
+    /// Whether roles with quotas are refused.
+    pub no_quotas: bool,
     pub tokens: HashMap<Vec<u8>, bool>,
     pub faults: Vec<(usize, On, Fault, usize)>,
     /// Answers of `query-show`: how many records a query could not read.

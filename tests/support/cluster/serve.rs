@@ -21,20 +21,20 @@ const LAST: u8 = 1;
 const PARTITION_DONE: u8 = 4;
 
 pub fn connection(mut stream: impl Read + Write, node: usize, shared: &Mutex<Shared>) {
-    let mut logged_in = lock(shared).users.is_empty();
+    let mut who = security::Who { logged_in: lock(shared).users.is_empty(), ..Default::default() };
     while let Ok((kind, body)) = read_frame(&mut stream) {
         if lock(shared).nodes[node].down {
             return;
         }
         let (on, answer) = match kind {
             SECURITY => {
-                let answer = security::answer(&mut lock(shared), &body, &mut logged_in);
-                if stream.write_all(&frame(SECURITY, &answer)).is_err() {
+                let answers = security::answer(&mut lock(shared), node, &body, &mut who);
+                if answers.iter().any(|answer| stream.write_all(&frame(SECURITY, answer)).is_err()) {
                     return;
                 }
                 continue;
             }
-            INFO if logged_in => (On::Info, vec![info::answer(&mut lock(shared), node, &body)]),
+            INFO if who.logged_in => (On::Info, vec![info::answer(&mut lock(shared), node, &body)]),
             INFO => (
                 On::Info,
                 vec![body.split(|&b| b == b'\n').filter(|name| !name.is_empty()).fold(Vec::new(), |mut out, name| {
@@ -51,7 +51,7 @@ pub fn connection(mut stream: impl Read + Write, node: usize, shared: &Mutex<Sha
                     _ if message.field(11).is_some() || message.field(12).is_some() => On::Query,
                     _ => On::Batch,
                 };
-                if logged_in { (on, vec![]) } else { (on, vec![end(80)]) }
+                if who.logged_in { (on, vec![]) } else { (on, vec![end(80)]) }
             }
             other => panic!("frame of type {other}"),
         };

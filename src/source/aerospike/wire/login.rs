@@ -8,7 +8,8 @@ use super::{WireError, take, take_array};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-const HEAD_BYTES: usize = 16;
+/// The bytes of a head.
+pub(super) const HEAD_BYTES: usize = 16;
 const COMMAND_AUTHENTICATE: u8 = 0;
 const COMMAND_LOGIN: u8 = 20;
 
@@ -59,7 +60,8 @@ pub fn credential(password: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(Zeroizing::new(hash.format_for_version(bcrypt::Version::TwoA).into_bytes()))
 }
 
-fn message(command: u8, fields: &[(u8, &[u8])]) -> Zeroizing<Vec<u8>> {
+/// A security message, as a whole frame.
+pub(super) fn message(command: u8, fields: &[(u8, &[u8])]) -> Zeroizing<Vec<u8>> {
     let mut out = Vec::new();
     frame::begin(&mut out, FrameType::Security);
     out.extend_from_slice(&[0, 0, command, fields.len() as u8]);

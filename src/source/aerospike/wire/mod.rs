@@ -6,6 +6,7 @@
 //!
 //! Everything that comes from a server is bounded and checked here; nothing here does I/O.
 
+pub mod admin;
 pub mod batch;
 pub mod expression;
 pub mod frame;

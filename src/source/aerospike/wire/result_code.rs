@@ -78,6 +78,18 @@ codes! {
     BAD_CREDENTIAL = 65, "wrong password";
     /// The session has ended.
     EXPIRED_SESSION = 66, "the session has expired";
+    /// The role's name can't be one.
+    INVALID_ROLE = 70, "no valid name of a role";
+    /// There is such a role.
+    ROLE_EXISTS = 71, "the role exists";
+    /// The server doesn't know the privilege.
+    INVALID_PRIVILEGE = 72, "the server does not know one of its privileges";
+    /// The allow list is none.
+    INVALID_ALLOW_LIST = 73, "the server does not understand its allow list";
+    /// The server has no quotas.
+    QUOTAS_OFF = 74, "quotas are switched off at the server";
+    /// The quota is too high.
+    INVALID_QUOTA = 75, "a quota is higher than the server takes";
     /// Not logged in.
     NOT_AUTHENTICATED = 80, "the server wants a login: give --user and a password";
     /// The user's roles don't allow it.
