@@ -3,12 +3,14 @@
 //! - `AEROLITH_FUZZ_RUNS`: inputs for each target (10,000 if not given).
 //! - `AEROLITH_FUZZ_SEED`: the seed of the mutations, as a failed run printed it; a new one each time if not given.
 //! - `AEROLITH_FUZZ_TARGET`: only the target with this name.
+//! - `AEROLITH_FUZZ_CORPUS`: a folder that receives the seeds, a folder of its own for each target, for fuzzers guided by coverage.
 //!
 //! Beside the properties that `aerolith::fuzzing` asserts, the memory that each input takes is measured and bounded.
 
 use aerolith::fuzzing::{TARGETS, Target};
 use peak_alloc::PeakAlloc;
 use std::panic::catch_unwind;
+use std::path::Path;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -144,12 +146,24 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
+/// What a target's inputs are made of.
+fn seeds(target: &Target) -> Vec<Vec<u8>> {
+    let mut seeds = (target.seeds)();
+    if target.name == "asb" {
+        seeds.extend(FILES.iter().map(|bytes| bytes.to_vec()));
+    }
+    seeds
+}
+
+fn write_seeds(target: &Target, folder: &Path) -> std::io::Result<()> {
+    let folder = folder.join(target.name);
+    std::fs::create_dir_all(&folder)?;
+    seeds(target).iter().enumerate().try_for_each(|(n, seed)| std::fs::write(folder.join(format!("seed-{n}")), seed))
+}
+
 /// Gives back how many of the inputs were accepted.
 fn fuzz(target: &Target, runs: u64, seed: u64) -> u64 {
-    let mut pool = (target.seeds)();
-    if target.name == "asb" {
-        pool.extend(FILES.iter().map(|bytes| bytes.to_vec()));
-    }
+    let pool = seeds(target);
     let check = |input: &[u8], run_number: u64| match run(target, input) {
         Ok(accepted) => accepted,
         Err(problem) => panic!(
@@ -196,9 +210,13 @@ fn every_parser_holds_its_properties_on_mutated_bytes() {
     let seed = number("AEROLITH_FUZZ_SEED").unwrap_or_else(time);
     let runs = number("AEROLITH_FUZZ_RUNS").unwrap_or(10_000);
     let only = std::env::var("AEROLITH_FUZZ_TARGET").ok();
+    let corpus = std::env::var_os("AEROLITH_FUZZ_CORPUS");
     println!("AEROLITH_FUZZ_SEED={seed}");
     let mut count = 0;
     for target in TARGETS.iter().filter(|target| only.as_ref().is_none_or(|only| only == target.name)) {
+        if let Some(folder) = &corpus {
+            write_seeds(target, Path::new(folder)).unwrap();
+        }
         let begun = std::time::Instant::now();
         let accepted = fuzz(target, runs, seed);
         println!("{}: {runs} inputs, {accepted} accepted, in {:.1?}", target.name, begun.elapsed());
