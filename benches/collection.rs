@@ -221,6 +221,26 @@ fn check(path: &std::path::Path, about: &str) -> Result<()> {
     Ok(())
 }
 
+/// Reads one record that never changed, and so stands in the oldest run, out of the last snapshot.
+fn get(path: &std::path::Path) -> Result<()> {
+    let counting = Arc::new(CountingStore::new(LocalStore::open(path)?));
+    let repository = Repository::open(counting.clone(), b"bench")?;
+    let never = |index: &u64| (1..60).all(|day| !sample::is_picked(*index, day, CHANGED));
+    let index = (0..).find(never).unwrap_or_default();
+    let snapshot = repository.snapshot("latest")?;
+    let opened = counting.counts();
+    let found = snapshot.namespace(NAMESPACE)?.get(&sample::digest_of(index))?.is_some();
+    let read = counting.counts();
+    println!(
+        "get of a record that never changed: {:.0} kB read in {} calls, of them {:.0} kB in {} for opening; found: {found}",
+        read.bytes_read() as f64 / 1e3,
+        read.read_calls(),
+        opened.bytes_read() as f64 / 1e3,
+        opened.read_calls()
+    );
+    Ok(())
+}
+
 fn main() -> Result<()> {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (records, days) = (number("RECORDS", 1_000_000), number("DAYS", 30) as u32);
@@ -241,6 +261,7 @@ fn main() -> Result<()> {
         begun.elapsed().as_secs_f64()
     );
     drop(repository);
+    get(&path)?;
     check(&path, "before")?;
 
     let counting = Arc::new(CountingStore::new(LocalStore::open(&path)?));

@@ -1,7 +1,8 @@
 //! Backups and restores through the library: real `.asb` files and the embedded store, proved record by record.
 
 use aerolith::control::Control;
-use aerolith::embedded::{EmbeddedStore, sample};
+use aerolith::embedded::{EmbeddedStore, Key, sample};
+use aerolith::format::header::Class;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
@@ -69,9 +70,14 @@ fn restored(snapshot: &Snapshot, folder: &std::path::Path) -> Truth {
 }
 
 fn days(live: &EmbeddedStore, seed: u64) {
+    quiet_days(live, seed);
+    sample::touch(live, NAMESPACE, 0..3000, 0.02, seed).unwrap();
+}
+
+/// The same without touched records.
+fn quiet_days(live: &EmbeddedStore, seed: u64) {
     sample::change(live, NAMESPACE, 0..3000, 0.05, seed).unwrap();
     sample::delete(live, NAMESPACE, 0..3000, 0.01, seed).unwrap();
-    sample::touch(live, NAMESPACE, 0..3000, 0.02, seed).unwrap();
 }
 
 #[test]
@@ -96,22 +102,45 @@ fn every_kind_of_backup_restores_what_the_source_held_deletes_included() {
 
 #[test]
 fn incrementals_have_the_state_hash_of_a_full_backup_through_merges_and_moves() {
+    // A touched record's new entry keeps its value's chunk in use: all runs are merged then.
+    let (merged, _) = live_through(30, days);
+    assert!(merged > 0, "no merge moved a value");
+    let (merged, beside) = live_through(40, quiet_days);
+    assert!(merged > 1 && beside > 0, "{merged} merges, {beside} of them of the oldest runs alone");
+}
+
+/// Backs up so many days and proves what comes of it; gives back how many merges moved values, and how many of them left newer runs
+/// as they were.
+fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
     let folder = tempfile::tempdir().unwrap();
     let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..3000).unwrap();
     let source = EmbeddedSource::new(live.clone());
     let (_, repository) = repository();
     back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
-    let (mut merged, mut moved) = (false, 0);
-    for day in 1..=30 {
-        days(&live, day);
+    let (mut merged, mut beside, mut before) = (0, 0, 1);
+    for day in 1..=count {
+        pass(&live, day);
         let snapshot = back_up(&repository, &source, NAMESPACE, BackupKind::Incremental).unwrap();
         let manifest = snapshot.namespace(NAMESPACE).unwrap().manifest().clone();
-        merged |= manifest.runs.len() == 1;
-        moved += manifest.counts.moved;
-        assert!(manifest.reached_bytes < 2 * manifest.live_bytes, "day {day}: {manifest:?}");
+        merged += u32::from(manifest.counts.moved > 0);
+        // Newer runs than those that were merged stay.
+        beside += u32::from(manifest.counts.moved > 0 && manifest.runs.len() > 1);
+        let about = format!("day {day}: {manifest:?}");
+        assert!(manifest.reached_bytes < 2 * manifest.live_bytes, "{about}");
+        assert!(manifest.runs.len() <= before + 1 && manifest.runs.len() <= 33, "{about}");
+        let entries: u64 = manifest.runs.iter().map(|run| run.entries).sum();
+        assert!(entries <= 2 * manifest.live_records + manifest.live_records / 10, "{about}");
+        before = manifest.runs.len();
+        // What the manifest says of the value chunks is what a walk finds.
+        let (mut values, chunks) = (0, snapshot.chunks().clone());
+        let each = &mut |id, class| {
+            let place = chunks.locate(&id).unwrap()[0].place;
+            values += if class == Class::Data { u64::from(place.plain) } else { 0 };
+        };
+        snapshot.reach(&mut Default::default(), each).unwrap();
+        assert!(values <= manifest.reached_bytes, "{values} bytes are referred to on {about}");
     }
-    assert!(merged && moved > 0, "no merge moved a value");
     let last = repository.snapshot("latest").unwrap();
     let hash = last.namespace(NAMESPACE).unwrap().manifest().state_hash;
     assert_eq!(restored(&last, &folder.path().join("out")), truth(&live));
@@ -119,6 +148,41 @@ fn incrementals_have_the_state_hash_of_a_full_backup_through_merges_and_moves() 
     let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
     assert_eq!(full.namespace(NAMESPACE).unwrap().state_sums(repository.keys()).unwrap().hash(repository.keys()), hash);
+    (merged, beside)
+}
+
+#[test]
+fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..3000).unwrap();
+    let source = EmbeddedSource::new(live.clone());
+    let (_, repository) = repository();
+    let first = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    let oldest = first.namespace(NAMESPACE).unwrap().manifest().runs[0];
+    let (mut most, mut merges) = (0, 0);
+    for day in 0..80 {
+        // One record comes and goes, others go for good.
+        let passing = live.put(NAMESPACE, b"passing", &Key::from(1), &[], 0).unwrap();
+        if day % 2 == 0 {
+            live.delete(NAMESPACE, &passing).unwrap();
+        }
+        live.delete(NAMESPACE, &sample::digest_of(day)).unwrap();
+        live.advance_clock(60_000);
+        let snapshot = back_up(&repository, &source, NAMESPACE, BackupKind::Incremental).unwrap();
+        live.advance_clock(60_000);
+        let runs = &snapshot.namespace(NAMESPACE).unwrap().manifest().runs;
+        assert_eq!(runs.last(), Some(&oldest), "day {day}");
+        merges += usize::from(runs.len() <= most);
+        most = runs.len();
+        assert!(most <= 33, "{most} runs");
+    }
+    assert!(merges > 1, "{merges} merges");
+    let last = repository.snapshot("latest").unwrap();
+    assert_eq!(restored(&last, &folder.path().join("out")), truth(&live));
+    let hash = last.namespace(NAMESPACE).unwrap().manifest().state_hash;
+    let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod copy;
 mod doubt;
 mod hold;
 mod keyring;
+mod merge;
 mod merge_policy;
 mod partitions;
 mod records;

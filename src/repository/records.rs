@@ -1,7 +1,8 @@
 //! Backing up the records of one namespace: what differs from the parent becomes a new run.
 
 use super::ahead::read_ahead;
-use super::merge_policy::{Moves, merges, plan_moves};
+use super::merge::{Merged, can_read, merge_runs};
+use super::merge_policy::Merge;
 use super::partitions::read_partitions;
 use super::resume::{Finished, NoteTaker, Notes, bad_places, sum};
 use crate::chunk::Cutter;
@@ -15,7 +16,7 @@ use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
 use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
-    read_record_into, write_run,
+    write_run,
 };
 use crate::source::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
 use crate::sync::lock;
@@ -82,6 +83,8 @@ pub struct NamespaceWork<'a> {
     pub options: &'a RecordOptions,
     /// What of the parent can't be read; only a full backup goes on then, and writes all entries anew.
     pub lost: Losses,
+    /// What is merged of the parent's runs.
+    pub merge: Merge,
     /// Reads the parent.
     pub reader: &'a ChunkReader,
     /// Takes the chunks.
@@ -94,12 +97,6 @@ pub struct NamespaceWork<'a> {
     pub notes: Option<&'a Notes<'a>>,
     /// Progress and stop flag.
     pub control: &'a Control,
-}
-
-/// Whether a backup writes all entries anew as one run. What can't be read must not stay below the new run: where it stands,
-/// nobody could tell what the older runs are worth.
-pub fn is_merging(parent: Option<&NamespaceManifest>, lost: &Losses) -> bool {
-    parent.is_some_and(merges) || !lost.is_empty()
 }
 
 /// All digests of a partition, ascending.
@@ -233,8 +230,8 @@ pub(super) fn unread_ranges(
 /// The state of one namespace's backup while its partitions go by.
 struct Progress<'a> {
     work: &'a NamespaceWork<'a>,
+    /// Whether all entries are written anew.
     merging: bool,
-    moves: Moves,
     counts: Counts,
     /// The live records of the partition at hand.
     live: Vec<(Digest, RecordHash)>,
@@ -265,16 +262,24 @@ pub(super) fn diff_and_write(
 ) -> Result<Written> {
     let parent = work.parent.as_ref().map(|(_, parent)| parent);
     let parent_runs: &[RunRef] = parent.map_or(&[], |parent| &parent.runs);
-    let merging = is_merging(parent, &work.lost);
+    let merging = work.merge.all;
     let entries = || match work.lost.is_empty() {
         true => MergedCursor::live(work.reader, parent_runs),
         false => MergedCursor::tolerant(work.reader, parent_runs),
     };
-    let moves = if merging { plan_moves(work.reader, entries()?)? } else { Moves::default() };
+    let Merged { runs: older, reached_bytes: reached, moved } = match (&work.merge, parent) {
+        (merge, _) if merging => Merged { runs: Vec::new(), reached_bytes: merge.kept_bytes, moved: 0 },
+        (merge, Some(parent)) if !merge.runs.is_empty() => {
+            merge_runs(work.reader, work.writer, work.cutter, &parent.runs, merge, work.control)?
+        }
+        (_, parent) => {
+            let reached_bytes = parent.map_or(0, |parent| parent.reached_bytes);
+            Merged { runs: parent_runs.to_vec(), reached_bytes, moved: 0 }
+        }
+    };
     let mut progress = Progress {
         work,
         merging,
-        moves,
         counts: work.taken.map(|open| Counts { bad: 0, ..open.counts }).unwrap_or_default(),
         live: Vec::new(),
         live_records: 0,
@@ -391,8 +396,6 @@ pub(super) fn diff_and_write(
         structured::encode(&metadata).map_err(|error| error.of(format!("the metadata of {}", work.namespace)))?;
     let metadata =
         metadata.chunks(1 << 20).map(|part| work.writer.put(Class::Tree, part)).collect::<Result<Vec<_>>>()?;
-    let reached = if merging { progress.moves.kept_bytes } else { parent.map_or(0, |parent| parent.reached_bytes) };
-    let older = if merging { &[] } else { parent_runs };
     let open = open(u32::from(PARTITIONS), &unread, run, stats.value_bytes, progress.counts);
     let manifest = NamespaceManifest {
         name: work.namespace.to_string(),
@@ -407,13 +410,13 @@ pub(super) fn diff_and_write(
             || (work.kind != BackupKind::Full && parent.is_some_and(|parent| parent.deletes_unknown)),
         selection: work.source.selection(),
         unread: Vec::new(),
-        runs: run.into_iter().chain(older.iter().copied()).collect(),
+        runs: run.into_iter().chain(older).collect(),
         live_records: progress.live_records,
         live_bytes: progress.live_bytes,
         reached_bytes: reached + open.value_bytes,
         state_hash: sums.hash(work.writer.keys()),
         metadata,
-        counts: sum(&progress.counts, &unread_counts),
+        counts: sum(&sum(&progress.counts, &unread_counts), &Counts { moved, ..Counts::default() }),
     };
     Ok(Written { manifest, unread, open, warnings })
 }
@@ -535,19 +538,19 @@ impl Progress<'_> {
             self.counts.healed += 1;
             return feeder.record(&new);
         }
-        let moved = self.moves.chunks.contains(&was.place.chunk);
+        let moved = self.work.merge.moves.contains(&was.place.chunk);
         let same = was.generation == generation && was.void_time == void_time && *was.bin_order == *record.bin_order;
         if same {
             self.counts.unchanged += 1;
         } else {
             self.counts.touched += 1;
         }
+        if same && !self.merging {
+            return Ok(());
+        }
         if moved {
             self.counts.moved += 1;
             return feeder.record(&new);
-        }
-        if same && !self.merging {
-            return Ok(());
         }
         let bin_order = if same { was.bin_order.clone() } else { record.bin_order.into() };
         feeder.entry(Entry { digest, live: Some(LiveEntry { generation, void_time, bin_order, ..was.clone() }) })
@@ -564,23 +567,17 @@ impl Progress<'_> {
         }
         self.counts.unchanged += 1;
         self.live(&entry.digest, &live.hash, u64::from(live.place.length));
+        if !self.merging {
+            return Ok(());
+        }
         let mut body = Vec::new();
-        // A value that can't be read stays where it is: moving it is of use only where nothing is lost.
-        if self.moves.chunks.contains(&live.place.chunk) && self.can_read(live, &mut body)? {
+        if self.work.merge.moves.contains(&live.place.chunk) && can_read(self.work.reader, live, &mut body)? {
             self.counts.moved += 1;
             let LiveEntry { generation, void_time, hash, .. } = *live;
             let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };
             return feeder.record(&NewRecord { meta, hash, bin_order: &live.bin_order, body: &body });
         }
-        if self.merging { feeder.entry(entry.clone()) } else { Ok(()) }
-    }
-
-    fn can_read(&self, live: &LiveEntry, body: &mut Vec<u8>) -> Result<bool> {
-        match read_record_into(self.work.reader, live, body) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_of_one_object() => Ok(false),
-            Err(error) => Err(error),
-        }
+        feeder.entry(entry.clone())
     }
 
     /// Whether all chunks of a value can be had; a full backup asks, so that it heals what was lost.

@@ -1,6 +1,7 @@
 //! One writer's work from `begin` to `seal`.
 
-use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up, is_merging};
+use super::merge_policy::{self, Merge};
+use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
 use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
 use super::{History, Repository, Snapshot, host, new_session, program};
 use crate::control::Control;
@@ -433,13 +434,22 @@ impl BackupSession {
             self.warnings.extend(lost.named.iter().map(warning));
         }
         let parent_id = parent.as_ref().map(|(id, _)| *id);
-        let merged = is_merging(parent.as_ref().map(|(_, parent)| parent), &lost);
+        let advise = |error: Error| match parent_id {
+            Some(parent) if !heals => error.with_advice(&format!(
+                "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
+            )),
+            _ => error,
+        };
+        let merge = match &parent {
+            Some((_, parent)) => merge_policy::plan(reader, parent, &lost).map_err(advise)?,
+            None => Merge::default(),
+        };
         let job = OpenNamespace {
             name: namespace.to_string(),
             kind,
             selection: source.selection(),
             parent: parent_id,
-            merged,
+            merged: merge.all,
             source_time: 0,
             partitions: 0,
             unread: Vec::new(),
@@ -460,6 +470,7 @@ impl BackupSession {
             kind,
             parent,
             lost,
+            merge,
             options,
             reader,
             writer,
@@ -468,12 +479,7 @@ impl BackupSession {
             notes: Some(&notes),
             control: &self.control,
         };
-        let BackedUp { manifest, bad, missing, warnings, open } = back_up(work).map_err(|error| match parent_id {
-            Some(parent) if !heals => error.with_advice(&format!(
-                "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
-            )),
-            _ => error,
-        })?;
+        let BackedUp { manifest, bad, missing, warnings, open } = back_up(work).map_err(advise)?;
         // What belongs to the whole cluster is told with each of its namespaces.
         let mut warnings = warnings;
         warnings.retain(|warning| !self.warnings.contains(warning));

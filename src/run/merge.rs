@@ -14,11 +14,13 @@ pub struct MergedCursor<'a> {
     tombstones: bool,
     ahead: Option<Entry>,
     uncertain: u64,
+    /// Which run the last entry came from.
+    origin: usize,
 }
 
 impl<'a> MergedCursor<'a> {
     fn over(cursors: Vec<RunCursor<'a>>) -> Self {
-        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0 }
+        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0, origin: 0 }
     }
 
     /// Live records only: what a tombstone hides is not there. A damaged node ends the walk with an error.
@@ -87,13 +89,13 @@ impl<'a> MergedCursor<'a> {
         while let Some(digest) = self.smallest()? {
             let mut newest = None;
             let mut unknown = false;
-            for cursor in &mut self.cursors {
+            for (number, cursor) in self.cursors.iter_mut().enumerate() {
                 if cursor.peek()?.is_some_and(|entry| entry.digest == digest) {
                     let entry = cursor.next()?;
                     if unknown && newest.is_none() {
                         self.uncertain += u64::from(entry.is_some_and(|entry| entry.live.is_some()));
-                    } else {
-                        newest = newest.or(entry);
+                    } else if newest.is_none() {
+                        (newest, self.origin) = (entry, number);
                     }
                 }
                 // Every cursor has come to this key, so each knows whether it lies in a node that it lost.
@@ -106,6 +108,11 @@ impl<'a> MergedCursor<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// The number of the run, in the order given, that the last entry of [`MergedCursor::next`] came from.
+    pub fn origin(&self) -> usize {
+        self.origin
     }
 
     /// All entries up to and with a partition that were not taken yet.

@@ -76,7 +76,7 @@ fn a_merge_at_home_is_copied_without_reading_the_values_again() {
     let mut snapshots = vec![back_up_all(&source, BackupKind::Full, &[("test", &world)])];
     let first = copy(&source, &target).unwrap().copied[0].bytes_read;
     let (mut merged, mut runs) = (0, 1);
-    for day in 1..30 {
+    for day in 1..40 {
         world = world.later(20..1_500, 0.005, 0.001, day);
         snapshots.push(back_up_all(&source, BackupKind::Incremental, &[("test", &world)]));
         let report = copy(&source, &target).unwrap();
