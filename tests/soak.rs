@@ -25,5 +25,6 @@ fn processes_that_are_killed_and_stopped_lose_nothing_that_was_sealed() {
     let report = soak(&options);
     println!("{report:#?}");
     assert!(report.violations.is_empty(), "seed {}: {:#?}", options.seed, report.violations);
-    assert!(report.restored > 0 && report.runs["backup"] > 3 && report.runs["prune"] > 3, "{report:#?}");
+    assert!(report.restored > 0 && report.copies > 0, "{report:#?}");
+    assert!(["backup", "prune", "hold", "repair", "copy"].iter().all(|name| report.runs[name] > 2), "{report:#?}");
 }

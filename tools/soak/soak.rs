@@ -1,4 +1,5 @@
-//! Writers, readers, forgetters and collectors as processes of the real program on one repository, killed and stopped at random.
+//! Writers, readers, forgetters, holders, repairers, copiers and collectors as processes of the real program on one repository and a
+//! second one that it is copied into, killed and stopped at random.
 //!
 //! A writer's snapshots carry the name of the state they are of as a label, so that whatever was sealed, also by a process that was
 //! killed before it could say so, can be compared with what it must hold. The seed decides about contents, orders and fates; how
@@ -10,7 +11,7 @@ use aerolith::record::ParticleType;
 use aerolith::repository::{CreateOptions, Repository};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,6 +24,13 @@ const PASSWORD: &str = "a pass phrase of the soak";
 const WRITER_MAY_SAY: [&str; 3] = ["was fenced", "there is no earlier snapshot", "A collection is moving"];
 /// The same for a collection.
 const COLLECTOR_MAY_SAY: [&str; 3] = ["another collection is at work", "still at work", "was fenced by another"];
+/// The same for a copy: the other repository's collector took it for dead, or what it copied was forgotten meanwhile.
+const COPIER_MAY_SAY: [&str; 2] = ["was fenced", "forgotten while it was copied"];
+/// The same for a hold, and for a forget of what is held.
+const HOLDER_MAY_SAY: [&str; 2] = ["was forgotten", "not found"];
+const FORGETTER_MAY_SAY: [&str; 1] = ["is held"];
+/// The repository of the soak, and the one that it is copied into.
+const REPOSITORIES: [&str; 2] = ["repo", "copies"];
 
 /// For each key its value.
 type World = BTreeMap<u64, String>;
@@ -51,6 +59,7 @@ pub struct Report {
     pub refused: BTreeMap<String, u64>,
     pub restored: u64,
     pub snapshots_left: u64,
+    pub copies: u64,
     /// What must not be.
     pub violations: Vec<String>,
 }
@@ -84,6 +93,8 @@ struct Soak<'a> {
     options: &'a Options,
     until: Instant,
     worlds: Mutex<HashMap<String, World>>,
+    /// Snapshots that somebody is about to forget.
+    going: Mutex<HashSet<String>>,
     report: Mutex<Report>,
     files: AtomicU64,
 }
@@ -94,12 +105,15 @@ pub fn soak(options: &Options) -> Report {
         options,
         until: Instant::now() + Duration::from_secs(options.seconds),
         worlds: Mutex::default(),
+        going: Mutex::default(),
         report: Mutex::default(),
         files: AtomicU64::new(0),
     };
-    let store = aerolith::store::create(soak.path("repo").to_str().unwrap()).unwrap();
-    Repository::create(store, PASSWORD.as_bytes(), &CreateOptions { cost: KdfCost::WEAK, ..Default::default() })
-        .unwrap();
+    for name in REPOSITORIES {
+        let store = aerolith::store::create(soak.path(name).to_str().unwrap()).unwrap();
+        Repository::create(store, PASSWORD.as_bytes(), &CreateOptions { cost: KdfCost::WEAK, ..Default::default() })
+            .unwrap();
+    }
     std::thread::scope(|scope| {
         let soak = &soak;
         let random = |kind: u64, n: usize| Random(soak.options.seed ^ (kind << 56) ^ ((n as u64) << 48));
@@ -110,9 +124,13 @@ pub fn soak(options: &Options) -> Report {
             scope.spawn(move || soak.read(random(2, n)));
         }
         for n in 0..options.collectors {
-            scope.spawn(move || soak.collect(random(3, n)));
+            scope.spawn(move || soak.collect("repo", random(3, n)));
         }
         scope.spawn(move || soak.forget(random(4, 0)));
+        scope.spawn(move || soak.hold(random(5, 0)));
+        scope.spawn(move || soak.repair(random(6, 0)));
+        scope.spawn(move || soak.copy(random(7, 0)));
+        scope.spawn(move || soak.collect("copies", random(8, 0)));
     });
     soak.verify();
     soak.report.into_inner().unwrap()
@@ -132,12 +150,18 @@ impl Soak<'_> {
         self.report.lock().unwrap().violations.push(what);
     }
 
-    /// Runs the program, and with `random` lets something happen to it.
+    /// Runs the program on the repository, and with `random` lets something happen to it.
     fn run(&self, arguments: &[&str], random: Option<&mut Random>) -> Ended {
+        self.run_in("repo", arguments, random)
+    }
+
+    /// The same on one of the two.
+    fn run_in(&self, repository: &str, arguments: &[&str], random: Option<&mut Random>) -> Ended {
         *self.report.lock().unwrap().runs.entry(name_of(arguments)).or_default() += 1;
         let mut command = Command::new(&self.options.binary);
         command.args(arguments).args(["--quiet", "--json"]).current_dir(&self.options.folder).stdin(Stdio::null());
-        command.env_clear().env("AEROLITH_REPO", "repo").env("AEROLITH_PASSWORD", PASSWORD);
+        command.env_clear().env("AEROLITH_REPO", repository).env("AEROLITH_PASSWORD", PASSWORD);
+        command.env("AEROLITH_TO_PASSWORD", PASSWORD);
         command.env("TMPDIR", &self.options.folder);
         let outputs = [0, 1].map(|_| {
             let number = self.files.fetch_add(1, Ordering::Relaxed);
@@ -246,7 +270,11 @@ impl Soak<'_> {
 
     /// The snapshots that stand, and their labels.
     fn snapshots(&self) -> Vec<(String, String)> {
-        let ended = self.run(&["snapshots"], None);
+        self.snapshots_in("repo")
+    }
+
+    fn snapshots_in(&self, repository: &str) -> Vec<(String, String)> {
+        let ended = self.run_in(repository, &["snapshots"], None);
         let Ok(value) = serde_json::from_str::<Value>(&ended.out) else {
             self.violation(format!("snapshots ended with {:?}: {}", ended.code, ended.err));
             return Vec::new();
@@ -257,10 +285,10 @@ impl Soak<'_> {
     }
 
     /// Restores a snapshot and compares it.
-    fn restore(&self, id: &str, label: &str, random: Option<&mut Random>) {
+    fn restore(&self, repository: &str, id: &str, label: &str, random: Option<&mut Random>) {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let file = format!("restored-{number}.jsonl");
-        let ended = self.run(&["restore", id, &format!("jsonl:{file}")], random);
+        let ended = self.run_in(repository, &["restore", id, &format!("jsonl:{file}")], random);
         let restored = std::fs::read_to_string(self.path(&file)).unwrap_or_default();
         let _ = std::fs::remove_file(self.path(&file));
         match ended.code {
@@ -276,7 +304,7 @@ impl Soak<'_> {
                 }
             }
             // Forgotten on the way, it may fail.
-            Some(code) if self.snapshots().iter().any(|(standing, _)| standing == id) => {
+            Some(code) if self.snapshots_in(repository).iter().any(|(standing, _)| standing == id) => {
                 self.violation(format!(
                     "restoring snapshot {id} of {label}, which stands, ended with {code}: {}",
                     ended.err
@@ -295,7 +323,7 @@ impl Soak<'_> {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             };
-            self.restore(id, label, Some(&mut random));
+            self.restore("repo", id, label, Some(&mut random));
         }
     }
 
@@ -307,14 +335,71 @@ impl Soak<'_> {
                 continue;
             }
             let (id, _) = &standing[random.below(standing.len() as u64) as usize];
+            self.going.lock().unwrap().insert(id.clone());
             let ended = self.run(&["forget", id], Some(&mut random));
-            if !matches!(ended.code, None | Some(0)) {
+            self.going.lock().unwrap().remove(id);
+            if ended.code != Some(0) && !self.is_allowed(&ended, &FORGETTER_MAY_SAY) {
                 self.violation(format!("forget {id} ended with {:?}: {}", ended.code, ended.err));
             }
         }
     }
 
-    fn collect(&self, mut random: Random) {
+    /// Holds a snapshot for a while: as long as it is held, it stands.
+    fn hold(&self, mut random: Random) {
+        while self.goes_on() {
+            std::thread::sleep(Duration::from_millis(random.below(500)));
+            let standing = self.snapshots();
+            let Some((id, _)) = standing.get(random.below(standing.len() as u64) as usize) else { continue };
+            let ended = self.run(&["hold", "add", id, "--reason", "soak"], Some(&mut random));
+            if ended.code != Some(0) && !self.is_allowed(&ended, &HOLDER_MAY_SAY) {
+                self.violation(format!("hold add {id} ended with {:?}: {}", ended.code, ended.err));
+            }
+            // A forget that began before may have looked for holds before there was one.
+            let counts = ended.code == Some(0) && !self.going.lock().unwrap().contains(id);
+            let stood = counts && self.snapshots().iter().any(|(standing, _)| standing == id);
+            std::thread::sleep(Duration::from_millis(random.below(3_000)));
+            if stood && !self.snapshots().iter().any(|(standing, _)| standing == id) {
+                self.violation(format!("snapshot {id} was forgotten while it was held"));
+            }
+            self.release(id, Some(&mut random));
+        }
+    }
+
+    /// Releases all holds of a snapshot, if there are any.
+    fn release(&self, id: &str, random: Option<&mut Random>) {
+        let ended = self.run(&["hold", "release", id], random);
+        if ended.code != Some(0) && !self.is_allowed(&ended, &["held", "hold", "not found"]) {
+            self.violation(format!("hold release {id} ended with {:?}: {}", ended.code, ended.err));
+        }
+    }
+
+    /// A repair of a repository of which nothing was lost finds nothing to do, whoever is at work.
+    fn repair(&self, mut random: Random) {
+        while self.goes_on() {
+            std::thread::sleep(Duration::from_millis(random.below(1_000)));
+            let arguments = [&["repair"][..], &["repair", "--read-data"]][random.below(2) as usize];
+            let ended = self.run(arguments, Some(&mut random));
+            let Some(code) = ended.code else { continue };
+            let value: Value = serde_json::from_str(&ended.out).unwrap_or_default();
+            let is_empty = |name: &str| value[name].as_array().is_some_and(|all| all.is_empty());
+            if code != 0 || !["index_problems", "chunk_problems", "salvaged", "problems"].into_iter().all(is_empty) {
+                self.violation(format!("{arguments:?} ended with {code}: {} {}", ended.out, ended.err));
+            }
+        }
+    }
+
+    fn copy(&self, mut random: Random) {
+        while self.goes_on() {
+            std::thread::sleep(Duration::from_millis(random.below(1_000)));
+            let arguments = ["copy", "--to", "copies"];
+            let ended = self.run(&arguments, Some(&mut random));
+            if ended.code != Some(0) && !self.is_allowed(&ended, &COPIER_MAY_SAY) {
+                self.violation(format!("{arguments:?} ended with {:?}: {}", ended.code, ended.err));
+            }
+        }
+    }
+
+    fn collect(&self, repository: &str, mut random: Random) {
         while self.goes_on() {
             std::thread::sleep(Duration::from_millis(random.below(400)));
             let mut arguments = vec!["prune", "--max-unused", ["0", "20"][random.below(2) as usize]];
@@ -322,37 +407,56 @@ impl Soak<'_> {
                 0 => arguments.extend(["--wait", "2s"]),
                 _ => arguments.push("--fence"),
             }
-            let ended = self.run(&arguments, Some(&mut random));
+            let ended = self.run_in(repository, &arguments, Some(&mut random));
             if ended.code != Some(0) && !self.is_allowed(&ended, &COLLECTOR_MAY_SAY) {
-                self.violation(format!("{arguments:?} ended with {:?}: {}", ended.code, ended.err));
+                self.violation(format!("{arguments:?} of {repository} ended with {:?}: {}", ended.code, ended.err));
             }
         }
     }
 
-    /// Everybody is gone: what stands must restore, what is not needed must go.
+    /// Everybody is gone: what stands must restore and be copied, what is not needed must go.
     fn verify(&self) {
-        for about in ["afterwards", "after a last prune"] {
-            let standing = self.snapshots();
-            self.report.lock().unwrap().snapshots_left = standing.len() as u64;
-            for (id, label) in &standing {
-                self.restore(id, label, None);
-            }
-            let ended = self.run(&["check", "--read-data"], None);
-            if ended.code != Some(0) {
-                self.violation(format!("{about}, check ended with {:?}: {} {}", ended.code, ended.out, ended.err));
-            }
-            let ended = self.run(&["prune", "--max-unused", "0", "--fence"], None);
-            if ended.code != Some(0) {
-                self.violation(format!("{about}, prune ended with {:?}: {}", ended.code, ended.err));
+        let ended = self.run(&["copy", "--to", "copies"], None);
+        if ended.code != Some(0) {
+            self.violation(format!("the last copy ended with {:?}: {} {}", ended.code, ended.out, ended.err));
+        }
+        let copies = self.snapshots_in("copies");
+        for (id, label) in self.snapshots() {
+            match copies.iter().filter(|(_, copied)| *copied == label).count() {
+                1 => {}
+                n => self.violation(format!("snapshot {id} of {label} has {n} copies")),
             }
         }
-        let dry = self.run(&["prune", "--max-unused", "0", "--dry-run"], None);
+        self.report.lock().unwrap().copies = copies.len() as u64;
+        REPOSITORIES.into_iter().for_each(|repository| self.verify_one(repository));
+    }
+
+    fn verify_one(&self, repository: &str) {
+        for about in ["afterwards", "after a last prune"] {
+            let standing = self.snapshots_in(repository);
+            if repository == "repo" {
+                self.report.lock().unwrap().snapshots_left = standing.len() as u64;
+            }
+            for (id, label) in &standing {
+                self.restore(repository, id, label, None);
+            }
+            let ended = self.run_in(repository, &["check", "--read-data"], None);
+            if ended.code != Some(0) {
+                let said = format!("{:?}: {} {}", ended.code, ended.out, ended.err);
+                self.violation(format!("{about}, check of {repository} ended with {said}"));
+            }
+            let ended = self.run_in(repository, &["prune", "--max-unused", "0", "--fence"], None);
+            if ended.code != Some(0) {
+                self.violation(format!("{about}, prune of {repository} ended with {:?}: {}", ended.code, ended.err));
+            }
+        }
+        let dry = self.run_in(repository, &["prune", "--max-unused", "0", "--dry-run"], None);
         let value: Value = serde_json::from_str(&dry.out).unwrap_or_default();
         if value["packs_deleted"] != 0 || value["unused_bytes"] != 0 {
-            self.violation(format!("garbage is left: {} {}", dry.out, dry.err));
+            self.violation(format!("garbage is left in {repository}: {} {}", dry.out, dry.err));
         }
-        if is_there(&self.path("repo/gc")) {
-            self.violation("a plan is left".into());
+        if is_there(&self.path(repository).join("gc")) {
+            self.violation(format!("a plan is left in {repository}"));
         }
     }
 }
@@ -364,7 +468,7 @@ fn is_there(folder: &Path) -> bool {
 }
 
 fn name_of(arguments: &[&str]) -> &'static str {
-    let known = ["backup", "restore", "forget", "prune", "snapshots", "check"];
+    let known = ["backup", "restore", "forget", "prune", "snapshots", "check", "hold", "repair", "copy"];
     known.into_iter().find(|name| arguments.first() == Some(name)).unwrap_or("other")
 }
 
