@@ -42,10 +42,19 @@ impl KdfCost {
     /// The least that Argon2id takes. For tests only: it protects no pass phrase.
     pub const WEAK: KdfCost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
 
-    /// Whether a slot may ask for this much: at most 4 GiB, 64 passes and 16 lanes, so that a hostile store can't exhaust the
-    /// machine.
+    /// The most [`KdfCost::work`] that a slot may ask for: 64 GiB gone through once.
+    pub const MAX_WORK: u64 = 64 << 20;
+
+    /// How much memory is gone through in all, in KiB: the time that it takes.
+    pub fn work(&self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
+    /// Whether a slot may ask for this much: at most 4 GiB, 64 passes, 64 GiB in all passes, and 16 lanes, so that a hostile store
+    /// can't exhaust the machine.
     pub fn is_valid(&self) -> bool {
-        (1..=16).contains(&self.lanes)
+        self.work() <= Self::MAX_WORK
+            && (1..=16).contains(&self.lanes)
             && (1..=64).contains(&self.passes)
             && (8 * self.lanes..=4 << 20).contains(&self.memory_kib)
     }

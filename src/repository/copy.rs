@@ -6,7 +6,7 @@
 //! readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they use, and a writer's packs.
 
 use super::session::{BackupSession, SessionOptions};
-use super::{Repository, resolve};
+use super::{Memory, Repository, resolve};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -130,9 +130,10 @@ impl Repository {
             known: Known::default(),
             whole: HashSet::new(),
             recovers: true,
+            memory: Memory::default(),
             control,
         };
-        let list = target.snapshots()?;
+        let list = target.snapshots_with(&mut work.memory)?;
         report.warnings.extend(list.damaged.iter().map(|(_, error)| {
             format!("{error}; if it is a copy of a snapshot that was asked for, that is copied anew")
         }));
@@ -189,6 +190,8 @@ struct Copying<'a> {
     whole: HashSet<ChunkId>,
     /// Whether packs that a dead session left are still to be looked for.
     recovers: bool,
+    /// What was read of the target's objects.
+    memory: Memory,
     control: &'a Arc<Control>,
 }
 
@@ -259,7 +262,8 @@ impl Copying<'_> {
         let job = format!("copy of snapshot {id} from {}", self.source.store.location());
         let about = SessionOptions { job, ..SessionOptions::default() };
         let template = self.template(&original)?;
-        let mut session = self.target.begin_with(SessionKind::Other, about, template, self.control.clone())?;
+        let mut session =
+            self.target.begin_with(SessionKind::Other, about, template, &mut self.memory, self.control.clone())?;
         for warning in session.warnings() {
             if !report.warnings.contains(warning) {
                 report.warnings.push(warning.clone());

@@ -49,17 +49,79 @@ fn is_whole(id: &KeyId, bytes: &[u8]) -> Result<()> {
     Err(error.with_advice("Restore it from a copy, or open the repository with another slot and add a new one"))
 }
 
-/// Opens a slot; `None` if the pass phrase is not its.
+/// Trying a pass phrase on all slots together takes at most this much [`KdfCost::work`]: two slots of the highest cost that there may
+/// be, or some 680 of the usual one.
+pub const MAX_WORK: u64 = 2 * KdfCost::MAX_WORK;
+/// At most so many slots are read.
+const MAX_READ: usize = 16_384;
+
+/// What may still be spent on trying a pass phrase. A hostile store can plant slots without number, each as slow as there may be.
+pub struct Budget {
+    slots: usize,
+    work: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { slots: MAX_READ, work: MAX_WORK }
+    }
+}
+
+impl Budget {
+    /// Whether a slot of this cost may be tried; spends it then.
+    pub fn allows(&mut self, cost: KdfCost) -> bool {
+        let left = self.work.checked_sub(cost.work());
+        self.work = left.unwrap_or(self.work);
+        left.is_some()
+    }
+}
+
+/// A slot of the store.
+pub struct Found {
+    /// Its id.
+    pub id: KeyId,
+    /// Its bytes, or why they can't be read.
+    pub bytes: Result<Vec<u8>>,
+    /// What trying a pass phrase on it costs; nothing if it can't be read.
+    pub cost: KdfCost,
+}
+
+/// All slots, the cheapest first: so a slot that is slower than ours costs us nothing. And how many there are beyond those that the
+/// budget allows to be read.
+pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<Found>, usize)> {
+    let (mut slots, mut unread) = (Vec::new(), 0);
+    for id in store.list(names::KEYS)?.iter().filter_map(|listed| names::parse_key(&listed.key)) {
+        if slots.len() >= budget.slots {
+            unread += 1;
+            continue;
+        }
+        let bytes = read(store, &id);
+        if let Err(error) = &bytes
+            && !error.is_of_one_object()
+        {
+            return bytes.map(|_| (Vec::new(), 0));
+        }
+        let header = bytes.as_ref().ok().and_then(|bytes| SlotHeader::decode(bytes).ok());
+        let cost = header.map_or(NO_COST, |(header, _)| header.cost);
+        slots.push(Found { id, bytes, cost });
+    }
+    slots.sort_by_key(|slot| (slot.cost.work(), slot.id));
+    Ok((slots, unread))
+}
+
+/// Of a slot that can't be read.
+const NO_COST: KdfCost = KdfCost { memory_kib: 0, passes: 0, lanes: 0 };
+
+/// Opens a slot of these bytes; `None` if the pass phrase is not its.
 pub fn open_slot(
-    store: &dyn Store,
     repository: &RepositoryId,
     id: &KeyId,
+    bytes: &[u8],
     passphrase: &[u8],
 ) -> Result<Option<(KdfCost, SlotSecret)>> {
-    let bytes = read(store, id)?;
-    let opened = slot::unwrap(repository, passphrase, &names::key(id), &bytes)?;
+    let opened = slot::unwrap(repository, passphrase, &names::key(id), bytes)?;
     if opened.is_none() {
-        is_whole(id, &bytes)?;
+        is_whole(id, bytes)?;
     }
     Ok(opened)
 }
@@ -85,23 +147,18 @@ pub fn add_slot(
 
 /// Lists all slots, sorted by id.
 pub fn list(store: &dyn Store, repository: &RepositoryId, current: &KeyId, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
-    let mut slots = Vec::new();
-    for listed in store.list(names::KEYS)? {
-        let Some(id) = names::parse_key(&listed.key) else { continue };
+    let (mut slots, mut budget) = (Vec::new(), Budget::default());
+    for Found { id, bytes, cost } in cheapest_first(store, &Budget::default())?.0 {
         let name = names::key(&id);
-        let bytes = match read(store, &id) {
-            Err(error) if !error.is_of_one_object() => return Err(error),
-            bytes => bytes.unwrap_or_default(),
-        };
+        let bytes = bytes.unwrap_or_default();
         let damaged = check(store, &id).err().map(|error| error.to_string());
-        let none = KdfCost { memory_kib: 0, passes: 0, lanes: 0 };
-        let cost = SlotHeader::decode(&bytes).map_or(none, |(header, _)| header.cost);
-        let opened = match slot::unwrap(repository, passphrase, &name, &bytes) {
+        let opened = match slot::unwrap(repository, passphrase, &name, if budget.allows(cost) { &bytes } else { &[] }) {
             Err(error) if !error.is_of_one_object() => return Err(error),
             opened => opened.ok().flatten().map(|(_, secret)| (secret.label, secret.created)),
         };
         slots.push(KeyInfo { id, cost, opened, current: id == *current, damaged });
     }
+    slots.sort_by_key(|slot| slot.id);
     Ok(slots)
 }
 
@@ -117,4 +174,60 @@ pub fn remove(store: &dyn Store, id: &KeyId) -> Result<()> {
     }
     store.delete(&names::key(id))?;
     store.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::{CreateOptions, Repository};
+    use crate::store::MemoryStore;
+    use std::sync::Arc;
+
+    #[test]
+    fn of_slots_that_were_planted_no_more_are_tried_than_is_bearable_and_ours_first() {
+        let store = Arc::new(MemoryStore::new());
+        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let repository = Repository::create(store.clone(), b"ours", &options).unwrap();
+        let secret = SlotSecret { master: Default::default(), created: 0, label: String::new() };
+        for _ in 0..20 {
+            let slower = KdfCost { memory_kib: 16, ..KdfCost::WEAK };
+            add_slot(&*store, &repository.id(), b"theirs", slower, &secret).unwrap();
+        }
+        // Ours, and seven others.
+        let spend = |slots| Budget { slots, work: KdfCost::WEAK.work() + 7 * 16 };
+        let open = |pass: &[u8], slots| Repository::open_within(store.clone(), pass, spend(slots));
+        assert_eq!(open(b"ours", 21).unwrap().id(), repository.id());
+        for (slots, tried) in [(21, 8), (5, 5)] {
+            let error = open(b"nobody's", slots).unwrap_err().to_string();
+            let untried = format!("{} of the 21 key slots", 21 - tried);
+            assert!(slots < 8 || error.contains(&untried), "{error}");
+            assert!(error.contains("of the 21 key slots") && error.contains("plant"), "{error}");
+        }
+        assert!(!open(b"nobody's", 21).unwrap_err().to_string().contains("21 of"));
+        assert!(matches!(Repository::open(store, b"nobody's"), Err(Error::WrongPassphrase { slots: 21, .. })));
+    }
+
+    #[test]
+    fn slow_slots_are_tried_up_to_a_bound_and_each_that_may_be_alone() {
+        let slowest = KdfCost { memory_kib: 4 << 20, passes: 16, lanes: 16 };
+        assert!(slowest.is_valid() && !KdfCost { passes: 17, ..slowest }.is_valid());
+        let mut budget = Budget::default();
+        assert!(budget.allows(slowest) && budget.allows(slowest) && !budget.allows(KdfCost::WEAK));
+        let mut budget = Budget::default();
+        assert_eq!((0..).take_while(|_| budget.allows(KdfCost::RECOMMENDED)).count(), 682);
+    }
+
+    #[test]
+    fn slots_are_tried_from_the_cheapest_on() {
+        let store = Arc::new(MemoryStore::new());
+        let secret = SlotSecret { master: Default::default(), created: 0, label: String::new() };
+        let repository = RepositoryId([1; 16]);
+        let kib = [32, 8, 64, 16];
+        for memory_kib in kib {
+            add_slot(&*store, &repository, b"a", KdfCost { memory_kib, ..KdfCost::WEAK }, &secret).unwrap();
+        }
+        let order: Vec<u32> =
+            cheapest_first(&*store, &Budget::default()).unwrap().0.iter().map(|slot| slot.cost.memory_kib).collect();
+        assert_eq!(order, [8, 16, 32, 64]);
+    }
 }

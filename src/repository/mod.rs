@@ -54,6 +54,7 @@ use crate::pack::ChunkReader;
 use crate::record::Timestamp;
 use crate::snapshot as objects;
 use crate::store::{Put, Store};
+use std::collections::HashMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -132,6 +133,15 @@ pub struct HistoryEntry {
     pub state: Option<SnapshotState>,
 }
 
+/// Objects that never change again and were read before: for work that begins many sessions in one repository.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Manifests. Only a listing says whether their snapshots still stand.
+    manifests: HashMap<SnapshotId, Manifest>,
+    /// Sessions that have an outcome.
+    sessions: HashMap<SnapshotId, Session>,
+}
+
 impl Repository {
     /// Makes a repository in a store that has none.
     pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
@@ -186,6 +196,11 @@ impl Repository {
 
     /// Opens a repository with a pass phrase.
     pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
+        Self::open_within(store, passphrase, keyring::Budget::default())
+    }
+
+    /// The same, with so much to spend on trying the pass phrase.
+    fn open_within(store: Arc<dyn Store>, passphrase: &[u8], mut budget: keyring::Budget) -> Result<Self> {
         let Some(config) = store.get(names::CONFIG, MAX_SEALED_BYTES)? else {
             if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
                 return Err(lost_config());
@@ -195,12 +210,15 @@ impl Repository {
         };
         let (version, id) =
             decode_header(&mut &config[..]).map_err(|error| error.of(names::CONFIG).with_advice(COPY_OF_CONFIG))?;
-        let mut slots = 0;
+        let (found, mut untried) = keyring::cheapest_first(&*store, &budget)?;
+        let slots = found.len() + untried;
         let mut damaged = None;
-        for listed in store.list(names::KEYS)? {
-            let Some(slot) = names::parse_key(&listed.key) else { continue };
-            slots += 1;
-            let opened = keyring::open_slot(&*store, &id, &slot, passphrase);
+        for keyring::Found { id: slot, bytes, cost } in found {
+            if !budget.allows(cost) {
+                untried += 1;
+                continue;
+            }
+            let opened = bytes.and_then(|bytes| keyring::open_slot(&id, &slot, &bytes, passphrase));
             let secret = match opened {
                 Ok(Some((_, secret))) => secret,
                 Ok(None) => continue,
@@ -216,6 +234,16 @@ impl Repository {
             let Config { parameters, content } = opened;
             let keys = Arc::new(content.map_or(keys, |content| Keys::with_content(&secret.master, content)));
             return Ok(Repository { store, keys, master: Arc::new(secret.master), id, parameters, slot });
+        }
+        if untried > 0 {
+            return Err(Error::invalid(format!(
+                "{untried} of the {slots} key slots of {} were not tried, since all together may take no longer than {} of the \
+                 usual cost; the pass phrase opens none of the others. Whoever can write to the store \
+                 can plant such slots: delete from {} what nobody made, or restore it from a copy",
+                store.location(),
+                keyring::MAX_WORK / KdfCost::RECOMMENDED.work(),
+                names::KEYS
+            )));
         }
         if let Some(error) = damaged {
             let advice = format!(
@@ -280,6 +308,11 @@ impl Repository {
 
     /// All sealed snapshots that were not forgotten, oldest first.
     pub fn snapshots(&self) -> Result<SnapshotList> {
+        self.snapshots_with(&mut Memory::default())
+    }
+
+    /// The same, reading those alone that are not remembered.
+    fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
         for (id, state) in objects::list_states(&*self.store)? {
             if state == SnapshotState::Fenced && self.says_sealed(&id)? {
@@ -290,8 +323,15 @@ impl Repository {
             if state != SnapshotState::Sealed {
                 continue;
             }
+            if let Some(manifest) = memory.manifests.get(&id) {
+                list.snapshots.push(manifest.clone());
+                continue;
+            }
             match objects::read_manifest(&*self.store, &self.keys, id) {
-                Ok(manifest) => list.snapshots.push(manifest),
+                Ok(manifest) => {
+                    memory.manifests.insert(id, manifest.clone());
+                    list.snapshots.push(manifest);
+                }
                 // Forgotten since it was listed.
                 Err(Error::Damaged { .. }) if self.is_forgotten(&id)? => {}
                 Err(error) if error.is_of_one_object() => list.damaged.push((id, error)),
@@ -304,11 +344,26 @@ impl Repository {
 
     /// All sessions, oldest first: failed ones and those that still run too.
     pub fn history(&self) -> Result<History> {
+        self.history_with(&mut Memory::default())
+    }
+
+    /// The same, reading those alone that are not remembered.
+    fn history_with(&self, memory: &mut Memory) -> Result<History> {
         let states = objects::list_states(&*self.store)?;
         let mut history = History::default();
         for id in objects::list_sessions(&*self.store)? {
+            let state = states.get(&id).copied();
+            if let Some(session) = memory.sessions.get(&id) {
+                history.entries.push(HistoryEntry { session: session.clone(), state });
+                continue;
+            }
             match objects::read_session(&*self.store, &self.keys, id) {
-                Ok(session) => history.entries.push(HistoryEntry { session, state: states.get(&id).copied() }),
+                Ok(session) => {
+                    if session.outcome.is_some() {
+                        memory.sessions.insert(id, session.clone());
+                    }
+                    history.entries.push(HistoryEntry { session, state });
+                }
                 Err(error) if error.is_of_one_object() => history.damaged.push((id, error)),
                 Err(error) => return Err(error),
             }

@@ -3,7 +3,7 @@
 use super::merge_policy::{self, Merge};
 use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
 use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
-use super::{History, Repository, Snapshot, host, new_session, program};
+use super::{History, Memory, Repository, Snapshot, host, new_session, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
@@ -108,15 +108,17 @@ impl Repository {
             origin: None,
             namespaces: Vec::new(),
         };
-        self.begin_with(kind, options, manifest, control)
+        self.begin_with(kind, options, manifest, &mut Memory::default(), control)
     }
 
-    /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added.
+    /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added. What is remembered
+    /// is not read again.
     pub(super) fn begin_with(
         &self,
         kind: SessionKind,
         options: SessionOptions,
         mut manifest: Manifest,
+        memory: &mut Memory,
         control: Arc<Control>,
     ) -> Result<BackupSession> {
         let id = manifest.id;
@@ -126,7 +128,7 @@ impl Repository {
             session.lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         }
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
-        let prepared = self.prepare().inspect_err(|error| {
+        let prepared = self.prepare(memory).inspect_err(|error| {
             let status = Status::Failed(error.to_string());
             let outcome =
                 Outcome { ended: Timestamp::now().0, status, records: 0, stored_bytes: 0, damaged_chunks: vec![] };
@@ -163,10 +165,10 @@ impl Repository {
     }
 
     /// Reads what a session must know, in the order that the protocol demands: plans, snapshots, index.
-    fn prepare(&self) -> Result<Prepared> {
+    fn prepare(&self, memory: &mut Memory) -> Result<Prepared> {
         let condemned = objects::condemned(&*self.store, &self.keys)?;
         let states = objects::list_states(&*self.store)?;
-        let list = self.snapshots()?;
+        let list = self.snapshots_with(memory)?;
         let mut warnings: Vec<String> =
             list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
         let parents = list.snapshots;
@@ -197,7 +199,7 @@ impl Repository {
         }
         let cache = super::READ_CACHE_BYTES;
         let reader = Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), cache));
-        let history = self.history()?;
+        let history = self.history_with(memory)?;
         warnings.extend(history.damaged.iter().map(|(_, error)| {
             format!("{error}; should a check have noted damaged chunks in it, only another check --read-data finds them again")
         }));

@@ -3,9 +3,11 @@
 use super::scene::*;
 use super::support::*;
 use super::two::*;
+use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::store::MemoryStore;
+use aerolith::store::{Call, MemoryStore};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
 fn ten_days_one_by_one_cost_in_the_copy_what_they_cost_at_home_and_read_what_changed() {
@@ -92,4 +94,29 @@ fn a_merge_at_home_is_copied_without_reading_the_values_again() {
     assert!(merged > 0, "nothing was merged");
     assert_copied(&source, &target, &snapshots, "merged");
     assert_nothing_twice(&target, "merged");
+}
+
+#[test]
+fn many_snapshots_read_the_manifests_of_the_target_once() {
+    let source = create(Arc::new(MemoryStore::new())).unwrap();
+    let disk = other_disk();
+    let mut world = World::filled(0..20);
+    let snapshots: Vec<_> = (0..24)
+        .map(|day| {
+            world = world.later(0..20, 0.3, 0.0, day);
+            back_up_all(&source, BackupKind::Full, &[("test", &world)])
+        })
+        .collect();
+    let count = Arc::new(AtomicU64::new(0));
+    let counting = count.clone();
+    let store = HookStore::new(disk, move |call, key| {
+        let is_of_one = key.starts_with(names::SNAPSHOTS) || key.starts_with(names::SESSIONS);
+        counting.fetch_add(u64::from(call == Call::Get && is_of_one), Ordering::Relaxed);
+    });
+    let target = open_other(store).unwrap();
+    copy(&source, &target).unwrap();
+    // The manifest of each, its session, and a session that goes on.
+    let read = count.load(Ordering::Relaxed);
+    assert!(read <= 4 * 24, "{read} objects were read for 24 snapshots");
+    assert_copied(&source, &target, &snapshots, "many");
 }
