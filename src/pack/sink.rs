@@ -24,9 +24,6 @@ const UPLOADS: usize = 3;
 /// Open packs of each class: chunks of one stream are spread over them by a bit of their names.
 const SPREAD: usize = 2;
 
-/// How leaves and branch nodes are compressed where values take LZ4.
-const TREE_COMPRESSION: Compression = Compression::Zstd(1);
-
 thread_local! {
     static PACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -194,7 +191,7 @@ impl ChunkWriter {
         }
         let added = PACKED.with_borrow_mut(|packed| {
             packed.clear();
-            let packing = compress(self.compression(class), plain, packed);
+            let packing = compress(self.options.compression, plain, packed);
             self.add(class, id, |pack| pack.add(id, packing, plain.len() as u32, packed).map(|_| ()))
         });
         self.unless_broken(added).map(|()| id)
@@ -209,14 +206,6 @@ impl ChunkWriter {
             self.unless_broken(added)?;
         }
         Ok(id)
-    }
-
-    /// How a chunk is compressed. Entries are mostly numbers that LZ4 can do nothing with, and few bytes beside the values.
-    fn compression(&self, class: Class) -> Compression {
-        match (class, self.options.compression) {
-            (Class::Tree, Compression::Lz4) => TREE_COMPRESSION,
-            (_, chosen) => chosen,
-        }
     }
 
     /// Whether a chunk is to be written, by this caller and nobody else.

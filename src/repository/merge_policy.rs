@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// A backup builds on at most so many runs: a lookup may have to read a leaf of each.
-const MAX_RUNS: usize = 32;
+const MAX_RUNS: usize = 30;
 /// Where only their number is too large, so many neighbours become one.
 const MERGED_RUNS: usize = 16;
 /// Once all runs have this many times the entries of the live records, some are merged: each backup walks them all.
@@ -23,18 +23,18 @@ const MAX_ENTRIES: f64 = 2.0;
 const ENTRIES_AFTER: f64 = 1.5;
 /// Once a snapshot refers to this many times the bytes that it needs, runs are merged and values moved. The promise is
 /// twice; what the backup at hand adds is estimated by the last one.
-const MAX_REACHED: f64 = 1.95;
+const MAX_REACHED: f64 = 1.97;
 /// A merge moves values until the snapshot refers to this many times the bytes that it needs. Moving less brings the next merge
 /// sooner; moving more writes values anew that are about to be changed. With one record in twenty changed a day this writes
 /// the least in thirty days (`benches/collection.rs`).
-const REACHED_AFTER: f64 = 1.4;
+const REACHED_AFTER: f64 = 1.44;
 /// More runs are merged until so many times the bytes are enough.
-const REACHED_ENOUGH: f64 = 1.45;
+const REACHED_ENOUGH: f64 = 1.49;
 /// Values move out of chunks of which less than this is live.
 const MOSTLY_DEAD: f64 = 0.5;
 /// At most this part of the live bytes is moved by one backup.
 const MAX_MOVED: f64 = 0.5;
-/// Plain bytes of an entry: digest, hash and some columns.
+/// Plain bytes of an entry where no run tells: digest, hash and some columns.
 const ENTRY_BYTES: u64 = 40;
 
 /// Why a backup has to merge.
@@ -56,8 +56,10 @@ fn due(parent: &NamespaceManifest) -> Due {
     let entries: u64 = parent.runs.iter().map(|run| run.entries).sum::<u64>() + last;
     let last_bytes = parent.live_bytes.checked_div(parent.live_records).unwrap_or(0).saturating_mul(last);
     let trees: u64 = parent.runs.iter().map(|run| run.tree_bytes).sum();
-    let reached = parent.reached_bytes + last_bytes + trees + last * ENTRY_BYTES;
-    let needed = parent.live_bytes + parent.live_records * ENTRY_BYTES;
+    let largest = parent.runs.iter().max_by_key(|run| run.entries);
+    let entry_bytes = largest.and_then(|run| run.tree_bytes.checked_div(run.entries)).unwrap_or(ENTRY_BYTES);
+    let reached = parent.reached_bytes + last_bytes + trees + last.saturating_mul(entry_bytes);
+    let needed = parent.live_bytes + parent.live_records.saturating_mul(entry_bytes);
     Due {
         runs: parent.runs.len() > MAX_RUNS,
         entries: entries as f64 > MAX_ENTRIES * parent.live_records as f64,
