@@ -1,6 +1,7 @@
 //! Comparing a snapshot with what a source holds: partition by partition, each record by its hash.
 
 use super::Snapshot;
+use super::inbox::Inbox;
 use super::restore::{Expiry, Marks};
 use super::selection::{Selection, Walk};
 use crate::control::Control;
@@ -9,7 +10,7 @@ use crate::record::{
     BinRef, Body, Digest, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, geojson_text,
 };
 use crate::run::{Entry, LiveEntry, Losses, PartitionRecords, Sorter, ValueReader};
-use crate::source::{BadRecord, PartitionedSource, RecordSink, RecordSource, SourceShape};
+use crate::source::{PartitionedSource, RecordSource, SourceShape};
 use rayon::prelude::*;
 
 /// Records of a source without order are held in memory up to about this many bytes.
@@ -111,7 +112,7 @@ impl Snapshot {
         let mut walk = Walk::new(view, &options.selection);
         let mut compared = match source.shape() {
             SourceShape::Stream(stream) => {
-                let inbox = Inbox { sorter: Sorter::new(self.chunks().keys().clone(), MEMORY_BYTES), control };
+                let inbox = Inbox::new(Sorter::new(self.chunks().keys().clone(), MEMORY_BYTES), false, control);
                 stream.read(name, &inbox, control)?;
                 work.sorted(&mut walk, &inbox.sorter)?
             }
@@ -121,23 +122,6 @@ impl Snapshot {
         compared.unreadable.extend(damaged);
         compared.lost = walk.losses();
         Ok(compared)
-    }
-}
-
-struct Inbox<'a> {
-    sorter: Sorter,
-    control: &'a Control,
-}
-
-impl RecordSink for Inbox<'_> {
-    fn records(&self, batch: RecordBatch) -> Result<()> {
-        self.control.check()?;
-        self.control.add_records(batch.len() as u64);
-        self.sorter.push(batch)
-    }
-
-    fn bad_record(&self, _: BadRecord, error: Error) -> Result<()> {
-        Err(error)
     }
 }
 

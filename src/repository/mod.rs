@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod doubt;
 mod hold;
+mod inbox;
 mod keyring;
 mod merge;
 mod merge_policy;

@@ -1,6 +1,7 @@
 //! Backing up the records of one namespace: what differs from the parent becomes a new run.
 
 use super::ahead::read_ahead;
+use super::inbox::Inbox;
 use super::merge::{Merged, can_read, merge_runs};
 use super::merge_policy::Merge;
 use super::partitions::read_partitions;
@@ -18,7 +19,7 @@ use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
     write_run,
 };
-use crate::source::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
+use crate::source::{BadRecord, DigestRow, RecordSource, SourceShape};
 use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -121,33 +122,6 @@ impl Input {
     }
 }
 
-struct Inbox<'a> {
-    sorter: Sorter,
-    skip: bool,
-    bad: Mutex<(u64, Vec<BadRecord>)>,
-    control: &'a Control,
-}
-
-impl RecordSink for Inbox<'_> {
-    fn records(&self, batch: RecordBatch) -> Result<()> {
-        self.control.check()?;
-        self.control.add_records(batch.len() as u64);
-        self.sorter.push(batch)
-    }
-
-    fn bad_record(&self, bad: BadRecord, error: Error) -> Result<()> {
-        if !self.skip {
-            return Err(error);
-        }
-        let mut all = lock(&self.bad);
-        all.0 += 1;
-        if all.1.len() < MAX_BAD {
-            all.1.push(bad);
-        }
-        Ok(())
-    }
-}
-
 /// What backing up a namespace came to.
 pub struct BackedUp {
     /// Its part of the manifest.
@@ -176,16 +150,12 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
                 )));
             }
             let keys = work.writer.keys().clone();
-            let inbox = Inbox {
-                sorter: Sorter::new(keys, work.options.memory_bytes),
-                skip: work.options.skip_bad_records,
-                bad: Mutex::default(),
-                control: work.control,
-            };
+            let sorter = Sorter::new(keys, work.options.memory_bytes);
+            let inbox = Inbox::new(sorter, work.options.skip_bad_records, work.control);
             stream.read(work.namespace, &inbox, work.control)?;
             // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
-            options.partial |= lock(&inbox.bad).0 > 0;
+            options.partial |= inbox.has_bad_records();
             let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
@@ -193,7 +163,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
                     diff_and_write(&work, source_time, next, |_| Ok(Vec::new()), &|| Ok(Default::default()))
                 })?;
-            let (count, bad) = inbox.bad.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;
             Ok(BackedUp { manifest: done, bad, missing: None, warnings, open: None })
         }
