@@ -37,7 +37,7 @@ pub enum Error {
         advice: String,
     },
     /// The object is of a format version that this build doesn't know.
-    #[error("{object} has format version {found}; this build reads version {known}. Use a newer aerolith")]
+    #[error("{object} has format version {found}; this build reads version {known}. Use {} aerolith", if found > known { "a newer" } else { "an older" })]
     UnknownVersion {
         /// The object's key.
         object: String,

@@ -1,9 +1,9 @@
 //! The keys that the master key makes.
 
-use crate::format::ChunkId;
 use crate::format::config::ContentKeys;
 use crate::format::header::Class;
 use crate::format::leaf::RecordHash;
+use crate::format::{ChunkId, FORMAT_VERSION};
 use crate::record::Digest;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Keys {
 }
 
 fn derive(purpose: &str, master: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new(blake3::derive_key(&format!("aerolith 2026 format 1 {purpose}"), master))
+    Zeroizing::new(blake3::derive_key(&format!("aerolith 2026 format {FORMAT_VERSION} {purpose}"), master))
 }
 
 impl Keys {
