@@ -7,8 +7,9 @@ use crate::{NAMESPACE, connect, quick, read, scan, walk};
 use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
+use aerolith::record::{PartitionId, PartitionSet, RecordBatch};
 use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
-use aerolith::source::aerospike::{AerospikeSource, ClusterOptions};
+use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, RecordSelection};
 use aerolith::source::{PartitionedSource, RecordSource};
 use aerolith::store::MemoryStore;
 use std::sync::Arc;
@@ -280,4 +281,71 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     cluster.fault(1, On::Query, Fault::Close(0), usize::MAX);
     cluster.take_down(1, 0);
     assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
+}
+
+#[test]
+fn the_clock_is_that_of_the_node_that_is_furthest_behind() {
+    for behind in 0..2 {
+        let cluster = filled(2);
+        let before = source(&cluster).clock().unwrap();
+        cluster.shared().nodes[behind].behind = 100;
+        let after = source(&cluster).clock().unwrap();
+        assert!((95_000..101_000).contains(&(before.0 - after.0)), "node {behind}: {before:?}, {after:?}");
+    }
+}
+
+#[test]
+fn seeds_of_different_clusters_are_refused() {
+    let (one, other) = (filled(1), filled(1));
+    other.shared().cluster_name = "other".into();
+    let error = connect(&format!("{},{}", one.address(0), other.address(0)), quick(b"")).err().unwrap().to_string();
+    assert!(error.contains("belongs to cluster \"other\"") && error.contains("\"small\""), "{error}");
+}
+
+#[test]
+fn a_record_without_its_set_and_key_is_asked_for_again() {
+    let cluster = filled(1);
+    let mut client = Client::connect(&[cluster.address(0)], NAMESPACE);
+    let digest = client.put(b"a set", &key(0), true, u32::MAX, &bins(0));
+    // Refused, and gone in between.
+    for code in [11, 2] {
+        cluster.fault(0, On::Batch, Fault::RefuseIdentity(digest, code), 1);
+        let found = read(&source(&cluster), &[digest]).unwrap();
+        assert_eq!((&found[&digest].set[..], &found[&digest].key), (&b"a set"[..], &key(0)), "{code}");
+    }
+}
+
+#[test]
+fn a_user_key_that_cannot_be_read_by_digest_is_named() {
+    let cluster = filled(1);
+    let mut client = Client::connect(&[cluster.address(0)], NAMESPACE);
+    // No client stores a key that is a floating-point number, but servers would keep it.
+    let odd = [&[2][..], &1.5f64.to_be_bytes()].concat();
+    let digest = client.put(b"", &odd, true, u32::MAX, &bins(0));
+    let source = source(&cluster);
+    assert_eq!(scan(&source, None).unwrap()[&digest].key, odd);
+    assert!(read(&source, &[digest]).unwrap().is_empty());
+    let (count, bad) = source.take_bad_records();
+    assert!(count == 1 && bad[0].problem.contains("user key"), "{bad:?}");
+}
+
+#[test]
+fn attempts_count_anew_once_there_was_progress() {
+    let cluster = filled(1);
+    let partitions: PartitionSet = (0..3).filter_map(|n| PartitionId::new(partition(&at(n)))).collect();
+    let selection = RecordSelection { partitions: Some(partitions), ..RecordSelection::default() };
+    let source = connect(&cluster.address(0), ClusterOptions { selection, ..quick(b"") }).unwrap();
+    // Of four attempts two bring nothing, the third all but one partition, the fourth nothing again.
+    cluster.fault(0, On::Query, Fault::Close(0), 2);
+    cluster.fault(0, On::Query, Fault::Partition(partition(&at(1)), 11), 3);
+    let mut found = 0;
+    for partition in partitions.iter() {
+        let mut count = |batch: RecordBatch| {
+            found += batch.len();
+            Ok(())
+        };
+        source.scan(NAMESPACE, partition, None, &mut count).unwrap();
+    }
+    let asked = |n: usize| PartitionId::new(partition(&at(n))).is_some_and(|partition| partitions.contains(partition));
+    assert_eq!(found, (0..RECORDS).filter(|&n| asked(n)).count());
 }

@@ -8,7 +8,8 @@ use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{
-    BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, Timestamp, VoidTime,
+    BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
+    VoidTime,
 };
 use aerolith::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
 use aerolith::source::RecordSource;
@@ -238,5 +239,89 @@ fn the_enterprise_edition_deletes_for_good() {
         assert_eq!(there(&cluster), 10);
         let log: Vec<String> = cluster.shared().log.iter().filter(|line| line.starts_with("delete")).cloned().collect();
         assert!(log.len() >= RECORDS - 10 && log.iter().all(|line| line == deletes));
+    }
+}
+
+#[test]
+fn a_record_that_is_there_and_not_ours_is_not_taken_for_ours_when_an_answer_is_lost() {
+    for policy in [ConflictPolicy::Keep, ConflictPolicy::Newer] {
+        let (cluster, batch) = emptied(1);
+        let mut client = Client::connect(&[cluster.address(0)], NAMESPACE);
+        client.put(b"", &key(5), true, u32::MAX, &[(b"n".to_vec(), 3, b"another".to_vec())]);
+        let target = target(&cluster.address(0), "").unwrap();
+        cluster.fault(0, On::Batch, Fault::Close(0), 1);
+        let outcome = target.write(NAMESPACE, &batch, policy).unwrap();
+        assert_eq!((outcome.written, outcome.exists + outcome.fresher), (RECORDS as u64 - 1, 1), "{policy:?}");
+        assert_eq!(outcome.left_alone, [Digest(at(5))]);
+    }
+}
+
+#[test]
+fn a_record_without_an_answer_is_sent_again() {
+    let (cluster, batch) = emptied(1);
+    let target = target(&cluster.address(0), "").unwrap();
+    cluster.fault(0, On::Batch, Fault::Unanswered(at(5)), 2);
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap(), all_written());
+    assert_eq!(there(&cluster), RECORDS);
+}
+
+/// One record that expires so many seconds from now, by our clock.
+fn expiring(seconds: u64) -> RecordBatch {
+    let mut batch = RecordBatch::new();
+    let void_time = VoidTime((Timestamp::now().0 / 1000 - 1_262_304_000 + seconds) as u32);
+    let meta = RecordMeta { digest: Digest(at(1)), set: b"", generation: Generation(1), void_time };
+    batch.push(meta, None, &[BinRef { name: b"n", particle: ParticleType::STRING, bytes: b"x" }]).unwrap();
+    batch
+}
+
+#[test]
+fn what_has_expired_is_the_servers_clock_to_say() {
+    let (cluster, _) = emptied(1);
+    cluster.shared().clock_ahead = 3_600_000_000_000;
+    let target = target(&cluster.address(0), "").unwrap();
+    let outcome = target.write(NAMESPACE, &expiring(1800), ConflictPolicy::Replace).unwrap();
+    assert_eq!((outcome.written, outcome.expired), (0, 1));
+    assert_eq!(target.write(NAMESPACE, &expiring(5400), ConflictPolicy::Replace).unwrap().written, 1);
+}
+
+#[test]
+fn a_time_to_live_beyond_what_servers_take_is_named() {
+    let (cluster, _) = emptied(1);
+    let target = target(&cluster.address(0), "").unwrap();
+    let outcome = target.write(NAMESPACE, &expiring(3651 * 86_400), ConflictPolicy::Replace).unwrap();
+    assert!(outcome.written == 0 && outcome.failed[0].reason.contains("3650"), "{outcome:?}");
+    assert_eq!(target.write(NAMESPACE, &expiring(3649 * 86_400), ConflictPolicy::Replace).unwrap().written, 1);
+}
+
+#[test]
+fn a_new_index_is_waited_for_until_every_node_shows_it() {
+    let cluster = TestCluster::start(2);
+    let target = target(&cluster.address(0), "").unwrap();
+    let (name, bin) = (b"late".to_vec(), b"n".to_vec());
+    let index = SecondaryIndex { name, kind: b'N', value: b'N', bin, ..SecondaryIndex::default() };
+    cluster.shared().unlisted = 7;
+    target.begin(NAMESPACE, &NamespaceMetadata { indexes: vec![index], ..NamespaceMetadata::default() }).unwrap();
+    assert_eq!((cluster.shared().unlisted, target.omissions()), (0, vec![]));
+}
+
+#[test]
+fn a_message_holds_no_more_records_and_bytes_than_servers_take() {
+    // So many records of so many bytes; and the most of a message: 500, or a quarter of a MiB.
+    for (records, bytes, most) in [(1200, 10, 500), (30, 60 << 10, 4)] {
+        let cluster = TestCluster::start(1);
+        let target = target(&cluster.address(0), "").unwrap();
+        let value = vec![b'x'; bytes];
+        let mut batch = RecordBatch::new();
+        for n in 0..records {
+            let digest = Digest(at(n));
+            let meta = RecordMeta { digest, set: b"", generation: Generation(1), void_time: VoidTime::NEVER };
+            batch.push(meta, None, &[BinRef { name: b"n", particle: ParticleType::STRING, bytes: &value }]).unwrap();
+        }
+        assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap().written, records as u64);
+        let log = cluster.shared().log.clone();
+        let rows = |line: &String| line.strip_prefix("batch ")?.split(' ').next()?.parse::<usize>().ok();
+        let rows: Vec<usize> = log.iter().filter_map(rows).collect();
+        assert_eq!(rows.iter().sum::<usize>(), records);
+        assert_eq!(rows.iter().max(), Some(&most), "{rows:?}");
     }
 }

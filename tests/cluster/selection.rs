@@ -210,14 +210,23 @@ fn limits_count_for_each_node_and_for_all_together() {
         assert_eq!(scan(&source, None).unwrap().len(), 400);
         begun.elapsed().as_secs_f64()
     };
+    // On a busy machine a reading may take longer than its limit asks for: then once more.
+    let within = |range: std::ops::Range<f64>, nodes: usize, options: ClusterOptions| {
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let taken = time(nodes, options.clone());
+            if range.contains(&taken) {
+                return taken;
+            }
+            times.push(taken);
+        }
+        panic!("{times:?} s are not within {range:?}");
+    };
+    // 400 records of one node, 200 of each of two.
     let node_records = ClusterOptions { node_records_per_second: 400, ..quick(b"") };
-    let alone = time(1, node_records.clone());
-    assert!((0.8..3.0).contains(&alone), "400 records of one node in {alone} s");
-    let shared = time(2, node_records);
-    assert!((0.35..2.0).contains(&shared) && shared < alone, "200 records of each of two nodes in {shared} s");
+    let alone = within(0.8..3.0, 1, node_records.clone());
+    within(0.35..alone.min(2.0), 2, node_records);
     // About 80 bytes a record.
-    let bytes = time(2, ClusterOptions { bytes_per_second: 32_000, ..quick(b"") });
-    assert!((0.5..4.0).contains(&bytes), "{bytes} s");
-    let node_bytes = time(2, ClusterOptions { node_bytes_per_second: 32_000, ..quick(b"") });
-    assert!((0.25..2.0).contains(&node_bytes) && node_bytes < bytes, "{node_bytes} s, {bytes} s");
+    let bytes = within(0.5..4.0, 2, ClusterOptions { bytes_per_second: 32_000, ..quick(b"") });
+    within(0.25..bytes.min(2.0), 2, ClusterOptions { node_bytes_per_second: 32_000, ..quick(b"") });
 }

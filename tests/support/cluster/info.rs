@@ -29,7 +29,7 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
     let (command, rest) = name.split_once(':').unwrap_or((name, ""));
     let given = parameters(rest);
     let namespace = given.get("namespace").or_else(|| given.get("ns")).or_else(|| given.get("id")).cloned();
-    let seconds = now().saturating_add_signed(shared.clock_ahead) / 1_000_000_000;
+    let seconds = now().saturating_add_signed(shared.clock_ahead) / 1_000_000_000 - shared.nodes[node].behind;
     match command {
         "node" => shared.nodes[node].name.clone(),
         "build" => "8.1.2.0".into(),
@@ -83,6 +83,10 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             let name = given.get("indexname").cloned();
             shared.indexes.retain(|index| index.get("indexname").cloned() != name);
             "ok".into()
+        }
+        "sindex-list" if shared.unlisted > 0 => {
+            shared.unlisted -= 1;
+            String::new()
         }
         "sindex-list" => indexes(shared, namespace.as_deref().unwrap_or_default()),
         "udf-put" => {

@@ -44,6 +44,10 @@ pub enum Fault {
     Unreadable([u8; 20], u8),
     /// Answers the write of the record with this digest with the code, and does not carry it out.
     RefuseRecord([u8; 20], u8),
+    /// Answers the second row of the record with this digest, the one of set and key, with the code.
+    RefuseIdentity([u8; 20], u8),
+    /// Leaves the row of the record with this digest out of the answer, and does not carry it out.
+    Unanswered([u8; 20]),
     /// Sends the first bin of the record with this digest twice.
     DuplicateBin([u8; 20]),
 }
@@ -82,6 +86,8 @@ pub struct Shared {
     pub cluster_name: String,
     pub nodes: Vec<NodeFacts>,
     pub indexes: Vec<BTreeMap<String, String>>,
+    /// So many lists of indexes are still without any.
+    pub unlisted: usize,
     pub modules: BTreeMap<String, String>,
     pub users: BTreeMap<String, User>,
     /// The fields of each role but its name, as they travel.
@@ -107,6 +113,8 @@ pub struct NodeFacts {
     pub address: SocketAddr,
     pub rack: Option<u32>,
     pub down: bool,
+    /// Seconds that its clock is behind the others'.
+    pub behind: u64,
 }
 
 /// A running cluster; it ends when dropped.
@@ -150,6 +158,7 @@ impl TestCluster {
                 address: listener.local_addr().unwrap(),
                 rack: None,
                 down: false,
+                behind: 0,
             };
             lock(&cluster.shared).nodes.push(facts);
             let (shared, stop) = (cluster.shared.clone(), cluster.stop.clone());

@@ -348,12 +348,19 @@ fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fau
             before = Some((namespace, message));
         }
         let (namespace, message) = before.as_ref().expect("the first row is whole");
+        if matches!(fault, Some(Fault::Unanswered(lost)) if *lost == digest) {
+            continue;
+        }
         let mut answer = single(shared, node, namespace, digest, message, fault);
         let record = shared.namespaces.get(namespace).and_then(|namespace| namespace.records.get(&digest));
         if let (Some(filter), Some(record), 0) = (&filter, record, answer.result)
             && !filter.passes(record).expect("a known expression")
         {
             answer = Message { result: 27, ..Message::default() };
+        }
+        if matches!(fault, Some(Fault::RefuseIdentity(bad, _)) if *bad == digest && row >= count / 2) {
+            let Some(Fault::RefuseIdentity(_, code)) = fault else { unreachable!() };
+            answer = Message { result: *code, ..Message::default() };
         }
         answer.row = row;
         assert!(seen.insert(row, ()).is_none(), "row {row} twice");
