@@ -184,6 +184,12 @@ impl ChunkReader {
 
     /// What `read` gives for the first of a chunk's places where the chunk is whole.
     fn first_whole<T>(&self, id: &ChunkId, read: impl Fn(&Location) -> Result<T>) -> Result<T> {
+        if let Some(at) = self.index.find_near(&*self.store, id)? {
+            match read(&at) {
+                Err(error) if error.is_of_one_object() => {}
+                read => return read,
+            }
+        }
         let mut failed = None;
         let mut tried: Vec<Location> = Vec::new();
         let mut found = self.locate(id)?;

@@ -401,16 +401,24 @@ impl Repository {
 
     /// A reader of chunks through the index as it stands.
     pub fn chunk_reader(&self) -> Result<Arc<ChunkReader>> {
-        let index = Arc::new(self.index()?);
-        Ok(Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), index, READ_CACHE_BYTES)))
+        Ok(self.reader_of(self.index()?))
+    }
+
+    fn reader_of(&self, index: Index) -> Arc<ChunkReader> {
+        Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), READ_CACHE_BYTES))
     }
 
     /// Opens the snapshot that `spec` names: an id, a unique prefix of one, `latest`, `latest~N`, or `@TIME`.
     pub fn snapshot(&self, spec: &str) -> Result<Snapshot> {
         let list = self.snapshots()?;
         let doubt = doubt::Doubt::of(&list);
+        let ranks: HashMap<SnapshotId, usize> =
+            list.snapshots.iter().rev().enumerate().map(|(rank, manifest)| (manifest.id, rank)).collect();
         let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
-        Ok(Snapshot::new(self.chunk_reader()?, manifest))
+        let mut index = self.index()?;
+        // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
+        index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
+        Ok(Snapshot::new(self.reader_of(index), manifest))
     }
 
     /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share.

@@ -222,7 +222,14 @@ impl<'a> Writing<'a> {
         entries: &mut VecDeque<CopiedEntry>,
     ) -> Result<Vec<Child>> {
         let source = transfer.source();
-        let leaves: Vec<Result<Vec<Entry>>> = nodes.par_iter().map(|(node, _)| read_leaf(source, node)).collect();
+        let read = |node: &NodeRef| {
+            if transfer.is_alike() {
+                // It goes over as it is: read once, for both.
+                transfer.take(Class::Tree, &node.chunk, self.trusted)?;
+            }
+            read_leaf(source, node)
+        };
+        let leaves: Vec<Result<Vec<Entry>>> = nodes.par_iter().map(|(node, _)| read(node)).collect();
         let mut read = Vec::with_capacity(nodes.len());
         for (leaf, (node, uses)) in leaves.into_iter().zip(nodes) {
             let leaf = in_order(leaf?, node, self.last)?;
