@@ -436,7 +436,12 @@ impl BackupSession {
             self.warnings.extend(lost.named.iter().map(warning));
         }
         let parent_id = parent.as_ref().map(|(id, _)| *id);
+        let (store, id) = (self.repository.store.clone(), self.manifest.id);
         let advise = |error: Error| match parent_id {
+            // A collection that took this session for dead may have deleted what it reads: that is why, not damage.
+            _ if error.is_of_one_object() && objects::is_fenced(&*store, id) => {
+                Error::Fenced { session: id.to_string() }
+            }
             Some(parent) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),
