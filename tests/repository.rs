@@ -12,7 +12,7 @@ use aerolith::repository::{
 };
 use aerolith::source::embedded::EmbeddedSource;
 use aerolith::source::{PartitionedSource, RecordSource};
-use aerolith::store::{MemoryStore, Store};
+use aerolith::store::{CountingStore, MemoryStore, Store};
 use aerolith::target::RecordTarget;
 use aerolith::target::embedded::EmbeddedTarget;
 use aerolith::{Error, Result};
@@ -183,6 +183,37 @@ fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
     let hash = last.namespace(NAMESPACE).unwrap().manifest().state_hash;
     let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
+}
+
+#[test]
+fn one_record_out_of_many_runs_takes_a_node_and_a_leaf_of_each() {
+    const RECORDS: u64 = 60_000;
+    let folder = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    sample::fill(&live, NAMESPACE, 0..RECORDS).unwrap();
+    let source = EmbeddedSource::new(live.clone());
+    let (store, repository) = repository();
+    back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
+    for day in 1..=4 {
+        sample::change(&live, NAMESPACE, 0..RECORDS, 0.1, day).unwrap();
+        back_up(&repository, &source, NAMESPACE, BackupKind::Incremental).unwrap();
+    }
+    let never = |index: &u64| (1..=4).all(|day| !sample::is_picked(*index, day, 0.1));
+    let (mut most, mut all, mut asked) = (0, 0, 0);
+    for index in (0..RECORDS).filter(never).step_by(1000) {
+        let counting = Arc::new(CountingStore::new(store.clone()));
+        let snapshot = Repository::open(counting.clone(), b"secret").unwrap().snapshot("latest").unwrap();
+        assert_eq!(snapshot.namespace(NAMESPACE).unwrap().manifest().runs.len(), 5);
+        let before = counting.counts();
+        assert!(snapshot.namespace(NAMESPACE).unwrap().get(&sample::digest_of(index)).unwrap().is_some());
+        let read = (counting.counts() - before).bytes_read();
+        (most, all, asked) = (most.max(read), all + read, asked + 1);
+    }
+    // Of each run a root, a node, a leaf of some 270 entries and their rows of the index; and a value chunk.
+    let value = 100_000;
+    assert!(all / asked < 5 * 25_000 + value / 2, "{} bytes on average", all / asked);
+    assert!(most < 5 * 40_000 + value, "{most} bytes");
+    println!("{} bytes on average, {most} at most", all / asked);
 }
 
 #[test]

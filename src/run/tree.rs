@@ -6,7 +6,7 @@ use crate::format::node::{self, Child, Node};
 use crate::format::snapshot::RunRef;
 use crate::pack::ChunkWriter;
 
-/// A node is closed at a child whose id has six zero bits, once it has this many …
+/// A node is closed at a child whose id has five zero bits, once it has this many …
 const MIN_CHILDREN: usize = 16;
 /// … and at the latest at this many children …
 const MAX_CHILDREN: usize = 256;
@@ -49,7 +49,7 @@ impl<'a> TreeBuilder<'a> {
             self.add(level + 1, parent)?;
         }
         let Some(open) = self.levels.get_mut(level) else { return Ok(()) };
-        let ends = child.id.0[31] & 63 == 0;
+        let ends = child.id.0[31] & 31 == 0;
         open.uses += child.uses.len();
         open.children.push(child);
         let n = open.children.len();
