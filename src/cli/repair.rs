@@ -18,8 +18,9 @@ const LISTED: usize = 100;
 /// in another repository, whatever its keys. What is gone is named: by digest, set and, where it is known, key. Nothing is changed
 /// in place: forget the damaged snapshots once you don't need them. Damage that nobody has found yet is found with --read-data.
 ///
-/// Damaged records that the source still has come back with the next full backup, without any repair. Ends with exit code 3 if
-/// records are gone, and with 10 if something can't be repaired.
+/// Damaged records that the source still has come back with the next full backup, without any repair. While a collection is at work
+/// the index is left alone. Ends with exit code 3 if records are gone or the collection must end first, and with 10 if something can't
+/// be repaired.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -52,6 +53,7 @@ struct Output {
     chunk_problems: Vec<String>,
     salvaged: Vec<Saved>,
     problems: Vec<String>,
+    deferred: Option<String>,
     duration_millis: u64,
 }
 
@@ -136,6 +138,7 @@ impl Output {
             chunk_problems: report.found.problems.clone(),
             salvaged: report.salvaged.iter().map(Saved::from).collect(),
             problems: report.problems.clone(),
+            deferred: report.deferred.clone(),
             duration_millis: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -143,7 +146,7 @@ impl Output {
     fn print(&self) -> Result<()> {
         let would = |past: &str, will: &str| if self.dry_run { format!("would {will}") } else { past.to_string() };
         self.index_problems.iter().try_for_each(|problem| print_line(&format!("index: {problem}")))?;
-        if self.packs_indexed > 0 || !self.index_problems.is_empty() {
+        if self.packs_indexed > 0 || !self.index_problems.is_empty() && self.deferred.is_none() {
             print_line(&format!(
                 "{} {} of {} into the index",
                 would("wrote", "write"),
@@ -229,10 +232,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     } else {
         output.print()?;
     }
-    report.problems.iter().for_each(|problem| complain(problem));
+    report.problems.iter().chain(&report.deferred).for_each(|problem| complain(problem));
     Ok(match () {
-        () if !report.problems.is_empty() => Done::Damaged,
-        () if report.has_losses() => Done::Incomplete,
+        () if report.is_damaged() => Done::Damaged,
+        () if report.has_losses() || report.deferred.is_some() => Done::Incomplete,
         () => Done::Whole,
     })
 }

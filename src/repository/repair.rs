@@ -53,9 +53,17 @@ pub struct RepairReport {
     pub salvaged: Vec<Salvaged>,
     /// What could not be repaired, for people.
     pub problems: Vec<String>,
+    /// Why the index was left as it is, though it lacks something: a collection is about to change it. If `segments` is empty nothing is
+    /// wrong with it, and the end of that collection is all that it waits for.
+    pub deferred: Option<String>,
 }
 
 impl RepairReport {
+    /// Whether something is wrong that was not mended.
+    pub fn is_damaged(&self) -> bool {
+        !self.problems.is_empty() || self.deferred.is_some() && !self.segments.is_empty()
+    }
+
     /// Whether records are gone.
     pub fn has_losses(&self) -> bool {
         self.salvaged.iter().any(Salvaged::has_losses)
@@ -142,7 +150,7 @@ impl Repository {
         report.packs_indexed = survey.packs.len() as u64;
         report.chunks_indexed = survey.packs.iter().map(|(_, _, rows)| rows.len() as u64).sum();
         if !objects::plans(&*self.store, &self.keys)?.is_empty() {
-            report.problems.push(PLAN_STANDS.into());
+            report.deferred = Some(PLAN_STANDS.into());
             report.problems.extend(survey.problems);
             (report.packs_indexed, report.chunks_indexed) = (0, 0);
             return Ok(());
@@ -168,7 +176,7 @@ impl Repository {
         match rebuilt? {
             Some((problems, _)) => report.problems.extend(problems),
             None => {
-                report.problems.push(PLAN_STANDS.into());
+                report.deferred = Some(PLAN_STANDS.into());
                 (report.packs_indexed, report.chunks_indexed) = (0, 0);
             }
         }

@@ -53,7 +53,7 @@ fn assert_repaired(disk: &Arc<MemoryStore>, about: &str) {
     let repository = open(disk.clone()).unwrap();
     let before = disk.list("").unwrap();
     let again = repair(&repository, &thorough_repair()).unwrap();
-    assert!(again.problems.is_empty() && again.segments.is_empty(), "{about}: {again:?}");
+    assert!(!again.is_damaged() && again.deferred.is_none() && again.segments.is_empty(), "{about}: {again:?}");
     assert!(again.salvaged.iter().all(|salvaged| salvaged.earlier), "{about}: {again:?}");
     assert_eq!(disk.list("").unwrap(), before, "{about}: the second repair changed something");
     for salvaged in &again.salvaged {
@@ -186,13 +186,39 @@ fn while_a_plan_stands_the_index_is_left_alone() {
     let repository = scene.repository();
     let before = scene.disk.list(names::INDEX).unwrap();
     let report = repair(&repository, &RepairOptions::default()).unwrap();
-    assert!(report.problems.iter().any(|problem| problem.contains("aerolith prune")), "{report:?}");
+    assert!(report.deferred.as_ref().is_some_and(|why| why.contains("aerolith prune")), "{report:?}");
+    assert!(report.is_damaged() && !report.segments.is_empty(), "{report:?}");
     assert_eq!(scene.disk.list(names::INDEX).unwrap(), before);
     prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
     repair(&repository, &RepairOptions::default()).unwrap();
     assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned, then repaired"), 2);
     assert_clean(&repository, "pruned, then repaired");
     assert_repaired(&scene.disk, "pruned, then repaired");
+}
+
+/// The segment of a collection that moved chunks is gone without a trace; and another collection's plan stands.
+#[test]
+fn a_repair_that_only_waits_for_a_collection_calls_nothing_damaged() {
+    let scene = Scene::new(60);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    let before = scene.disk.list(names::INDEX).unwrap();
+    prune(&scene.repository(), &thorough()).unwrap();
+    let after = scene.disk.list(names::INDEX).unwrap();
+    let written: Vec<String> = after.into_iter().map(|object| object.key).collect();
+    let written = written.iter().filter(|key| before.iter().all(|old| old.key != **key));
+    assert!(written.map(|key| scene.disk.delete(key).unwrap()).count() > 0, "nothing was moved");
+    let session = SnapshotId([5; 16]);
+    let value = structured::encode(&Plan { session, condemned: Vec::new() }).unwrap();
+    let (repository, name) = (scene.repository(), names::plan(&session));
+    let plan = seal(repository.keys(), ObjectKind::Plan, repository.parameters().suite, &name, &value).unwrap();
+    scene.disk.put(&name, &plan).unwrap();
+    let report = repair(&repository, &RepairOptions::default()).unwrap();
+    assert!(report.deferred.is_some() && !report.is_damaged() && report.packs_indexed == 0, "{report:?}");
+    prune(&repository, &thorough()).unwrap();
+    let report = repair(&repository, &RepairOptions::default()).unwrap();
+    assert!(report.deferred.is_none() && !report.is_damaged(), "{report:?}");
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "after the plan"), 2);
+    assert_repaired(&scene.disk, "after the plan");
 }
 
 #[test]
@@ -215,7 +241,8 @@ fn a_repair_that_meets_a_new_plan_leaves_the_index_and_stands_in_no_way() {
         }
     });
     let report = repair(&open(store).unwrap(), &RepairOptions::default()).unwrap();
-    assert!(report.problems.iter().any(|problem| problem.contains("aerolith prune")), "{report:?}");
+    assert!(report.deferred.as_ref().is_some_and(|why| why.contains("aerolith prune")), "{report:?}");
+    assert!(report.is_damaged() && !report.segments.is_empty(), "{report:?}");
     assert_eq!((report.packs_indexed, scene.disk.list(names::INDEX).unwrap()), (0, before));
     let repository = scene.repository();
     prune(&repository, &thorough()).unwrap();
