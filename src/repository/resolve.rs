@@ -56,9 +56,13 @@ pub fn resolve(list: SnapshotList, spec: &str) -> Result<Manifest> {
 }
 
 fn bad(spec: &str) -> Error {
+    let namespace = match spec.split_once('/') {
+        Some((snapshot, namespace)) => format!("; a namespace follows a colon: {snapshot}:{namespace}"),
+        None => String::new(),
+    };
     Error::usage(format!(
         "{spec:?} names no snapshot: give an id or its beginning, `latest`, `latest~N`, or a time such as \
-         @2026-05-01T12:00Z"
+         @2026-05-01T12:00Z{namespace}"
     ))
 }
 
