@@ -31,9 +31,8 @@ pub mod pc {
     pub const DONE: u8 = 99;
 }
 
-/// The steps of collector `n`; the third is the one that runs alone.
-pub fn steps(steps: &mut Steps<'_>, n: usize) {
-    let id = if n == 2 { LAST } else { COLLECTORS[n] };
+/// The steps of collector `n`, whose session is `id`.
+pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
     let now = *steps.now;
     let (store, this) = (now.store, now.collectors[n]);
     let to = move |collector: Collector, store: Store| {
@@ -197,13 +196,13 @@ pub fn steps(steps: &mut Steps<'_>, n: usize) {
             steps.add("lists the packs once more", About::Nothing, to(Collector { there: store.packs, ..at }, store));
         }
         pc::LIST_INDEX => {
-            let acts = |id: &usize| clean_one(&this, &store, *id).is_some();
+            let acts = |id: &usize| clean_one(&this, *id).is_some();
             let todo = each(store.segments).filter(acts).fold(0, |todo, id| todo | bit(id));
             steps.add("lists the index", About::Nothing, to(Collector { todo, ..at }, store));
         }
         pc::CLEAN => {
             for other in each(this.todo) {
-                let Some((keeps, is_deleted)) = clean_one(&this, &store, other) else { continue };
+                let Some((keeps, is_deleted)) = clean_one(&this, other) else { continue };
                 let next = Collector { todo: this.todo & !bit(other), ..this };
                 let mut cleaned = store;
                 let (what, about) = match is_deleted {
@@ -265,7 +264,7 @@ fn with_index(this: Collector, store: &Store) -> Collector {
 }
 
 /// The packs that the index names, as the collector read it.
-fn known(this: &Collector) -> Set {
+pub fn known(this: &Collector) -> Set {
     each(this.segments).fold(0, |packs, id| packs | this.rows[id])
 }
 
@@ -377,8 +376,7 @@ fn move_out(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this:
 }
 
 /// What cleaning does to a segment, if anything: the rows that stay, and whether it is deleted.
-fn clean_one(this: &Collector, store: &Store, id: usize) -> Option<(Set, bool)> {
-    let _ = store;
+pub fn clean_one(this: &Collector, id: usize) -> Option<(Set, bool)> {
     let is_marker = this.names[id] == Name::Marker;
     match this.names[id] {
         Name::Free => None,

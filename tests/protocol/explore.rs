@@ -1,55 +1,21 @@
 //! Breadth-first search through all states, with the shortest way to what must not be.
 
 use super::model::{Model, Violation};
+use super::reduce::Reduction;
 use super::state::State;
-use std::collections::HashSet;
+use super::table::{Table, fingerprint};
+use rayon::prelude::*;
 use std::fmt::Write;
-use std::hash::{Hash, Hasher};
 
-/// Two hashes of 64 bits with different multipliers. Among a hundred million states the chance that two share both is 2^-75.
+/// How a search goes.
 #[derive(Clone, Copy)]
-struct Fingerprint(u64, u64);
-
-impl Hasher for Fingerprint {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.write_u64(u64::from(byte));
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        let mix = |state: u64, factor: u64| {
-            let product = u128::from(state ^ word ^ factor) * u128::from(factor | 1);
-            (product as u64) ^ ((product >> 64) as u64).rotate_left(23) ^ state.rotate_left(29)
-        };
-        self.0 = mix(self.0, 0x9e37_79b9_7f4a_7c15);
-        self.1 = mix(self.1, 0xd6e8_feb8_6659_fd93);
-    }
-}
-
-/// A state's fingerprint.
-pub fn fingerprint(value: &impl Hash) -> u128 {
-    let mut hasher = Fingerprint(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
-    value.hash(&mut hasher);
-    u128::from(hasher.0) << 64 | u128::from(hasher.1)
+pub struct Search {
+    pub reduction: Reduction,
+    /// The most states that there may be.
+    pub most: usize,
+    /// Whether it remembers how it came to each state: 8 bytes more for each. A search that does not begins anew once it has found
+    /// something.
+    pub ways: bool,
 }
 
 /// What a search found.
@@ -81,56 +47,117 @@ impl Found {
     }
 }
 
+/// A state that a step leads to: where from, and the step's number there.
+#[derive(Clone, Copy)]
+struct Way {
+    from: u32,
+    step: u16,
+}
+
+/// What some of the states of one depth lead to.
+#[derive(Default)]
+struct Reached {
+    steps: usize,
+    fresh: Vec<(Way, State)>,
+    violation: Option<(Violation, u32, u16)>,
+}
+
+/// The stores from which a collector was seen to leave nothing are remembered in so many places.
+const CLEANED: usize = 1 << 20;
+/// States that one thread looks at before it takes others.
+const BATCH: usize = 1 << 12;
+
 /// Explores every interleaving, until something is found that must not be.
-pub fn explore(model: &Model, most: usize) -> Found {
-    let first = model.first();
-    let mut seen: HashSet<u128> = HashSet::from([fingerprint(&first)]);
-    // Where each state was first come from: the number of the state before, and of the step there.
-    let mut ways: Vec<(u32, u16)> = vec![(0, 0)];
-    let mut front: Vec<(u32, State)> = vec![(0, first)];
+pub fn explore(model: &Model, search: Search) -> Found {
+    let first = search.reduction.of(model, &model.first());
+    let (seen, cleaned) = (Table::of(search.most), Table::of(CLEANED.min(search.most)));
+    seen.insert(fingerprint(&first));
+    // Where each state was first come from.
+    let mut ways: Vec<Way> = vec![Way { from: 0, step: 0 }];
+    let mut front: Vec<State> = vec![first];
+    // The number of the first state in front.
+    let mut base = 0;
     let mut found = Found { states: 1, steps: 0, depth: 0, violation: None };
-    let mut memory = HashSet::new();
     while !front.is_empty() {
-        let mut next = Vec::new();
-        for (from, state) in &front {
-            for (n, step) in model.steps(state).into_iter().enumerate() {
-                found.steps += 1;
-                let violation = step.violation.or_else(|| model.check(&step.state, &mut memory));
-                let fresh = seen.insert(fingerprint(&step.state));
-                if let Some(violation) = violation {
-                    ways.push((*from, n as u16));
-                    found.states = seen.len();
-                    found.violation = Some((violation, way(model, &ways)));
-                    return found;
+        let reached: Vec<Reached> = front
+            .par_chunks(BATCH)
+            .enumerate()
+            .map(|(n, states)| reach(model, &search, base + n * BATCH, states, &seen, &cleaned))
+            .collect();
+        base += front.len();
+        front.clear();
+        let violation = reached.iter().find_map(|reached| reached.violation);
+        for Reached { steps, fresh, .. } in reached {
+            found.steps += steps;
+            found.states += fresh.len();
+            front.reserve(fresh.len());
+            for (way, state) in fresh {
+                if search.ways {
+                    ways.push(way);
                 }
-                if fresh {
-                    next.push((ways.len() as u32, step.state));
-                    ways.push((*from, n as u16));
-                }
+                front.push(state);
             }
         }
-        found.states = seen.len();
-        assert!(seen.len() <= most, "more than {most} states");
-        found.depth += usize::from(!next.is_empty());
-        front = next;
+        if let Some((violation, from, step)) = violation {
+            if !search.ways {
+                return explore(model, Search { ways: true, ..search });
+            }
+            ways.push(Way { from, step });
+            found.violation = Some((violation, trace(model, &search.reduction, &ways)));
+            return found;
+        }
+        assert!(found.states <= search.most, "more than {} states", search.most);
+        found.depth += usize::from(!front.is_empty());
     }
     found
 }
 
-/// The steps to the last state in `ways`.
-fn way(model: &Model, ways: &[(u32, u16)]) -> Vec<String> {
+/// What these states lead to; the first has this number.
+fn reach(model: &Model, search: &Search, base: usize, states: &[State], seen: &Table, cleaned: &Table) -> Reached {
+    let mut reached = Reached::default();
+    for (from, state) in (base as u32..).zip(states) {
+        for (n, step) in (0..).zip(model.steps(state)) {
+            reached.steps += 1;
+            let next = search.reduction.of(model, &step.state);
+            let fresh = seen.insert(fingerprint(&next));
+            let violation =
+                step.violation.or_else(|| if fresh { model.check(&next, cleaned, search.reduction) } else { None });
+            if let Some(violation) = violation {
+                reached.violation = Some((violation, from, n));
+                return reached;
+            }
+            if fresh {
+                reached.fresh.push((Way { from, step: n }, next));
+            }
+        }
+    }
+    reached
+}
+
+/// The steps to the last state in `ways`, for people. The states on the way are those of the search but for their symmetry, so that each
+/// actor keeps its name.
+fn trace(model: &Model, reduction: &Reduction, ways: &[Way]) -> Vec<String> {
     let mut numbers = Vec::new();
     let mut at = ways.len() - 1;
     while at != 0 {
-        numbers.push(ways[at].1);
-        at = ways[at].0 as usize;
+        numbers.push(ways[at].step);
+        at = ways[at].from as usize;
     }
-    let mut state = model.first();
+    let without = Reduction { symmetry: false, ..*reduction };
+    let mut searched = reduction.of(model, &model.first());
+    let mut state = without.of(model, &model.first());
     let mut said = Vec::new();
     for number in numbers.into_iter().rev() {
-        let step = model.steps(&state).swap_remove(number.into());
+        let step = model.steps(&searched).swap_remove(number.into());
+        searched = reduction.of(model, &step.state);
+        let same = |other: &super::model::Step| {
+            other.what == step.what
+                && other.violation.is_some() == step.violation.is_some()
+                && reduction.of(model, &other.state) == searched
+        };
+        let step = model.steps(&state).into_iter().find(same).unwrap_or_else(|| panic!("{} is no step", step.what));
         said.push(step.to_string());
-        state = step.state;
+        state = without.of(model, &step.state);
     }
     said
 }

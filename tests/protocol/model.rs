@@ -1,10 +1,10 @@
 //! The protocol as a machine: who takes part, the steps that each can take, and what must hold whatever they do.
 
-use super::explore::fingerprint;
+use super::reduce::Reduction;
 use super::rules::Rule;
 use super::state::*;
+use super::table::{Table, fingerprint};
 use super::{collector, reader, writer};
-use std::collections::HashSet;
 use std::fmt;
 
 /// A snapshot that stands, or stood, when the run begins.
@@ -96,15 +96,20 @@ pub struct Step {
     pub violation: Option<Violation>,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.actor, self.what)?;
-        match self.about {
+        match *self {
             About::Nothing => Ok(()),
             About::Session(id) => write!(f, " {}", NAMES[id]),
             About::Packs(0) => write!(f, " (none)"),
             About::Packs(set) => each(set).try_for_each(|pack| write!(f, " {}'s", NAMES[pack])),
         }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.actor, self.what, self.about)
     }
 }
 
@@ -131,11 +136,16 @@ impl Steps<'_> {
 
     /// Whether a rule holds.
     pub fn keeps(&self, rule: Rule) -> bool {
-        !self.model.without.contains(&rule)
+        self.model.keeps(rule)
     }
 }
 
 impl Model {
+    /// Whether a rule holds.
+    pub fn keeps(&self, rule: Rule) -> bool {
+        !self.without.contains(&rule)
+    }
+
     /// How it begins.
     pub fn first(&self) -> State {
         let mut state = State::default();
@@ -184,7 +194,7 @@ impl Model {
         }
         for n in 0..self.scene.collectors {
             steps.actor = NAMES[COLLECTORS[n]];
-            collector::steps(&mut steps, n);
+            collector::steps(&mut steps, n, COLLECTORS[n]);
         }
         if self.scene.reader {
             steps.actor = "reader";
@@ -211,8 +221,8 @@ impl Model {
         each(store.named(Name::Sealed)).find(|id| self.needs(*id) & !found != 0)
     }
 
-    /// What must not be in a state. `memory` holds the stores from which a collector was seen to leave nothing.
-    pub fn check(&self, state: &State, memory: &mut HashSet<u128>) -> Option<Violation> {
+    /// What must not be in a state. `cleaned` remembers stores from which a collector was seen to leave nothing.
+    pub fn check(&self, state: &State, cleaned: &Table, reduction: Reduction) -> Option<Violation> {
         let store = &state.store;
         if let Some(id) = self.missing(store, store.packs) {
             return Some(Violation::Missing(id));
@@ -225,9 +235,11 @@ impl Model {
         }
         let after_power_cut =
             Store { packs: store.packs & !store.unsynced | store.undead, unsynced: 0, undead: 0, ..*store };
-        let cleaned = [Store { unsynced: 0, undead: 0, ..*store }, after_power_cut];
-        let fresh = cleaned.into_iter().filter(|store| memory.insert(fingerprint(store))).collect::<Vec<_>>();
-        fresh.into_iter().any(|store| !self.ends_clean(store)).then_some(Violation::Garbage)
+        let quiet = [Store { unsynced: 0, undead: 0, ..*store }, after_power_cut];
+        let fresh = quiet.into_iter().filter(|store| cleaned.replace(fingerprint(store)));
+        // The collector takes the first of several steps, which for the mirror image of a store may be another one.
+        let images = fresh.flat_map(|store| reduction.images(self, &State { store, ..State::default() }));
+        images.into_iter().any(|state| !self.ends_clean(state.store)).then_some(Violation::Garbage)
     }
 
     /// Whether a collector that runs alone, and fences whoever is at work, leaves nothing that nobody needs.
@@ -235,7 +247,7 @@ impl Model {
         let mut state = State { store, ..State::default() };
         for _ in 0..200 {
             let mut steps = Steps { model: self, now: &state, actor: NAMES[LAST], steps: Vec::new() };
-            collector::steps(&mut steps, 2);
+            collector::steps(&mut steps, 0, LAST);
             match steps.steps.into_iter().next() {
                 Some(step) if step.violation.is_none() => state = step.state,
                 Some(_) => return false,

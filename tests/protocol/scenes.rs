@@ -61,3 +61,15 @@ pub const WRITER_COLLECTORS: Scene = Scene { writers: [AB, 0], ..COLLECTORS };
 pub const WRITER_COLLECTORS_JOINED: Scene = Scene { old: JOINED, writers: [B, 0], forgets: 0, ..COLLECTORS };
 pub const WRITER_COLLECTORS_ALL: Scene = Scene { joins_packs: true, ..WRITER_COLLECTORS_PART };
 pub const RESUMING_ALL: Scene = Scene { joins_packs: true, ..RESUMING_PART };
+pub const RESUMING_FEW: Scene = Scene { forgets: 0, ..RESUMING_PART };
+/// Two writers that may take over from each other, and two collectors, with one chunk, and nobody who forgets.
+pub const FOUR: Scene = Scene { old: PART, writers: [A, A], resume: true, collectors: 2, forgets: 0, ..BASE };
+pub const FOUR_FORGOTTEN: Scene = Scene { forgets: 0b0001, ..FOUR };
+pub const FOUR_ANY: Scene = Scene { forgets: ANY, ..FOUR };
+pub const FOUR_JOINED: Scene = Scene { joins_packs: true, ..FOUR_ANY };
+/// The same with a chunk to upload, which each may take over from the other.
+pub const FOUR_PART: Scene = Scene { writers: [AB, AB], ..FOUR };
+pub const FOUR_PART_JOINED: Scene = Scene { joins_packs: true, ..FOUR_PART };
+pub const FOUR_PART_ANY: Scene = Scene { writers: [AB, AB], ..FOUR_ANY };
+/// The same with a pack that is partly needed at the beginning.
+pub const FOUR_SHARED: Scene = Scene { old: SHARED, ..FOUR_PART };

@@ -24,7 +24,7 @@ pub const NAMES: [&str; SESSIONS] = ["S0", "S1", "W0", "W1", "G0", "G1", "last G
 pub const CHUNKS: [Chunks; 3] = [1, 2, 4];
 
 /// What stands under a session's name in `snapshots/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Name {
     #[default]
     Free,
@@ -44,7 +44,7 @@ impl Name {
 }
 
 /// All objects of the repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Store {
     /// Session objects.
     pub sessions: Set,
@@ -108,7 +108,7 @@ impl Store {
 }
 
 /// What a writer knows; `pc` says what it does next. What it needs no more is zero, so that states meet again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Writer {
     pub pc: u8,
     /// Packs that plans condemned when it read them.
@@ -126,7 +126,7 @@ pub struct Writer {
 }
 
 /// What a collector knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Collector {
     pub pc: u8,
     /// Sessions that it has to see resolved.
@@ -159,7 +159,7 @@ pub struct Collector {
 }
 
 /// What a reader knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Reader {
     pub pc: u8,
     pub snapshot: u8,
@@ -176,10 +176,10 @@ pub struct Reader {
     pub left: Chunks,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct State {
     pub store: Store,
     pub writers: [Writer; 2],
-    pub collectors: [Collector; 3],
+    pub collectors: [Collector; 2],
     pub reader: Reader,
 }

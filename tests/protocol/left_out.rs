@@ -1,0 +1,71 @@
+//! Rules that are left out, the smallest scene in which something is lost by it, and what.
+
+use super::model::{Scene, Violation};
+use super::rules::Rule;
+use super::scenes;
+
+/// Rules that are left out together, where, and whether what is found is what was to be found.
+pub type LeftOut = (&'static [Rule], Scene, fn(Violation) -> bool);
+
+const fn loses(rules: &'static [Rule], scene: Scene) -> LeftOut {
+    (rules, scene, |violation| matches!(violation, Violation::Missing(_)))
+}
+
+const fn taken_back(rules: &'static [Rule], scene: Scene) -> LeftOut {
+    (rules, scene, |violation| matches!(violation, Violation::NameChanged(_)))
+}
+
+const fn fails(rules: &'static [Rule], scene: Scene) -> LeftOut {
+    (rules, scene, |violation| matches!(violation, Violation::ReaderFailed(_)))
+}
+
+/// What the writers keep to.
+pub const WRITERS: &[LeftOut] = &[
+    loses(&[Rule::SessionFirst], scenes::WRITER),
+    loses(&[Rule::PlansBeforeIndex], scenes::WRITER),
+    loses(&[Rule::TrustSealedAlone], scenes::RESUMING_PART),
+    loses(&[Rule::WriteAnewUnderPlan], scenes::WRITERS_PART),
+    loses(&[Rule::NameWhatWasFound], scenes::RESUMING_PART),
+    loses(&[Rule::TakeOverChecksPlans], scenes::RESUMING_PART),
+    (&[Rule::SyncBeforeSeal], scenes::WRITER, |violation| matches!(violation, Violation::MissingAfterPowerCut(_))),
+];
+
+/// What makes a fenced session a snapshot.
+pub const NAMES: &[LeftOut] =
+    &[taken_back(&[Rule::CreateIfAbsent], scenes::WRITER), taken_back(&[Rule::NamesStayTaken], scenes::WRITER)];
+
+/// What the collectors keep to.
+pub const COLLECTORS: &[LeftOut] = &[
+    loses(&[Rule::PlanBeforeSessions], scenes::WRITER),
+    loses(&[Rule::Settle], scenes::WRITER),
+    loses(&[Rule::ListAgain], scenes::WRITER),
+    loses(&[Rule::CollectorsAreSessions], scenes::COLLECTORS),
+    loses(&[Rule::CondemnedForGood], scenes::COLLECTORS),
+    loses(&[Rule::MoveWhatIsUnnamed], scenes::DAMAGE),
+    loses(&[Rule::SealBeforeDeleting], scenes::COLLECTORS),
+    loses(&[Rule::IndexBeforeSeal], scenes::WRITER),
+    loses(&[Rule::CleanAfterDeleting], scenes::WRITER),
+    loses(&[Rule::CleanByAFreshList], scenes::WRITER_PART),
+    loses(&[Rule::PlanStands], scenes::COLLECTORS),
+    (&[Rule::SyncBeforePlanGoes], scenes::WRITER, |violation| matches!(violation, Violation::PlanWentEarly(_))),
+    loses(&[Rule::JoinKeepsForeign], scenes::WRITER_COLLECTORS_JOINED),
+    loses(&[Rule::CollectorsAreSessions, Rule::EveryPlan], scenes::COLLECTORS_COPIES),
+];
+
+/// What the readers keep to.
+pub const READERS: &[LeftOut] = &[
+    fails(&[Rule::ReaderLooksAgain], scenes::READER_TWICE),
+    fails(&[Rule::ReaderLooksEachTime], scenes::READER_TWICE),
+];
+
+/// What the listings show.
+pub const LISTINGS: &[LeftOut] = &[
+    loses(&[Rule::FreshSessions], scenes::WRITER),
+    loses(&[Rule::FreshPlans], scenes::WRITER),
+    loses(&[Rule::FreshNames], scenes::WRITER),
+];
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = LeftOut> {
+    [WRITERS, NAMES, COLLECTORS, READERS, LISTINGS].into_iter().flatten().copied()
+}
