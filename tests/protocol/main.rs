@@ -20,6 +20,7 @@ mod state;
 #[allow(dead_code)]
 #[path = "../faults/support.rs"]
 mod support;
+mod swarm;
 mod table;
 mod writer;
 

@@ -73,3 +73,17 @@ pub const FOUR_PART_JOINED: Scene = Scene { joins_packs: true, ..FOUR_PART };
 pub const FOUR_PART_ANY: Scene = Scene { writers: [AB, AB], ..FOUR_ANY };
 /// The same with a pack that is partly needed at the beginning.
 pub const FOUR_SHARED: Scene = Scene { old: SHARED, ..FOUR_PART };
+
+/// Everybody at once, with three chunks, and packs that may be joined, by how it begins.
+const CROWD: Scene = Scene { writers: [AB, AB], resume: true, collectors: 2, joins_packs: true, reader: true, ..BASE };
+pub const EVERYBODY: [Scene; 9] = [
+    CROWD,
+    Scene { old: STANDING, ..CROWD },
+    Scene { old: PART, ..CROWD },
+    Scene { old: COPIES, ..CROWD },
+    Scene { old: TWICE, writers: [ABC, ABC], ..CROWD },
+    Scene { old: JOINED, writers: [ABC, B], ..CROWD },
+    Scene { old: TWICE, writers: [B, ABC], ..CROWD },
+    Scene { old: PART, writers: [ABC, ABC], ..CROWD },
+    Scene { damage: true, ends_clean: false, ..CROWD },
+];
