@@ -7,8 +7,9 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
-use crate::index::Location;
+use crate::index::{Index, Location};
 use crate::pack::{ChunkReader, read_directory};
+use crate::store::Store;
 use crate::sync::lock;
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -88,7 +89,8 @@ pub fn choose(
         }
         Ok(())
     })?;
-    choice.missing = live.iter().zip(&homes).filter(|(_, home)| **home == NOWHERE).map(|(id, _)| *id).collect();
+    let nowhere = live.iter().zip(&homes).filter(|(_, home)| **home == NOWHERE).map(|(id, _)| *id).collect();
+    choice.missing = without_newer(index, store, nowhere, there)?;
     choice.unused_bytes = packs.iter().map(|pack| pack.all - pack.live).sum();
     let room = MAX_CONDEMNED.saturating_sub(doomed.len());
     // What is missing may stand in packs that a segment names without their chunks.
@@ -225,6 +227,30 @@ fn homes(
         }
     }
     Ok(homes)
+}
+
+/// What stands in no pack that was stored since those in `there` were listed, as those are that a backup brought which was sealed
+/// meanwhile.
+fn without_newer(
+    index: &Index,
+    store: &dyn Store,
+    mut missing: HashSet<ChunkId>,
+    there: &HashMap<PackId, u64>,
+) -> Result<HashSet<ChunkId>> {
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let listed = store.list(names::PACKS)?;
+    let newer = listed.iter().filter_map(|object| names::parse_pack(&object.key)).filter(|id| !there.contains_key(id));
+    let newer: HashSet<PackId> = newer.collect();
+    let mut found = HashSet::new();
+    for id in &missing {
+        if index.lookup(store, id)?.iter().any(|at| newer.contains(&at.pack)) {
+            found.insert(*id);
+        }
+    }
+    missing.retain(|id| !found.contains(id));
+    Ok(missing)
 }
 
 /// Whether a pack's own directory names one of these chunks; a directory that can't be read names none.

@@ -96,7 +96,7 @@ fn what_is_no_backup_is_refused_with_what_it_looks_like() {
     fails("asb:empty.asb", &["empty.asb at byte 0", "Version 3.1"]);
     fails("asb:letter.asb", &["neither as asb text nor as zstd", "key file"]);
     fails("asb:absent", &["source asb:absent not found", "Check the path"]);
-    fails(&format!("asb:{data}/every-kind-aes128.asb"), &["every-kind-aes128.asb", "give its key file"]);
+    fails(&format!("asb:{data}/every-kind-aes128.asb"), &["every-kind-aes128.asb", "--asb-key"]);
     fails("jsonl:letter.asb", &["letter.asb at byte 0", "expected the header"]);
     fails("embedded:empty", &["embedded store", "not found"]);
     let encrypted = format!("asb:{data}/every-kind-zstd-aes256.asb");

@@ -79,6 +79,33 @@ fn prune_with(
     prune(&open(store).unwrap(), &thorough()).unwrap();
 }
 
+/// Its packs were stored after the collection had listed the packs, and its name was taken before it listed the names.
+#[test]
+fn what_a_backup_brought_that_was_sealed_while_a_prune_looks_around_is_not_missed() {
+    for dry_run in [true, false] {
+        let scene = Scene::new(60);
+        forget(&scene.repository(), &[scene.id(0)]).unwrap();
+        let (other, next) = (scene.repository(), scene.kept.later(0..60, 0.5, 0.1, 7));
+        let (mut packs_listed, mut sealed) = (false, None);
+        let (world, sent) = (next.clone(), Arc::new(Mutex::new(None)));
+        let seals = sent.clone();
+        let store = HookStore::new(scene.disk.clone(), move |call, key| {
+            if packs_listed && sealed.is_none() && (call, key) == (Call::List, names::SNAPSHOTS) {
+                sealed = Some(back_up_all(&other, BackupKind::Incremental, &[("kept", &world)]));
+                *seals.lock().unwrap() = sealed.clone();
+            }
+            packs_listed |= (call, key) == (Call::List, names::PACKS);
+        });
+        let report = prune(&open(store).unwrap(), &PruneOptions { dry_run, ..thorough() }).unwrap();
+        assert!(report.chunks_missing == 0 && report.problems.is_empty(), "{report:?}");
+        let sealed = sent.lock().unwrap().take().expect("no backup was taken meanwhile");
+        let repository = scene.repository();
+        assert_eq!(assert_exact(&repository, &[sealed], "sealed meanwhile"), 1);
+        assert_eq!(assert_exact(&repository, &scene.snapshots, "sealed meanwhile"), 2);
+        assert_clean(&repository, "sealed meanwhile");
+    }
+}
+
 #[test]
 fn a_backup_begun_before_the_plan_keeps_what_it_builds_on_though_that_was_forgotten_meanwhile() {
     let scene = Scene::new(200);

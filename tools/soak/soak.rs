@@ -419,7 +419,8 @@ impl Soak<'_> {
             }
             let ended = self.run_in(repository, &arguments, Some(&mut random));
             if ended.code != Some(0) && !self.is_allowed(&ended, &COLLECTOR_MAY_SAY) {
-                self.violation(format!("{arguments:?} of {repository} ended with {:?}: {}", ended.code, ended.err));
+                let said = format!("{:?}: {} {}", ended.code, ended.out, ended.err);
+                self.violation(format!("{arguments:?} of {repository} ended with {said}"));
             }
         }
     }
