@@ -25,12 +25,13 @@ static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
 /// A world that notes which partitions it was asked for.
 struct Watched<'a> {
     world: &'a World,
+    selection: String,
     asked: Mutex<PartitionSet>,
 }
 
 impl<'a> Watched<'a> {
     fn new(world: &'a World) -> Self {
-        Watched { world, asked: Mutex::default() }
+        Watched { world, selection: String::new(), asked: Mutex::default() }
     }
 
     fn asked(&self) -> PartitionSet {
@@ -57,6 +58,10 @@ impl RecordSource for Watched<'_> {
 
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         self.world.metadata(namespace)
+    }
+
+    fn selection(&self) -> String {
+        self.selection.clone()
     }
 
     fn shape(&self) -> SourceShape<'_> {
@@ -250,6 +255,73 @@ fn another_job_takes_nothing_over() {
     // With a snapshot since, the parent is another.
     back_up(&repository, &WORLDS[0], BackupKind::Full).unwrap();
     assert_eq!(count("memory", true), 0);
+}
+
+#[test]
+fn another_selection_or_a_clock_that_was_set_back_takes_nothing_over() {
+    let (_, repository) = died();
+    let count = |source: &dyn RecordSource| {
+        let mut session = begin(&repository, true).unwrap();
+        session.records(NAMESPACE, source, BackupKind::Full, &RecordOptions::default()).unwrap();
+        taken(session.resumed())
+    };
+    let watched = Watched::new(&WORLDS[1]);
+    assert!(count(&watched) > 0);
+    assert_eq!(count(&Watched { selection: "one set".into(), ..Watched::new(&WORLDS[1]) }), 0);
+    // What is said to have been read in the future can't be gone on with: the next incremental would miss what changes until then.
+    assert_eq!(count(&WORLDS[0]), 0);
+}
+
+#[test]
+fn a_session_that_was_last_heard_of_a_day_ago_is_not_gone_on_with() {
+    for (hours, goes_on) in [(23, true), (25, false)] {
+        let (disk, repository) = died();
+        let mut session = repository.history().unwrap().entries.pop().unwrap().session;
+        session.heartbeat -= hours * 3_600_000;
+        let (name, suite) = (aerolith::format::names::session(&session.id), repository.parameters().suite);
+        let value = aerolith::format::structured::encode(&session).unwrap();
+        let kind = aerolith::format::header::ObjectKind::Session;
+        let sealed = aerolith::crypto::sealed::seal(repository.keys(), kind, suite, &name, &value).unwrap();
+        disk.put(&name, &sealed).unwrap();
+        let resumed = attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap();
+        assert_eq!(taken(&resumed) > 0, goes_on, "{hours} hours");
+        assert_whole(&repository, "latest", &WORLDS[1].truth(), "a day");
+    }
+}
+
+/// The same where there is a snapshot to build on.
+fn died_with_a_parent(source: &World) -> (Arc<MemoryStore>, Repository) {
+    let disk = prepared(BackupKind::Incremental);
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
+    store.inject(Fault::nth(40, Effect::CrashBefore).under("sessions/").of(Call::Put));
+    assert!(attempt(&repository, source, BackupKind::Full).is_err());
+    let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
+    (disk, repository)
+}
+
+/// What the parent holds of the partitions that were read can't be had any more.
+#[test]
+fn where_the_parent_was_damaged_since_all_is_read_again() {
+    let (disk, repository) = died_with_a_parent(&WORLDS[1]);
+    let parent = repository.snapshot("latest").unwrap();
+    damage_chunk(&repository, &disk, &parent.manifest().namespaces[0].runs[0].root);
+    assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
+    assert_whole(&repository, "latest", &WORLDS[1].truth(), "the parent is damaged");
+}
+
+/// Touched records' entries refer to values that the parent wrote.
+#[test]
+fn where_values_that_it_refers_to_were_found_damaged_since_all_is_read_again() {
+    let touched = WORLDS[0].later(0..150, 1.0, 0.0, 0);
+    let (disk, repository) = died_with_a_parent(&touched);
+    let mut values = Vec::new();
+    let each = &mut |id, class| values.extend((class == aerolith::format::header::Class::Data).then_some(id));
+    repository.snapshot("latest").unwrap().reach(&mut Default::default(), each).unwrap();
+    values.iter().for_each(|id| damage_chunk(&repository, &disk, id));
+    assert!(!check(&repository).unwrap().hurt.is_empty());
+    assert_eq!(attempt(&repository, &touched, BackupKind::Full).unwrap(), []);
+    assert_whole(&repository, "latest", &touched.truth(), "values are damaged");
 }
 
 #[test]
