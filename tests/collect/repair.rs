@@ -5,10 +5,10 @@ use super::support::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::crypto::sealed::seal;
-use aerolith::format::header::{Class, ObjectKind};
+use aerolith::format::header::ObjectKind;
 use aerolith::format::plan::Plan;
 use aerolith::format::snapshot::{BackupKind, Manifest};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
+use aerolith::format::{PackId, SnapshotId, names, structured};
 use aerolith::record::Digest;
 use aerolith::repository::{RecordOptions, RepairOptions, RepairReport, Repository};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
@@ -27,15 +27,6 @@ fn repair(repository: &Repository, options: &RepairOptions) -> aerolith::Result<
 
 fn manifest_of(repository: &Repository, id: SnapshotId) -> Manifest {
     repository.snapshot(&id.to_string()).unwrap().manifest().clone()
-}
-
-/// The value chunks of a snapshot.
-fn values(repository: &Repository, id: &str) -> Vec<ChunkId> {
-    let mut values = Vec::new();
-    let snapshot = repository.snapshot(id).unwrap();
-    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-    snapshot.reach(&mut Default::default(), each).unwrap();
-    values
 }
 
 /// What a snapshot's namespace restores to, of which nothing may be damaged.
@@ -185,10 +176,14 @@ fn while_a_plan_stands_the_index_is_left_alone() {
     flip(&scene.disk, &segment, 80);
     let repository = scene.repository();
     let before = scene.disk.list(names::INDEX).unwrap();
+    let dry = repair(&repository, &RepairOptions { dry_run: true, ..RepairOptions::default() }).unwrap();
+    let sessions = scene.disk.list(names::SESSIONS).unwrap();
     let report = repair(&repository, &RepairOptions::default()).unwrap();
     assert!(report.deferred.as_ref().is_some_and(|why| why.contains("aerolith prune")), "{report:?}");
     assert!(report.is_damaged() && !report.segments.is_empty(), "{report:?}");
+    assert_eq!((&dry.deferred, &dry.segments, dry.packs_indexed), (&report.deferred, &report.segments, 0));
     assert_eq!(scene.disk.list(names::INDEX).unwrap(), before);
+    assert_eq!(scene.disk.list(names::SESSIONS).unwrap(), sessions, "a session that can do nothing was begun");
     prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
     repair(&repository, &RepairOptions::default()).unwrap();
     assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned, then repaired"), 2);
@@ -249,6 +244,88 @@ fn a_repair_that_meets_a_new_plan_leaves_the_index_and_stands_in_no_way() {
     assert!(repair(&repository, &RepairOptions::default()).unwrap().packs_indexed > 0);
     assert_eq!(assert_exact(&repository, &scene.snapshots, "after the plan"), 3);
     assert_repaired(&scene.disk, "after the plan");
+}
+
+/// Runs a repair of a scene of which a segment is damaged; right before it begins its session something else happens.
+fn repair_after(scene: &Scene, mut first: impl FnMut(&Repository) + Send + 'static) -> RepairReport {
+    let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
+    flip(&scene.disk, &segment, 80);
+    let (other, mut met) = (scene.repository(), false);
+    let store = HookStore::new(scene.disk.clone(), move |call, key| {
+        if call == Call::PutNew && key.starts_with(names::SESSIONS) && !met {
+            met = true;
+            first(&other);
+        }
+    });
+    repair(&open(store).unwrap(), &RepairOptions::default()).unwrap()
+}
+
+#[test]
+fn a_repair_names_no_pack_that_a_collection_deleted_before_its_session_began() {
+    let scene = Scene::new(60);
+    let all: Vec<String> = (0..3).map(|n| scene.id(n)).collect();
+    repair_after(&scene, move |other| {
+        forget(other, &all).unwrap();
+        prune(other, &thorough()).unwrap();
+    });
+    assert!(scene.disk.list(names::PACKS).unwrap().is_empty());
+    assert!(scene.repository().index().unwrap().packs().is_empty(), "packs that are gone were written into the index");
+}
+
+#[test]
+fn where_another_repair_was_faster_nothing_is_called_damaged() {
+    let scene = Scene::new(60);
+    // What a backup left that lost its power: no pack, and nobody needs it.
+    scene.disk.put(&names::pack(&PackId([7; 32])), b"torn").unwrap();
+    let report = repair_after(&scene, |other| {
+        repair(other, &RepairOptions::default()).unwrap();
+    });
+    assert!(report.problems.is_empty() && !report.is_damaged(), "{report:?}");
+    assert_eq!(assert_exact(&scene.repository(), &scene.snapshots, "repaired twice"), 3);
+}
+
+#[test]
+fn packs_that_hold_only_what_others_hold_too_are_left_out_of_the_index() {
+    let scene = Scene::new(60);
+    let repository = scene.repository();
+    let world = World::filled(5_000..5_100);
+    // Both write the same, and one of them can't seal.
+    let mut sessions = [begin(&repository).unwrap(), begin(&repository).unwrap()];
+    for session in &mut sessions {
+        session.records("twice", &world, BackupKind::Full, &options()).unwrap();
+    }
+    let [sealed, fenced] = sessions;
+    sealed.seal().unwrap();
+    scene.disk.put(&names::snapshot(&fenced.id()), b"").unwrap();
+    assert!(message(fenced.seal()).contains("fenced"));
+    let before = scene.disk.list("").unwrap();
+    let report = repair(&repository, &RepairOptions::default()).unwrap();
+    assert_eq!((report.packs_indexed, report.segments.len()), (0, 0), "{report:?}");
+    assert_eq!(scene.disk.list("").unwrap(), before);
+}
+
+#[test]
+fn no_segment_is_missed_of_snapshots_that_are_forgotten_each_time_it_looks() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let mut ids: Vec<String> = Vec::new();
+    for (n, namespace) in (0u64..).zip(["stays", "first", "second"]) {
+        let world = World::filled(n * 1_000..n * 1_000 + 40);
+        ids.push(back_up_all(&repository, BackupKind::Full, &[(namespace, &world)]).0.to_string());
+    }
+    let (other, mut left, mut looked) = (open(disk.clone()).unwrap(), ids[1..].to_vec(), false);
+    // Each time that it has read the snapshots, and not yet the index.
+    let store = HookStore::new(disk, move |call, key| {
+        looked |= call == Call::Get && key.starts_with(names::SNAPSHOTS);
+        if looked && call == Call::List && key == names::INDEX && !left.is_empty() {
+            looked = false;
+            forget(&other, &[left.remove(0)]).unwrap();
+            prune(&other, &thorough()).unwrap();
+        }
+    });
+    let report = repair(&open(store).unwrap(), &RepairOptions::default()).unwrap();
+    assert!(report.segments.is_empty() && !report.is_damaged(), "{report:?}");
+    assert!(repository.snapshots().unwrap().snapshots.len() < 3, "nothing was forgotten meanwhile");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::support::*;
 use aerolith::collect::{PruneOptions, PruneReport};
 use aerolith::control::Control;
+use aerolith::format::header::Class;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};
 use aerolith::format::{ChunkId, SnapshotId, names};
 use aerolith::pack::read_directory;
@@ -73,6 +74,15 @@ impl Scene {
 
 pub fn open(store: Arc<dyn Store>) -> Result<Repository> {
     Repository::open(store, PASSPHRASE)
+}
+
+/// The value chunks of a snapshot.
+pub fn values(repository: &Repository, id: &str) -> Vec<ChunkId> {
+    let mut values = Vec::new();
+    let snapshot = repository.snapshot(id).unwrap();
+    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
+    snapshot.reach(&mut Default::default(), each).unwrap();
+    values
 }
 
 /// Leaves nothing unused.
