@@ -130,3 +130,12 @@ fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
     forget(&open(store).unwrap(), &[scene.id(0)]).unwrap();
     assert_eq!(scene.repository().holds().unwrap()[0].state, Some(SnapshotState::Forgotten));
 }
+
+#[test]
+fn a_snapshot_that_is_named_twice_is_forgotten_once() {
+    let scene = Scene::new(30);
+    let repository = scene.repository();
+    let names = [scene.id(0), scene.id(0)[..12].to_string()];
+    let report = repository.forget_named(&names, false, &Control::new()).unwrap();
+    assert_eq!(report.forgotten, [scene.snapshots[0].0]);
+}
