@@ -7,6 +7,7 @@ mod looking;
 mod meeting;
 mod repair;
 mod rules;
+mod salvage;
 mod scene;
 mod space;
 mod stale;
