@@ -3,11 +3,16 @@
 use super::scene::*;
 use super::support::*;
 use aerolith::collect::PruneOptions;
+use aerolith::control::Control;
+use aerolith::format::header::Class;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
-use aerolith::repository::{BackupSession, Repository};
+use aerolith::repository::{BackupSession, RepairOptions, RepairReport, Repository};
 use aerolith::store::{Call, MemoryStore, Store};
+use std::collections::HashSet;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// An incremental backup of `kept` that was begun and not yet sealed.
@@ -245,7 +250,7 @@ fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothin
 
 #[test]
 fn a_restore_goes_on_while_its_chunks_move() {
-    let scene = Scene::new(400);
+    let scene = Scene::new(1200);
     let repository = scene.repository();
     forget(&repository, &[scene.id(0)]).unwrap();
     let snapshot = repository.snapshot(&scene.id(2)).unwrap();
@@ -302,4 +307,107 @@ fn a_collection_whose_snapshots_are_forgotten_and_collected_while_it_marks_calls
     prune(&repository, &thorough()).unwrap();
     assert_clean(&repository, "forgotten while it marked");
     assert_nothing_unused(&repository, "forgotten while it marked");
+}
+
+/// The original is sealed while a plan stands that condemns what it builds on, and is forgotten before the collection looks at the
+/// snapshots again; its salvage is sealed after that.
+#[test]
+fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_original() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let (kept, whole) = (World::filled(0..300), World::filled(20_000..20_200));
+    let (first, _) = back_up_all(&repository, BackupKind::Full, &[("kept", &kept), ("whole", &whole)]);
+    let next = kept.later(0..300, 0.2, 0.1, 3);
+    let original: Arc<Mutex<Option<BackupSession>>> = Arc::default();
+    let original_id: Arc<Mutex<String>> = Arc::default();
+    let repair: Arc<Mutex<Option<JoinHandle<RepairReport>>>> = Arc::default();
+    let (begins, seals, worlds) = (original.clone(), original, (next.clone(), whole.clone()));
+    let (notes, knows, starts) = (original_id.clone(), original_id, repair.clone());
+    let (go_on, wait_to_go_on) = channel::<()>();
+    let (below, mut waits) = (disk.clone(), Some(wait_to_go_on));
+    prune_with(
+        &disk,
+        move |repository| {
+            let mut session = begun(repository, &worlds.0);
+            session.records("whole", &worlds.1, BackupKind::Incremental, &options()).unwrap();
+            *begins.lock().unwrap() = Some(session);
+            forget(repository, &[first.to_string()]).unwrap();
+        },
+        move |_| {
+            let session = seals.lock().unwrap().take().unwrap();
+            *notes.lock().unwrap() = session.seal().unwrap().id().to_string();
+        },
+        move |repository| {
+            let id = knows.lock().unwrap().clone();
+            let snapshot = repository.snapshot(&id).unwrap();
+            let oldest = *snapshot.manifest().namespace("kept").unwrap().runs.last().unwrap();
+            let mut values = Vec::new();
+            let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
+            aerolith::run::reach_run(snapshot.chunks(), &oldest, &mut HashSet::new(), each, &mut |_| {}).unwrap();
+            damage_chunk(repository, &below, &values[0]);
+            let (arrives, wait_for_seal) = channel::<()>();
+            let wait_to_go_on = waits.take().unwrap();
+            let store = HookStore::new(below.clone(), move |call, key| {
+                if call == Call::PutNew && key.starts_with(names::SNAPSHOTS) {
+                    arrives.send(()).unwrap();
+                    wait_to_go_on.recv().unwrap();
+                }
+            });
+            *starts.lock().unwrap() = Some(std::thread::spawn(move || {
+                let options = RepairOptions { read_percent: 100.0, ..RepairOptions::default() };
+                open(store).unwrap().repair(&options, &Arc::new(Control::new())).unwrap()
+            }));
+            wait_for_seal.recv().unwrap();
+            forget(repository, &[id]).unwrap();
+        },
+    );
+    go_on.send(()).unwrap();
+    let report = repair.lock().unwrap().take().unwrap().join().unwrap();
+    let salvage = report.salvaged[0].snapshot.unwrap();
+    let repository = open(disk).unwrap();
+    assert_clean(&repository, "salvaged");
+    let snapshot = repository.snapshot(&salvage.to_string()).unwrap();
+    for (namespace, truth) in [("kept", next.truth()), ("whole", whole.truth())] {
+        let target = MemoryTarget::default();
+        let restored = snapshot.restore(namespace, &target, &Default::default(), &Control::new()).unwrap();
+        let records = target.records.into_inner().unwrap();
+        assert!(!restored.is_damaged() && !records.is_empty() && is_part_of(&records, &truth), "{restored:?}");
+        assert!(namespace == "kept" || records.len() == truth.len(), "{namespace} lost records");
+    }
+}
+
+/// It began when the collection had looked at the sessions, and writes its index before the collection cleans the index.
+#[test]
+fn the_index_of_a_backup_that_is_about_to_seal_stays() {
+    let scene = Scene::new(100);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    let next = scene.kept.later(0..100, 0.3, 0.1, 7);
+    let (sealing, wait_for_seal) = channel::<()>();
+    let (go_on, wait_to_go_on) = channel::<()>();
+    let (below, world, mut waits) = (scene.disk.clone(), next.clone(), Some((sealing, wait_to_go_on)));
+    let backup: Arc<Mutex<Option<JoinHandle<SnapshotId>>>> = Arc::default();
+    let starts = backup.clone();
+    let store = HookStore::new(scene.disk.clone(), move |call, key| {
+        if call == Call::Delete
+            && key.starts_with(names::PACKS)
+            && let Some((sealing, wait_to_go_on)) = waits.take()
+        {
+            let store = HookStore::new(below.clone(), move |call, key| {
+                if call == Call::PutNew && key.starts_with(names::SNAPSHOTS) {
+                    sealing.send(()).unwrap();
+                    wait_to_go_on.recv().unwrap();
+                }
+            });
+            let world = world.clone();
+            *starts.lock().unwrap() =
+                Some(std::thread::spawn(move || begun(&open(store).unwrap(), &world).seal().unwrap().id()));
+            wait_for_seal.recv().unwrap();
+        }
+    });
+    prune(&open(store).unwrap(), &thorough()).unwrap();
+    go_on.send(()).unwrap();
+    let id = backup.lock().unwrap().take().unwrap().join().unwrap();
+    let repository = scene.repository();
+    assert_eq!(assert_exact(&repository, &[(id, [("kept", next.truth())].into())], "sealed after"), 1);
+    assert_clean(&repository, "sealed after");
 }
