@@ -7,13 +7,14 @@ use aerolith::control::Control;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
+use aerolith::pack::read_directory;
 use aerolith::repository::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 
 #[test]
 fn what_no_snapshot_needs_goes_and_what_is_left_restores_exactly() {
-    let scene = Scene::new(400);
+    let scene = Scene::new(1200);
     let repository = scene.repository();
     for (n, left) in [(0, 2), (1, 1)] {
         forget(&repository, &[scene.id(n)]).unwrap();
@@ -29,7 +30,7 @@ fn what_no_snapshot_needs_goes_and_what_is_left_restores_exactly() {
         assert_eq!((again.packs_deleted, again.chunks_moved, again.unused_bytes), (0, 0, 0), "{again:?}");
     }
     // A later backup builds on what is left, and once all are forgotten nothing is.
-    let next = scene.kept.later(0..400, 0.2, 0.1, 9);
+    let next = scene.kept.later(0..1200, 0.2, 0.1, 9);
     let last = back_up_all(&repository, BackupKind::Incremental, &[("kept", &next)]);
     assert_eq!(assert_exact(&repository, &[last], "the next"), 1);
     let all = Policy { last: Some(0), ..Policy::default() };
@@ -54,7 +55,7 @@ fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
 
 #[test]
 fn what_may_stay_unused_stays_and_no_more_is_moved_than_allowed() {
-    let scene = Scene::new(200);
+    let scene = Scene::new(1200);
     let repository = scene.repository();
     forget(&repository, &[scene.id(0)]).unwrap();
     for options in [
@@ -160,6 +161,14 @@ fn many_small_packs_become_few_and_few_are_left_alone() {
     }
     let none = PruneOptions { max_rewrite_bytes: Some(0), ..thorough() };
     assert_eq!(prune(&repository, &none).unwrap().chunks_moved, 0);
+    // One alone would become another one alone.
+    let stored = disk.list(names::PACKS).unwrap().into_iter().map(|object| {
+        let id = names::parse_pack(&object.key).unwrap();
+        let rows = read_directory(&*disk, repository.keys(), id, object.size).unwrap().1;
+        rows.iter().map(|row| u64::from(row.place.stored)).sum::<u64>()
+    });
+    let one = PruneOptions { max_rewrite_bytes: stored.min(), ..thorough() };
+    assert_eq!(prune(&repository, &one).unwrap().chunks_moved, 0);
     let many = packs();
     let planned = prune(&repository, &PruneOptions { dry_run: true, ..thorough() }).unwrap();
     let report = prune(&repository, &thorough()).unwrap();
@@ -197,7 +206,7 @@ fn the_index_does_not_grow_with_forgotten_backups() {
 fn what_a_lost_index_segment_named_is_moved_like_anything_else() {
     // That of the first snapshot, which is forgotten, and that of one that stands.
     for lost in [0, 1] {
-        let scene = Scene::new(200);
+        let scene = Scene::new(1200);
         let repository = scene.repository();
         forget(&repository, &[scene.id(0)]).unwrap();
         for object in scene.disk.list(&format!("{}{}/", names::INDEX, scene.id(lost))).unwrap() {
@@ -208,5 +217,33 @@ fn what_a_lost_index_segment_named_is_moved_like_anything_else() {
         assert_eq!((report.chunks_missing, report.problems.len()), (0, 0), "{report:?}");
         assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned"), 2);
         assert_nothing_unused(&repository, "pruned");
+        // Those that stayed as they are, the collection has named in segments of its own.
+        let named = repository.index().unwrap().packs().len();
+        assert_eq!(named, scene.disk.list(names::PACKS).unwrap().len(), "packs that no segment names");
     }
+}
+
+/// Every backup's packs are needed by the last one, whose runs build on theirs; those of another namespace go.
+#[test]
+fn segments_of_forgotten_backups_whose_packs_stay_become_one() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    back_up_all(&repository, BackupKind::Full, &[("gone", &World::filled(5_000..5_100))]);
+    let mut world = World::filled(0..400);
+    let mut snapshots = vec![back_up_all(&repository, BackupKind::Full, &[("kept", &world)])];
+    for n in 0..9 {
+        world = world.later(0..400, 0.02, 0.0, 30 + n);
+        snapshots.push(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
+    }
+    for (id, _) in &snapshots[..9] {
+        forget(&repository, &[id.to_string()]).unwrap();
+    }
+    forget(&repository, &[repository.snapshots().unwrap().snapshots[0].id.to_string()]).unwrap();
+    let loose = PruneOptions { max_unused_percent: 100.0, ..thorough() };
+    let report = prune(&repository, &loose).unwrap();
+    assert_eq!((report.chunks_moved, report.segments_deleted), (0, 10), "{report:?}");
+    // The last backup's own and the collection's.
+    assert_eq!(disk.list(names::INDEX).unwrap().len(), 2);
+    assert_eq!(assert_exact(&repository, &snapshots, "joined"), 1);
+    assert_clean(&repository, "joined");
 }
