@@ -4,11 +4,16 @@ use super::scene::*;
 use super::support::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
-use aerolith::format::header::Class;
+use aerolith::crypto::sealed::seal;
+use aerolith::format::header::{Class, ObjectKind};
+use aerolith::format::plan::Plan;
+use aerolith::format::session::Session;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names};
+use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::index::Location;
+use aerolith::record::Timestamp;
 use aerolith::repository::{RepairOptions, Repository, SessionOptions};
+use aerolith::snapshot;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::sync::Arc;
 
@@ -16,8 +21,8 @@ fn taking_over() -> PruneOptions {
     PruneOptions { fence: true, ..thorough() }
 }
 
-/// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed.
-fn live_chunk(scene: &Scene) -> (ChunkId, Location) {
+/// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed, if there is one.
+fn find_live_chunk(scene: &Scene) -> Option<(ChunkId, Location)> {
     let repository = scene.repository();
     let mut values = Vec::new();
     let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
@@ -28,11 +33,15 @@ fn live_chunk(scene: &Scene) -> (ChunkId, Location) {
     first.reach(&mut Default::default(), &mut |id, _| gone.push(id)).unwrap();
     gone.retain(|id| !values.contains(id));
     let partly: Vec<PackId> = gone.iter().flat_map(|id| chunks.locate(id).unwrap()).map(|at| at.pack).collect();
-    let found = values.into_iter().find_map(|id| {
+    values.into_iter().find_map(|id| {
         let at = chunks.locate(&id).unwrap().into_iter().find(|at| partly.contains(&at.pack))?;
         Some((id, at))
-    });
-    found.expect("no chunk of the last snapshot stands in a pack of the first")
+    })
+}
+
+/// The same of a scene that is large enough for one.
+fn live_chunk(scene: &Scene) -> (ChunkId, Location) {
+    find_live_chunk(scene).expect("no chunk of the last snapshot stands in a pack of the first")
 }
 
 fn flip_at(disk: &MemoryStore, at: &Location) {
@@ -83,7 +92,7 @@ fn a_condemned_pack_of_which_a_live_chunk_cannot_be_read_stays_with_its_plan() {
 fn with_a_damaged_copy_outside() -> bool {
     let scene = Scene::new(400);
     let repository = scene.repository();
-    let (id, at) = live_chunk(&scene);
+    let Some((id, at)) = find_live_chunk(&scene) else { return false };
     // Damaged, noted, and written a second time by a backup of another cluster.
     flip_at(&scene.disk, &at);
     check(&repository).unwrap();
@@ -246,4 +255,102 @@ fn where_a_pack_tells_nothing_what_is_left_of_the_index_is_kept() {
     let index = repository.index().unwrap();
     let known = chunks.iter().filter(|id| index.contains(&*disk, id).unwrap()).count();
     assert!(known > chunks.len() / 3 && known < chunks.len(), "{known} of {}", chunks.len());
+}
+
+#[test]
+fn a_session_that_cannot_be_read_is_fenced() {
+    let scene = Scene::new(40);
+    let repository = scene.repository();
+    let mut session = begin(&repository).unwrap();
+    session.records("kept", &scene.kept, BackupKind::Incremental, &options()).unwrap();
+    flip(&scene.disk, &names::session(&session.id()), 40);
+    let report = prune(&repository, &thorough()).unwrap();
+    assert_eq!(report.fenced, [session.id()]);
+    assert!(message(session.seal()).contains("fenced"));
+}
+
+#[test]
+fn a_session_is_dead_after_a_day_whatever_it_says_of_its_lease() {
+    let scene = Scene::new(40);
+    let repository = scene.repository();
+    let id = SnapshotId([5; 16]);
+    let mut session = snapshot::read_session(&*scene.disk, repository.keys(), scene.snapshots[0].0).unwrap();
+    (session.id, session.outcome, session.lease_millis) = (id, None, u64::MAX);
+    let put = |session: &Session| {
+        let (name, suite) = (names::session(&id), repository.parameters().suite);
+        let value = structured::encode(session).unwrap();
+        scene.disk.put(&name, &seal(repository.keys(), ObjectKind::Session, suite, &name, &value).unwrap()).unwrap();
+    };
+    let hours_ago = |hours: u64| Timestamp::now().0 - hours * 3_600_000;
+    session.heartbeat = hours_ago(23);
+    put(&session);
+    assert!(message(prune(&repository, &thorough())).contains("still at work"));
+    session.heartbeat = hours_ago(25);
+    put(&session);
+    assert_eq!(prune(&repository, &thorough()).unwrap().fenced, [id]);
+}
+
+#[test]
+fn a_check_leaves_nothing_that_a_collection_fences() {
+    let scene = Scene::new(40);
+    let repository = scene.repository();
+    let chunk = values(&repository, &scene.id(2))[0];
+    damage_chunk(&repository, &scene.disk, &chunk);
+    check(&repository).unwrap();
+    assert!(repository.history().unwrap().entries.iter().any(|entry| entry.session.job == "check"));
+    let before = scene.disk.list(names::SNAPSHOTS).unwrap().len();
+    prune(&repository, &PruneOptions { max_unused_percent: 100.0, ..thorough() }).unwrap();
+    // The collection's own name.
+    assert_eq!(scene.disk.list(names::SNAPSHOTS).unwrap().len(), before + 1);
+}
+
+/// Chunks with two copies, of which now the one and now the other is damaged; and both packs are condemned.
+#[test]
+fn of_two_condemned_copies_the_one_that_can_be_read_is_moved() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let world = World::filled(0..600);
+    let mut sessions = [begin(&repository).unwrap(), begin(&repository).unwrap()];
+    for session in &mut sessions {
+        session.records("kept", &world, BackupKind::Full, &options()).unwrap();
+    }
+    let snapshots = sessions.map(|session| (session.seal().unwrap().id(), [("kept", world.truth())].into()));
+    let chunks = repository.chunk_reader().unwrap();
+    let ids = values(&repository, &snapshots[0].0.to_string());
+    assert!(ids.len() > 1, "the test needs two chunks");
+    for (n, id) in ids.iter().enumerate() {
+        let copies = chunks.locate(id).unwrap();
+        assert_eq!(copies.len(), 2);
+        flip_at(&disk, &copies[n % 2]);
+    }
+    let mut condemned: Vec<PackId> =
+        disk.list(names::PACKS).unwrap().iter().filter_map(|object| names::parse_pack(&object.key)).collect();
+    condemned.sort_unstable();
+    let session = SnapshotId([5; 16]);
+    let (name, suite) = (names::plan(&session), repository.parameters().suite);
+    let value = structured::encode(&Plan { session, condemned }).unwrap();
+    disk.put(&name, &seal(repository.keys(), ObjectKind::Plan, suite, &name, &value).unwrap()).unwrap();
+    let report = prune(&repository, &thorough()).unwrap();
+    assert!(report.problems.is_empty(), "{report:?}");
+    assert_eq!(assert_exact(&repository, &snapshots, "moved"), 2);
+    assert_clean(&repository, "moved");
+    assert_nothing_unused(&repository, "moved");
+}
+
+/// A collection that died between its seal and its first deletion: all that is live has a copy that stays.
+#[test]
+fn what_a_collection_that_died_has_moved_is_not_moved_again() {
+    // Which copy is found first depends on random ids.
+    for _ in 0..6 {
+        let scene = Scene::new(100);
+        forget(&scene.repository(), &[scene.id(0)]).unwrap();
+        let faulty = Arc::new(FaultStore::new(scene.disk.clone()));
+        faulty.inject(Fault::nth(0, Effect::CrashBefore).under(names::PACKS).of(Call::Delete));
+        message(prune(&open(faulty).unwrap(), &thorough()));
+        let repository = scene.repository();
+        let report = prune(&repository, &taking_over()).unwrap();
+        assert!(report.packs_deleted > 0 && report.chunks_moved == 0, "{report:?}");
+        assert_eq!(assert_exact(&repository, &scene.snapshots, "taken over"), 2);
+        assert_nothing_unused(&repository, "taken over");
+    }
 }
