@@ -1,0 +1,48 @@
+//! What a client remembers of a repository, and what it makes of a store that shows less.
+
+#[allow(dead_code)]
+#[path = "faults/support.rs"]
+mod support;
+
+use aerolith::Repository;
+use aerolith::control::Control;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::format::{SnapshotId, names};
+use aerolith::store::{MemoryStore, Store};
+use std::sync::Arc;
+use support::*;
+
+/// A store in which a snapshot was forgotten, a session fenced and another snapshot made, as it is and as it was before; and the three.
+fn newer_and_older() -> (Arc<MemoryStore>, Arc<MemoryStore>, [SnapshotId; 3]) {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let forgotten = back_up(&repository, &World::filled(0..20), BackupKind::Full).unwrap().id();
+    let older = Arc::new(disk.fork());
+    let made = back_up(&repository, &World::filled(0..30), BackupKind::Full).unwrap().id();
+    repository.forget_named(&[forgotten.to_string()], false, &Control::new()).unwrap();
+    let fenced = SnapshotId([9; 16]);
+    disk.put(&names::snapshot(&fenced), b"").unwrap();
+    (disk, older, [forgotten, made, fenced])
+}
+
+fn open(disk: &Arc<MemoryStore>) -> Repository {
+    Repository::open(disk.clone(), PASSPHRASE).unwrap()
+}
+
+#[test]
+fn a_name_that_is_gone_and_a_snapshot_that_is_back_are_told_whatever_was_remembered_since() {
+    let (newer, older, [forgotten, made, fenced]) = newer_and_older();
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(open(&newer).look_back(folder.path()).unwrap(), None);
+    open(&newer).remember(folder.path()).unwrap();
+    assert_eq!(open(&newer).look_back(folder.path()).unwrap(), None);
+    for _ in 0..2 {
+        let found = open(&older).look_back(folder.path()).unwrap().unwrap();
+        let mut gone = [made, fenced];
+        gone.sort_unstable();
+        assert_eq!((&found.gone[..], &found.revived[..]), (&gone[..], &[forgotten][..]));
+        // What the older state shows makes nothing of the newer one forgotten.
+        open(&older).remember(folder.path()).unwrap();
+    }
+    assert_eq!(open(&newer).look_back(folder.path()).unwrap(), None);
+}
