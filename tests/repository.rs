@@ -10,6 +10,7 @@ use aerolith::record::{PartitionId, RecordBatch};
 use aerolith::repository::{
     CheckOptions, CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions, Snapshot,
 };
+use aerolith::run::RunCursor;
 use aerolith::source::embedded::EmbeddedSource;
 use aerolith::source::{PartitionedSource, RecordSource};
 use aerolith::store::{CountingStore, MemoryStore, Store};
@@ -132,6 +133,11 @@ fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
         let entries: u64 = manifest.runs.iter().map(|run| run.entries).sum();
         assert!(entries <= 2 * manifest.live_records + manifest.live_records / 10, "{about}");
         before = manifest.runs.len();
+        // There is nothing below the oldest run that an entry without a record could hide.
+        let mut oldest = RunCursor::new(snapshot.chunks(), manifest.runs.last().unwrap()).unwrap();
+        while let Some(entry) = oldest.next().unwrap() {
+            assert!(entry.live.is_some(), "a deletion in the oldest run on {about}");
+        }
         // What the manifest says of the value chunks is what a walk finds.
         let (mut values, chunks) = (0, snapshot.chunks().clone());
         let each = &mut |id, class| {
@@ -173,7 +179,13 @@ fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
         live.advance_clock(60_000);
         let runs = &snapshot.namespace(NAMESPACE).unwrap().manifest().runs;
         assert_eq!(runs.last(), Some(&oldest), "day {day}");
-        merges += usize::from(runs.len() <= most);
+        if runs.len() <= most {
+            merges += 1;
+            // What newer runs hide in older ones is still hidden.
+            let merged = snapshot.namespace(NAMESPACE).unwrap();
+            let hash = merged.state_sums(repository.keys()).unwrap().hash(repository.keys());
+            assert_eq!(hash, merged.manifest().state_hash, "day {day}");
+        }
         most = runs.len();
         assert!(most <= 33, "{most} runs");
     }
