@@ -250,4 +250,18 @@ mod tests {
         let (merge, _) = survey.merge(0..3, true, 1.0);
         assert!(merge.moves.contains(&ChunkId([3; 32])));
     }
+
+    #[test]
+    fn a_chunk_that_an_older_or_a_newer_run_refers_to_as_well_is_not_let_go() {
+        let survey = survey(&[(1, (0, 1), 0, 100), (2, (1, 2), 0, 100), (3, (1, 1), 0, 100), (4, (1, 2), 10, 100)]);
+        let (merge, moved) = survey.merge(1..2, false, 1.0);
+        assert_eq!((merge.kept_bytes, moved, merge.moves), (300, 0, HashSet::new()));
+    }
+
+    #[test]
+    fn no_more_than_half_of_what_is_live_is_moved_at_once() {
+        let chunks: Vec<_> = (1..=20).map(|id| (id, (0, 0), 40, 100)).collect();
+        let (merge, moved) = survey(&chunks).merge(0..1, true, 1.0);
+        assert_eq!((merge.moves.len(), moved), (10, 400));
+    }
 }
