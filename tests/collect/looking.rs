@@ -2,12 +2,15 @@
 //! deleted on purpose is no damage.
 
 use super::scene::*;
+use super::support::*;
 use aerolith::Result;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::names;
+use aerolith::format::snapshot::BackupKind;
 use aerolith::repository::{CheckOptions, RepairOptions, Repository};
-use aerolith::store::Store;
+use aerolith::store::{Call, MemoryStore, Store};
+use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +34,7 @@ const MEANWHILE: [Meanwhile; 4] = [
     }),
     ("a backup, a forget of what it builds on, and a prune", |scene, repository| {
         let next = scene.kept.later(0..60, 0.3, 0.1, 7);
-        back_up_all(repository, aerolith::format::snapshot::BackupKind::Incremental, &[("kept", &next)]);
+        back_up_all(repository, BackupKind::Incremental, &[("kept", &next)]);
         forget(repository, &[scene.id(1), scene.id(2)]).unwrap();
         collect(repository);
     }),
@@ -153,4 +156,78 @@ fn damage_is_found_whatever_a_collection_does_meanwhile() {
         let found = check_all(&open(store).unwrap()).unwrap();
         assert!(!found.hurt.is_empty() && !found.problems.is_empty(), "before call {n}: {found:?}");
     }
+}
+
+/// Chunks of all namespaces share packs, first those of the first snapshot, then those they are moved into.
+#[test]
+fn a_check_takes_nothing_for_damage_though_chunks_move_again_and_again() {
+    let scene = Arc::new(MemoryStore::new());
+    let repository = create(scene.clone()).unwrap();
+    let worlds = [0, 10_000, 20_000].map(|first| World::filled(first..first + 150));
+    let all: Vec<(&'static str, &World)> = ["kept", "second", "third"].into_iter().zip(&worlds).collect();
+    let ids = [3, 2, 1].map(|count| back_up_all(&repository, BackupKind::Full, &all[..count]).0.to_string());
+    (0..60).into_par_iter().for_each(|n| {
+        let disk = Arc::new(scene.fork());
+        let (other, ids, mut left) = (open(disk.clone()).unwrap(), ids.clone(), None);
+        // When it begins to read chunks, and so many calls later.
+        let store = HookStore::new(disk, move |call, key| match left {
+            None if call == Call::GetRange && key.starts_with(names::PACKS) => {
+                left = Some(n);
+                forget(&other, &ids[..1]).unwrap();
+                collect(&other);
+            }
+            Some(0) => {
+                left = Some(usize::MAX);
+                forget(&other, &ids[1..2]).unwrap();
+                collect(&other);
+            }
+            _ => left = left.map(|left| left - 1),
+        });
+        let found = check_all(&open(store).unwrap()).unwrap();
+        assert!(found.problems.is_empty() && found.hurt.is_empty(), "{n} calls later: {found:?}");
+    });
+}
+
+#[test]
+fn a_segment_that_a_collection_replaces_while_it_is_opened_is_not_called_damaged() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let mut world = World::filled(0..60);
+    // So many small packs that a collection joins them all.
+    let mut day = 0;
+    while disk.list(names::PACKS).unwrap().len() < 32 {
+        back_up_all(&repository, BackupKind::Full, &[("kept", &world)]);
+        day += 1;
+        world = world.later(0..60, 0.3, 0.02, 100 + day);
+    }
+    let (other, mut met) = (open(disk.clone()).unwrap(), false);
+    let store = HookStore::new(disk, move |call, key| {
+        if call == Call::GetRange && key.starts_with(names::INDEX) && !met {
+            met = true;
+            assert!(prune(&other, &thorough()).unwrap().segments_rewritten > 1);
+        }
+    });
+    let index = open(store).unwrap().index().unwrap();
+    assert!(index.damaged().is_empty(), "{:?}", index.damaged());
+    assert!(index.segments().len() as u64 >= day, "segments were left out");
+}
+
+/// A reader without an index lists the packs, and finds some of them gone when it reads their directories.
+#[test]
+fn packs_that_a_collection_wrote_while_a_reader_looked_through_them_are_found() {
+    let scene = Scene::new(1200);
+    forget(&scene.repository(), &[scene.id(0)]).unwrap();
+    for segment in scene.disk.list(names::INDEX).unwrap() {
+        scene.disk.delete(&segment.key).unwrap();
+    }
+    let (other, mut listed, mut met) = (scene.repository(), false, false);
+    let store = HookStore::new(scene.disk.clone(), move |call, key| {
+        listed |= call == Call::List && key == names::PACKS;
+        if listed && !met && call == Call::GetRange && key.starts_with(names::PACKS) {
+            met = true;
+            collect(&other);
+        }
+    });
+    let repository = open(store).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots[2..], "moved meanwhile"), 1);
 }
