@@ -247,3 +247,27 @@ fn segments_of_forgotten_backups_whose_packs_stay_become_one() {
     assert_eq!(assert_exact(&repository, &snapshots, "joined"), 1);
     assert_clean(&repository, "joined");
 }
+
+/// Which chunks stood in it, and in which pack, is all that is known of what is lost.
+#[test]
+fn rows_of_a_lost_pack_stay_until_nobody_needs_what_it_held() {
+    let scene = Scene::new(1200);
+    let repository = scene.repository();
+    let chunk = values(&repository, &scene.id(2))[0];
+    let lost = repository.chunk_reader().unwrap().locate(&chunk).unwrap()[0].pack;
+    let name = names::pack(&lost);
+    let bytes = scene.disk.get(&name, u64::MAX).unwrap().unwrap();
+    scene.disk.delete(&name).unwrap();
+    forget(&repository, &[scene.id(0)]).unwrap();
+    let report = prune(&repository, &thorough()).unwrap();
+    assert!(report.chunks_missing > 0, "{report:?}");
+    assert!(repository.index().unwrap().packs().contains_key(&lost), "the index has forgotten where it stood");
+    // Brought back, nothing is missing.
+    scene.disk.put(&name, &bytes).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "brought back"), 2);
+    assert_clean(&repository, "brought back");
+    scene.disk.delete(&name).unwrap();
+    forget(&repository, &[scene.id(1), scene.id(2)]).unwrap();
+    prune(&repository, &thorough()).unwrap();
+    assert!(repository.index().unwrap().packs().is_empty());
+}
