@@ -6,7 +6,7 @@ use aerolith::embedded::EmbeddedStore;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, PartitionId, PartitionSet};
-use aerolith::repository::{Change, RestoreOptions, Selection};
+use aerolith::repository::{Change, RecordOptions, RestoreOptions, Selection, SessionOptions};
 use aerolith::store::{MemoryStore, Store};
 use aerolith::target::embedded::EmbeddedTarget;
 use std::sync::Arc;
@@ -249,6 +249,38 @@ fn another_copy_is_used_where_one_is_missing_even_if_no_index_names_it() {
         let there = |pack| named.contains_key(pack) && store.size(&names::pack(pack)).unwrap().is_some();
         assert!(places.iter().any(|at| there(&at.pack)), "chunk {id} is in no pack that the index names");
     }
+}
+
+/// Two sessions wrote the same chunks, and the index is lost.
+#[test]
+fn of_two_copies_that_no_index_names_the_whole_one_is_used() {
+    let world = World::filled(0..600);
+    let (store, repository) = repository();
+    let mut sessions = [(); 2].map(|()| {
+        let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+        repository.begin(about, Arc::new(Control::new())).unwrap()
+    });
+    for session in &mut sessions {
+        let options = RecordOptions { parallel: 1, ..RecordOptions::default() };
+        session.records(NAMESPACE, &world, BackupKind::Full, &options).unwrap();
+    }
+    let [first, _] = sessions.map(|session| session.seal().unwrap().id());
+    let mut reached = Vec::new();
+    let snapshot = repository.snapshot(&first.to_string()).unwrap();
+    snapshot.reach(&mut Default::default(), &mut |id, _| reached.push(id)).unwrap();
+    let chunks = repository.chunk_reader().unwrap();
+    // Now the one and now the other is damaged.
+    for (n, id) in reached.iter().enumerate() {
+        let copies = chunks.locate(id).unwrap();
+        let at = &copies[n % copies.len()];
+        if copies.len() == 2 {
+            flip(&store, &names::pack(&at.pack), at.place.offset as usize);
+        }
+    }
+    for segment in store.list(names::INDEX).unwrap() {
+        store.delete(&segment.key).unwrap();
+    }
+    assert_whole(&repository, &first.to_string(), &world.truth(), "two copies");
 }
 
 #[test]
