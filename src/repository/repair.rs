@@ -4,7 +4,7 @@
 //! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
 
 use super::check::{CheckOptions, CheckReport};
-use super::salvage::{Donor, Salvaged};
+use super::salvage::{Donor, Earlier, Salvaged};
 use super::session::noted_chunks;
 use super::{Repository, new_session};
 use crate::control::Control;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{Class, ObjectKind};
 use crate::format::pack::DirectoryRow;
 use crate::format::session::{Outcome, SessionKind, Status};
-use crate::format::snapshot::SnapshotState;
+use crate::format::snapshot::{Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, IndexedPack, encode_segment, write_segments};
 use crate::pack::{ChunkReader, read_directory};
@@ -120,17 +120,24 @@ impl Repository {
         if let Some(other) = &options.from {
             donors.push(Donor::of(other, false)?);
         }
-        // A salvage may be hurt itself.
+        // The oldest first, and so originals before what was made of them: a salvage may be hurt itself.
         for manifest in list.snapshots.iter().filter(|manifest| report.found.hurt.contains(&manifest.id)) {
             control.check()?;
-            if self.is_forgotten(&manifest.id)? {
+            let replaced = |salvage: Salvage| {
+                let made = report.salvaged.iter().find(|made| made.original == salvage.original);
+                made.is_some_and(|made| {
+                    made.records_lost() <= salvage.records_lost
+                        && made.namespaces.iter().all(|one| one.metadata.is_none())
+                })
+            };
+            // What stands for the original now holds all that this one held.
+            if manifest.salvage.is_some_and(replaced) || self.is_forgotten(&manifest.id)? {
                 continue;
             }
-            let earlier = list.snapshots.iter().filter_map(|other| Some((other.id, other.sealed, other.salvage?)));
-            let earlier =
-                earlier.filter(|(id, _, salvage)| salvage.original == manifest.id && !report.found.hurt.contains(id));
-            let earlier: Vec<_> = earlier.collect();
-            let salvaged = self.salvage(manifest, &reader, &bad, &donors, &earlier, options.dry_run, control)?;
+            let made = list.snapshots.iter().filter(|other| other.salvage.is_some_and(|it| it.original == manifest.id));
+            let made = made.map(|other| Earlier { manifest: other, is_hurt: report.found.hurt.contains(&other.id) });
+            let made: Vec<Earlier<'_>> = made.collect();
+            let salvaged = self.salvage(manifest, &reader, &bad, &donors, &made, options.dry_run, control)?;
             report.salvaged.push(salvaged);
         }
         Ok(report)

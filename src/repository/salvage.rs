@@ -78,6 +78,14 @@ impl Salvaged {
     }
 }
 
+/// What an earlier repair made of a snapshot.
+pub struct Earlier<'a> {
+    /// The salvage.
+    pub manifest: &'a Manifest,
+    /// Whether it has lost chunks itself since.
+    pub is_hurt: bool,
+}
+
 /// A repository that may have what is lost: this one, in other snapshots, or another.
 pub struct Donor {
     reader: Arc<ChunkReader>,
@@ -318,8 +326,8 @@ impl Keeper<'_> {
 }
 
 impl Repository {
-    /// Makes of a snapshot that lost chunks a new one that holds what can be read. `bad` are the chunks that are lost; `earlier` are
-    /// the snapshots that earlier repairs made of it, with their times: a new one is made only if it would hold more.
+    /// Makes of a snapshot that lost chunks a new one that holds what can be read. `bad` are the chunks that are lost; `earlier` is
+    /// what earlier repairs made of it: a new one is made only if it would hold more than those that are whole.
     #[expect(clippy::too_many_arguments, reason = "all of it is one repair's")]
     pub(super) fn salvage(
         &self,
@@ -327,7 +335,7 @@ impl Repository {
         reader: &Arc<ChunkReader>,
         bad: &HashSet<ChunkId>,
         donors: &[Donor],
-        earlier: &[(SnapshotId, u64, Salvage)],
+        earlier: &[Earlier<'_>],
         dry_run: bool,
         control: &Arc<Control>,
     ) -> Result<Salvaged> {
@@ -344,9 +352,10 @@ impl Repository {
                 salvaged.namespaces.push(NamespaceLosses { namespace: name, kept, metadata, ..Default::default() });
             }
         }
-        let enough = |(_, _, salvage): &&(SnapshotId, u64, Salvage)| salvage.records_lost <= salvaged.records_lost();
-        if let Some((id, ..)) = earlier.iter().rev().find(enough) {
-            (salvaged.snapshot, salvaged.earlier) = (Some(*id), true);
+        let lost = salvaged.records_lost();
+        let holds_as_much = |one: &&Earlier<'_>| one.manifest.salvage.is_some_and(|it| it.records_lost <= lost);
+        if let Some(one) = earlier.iter().rev().filter(|one| !one.is_hurt).find(holds_as_much) {
+            (salvaged.snapshot, salvaged.earlier) = (Some(one.manifest.id), true);
             return Ok(salvaged);
         }
         if dry_run {
@@ -373,7 +382,7 @@ impl Repository {
                 let lost = salvaged.namespaces.iter().filter_map(missing);
                 let missing = original.missing.iter().cloned().chain(lost).collect();
                 // Right behind the original and what was made of it before, and before whatever came later.
-                let before = earlier.iter().map(|(_, sealed, _)| *sealed).chain([original.sealed]).max();
+                let before = earlier.iter().map(|one| one.manifest.sealed).chain([original.sealed]).max();
                 let sealed = before.unwrap_or_default().saturating_add(1);
                 let made = session.seal_salvage(original, sealed, salvage, missing, namespaces)?;
                 salvaged.snapshot = Some(made.id());

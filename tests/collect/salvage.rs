@@ -6,7 +6,7 @@ use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, Manifest};
 use aerolith::format::{ChunkId, SnapshotId, names};
 use aerolith::repository::{RepairOptions, RepairReport, Repository, Salvaged};
-use aerolith::store::{Call, MemoryStore};
+use aerolith::store::{Call, MemoryStore, Store};
 use std::sync::Arc;
 
 /// A repair that reads this part of the chunks.
@@ -86,21 +86,56 @@ fn a_salvage_knows_all_that_its_original_saw_and_stands_behind_earlier_ones() {
     assert_eq!(second.namespaces[0].reached_bytes, reached);
 }
 
+/// Damages all that a salvage has written of its entries.
+fn damage_salvage(scene: &Scene, id: SnapshotId) {
+    let repository = scene.repository();
+    damage_chunk(&repository, &scene.disk, &manifest_of(&repository, id).namespaces[0].runs[0].root);
+}
+
 #[test]
-fn where_a_salvage_is_damaged_itself_another_is_made_of_the_original() {
+fn where_a_salvage_is_damaged_itself_another_takes_its_place() {
     let scene = Scene::new(300);
     damage_last(&scene);
     let repository = scene.repository();
     let report = repair(&repository, 100.0);
     let (first, lost) = (of_last(&scene, &report).snapshot.unwrap(), of_last(&scene, &report).records_lost());
     assert!(manifest_of(&repository, first).salvage.unwrap().was_whole);
-    damage_chunk(&repository, &scene.disk, &manifest_of(&repository, first).namespaces[0].runs[0].root);
+    damage_salvage(&scene, first);
     let report = repair(&repository, 100.0);
     let again = of_last(&scene, &report);
     assert!(!again.earlier && again.snapshot != Some(first), "{again:?}");
     assert_eq!(again.records_lost(), lost);
     assert!(check(&repository).unwrap().hurt.iter().all(|id| Some(*id) != again.snapshot));
-    // What is made of the salvage is made of something that was not whole.
+    // It stands behind the damaged one, of which nothing is made: it held no more.
+    assert_eq!(Some(repository.snapshot("latest").unwrap().id()), again.snapshot);
+    assert_eq!(
+        manifest_of(&repository, again.snapshot.unwrap()).sealed,
+        manifest_of(&repository, scene.snapshots[2].0).sealed + 2
+    );
+    assert!(report.salvaged.iter().all(|one| one.original != first), "{report:?}");
+    let before = scene.disk.list("").unwrap();
+    let third = repair(&repository, 100.0);
+    assert_eq!((of_last(&scene, &third).snapshot, of_last(&scene, &third).earlier), (again.snapshot, true));
+    assert_eq!(scene.disk.list("").unwrap(), before, "the third repair changed something");
+}
+
+#[test]
+fn a_damaged_salvage_that_held_more_than_can_be_had_again_is_salvaged_too() {
+    let scene = Scene::new(300);
+    damage_last(&scene);
+    let repository = scene.repository();
+    // It has some of the records that are lost.
+    let other = create(Arc::new(MemoryStore::new())).unwrap();
+    back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept.later(0..300, 0.0, 0.5, 9))]);
+    let options = RepairOptions { read_percent: 100.0, from: Some(other), ..RepairOptions::default() };
+    let report = repository.repair(&options, &Arc::new(Control::new())).unwrap();
+    let first = of_last(&scene, &report).snapshot.unwrap();
+    let lost = of_last(&scene, &report).records_lost();
+    assert!(lost > 0 && of_last(&scene, &report).namespaces[0].recovered > 0, "{report:?}");
+    damage_salvage(&scene, first);
+    let report = repair(&repository, 100.0);
+    assert!(of_last(&scene, &report).records_lost() > lost, "{report:?}");
     let of_salvage = report.salvaged.iter().find(|one| one.original == first).unwrap();
+    // It is made of something that was not whole.
     assert!(!manifest_of(&repository, of_salvage.snapshot.unwrap()).salvage.unwrap().was_whole);
 }
