@@ -462,3 +462,49 @@ fn is_copy(entry: &Entry, copy: &Entry) -> bool {
     };
     same && entry.digest == copy.digest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Generation, VoidTime};
+    use std::sync::Arc;
+
+    fn entry(change: impl FnOnce(&mut Entry, &mut LiveEntry)) -> Entry {
+        let place = ValuePlace { chunk: ChunkId([1; 32]), more: Box::default(), offset: 5, length: 7 };
+        let mut live = LiveEntry {
+            set: Arc::from(&b"users"[..]),
+            generation: Generation(3),
+            void_time: VoidTime::NEVER,
+            hash: RecordHash([2; 16]),
+            bin_order: Arc::from(&b""[..]),
+            place,
+        };
+        let mut entry = Entry { digest: Digest([4; 20]), live: None };
+        change(&mut entry, &mut live);
+        entry.live = Some(live);
+        entry
+    }
+
+    #[test]
+    fn a_copy_agrees_in_all_but_what_the_keys_of_a_repository_make() {
+        let one = entry(|_, _| {});
+        let keyed = entry(|_, live| (live.hash, live.place.chunk) = (RecordHash([8; 16]), ChunkId([9; 32])));
+        assert!(is_copy(&one, &keyed));
+        let others = [
+            entry(|entry, _| entry.digest = Digest([5; 20])),
+            entry(|_, live| live.set = Arc::from(&b"user"[..])),
+            entry(|_, live| live.generation = Generation(4)),
+            entry(|_, live| live.void_time = VoidTime(9)),
+            entry(|_, live| live.bin_order = Arc::from(&b"x"[..])),
+            entry(|_, live| live.place.more = Box::new([ChunkId([1; 32])])),
+            entry(|_, live| live.place.offset = 6),
+            entry(|_, live| live.place.length = 8),
+            Entry { digest: Digest([4; 20]), live: None },
+        ];
+        for other in &others {
+            assert!(!is_copy(&one, other) && !is_copy(other, &one), "{other:?}");
+        }
+        let gone = Entry { digest: Digest([4; 20]), live: None };
+        assert!(is_copy(&gone, &gone) && !is_copy(&gone, &Entry { digest: Digest([5; 20]), live: None }));
+    }
+}

@@ -159,7 +159,7 @@ fn assert_durable_between(
 
 #[test]
 fn packs_are_gone_for_good_before_the_index_is_cleaned_and_that_before_the_plan_goes() {
-    let scene = Scene::new(100);
+    let scene = Scene::new(400);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
     let calls = calls(&scene.disk, |repository| {
         prune(repository, &thorough()).unwrap();

@@ -91,7 +91,7 @@ pub(crate) fn wrap<'a>(
     } else {
         let Some(key) = key else {
             return Ok(Err(
-                "it begins neither as asb text nor as zstd. If the backup is encrypted, give its private key with --asb-key; \
+                "it begins neither as asb text nor as zstd. If the backup is encrypted, give its key file with --asb-key; \
                 a file of an XDR backup (.asbx) can't be read",
             ));
         };
