@@ -10,22 +10,23 @@
 //! just sealed) makes that safe as well before its own seal. Deletions are safe after `sync` too.
 //!
 //! **Listings.** On some file systems (btrfs) a file that is being replaced can be missing from a listing made meanwhile, and
-//! a collector that misses a live session loses data. So `put` holds an exclusive `flock` of the folder for the length of
-//! its rename, and `list` a shared one while it reads the folder's names. The kernel drops both with the process.
+//! a collector that misses a live session loses data. So `put` holds a `flock` of the folder for the length of its rename, and
+//! `list` while it reads the folder's names. Neither waits for it for long, since its holder may be asleep: see `folder`.
 //!
 //! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
 //! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.
 //!
 //! A store may be used by many processes of one host. A network file system that several hosts share must not cache names
-//! or attributes (NFS: `noac,lookupcache=none`), else listings aren't current; where it lends no locks on folders it must
-//! list a file that is being replaced.
+//! or attributes (NFS: `noac,lookupcache=none`), else listings aren't current.
 
+mod folder;
 mod names;
 mod temporary;
 
 use super::key::{check_key, check_prefix, is_segment, too_large, waits_for_sync};
 use super::{Listed, Put, Store};
 use crate::error::{Error, Result};
+use folder::Locks;
 use names::{Names, sync_folder};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -45,6 +46,7 @@ pub struct LocalStore {
     root: PathBuf,
     location: String,
     names: Names,
+    locks: Locks,
     has_written: AtomicBool,
 }
 
@@ -91,7 +93,13 @@ impl LocalStore {
 
     fn at(root: PathBuf) -> Self {
         let location = root.display().to_string();
-        Self { location, names: Names::new(root.clone()), root, has_written: AtomicBool::new(false) }
+        Self {
+            location,
+            names: Names::new(root.clone()),
+            locks: Locks::default(),
+            root,
+            has_written: AtomicBool::new(false),
+        }
     }
 
     /// An error in a call that was to `verb` the object or folder `key`.
@@ -169,10 +177,9 @@ impl LocalStore {
 
     fn replace_object(&self, path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.write_temporary(folder, bytes)?;
-        let handle = File::open(folder)?;
-        if_lendable(|| handle.lock());
+        let lock = self.locks.take(folder)?;
         temporary.rename_over(path)?;
-        drop(handle);
+        drop(lock);
         self.names.sync_folder(folder)
     }
 
@@ -230,25 +237,15 @@ impl LocalStore {
 
     /// The names in `folder` that can be part of a key; none if there is no such folder.
     fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let handle = match File::open(folder) {
-            Ok(handle) => handle,
+        let found = match self.locks.names_of(folder) {
             Err(error) if is_absence(&error) => return self.absent::<()>().map(|_| Vec::new()),
-            Err(error) => return Err(error),
+            found => found?,
         };
-        if !handle.metadata()?.is_dir() {
-            return Ok(Vec::new());
-        }
-        if_lendable(|| handle.lock_shared());
-        let mut names = Vec::new();
-        let entries = match fs::read_dir(folder) {
-            Err(error) if is_absence(&error) => return self.absent::<()>().map(|_| Vec::new()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            match entry.file_name().into_string() {
+        let mut names = Vec::with_capacity(found.len());
+        for name in found {
+            match name.into_string() {
                 Ok(name) if is_segment(&name) => names.push(name),
-                _ if self.has_written.load(Ordering::Relaxed) => remove_if_abandoned(&entry.path()),
+                Ok(name) if self.has_written.load(Ordering::Relaxed) => remove_if_abandoned(&folder.join(name)),
                 _ => {}
             }
         }
@@ -353,11 +350,6 @@ fn make_with_parents(path: &Path) -> io::Result<()> {
 /// Whether the error says that there is nothing by that name.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
-/// Locks a folder until its handle is dropped, and goes on without where the file system lends no locks on folders.
-fn if_lendable(lock: impl Fn() -> io::Result<()>) {
-    while lock().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {}
 }
 
 /// An empty vector with room for `size` bytes.

@@ -2,12 +2,19 @@
 
 use super::support::{Sandbox, asb, person};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// A backup that is stopped once its session has begun, and that session.
-fn stopped(sandbox: &Sandbox, lease: &str) -> (Child, String) {
+/// A backup that is stopped. It dies with this value, lest a test that fails leaves it behind.
+struct Sleeper {
+    child: Child,
+    session: String,
+}
+
+/// A backup that is stopped once its session has begun.
+fn stopped(sandbox: &Sandbox, lease: &str) -> Sleeper {
     let records: String = (0..150_000).map(|n| person(&format!("person-{n}"), 1, n)).collect();
     sandbox.write("long.asb", &asb("test", &records));
     let sessions = || -> Vec<String> {
@@ -27,26 +34,37 @@ fn stopped(sandbox: &Sandbox, lease: &str) -> (Child, String) {
         session = sessions().into_iter().find(|session| !before.contains(session));
     }
     kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
-    (child, session.expect("no session began"))
+    Sleeper { child, session: session.expect("no session began") }
 }
 
-fn wake(mut child: Child) -> (Option<i32>, String) {
-    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
-    let mut error = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-    (child.wait().unwrap().code(), error)
+impl Sleeper {
+    /// Lets it go on, and gives back how it ended and what it said.
+    fn wake(mut self) -> (Option<i32>, String) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
+        let mut error = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        (self.child.wait().unwrap().code(), error)
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
 fn a_backup_that_sleeps_through_its_lease_learns_of_it_and_the_next_one_succeeds() {
     let sandbox = Sandbox::new();
     sandbox.people();
-    let (sleeper, session) = stopped(&sandbox, "5s");
+    let sleeper = stopped(&sandbox, "5s");
+    let session = sleeper.session.clone();
     // Asleep for less than its lease, it is waited for.
     sandbox.run(&["prune"]).ends(1).says(&["still at work", &session, "--wait", "--fence"]);
     let pruned = sandbox.json(&["prune", "--wait", "1min"]);
     assert_eq!(pruned["fenced"], serde_json::json!([session]));
-    let (code, error) = wake(sleeper);
+    let (code, error) = sleeper.wake();
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("was fenced before it could seal") && error.contains("asleep past its lease"), "{error}");
     assert!(error.contains("Nothing was sealed") && error.contains("run the backup again"), "{error}");
@@ -63,11 +81,28 @@ fn a_backup_that_sleeps_through_its_lease_learns_of_it_and_the_next_one_succeeds
 fn a_backup_that_sleeps_for_less_than_its_lease_seals() {
     let sandbox = Sandbox::new();
     sandbox.people();
-    let (sleeper, session) = stopped(&sandbox, "10min");
+    let sleeper = stopped(&sandbox, "10min");
+    let session = sleeper.session.clone();
     std::thread::sleep(Duration::from_millis(1500));
     sandbox.run(&["prune"]).ends(1).says(&["still at work", &session]);
-    let (code, error) = wake(sleeper);
+    let (code, error) = sleeper.wake();
     assert_eq!(code, Some(0), "{error}");
     assert_eq!(sandbox.json(&["snapshots"])["snapshots"][2]["snapshot"], session.as_str());
     sandbox.run(&["backup", "asb:long.asb", "--lease", "0s"]).ends(2).says(&["at least 1s"]);
+}
+
+#[test]
+fn a_program_that_sleeps_in_the_middle_of_a_listing_blocks_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    // What a stopped program still has of a folder that it was listing or changing.
+    let _sleeper = ["sessions", "snapshots"].map(|folder| {
+        let handle = File::open(sandbox.path(&format!("repo/{folder}"))).unwrap();
+        handle.lock().unwrap();
+        handle
+    });
+    sandbox.run(&["backup", "asb:people.asb"]).ends(0);
+    sandbox.run(&["forget", "--keep-last", "1"]).ends(0);
+    sandbox.run(&["prune"]).ends(0);
+    sandbox.run(&["check"]).ends(0);
 }

@@ -4,9 +4,12 @@ use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::format::keyslot::KdfCost;
 use aerolith::record::{Digest, ParticleType};
 use aerolith::repository::{CreateOptions, Repository};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 pub const PASSWORD: &str = "a pass phrase of the tests";
 
@@ -103,7 +106,7 @@ impl Sandbox {
     pub fn run_with(&self, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Output {
         let mut command = self.command(arguments);
         change(&mut command);
-        let output = command.output().unwrap();
+        let output = output_in_time(command, arguments);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Output { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -150,6 +153,25 @@ impl Sandbox {
         [one, two].map(|value| value["snapshot"].as_str().unwrap().to_string())
     }
 }
+
+/// Runs a command to its end. One that hangs is killed, and named, before it takes the whole suite with it.
+#[track_caller]
+fn output_in_time(mut command: Command, arguments: &[&str]) -> std::process::Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (ended, end) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let hangs = end.recv_timeout(LONGEST_RUN) == Err(RecvTimeoutError::Timeout);
+        hangs && kill_process(pid, Signal::KILL).is_ok()
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    assert!(!watch.join().unwrap(), "{arguments:?} hangs: {output:?}");
+    output
+}
+
+/// No run of the program in these tests takes a tenth of this.
+const LONGEST_RUN: Duration = Duration::from_secs(300);
 
 /// A backup file of one namespace.
 pub fn asb(namespace: &str, records: &str) -> String {

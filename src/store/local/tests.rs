@@ -52,6 +52,24 @@ impl std::ops::Deref for Fixture {
 crate::store::conformance::tests!(|test| test(&*Fixture::new()));
 
 #[test]
+fn a_process_that_stopped_with_the_lock_of_a_folder_blocks_nobody() {
+    let store = Fixture::new();
+    store.put("sessions/a", b"1").unwrap();
+    for lock in [File::lock, File::lock_shared] {
+        let stopped = File::open(store.path("sessions")).unwrap();
+        lock(&stopped).unwrap();
+        let (done, outcome) = std::sync::mpsc::channel();
+        let other = LocalStore::open(store.folder.path()).unwrap();
+        std::thread::spawn(move || {
+            other.put("sessions/a", b"12").unwrap();
+            done.send(other.list("sessions/").unwrap()).unwrap();
+        });
+        let listed = outcome.recv_timeout(Duration::from_secs(60)).expect("blocked");
+        assert_eq!(listed, [Listed { key: "sessions/a".into(), size: 2 }]);
+    }
+}
+
+#[test]
 fn what_a_crash_left_is_no_object_and_goes_after_a_day() {
     let store = Fixture::new();
     store.put_new("packs/ab/a", b"1").unwrap();
