@@ -9,7 +9,7 @@ use crate::format::header::{Class, Suite};
 use crate::format::pack::Place;
 use crate::format::{ChunkId, PackId, SnapshotId, leaf, names, node};
 use crate::index::Index;
-use crate::pack::{PackReader, read_directory};
+use crate::pack::{PackReader, read_directory, stored_packs};
 use crate::repository::Repository;
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -151,9 +151,7 @@ fn place(kind: &str, id: &ChunkId, pack: &PackId, place: &Place) -> BTreeMap<&'s
 fn pack(context: &Context, prefix: &str, lines: &mut Lines) -> Result<Done> {
     let repository = context.repository()?;
     let store = repository.store();
-    let listed = store.list(names::PACKS)?;
-    let packs = listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size)));
-    let found = packs.filter(|(id, _)| id.to_string().starts_with(prefix)).collect();
+    let found = stored_packs(&**store)?.into_iter().filter(|(id, _)| id.to_string().starts_with(prefix)).collect();
     let (id, size) = only("pack", prefix, found)?;
     let (reader, rows) = read_directory(&**store, repository.keys(), id, size)?;
     lines.json(&json!({

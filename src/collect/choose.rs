@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::{Index, Location};
-use crate::pack::{ChunkReader, read_directory};
+use crate::pack::{ChunkReader, read_directory, stored_packs};
 use crate::store::Store;
 use crate::sync::lock;
 use rayon::prelude::*;
@@ -234,22 +234,20 @@ fn homes(
 fn without_newer(
     index: &Index,
     store: &dyn Store,
-    mut missing: HashSet<ChunkId>,
+    nowhere: Vec<ChunkId>,
     there: &HashMap<PackId, u64>,
 ) -> Result<HashSet<ChunkId>> {
-    if missing.is_empty() {
+    let mut missing = HashSet::new();
+    if nowhere.is_empty() {
         return Ok(missing);
     }
-    let listed = store.list(names::PACKS)?;
-    let newer = listed.iter().filter_map(|object| names::parse_pack(&object.key)).filter(|id| !there.contains_key(id));
-    let newer: HashSet<PackId> = newer.collect();
-    let mut found = HashSet::new();
-    for id in &missing {
-        if index.lookup(store, id)?.iter().any(|at| newer.contains(&at.pack)) {
-            found.insert(*id);
+    let newer: HashSet<PackId> =
+        stored_packs(store)?.into_iter().map(|(id, _)| id).filter(|id| !there.contains_key(id)).collect();
+    for id in nowhere {
+        if !index.lookup(store, &id)?.iter().any(|at| newer.contains(&at.pack)) {
+            missing.insert(id);
         }
     }
-    missing.retain(|id| !found.contains(id));
     Ok(missing)
 }
 

@@ -17,7 +17,7 @@ use crate::format::plan::Plan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
 use crate::format::{ChunkId, PackId, SnapshotId, names, structured};
 use crate::index::{Index, write_segments};
-use crate::pack::{ChunkReader, WriteOptions};
+use crate::pack::{ChunkReader, WriteOptions, stored_packs};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
@@ -169,8 +169,7 @@ impl Collector {
     }
 
     fn packs(&self) -> Result<HashMap<PackId, u64>> {
-        let listed = self.store.list(names::PACKS)?;
-        Ok(listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size))).collect())
+        Ok(stored_packs(&*self.store)?.into_iter().collect())
     }
 
     fn index(&self, states: &States, excluded: HashSet<PackId>) -> Result<Arc<Index>> {

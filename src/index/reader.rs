@@ -9,7 +9,7 @@ use crate::format::index::{
 };
 use crate::format::pack::{DirectoryRow, Place};
 use crate::format::{ChunkId, FormatError, PackId, SnapshotId, names};
-use crate::pack::read_directory;
+use crate::pack::{read_directory, stored_packs};
 use crate::store::Store;
 use crate::sync::lock;
 use std::collections::{HashMap, HashSet};
@@ -363,13 +363,12 @@ impl Index {
             if self.damaged.is_empty() && self.blocks_are_whole(store)? { self.packs() } else { HashMap::new() };
         loop {
             let mut vanished = false;
-            for listed in store.list(names::PACKS)? {
-                let Some(id) = names::parse_pack(&listed.key) else { continue };
+            for (id, size) in stored_packs(store)? {
                 if known.contains_key(&id) || self.excluded.contains(&id) || scanned.contains(&id) {
                     continue;
                 }
-                match read_directory(store, keys, id, listed.size) {
-                    Ok((_, rows)) => self.add_recovered(id, listed.size, rows),
+                match read_directory(store, keys, id, size) {
+                    Ok((_, rows)) => self.add_recovered(id, size, rows),
                     // Moved by a collection since it was listed: into packs that the next listing shows.
                     Err(Error::Missing { .. }) => vanished = true,
                     Err(error) if error.is_of_one_object() => {}

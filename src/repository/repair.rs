@@ -16,7 +16,7 @@ use crate::format::session::{Outcome, SessionKind, Status};
 use crate::format::snapshot::{Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, IndexedPack, encode_segment, write_segments};
-use crate::pack::{ChunkReader, read_directory};
+use crate::pack::{ChunkReader, read_directory, stored_packs};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
 use crate::snapshot::Lease;
@@ -154,16 +154,15 @@ impl Repository {
         }
         report.segments.extend(survey.unreadable.iter().map(|(_, problem)| problem.clone()));
         report.segments.extend(survey.gone.iter().map(|key| format!("{key} is missing")));
-        report.packs_indexed = survey.packs.len() as u64;
-        report.chunks_indexed = survey.packs.iter().map(|(_, _, rows)| rows.len() as u64).sum();
-        if !objects::plans(&*self.store, &self.keys)?.is_empty() {
-            report.deferred = Some(PLAN_STANDS.into());
+        let chunks = survey.packs.iter().map(|(_, _, rows)| rows.len() as u64).sum();
+        let counts = (survey.packs.len() as u64, chunks);
+        let plan_stands = !objects::plans(&*self.store, &self.keys)?.is_empty();
+        if plan_stands || dry_run {
             report.problems.extend(survey.problems);
-            (report.packs_indexed, report.chunks_indexed) = (0, 0);
-            return Ok(());
-        }
-        if dry_run {
-            report.problems.extend(survey.problems);
+            match plan_stands {
+                true => report.deferred = Some(PLAN_STANDS.into()),
+                false => (report.packs_indexed, report.chunks_indexed) = counts,
+            }
             return Ok(());
         }
         let session = new_session(objects::new_id()?, SessionKind::Other, "repair of the index".into());
@@ -181,11 +180,11 @@ impl Repository {
         // Were this note lost, the lease would lapse.
         let _ = lease.end(Outcome { ended, status, records: 0, stored_bytes, damaged_chunks: Vec::new() });
         match rebuilt? {
-            Some((problems, _)) => report.problems.extend(problems),
-            None => {
-                report.deferred = Some(PLAN_STANDS.into());
-                (report.packs_indexed, report.chunks_indexed) = (0, 0);
+            Some((problems, _)) => {
+                report.problems.extend(problems);
+                (report.packs_indexed, report.chunks_indexed) = counts;
             }
+            None => report.deferred = Some(PLAN_STANDS.into()),
         }
         Ok(())
     }
@@ -246,13 +245,8 @@ impl Repository {
                 named.extend(packs.iter().copied());
             }
         }
-        let mut unnamed: BTreeMap<PackId, u64> = BTreeMap::new();
-        for object in store.list(names::PACKS)? {
-            let Some(id) = names::parse_pack(&object.key) else { continue };
-            if !named.contains_key(&id) {
-                unnamed.insert(id, object.size);
-            }
-        }
+        let mut unnamed: BTreeMap<PackId, u64> = stored_packs(store)?.into_iter().collect();
+        unnamed.retain(|id, _| !named.contains_key(id));
         let read: Vec<(PackId, u64, Result<Vec<DirectoryRow>>)> = unnamed
             .into_par_iter()
             .map(|(id, size)| (id, size, read_directory(store, &self.keys, id, size).map(|(_, rows)| rows)))

@@ -10,7 +10,7 @@ use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKi
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, write_segments};
-use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
+use crate::pack::{ChunkReader, ChunkWriter, WriteOptions, stored_packs};
 use crate::record::Timestamp;
 use crate::run::{Losses, reach_run, survey};
 use crate::snapshot as objects;
@@ -219,9 +219,7 @@ impl Repository {
 
     /// Packs that the index names but that are gone, or have another size than they had.
     pub(super) fn absent_packs(&self, index: &Index) -> Result<HashSet<PackId>> {
-        let listed = self.store.list(names::PACKS)?;
-        let packs = listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size)));
-        let there: HashMap<PackId, u64> = packs.collect();
+        let there: HashMap<PackId, u64> = stored_packs(&*self.store)?.into_iter().collect();
         let absent = index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size));
         Ok(absent.map(|(id, _)| id).collect())
     }
@@ -436,12 +434,11 @@ impl BackupSession {
             self.warnings.extend(lost.named.iter().map(warning));
         }
         let parent_id = parent.as_ref().map(|(id, _)| *id);
-        let (store, id) = (self.repository.store.clone(), self.manifest.id);
+        let (repository, id) = (self.repository.clone(), self.manifest.id);
+        let is_fenced = move || matches!(repository.state_of(&id), Ok(Some(SnapshotState::Fenced)));
         let advise = |error: Error| match parent_id {
             // A collection that took this session for dead may have deleted what it reads: that is why, not damage.
-            _ if error.is_of_one_object() && objects::is_fenced(&*store, id) => {
-                Error::Fenced { session: id.to_string() }
-            }
+            _ if error.is_of_one_object() && is_fenced() => Error::Fenced { session: id.to_string() },
             Some(parent) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),

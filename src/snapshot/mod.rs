@@ -126,11 +126,6 @@ pub fn fence(store: &dyn Store, id: SnapshotId) -> Result<bool> {
     Ok(store.put_new(&names::snapshot(&id), &[])? == Put::Created)
 }
 
-/// Whether a session was fenced, as far as the store tells.
-pub fn is_fenced(store: &dyn Store, id: SnapshotId) -> bool {
-    matches!(store.size(&names::snapshot(&id)), Ok(Some(0)))
-}
-
 /// Refuses an object of a marker's size that is not this snapshot's marker.
 pub fn check_marker(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<()> {
     let name = names::snapshot(&id);
