@@ -8,7 +8,7 @@ use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CheckOptions, RepairOptions, Repository};
+use aerolith::repository::{CheckOptions, Repository};
 use aerolith::store::{Call, MemoryStore, Store};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -116,16 +116,18 @@ fn a_check_of_names_alone_takes_nothing_for_damage_that_a_collection_does_meanwh
 
 #[test]
 fn a_repair_mends_nothing_that_a_collection_does_meanwhile() {
-    let repair = |repository: &Repository| {
-        let options = RepairOptions { read_percent: 100.0, ..RepairOptions::default() };
-        repository.repair(&options, &Arc::new(Control::new()))
-    };
-    at_every_call(repair, |about, repository, found| {
-        let found = found.unwrap_or_else(|error| panic!("{about}: {error}"));
-        assert!(found.segments.is_empty() && !found.is_damaged() && found.salvaged.is_empty(), "{about}: {found:?}");
-        assert!(found.found.problems.is_empty(), "{about}: {found:?}");
-        assert_clean(&open(repository.store().clone()).unwrap(), about);
-    });
+    at_every_call(
+        |repository| repair(repository, &thorough_repair()),
+        |about, repository, found| {
+            let found = found.unwrap_or_else(|error| panic!("{about}: {error}"));
+            assert!(
+                found.segments.is_empty() && !found.is_damaged() && found.salvaged.is_empty(),
+                "{about}: {found:?}"
+            );
+            assert!(found.found.problems.is_empty(), "{about}: {found:?}");
+            assert_clean(&open(repository.store().clone()).unwrap(), about);
+        },
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use aerolith::control::Control;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
-use aerolith::repository::{BackupSession, RepairOptions, RepairReport, Repository};
+use aerolith::repository::{BackupSession, RepairReport, Repository};
 use aerolith::store::{Call, MemoryStore, Store};
 use std::collections::HashSet;
 use std::sync::mpsc::channel;
@@ -91,19 +91,18 @@ fn what_a_backup_brought_that_was_sealed_while_a_prune_looks_around_is_not_misse
         let scene = Scene::new(60);
         forget(&scene.repository(), &[scene.id(0)]).unwrap();
         let (other, next) = (scene.repository(), scene.kept.later(0..60, 0.5, 0.1, 7));
-        let (mut packs_listed, mut sealed) = (false, None);
-        let (world, sent) = (next.clone(), Arc::new(Mutex::new(None)));
-        let seals = sent.clone();
+        let (mut packs_listed, sealed) = (false, Arc::new(Mutex::new(None)));
+        let seals = sealed.clone();
         let store = HookStore::new(scene.disk.clone(), move |call, key| {
-            if packs_listed && sealed.is_none() && (call, key) == (Call::List, names::SNAPSHOTS) {
-                sealed = Some(back_up_all(&other, BackupKind::Incremental, &[("kept", &world)]));
-                *seals.lock().unwrap() = sealed.clone();
+            if packs_listed && (call, key) == (Call::List, names::SNAPSHOTS) {
+                let back_up = || back_up_all(&other, BackupKind::Incremental, &[("kept", &next)]);
+                seals.lock().unwrap().get_or_insert_with(back_up);
             }
             packs_listed |= (call, key) == (Call::List, names::PACKS);
         });
         let report = prune(&open(store).unwrap(), &PruneOptions { dry_run, ..thorough() }).unwrap();
         assert!(report.chunks_missing == 0 && report.problems.is_empty(), "{report:?}");
-        let sealed = sent.lock().unwrap().take().expect("no backup was taken meanwhile");
+        let sealed = sealed.lock().unwrap().take().expect("no backup was taken meanwhile");
         let repository = scene.repository();
         assert_eq!(assert_exact(&repository, &[sealed], "sealed meanwhile"), 1);
         assert_eq!(assert_exact(&repository, &scene.snapshots, "sealed meanwhile"), 2);
@@ -320,9 +319,9 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
     let next = kept.later(0..300, 0.2, 0.1, 3);
     let original: Arc<Mutex<Option<BackupSession>>> = Arc::default();
     let original_id: Arc<Mutex<String>> = Arc::default();
-    let repair: Arc<Mutex<Option<JoinHandle<RepairReport>>>> = Arc::default();
+    let repairing: Arc<Mutex<Option<JoinHandle<RepairReport>>>> = Arc::default();
     let (begins, seals, worlds) = (original.clone(), original, (next.clone(), whole.clone()));
-    let (notes, knows, starts) = (original_id.clone(), original_id, repair.clone());
+    let (notes, knows, starts) = (original_id.clone(), original_id, repairing.clone());
     let (go_on, wait_to_go_on) = channel::<()>();
     let (below, mut waits) = (disk.clone(), Some(wait_to_go_on));
     prune_with(
@@ -353,16 +352,14 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
                     wait_to_go_on.recv().unwrap();
                 }
             });
-            *starts.lock().unwrap() = Some(std::thread::spawn(move || {
-                let options = RepairOptions { read_percent: 100.0, ..RepairOptions::default() };
-                open(store).unwrap().repair(&options, &Arc::new(Control::new())).unwrap()
-            }));
+            *starts.lock().unwrap() =
+                Some(std::thread::spawn(move || repair(&open(store).unwrap(), &thorough_repair()).unwrap()));
             wait_for_seal.recv().unwrap();
             forget(repository, &[id]).unwrap();
         },
     );
     go_on.send(()).unwrap();
-    let report = repair.lock().unwrap().take().unwrap().join().unwrap();
+    let report = repairing.lock().unwrap().take().unwrap().join().unwrap();
     let salvage = report.salvaged[0].snapshot.unwrap();
     let repository = open(disk).unwrap();
     assert_clean(&repository, "salvaged");

@@ -4,11 +4,8 @@ use super::scene::*;
 use super::support::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
-use aerolith::crypto::sealed::seal;
-use aerolith::format::header::ObjectKind;
-use aerolith::format::plan::Plan;
-use aerolith::format::snapshot::{BackupKind, Manifest};
-use aerolith::format::{PackId, SnapshotId, names, structured};
+use aerolith::format::snapshot::BackupKind;
+use aerolith::format::{PackId, SnapshotId, names};
 use aerolith::record::Digest;
 use aerolith::repository::{RecordOptions, RepairOptions, RepairReport, Repository};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
@@ -16,18 +13,6 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
-
-fn thorough_repair() -> RepairOptions {
-    RepairOptions { read_percent: 100.0, ..RepairOptions::default() }
-}
-
-fn repair(repository: &Repository, options: &RepairOptions) -> aerolith::Result<RepairReport> {
-    repository.repair(options, &Arc::new(Control::new()))
-}
-
-fn manifest_of(repository: &Repository, id: SnapshotId) -> Manifest {
-    repository.snapshot(&id.to_string()).unwrap().manifest().clone()
-}
 
 /// What a snapshot's namespace restores to, of which nothing may be damaged.
 fn restored(repository: &Repository, id: SnapshotId, namespace: &str, about: &str) -> Truth {
@@ -199,14 +184,10 @@ fn a_repair_that_only_waits_for_a_collection_calls_nothing_damaged() {
     let before = scene.disk.list(names::INDEX).unwrap();
     prune(&scene.repository(), &thorough()).unwrap();
     let after = scene.disk.list(names::INDEX).unwrap();
-    let written: Vec<String> = after.into_iter().map(|object| object.key).collect();
-    let written = written.iter().filter(|key| before.iter().all(|old| old.key != **key));
-    assert!(written.map(|key| scene.disk.delete(key).unwrap()).count() > 0, "nothing was moved");
-    let session = SnapshotId([5; 16]);
-    let value = structured::encode(&Plan { session, condemned: Vec::new() }).unwrap();
-    let (repository, name) = (scene.repository(), names::plan(&session));
-    let plan = seal(repository.keys(), ObjectKind::Plan, repository.parameters().suite, &name, &value).unwrap();
-    scene.disk.put(&name, &plan).unwrap();
+    let written = after.iter().filter(|new| before.iter().all(|old| old.key != new.key));
+    assert!(written.map(|new| scene.disk.delete(&new.key).unwrap()).count() > 0, "nothing was moved");
+    let repository = scene.repository();
+    put_plan(&repository, &scene.disk, SnapshotId([5; 16]), Vec::new());
     let report = repair(&repository, &RepairOptions::default()).unwrap();
     assert!(report.deferred.is_some() && !report.is_damaged() && report.packs_indexed == 0, "{report:?}");
     prune(&repository, &thorough()).unwrap();
@@ -228,11 +209,7 @@ fn a_repair_that_meets_a_new_plan_leaves_the_index_and_stands_in_no_way() {
     let store = HookStore::new(scene.disk.clone(), move |call, key| {
         if call == Call::PutNew && key.starts_with(names::SESSIONS) && !planned {
             planned = true;
-            let session = SnapshotId([5; 16]);
-            let value = structured::encode(&Plan { session, condemned: Vec::new() }).unwrap();
-            let suite = other.parameters().suite;
-            let name = names::plan(&session);
-            disk.put(&name, &seal(other.keys(), ObjectKind::Plan, suite, &name, &value).unwrap()).unwrap();
+            put_plan(&other, &disk, SnapshotId([5; 16]), Vec::new());
         }
     });
     let report = repair(&open(store).unwrap(), &RepairOptions::default()).unwrap();
@@ -290,11 +267,7 @@ fn packs_that_hold_only_what_others_hold_too_are_left_out_of_the_index() {
     let repository = scene.repository();
     let world = World::filled(5_000..5_100);
     // Both write the same, and one of them can't seal.
-    let mut sessions = [begin(&repository).unwrap(), begin(&repository).unwrap()];
-    for session in &mut sessions {
-        session.records("twice", &world, BackupKind::Full, &options()).unwrap();
-    }
-    let [sealed, fenced] = sessions;
+    let [sealed, fenced] = begin_twice(&repository, "twice", &world);
     sealed.seal().unwrap();
     scene.disk.put(&names::snapshot(&fenced.id()), b"").unwrap();
     assert!(message(fenced.seal()).contains("fenced"));

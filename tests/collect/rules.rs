@@ -4,13 +4,10 @@ use super::scene::*;
 use super::support::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
-use aerolith::crypto::sealed::seal;
-use aerolith::format::header::{Class, ObjectKind};
-use aerolith::format::plan::Plan;
-use aerolith::format::session::Session;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
+use aerolith::format::{ChunkId, PackId, SnapshotId, names};
 use aerolith::index::Location;
+use aerolith::pack::stored_packs;
 use aerolith::record::Timestamp;
 use aerolith::repository::{RepairOptions, Repository, SessionOptions};
 use aerolith::snapshot;
@@ -24,9 +21,7 @@ fn taking_over() -> PruneOptions {
 /// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed, if there is one.
 fn find_live_chunk(scene: &Scene) -> Option<(ChunkId, Location)> {
     let repository = scene.repository();
-    let mut values = Vec::new();
-    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-    repository.snapshot(&scene.id(2)).unwrap().reach(&mut Default::default(), each).unwrap();
+    let values = values(&repository, &scene.id(2));
     let first = repository.snapshot(&scene.id(0)).unwrap();
     let mut gone = Vec::new();
     let chunks = repository.chunk_reader().unwrap();
@@ -276,17 +271,12 @@ fn a_session_is_dead_after_a_day_whatever_it_says_of_its_lease() {
     let id = SnapshotId([5; 16]);
     let mut session = snapshot::read_session(&*scene.disk, repository.keys(), scene.snapshots[0].0).unwrap();
     (session.id, session.outcome, session.lease_millis) = (id, None, u64::MAX);
-    let put = |session: &Session| {
-        let (name, suite) = (names::session(&id), repository.parameters().suite);
-        let value = structured::encode(session).unwrap();
-        scene.disk.put(&name, &seal(repository.keys(), ObjectKind::Session, suite, &name, &value).unwrap()).unwrap();
-    };
     let hours_ago = |hours: u64| Timestamp::now().0 - hours * 3_600_000;
     session.heartbeat = hours_ago(23);
-    put(&session);
+    put_session(&repository, &scene.disk, &session);
     assert!(message(prune(&repository, &thorough())).contains("still at work"));
     session.heartbeat = hours_ago(25);
-    put(&session);
+    put_session(&repository, &scene.disk, &session);
     assert_eq!(prune(&repository, &thorough()).unwrap().fenced, [id]);
 }
 
@@ -310,11 +300,8 @@ fn of_two_condemned_copies_the_one_that_can_be_read_is_moved() {
     let disk = Arc::new(MemoryStore::new());
     let repository = create(disk.clone()).unwrap();
     let world = World::filled(0..600);
-    let mut sessions = [begin(&repository).unwrap(), begin(&repository).unwrap()];
-    for session in &mut sessions {
-        session.records("kept", &world, BackupKind::Full, &options()).unwrap();
-    }
-    let snapshots = sessions.map(|session| (session.seal().unwrap().id(), [("kept", world.truth())].into()));
+    let snapshots = begin_twice(&repository, "kept", &world)
+        .map(|session| (session.seal().unwrap().id(), [("kept", world.truth())].into()));
     let chunks = repository.chunk_reader().unwrap();
     let ids = values(&repository, &snapshots[0].0.to_string());
     assert!(ids.len() > 1, "the test needs two chunks");
@@ -323,13 +310,9 @@ fn of_two_condemned_copies_the_one_that_can_be_read_is_moved() {
         assert_eq!(copies.len(), 2);
         flip_at(&disk, &copies[n % 2]);
     }
-    let mut condemned: Vec<PackId> =
-        disk.list(names::PACKS).unwrap().iter().filter_map(|object| names::parse_pack(&object.key)).collect();
+    let mut condemned: Vec<PackId> = stored_packs(&*disk).unwrap().into_iter().map(|(id, _)| id).collect();
     condemned.sort_unstable();
-    let session = SnapshotId([5; 16]);
-    let (name, suite) = (names::plan(&session), repository.parameters().suite);
-    let value = structured::encode(&Plan { session, condemned }).unwrap();
-    disk.put(&name, &seal(repository.keys(), ObjectKind::Plan, suite, &name, &value).unwrap()).unwrap();
+    put_plan(&repository, &disk, SnapshotId([5; 16]), condemned);
     let report = prune(&repository, &thorough()).unwrap();
     assert!(report.problems.is_empty(), "{report:?}");
     assert_eq!(assert_exact(&repository, &snapshots, "moved"), 2);

@@ -2,22 +2,11 @@
 
 use super::scene::*;
 use super::support::*;
-use aerolith::control::Control;
-use aerolith::format::snapshot::{BackupKind, Manifest};
+use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, SnapshotId, names};
-use aerolith::repository::{RepairOptions, RepairReport, Repository, Salvaged};
+use aerolith::repository::{RepairOptions, RepairReport, Salvaged};
 use aerolith::store::{Call, MemoryStore, Store};
 use std::sync::Arc;
-
-/// A repair that reads this part of the chunks.
-fn repair(repository: &Repository, read_percent: f64) -> RepairReport {
-    let options = RepairOptions { read_percent, ..RepairOptions::default() };
-    repository.repair(&options, &Arc::new(Control::new())).unwrap()
-}
-
-fn manifest_of(repository: &Repository, id: SnapshotId) -> Manifest {
-    repository.snapshot(&id.to_string()).unwrap().manifest().clone()
-}
 
 /// Damages one value chunk of the last snapshot.
 fn damage_last(scene: &Scene) {
@@ -37,7 +26,7 @@ fn what_a_check_noted_is_read_by_a_repair_that_reads_nothing_else() {
     damage_last(&scene);
     let repository = scene.repository();
     check(&repository).unwrap();
-    let report = repair(&repository, 0.0);
+    let report = repair(&repository, &RepairOptions::default()).unwrap();
     assert!(report.has_losses(), "{report:?}");
     assert!(of_last(&scene, &report).records_lost() > 0, "{report:?}");
 }
@@ -55,7 +44,7 @@ fn what_is_forgotten_while_a_repair_looks_is_not_salvaged() {
             forget(&other, &ids).unwrap();
         }
     });
-    let report = repair(&open(store).unwrap(), 100.0);
+    let report = repair(&open(store).unwrap(), &thorough_repair()).unwrap();
     assert!(report.found.hurt.contains(&scene.snapshots[2].0), "{report:?}");
     assert!(report.salvaged.is_empty(), "{report:?}");
     assert!(scene.repository().snapshots().unwrap().snapshots.is_empty(), "what was forgotten is back");
@@ -66,7 +55,7 @@ fn a_salvage_knows_all_that_its_original_saw_and_stands_behind_earlier_ones() {
     let scene = Scene::new(300);
     damage_last(&scene);
     let repository = scene.repository();
-    let report = repair(&repository, 100.0);
+    let report = repair(&repository, &thorough_repair()).unwrap();
     let first = manifest_of(&repository, of_last(&scene, &report).snapshot.unwrap());
     let original = manifest_of(&repository, scene.snapshots[2].0);
     assert!(first.seen.contains(&original.id) && original.seen.iter().all(|id| first.seen.contains(id)), "{first:?}");
@@ -74,8 +63,7 @@ fn a_salvage_knows_all_that_its_original_saw_and_stands_behind_earlier_ones() {
     // A backup brings back what was lost, and so the next repair can make more of the original.
     let other = create(Arc::new(MemoryStore::new())).unwrap();
     back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept)]);
-    let options = RepairOptions { read_percent: 100.0, from: Some(other), ..RepairOptions::default() };
-    let report = repository.repair(&options, &Arc::new(Control::new())).unwrap();
+    let report = repair(&repository, &RepairOptions { from: Some(other), ..thorough_repair() }).unwrap();
     let second = manifest_of(&repository, of_last(&scene, &report).snapshot.unwrap());
     assert!(second.id != first.id && second.salvage.unwrap().records_lost < first.salvage.unwrap().records_lost);
     assert_eq!(second.sealed, first.sealed + 1);
@@ -97,11 +85,11 @@ fn where_a_salvage_is_damaged_itself_another_takes_its_place() {
     let scene = Scene::new(300);
     damage_last(&scene);
     let repository = scene.repository();
-    let report = repair(&repository, 100.0);
+    let report = repair(&repository, &thorough_repair()).unwrap();
     let (first, lost) = (of_last(&scene, &report).snapshot.unwrap(), of_last(&scene, &report).records_lost());
     assert!(manifest_of(&repository, first).salvage.unwrap().was_whole);
     damage_salvage(&scene, first);
-    let report = repair(&repository, 100.0);
+    let report = repair(&repository, &thorough_repair()).unwrap();
     let again = of_last(&scene, &report);
     assert!(!again.earlier && again.snapshot != Some(first), "{again:?}");
     assert_eq!(again.records_lost(), lost);
@@ -114,7 +102,7 @@ fn where_a_salvage_is_damaged_itself_another_takes_its_place() {
     );
     assert!(report.salvaged.iter().all(|one| one.original != first), "{report:?}");
     let before = scene.disk.list("").unwrap();
-    let third = repair(&repository, 100.0);
+    let third = repair(&repository, &thorough_repair()).unwrap();
     assert_eq!((of_last(&scene, &third).snapshot, of_last(&scene, &third).earlier), (again.snapshot, true));
     assert_eq!(scene.disk.list("").unwrap(), before, "the third repair changed something");
 }
@@ -127,13 +115,12 @@ fn a_damaged_salvage_that_held_more_than_can_be_had_again_is_salvaged_too() {
     // It has some of the records that are lost.
     let other = create(Arc::new(MemoryStore::new())).unwrap();
     back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept.later(0..300, 0.0, 0.5, 9))]);
-    let options = RepairOptions { read_percent: 100.0, from: Some(other), ..RepairOptions::default() };
-    let report = repository.repair(&options, &Arc::new(Control::new())).unwrap();
+    let report = repair(&repository, &RepairOptions { from: Some(other), ..thorough_repair() }).unwrap();
     let first = of_last(&scene, &report).snapshot.unwrap();
     let lost = of_last(&scene, &report).records_lost();
     assert!(lost > 0 && of_last(&scene, &report).namespaces[0].recovered > 0, "{report:?}");
     damage_salvage(&scene, first);
-    let report = repair(&repository, 100.0);
+    let report = repair(&repository, &thorough_repair()).unwrap();
     assert!(of_last(&scene, &report).records_lost() > lost, "{report:?}");
     let of_salvage = report.salvaged.iter().find(|one| one.original == first).unwrap();
     // It is made of something that was not whole.

@@ -3,11 +3,12 @@
 use super::support::*;
 use aerolith::collect::{PruneOptions, PruneReport};
 use aerolith::control::Control;
-use aerolith::format::header::Class;
-use aerolith::format::snapshot::{BackupKind, SnapshotState};
+use aerolith::format::snapshot::{BackupKind, Manifest, SnapshotState};
 use aerolith::format::{ChunkId, SnapshotId, names};
 use aerolith::pack::read_directory;
-use aerolith::repository::{RecordOptions, Repository, RestoreOptions, SessionOptions};
+use aerolith::repository::{
+    BackupSession, RecordOptions, RepairOptions, RepairReport, Repository, RestoreOptions, SessionOptions,
+};
 use aerolith::store::{Call, Listed, MemoryStore, Put, Store};
 use aerolith::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 /// What each snapshot holds: by namespace.
 pub type Contents = BTreeMap<&'static str, Truth>;
 
-pub fn begin(repository: &Repository) -> Result<aerolith::repository::BackupSession> {
+pub fn begin(repository: &Repository) -> Result<BackupSession> {
     let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
     repository.begin(about, Arc::new(Control::new()))
 }
@@ -76,15 +77,6 @@ pub fn open(store: Arc<dyn Store>) -> Result<Repository> {
     Repository::open(store, PASSPHRASE)
 }
 
-/// The value chunks of a snapshot.
-pub fn values(repository: &Repository, id: &str) -> Vec<ChunkId> {
-    let mut values = Vec::new();
-    let snapshot = repository.snapshot(id).unwrap();
-    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-    snapshot.reach(&mut Default::default(), each).unwrap();
-    values
-}
-
 /// Leaves nothing unused.
 pub fn thorough() -> PruneOptions {
     PruneOptions { max_unused_percent: 0.0, ..PruneOptions::default() }
@@ -117,6 +109,28 @@ pub fn assert_exact(repository: &Repository, snapshots: &[(SnapshotId, Contents)
         }
     }
     sealed
+}
+
+/// A repair that reads all.
+pub fn thorough_repair() -> RepairOptions {
+    RepairOptions { read_percent: 100.0, ..RepairOptions::default() }
+}
+
+pub fn repair(repository: &Repository, options: &RepairOptions) -> Result<RepairReport> {
+    repository.repair(options, &Arc::new(Control::new()))
+}
+
+pub fn manifest_of(repository: &Repository, id: SnapshotId) -> Manifest {
+    repository.snapshot(&id.to_string()).unwrap().manifest().clone()
+}
+
+/// Two sessions that write the same, and know nothing of each other.
+pub fn begin_twice(repository: &Repository, namespace: &str, world: &World) -> [BackupSession; 2] {
+    let mut sessions = [begin(repository).unwrap(), begin(repository).unwrap()];
+    for session in &mut sessions {
+        session.records(namespace, world, BackupKind::Full, &options()).unwrap();
+    }
+    sessions
 }
 
 /// A check that reads all must find nothing.

@@ -4,7 +4,6 @@ use super::scene::*;
 use super::support::*;
 use aerolith::collect::{Policy, PruneOptions};
 use aerolith::control::Control;
-use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::pack::read_directory;
@@ -95,11 +94,7 @@ fn of_two_copies_the_whole_one_stays() {
         let repository = create(disk.clone()).unwrap();
         let world = World::filled(0..100);
         let (first, _) = back_up_all(&repository, BackupKind::Full, &[("kept", &world)]);
-        let mut values = Vec::new();
-        let snapshot = repository.snapshot("latest").unwrap();
-        snapshot
-            .reach(&mut Default::default(), &mut |id, class| values.extend((class == Class::Data).then_some(id)))
-            .unwrap();
+        let values = values(&repository, "latest");
         values.iter().for_each(|id| damage_chunk(&repository, &disk, id));
         assert_eq!(check(&repository).unwrap().hurt, [first]);
         // Of another cluster, so that it has no parent: the same chunks, written anew.

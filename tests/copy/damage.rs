@@ -271,12 +271,8 @@ fn a_salvage_of_a_copy_is_no_copy_and_is_copied_as_a_snapshot_of_its_own() {
     let target = open_other(there.clone()).unwrap();
     copy(&source, &target).unwrap();
     let last = copy_of(&source, &target, scene.snapshots[2].0);
-    let mut values = Vec::new();
-    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-    target.snapshot(&last.id.to_string()).unwrap().reach(&mut HashSet::new(), each).unwrap();
-    damage_chunk(&target, &there, values.last().unwrap());
-    let options = aerolith::repository::RepairOptions { read_percent: 100.0, ..Default::default() };
-    let repaired = target.repair(&options, &Arc::new(Control::new())).unwrap();
+    damage_chunk(&target, &there, values(&target, &last.id.to_string()).last().unwrap());
+    let repaired = repair(&target, &thorough_repair()).unwrap();
     assert!(!repaired.salvaged.is_empty(), "{repaired:?}");
     let list = target.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{:?}", list.damaged);

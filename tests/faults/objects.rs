@@ -1,12 +1,9 @@
 //! Single objects: what is refused, and what the message says.
 
 use super::support::*;
-use aerolith::crypto::sealed::seal;
-use aerolith::format::header::ObjectKind;
 use aerolith::format::keyslot::KdfCost;
-use aerolith::format::plan::Plan;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{PackId, SnapshotId, names, structured};
+use aerolith::format::{PackId, SnapshotId, names};
 use aerolith::store::{MemoryStore, Store};
 use aerolith::{Error, Repository};
 use std::sync::Arc;
@@ -17,14 +14,6 @@ fn base() -> (Arc<MemoryStore>, Repository, World) {
     let world = World::filled(0..300);
     back_up(&repository, &world, BackupKind::Full).unwrap();
     (store, repository, world)
-}
-
-fn put_plan(repository: &Repository, store: &MemoryStore, id: SnapshotId, condemned: Vec<PackId>) -> String {
-    let name = format!("{}{id}", names::PLANS);
-    let value = structured::encode(&Plan { session: id, condemned }).unwrap();
-    let suite = repository.parameters().suite;
-    store.put(&name, &seal(repository.keys(), ObjectKind::Plan, suite, &name, &value).unwrap()).unwrap();
-    name
 }
 
 #[test]

@@ -2,10 +2,8 @@
 
 use super::support::*;
 use aerolith::control::Control;
-use aerolith::crypto::sealed::seal;
-use aerolith::format::header::{Class, ObjectKind};
 use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{names, structured};
+use aerolith::format::{SnapshotId, names};
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, RecordBatch, Timestamp};
 use aerolith::repository::{BackupSession, RecordOptions, Repository, Resumed, SessionOptions};
 use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
@@ -214,11 +212,6 @@ fn died() -> (Arc<MemoryStore>, Repository) {
     (disk, repository)
 }
 
-fn put_sealed(disk: &MemoryStore, repository: &Repository, kind: ObjectKind, name: &str, value: &[u8]) {
-    let suite = repository.parameters().suite;
-    disk.put(name, &seal(repository.keys(), kind, suite, name, value).unwrap()).unwrap();
-}
-
 fn taken(resumed: &[Resumed]) -> usize {
     resumed.iter().map(|resumed| resumed.partitions).sum()
 }
@@ -286,8 +279,7 @@ fn a_session_that_was_last_heard_of_a_day_ago_is_not_gone_on_with() {
         let (disk, repository) = died();
         let mut session = repository.history().unwrap().entries.pop().unwrap().session;
         session.heartbeat -= hours * 3_600_000;
-        let value = structured::encode(&session).unwrap();
-        put_sealed(&disk, &repository, ObjectKind::Session, &names::session(&session.id), &value);
+        put_session(&repository, &disk, &session);
         let resumed = attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap();
         assert_eq!(taken(&resumed) > 0, goes_on, "{hours} hours");
         assert_whole(&repository, "latest", &WORLDS[1].truth(), "a day");
@@ -320,10 +312,7 @@ fn where_the_parent_was_damaged_since_all_is_read_again() {
 fn where_values_that_it_refers_to_were_found_damaged_since_all_is_read_again() {
     let touched = WORLDS[0].later(0..150, 1.0, 0.0, 0);
     let (disk, repository) = died_with_a_parent(&touched);
-    let mut values = Vec::new();
-    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-    repository.snapshot("latest").unwrap().reach(&mut Default::default(), each).unwrap();
-    values.iter().for_each(|id| damage_chunk(&repository, &disk, id));
+    values(&repository, "latest").iter().for_each(|id| damage_chunk(&repository, &disk, id));
     assert!(!check(&repository).unwrap().hurt.is_empty());
     assert_eq!(attempt(&repository, &touched, BackupKind::Full).unwrap(), []);
     assert_whole(&repository, "latest", &touched.truth(), "values are damaged");
@@ -363,8 +352,7 @@ fn packs_that_a_plan_condemns_are_not_taken_over() {
     let session = repository.history().unwrap().entries.pop().unwrap().session;
     let mut condemned = session.journal.unwrap().packs;
     condemned.truncate(1);
-    let plan = aerolith::format::plan::Plan { session: aerolith::format::SnapshotId([5; 16]), condemned };
-    put_sealed(&disk, &repository, ObjectKind::Plan, &names::plan(&plan.session), &structured::encode(&plan).unwrap());
+    put_plan(&repository, &disk, SnapshotId([5; 16]), condemned);
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "condemned");
 }

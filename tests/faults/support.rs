@@ -1,11 +1,14 @@
 //! A source and a target in memory, and what the tests share.
 
 use aerolith::control::Control;
+use aerolith::crypto::sealed::seal;
 use aerolith::embedded::{Bin, sample};
-use aerolith::format::header::Class;
+use aerolith::format::header::{Class, ObjectKind};
 use aerolith::format::keyslot::KdfCost;
+use aerolith::format::plan::Plan;
+use aerolith::format::session::Session;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{ChunkId, node};
+use aerolith::format::{ChunkId, PackId, SnapshotId, names, node, structured};
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     VoidTime,
@@ -284,12 +287,40 @@ pub fn flip(store: &MemoryStore, key: &str, at: usize) {
     store.put(key, &bytes).unwrap();
 }
 
+/// The value chunks of a snapshot.
+pub fn values(repository: &Repository, id: &str) -> Vec<ChunkId> {
+    let mut values = Vec::new();
+    let snapshot = repository.snapshot(id).unwrap();
+    let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
+    snapshot.reach(&mut Default::default(), each).unwrap();
+    values
+}
+
+fn put_sealed(repository: &Repository, store: &MemoryStore, kind: ObjectKind, name: &str, value: &[u8]) {
+    let suite = repository.parameters().suite;
+    store.put(name, &seal(repository.keys(), kind, suite, name, value).unwrap()).unwrap();
+}
+
+/// Writes a plan of a session that need not exist, and gives back its name.
+pub fn put_plan(repository: &Repository, store: &MemoryStore, id: SnapshotId, condemned: Vec<PackId>) -> String {
+    let name = names::plan(&id);
+    let value = structured::encode(&Plan { session: id, condemned }).unwrap();
+    put_sealed(repository, store, ObjectKind::Plan, &name, &value);
+    name
+}
+
+/// Writes a session's object.
+pub fn put_session(repository: &Repository, store: &MemoryStore, session: &Session) {
+    let value = structured::encode(session).unwrap();
+    put_sealed(repository, store, ObjectKind::Session, &names::session(&session.id), &value);
+}
+
 /// Damages every copy of a chunk, and nothing else.
 pub fn damage_chunk(repository: &Repository, store: &MemoryStore, id: &ChunkId) {
     let places = repository.chunk_reader().unwrap().locate(id).unwrap();
     assert!(!places.is_empty());
     for at in places {
-        flip(store, &aerolith::format::names::pack(&at.pack), at.place.offset as usize);
+        flip(store, &names::pack(&at.pack), at.place.offset as usize);
     }
 }
 

@@ -48,7 +48,8 @@ impl Random {
 /// What a walk found, or the steps that it took.
 type Walk = Result<usize, (Violation, String)>;
 
-/// Takes the walk of this seed. Each state is counted, and looked at if it was not seen before.
+/// Takes the walk of this seed. States that were not seen before are counted; each is looked at, so that what a walk finds depends on its
+/// seed alone.
 fn walk(seed: u64, without: &'static [Rule], seen: &Table, cleaned: &Table, states: &mut usize) -> Walk {
     let mut random = Random(seed);
     // Or else the walks of neighbouring seeds would draw the same numbers, one later.

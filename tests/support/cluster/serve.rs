@@ -358,8 +358,10 @@ fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fau
         {
             answer = Message { result: 27, ..Message::default() };
         }
-        if matches!(fault, Some(Fault::RefuseIdentity(bad, _)) if *bad == digest && row >= count / 2) {
-            let Some(Fault::RefuseIdentity(_, code)) = fault else { unreachable!() };
+        if let Some(Fault::RefuseIdentity(bad, code)) = fault
+            && *bad == digest
+            && row >= count / 2
+        {
             answer = Message { result: *code, ..Message::default() };
         }
         answer.row = row;
