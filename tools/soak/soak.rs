@@ -1,5 +1,5 @@
 //! Writers, readers, forgetters, holders, repairers, copiers and collectors as processes of the real program on one repository and a
-//! second one that it is copied into, killed and stopped at random.
+//! second one that it is copied into, killed and stopped at random. Some sleep until all others have ended.
 //!
 //! A writer's snapshots carry the name of the state they are of as a label, so that whatever was sealed, also by a process that was
 //! killed before it could say so, can be compared with what it must hold. The seed decides about contents, orders and fates; how
@@ -31,6 +31,10 @@ const HOLDER_MAY_SAY: [&str; 2] = ["was forgotten", "not found"];
 const FORGETTER_MAY_SAY: [&str; 1] = ["is held"];
 /// How repairs are counted that waited for a collection.
 const REPAIR_WAITS: &str = "repairs that left the index to a collection";
+/// A run that takes longer than this hangs.
+const LONGEST_RUN: Duration = Duration::from_secs(120);
+/// So many processes sleep to the end, at most.
+const SLEEPERS: usize = 8;
 /// The repository of the soak, and the one that it is copied into.
 const REPOSITORIES: [&str; 2] = ["repo", "copies"];
 
@@ -58,6 +62,8 @@ pub struct Report {
     pub runs: BTreeMap<&'static str, u64>,
     pub killed: u64,
     pub stopped: u64,
+    /// Stopped until all others had ended.
+    pub asleep: u64,
     pub refused: BTreeMap<String, u64>,
     pub restored: u64,
     pub snapshots_left: u64,
@@ -83,9 +89,19 @@ impl Random {
     }
 }
 
+/// What happens to a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It ends by itself.
+    Ends,
+    Killed,
+    /// It is stopped, for longer than anybody waits.
+    Asleep,
+}
+
 /// How a process ended.
 struct Ended {
-    /// None if it was killed.
+    /// None if it was killed or sleeps.
     code: Option<i32>,
     out: String,
     err: String,
@@ -97,6 +113,8 @@ struct Soak<'a> {
     worlds: Mutex<HashMap<String, World>>,
     /// Snapshots that somebody is about to forget.
     going: Mutex<HashSet<String>>,
+    /// Processes that sleep to the end.
+    sleepers: Mutex<Vec<Child>>,
     report: Mutex<Report>,
     files: AtomicU64,
 }
@@ -108,6 +126,7 @@ pub fn soak(options: &Options) -> Report {
         until: Instant::now() + Duration::from_secs(options.seconds),
         worlds: Mutex::default(),
         going: Mutex::default(),
+        sleepers: Mutex::default(),
         report: Mutex::default(),
         files: AtomicU64::new(0),
     };
@@ -134,6 +153,7 @@ pub fn soak(options: &Options) -> Report {
         scope.spawn(move || soak.copy(random(7, 0)));
         scope.spawn(move || soak.collect("copies", random(8, 0)));
     });
+    soak.wake();
     soak.verify();
     soak.report.into_inner().unwrap()
 }
@@ -171,8 +191,20 @@ impl Soak<'_> {
         });
         let [out, err] = outputs.each_ref().map(|path| std::fs::File::create(path).unwrap());
         let mut child = command.stdout(out).stderr(err).spawn().unwrap();
-        let killed = random.is_some_and(|random| self.meddle(&mut child, random));
-        let status = child.wait().unwrap();
+        let mut fate = random.map_or(Fate::Ends, |random| self.meddle(&mut child, random));
+        // What reads a store that goes on changing must not wake up and take the later state for the earlier.
+        if fate == Fate::Asleep && arguments.iter().any(|argument| argument.starts_with("embedded:")) {
+            let _ = child.kill();
+            fate = Fate::Killed;
+        }
+        let mut code = None;
+        if fate == Fate::Asleep {
+            self.report.lock().unwrap().asleep += 1;
+            self.sleepers.lock().unwrap().push(child);
+        } else {
+            let ended = self.await_end(&mut child, arguments);
+            code = if fate == Fate::Ends { ended } else { None };
+        }
         let [out, err] = outputs.map(|path| {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let _ = std::fs::remove_file(path);
@@ -181,36 +213,63 @@ impl Soak<'_> {
         if err.contains("panicked") {
             self.violation(format!("{arguments:?} panicked: {err}"));
         }
-        Ended { code: if killed { None } else { status.code() }, out, err }
+        Ended { code, out, err }
     }
 
-    /// Kills a process, or stops it for a while, or lets it be; gives back whether it was killed.
-    fn meddle(&self, child: &mut Child, random: &mut Random) -> bool {
+    /// Waits until a process ends, and gives back its exit code. One that hangs is killed.
+    fn await_end(&self, child: &mut Child, arguments: &[&str]) -> Option<i32> {
+        let end = Instant::now() + LONGEST_RUN;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            if Instant::now() > end {
+                self.violation(format!("{arguments:?} hangs"));
+                let _ = child.kill();
+                return child.wait().unwrap().code();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Wakes those who slept, when all others have gone: much has changed meanwhile, and they must do no harm.
+    fn wake(&self) {
+        for mut child in self.sleepers.lock().unwrap().drain(..) {
+            let _ = kill_process(Pid::from_child(&child), Signal::CONT);
+            self.await_end(&mut child, &["what slept to the end"]);
+        }
+    }
+
+    /// Kills a process, or stops it for a while or to the end, or lets it be.
+    fn meddle(&self, child: &mut Child, random: &mut Random) -> Fate {
         let pid = Pid::from_child(child);
         let fate = random.below(100);
         let longest = [60, 600][random.below(2) as usize];
         let wait = Duration::from_millis(random.below(longest));
         let pause = Duration::from_millis(300 + random.below(3_000));
         if fate >= 50 {
-            return false;
+            return Fate::Ends;
         }
         let end = Instant::now() + wait;
         while Instant::now() < end {
             if child.try_wait().unwrap().is_some() {
-                return false;
+                return Fate::Ends;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         if fate < 25 {
             self.report.lock().unwrap().killed += 1;
-            return kill_process(pid, Signal::KILL).is_ok();
+            return if kill_process(pid, Signal::KILL).is_ok() { Fate::Killed } else { Fate::Ends };
         }
         // Asleep while others work, as if its lease had lapsed: collections with --fence take it for dead.
         self.report.lock().unwrap().stopped += 1;
         let _ = kill_process(pid, Signal::STOP);
+        if fate < 27 && self.sleepers.lock().unwrap().len() < SLEEPERS {
+            return Fate::Asleep;
+        }
         std::thread::sleep(pause);
         let _ = kill_process(pid, Signal::CONT);
-        false
+        Fate::Ends
     }
 
     /// Whether a run that failed may have: it was killed, or says one of these.
