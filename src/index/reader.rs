@@ -154,6 +154,11 @@ impl Index {
         self.excluded.extend(packs);
     }
 
+    /// Whether there are packs that count as absent.
+    pub fn excludes_any(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
     /// The segments that could not be read.
     pub fn damaged(&self) -> &[Error] {
         &self.damaged

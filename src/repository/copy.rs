@@ -186,7 +186,7 @@ struct Copying<'a> {
     /// Whether both repositories share their content keys.
     alike: bool,
     known: Known,
-    /// Roots of the target's runs that were found whole, or were written by now.
+    /// Roots of the target's runs that were found whole, or were written by now, outside of packs that a plan condemns.
     whole: HashSet<ChunkId>,
     /// Whether packs that a dead session left are still to be looked for.
     recovers: bool,
@@ -270,6 +270,10 @@ impl Copying<'_> {
             }
         }
         self.learn(session.parents());
+        if session.writer()?.reader().index().excludes_any() {
+            // What was whole for an earlier session may stand in packs that were condemned since, or are gone.
+            self.whole.clear();
+        }
         let before = self.reader.fetched_bytes();
         let mut filled = self.fill(&mut session, &original, report);
         if let Err(Error::Missing { .. }) = &filled {
@@ -287,6 +291,12 @@ impl Copying<'_> {
             Ok(None) => {
                 let chunks = session.writer()?.written_chunks();
                 Done::Sealed(Box::new(session.seal()?.manifest().clone()), chunks)
+            }
+            // A collection that took this session for dead may have deleted what it reads in the target: that is why, not damage.
+            Err(error) if error.is_of_one_object() && self.target.is_fenced(&session.id()) => {
+                let fenced = Error::Fenced { session: session.id().to_string() };
+                session.abandon(&fenced);
+                return Err(fenced);
             }
             Err(error) if error.is_of_one_object() => {
                 session.abandon(&error);

@@ -217,6 +217,11 @@ impl Repository {
         Ok(Prepared { seen, parents, reader, doomed_too, distrusted, stopped, warnings })
     }
 
+    /// Whether a session was fenced, as far as the store tells.
+    pub(super) fn is_fenced(&self, session: &SnapshotId) -> bool {
+        matches!(self.state_of(session), Ok(Some(SnapshotState::Fenced)))
+    }
+
     /// Packs that the index names but that are gone, or have another size than they had.
     pub(super) fn absent_packs(&self, index: &Index) -> Result<HashSet<PackId>> {
         let there: HashMap<PackId, u64> = stored_packs(&*self.store)?.into_iter().collect();
@@ -435,10 +440,9 @@ impl BackupSession {
         }
         let parent_id = parent.as_ref().map(|(id, _)| *id);
         let (repository, id) = (self.repository.clone(), self.manifest.id);
-        let is_fenced = move || matches!(repository.state_of(&id), Ok(Some(SnapshotState::Fenced)));
         let advise = |error: Error| match parent_id {
             // A collection that took this session for dead may have deleted what it reads: that is why, not damage.
-            _ if error.is_of_one_object() && is_fenced() => Error::Fenced { session: id.to_string() },
+            _ if error.is_of_one_object() && repository.is_fenced(&id) => Error::Fenced { session: id.to_string() },
             Some(parent) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),

@@ -13,6 +13,7 @@ use crate::format::header::Class;
 use crate::format::leaf::{self, Entry, LiveEntry, RecordHash};
 use crate::format::node::{self, Child, Node};
 use crate::format::snapshot::RunRef;
+use crate::pack::ChunkReader;
 use crate::record::Digest;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -65,7 +66,9 @@ struct Writing<'a> {
 /// Walks a run and the copy that the target has of it, side by side.
 struct Beside<'a> {
     source: RunCursor<'a>,
-    copy: RunCursor<'a>,
+    target: &'a ChunkReader,
+    /// The walk through the copy, once it has begun.
+    copy: Option<RunCursor<'a>>,
     run: RunRef,
     damaged: bool,
 }
@@ -406,9 +409,17 @@ impl<'a> Again<'a> {
 
 impl<'a> Beside<'a> {
     fn new(transfer: &Transfer<'a>, run: &RunRef, copy: &RunRef) -> Result<Self> {
-        let copied = RunCursor::new(transfer.target().reader(), copy)?;
-        let source = RunCursor::new(transfer.source(), run)?;
-        Ok(Beside { source, copy: copied, run: *copy, damaged: false })
+        let (source, target) = (RunCursor::new(transfer.source(), run)?, transfer.target().reader());
+        Ok(Beside { source, target, copy: None, run: *copy, damaged: false })
+    }
+
+    /// The next entry of the copy.
+    fn next_of_copy(&mut self) -> Result<Option<Entry>> {
+        let copy = match &mut self.copy {
+            Some(copy) => copy,
+            none => none.insert(RunCursor::new(self.target, &self.run)?),
+        };
+        copy.next()
     }
 
     /// The two entries of a key, if the run has it. Keys must ascend from call to call.
@@ -425,7 +436,7 @@ impl<'a> Beside<'a> {
     /// Takes the next entry of both, which must be one and the same.
     fn pair(&mut self) -> Result<Option<(Entry, Entry)>> {
         let of_source = self.source.next()?;
-        let of_copy = self.copy.next().inspect_err(|error| self.damaged = error.is_of_one_object())?;
+        let of_copy = self.next_of_copy().inspect_err(|error| self.damaged = error.is_of_one_object())?;
         match (of_source, of_copy) {
             (None, None) => Ok(None),
             (Some(entry), Some(copy)) if is_copy(&entry, &copy) => Ok(Some((entry, copy))),

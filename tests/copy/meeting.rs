@@ -3,11 +3,13 @@
 use super::scene::*;
 use super::support::*;
 use super::two::*;
+use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::repository::CopyOptions;
-use aerolith::store::{Call, MemoryStore, Store};
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 #[test]
@@ -110,6 +112,13 @@ fn a_target_that_is_pruned_between_keeps_what_copies_need_and_takes_the_others_a
     assert_nothing_twice(&target, "copied again");
 }
 
+/// A collection of which nothing gets done but its plan.
+fn plan_and_die(disk: Arc<MemoryStore>) {
+    let store = FaultStore::new(disk);
+    store.inject(Fault::nth(0, Effect::CrashAfter).of(Call::PutNew).under(names::PLANS));
+    assert!(prune(&open_other(Arc::new(store)).unwrap(), &PruneOptions { fence: true, ..thorough() }).is_err());
+}
+
 #[test]
 fn a_plan_that_stands_in_the_target_condemns_nothing_that_a_new_copy_needs() {
     let scene = Scene::new(120);
@@ -124,19 +133,48 @@ fn a_plan_that_stands_in_the_target_condemns_nothing_that_a_new_copy_needs() {
     let standing = {
         let other = open_other(disk.clone()).unwrap();
         forget(&other, &[copied.id.to_string()]).unwrap();
-        let store = aerolith::store::FaultStore::new(disk.clone());
-        let fault = aerolith::store::Fault::nth(0, aerolith::store::Effect::CrashAfter);
-        store.inject(fault.of(Call::PutNew).under(names::PLANS));
-        assert!(prune(&open_other(Arc::new(store)).unwrap(), &thorough()).is_err());
+        plan_and_die(disk.clone());
         disk.list(names::PLANS).unwrap().len()
     };
     assert_eq!(standing, 1);
     let report = copy(&source, &target).unwrap();
     assert_eq!(report.copied.len(), 3, "{report:?}");
-    prune(&target, &aerolith::collect::PruneOptions { fence: true, ..thorough() }).unwrap();
+    prune(&target, &PruneOptions { fence: true, ..thorough() }).unwrap();
     assert!(disk.list(names::PLANS).unwrap().is_empty());
     assert_copied(&source, &target, &scene.snapshots, "a plan stood");
     let truth = World::filled(9_000..9_050).truth();
     assert_eq!(assert_exact(&target, &[(own, [("own", truth)].into())], "a plan stood"), 1);
     assert_nothing_unused(&target, "a plan stood");
+}
+
+#[test]
+fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_from_the_second() {
+    let scene = Scene::new(120);
+    let (source, disk) = (scene.repository(), other_disk());
+    let (plain, mut begun) = (disk.clone(), 0);
+    // Before the last of the copy's sessions begins, its first snapshot is forgotten, and a collector dies once its plan is written.
+    let store = HookStore::new(disk.clone(), move |call, key| {
+        begun += usize::from(call == Call::PutNew && key.starts_with(names::SESSIONS));
+        if begun == 3 {
+            begun += 1;
+            let user = open_other(plain.clone()).unwrap();
+            forget(&user, &[user.snapshots().unwrap().snapshots[0].id.to_string()]).unwrap();
+            plan_and_die(plain.clone());
+        }
+    });
+    let report = copy(&source, &open_other(store).unwrap()).unwrap();
+    assert_eq!((report.copied.len(), &report.warnings), (3, &Vec::new()), "{report:?}");
+    assert!(!disk.list(names::PLANS).unwrap().is_empty());
+    let target = open_other(disk).unwrap();
+    // The last copy doesn't rest on what is condemned, whoever forgets the one before it.
+    let reader = target.chunk_reader().unwrap();
+    let last = copy_of(&source, &target, scene.snapshots[2].0);
+    let condemned = aerolith::snapshot::condemned(&**target.store(), target.keys()).unwrap();
+    let each = &mut |id, _| {
+        assert!(reader.locate(&id).unwrap().iter().any(|at| !condemned.contains(&at.pack)), "{id}");
+    };
+    target.open_snapshot(&reader, last).reach(&mut HashSet::new(), each).unwrap();
+    prune(&target, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    assert_exact_copies(&source, &target, &scene.snapshots[1..], "a plan came to stand");
+    assert_nothing_unused(&target, "a plan came to stand");
 }
