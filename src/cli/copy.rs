@@ -18,7 +18,8 @@ use std::time::Instant;
 /// --shared-chunking-with` takes chunks as they are; else records are read and named anew, which takes longer.
 ///
 /// Every chunk is authenticated, and the records must add up to the snapshot's state hash: a snapshot of which something is
-/// damaged is not copied, but named; the others are, and the exit code is 10.
+/// damaged is not copied, but named; the others are, and the exit code is 10. Two copies at the same time may leave two copies of
+/// a snapshot: both are whole, they share their chunks, and one can be forgotten.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -104,7 +104,8 @@ impl Known {
 
 impl Repository {
     /// Copies snapshots into another repository, oldest first; what the target has is left alone. Killed at any point and run
-    /// again, it goes on, and stores nothing twice.
+    /// again, it goes on, and stores nothing twice. Each looks for copies that another call made meanwhile before it seals one; what
+    /// the other seals after that look leaves two copies of a snapshot, which share their chunks.
     ///
     /// A snapshot of which something can't be read is not copied, and named in the report; the others are.
     ///

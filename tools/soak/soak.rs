@@ -1,5 +1,5 @@
 //! Writers, readers, forgetters, holders, repairers, copiers and collectors as processes of the real program on one repository and a
-//! second one that it is copied into, killed and stopped at random. Some sleep until all others have ended.
+//! second one that it is copied into, killed and stopped at random. Some sleep until many others have come and gone.
 //!
 //! A writer's snapshots carry the name of the state they are of as a label, so that whatever was sealed, also by a process that was
 //! killed before it could say so, can be compared with what it must hold. The seed decides about contents, orders and fates; how
@@ -11,7 +11,7 @@ use aerolith::record::ParticleType;
 use aerolith::repository::{CreateOptions, Repository};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,7 +33,7 @@ const FORGETTER_MAY_SAY: [&str; 1] = ["is held"];
 const REPAIR_WAITS: &str = "repairs that left the index to a collection";
 /// A run that takes longer than this hangs.
 const LONGEST_RUN: Duration = Duration::from_secs(120);
-/// So many processes sleep to the end, at most.
+/// So many processes sleep for long at a time; one more wakes the first of them.
 const SLEEPERS: usize = 8;
 /// The repository of the soak, and the one that it is copied into.
 const REPOSITORIES: [&str; 2] = ["repo", "copies"];
@@ -62,12 +62,14 @@ pub struct Report {
     pub runs: BTreeMap<&'static str, u64>,
     pub killed: u64,
     pub stopped: u64,
-    /// Stopped until all others had ended.
+    /// Stopped for long.
     pub asleep: u64,
     pub refused: BTreeMap<String, u64>,
     pub restored: u64,
     pub snapshots_left: u64,
     pub copies: u64,
+    /// Snapshots with more than one copy: of copies at the same time.
+    pub copied_twice: u64,
     /// What must not be.
     pub violations: Vec<String>,
 }
@@ -107,14 +109,21 @@ struct Ended {
     err: String,
 }
 
+/// A process that sleeps for long, and where it writes what it has to say.
+struct Sleeper {
+    child: Child,
+    about: Vec<String>,
+    outputs: [PathBuf; 2],
+}
+
 struct Soak<'a> {
     options: &'a Options,
     until: Instant,
     worlds: Mutex<HashMap<String, World>>,
     /// Snapshots that somebody is about to forget.
     going: Mutex<HashSet<String>>,
-    /// Processes that sleep to the end.
-    sleepers: Mutex<Vec<Child>>,
+    /// Processes that sleep for long, the first to fall asleep first.
+    sleepers: Mutex<VecDeque<Sleeper>>,
     report: Mutex<Report>,
     files: AtomicU64,
 }
@@ -153,7 +162,7 @@ pub fn soak(options: &Options) -> Report {
         scope.spawn(move || soak.copy(random(7, 0)));
         scope.spawn(move || soak.collect("copies", random(8, 0)));
     });
-    soak.wake();
+    while soak.wake() {}
     soak.verify();
     soak.report.into_inner().unwrap()
 }
@@ -197,14 +206,26 @@ impl Soak<'_> {
             let _ = child.kill();
             fate = Fate::Killed;
         }
-        let mut code = None;
         if fate == Fate::Asleep {
             self.report.lock().unwrap().asleep += 1;
-            self.sleepers.lock().unwrap().push(child);
-        } else {
-            let ended = self.await_end(&mut child, arguments);
-            code = if fate == Fate::Ends { ended } else { None };
+            let about = arguments.iter().map(|argument| argument.to_string()).collect();
+            let mut sleepers = self.sleepers.lock().unwrap();
+            sleepers.push_back(Sleeper { child, about, outputs });
+            let are_many = sleepers.len() > SLEEPERS;
+            drop(sleepers);
+            if are_many {
+                self.wake();
+            }
+            return Ended { code: None, out: String::new(), err: String::new() };
         }
+        let ended = self.await_end(&mut child, arguments);
+        let code = if fate == Fate::Ends { ended } else { None };
+        let [out, err] = self.said(outputs, arguments);
+        Ended { code, out, err }
+    }
+
+    /// What a process that has ended wrote on standard output and standard error.
+    fn said(&self, outputs: [PathBuf; 2], arguments: &[&str]) -> [String; 2] {
         let [out, err] = outputs.map(|path| {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let _ = std::fs::remove_file(path);
@@ -213,7 +234,7 @@ impl Soak<'_> {
         if err.contains("panicked") {
             self.violation(format!("{arguments:?} panicked: {err}"));
         }
-        Ended { code, out, err }
+        [out, err]
     }
 
     /// Waits until a process ends, and gives back its exit code. One that hangs is killed.
@@ -232,15 +253,21 @@ impl Soak<'_> {
         }
     }
 
-    /// Wakes those who slept, when all others have gone: much has changed meanwhile, and they must do no harm.
-    fn wake(&self) {
-        for mut child in self.sleepers.lock().unwrap().drain(..) {
-            let _ = kill_process(Pid::from_child(&child), Signal::CONT);
-            self.await_end(&mut child, &["what slept to the end"]);
+    /// Wakes the process that has slept the longest, if there is one: much has changed meanwhile, and it must do no harm.
+    fn wake(&self) -> bool {
+        let Some(mut sleeper) = self.sleepers.lock().unwrap().pop_front() else { return false };
+        let _ = kill_process(Pid::from_child(&sleeper.child), Signal::CONT);
+        let arguments: Vec<&str> = sleeper.about.iter().map(String::as_str).collect();
+        let code = self.await_end(&mut sleeper.child, &arguments);
+        let [out, err] = self.said(sleeper.outputs, &arguments);
+        // What it restored may be forgotten by now; nothing else is damage.
+        if code == Some(10) && name_of(&arguments) != "restore" {
+            self.violation(format!("{arguments:?}, which slept for long, ended with 10: {out} {err}"));
         }
+        true
     }
 
-    /// Kills a process, or stops it for a while or to the end, or lets it be.
+    /// Kills a process, or stops it for a while or for long, or lets it be.
     fn meddle(&self, child: &mut Child, random: &mut Random) -> Fate {
         let pid = Pid::from_child(child);
         let fate = random.below(100);
@@ -264,7 +291,7 @@ impl Soak<'_> {
         // Asleep while others work, as if its lease had lapsed: collections with --fence take it for dead.
         self.report.lock().unwrap().stopped += 1;
         let _ = kill_process(pid, Signal::STOP);
-        if fate < 27 && self.sleepers.lock().unwrap().len() < SLEEPERS {
+        if fate < 27 {
             return Fate::Asleep;
         }
         std::thread::sleep(pause);
@@ -398,7 +425,9 @@ impl Soak<'_> {
             let (id, _) = &standing[random.below(standing.len() as u64) as usize];
             self.going.lock().unwrap().insert(id.clone());
             let ended = self.run(&["forget", id], Some(&mut random));
-            self.going.lock().unwrap().remove(id);
+            if ended.code.is_some() {
+                self.going.lock().unwrap().remove(id);
+            }
             if ended.code != Some(0) && !self.is_allowed(&ended, &FORGETTER_MAY_SAY) {
                 self.violation(format!("forget {id} ended with {:?}: {}", ended.code, ended.err));
             }
@@ -494,6 +523,8 @@ impl Soak<'_> {
         for (id, label) in self.snapshots() {
             match copies.iter().filter(|(_, copied)| *copied == label).count() {
                 1 => {}
+                // One that slept between its look for other copies and its seal.
+                2.. => self.report.lock().unwrap().copied_twice += 1,
                 n => self.violation(format!("snapshot {id} of {label} has {n} copies")),
             }
         }
