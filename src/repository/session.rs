@@ -414,8 +414,14 @@ impl BackupSession {
         // Only a backup that reads every record can make up for what the parent has lost.
         let heals = kind == BackupKind::Full && !options.partial;
         let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
+        let (repository, id) = (self.repository.clone(), self.manifest.id);
+        // A collection that took this session for dead may have deleted what it reads: that is why, not damage.
+        let told = |error: Error| match error.is_of_one_object() && repository.is_fenced(&id) {
+            true => Error::Fenced { session: id.to_string() },
+            false => error,
+        };
         let taken_over = match (&self.doomed_too, &parent) {
-            (Some(reader), Some((_, parent))) => take_over(reader, writer, parent, &self.control),
+            (Some(reader), Some((_, parent))) => take_over(reader, writer, parent, &self.control).map_err(told),
             _ => Ok(()),
         };
         match (taken_over, &parent) {
@@ -439,14 +445,11 @@ impl BackupSession {
             self.warnings.extend(lost.named.iter().map(warning));
         }
         let parent_id = parent.as_ref().map(|(id, _)| *id);
-        let (repository, id) = (self.repository.clone(), self.manifest.id);
-        let advise = |error: Error| match parent_id {
-            // A collection that took this session for dead may have deleted what it reads: that is why, not damage.
-            _ if error.is_of_one_object() && repository.is_fenced(&id) => Error::Fenced { session: id.to_string() },
-            Some(parent) if !heals => error.with_advice(&format!(
+        let advise = |error: Error| match (told(error), parent_id) {
+            (error, Some(parent)) if !heals => error.with_advice(&format!(
                 "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
             )),
-            _ => error,
+            (error, _) => error,
         };
         let merge = match &parent {
             Some((_, parent)) => merge_policy::plan(reader, parent, &lost).map_err(advise)?,

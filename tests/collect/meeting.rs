@@ -2,14 +2,16 @@
 
 use super::scene::*;
 use super::support::*;
+use aerolith::Error;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
 use aerolith::repository::{BackupSession, RepairReport, Repository};
-use aerolith::store::{Call, MemoryStore, Store};
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -206,6 +208,34 @@ fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_pl
         let contents = [(snapshot.id(), [("kept", truth)].into())];
         assert_eq!(assert_exact(&repository, &contents, "parent gone"), 1);
         assert_clean(&repository, "parent gone");
+    }
+}
+
+#[test]
+fn a_backup_that_is_fenced_while_it_reads_what_it_builds_on_says_that_and_not_damage() {
+    // With a plan that stands when it begins, and without.
+    for stands in [true, false] {
+        let scene = Scene::new(200);
+        forget(&scene.repository(), &[scene.id(0)]).unwrap();
+        if stands {
+            let store = FaultStore::new(scene.disk.clone());
+            store.inject(Fault::nth(0, Effect::CrashAfter).of(Call::PutNew).under(names::PLANS));
+            assert!(prune(&open(Arc::new(store)).unwrap(), &thorough()).is_err());
+        }
+        let armed = Arc::new(AtomicBool::new(false));
+        let (fires, other, parents) = (armed.clone(), scene.repository(), [scene.id(1), scene.id(2)]);
+        let store = HookStore::new(scene.disk.clone(), move |call, key| {
+            if call == Call::GetRange && key.starts_with(names::PACKS) && fires.swap(false, Ordering::Relaxed) {
+                forget(&other, &parents).unwrap();
+                prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
+            }
+        });
+        let mut session = begin(&open(store).unwrap()).unwrap();
+        armed.store(true, Ordering::Relaxed);
+        let world = scene.kept.later(0..200, 0.3, 0.1, 7);
+        let told = session.records("kept", &world, BackupKind::Incremental, &options()).map(|_| ());
+        assert!(matches!(told, Err(Error::Fenced { .. })), "{told:?}");
+        assert!(!armed.load(Ordering::Relaxed));
     }
 }
 

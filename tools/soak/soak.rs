@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const PASSWORD: &str = "a pass phrase of the soak";
 /// A backup that is refused for one of these reasons is no failure of the repository.
-const WRITER_MAY_SAY: [&str; 3] = ["was fenced", "there is no earlier snapshot", "A collection is moving"];
+const WRITER_MAY_SAY: [&str; 2] = ["was fenced", "there is no earlier snapshot"];
 /// The same for a collection.
 const COLLECTOR_MAY_SAY: [&str; 3] = ["another collection is at work", "still at work", "was fenced by another"];
 /// The same for a copy: the other repository's collector took it for dead, or what it copied was forgotten meanwhile.
