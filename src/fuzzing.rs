@@ -20,7 +20,7 @@ use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
 use crate::format::{HoldId, SnapshotId, leaf, names, node, structured};
-use crate::jsonl::{Line, line_namespace, parse_line, write_index, write_record, write_udf};
+use crate::jsonl::{Line, line_namespace, parse_line, write_index, write_record, write_role, write_udf, write_user};
 use crate::record::batch::parse_bin_order;
 use crate::record::{Body, Digest, Generation, KeyRef, NamespaceMetadata, RecordBatch, RecordMeta, VoidTime, varint};
 use crate::repository::SnapshotList;
@@ -153,6 +153,14 @@ pub fn json_line(bytes: &[u8]) -> bool {
         }
         Line::Udf(namespace, udf) => {
             write_udf(&mut out, namespace, udf);
+            namespace
+        }
+        Line::Role(namespace, role) => {
+            write_role(&mut out, namespace, role);
+            namespace
+        }
+        Line::User(namespace, user) => {
+            write_user(&mut out, namespace, user);
             namespace
         }
     };

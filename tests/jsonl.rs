@@ -2,8 +2,8 @@
 
 use aerolith::jsonl::{Line, line_namespace, parse_line};
 use aerolith::record::{
-    BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex,
-    UdfModule, VoidTime,
+    BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta, Role,
+    SecondaryIndex, UdfModule, User, VoidTime,
 };
 use aerolith::source::jsonl::JsonlSource;
 use aerolith::source::{BadRecord, RecordSink, RecordSource, StreamSource};
@@ -176,7 +176,17 @@ proptest! {
             set, name: name.clone(), kind, bin, value, context: content.clone(), expression: name.clone(),
             other: name.clone(),
         };
-        let metadata = NamespaceMetadata { indexes: vec![index], udfs: vec![UdfModule { kind, name, content }], ..NamespaceMetadata::default() };
+        let privilege = Privilege { code: kind, namespace: content.clone(), set: name.clone() };
+        let (allow_list, quota) = (content.clone(), u32::from(value) << 24);
+        let role = Role {
+            name: name.clone(), privileges: vec![privilege; usize::from(kind % 3)], allow_list, read_quota: quota,
+            write_quota: quota / 7,
+        };
+        let user = User { name: name.clone(), roles: vec![name.clone(); usize::from(value % 3)] };
+        let udf = UdfModule { kind, name, content };
+        let metadata = NamespaceMetadata {
+            indexes: vec![index], udfs: vec![udf], roles: vec![role], users: vec![user], facts: Vec::new(),
+        };
         target.begin(&namespace, &metadata).unwrap();
         let outcome = target.write(&namespace, &batch_of(&records), ConflictPolicy::Replace).unwrap();
         prop_assert_eq!((outcome.written, outcome.failed.len()), (records.len() as u64, 0));
@@ -281,6 +291,9 @@ fn reports_bad_lines_with_their_place_and_goes_on() {
         ),
         (r#"{"kind":"index","namespace":"test","name":"i","index_type":"NN","value_type":"N"}"#, "one letter"),
         (r#"{"kind":"udf","namespace":"test","name":"u","language":"L"}"#, "content"),
+        (r#"{"kind":"role","namespace":"test","name":"r","privileges":[{"code":256}]}"#, "256"),
+        (r#"{"kind":"role","namespace":"test","name":"r","privileges":[{"set":"s"}]}"#, "code"),
+        (r#"{"kind":"user","namespace":"test","roles":["r"]}"#, "name"),
         (r#"{"aerolith":"other","version":1}"#, "the header"),
     ];
     for (line, says) in table {

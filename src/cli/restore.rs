@@ -87,8 +87,8 @@ pub struct Args {
     /// Leave out UDF modules
     #[arg(long)]
     no_udfs: bool,
-    /// Leave out users and roles, which only live targets with access control take: roles are made with their privileges, allow list
-    /// and quotas, unless there is one of the name; users can't be made without their passwords, and are named
+    /// Leave out users and roles. A cluster with access control gets the roles, with their privileges, allow list and quotas, unless
+    /// it has one of the name; users can't be made without their passwords, and are named. JSON lines and embedded stores keep both
     #[arg(long)]
     no_users: bool,
     /// Make secondary indexes after the records, not before: quicker for many records, as servers then build each in one go in the

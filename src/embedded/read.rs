@@ -114,7 +114,7 @@ impl Reader {
         Ok(row.map_err(|error| self.file().failed("look up a namespace", error))?.map(|number| number.value()))
     }
 
-    /// Secondary indexes and UDF modules of a namespace; empty for one that doesn't exist.
+    /// Secondary indexes, UDF modules, roles and users of a namespace; empty for one that doesn't exist.
     pub fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         let Some(number) = self.namespace_number(namespace)? else { return Ok(NamespaceMetadata::default()) };
         let row = self.metadata.get(number).map_err(|error| self.file().failed("read metadata", error))?;

@@ -363,13 +363,17 @@ impl<'t> Transaction<'t> {
         self.edit_metadata(namespace, |metadata| metadata.udfs.retain(|known| known.name != name))
     }
 
-    /// Creates the namespace if it isn't there, and puts these indexes and UDF modules into it.
+    /// Creates the namespace if it isn't there, and puts these indexes, UDF modules, roles and users into it.
     pub fn put_metadata(&mut self, namespace: &str, added: &NamespaceMetadata) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
             metadata.indexes.retain(|known| added.indexes.iter().all(|index| index.name != known.name));
             metadata.indexes.extend(added.indexes.iter().cloned());
             metadata.udfs.retain(|known| added.udfs.iter().all(|udf| udf.name != known.name));
             metadata.udfs.extend(added.udfs.iter().cloned());
+            metadata.roles.retain(|known| added.roles.iter().all(|role| role.name != known.name));
+            metadata.roles.extend(added.roles.iter().cloned());
+            metadata.users.retain(|known| added.users.iter().all(|user| user.name != known.name));
+            metadata.users.extend(added.users.iter().cloned());
         })
     }
 }

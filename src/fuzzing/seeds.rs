@@ -15,7 +15,7 @@ use crate::format::plan::Plan;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
-use crate::jsonl::{write_header, write_index, write_record, write_udf};
+use crate::jsonl::{write_header, write_index, write_record, write_role, write_udf, write_user};
 use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta,
     Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
@@ -103,6 +103,8 @@ pub(super) fn json_line() -> Vec<Vec<u8>> {
     write_header(&mut text);
     write_index(&mut text, NAMESPACE, &index());
     write_udf(&mut text, NAMESPACE, &udf());
+    write_role(&mut text, NAMESPACE, &role());
+    write_user(&mut text, NAMESPACE, &user());
     batch().iter().for_each(|record| assert!(write_record(&mut text, NAMESPACE, &record).is_ok()));
     text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
 }
@@ -377,14 +379,20 @@ pub(super) fn plan() -> Vec<Vec<u8>> {
     [0, 5].map(|n| encoded(&plan(n))).to_vec()
 }
 
-pub(super) fn metadata() -> Vec<Vec<u8>> {
-    let fact = Fact { topic: "namespace setting".into(), name: b"default-ttl".to_vec(), value: b"0".to_vec() };
+fn role() -> Role {
     let privilege = Privilege { code: 10, namespace: b"bar".to_vec(), set: b"users".to_vec() };
     let (name, allow_list) = (b"shop".to_vec(), b"10.0.0.0/8".to_vec());
-    let role = Role { name, privileges: vec![privilege], allow_list, read_quota: 1000, write_quota: 0 };
-    let user = User { name: b"ada".to_vec(), roles: vec![b"shop".to_vec()] };
+    Role { name, privileges: vec![privilege], allow_list, read_quota: 1000, write_quota: 0 }
+}
+
+fn user() -> User {
+    User { name: b"ada".to_vec(), roles: vec![b"shop".to_vec()] }
+}
+
+pub(super) fn metadata() -> Vec<Vec<u8>> {
+    let fact = Fact { topic: "namespace setting".into(), name: b"default-ttl".to_vec(), value: b"0".to_vec() };
     let (indexes, udfs) = (vec![index(); 2], vec![udf()]);
-    let some = NamespaceMetadata { indexes, udfs, facts: vec![fact], roles: vec![role], users: vec![user] };
+    let some = NamespaceMetadata { indexes, udfs, facts: vec![fact], roles: vec![role()], users: vec![user()] };
     vec![encoded(&NamespaceMetadata::default()), encoded(&some)]
 }
 

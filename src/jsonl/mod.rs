@@ -6,6 +6,7 @@
 //! {"aerolith":"jsonl","version":1}
 //! {"kind":"index","namespace":"test","set":"users","name":"by_age","index_type":"N","bin":"age","value_type":"N"}
 //! {"kind":"udf","namespace":"test","name":"sum.lua","language":"L","content":"function sum() …"}
+//! {"kind":"user","namespace":"test","name":"ann","roles":["auditor"]}
 //! {"kind":"record","namespace":"test","set":"users","digest":"53e13603d82a228167b9cbd6be3682cc9901e39a",
 //!  "key":{"type":"string","value":"user000023433"},"generation":3,"void_time":536457600,"expires":"2027-01-01T00:00:00.000Z",
 //!  "bins":[{"name":"age","type":"integer","value":36},{"name":"tags","type":"list","base64":"kgED"}]}
@@ -31,7 +32,7 @@ mod parse;
 mod write;
 
 pub use parse::{BinLine, KeyLine, Line, LineError, LineNamespace, RecordLine, line_namespace, parse_line};
-pub use write::{write_header, write_index, write_record, write_udf};
+pub use write::{write_header, write_index, write_record, write_role, write_udf, write_user};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;

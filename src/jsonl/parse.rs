@@ -1,9 +1,9 @@
-//! Lines to records, indexes and UDF modules.
+//! Lines to records, indexes, UDF modules, roles and users.
 
 use super::fields::{Name, Object, Scalar, Text, decode_base64};
 use crate::record::{
-    BinRef, BodyError, Digest, Generation, KeyRef, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, UdfModule,
-    VoidTime,
+    BinRef, BodyError, Digest, Generation, KeyRef, ParticleType, Privilege, RecordBatch, RecordMeta, Role,
+    SecondaryIndex, UdfModule, User, VoidTime,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -44,6 +44,10 @@ pub enum Line<'a> {
     Index(Cow<'a, str>, SecondaryIndex),
     /// A UDF module of a namespace.
     Udf(Cow<'a, str>, UdfModule),
+    /// A role that came with a namespace.
+    Role(Cow<'a, str>, Role),
+    /// A user that came with a namespace.
+    User(Cow<'a, str>, User),
 }
 
 /// A record, borrowed from its line as far as possible.
@@ -119,6 +123,16 @@ struct RawBin<'a> {
     base64: Option<Text<'a>>,
 }
 
+/// What a role allows, as the line has it.
+#[derive(Deserialize)]
+struct RawPrivilege<'a> {
+    code: u8,
+    #[serde(borrow, default)]
+    namespace: Option<Name<'a>>,
+    #[serde(borrow, default)]
+    set: Option<Name<'a>>,
+}
+
 /// All fields that a line of any kind can have.
 #[derive(Deserialize)]
 struct RawLine<'a> {
@@ -160,6 +174,16 @@ struct RawLine<'a> {
     language: Option<Scalar<'a>>,
     #[serde(borrow, default)]
     content: Option<Name<'a>>,
+    #[serde(borrow, default)]
+    privileges: Option<Vec<Object<RawPrivilege<'a>>>>,
+    #[serde(borrow, default)]
+    allow_list: Option<Name<'a>>,
+    #[serde(default)]
+    read_quota: Option<u32>,
+    #[serde(default)]
+    write_quota: Option<u32>,
+    #[serde(borrow, default)]
+    roles: Option<Vec<Name<'a>>>,
 }
 
 /// Reads one line, without its end. It borrows from it where it can; nothing is read but the line.
@@ -173,7 +197,9 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
         None | Some("record") => record(raw).map(Line::Record),
         Some("index") => index(raw),
         Some("udf") => udf(raw),
-        Some(other) => Err(LineError::new(r#"kind "record", "index" or "udf""#, format!("{other:?}"))),
+        Some("role") => role(raw),
+        Some("user") => user(raw),
+        Some(other) => Err(LineError::new(r#"kind "record", "index", "udf", "role" or "user""#, format!("{other:?}"))),
     }
 }
 
@@ -308,14 +334,14 @@ fn base64_field(field: Option<Text<'_>>, what: &str) -> Result<Vec<u8>, LineErro
 fn index(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
     let Text(namespace) = required(raw.namespace, "namespace")?;
     let index = SecondaryIndex {
-        set: raw.set.unwrap_or_default().0.into_owned(),
-        name: required(raw.name, "name")?.0.into_owned(),
+        set: owned(raw.set),
+        name: owned(Some(required(raw.name, "name")?)),
         kind: letter(raw.index_type, "index_type")?,
-        bin: raw.bin.unwrap_or_default().0.into_owned(),
+        bin: owned(raw.bin),
         value: letter(raw.value_type, "value_type")?,
         context: base64_field(raw.context, "context")?,
         expression: base64_field(raw.expression, "expression")?,
-        other: raw.other.unwrap_or_default().0.into_owned(),
+        other: owned(raw.other),
     };
     Ok(Line::Index(namespace, index))
 }
@@ -324,10 +350,41 @@ fn udf(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
     let Text(namespace) = required(raw.namespace, "namespace")?;
     let udf = UdfModule {
         kind: letter(raw.language, "language")?,
-        name: required(raw.name, "name")?.0.into_owned(),
-        content: required(raw.content, "content")?.0.into_owned(),
+        name: owned(Some(required(raw.name, "name")?)),
+        content: owned(Some(required(raw.content, "content")?)),
     };
     Ok(Line::Udf(namespace, udf))
+}
+
+fn role(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
+    let Text(namespace) = required(raw.namespace, "namespace")?;
+    let privilege = |Object(raw): Object<RawPrivilege<'_>>| Privilege {
+        code: raw.code,
+        namespace: owned(raw.namespace),
+        set: owned(raw.set),
+    };
+    let role = Role {
+        name: owned(Some(required(raw.name, "name")?)),
+        privileges: raw.privileges.unwrap_or_default().into_iter().map(privilege).collect(),
+        allow_list: owned(raw.allow_list),
+        read_quota: raw.read_quota.unwrap_or_default(),
+        write_quota: raw.write_quota.unwrap_or_default(),
+    };
+    Ok(Line::Role(namespace, role))
+}
+
+fn user(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
+    let Text(namespace) = required(raw.namespace, "namespace")?;
+    let user = User {
+        name: owned(Some(required(raw.name, "name")?)),
+        roles: raw.roles.unwrap_or_default().into_iter().map(|role| owned(Some(role))).collect(),
+    };
+    Ok(Line::User(namespace, user))
+}
+
+/// The bytes of a name; none if it is absent.
+fn owned(name: Option<Name<'_>>) -> Vec<u8> {
+    name.unwrap_or_default().0.into_owned()
 }
 
 /// What [`line_namespace`] tells of a line.
@@ -335,7 +392,7 @@ fn udf(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
 pub struct LineNamespace<'a> {
     /// The namespace that it names; headers name none.
     pub namespace: Option<Cow<'a, str>>,
-    /// Whether it is an index or a UDF module.
+    /// Whether it is an index, a UDF module, a role or a user.
     pub is_metadata: bool,
 }
 
@@ -349,7 +406,7 @@ pub fn line_namespace(line: &[u8]) -> Result<LineNamespace<'_>, LineError> {
         namespace: Option<Text<'a>>,
     }
     let Object(raw): Object<Raw<'_>> = serde_json::from_slice(line).map_err(|error| LineError::from_json(&error))?;
-    let is_metadata = raw.kind.is_some_and(|Text(kind)| kind == "index" || kind == "udf");
+    let is_metadata = raw.kind.is_some_and(|Text(kind)| matches!(&*kind, "index" | "udf" | "role" | "user"));
     Ok(LineNamespace { namespace: raw.namespace.map(|Text(namespace)| namespace), is_metadata })
 }
 

@@ -1,7 +1,7 @@
 //! Records, indexes and UDF modules to lines.
 
 use super::VERSION;
-use crate::record::{BodyError, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule};
+use crate::record::{BodyError, KeyRef, ParticleType, RecordView, Role, SecondaryIndex, UdfModule, User};
 use std::io::Write as _;
 
 /// Longer texts are written in base64: escapes could make them six times as long.
@@ -154,11 +154,60 @@ pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
             put_base64(out, bytes);
         }
     }
-    if !other.is_empty() {
-        out.extend_from_slice(br#","other":"#);
-        put_name(out, other);
+    put_names(out, &[("other", other)]);
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends a role's line.
+pub fn write_role(out: &mut Vec<u8>, namespace: &str, role: &Role) {
+    let Role { name, privileges, allow_list, read_quota, write_quota } = role;
+    out.extend_from_slice(br#"{"kind":"role","namespace":"#);
+    put_text(out, namespace);
+    out.extend_from_slice(br#","name":"#);
+    put_name(out, name);
+    out.extend_from_slice(br#","privileges":["#);
+    for (place, privilege) in privileges.iter().enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        let _ = write!(out, r#"{comma}{{"code":{}"#, privilege.code);
+        if let Some(name) = privilege.name() {
+            let _ = write!(out, r#","privilege":"{name}""#);
+        }
+        put_names(out, &[("namespace", &privilege.namespace), ("set", &privilege.set)]);
+        out.push(b'}');
+    }
+    out.push(b']');
+    put_names(out, &[("allow_list", allow_list)]);
+    for (field, quota) in [("read_quota", read_quota), ("write_quota", write_quota)] {
+        if *quota > 0 {
+            let _ = write!(out, r#","{field}":{quota}"#);
+        }
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// Appends a user's line.
+pub fn write_user(out: &mut Vec<u8>, namespace: &str, user: &User) {
+    let User { name, roles } = user;
+    out.extend_from_slice(br#"{"kind":"user","namespace":"#);
+    put_text(out, namespace);
+    out.extend_from_slice(br#","name":"#);
+    put_name(out, name);
+    out.extend_from_slice(br#","roles":["#);
+    for (place, role) in roles.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        put_name(out, role);
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
+/// Appends those of these fields that are not empty.
+fn put_names(out: &mut Vec<u8>, fields: &[(&str, &[u8])]) {
+    for (field, bytes) in fields.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        let _ = write!(out, r#","{field}":"#);
+        put_name(out, bytes);
+    }
 }
 
 /// Appends a UDF module's line.

@@ -240,7 +240,7 @@ fn take_group(worker: &mut impl LineWorker, group: &Group) -> Result<()> {
     }
 }
 
-/// The first reading: namespaces, indexes, UDF modules.
+/// The first reading: namespaces and what they have beside records.
 struct Survey<'s> {
     source: &'s JsonlSource,
     found: Overview,
@@ -276,6 +276,8 @@ impl LineWorker for Survey<'_> {
         match parse_line(line) {
             Ok(Line::Index(_, index)) => metadata.indexes.push(index),
             Ok(Line::Udf(_, udf)) => metadata.udfs.push(udf),
+            Ok(Line::Role(_, role)) => metadata.roles.push(role),
+            Ok(Line::User(_, user)) => metadata.users.push(user),
             // The second reading reports it.
             _ => return Ok(()),
         }

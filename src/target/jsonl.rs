@@ -2,7 +2,7 @@
 
 use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use crate::error::{Error, Result};
-use crate::jsonl::{MAX_LINE_BYTES, write_header, write_index, write_record, write_udf};
+use crate::jsonl::{MAX_LINE_BYTES, write_header, write_index, write_record, write_role, write_udf, write_user};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
 use crate::source::jsonl::JsonlSource;
@@ -150,6 +150,8 @@ impl RecordTarget for JsonlTarget {
         let mut lines = Vec::new();
         metadata.indexes.iter().for_each(|index| write_index(&mut lines, namespace, index));
         metadata.udfs.iter().for_each(|udf| write_udf(&mut lines, namespace, udf));
+        metadata.roles.iter().for_each(|role| write_role(&mut lines, namespace, role));
+        metadata.users.iter().for_each(|user| write_user(&mut lines, namespace, user));
         self.put(&lines)
     }
 

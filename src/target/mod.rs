@@ -99,7 +99,7 @@ pub trait RecordTarget: Send + Sync {
     /// The target's clock, by which a live target's records expire.
     fn clock(&self) -> Result<Timestamp>;
 
-    /// Prepares for the records of a namespace and takes its indexes and UDF modules. Called once for each namespace,
+    /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for each namespace,
     /// before its first batch.
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()>;
 
@@ -138,9 +138,16 @@ pub trait RecordTarget: Send + Sync {
     /// for a whole one.
     fn finish(&self) -> Result<()>;
 
-    /// Indexes and UDF modules that the target could not take, each with its reason, for people. A restore with any is done
+    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A restore with any is done
     /// but incomplete.
     fn omissions(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Says that users and roles are left out, and why.
+fn without_users(metadata: &NamespaceMetadata, why: &str) -> String {
+    let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+    let (roles, users) = (count(metadata.roles.len(), "role"), count(metadata.users.len(), "user"));
+    format!("{roles} and {users}: {why}; --no-users leaves users and roles out")
 }

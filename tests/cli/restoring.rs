@@ -231,6 +231,31 @@ fn indexes_and_modules_can_be_left_out_or_come_last() {
 }
 
 #[test]
+fn users_and_roles_go_where_they_can_be_kept_and_are_named_where_not() {
+    let sandbox = Sandbox::new();
+    let lines_of_access = [
+        r#"{"kind":"role","namespace":"shop","name":"auditor","privileges":[{"code":10,"privilege":"read","namespace":"shop","set":"orders"}],"allow_list":"10.0.0.0/8","read_quota":100}"#,
+        r#"{"kind":"user","namespace":"shop","name":"ann","roles":["auditor","read-write"]}"#,
+        r#"{"kind":"user","namespace":"shop","name":"bob","roles":[]}"#,
+    ];
+    let record = r#"{"namespace":"shop","key":{"type":"integer","value":1},"bins":[]}"#;
+    let header = r#"{"aerolith":"jsonl","version":1}"#;
+    sandbox.write("in.jsonl", &[header, lines_of_access.join("\n").as_str(), record].join("\n"));
+    sandbox.json(&["backup", "jsonl:in.jsonl"]);
+    sandbox.run(&["restore", "latest", "jsonl:out.jsonl"]).ends(0);
+    let text = std::fs::read_to_string(sandbox.path("out.jsonl")).unwrap();
+    assert!(lines_of_access.iter().all(|line| text.lines().any(|written| written == *line)), "{text}");
+    sandbox.run(&["restore", "latest", "embedded:store"]).ends(0);
+    let kept = EmbeddedStore::open(sandbox.path("store")).unwrap().metadata("shop").unwrap();
+    assert_eq!((kept.roles[0].privileges.len(), kept.users[0].roles.len(), kept.users.len()), (1, 2, 2));
+    // A file of asbackup can't hold them: that is said, unless they are not asked for.
+    let named = sandbox.run(&["restore", "latest", "asb:out"]).ends(3);
+    let said = format!("{}{}", named.out, named.err);
+    assert!(said.contains("1 role and 2 users: files of asbackup hold none; --no-users"), "{said}");
+    sandbox.run(&["restore", "latest", "asb:without", "--no-users"]).ends(0);
+}
+
+#[test]
 fn what_was_restored_is_read_back_from_every_target() {
     let sandbox = Sandbox::new();
     sandbox.people();

@@ -14,13 +14,11 @@ use crate::source::aerospike::security::{self, Access};
 use crate::source::aerospike::wire::admin;
 use crate::source::aerospike::wire::info::text;
 use crate::source::aerospike::wire::result_code::ResultCode;
+use crate::target::without_users;
 use std::time::{Duration, Instant};
 
 /// How long a new role may take to show on every node.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
-
-/// What can be left out, for reports.
-const ADVICE: &str = "--no-users leaves users and roles out";
 
 /// Makes the roles that `wanted` names. Gives back what is not as it was, each with its reason. With `only_look` nothing is
 /// made.
@@ -29,7 +27,7 @@ pub fn create(cluster: &Cluster, wanted: &NamespaceMetadata, only_look: bool) ->
     if roles.is_empty() && users.is_empty() {
         return Ok(Vec::new());
     }
-    let all = |why: &str| vec![format!("{} roles and {} users: {why}; {ADVICE}", roles.len(), users.len())];
+    let all = |why: &str| vec![without_users(wanted, why)];
     let (there, others) = match access(cluster)? {
         Access::Off => return Ok(all("the cluster has no access control, or this client does not log in")),
         Access::Hidden(problem) => return Ok(all(&problem)),
