@@ -276,13 +276,7 @@ impl Copying<'_> {
             self.whole.clear();
         }
         let before = self.reader.fetched_bytes();
-        let mut filled = self.fill(&mut session, &original, report);
-        if let Err(Error::Missing { .. }) = &filled {
-            // A collection may have moved what the index at hand says is elsewhere.
-            self.reader = self.source.chunk_reader()?;
-            session.clear();
-            filled = self.fill(&mut session, &original, report);
-        }
+        let filled = self.fill(&mut session, &original, report);
         let done = match filled {
             Ok(Some(copy)) => {
                 session

@@ -303,11 +303,6 @@ impl BackupSession {
         self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
     }
 
-    /// Takes all namespaces out of the manifest again; their chunks stay.
-    pub(super) fn clear(&mut self) {
-        self.manifest.namespaces.clear();
-    }
-
     /// Records that could not be understood and were left out.
     pub fn bad_records(&self) -> &[BadRecord] {
         &self.bad
