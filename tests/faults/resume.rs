@@ -175,13 +175,15 @@ fn goes_on(disk: &Arc<MemoryStore>, kind: BackupKind, about: &str) -> usize {
 
 /// Kills a backup at each call in turn, and lets the next go on; the most that was taken over.
 fn killed_at_every_call(kind: BackupKind, effect: Effect) -> usize {
-    let whole = Arc::new(FaultStore::new(prepared(kind)));
+    // Forks of one repository: with the same keys a backup makes the same calls.
+    let prepared = prepared(kind);
+    let whole = Arc::new(FaultStore::new(Arc::new(prepared.fork())));
     let repository = Repository::open(whole.clone(), PASSPHRASE).unwrap();
     let opened = whole.operations().len();
     attempt(&repository, &WORLDS[1], kind).unwrap();
     let calls = whole.operations().len() - opened;
     let taken = (0..calls + 5).into_par_iter().map(|n| {
-        let disk = prepared(kind);
+        let disk = Arc::new(prepared.fork());
         let store = Arc::new(FaultStore::new(disk.clone()));
         let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
         store.inject(Fault::nth(n, effect));
