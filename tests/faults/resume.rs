@@ -3,7 +3,7 @@
 use super::support::*;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{SnapshotId, names};
+use aerolith::format::{PackId, SnapshotId, names};
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, RecordBatch, Timestamp};
 use aerolith::repository::{BackupSession, RecordOptions, Repository, Resumed, SessionOptions};
 use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
@@ -214,6 +214,12 @@ fn died() -> (Arc<MemoryStore>, Repository) {
     (disk, repository)
 }
 
+/// The packs that the last session's journal names.
+fn noted(repository: &Repository) -> Vec<PackId> {
+    let session = repository.history().unwrap().entries.pop().unwrap().session;
+    session.journal.unwrap().packs
+}
+
 fn taken(resumed: &[Resumed]) -> usize {
     resumed.iter().map(|resumed| resumed.partitions).sum()
 }
@@ -322,17 +328,15 @@ fn where_values_that_it_refers_to_were_found_damaged_since_all_is_read_again() {
 
 #[test]
 fn what_is_gone_or_damaged_is_not_built_on() {
-    let packs = |disk: &MemoryStore| disk.list("packs/").unwrap();
+    // Not any pack: one that was stored after the last note is nothing that is built on.
     let (disk, repository) = died();
-    disk.delete(&packs(&disk)[3].key).unwrap();
+    disk.delete(&names::pack(&noted(&repository)[3])).unwrap();
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "a pack is gone");
 
     let (disk, repository) = died();
-    let history = repository.history().unwrap();
-    let journal = history.entries.last().unwrap().session.journal.as_ref().unwrap();
-    for pack in &journal.packs {
-        flip(&disk, &names::pack(pack), 100);
+    for pack in noted(&repository) {
+        flip(&disk, &names::pack(&pack), 100);
     }
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "packs are damaged");
@@ -351,8 +355,7 @@ fn what_a_collection_took_is_not_built_on() {
 #[test]
 fn packs_that_a_plan_condemns_are_not_taken_over() {
     let (disk, repository) = died();
-    let session = repository.history().unwrap().entries.pop().unwrap().session;
-    let mut condemned = session.journal.unwrap().packs;
+    let mut condemned = noted(&repository);
     condemned.truncate(1);
     put_plan(&repository, &disk, SnapshotId([5; 16]), condemned);
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
