@@ -334,14 +334,14 @@ fn base64_field(field: Option<Text<'_>>, what: &str) -> Result<Vec<u8>, LineErro
 fn index(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
     let Text(namespace) = required(raw.namespace, "namespace")?;
     let index = SecondaryIndex {
-        set: owned(raw.set),
-        name: owned(Some(required(raw.name, "name")?)),
+        set: raw.set.map(owned).unwrap_or_default(),
+        name: required(raw.name, "name").map(owned)?,
         kind: letter(raw.index_type, "index_type")?,
-        bin: owned(raw.bin),
+        bin: raw.bin.map(owned).unwrap_or_default(),
         value: letter(raw.value_type, "value_type")?,
         context: base64_field(raw.context, "context")?,
         expression: base64_field(raw.expression, "expression")?,
-        other: owned(raw.other),
+        other: raw.other.map(owned).unwrap_or_default(),
     };
     Ok(Line::Index(namespace, index))
 }
@@ -350,8 +350,8 @@ fn udf(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
     let Text(namespace) = required(raw.namespace, "namespace")?;
     let udf = UdfModule {
         kind: letter(raw.language, "language")?,
-        name: owned(Some(required(raw.name, "name")?)),
-        content: owned(Some(required(raw.content, "content")?)),
+        name: required(raw.name, "name").map(owned)?,
+        content: required(raw.content, "content").map(owned)?,
     };
     Ok(Line::Udf(namespace, udf))
 }
@@ -360,13 +360,13 @@ fn role(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
     let Text(namespace) = required(raw.namespace, "namespace")?;
     let privilege = |Object(raw): Object<RawPrivilege<'_>>| Privilege {
         code: raw.code,
-        namespace: owned(raw.namespace),
-        set: owned(raw.set),
+        namespace: raw.namespace.map(owned).unwrap_or_default(),
+        set: raw.set.map(owned).unwrap_or_default(),
     };
     let role = Role {
-        name: owned(Some(required(raw.name, "name")?)),
+        name: required(raw.name, "name").map(owned)?,
         privileges: raw.privileges.unwrap_or_default().into_iter().map(privilege).collect(),
-        allow_list: owned(raw.allow_list),
+        allow_list: raw.allow_list.map(owned).unwrap_or_default(),
         read_quota: raw.read_quota.unwrap_or_default(),
         write_quota: raw.write_quota.unwrap_or_default(),
     };
@@ -376,15 +376,14 @@ fn role(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
 fn user(raw: RawLine<'_>) -> Result<Line<'_>, LineError> {
     let Text(namespace) = required(raw.namespace, "namespace")?;
     let user = User {
-        name: owned(Some(required(raw.name, "name")?)),
-        roles: raw.roles.unwrap_or_default().into_iter().map(|role| owned(Some(role))).collect(),
+        name: required(raw.name, "name").map(owned)?,
+        roles: raw.roles.unwrap_or_default().into_iter().map(owned).collect(),
     };
     Ok(Line::User(namespace, user))
 }
 
-/// The bytes of a name; none if it is absent.
-fn owned(name: Option<Name<'_>>) -> Vec<u8> {
-    name.unwrap_or_default().0.into_owned()
+fn owned(Name(name): Name<'_>) -> Vec<u8> {
+    name.into_owned()
 }
 
 /// What [`line_namespace`] tells of a line.

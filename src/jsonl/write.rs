@@ -1,4 +1,4 @@
-//! Records, indexes and UDF modules to lines.
+//! Records, indexes, UDF modules, roles and users to lines.
 
 use super::VERSION;
 use crate::record::{BodyError, KeyRef, ParticleType, RecordView, Role, SecondaryIndex, UdfModule, User};
@@ -97,11 +97,31 @@ fn put_key(out: &mut Vec<u8>, key: KeyRef<'_>) {
     out.push(b'}');
 }
 
+/// Appends how a line of this kind begins.
+fn put_head(out: &mut Vec<u8>, kind: &str, namespace: &str) {
+    for part in [r#"{"kind":""#, kind, r#"","namespace":"#] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    put_text(out, namespace);
+}
+
+/// Appends a field that is a name, behind another.
+fn put_field(out: &mut Vec<u8>, field: &str, name: &[u8]) {
+    let _ = write!(out, r#","{field}":"#);
+    put_name(out, name);
+}
+
+/// The same, unless the name is empty.
+fn put_if_any(out: &mut Vec<u8>, field: &str, name: &[u8]) {
+    if !name.is_empty() {
+        put_field(out, field, name);
+    }
+}
+
 /// Appends a record's line.
 pub fn write_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>) -> Result<(), BodyError> {
     let body = record.parse()?;
-    out.extend_from_slice(br#"{"kind":"record","namespace":"#);
-    put_text(out, namespace);
+    put_head(out, "record", namespace);
     let meta = &record.meta;
     out.extend_from_slice(br#","set":"#);
     put_name(out, meta.set);
@@ -138,11 +158,9 @@ fn put_letter(out: &mut Vec<u8>, letter: u8) {
 /// Appends a secondary index's line.
 pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
     let SecondaryIndex { set, name, kind, bin, value, context, expression, other } = index;
-    out.extend_from_slice(br#"{"kind":"index","namespace":"#);
-    put_text(out, namespace);
+    put_head(out, "index", namespace);
     for (field, bytes) in [("set", set), ("name", name), ("bin", bin)] {
-        let _ = write!(out, r#","{field}":"#);
-        put_name(out, bytes);
+        put_field(out, field, bytes);
     }
     for (field, letter) in [("index_type", kind), ("value_type", value)] {
         let _ = write!(out, r#","{field}":"#);
@@ -154,17 +172,15 @@ pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
             put_base64(out, bytes);
         }
     }
-    put_names(out, &[("other", other)]);
+    put_if_any(out, "other", other);
     out.extend_from_slice(b"}\n");
 }
 
 /// Appends a role's line.
 pub fn write_role(out: &mut Vec<u8>, namespace: &str, role: &Role) {
     let Role { name, privileges, allow_list, read_quota, write_quota } = role;
-    out.extend_from_slice(br#"{"kind":"role","namespace":"#);
-    put_text(out, namespace);
-    out.extend_from_slice(br#","name":"#);
-    put_name(out, name);
+    put_head(out, "role", namespace);
+    put_field(out, "name", name);
     out.extend_from_slice(br#","privileges":["#);
     for (place, privilege) in privileges.iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };
@@ -172,11 +188,12 @@ pub fn write_role(out: &mut Vec<u8>, namespace: &str, role: &Role) {
         if let Some(name) = privilege.name() {
             let _ = write!(out, r#","privilege":"{name}""#);
         }
-        put_names(out, &[("namespace", &privilege.namespace), ("set", &privilege.set)]);
+        put_if_any(out, "namespace", &privilege.namespace);
+        put_if_any(out, "set", &privilege.set);
         out.push(b'}');
     }
     out.push(b']');
-    put_names(out, &[("allow_list", allow_list)]);
+    put_if_any(out, "allow_list", allow_list);
     for (field, quota) in [("read_quota", read_quota), ("write_quota", write_quota)] {
         if *quota > 0 {
             let _ = write!(out, r#","{field}":{quota}"#);
@@ -188,10 +205,8 @@ pub fn write_role(out: &mut Vec<u8>, namespace: &str, role: &Role) {
 /// Appends a user's line.
 pub fn write_user(out: &mut Vec<u8>, namespace: &str, user: &User) {
     let User { name, roles } = user;
-    out.extend_from_slice(br#"{"kind":"user","namespace":"#);
-    put_text(out, namespace);
-    out.extend_from_slice(br#","name":"#);
-    put_name(out, name);
+    put_head(out, "user", namespace);
+    put_field(out, "name", name);
     out.extend_from_slice(br#","roles":["#);
     for (place, role) in roles.iter().enumerate() {
         if place > 0 {
@@ -202,24 +217,13 @@ pub fn write_user(out: &mut Vec<u8>, namespace: &str, user: &User) {
     out.extend_from_slice(b"]}\n");
 }
 
-/// Appends those of these fields that are not empty.
-fn put_names(out: &mut Vec<u8>, fields: &[(&str, &[u8])]) {
-    for (field, bytes) in fields.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-        let _ = write!(out, r#","{field}":"#);
-        put_name(out, bytes);
-    }
-}
-
 /// Appends a UDF module's line.
 pub fn write_udf(out: &mut Vec<u8>, namespace: &str, udf: &UdfModule) {
     let UdfModule { kind, name, content } = udf;
-    out.extend_from_slice(br#"{"kind":"udf","namespace":"#);
-    put_text(out, namespace);
-    out.extend_from_slice(br#","name":"#);
-    put_name(out, name);
+    put_head(out, "udf", namespace);
+    put_field(out, "name", name);
     out.extend_from_slice(br#","language":"#);
     put_letter(out, *kind);
-    out.extend_from_slice(br#","content":"#);
-    put_name(out, content);
+    put_field(out, "content", content);
     out.extend_from_slice(b"}\n");
 }
