@@ -322,7 +322,7 @@ impl<'t> Transaction<'t> {
         self.remove_where(number, |head| head.void_time.is_expired(now))
     }
 
-    /// Lets `change` edit a namespace's indexes and UDF modules.
+    /// Lets `change` edit what a namespace has beside records.
     fn edit_metadata(&mut self, namespace: &str, change: impl FnOnce(&mut NamespaceMetadata)) -> Result<()> {
         let number = self.namespace(namespace)?;
         let failed = |error| self.file.failed("write metadata", error);
@@ -340,8 +340,7 @@ impl<'t> Transaction<'t> {
     /// Adds a secondary index, or replaces the one of that name.
     pub fn put_index(&mut self, namespace: &str, index: SecondaryIndex) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
-            metadata.indexes.retain(|known| known.name != index.name);
-            metadata.indexes.push(index);
+            replace(&mut metadata.indexes, &[index], |index| &index.name);
         })
     }
 
@@ -353,8 +352,7 @@ impl<'t> Transaction<'t> {
     /// Adds a UDF module, or replaces the one of that name.
     pub fn put_udf(&mut self, namespace: &str, udf: UdfModule) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
-            metadata.udfs.retain(|known| known.name != udf.name);
-            metadata.udfs.push(udf);
+            replace(&mut metadata.udfs, &[udf], |udf| &udf.name);
         })
     }
 
@@ -366,14 +364,16 @@ impl<'t> Transaction<'t> {
     /// Creates the namespace if it isn't there, and puts these indexes, UDF modules, roles and users into it.
     pub fn put_metadata(&mut self, namespace: &str, added: &NamespaceMetadata) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
-            metadata.indexes.retain(|known| added.indexes.iter().all(|index| index.name != known.name));
-            metadata.indexes.extend(added.indexes.iter().cloned());
-            metadata.udfs.retain(|known| added.udfs.iter().all(|udf| udf.name != known.name));
-            metadata.udfs.extend(added.udfs.iter().cloned());
-            metadata.roles.retain(|known| added.roles.iter().all(|role| role.name != known.name));
-            metadata.roles.extend(added.roles.iter().cloned());
-            metadata.users.retain(|known| added.users.iter().all(|user| user.name != known.name));
-            metadata.users.extend(added.users.iter().cloned());
+            replace(&mut metadata.indexes, &added.indexes, |index| &index.name);
+            replace(&mut metadata.udfs, &added.udfs, |udf| &udf.name);
+            replace(&mut metadata.roles, &added.roles, |role| &role.name);
+            replace(&mut metadata.users, &added.users, |user| &user.name);
         })
     }
+}
+
+/// Adds these in place of what has their names.
+fn replace<T: Clone>(known: &mut Vec<T>, added: &[T], name: fn(&T) -> &[u8]) {
+    known.retain(|one| added.iter().all(|other| name(other) != name(one)));
+    known.extend_from_slice(added);
 }
