@@ -9,6 +9,8 @@ pub mod jsonl;
 use crate::error::{Error, Result};
 use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
+use crate::sync::lock;
+use std::sync::Mutex;
 
 /// What happens to a record that the target already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -99,8 +101,8 @@ pub trait RecordTarget: Send + Sync {
     /// The target's clock, by which a live target's records expire.
     fn clock(&self) -> Result<Timestamp>;
 
-    /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for each namespace,
-    /// before its first batch.
+    /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for each
+    /// namespace, before its first batch.
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()>;
 
     /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an error
@@ -138,16 +140,26 @@ pub trait RecordTarget: Send + Sync {
     /// for a whole one.
     fn finish(&self) -> Result<()>;
 
-    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A restore with any is done
-    /// but incomplete.
+    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A restore with
+    /// any is done but incomplete.
     fn omissions(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Says that users and roles are left out, and why.
-fn without_users(metadata: &NamespaceMetadata, why: &str) -> String {
+/// Notes what is left out. What belongs to a whole cluster comes with each namespace, and is noted once.
+fn leave_out(omissions: &Mutex<Vec<String>>, mut more: Vec<String>) {
+    let mut omissions = lock(omissions);
+    more.retain(|one| !omissions.contains(one));
+    omissions.append(&mut more);
+}
+
+/// Says that users and roles are left out, if there are any, and why.
+fn without_users(metadata: &NamespaceMetadata, why: &str) -> Option<String> {
+    if metadata.roles.is_empty() && metadata.users.is_empty() {
+        return None;
+    }
     let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
     let (roles, users) = (count(metadata.roles.len(), "role"), count(metadata.users.len(), "user"));
-    format!("{roles} and {users}: {why}; --no-users leaves users and roles out")
+    Some(format!("{roles} and {users}: {why}; --no-users leaves users and roles out"))
 }

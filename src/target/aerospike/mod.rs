@@ -19,7 +19,7 @@ mod pace;
 mod security;
 mod write;
 
-use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
+use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome, leave_out};
 use crate::error::{Error, Result};
 use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, RecordMeta, Timestamp, VoidTime};
 use crate::source::RecordSource;
@@ -200,10 +200,7 @@ impl RecordTarget for AerospikeTarget {
         let namespace = self.namespace(namespace);
         let mut omitted = self.named(metadata::create(&self.cluster, namespace, metadata, self.dry_run))?;
         omitted.extend(self.named(security::create(&self.cluster, metadata, self.dry_run))?);
-        // What belongs to the whole cluster comes with each namespace.
-        let mut omissions = lock(&self.omissions);
-        omitted.retain(|one| !omissions.contains(one));
-        omissions.extend(omitted);
+        leave_out(&self.omissions, omitted);
         Ok(())
     }
 

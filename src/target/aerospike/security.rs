@@ -27,7 +27,7 @@ pub fn create(cluster: &Cluster, wanted: &NamespaceMetadata, only_look: bool) ->
     if roles.is_empty() && users.is_empty() {
         return Ok(Vec::new());
     }
-    let all = |why: &str| vec![without_users(wanted, why)];
+    let all = |why: &str| without_users(wanted, why).into_iter().collect();
     let (there, others) = match access(cluster)? {
         Access::Off => return Ok(all("the cluster has no access control, or this client does not log in")),
         Access::Hidden(problem) => return Ok(all(&problem)),

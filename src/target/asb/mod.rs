@@ -17,7 +17,7 @@ use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
 use crate::source::asb::{AsbOptions, AsbSource};
 use crate::sync::lock;
-use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome, without_users};
+use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome, leave_out, without_users};
 use files::{Files, Layout};
 use format::Formatter;
 use std::path::{Path, PathBuf};
@@ -167,18 +167,13 @@ impl RecordTarget for AsbTarget {
                 omissions.push(format!("UDF module {}: {reason}", String::from_utf8_lossy(&udf.name)));
             }
         }
-        if !metadata.roles.is_empty() || !metadata.users.is_empty() {
-            omissions.push(without_users(metadata, "files of asbackup hold none"));
-        }
+        omissions.extend(without_users(metadata, "files of asbackup hold none"));
         let first = self.head(namespace, true, &globals)?;
         let next = self.head(namespace, false, &[])?;
         if let Some(files) = &self.files {
             files.begin(namespace, &first, next)?;
         }
-        // Users and roles come with each namespace.
-        let mut known = lock(&self.omissions);
-        omissions.retain(|one| !known.contains(one));
-        known.append(&mut omissions);
+        leave_out(&self.omissions, omissions);
         Ok(())
     }
 
