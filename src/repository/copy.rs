@@ -277,7 +277,7 @@ impl Copying<'_> {
         }
         let before = self.reader.fetched_bytes();
         let filled = self.fill(&mut session, &original, report);
-        let done = match filled {
+        let done = match filled.map_err(|error| self.target.unless_fenced(session.id(), error)) {
             Ok(Some(copy)) => {
                 session
                     .abandon(&Error::invalid(format!("snapshot {copy} is a copy that another program made meanwhile")));
@@ -286,12 +286,6 @@ impl Copying<'_> {
             Ok(None) => {
                 let chunks = session.writer()?.written_chunks();
                 Done::Sealed(Box::new(session.seal()?.manifest().clone()), chunks)
-            }
-            // A collection that took this session for dead may have deleted what it reads in the target: that is why, not damage.
-            Err(error) if error.is_of_one_object() && self.target.is_fenced(&session.id()) => {
-                let fenced = Error::Fenced { session: session.id().to_string() };
-                session.abandon(&fenced);
-                return Err(fenced);
             }
             Err(error) if error.is_of_one_object() => {
                 session.abandon(&error);

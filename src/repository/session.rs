@@ -217,9 +217,13 @@ impl Repository {
         Ok(Prepared { seen, parents, reader, doomed_too, distrusted, stopped, warnings })
     }
 
-    /// Whether a session was fenced, as far as the store tells.
-    pub(super) fn is_fenced(&self, session: &SnapshotId) -> bool {
-        matches!(self.state_of(session), Ok(Some(SnapshotState::Fenced)))
+    /// What stopped a session in reading this repository: if it was fenced, the collection that took it for dead may have deleted
+    /// what it read, and that is told instead of damage.
+    pub(super) fn unless_fenced(&self, session: SnapshotId, error: Error) -> Error {
+        if error.is_of_one_object() && matches!(self.state_of(&session), Ok(Some(SnapshotState::Fenced))) {
+            return Error::Fenced { session: session.to_string() };
+        }
+        error
     }
 
     /// Packs that the index names but that are gone, or have another size than they had.
@@ -410,11 +414,7 @@ impl BackupSession {
         let heals = kind == BackupKind::Full && !options.partial;
         let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
         let (repository, id) = (self.repository.clone(), self.manifest.id);
-        // A collection that took this session for dead may have deleted what it reads: that is why, not damage.
-        let told = |error: Error| match error.is_of_one_object() && repository.is_fenced(&id) {
-            true => Error::Fenced { session: id.to_string() },
-            false => error,
-        };
+        let told = |error: Error| repository.unless_fenced(id, error);
         let taken_over = match (&self.doomed_too, &parent) {
             (Some(reader), Some((_, parent))) => take_over(reader, writer, parent, &self.control).map_err(told),
             _ => Ok(()),
