@@ -9,7 +9,7 @@ use aerolith::format::header::Class;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
 use aerolith::repository::{BackupSession, RepairReport, Repository};
-use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::store::{Call, MemoryStore, Store};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -218,9 +218,7 @@ fn a_backup_that_is_fenced_while_it_reads_what_it_builds_on_says_that_and_not_da
         let scene = Scene::new(200);
         forget(&scene.repository(), &[scene.id(0)]).unwrap();
         if stands {
-            let store = FaultStore::new(scene.disk.clone());
-            store.inject(Fault::nth(0, Effect::CrashAfter).of(Call::PutNew).under(names::PLANS));
-            assert!(prune(&open(Arc::new(store)).unwrap(), &thorough()).is_err());
+            plan_and_die(&scene.disk, open);
         }
         let armed = Arc::new(AtomicBool::new(false));
         let (fires, other, parents) = (armed.clone(), scene.repository(), [scene.id(1), scene.id(2)]);

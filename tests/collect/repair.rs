@@ -153,10 +153,7 @@ fn a_damaged_or_lost_index_is_written_anew_from_the_packs() {
 fn while_a_plan_stands_the_index_is_left_alone() {
     let scene = Scene::new(60);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
-    // A collection that dies right after its plan.
-    let faulty = Arc::new(FaultStore::new(scene.disk.clone()));
-    faulty.inject(Fault::nth(0, Effect::CrashAfter).under(names::PLANS).of(Call::PutNew));
-    prune(&open(faulty).unwrap(), &thorough()).unwrap_err();
+    plan_and_die(&scene.disk, open);
     let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
     flip(&scene.disk, &segment, 80);
     let repository = scene.repository();

@@ -66,9 +66,7 @@ fn a_condemned_pack_of_which_a_live_chunk_cannot_be_read_stays_with_its_plan() {
     let scene = Scene::new(1200);
     let (_, at) = live_chunk(&scene);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
-    let faulty = Arc::new(FaultStore::new(scene.disk.clone()));
-    faulty.inject(Fault::nth(0, Effect::CrashAfter).under(names::PLANS).of(Call::PutNew));
-    message(prune(&open(faulty).unwrap(), &thorough()));
+    plan_and_die(&scene.disk, open);
     flip_at(&scene.disk, &at);
     let repository = scene.repository();
     let report = prune(&repository, &taking_over()).unwrap();

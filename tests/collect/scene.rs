@@ -9,7 +9,7 @@ use aerolith::pack::read_directory;
 use aerolith::repository::{
     BackupSession, RecordOptions, RepairOptions, RepairReport, Repository, RestoreOptions, SessionOptions,
 };
-use aerolith::store::{Call, Listed, MemoryStore, Put, Store};
+use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
 use aerolith::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -88,6 +88,13 @@ pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneRep
 
 pub fn forget(repository: &Repository, names: &[String]) -> Result<()> {
     repository.forget_named(names, false, &Control::new()).map(|_| ())
+}
+
+/// A collection of which nothing gets done but its plan.
+pub fn plan_and_die(disk: &Arc<MemoryStore>, open: fn(Arc<dyn Store>) -> Result<Repository>) {
+    let store = FaultStore::new(disk.clone());
+    store.inject(Fault::nth(0, Effect::CrashAfter).of(Call::PutNew).under(names::PLANS));
+    message(prune(&open(Arc::new(store)).unwrap(), &PruneOptions { fence: true, ..thorough() }));
 }
 
 /// Each of these snapshots that is still sealed must hold exactly what it held; gives back how many are.

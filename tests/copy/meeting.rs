@@ -8,7 +8,7 @@ use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::repository::CopyOptions;
-use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::store::{Call, MemoryStore, Store};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -112,13 +112,6 @@ fn a_target_that_is_pruned_between_keeps_what_copies_need_and_takes_the_others_a
     assert_nothing_twice(&target, "copied again");
 }
 
-/// A collection of which nothing gets done but its plan.
-fn plan_and_die(disk: Arc<MemoryStore>) {
-    let store = FaultStore::new(disk);
-    store.inject(Fault::nth(0, Effect::CrashAfter).of(Call::PutNew).under(names::PLANS));
-    assert!(prune(&open_other(Arc::new(store)).unwrap(), &PruneOptions { fence: true, ..thorough() }).is_err());
-}
-
 #[test]
 fn a_plan_that_stands_in_the_target_condemns_nothing_that_a_new_copy_needs() {
     let scene = Scene::new(120);
@@ -133,7 +126,7 @@ fn a_plan_that_stands_in_the_target_condemns_nothing_that_a_new_copy_needs() {
     let standing = {
         let other = open_other(disk.clone()).unwrap();
         forget(&other, &[copied.id.to_string()]).unwrap();
-        plan_and_die(disk.clone());
+        plan_and_die(&disk, open_other);
         disk.list(names::PLANS).unwrap().len()
     };
     assert_eq!(standing, 1);
@@ -159,7 +152,7 @@ fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_
             begun += 1;
             let user = open_other(plain.clone()).unwrap();
             forget(&user, &[user.snapshots().unwrap().snapshots[0].id.to_string()]).unwrap();
-            plan_and_die(plain.clone());
+            plan_and_die(&plain, open_other);
         }
     });
     let report = copy(&source, &open_other(store).unwrap()).unwrap();
