@@ -149,7 +149,10 @@ impl Work<'_> {
             let theirs = sorter.take(partition)?;
             if selected.binary_search(&partition).is_err() {
                 if self.options.others_differ && !self.options.within {
-                    all.only_in_source.extend(theirs.iter().map(|(record, _)| record.meta.digest));
+                    theirs.try_each(|record, _| {
+                        all.only_in_source.push(record.meta.digest);
+                        Ok(())
+                    })?;
                     all.partitions_that_differ += u64::from(!theirs.is_empty());
                 }
                 continue;
@@ -180,12 +183,8 @@ impl Work<'_> {
                 let ours = walk.take(partition)?;
                 if by_digest {
                     let digests: Vec<Digest> = ours.iter().map(|entry| entry.digest).collect();
-                    let mut batches = Vec::new();
-                    source.read(name, &digests, &mut |batch| {
-                        batches.push(batch);
-                        Ok(())
-                    })?;
-                    theirs = PartitionRecords::from_batches(self.snapshot.chunks().keys(), batches);
+                    source.read(name, &digests, &mut |batch| theirs.push(self.snapshot.chunks().keys(), batch))?;
+                    theirs.sort()?;
                 }
                 let part = self.partition(&ours, place, &theirs)?;
                 place += ours.len() as u64;
@@ -196,48 +195,57 @@ impl Work<'_> {
     }
 
     fn scan(&self, source: &dyn PartitionedSource, name: &str, partition: PartitionId) -> Result<PartitionRecords> {
-        let mut batches = Vec::new();
+        let mut records = PartitionRecords::default();
         source.scan(name, partition, None, &mut |batch| {
             self.control.add_records(batch.len() as u64);
-            batches.push(batch);
-            Ok(())
+            records.push(self.snapshot.chunks().keys(), batch)
         })?;
-        Ok(PartitionRecords::from_batches(self.snapshot.chunks().keys(), batches))
+        records.sort()?;
+        Ok(records)
     }
 
     /// Compares one partition; `place` is that of its first entry.
     fn partition(&self, ours: &[Entry], place: u64, theirs: &PartitionRecords) -> Result<Comparison> {
         let mut part = Comparison { records_in_source: theirs.len() as u64, ..Comparison::default() };
         let mut values = ValueReader::new(self.snapshot.chunks());
-        let mut theirs = theirs.iter().peekable();
-        let others = |digest: Digest, part: &mut Comparison| {
-            if self.options.others_differ {
-                part.only_in_source.push(digest);
+        fn live((place, entry): (u64, &Entry)) -> Option<(u64, Digest, &LiveEntry)> {
+            Some((place, entry.digest, entry.live.as_ref()?))
+        }
+        let mut ours = (place..).zip(ours).filter_map(live).peekable();
+        let counts = |place| !self.options.left_out.contains(place);
+        let lacks = |live: &LiveEntry, digest, part: &mut Comparison| {
+            part.records_in_snapshot += 1;
+            match self.options.expiry.of(live.void_time).is_expired(self.now) {
+                true => part.expired += 1,
+                false => part.only_in_snapshot.push(digest),
             }
         };
-        for (place, entry) in (place..).zip(ours) {
-            let (digest, Some(live)) = (entry.digest, &entry.live) else { continue };
-            while let Some((other, _)) = theirs.next_if(|(other, _)| other.meta.digest.sort_key() < digest.sort_key()) {
-                others(other.meta.digest, &mut part);
+        theirs.try_each(|record, hash| {
+            let RecordMeta { digest, .. } = record.meta;
+            while let Some((place, digest, live)) = ours.next_if(|(_, ours, _)| ours.sort_key() < digest.sort_key()) {
+                if counts(place) {
+                    lacks(live, digest, &mut part);
+                }
             }
-            let there = theirs.next_if(|(other, _)| other.meta.digest == digest);
-            if self.options.left_out.contains(place) {
-                continue;
+            match ours.next_if(|(_, ours, _)| *ours == digest) {
+                None if self.options.others_differ => part.only_in_source.push(digest),
+                Some((place, _, live)) if counts(place) => {
+                    part.records_in_snapshot += 1;
+                    let same = hash == live.hash;
+                    match if same { Look::Same } else { self.look(&mut values, &digest, live, record)? } {
+                        Look::Same => {}
+                        Look::OtherCells => part.other_cells += 1,
+                        Look::Changed => part.changed.push(digest),
+                        Look::Unreadable => part.unreadable.push(digest),
+                    }
+                }
+                _ => {}
             }
-            part.records_in_snapshot += 1;
-            match there {
-                Some((_, hash)) if hash == live.hash => {}
-                Some((record, _)) => match self.look(&mut values, &entry.digest, live, &record)? {
-                    Look::Same => {}
-                    Look::OtherCells => part.other_cells += 1,
-                    Look::Changed => part.changed.push(digest),
-                    Look::Unreadable => part.unreadable.push(digest),
-                },
-                None if self.options.expiry.of(live.void_time).is_expired(self.now) => part.expired += 1,
-                None => part.only_in_snapshot.push(digest),
-            }
+            Ok(())
+        })?;
+        for (_, digest, live) in ours.filter(|(place, ..)| counts(*place)) {
+            lacks(live, digest, &mut part);
         }
-        theirs.for_each(|(other, _)| others(other.meta.digest, &mut part));
         Ok(part)
     }
 

@@ -69,11 +69,12 @@ pub(super) fn read_partitions(
             return Ok(Input::default());
         }
         let since = since_of(partition);
-        let mut batches = Vec::new();
+        let mut records = work.options.partition_records();
         source.scan(work.namespace, partition, since, &mut |batch| {
-            batches.push(batch);
-            Ok(())
+            work.control.add_records(batch.len() as u64);
+            records.push(keys, batch)
         })?;
+        records.sort()?;
         let mut walk = None;
         if since.is_some() {
             let mut rows = Vec::new();
@@ -83,8 +84,6 @@ pub(super) fn read_partitions(
             })?;
             walk = Some(Walk::new(rows));
         }
-        work.control.add_records(batches.iter().map(|batch| batch.len() as u64).sum());
-        let records = PartitionRecords::from_batches(keys, batches);
         Ok(Input { records, walk, whole: since.is_none(), unread: None })
     };
     let read = |partition: PartitionId| match read_one(partition) {
@@ -93,14 +92,12 @@ pub(super) fn read_partitions(
         }
         read => read,
     };
-    let by_digest = |digests: &[Digest]| {
-        let mut batches = Vec::new();
+    let by_digest = |digests: &[Digest], records: &mut PartitionRecords| {
         source.read(work.namespace, digests, &mut |batch| {
             work.control.add_records(batch.len() as u64);
-            batches.push(batch);
-            Ok(())
+            records.push(keys, batch)
         })?;
-        Ok(batches)
+        records.sort()
     };
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
     let Written { mut manifest, unread, mut open, warnings } =

@@ -14,7 +14,7 @@ use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
-use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp};
+use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, RecordMeta, RecordView, Timestamp};
 use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
     write_run,
@@ -41,7 +41,8 @@ pub struct RecordOptions {
     pub skip_bad_records: bool,
     /// Partitions that can't be read are left as the parent has them, and listed.
     pub allow_partial: bool,
-    /// Records of a source without order are held in memory up to about this many bytes, then spilled.
+    /// Records of a source without order are held in memory up to about this many bytes, then spilled. Those of one partition
+    /// of another source up to an eighth of it, and [`PartitionRecords::BOUND`].
     pub memory_bytes: usize,
     /// Partitions that are read at once; the machine's processors if 0.
     pub parallel: usize,
@@ -65,6 +66,11 @@ impl RecordOptions {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             n => n,
         }
+    }
+
+    /// Takes the records of one partition, within the bound of memory.
+    pub(super) fn partition_records(&self) -> PartitionRecords {
+        PartitionRecords::with_bound(PartitionRecords::BOUND.min(self.memory_bytes / 8))
     }
 }
 
@@ -161,7 +167,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
             let Written { manifest: mut done, warnings, .. } =
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
-                    diff_and_write(&work, source_time, next, |_| Ok(Vec::new()), &|| Ok(Default::default()))
+                    diff_and_write(&work, source_time, next, |_, _| Ok(()), &|| Ok(Default::default()))
                 })?;
             let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;
@@ -227,7 +233,7 @@ pub(super) fn diff_and_write(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
     next: &mut dyn FnMut(PartitionId) -> Result<Input>,
-    by_digest: impl Fn(&[Digest]) -> Result<Vec<RecordBatch>>,
+    by_digest: impl Fn(&[Digest], &mut PartitionRecords) -> Result<()>,
     bad_records: &dyn Fn() -> Result<(u64, Vec<BadRecord>)>,
 ) -> Result<Written> {
     let parent = work.parent.as_ref().map(|(_, parent)| parent);
@@ -305,10 +311,9 @@ pub(super) fn diff_and_write(
                 let mut input = next(partition)?;
                 let before = old.take_partition(partition)?;
                 if let Some(walk) = &input.walk {
-                    let wanted = walk.unknown(&input.records, &before);
-                    match if wanted.is_empty() { Ok(Vec::new()) } else { by_digest(&wanted) } {
-                        Ok(batches) if batches.is_empty() => {}
-                        Ok(batches) => input.records.merge(work.writer.keys(), batches),
+                    let wanted = walk.unknown(&input.records, &before)?;
+                    match if wanted.is_empty() { Ok(()) } else { by_digest(&wanted, &mut input.records) } {
+                        Ok(()) => {}
                         Err(Error::Source { problem, .. }) if work.options.allow_partial => {
                             input = Input { unread: Some(problem), ..Input::default() };
                         }
@@ -406,17 +411,21 @@ impl Walk {
     }
 
     /// The digests that the filter by last update did not deliver, and that are not as the parent has them.
-    fn unknown(&self, records: &PartitionRecords, before: &[Entry]) -> Vec<Digest> {
+    fn unknown(&self, records: &PartitionRecords, before: &[Entry]) -> Result<Vec<Digest>> {
         let mut before = before.iter().peekable();
         let mut as_before = |row: &DigestRow| {
             while before.next_if(|entry| entry.digest < row.digest).is_some() {}
             let live = before.peek().filter(|entry| entry.digest == row.digest).and_then(|entry| entry.live.as_ref());
             live.is_some_and(|live| live.generation == row.generation && live.void_time == row.void_time)
         };
-        let rows = self.0.iter().filter(|row| !as_before(row) && !records.contains(&row.digest));
-        let mut digests: Vec<Digest> = rows.map(|row| row.digest).collect();
+        let mut digests = Vec::new();
+        for row in &self.0 {
+            if !as_before(row) && !records.contains(&row.digest)? {
+                digests.push(row.digest);
+            }
+        }
         digests.dedup();
-        digests
+        Ok(digests)
     }
 }
 
@@ -432,22 +441,22 @@ impl Progress<'_> {
     ) -> Result<()> {
         self.walked = 0;
         let mut old = before.iter().peekable();
-        for (record, hash) in input.records.iter() {
-            let key = record.meta.digest.sort_key();
+        input.records.try_each(|record, hash| {
+            let RecordMeta { digest, .. } = record.meta;
+            let key = digest.sort_key();
             while let Some(entry) = old.next_if(|entry| entry.digest.sort_key() < key) {
                 self.only_before(entry, input, feeder)?;
             }
-            let was = old.next_if(|entry| entry.digest == record.meta.digest);
+            let was = old.next_if(|entry| entry.digest == digest);
             self.counts.read += 1;
-            if was.is_none() && is_unknown(&record.meta.digest) {
+            if was.is_none() && is_unknown(&digest) {
                 self.counts.healed += 1;
-                self.live(&record.meta.digest, &hash, record.body.len() as u64);
-                let RecordView { meta, body, bin_order } = record;
-                feeder.record(&NewRecord { meta, hash, bin_order, body })?;
-                continue;
+                self.live(&digest, &hash, record.body.len() as u64);
+                let RecordView { meta, body, bin_order } = *record;
+                return feeder.record(&NewRecord { meta, hash, bin_order, body });
             }
-            self.present(&record, hash, was.and_then(|entry| entry.live.as_ref()), feeder)?;
-        }
+            self.present(record, hash, was.and_then(|entry| entry.live.as_ref()), feeder)
+        })?;
         for entry in old {
             self.only_before(entry, input, feeder)?;
         }

@@ -7,6 +7,7 @@ mod support;
 
 mod conformance;
 mod faults;
+mod large;
 mod login;
 mod partial;
 mod program;

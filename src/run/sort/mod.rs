@@ -4,9 +4,11 @@
 //! processor's cache: sorting all at once waits for memory at every record. Past a bound the buckets are spilled to a
 //! temporary file.
 
+mod batches;
 mod rows;
 mod spill;
 
+pub use batches::Batches;
 pub use rows::PartitionRecords;
 
 use crate::crypto::Keys;
@@ -14,7 +16,8 @@ use crate::error::Result;
 use crate::record::{PARTITIONS, PartitionId, RecordBatch};
 use crate::sync::lock;
 use rows::{Block, Row};
-use spill::Spill;
+use spill::{Spill, SpillPlace};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -84,6 +87,12 @@ impl Bucket {
     }
 }
 
+/// What was spilled at one time: a block for each partition.
+struct Spilled {
+    file: Spill,
+    parts: BTreeMap<PartitionId, SpillPlace>,
+}
+
 /// Takes batches from several threads and gives them back partition by partition.
 pub struct Sorter {
     keys: Arc<Keys>,
@@ -91,7 +100,7 @@ pub struct Sorter {
     buckets: Vec<Mutex<Bucket>>,
     bytes: AtomicUsize,
     records: AtomicU64,
-    spills: Mutex<Vec<Arc<Spill>>>,
+    spills: Mutex<Vec<Arc<Spilled>>>,
 }
 
 impl Sorter {
@@ -161,7 +170,7 @@ impl Sorter {
         if self.bytes.load(Ordering::Relaxed) <= self.bound {
             return Ok(());
         }
-        let mut spill = Spill::create()?;
+        let mut spilled = Spilled { file: Spill::create()?, parts: BTreeMap::new() };
         for (bucket, first) in self.buckets.iter().zip((0u16..).step_by(BUCKET_PARTITIONS)) {
             let mut taken = std::mem::take(&mut *lock(bucket));
             for (rows, number) in taken.rows().into_iter().zip(first..) {
@@ -169,13 +178,16 @@ impl Sorter {
                 let mut part = Block::default();
                 let mut records = PartitionRecords::default();
                 records.add_rows(&taken.blocks, &rows);
-                records.iter().for_each(|(record, hash)| part.push(&record, &hash));
-                spill.write(partition, part)?;
+                records.try_each(|record, hash| {
+                    part.push(record, &hash);
+                    Ok(())
+                })?;
+                spilled.parts.insert(partition, spilled.file.write(part)?);
             }
             let bytes = taken.blocks.iter().map(|block| block.0.len()).sum();
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        spills.push(Arc::new(spill));
+        spills.push(Arc::new(spilled));
         Ok(())
     }
 
@@ -184,14 +196,14 @@ impl Sorter {
         let mut found = PartitionRecords::default();
         let spills = lock(&self.spills).clone();
         for spill in &spills {
-            if let Some(block) = spill.read(partition)? {
-                found.add_block(block);
+            if let Some(&place) = spill.parts.get(&partition) {
+                found.add_block(spill.file.read(place)?);
             }
         }
         if let Some(bucket) = self.buckets.get(usize::from(partition.number()) / BUCKET_PARTITIONS) {
             lock(bucket).take(partition, &mut found);
         }
-        found.sort();
+        found.sort()?;
         Ok(found)
     }
 }
@@ -222,7 +234,12 @@ mod tests {
         let mut all = Vec::new();
         for partition in PartitionId::all() {
             let records = sorter.take(partition).unwrap();
-            all.extend(records.iter().map(|(view, hash)| (view.meta.digest, view.meta.set.to_vec(), hash)));
+            records
+                .try_each(|view, hash| {
+                    all.push((view.meta.digest, view.meta.set.to_vec(), hash));
+                    Ok(())
+                })
+                .unwrap();
         }
         all
     }

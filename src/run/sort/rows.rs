@@ -1,21 +1,32 @@
-//! Records in memory with what brings them into key order.
+//! The records of a partition with what brings them into key order.
 
+use super::spill::{Spill, SpillPlace};
 use crate::crypto::Keys;
+use crate::error::Result;
 use crate::format::leaf::RecordHash;
 use crate::record::{Digest, Generation, RecordBatch, RecordMeta, RecordView, VoidTime};
-use std::sync::Arc;
+use crate::sync::lock;
+use std::sync::{Arc, Mutex};
 
 /// What a record in a [`Block`] has before its set: digest, hash, generation, void time, and the lengths of set, bin order and
 /// body.
 const HEAD_BYTES: usize = 20 + 16 + 4 + 4 + 1 + 4 + 4;
 /// What a record in a batch costs in memory beside its bytes.
 const ROW_COST: usize = 100;
+/// Blocks of a temporary file that are kept at hand: what a scan delivered and what was read by digest are two sequences, and a
+/// batch may end between two neighbours of each.
+const AT_HAND: usize = 4;
 
 /// Records one after another in one piece of memory.
 #[derive(Default)]
 pub(super) struct Block(pub(super) Vec<u8>);
 
 impl Block {
+    /// An empty block with room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Block(Vec::with_capacity(bytes))
+    }
+
     /// Bytes that a record takes.
     pub(super) fn record_bytes(record: &RecordView<'_>) -> usize {
         HEAD_BYTES + record.meta.set.len() + record.byte_len()
@@ -78,10 +89,11 @@ struct HashedBatch {
     hashes: Vec<RecordHash>,
 }
 
-#[derive(Clone)]
 enum Part {
-    Batch(Arc<HashedBatch>),
+    Batch(Box<HashedBatch>),
     Block(Arc<Block>),
+    /// A block of the temporary file.
+    Spilled(SpillPlace),
 }
 
 /// Where a record is, and enough of its digest to sort by.
@@ -106,21 +118,42 @@ fn key(digest: &Digest) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// The records of one partition in key order, each key once.
-#[derive(Default)]
+/// The records of one partition in key order, each key once. Past a bound they are in a temporary file; sources deliver neighbours
+/// together, so that few blocks of it have to be at hand at a time.
 pub struct PartitionRecords {
     parts: Vec<Part>,
     rows: Vec<Row>,
     /// Copies of a record that were dropped because the source delivered it more than once.
     pub duplicates: u64,
+    /// Batches take at most about so many bytes of memory.
+    bound: usize,
+    held: usize,
+    spill: Option<Spill>,
+    /// Blocks of the temporary file that were read last, by their parts.
+    at_hand: Mutex<Vec<(u32, Arc<Block>)>>,
+}
+
+impl Default for PartitionRecords {
+    fn default() -> Self {
+        Self::with_bound(Self::BOUND)
+    }
 }
 
 impl PartitionRecords {
-    /// Sorts what one batch after another delivered.
-    pub fn from_batches(keys: &Keys, batches: Vec<RecordBatch>) -> Self {
-        let mut found = PartitionRecords::default();
-        found.merge(keys, batches);
-        found
+    /// A bound that serves most: 32 MiB, the average partition of a namespace of 128 GiB.
+    pub const BOUND: usize = 32 << 20;
+
+    /// No records yet; what [`PartitionRecords::push`] adds takes at most about `bound` bytes of memory.
+    pub fn with_bound(bound: usize) -> Self {
+        PartitionRecords {
+            parts: Vec::new(),
+            rows: Vec::new(),
+            duplicates: 0,
+            bound,
+            held: 0,
+            spill: None,
+            at_hand: Mutex::default(),
+        }
     }
 
     /// Adds rows that point into `blocks`, which other partitions share.
@@ -130,54 +163,98 @@ impl PartitionRecords {
         self.rows.extend(rows.iter().map(|row| Row { part: row.part + first, ..*row }));
     }
 
-    /// Adds what a later read of single records delivered; it replaces what was there.
-    pub fn merge(&mut self, keys: &Keys, batches: Vec<RecordBatch>) {
-        for records in batches {
-            let part = self.parts.len();
-            let digests = records.iter().enumerate();
+    /// Adds what a source delivered. Once all is there, [`PartitionRecords::sort`] brings it into order.
+    pub fn push(&mut self, keys: &Keys, records: RecordBatch) -> Result<()> {
+        let hashes = records.iter().map(|record| keys.record_hash(record.meta.set, record.body));
+        let bytes = records.byte_len() + records.len() * ROW_COST;
+        if self.held + bytes <= self.bound {
+            let (part, digests) = (self.parts.len(), records.iter().enumerate());
             self.rows.extend(digests.map(|(at, record)| Row::new(&record.meta.digest, part, at)));
-            let hashes = records.iter().map(|record| keys.record_hash(record.meta.set, record.body)).collect();
-            self.parts.push(Part::Batch(Arc::new(HashedBatch { records, hashes })));
+            let hashes = hashes.collect();
+            self.parts.push(Part::Batch(Box::new(HashedBatch { records, hashes })));
+            self.held += bytes;
+            return Ok(());
         }
-        self.sort();
+        let mut block = Block::with_capacity(bytes);
+        records.iter().zip(hashes).for_each(|(record, hash)| block.push(&record, &hash));
+        self.index(&block);
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            None => self.spill.insert(Spill::create()?),
+        };
+        self.parts.push(Part::Spilled(spill.write(block)?));
+        Ok(())
+    }
+
+    /// Adds rows for all records of a block that is about to become the next part.
+    fn index(&mut self, block: &Block) {
+        let part = self.parts.len();
+        self.rows.extend(block.iter().map(|(at, record, _)| Row::new(&record.meta.digest, part, at)));
     }
 
     /// Adds all records of a block.
     pub(super) fn add_block(&mut self, block: Block) {
-        let part = self.parts.len();
-        self.rows.extend(block.iter().map(|(at, record, _)| Row::new(&record.meta.digest, part, at)));
+        self.index(&block);
         self.parts.push(Part::Block(Arc::new(block)));
     }
 
-    /// Brings the records into key order and drops copies.
-    pub(super) fn sort(&mut self) {
+    /// Brings the records into key order and drops copies: the highest generation stays, and of equal ones what came last.
+    pub fn sort(&mut self) -> Result<()> {
         self.rows.sort_unstable_by_key(|row| row.key);
         if self.rows.windows(2).all(|pair| pair[0].key != pair[1].key) {
-            return;
+            return Ok(());
         }
-        let mut rows = std::mem::take(&mut self.rows);
-        let before = rows.len();
-        let whole = |row: &Row| {
-            let record = self.at(row).map(|(record, _)| record.meta);
-            record.map(|meta| (meta.digest.0, meta.generation.0, row.part, row.at))
-        };
-        let equal = rows.chunk_by_mut(|a, b| a.key == b.key).filter(|same| same.len() > 1);
-        equal.for_each(|same| same.sort_unstable_by_key(whole));
-        // Of copies, the last in order stays: the highest generation, then the one that came last.
-        let digest = |row: &Row| self.at(row).map(|(record, _)| record.meta.digest);
-        rows.reverse();
-        rows.dedup_by(|later, kept| later.key == kept.key && digest(later) == digest(kept));
-        rows.reverse();
-        self.duplicates += (before - rows.len()) as u64;
-        self.rows = rows;
+        let rows = std::mem::take(&mut self.rows);
+        self.rows.reserve(rows.len());
+        for same in rows.chunk_by(|a, b| a.key == b.key) {
+            if let [row] = same {
+                self.rows.push(*row);
+                continue;
+            }
+            let mut ordered = Vec::with_capacity(same.len());
+            for row in same {
+                let order = self.with(row, |record, _| {
+                    let meta = record.meta;
+                    (meta.digest.0, meta.generation.0, row.part, row.at)
+                })?;
+                ordered.extend(order.map(|order| (order, *row)));
+            }
+            ordered.sort_unstable_by_key(|(order, _)| *order);
+            let one_key = ordered.chunk_by(|((a, ..), _), ((b, ..), _)| a == b);
+            self.rows.extend(one_key.filter_map(|copies| copies.last()).map(|(_, row)| *row));
+        }
+        self.duplicates += (rows.len() - self.rows.len()) as u64;
+        Ok(())
     }
 
-    fn at(&self, row: &Row) -> Option<(RecordView<'_>, RecordHash)> {
+    /// Looks at a record. `None` if a row points to nothing, which none does.
+    fn with<R>(&self, row: &Row, look: impl FnOnce(&RecordView<'_>, RecordHash) -> R) -> Result<Option<R>> {
         let at = row.at as usize;
-        match self.parts.get(row.part as usize)? {
-            Part::Block(block) => block.get(at),
-            Part::Batch(batch) => Some((batch.records.get(at)?, *batch.hashes.get(at)?)),
+        let found = match self.parts.get(row.part as usize) {
+            Some(Part::Block(block)) => block.get(at),
+            Some(Part::Batch(batch)) => batch.records.get(at).zip(batch.hashes.get(at).copied()),
+            Some(Part::Spilled(place)) => {
+                let block = self.read_back(row.part, *place)?;
+                return Ok(block.get(at).map(|(record, hash)| look(&record, hash)));
+            }
+            None => None,
+        };
+        Ok(found.map(|(record, hash)| look(&record, hash)))
+    }
+
+    fn read_back(&self, part: u32, place: SpillPlace) -> Result<Arc<Block>> {
+        let mut at_hand = lock(&self.at_hand);
+        if let Some(at) = at_hand.iter().position(|(of, _)| *of == part) {
+            // Whoever was used last is last to go.
+            at_hand.get_mut(at..).into_iter().for_each(|newer| newer.rotate_left(1));
+            return Ok(at_hand.last().map(|(_, block)| block.clone()).unwrap_or_default());
         }
+        let block = Arc::new(self.spill.as_ref().map_or_else(|| Ok(Block::default()), |spill| spill.read(place))?);
+        if at_hand.len() >= AT_HAND {
+            at_hand.remove(0);
+        }
+        at_hand.push((part, block.clone()));
+        Ok(block)
     }
 
     /// How many records there are.
@@ -193,64 +270,122 @@ impl PartitionRecords {
     /// About the bytes of memory that the records take, but for blocks that partitions share.
     pub fn byte_len(&self) -> usize {
         let part = |part: &Part| match part {
-            Part::Batch(batch) => batch.records.byte_len() + batch.records.len() * ROW_COST,
             Part::Block(block) if Arc::strong_count(block) == 1 => block.0.len(),
-            Part::Block(_) => 0,
+            Part::Block(_) | Part::Batch(_) | Part::Spilled(_) => 0,
         };
-        self.rows.len() * size_of::<Row>() + self.parts.iter().map(part).sum::<usize>()
+        self.held + self.rows.len() * size_of::<Row>() + self.parts.iter().map(part).sum::<usize>()
     }
 
-    /// The records, once sorted in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (RecordView<'_>, RecordHash)> {
-        self.rows.iter().filter_map(|row| self.at(row))
+    /// Looks at all records, once sorted in key order.
+    pub fn try_each(&self, mut each: impl FnMut(&RecordView<'_>, RecordHash) -> Result<()>) -> Result<()> {
+        self.rows.iter().try_for_each(|row| self.with(row, &mut each)?.unwrap_or(Ok(())))
     }
 
     /// Whether a record with this digest is there.
-    pub fn contains(&self, digest: &Digest) -> bool {
+    pub fn contains(&self, digest: &Digest) -> Result<bool> {
         let key = key(digest);
         let first = self.rows.partition_point(|row| row.key < key);
-        let same = self.rows.iter().skip(first).take_while(|row| row.key == key);
-        same.filter_map(|row| self.at(row)).any(|(record, _)| record.meta.digest == *digest)
+        for row in self.rows.iter().skip(first).take_while(|row| row.key == key) {
+            if self.with(row, |record, _| record.meta.digest == *digest)? == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// One record for each digest and generation, whose body is its number.
+    fn batch(of: &[([u8; 20], u32)], first: u8) -> RecordBatch {
+        let mut batch = RecordBatch::new();
+        for (n, (digest, generation)) in of.iter().enumerate() {
+            let generation = Generation(*generation);
+            let meta = RecordMeta { digest: Digest(*digest), set: b"s", generation, void_time: VoidTime(0) };
+            batch.push_encoded(meta, &[first.wrapping_add(n as u8)], &[]).unwrap();
+        }
+        batch
+    }
+
+    fn sorted(bound: usize, batches: Vec<RecordBatch>) -> PartitionRecords {
+        let keys = Keys::derive(&[1; 32]);
+        let mut records = PartitionRecords::with_bound(bound);
+        batches.into_iter().for_each(|batch| records.push(&keys, batch).unwrap());
+        records.sort().unwrap();
+        records
+    }
+
+    fn all(records: &PartitionRecords) -> Vec<([u8; 20], u8, RecordHash)> {
+        let mut all = Vec::new();
+        let each = |view: &RecordView<'_>, hash| {
+            all.push((view.meta.digest.0, view.body[0], hash));
+            Ok(())
+        };
+        records.try_each(each).unwrap();
+        all
+    }
+
+    fn bodies(records: &PartitionRecords) -> Vec<u8> {
+        all(records).into_iter().map(|(_, body, _)| body).collect()
+    }
 
     #[test]
     fn keeps_the_highest_generation_of_a_record_that_comes_twice() {
-        let keys = Keys::derive(&[1; 32]);
-        let mut twice = RecordBatch::new();
-        for (generation, byte) in [(2, b'a'), (5, b'b'), (3, b'c')] {
-            let generation = Generation(generation);
-            let meta = RecordMeta { digest: Digest([1; 20]), set: b"", generation, void_time: VoidTime(0) };
-            twice.push_encoded(meta, &[byte], &[]).unwrap();
+        for bound in [0, usize::MAX] {
+            let records = sorted(bound, vec![batch(&[([1; 20], 2), ([1; 20], 5), ([1; 20], 3)], 0)]);
+            assert_eq!((bodies(&records), records.duplicates), (vec![1], 2));
         }
-        let records = PartitionRecords::from_batches(&keys, vec![twice]);
-        let bodies: Vec<_> = records.iter().map(|(view, _)| view.body.to_vec()).collect();
-        assert_eq!((bodies, records.duplicates), (vec![b"b".to_vec()], 2));
     }
 
     #[test]
     fn orders_digests_that_differ_only_at_their_end() {
-        let keys = Keys::derive(&[1; 32]);
-        let mut batch = RecordBatch::new();
-        for last in [3, 1, 2, 1] {
+        let digest = |last| {
             let mut digest = [7; 20];
             digest[19] = last;
-            let meta =
-                RecordMeta { digest: Digest(digest), set: b"", generation: Generation(1), void_time: VoidTime(0) };
-            batch.push_encoded(meta, &[last], &[]).unwrap();
-        }
-        let records = PartitionRecords::from_batches(&keys, vec![batch]);
-        let bodies: Vec<_> = records.iter().map(|(view, _)| view.body.to_vec()).collect();
-        assert_eq!((bodies, records.duplicates), (vec![vec![1], vec![2], vec![3]], 1));
-        let contains = |last| {
-            let mut digest = [7; 20];
-            digest[19] = last;
-            records.contains(&Digest(digest))
+            digest
         };
+        let records = sorted(usize::MAX, vec![batch(&[3, 1, 2, 1].map(|last| (digest(last), 1)), 0)]);
+        assert_eq!((bodies(&records), records.duplicates), (vec![3, 2, 0], 1));
+        let contains = |last| records.contains(&Digest(digest(last))).unwrap();
         assert_eq!([0, 1, 3, 4].map(contains), [false, true, true, false]);
+    }
+
+    #[test]
+    fn batches_past_the_bound_take_no_memory() {
+        let of: Vec<_> = (0..=255).map(|n| ([n; 20], 1)).collect();
+        let batches = || of.chunks(16).map(|some| batch(some, some[0].0[0])).collect();
+        let (all, some) = (sorted(usize::MAX, batches()).byte_len(), sorted(5000, batches()).byte_len());
+        let rows = 256 * size_of::<Row>();
+        assert!(all - rows > 25_000 && some - rows <= 5000 && some > rows, "{all} {some}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_temporary_file_changes_nothing(
+            batches in prop::collection::vec(prop::collection::vec((0..40u8, 0..20u8, 1..4u32), 0..30), 0..12),
+            bound in 0..12_000usize,
+        ) {
+            let made = || batches.iter().zip(0u8..).map(|(of, n)| {
+                // All of one partition; some differ in what rows are sorted by, and some only behind it.
+                let digest = |a: u8, b: u8| {
+                    let mut digest = [a; 20];
+                    digest[..2].fill(0);
+                    digest[15] = b;
+                    digest
+                };
+                batch(&of.iter().map(|(a, b, generation)| (digest(*a, *b), *generation)).collect::<Vec<_>>(), n * 20)
+            }).collect::<Vec<_>>();
+            let (roomy, tight) = (sorted(usize::MAX, made()), sorted(bound, made()));
+            prop_assert_eq!(all(&tight), all(&roomy));
+            prop_assert_eq!((tight.duplicates, tight.len()), (roomy.duplicates, roomy.len()));
+            let keys: Vec<_> = all(&roomy).iter().map(|(digest, ..)| Digest(*digest)).collect();
+            prop_assert!(keys.windows(2).all(|pair| pair[0].sort_key() < pair[1].sort_key()));
+            for key in &keys {
+                prop_assert!(tight.contains(key).unwrap());
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::wire::query::{self, PartitionQuery, QueryItem, WireRecord};
 use super::wire::result_code::ResultCode;
 use super::wire::{batch, info};
 use crate::record::{BinRef, Digest, KeyRef, PartitionId, RecordBatch, RecordMeta, Timestamp};
+use crate::run::Batches;
 use crate::source::{BadRecord, DigestRow};
 use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -40,7 +41,7 @@ pub enum Want {
 #[derive(Default)]
 pub struct Part {
     /// Its records.
-    pub batches: Vec<RecordBatch>,
+    pub batches: Batches,
     /// Its digests.
     pub rows: Vec<DigestRow>,
     bad: Vec<Bad>,
@@ -55,7 +56,7 @@ struct Bad {
 impl Part {
     /// About how much memory it takes.
     pub fn memory(&self) -> usize {
-        self.batches.iter().map(RecordBatch::byte_len).sum::<usize>() + self.rows.len() * size_of::<DigestRow>()
+        self.batches.byte_len() + self.rows.len() * size_of::<DigestRow>()
     }
 }
 
@@ -246,6 +247,7 @@ impl Fetcher {
                 connection.receive(FrameType::Message, &mut frame)?;
                 let records = answer.records;
                 end = answer.frame(&frame).map_err(|error| ClusterError::wire(&node.name, error))?;
+                answer.settle(options.read_ahead_bytes)?;
                 self.rest(node, answer.records - records, frame.len() as u64, stop);
             }
             match end {
@@ -286,17 +288,14 @@ impl Fetcher {
         let walked = self.query(node, namespace, Want::Digests, &partitions, size, stop)?;
         for (partition, part) in walked.complete {
             let Some(slot) = answer.slot(partition) else { continue };
-            let found: HashSet<Digest> = slot
-                .batches
-                .iter()
-                .flat_map(|batch| batch.iter().map(|record| record.meta.digest))
-                .chain(slot.bad.iter().filter_map(|bad| bad.digest))
-                .collect();
+            let mut found: HashSet<Digest> = slot.bad.iter().filter_map(|bad| bad.digest).collect();
+            let seen = slot.batches.visit(&mut |batch| found.extend(batch.iter().map(|record| record.meta.digest)));
+            seen.map_err(|error| ClusterError::Other(error.to_string()))?;
             let missing: Vec<Digest> =
                 part.rows.iter().map(|row| row.digest).filter(|digest| !found.contains(digest)).collect();
             for digests in missing.chunks(batch::MAX_DIGESTS) {
                 let mut read = self.read_rows(node, namespace, digests)?;
-                slot.batches.append(&mut read.batches);
+                read.batches.into_iter().for_each(|batch| slot.batches.push(batch));
                 slot.bad.append(&mut read.bad);
                 for (digest, code) in read.failed {
                     if code != ResultCode::UNKNOWN {
@@ -643,7 +642,7 @@ impl Collector {
             part.rows.push(DigestRow { digest, generation, void_time });
             return Ok(());
         }
-        if part.batches.last().is_none_or(|batch| batch.byte_len() > BATCH_BYTES) {
+        if part.batches.last_mut().is_none_or(|batch| batch.byte_len() > BATCH_BYTES) {
             part.batches.push(RecordBatch::with_capacity(self.size.min(BATCH_BYTES), 0));
         }
         if let Some(batch) = part.batches.last_mut()
@@ -652,6 +651,12 @@ impl Collector {
             part.bad.push(Bad { digest: Some(digest), problem: error.to_string() });
         }
         Ok(())
+    }
+
+    /// Leaves at most about `bound` bytes of each partition's records in memory.
+    fn settle(&mut self, bound: usize) -> Result<()> {
+        let settled = self.slots.iter_mut().try_for_each(|(_, part)| part.batches.settle(bound));
+        settled.map_err(|error| ClusterError::Other(error.to_string()))
     }
 
     fn finish(self) -> Answer {
@@ -672,7 +677,9 @@ mod tests {
     }
 
     fn records_of(part: &Part) -> usize {
-        part.batches.iter().map(RecordBatch::len).sum()
+        let mut records = 0;
+        part.batches.visit(&mut |batch| records += batch.len()).unwrap();
+        records
     }
 
     fn record(frame: &mut Vec<u8>, number: u16, bins: &[&[u8]]) {

@@ -296,7 +296,7 @@ impl PartitionedSource for AerospikeSource {
         match self.selected_digests(partition) {
             // Single records are read whether they changed or not: they are few.
             Some(digests) => self.read(namespace, &digests, each),
-            None => self.part(namespace, Want::Records(since), partition)?.batches.into_iter().try_for_each(each),
+            None => self.part(namespace, Want::Records(since), partition)?.batches.hand_on(each),
         }
     }
 
