@@ -1,11 +1,12 @@
 //! Objects made by someone who holds the keys and lies: readers refuse them, in bounded time and memory.
 
+use aerolith::chunk::Cutter;
 use aerolith::control::Control;
 use aerolith::crypto::{Keys, sealed};
-use aerolith::format::config::Compression;
+use aerolith::format::config::{ChunkSizes, Compression};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::keyslot::KdfCost;
-use aerolith::format::leaf::{self, Entry};
+use aerolith::format::leaf::{self, Entry, RecordHash};
 use aerolith::format::node::{self, Child, Node};
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Session, SessionKind};
@@ -13,11 +14,13 @@ use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::index::{Index, write_segments};
 use aerolith::pack::{ChunkReader, ChunkWriter, WriteOptions};
-use aerolith::record::Digest;
-use aerolith::repository::{CheckOptions, CreateOptions, Repository};
-use aerolith::run::{RunCursor, find};
+use aerolith::record::{BinRef, Digest, Generation, ParticleType, RecordBatch, RecordMeta, RecordView, VoidTime};
+use aerolith::repository::{CheckOptions, CreateOptions, Repository, RestoreOptions, Selection};
+use aerolith::run::{NewRecord, RunCursor, find, write_run};
 use aerolith::snapshot;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::target::RecordTarget;
+use aerolith::target::jsonl::JsonlTarget;
 use std::sync::Arc;
 
 const SUITE: Suite = Suite::Aes256Gcm;
@@ -154,13 +157,18 @@ fn leaves_that_overlap_are_refused() {
     assert!(error.contains("one before the next leaf"), "{error}");
 }
 
-#[test]
-fn a_check_of_a_thicket_ends() {
+/// A repository, and what a session of it forges.
+fn repository_and_forge() -> (Repository, Forge) {
     let store = Arc::new(MemoryStore::new());
     let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(store.clone(), b"secret", &options).unwrap();
-    let forge = Forge::new(store.clone(), repository.keys().clone());
-    let run = thicket(&forge);
+    let forge = Forge::new(store, repository.keys().clone());
+    (repository, forge)
+}
+
+/// Seals a snapshot of one run, which was forged.
+fn seal(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
+    let store = forge.store.clone();
     forge.finish();
     let namespace = NamespaceManifest {
         name: "test".into(),
@@ -172,7 +180,7 @@ fn a_check_of_a_thicket_ends() {
         selection: String::new(),
         unread: Vec::new(),
         runs: vec![run],
-        live_records: 0,
+        live_records,
         live_bytes: 0,
         reached_bytes: 0,
         state_hash: [0; 32],
@@ -197,6 +205,13 @@ fn a_check_of_a_thicket_ends() {
         namespaces: vec![namespace],
     };
     snapshot::seal_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();
+}
+
+#[test]
+fn a_check_of_a_thicket_ends() {
+    let (repository, forge) = repository_and_forge();
+    let run = thicket(&forge);
+    seal(&repository, forge, run, 0);
     let report = repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new()).unwrap();
     assert!(report.chunks <= 17, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.contains("its first digest")), "{report:?}");
@@ -204,6 +219,52 @@ fn a_check_of_a_thicket_ends() {
     let snapshot = repository.snapshot("latest").unwrap();
     let walked = snapshot.namespace("test").unwrap().state_sums(repository.keys());
     assert!(walked.unwrap_err().is_damage());
+}
+
+#[test]
+fn a_body_that_its_entry_does_not_mean_is_not_restored() {
+    let (repository, forge) = repository_and_forge();
+    let mut batch = RecordBatch::new();
+    for n in 0..5 {
+        let meta = RecordMeta { digest: digest(n), set: b"s", generation: Generation(1), void_time: VoidTime::NEVER };
+        let bin = BinRef { name: b"b", particle: ParticleType::STRING, bytes: &[b'0' + n as u8] };
+        batch.push(meta, None, &[bin]).unwrap();
+    }
+    let keys = forge.keys.clone();
+    let cutter = Cutter::new(ChunkSizes { min: 64, avg: 256, max: 1024 });
+    let (run, _, ()) = write_run(&forge.writer, cutter, |feeder| {
+        for (n, RecordView { meta, body, bin_order }) in batch.iter().enumerate() {
+            // Of the second and the fourth, what stands there is that of another set, or of nobody.
+            let hash = match n {
+                1 => keys.record_hash(b"t", body),
+                3 => RecordHash([0; 16]),
+                _ => keys.record_hash(meta.set, body),
+            };
+            feeder.record(&NewRecord { meta, hash, bin_order, body })?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    seal(&repository, forge, run.unwrap(), 5);
+    let snapshot = repository.snapshot("latest").unwrap();
+    for bins in [None, Some([b"b".to_vec()].into())] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("out.jsonl");
+        let target = JsonlTarget::create(&file).unwrap();
+        let selection = Selection { bins, ..Selection::default() };
+        let options = RestoreOptions { selection, ..RestoreOptions::default() };
+        let report = snapshot.restore("test", &target, &options, &Control::new()).unwrap();
+        target.finish().unwrap();
+        assert_eq!((report.read, report.written, report.damaged, report.failed), (5, 3, 2, 2), "{report:?}");
+        let failed: Vec<Digest> = report.failures.iter().map(|failed| failed.digest).collect();
+        assert_eq!(failed, [digest(1), digest(3)]);
+        assert!(report.failures.iter().all(|failed| failed.reason.contains("another hash")), "{report:?}");
+        assert!(report.left_out.contains(1) && report.left_out.contains(3) && !report.left_out.contains(0));
+        assert_eq!(report.bytes, 3 * batch.get(0).unwrap().body.len() as u64);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let there = ["0", "1", "2", "3", "4"].map(|value| text.contains(&format!("\"{value}\"")));
+        assert_eq!(there, [true, false, true, false, true], "{text}");
+    }
 }
 
 #[test]
@@ -288,17 +349,14 @@ fn an_object_in_a_deeper_folder_stands_for_nothing() {
 
 #[test]
 fn a_tree_splits_a_node_before_it_has_more_uses_than_a_reader_takes() {
-    use aerolith::chunk::Cutter;
-    use aerolith::format::config::ChunkSizes;
-    use aerolith::format::leaf::{LiveEntry, RecordHash, ValuePlace};
-    use aerolith::record::{Generation, VoidTime};
+    use aerolith::format::leaf::{LiveEntry, ValuePlace};
     let forge = Forge::in_memory();
     let cutter = Cutter::new(ChunkSizes { min: 64, avg: 256, max: 1024 });
     let chunk = |n: u32| ChunkId(*blake3::hash(&n.to_le_bytes()).as_bytes());
     // Values of other writers, each in as many chunks as a leaf may name or half of that.
     let most = leaf::MAX_CHUNKS as u32;
     let lengths = [most, most, most / 2, most / 2, 1];
-    let (tree, _, ()) = aerolith::run::write_run(&forge.writer, cutter, |feeder| {
+    let (tree, _, ()) = write_run(&forge.writer, cutter, |feeder| {
         for (n, length) in lengths.into_iter().enumerate() {
             let n = n as u32;
             let more = (1..length).map(|i| chunk(n * most + i)).collect();

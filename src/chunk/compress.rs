@@ -57,14 +57,11 @@ pub fn decompress(packing: Packing, packed: &[u8], plain: u32) -> Result<Vec<u8>
     match packing {
         Packing::Stored if packed.len() == plain => Ok(packed.to_vec()),
         Packing::Stored => Err(wrong(format!("{} bytes", packed.len()))),
-        Packing::Lz4 => {
-            let mut out = vec![0; plain];
-            match lz4_flex::block::decompress_into(packed, &mut out) {
-                Ok(length) if length == plain => Ok(out),
-                Ok(length) => Err(wrong(format!("{length} bytes"))),
-                Err(error) => Err(wrong(error.to_string())),
-            }
-        }
+        Packing::Lz4 => match lz4_flex::block::decompress(packed, plain) {
+            Ok(out) if out.len() == plain => Ok(out),
+            Ok(out) => Err(wrong(format!("{} bytes", out.len()))),
+            Err(error) => Err(wrong(error.to_string())),
+        },
         // The decoder would also take further frames, and skip some.
         Packing::Zstd if zstd::zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) => {
             Err(wrong("no frame, or more than one".into()))

@@ -1,10 +1,11 @@
 //! The keys that the master key makes.
 
+use super::many::{self, ManyHasher};
 use crate::format::config::ContentKeys;
 use crate::format::header::Class;
 use crate::format::leaf::RecordHash;
 use crate::format::{ChunkId, FORMAT_VERSION};
-use crate::record::Digest;
+use crate::record::{Digest, RecordBatch};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -32,6 +33,12 @@ impl std::fmt::Debug for Keys {
 
 fn derive(purpose: &str, master: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(blake3::derive_key(&format!("aerolith 2026 format {FORMAT_VERSION} {purpose}"), master))
+}
+
+/// The first half of a hash.
+fn short(hash: &[u8; 32]) -> RecordHash {
+    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *hash;
+    RecordHash(head)
 }
 
 impl Keys {
@@ -99,20 +106,48 @@ impl Keys {
         ChunkId(*blake3::keyed_hash(key, plain).as_bytes())
     }
 
-    /// The hash of a record's set and body: keyed BLAKE3 over the set's length (one byte), the set and the body, 16 bytes.
+    /// The hash of a record's set and body: keyed BLAKE3 over the lengths of both (one byte, and four little endian), the set, the body,
+    /// and zeros up to a multiple of 64 bytes; 16 bytes.
     pub fn record_hash(&self, set: &[u8], body: &[u8]) -> RecordHash {
         let mut hasher = blake3::Hasher::new_keyed(&self.content.record_hash);
-        hasher.update(&[set.len() as u8]).update(set).update(body);
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        RecordHash(hash)
+        hasher.update(&[set.len() as u8]).update(&(body.len() as u32).to_le_bytes()).update(set).update(body);
+        hasher.update(many::padding(5 + set.len() + body.len()));
+        short(hasher.finalize().as_bytes())
     }
 
-    /// What a live record adds to its partition's sum: keyed BLAKE3 over digest and record hash.
+    /// The hash of each record of a batch, which takes far less time than one by one.
+    pub fn record_hashes(&self, records: &RecordBatch) -> Vec<RecordHash> {
+        let mut hashes = vec![RecordHash([0; 16]); records.len()];
+        let mut found = |number: usize, hash: &[u8; 32]| {
+            hashes.get_mut(number).into_iter().for_each(|slot| *slot = short(hash));
+        };
+        let mut hasher = ManyHasher::new(&self.content.record_hash);
+        for (number, record) in records.iter().enumerate() {
+            let (set, body) = (record.meta.set, record.body);
+            hasher.add(number, &[&[set.len() as u8], &(body.len() as u32).to_le_bytes(), set, body], &mut found);
+        }
+        hasher.finish(&mut found);
+        hashes
+    }
+
+    /// What each live record adds to its partition's sum: keyed BLAKE3 over digest, record hash and 28 zeros. In no order that may
+    /// be relied on.
+    pub fn state_terms<'r>(
+        &self,
+        live: impl Iterator<Item = (&'r Digest, &'r RecordHash)>,
+        mut term: impl FnMut(&[u8; 32]),
+    ) {
+        let mut hasher = ManyHasher::new(&self.content.state_hash);
+        let mut found = |_, hash: &[u8; 32]| term(hash);
+        live.for_each(|(digest, hash)| hasher.add(0, &[&digest.0, &hash.0], &mut found));
+        hasher.finish(&mut found);
+    }
+
+    /// What one live record adds to its partition's sum; see [`Keys::state_terms`].
     pub fn state_term(&self, digest: &Digest, hash: &RecordHash) -> [u8; 32] {
-        let mut input = [0; 36];
+        let mut input = [0; 64];
         input[..20].copy_from_slice(&digest.0);
-        input[20..].copy_from_slice(&hash.0);
+        input[20..36].copy_from_slice(&hash.0);
         *blake3::keyed_hash(&self.content.state_hash, &input).as_bytes()
     }
 
@@ -133,5 +168,34 @@ impl Keys {
     /// The chunker's secret gear table, and the same shifted left by one.
     pub fn gear(&self) -> (&[u64; 256], &[u64; 256]) {
         (&self.gear, &self.gear_shifted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Generation, RecordMeta, VoidTime};
+
+    #[test]
+    fn a_batch_has_the_hashes_of_its_records() {
+        let keys = Keys::derive(&[7; 32]);
+        let mut batch = RecordBatch::new();
+        for n in 0..200usize {
+            let (body, set) = (vec![n as u8; n * n % 1500], vec![b's'; n % 3]);
+            let meta = RecordMeta {
+                digest: Digest([n as u8; 20]),
+                set: &set,
+                generation: Generation(1),
+                void_time: VoidTime::NEVER,
+            };
+            batch.push_encoded(meta, &body, &[]).unwrap();
+        }
+        let one_by_one: Vec<_> = batch.iter().map(|record| keys.record_hash(record.meta.set, record.body)).collect();
+        assert_eq!(keys.record_hashes(&batch), one_by_one);
+        // Zeros at the end of a body are not the zeros behind it, and set and body are told apart.
+        let all: std::collections::HashSet<_> = [(&b""[..], &b"a"[..]), (b"", b"a\0"), (b"a", b""), (b"", b"")]
+            .map(|(set, body)| keys.record_hash(set, body))
+            .into();
+        assert_eq!(all.len(), 4);
     }
 }

@@ -7,6 +7,7 @@
 //! 2022).
 
 pub mod keys;
+mod many;
 pub mod sealed;
 pub mod slot;
 pub mod suite;

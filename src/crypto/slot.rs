@@ -4,18 +4,27 @@ use super::random;
 use crate::error::{Error, Result};
 use crate::format::keyslot::{KdfCost, SLOT_HEADER_BYTES, SlotHeader, SlotSecret};
 use crate::format::{FormatError, RepositoryId};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
+use rayon::prelude::*;
+use zeroize::{Zeroize, Zeroizing};
 
 fn stretch(passphrase: &[u8], cost: KdfCost, salt: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>> {
     let failed = |error| Error::invalid(format!("cannot derive a key from the pass phrase: {error}"));
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(failed)?;
+    // To have so much memory for the first time takes as long as to compute with it, so all processors ask for it.
+    let mut blocks = Vec::new();
+    let no_memory = |_| {
+        Error::invalid(format!("cannot derive a key from the pass phrase: {} KiB are not to be had", cost.memory_kib))
+    };
+    blocks.try_reserve_exact(params.block_count()).map_err(no_memory)?;
+    (0..params.block_count()).into_par_iter().map(|_| Block::new()).collect_into_vec(&mut blocks);
     let mut key = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase, salt, &mut *key)
+        .hash_password_into_with_memory(passphrase, salt, &mut *key, &mut blocks)
         .map_err(failed)?;
+    blocks.par_iter_mut().for_each(Zeroize::zeroize);
     Ok(key)
 }
 

@@ -21,8 +21,8 @@ pub mod structured;
 
 pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId};
 
-/// The format version that this build writes and reads. Version 1 changed while it was being made, and was never released.
-pub const FORMAT_VERSION: u8 = 2;
+/// The format version that this build writes and reads. Versions 1 and 2 were never released.
+pub const FORMAT_VERSION: u8 = 3;
 
 /// Why bytes are not what they should be; the caller adds the object's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,8 @@ use super::digest::Digest;
 use super::time::{Generation, VoidTime};
 use super::varint;
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// What a record is, apart from its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +29,12 @@ struct Row {
     set: u32,
     generation: Generation,
     void_time: VoidTime,
+    /// Where the body stands: in the arena, or in the shared bytes with this number.
+    shared: Option<u32>,
     start: usize,
     length: usize,
+    /// Where the bin order stands in the arena.
+    order: usize,
     order_length: usize,
 }
 
@@ -36,6 +42,9 @@ struct Row {
 #[derive(Default, Debug)]
 pub struct RecordBatch {
     arena: Vec<u8>,
+    /// Bytes that hold bodies and were not copied, and how long all of those are.
+    shared: Vec<Arc<Vec<u8>>>,
+    shared_bytes: usize,
     rows: Vec<Row>,
     sets: Vec<Box<[u8]>>,
     set_numbers: HashMap<Box<[u8]>, u32>,
@@ -67,12 +76,14 @@ impl RecordBatch {
 
     /// How many bytes of bodies and bin orders it holds.
     pub fn byte_len(&self) -> usize {
-        self.arena.len()
+        self.arena.len() + self.shared_bytes
     }
 
     /// Forgets the records, keeps the memory.
     pub fn clear(&mut self) {
         self.arena.clear();
+        self.shared.clear();
+        self.shared_bytes = 0;
         self.rows.clear();
         self.sets.clear();
         self.set_numbers.clear();
@@ -124,7 +135,8 @@ impl RecordBatch {
         let order_length = self.arena.len() - start - length;
         self.scratch = order;
         let RecordMeta { digest, generation, void_time, .. } = meta;
-        self.rows.push(Row { digest, set, generation, void_time, start, length, order_length });
+        let order = start + length;
+        self.rows.push(Row { digest, set, generation, void_time, shared: None, start, length, order, order_length });
         Ok(())
     }
 
@@ -135,8 +147,37 @@ impl RecordBatch {
         self.arena.extend_from_slice(body);
         self.arena.extend_from_slice(bin_order);
         let RecordMeta { digest, generation, void_time, .. } = meta;
-        let (length, order_length) = (body.len(), bin_order.len());
-        self.rows.push(Row { digest, set, generation, void_time, start, length, order_length });
+        let (length, order, order_length) = (body.len(), start + body.len(), bin_order.len());
+        self.rows.push(Row { digest, set, generation, void_time, shared: None, start, length, order, order_length });
+        Ok(())
+    }
+
+    /// Adds a record whose canonical body is the part `body` of `bytes`, which are kept and not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::Layout`] if the part is not one of `bytes`; [`BodyError::Limit`] if the set's name is too long.
+    pub fn push_shared(
+        &mut self,
+        meta: RecordMeta<'_>,
+        bytes: &Arc<Vec<u8>>,
+        body: Range<usize>,
+        bin_order: &[u8],
+    ) -> Result<(), BodyError> {
+        let set = self.set_number(meta.set)?;
+        if bytes.get(body.clone()).is_none() {
+            return Err(BodyError::Layout("it ends behind the bytes that hold it"));
+        }
+        if self.shared.last().is_none_or(|last| !Arc::ptr_eq(last, bytes)) {
+            self.shared.push(bytes.clone());
+        }
+        let shared = Some(self.shared.len() as u32 - 1);
+        let (order, order_length, length) = (self.arena.len(), bin_order.len(), body.len());
+        self.arena.extend_from_slice(bin_order);
+        self.shared_bytes += length;
+        let RecordMeta { digest, generation, void_time, .. } = meta;
+        let start = body.start;
+        self.rows.push(Row { digest, set, generation, void_time, shared, start, length, order, order_length });
         Ok(())
     }
 
@@ -151,7 +192,7 @@ impl RecordBatch {
     }
 
     fn view<'a>(&'a self, row: &Row) -> RecordView<'a> {
-        let body_end = row.start + row.length;
+        let holder = row.shared.map_or(&self.arena, |number| &self.shared[number as usize]);
         RecordView {
             meta: RecordMeta {
                 digest: row.digest,
@@ -159,8 +200,8 @@ impl RecordBatch {
                 generation: row.generation,
                 void_time: row.void_time,
             },
-            body: &self.arena[row.start..body_end],
-            bin_order: &self.arena[body_end..body_end + row.order_length],
+            body: &holder[row.start..row.start + row.length],
+            bin_order: &self.arena[row.order..row.order + row.order_length],
         }
     }
 }
@@ -288,6 +329,26 @@ mod tests {
             let _ = Body::parse(&bytes);
             let _ = parse_bin_order(&bytes, 7);
         }
+    }
+
+    #[test]
+    fn bodies_that_are_shared_stand_beside_those_that_were_copied() {
+        let (first, second) = (Arc::new(b"0abc9".to_vec()), Arc::new(b"xyz".to_vec()));
+        let mut batch = RecordBatch::new();
+        batch.push_shared(meta(b"s"), &first, 1..3, &[1, 0]).unwrap();
+        batch.push_encoded(meta(b"t"), b"copied", &[7]).unwrap();
+        batch.push_shared(meta(b"s"), &first, 3..3, &[]).unwrap();
+        batch.push_shared(meta(b"s"), &second, 0..3, &[2]).unwrap();
+        for (bytes, part) in [(&first, 4..6), (&second, 4..4)] {
+            assert!(matches!(batch.push_shared(meta(b"s"), bytes, part, &[]), Err(BodyError::Layout(_))));
+        }
+        let all: Vec<_> = batch.iter().map(|record| (record.meta.set, record.body, record.bin_order)).collect();
+        let expected: [(&[u8], &[u8], &[u8]); 4] =
+            [(b"s", b"ab", &[1, 0]), (b"t", b"copied", &[7]), (b"s", b"", &[]), (b"s", b"xyz", &[2])];
+        assert_eq!(all, expected);
+        assert_eq!(batch.byte_len(), 2 + 2 + 6 + 1 + 3 + 1);
+        batch.clear();
+        assert_eq!((batch.len(), batch.byte_len(), Arc::strong_count(&first)), (0, 0, 1));
     }
 
     #[test]

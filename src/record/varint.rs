@@ -3,6 +3,7 @@
 //! Only the shortest encoding of a value is accepted, so that equal values have equal bytes.
 
 /// Appends `value`.
+#[inline]
 pub fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
@@ -13,7 +14,19 @@ pub fn put(out: &mut Vec<u8>, mut value: u64) {
 
 /// Reads one value from the front of `input` and moves `input` past it. `None` if it is cut off, longer than a `u64`,
 /// or not the shortest encoding.
+#[inline]
 pub fn take(input: &mut &[u8]) -> Option<u64> {
+    match input.split_first() {
+        // Most are short.
+        Some((&byte, rest)) if byte < 0x80 => {
+            *input = rest;
+            Some(u64::from(byte))
+        }
+        _ => take_long(input),
+    }
+}
+
+fn take_long(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (i, &byte) in input.iter().take(10).enumerate() {
         let bits = u64::from(byte & 0x7f);
@@ -33,12 +46,14 @@ pub fn take(input: &mut &[u8]) -> Option<u64> {
 }
 
 /// Reads a value that must fit a `usize` and be at most `limit`.
+#[inline]
 pub fn take_len(input: &mut &[u8], limit: usize) -> Option<usize> {
     let value = usize::try_from(take(input)?).ok()?;
     (value <= limit).then_some(value)
 }
 
 /// Splits `n` bytes off the front of `input`. `None` if there are fewer.
+#[inline]
 pub fn take_bytes<'a>(input: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
     let (head, tail) = input.split_at_checked(n)?;
     *input = tail;
@@ -46,6 +61,7 @@ pub fn take_bytes<'a>(input: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
 }
 
 /// Takes one byte off the front of `input`.
+#[inline]
 pub fn take_u8(input: &mut &[u8]) -> Option<u8> {
     let (&head, tail) = input.split_first()?;
     *input = tail;

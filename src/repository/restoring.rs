@@ -12,7 +12,7 @@ use crate::record::{
     BinRef, Digest, Generation, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime,
     geojson_text,
 };
-use crate::run::{Entry, LiveEntry, RecordHash, ValueReader};
+use crate::run::{Entry, LiveEntry, RecordHash, ValueReader, wrong_hash};
 use crate::source::RecordSource;
 use crate::sync::lock;
 use crate::target::{ConflictPolicy, Fate, RecordTarget};
@@ -233,50 +233,8 @@ impl<'a> Work<'a> {
     }
 
     fn write(&self, entries: &[Placed]) -> Result<()> {
-        let mut batch = RecordBatch::with_capacity(BATCH_BYTES as usize + (64 << 10), entries.len());
         let mut report = RestoreReport::default();
-        let mut values = ValueReader::new(self.snapshot.chunks());
-        for (place, entry) in entries {
-            let Some(live) = &entry.live else { continue };
-            report.read += 1;
-            if self.is_expired(live) {
-                report.expired += 1;
-                report.left_out.set(*place);
-                continue;
-            }
-            let body = match values.body(live) {
-                Ok(body) => body,
-                Err(error) if error.is_of_one_object() => {
-                    report.fail_damaged(entry.digest, &error);
-                    report.left_out.set(*place);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let record = RecordView {
-                meta: RecordMeta {
-                    digest: entry.digest,
-                    set: &live.set,
-                    generation: live.generation,
-                    void_time: self.options.expiry.of(live.void_time),
-                },
-                body,
-                bin_order: &live.bin_order,
-            };
-            let before = batch.byte_len();
-            match self.options.selection.push_to(&record, &mut batch) {
-                Ok(true) => report.bytes += (batch.byte_len() - before).min(body.len()) as u64,
-                Ok(false) => {
-                    report.without_bins += 1;
-                    report.left_out.set(*place);
-                }
-                Err(error) => {
-                    let error = Error::damaged(format!("record {}", entry.digest), error.to_string());
-                    report.fail_damaged(entry.digest, &error);
-                    report.left_out.set(*place);
-                }
-            }
-        }
+        let batch = self.gather(entries, &mut report)?;
         self.control.check()?;
         if !batch.is_empty() {
             let outcome = self.target.write(self.name, &batch, self.options.conflict)?;
@@ -293,6 +251,79 @@ impl<'a> Work<'a> {
         self.control.add_bytes_out(report.bytes);
         lock(&self.report).add(report);
         Ok(())
+    }
+
+    /// The records of the entries, as they are to be written.
+    fn gather(&self, entries: &[Placed], report: &mut RestoreReport) -> Result<RecordBatch> {
+        let mut batch = RecordBatch::with_capacity(64 << 10, entries.len());
+        let mut values = ValueReader::new(self.snapshot.chunks());
+        let mut pushed = Vec::with_capacity(entries.len());
+        for (place, entry) in entries {
+            let Some(live) = &entry.live else { continue };
+            report.read += 1;
+            if self.is_expired(live) {
+                report.expired += 1;
+                report.left_out.set(*place);
+                continue;
+            }
+            let before = batch.byte_len();
+            match self.push(&mut values, &entry.digest, live, &mut batch) {
+                Ok(true) => {
+                    report.bytes += (batch.byte_len() - before).min(live.place.length as usize) as u64;
+                    pushed.push((*place, live));
+                }
+                Ok(false) => {
+                    report.without_bins += 1;
+                    report.left_out.set(*place);
+                }
+                Err(error) if error.is_of_one_object() => {
+                    report.fail_damaged(entry.digest, &error);
+                    report.left_out.set(*place);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Whole bodies are checked together, which takes far less time.
+        Ok(if self.options.selection.bins.is_none() { self.checked(batch, &pushed, report) } else { batch })
+    }
+
+    /// Adds what is wanted of a record to a batch; `false` if that is nothing. A whole body is still to be checked.
+    fn push(
+        &self,
+        values: &mut ValueReader<'_>,
+        digest: &Digest,
+        live: &LiveEntry,
+        batch: &mut RecordBatch,
+    ) -> Result<bool> {
+        let void_time = self.options.expiry.of(live.void_time);
+        let selection = &self.options.selection;
+        if selection.bins.is_none() {
+            return values.push_unchecked(*digest, live, void_time, batch).map(|()| true);
+        }
+        let meta = RecordMeta { digest: *digest, set: &live.set, generation: live.generation, void_time };
+        let record = RecordView { meta, body: values.body(live)?, bin_order: &live.bin_order };
+        let pushed = selection.push_to(&record, batch);
+        pushed.map_err(|error| Error::damaged(format!("record {digest}"), error.to_string()))
+    }
+
+    /// Leaves out the records whose bodies have other hashes than their entries say.
+    fn checked(&self, batch: RecordBatch, entries: &[(u64, &LiveEntry)], report: &mut RestoreReport) -> RecordBatch {
+        let hashes = self.snapshot.chunks().keys().record_hashes(&batch);
+        let is_right = |(hash, (_, live)): (&RecordHash, &(u64, &LiveEntry))| *hash == live.hash;
+        if hashes.iter().zip(entries).all(is_right) {
+            return batch;
+        }
+        let mut right = RecordBatch::with_capacity(batch.byte_len(), batch.len());
+        for (record, (hash, (place, live))) in batch.iter().zip(hashes.iter().zip(entries)) {
+            // What one batch took, another does.
+            if *hash == live.hash && right.push_encoded(record.meta, record.body, record.bin_order).is_ok() {
+                continue;
+            }
+            report.bytes = report.bytes.saturating_sub(record.body.len() as u64);
+            report.fail_damaged(record.meta.digest, &wrong_hash(&live.place));
+            report.left_out.set(*place);
+        }
+        right
     }
 
     fn mark(&self, entries: &[Placed], mut left_out: Vec<Digest>, report: &mut RestoreReport) {

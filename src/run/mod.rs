@@ -27,6 +27,8 @@ use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::format::header::Class;
 use crate::pack::ChunkReader;
+use crate::record::{Digest, RecordBatch, RecordMeta, VoidTime};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Reads the body of a live record.
@@ -60,27 +62,59 @@ impl<'a> ValueReader<'a> {
         if keys.record_hash(set, body) == hash { Ok(body) } else { Err(wrong_hash(place)) }
     }
 
-    fn value(&mut self, place: &ValuePlace) -> Result<&[u8]> {
+    /// Adds the record of an entry to a batch as it is, with another void time perhaps. Whoever asks for it checks that its body has
+    /// the hash that the entry says.
+    pub fn push_unchecked(
+        &mut self,
+        digest: Digest,
+        live: &LiveEntry,
+        void_time: VoidTime,
+        batch: &mut RecordBatch,
+    ) -> Result<()> {
+        let meta = RecordMeta { digest, set: &live.set, generation: live.generation, void_time };
+        let pushed = match self.holder(&live.place)? {
+            Some(chunk) => batch.push_shared(meta, chunk, range(&live.place), &live.bin_order),
+            None => batch.push_encoded(meta, self.value(&live.place)?, &live.bin_order),
+        };
+        pushed
+            .map_err(|error| Error::damaged(format!("chunk {}", live.place.chunk), format!("record {digest}: {error}")))
+    }
+
+    /// The chunk in which a body stands, if it is a single one.
+    fn holder(&mut self, place: &ValuePlace) -> Result<Option<&Arc<Vec<u8>>>> {
         if !place.more.is_empty() {
-            self.joined.clear();
-            read_value_into(self.chunks, place, &mut self.joined)?;
-            return Ok(&self.joined);
+            return Ok(None);
         }
         let slot = self.at_hand.get_mut(usize::from(place.chunk.0[0]) % AT_HAND);
         let slot = slot.ok_or_else(|| Error::invalid("no slot for a chunk"))?;
         if slot.as_ref().is_none_or(|(id, _)| *id != place.chunk) {
             *slot = Some((place.chunk, self.chunks.read(&place.chunk, Class::Data)?));
         }
-        let plain = slot.as_ref().map(|(_, plain)| &plain[..]).unwrap_or_default();
-        let (begin, length) = (place.offset as usize, place.length as usize);
-        plain.get(begin..).and_then(|bytes| bytes.get(..length)).ok_or_else(|| {
-            let object = format!("chunk {}", place.chunk);
-            Error::damaged(object, format!("a record's body of {length} bytes at {begin} ends behind it"))
+        Ok(slot.as_ref().map(|(_, plain)| plain))
+    }
+
+    fn value(&mut self, place: &ValuePlace) -> Result<&[u8]> {
+        if !place.more.is_empty() {
+            self.joined.clear();
+            read_value_into(self.chunks, place, &mut self.joined)?;
+            return Ok(&self.joined);
+        }
+        let plain = self.holder(place)?.map(|plain| &plain[..]).unwrap_or_default();
+        plain.get(range(place)).ok_or_else(|| {
+            let (object, Range { start, end }) = (format!("chunk {}", place.chunk), range(place));
+            Error::damaged(object, format!("a record's body of {} bytes at {start} ends behind it", end - start))
         })
     }
 }
 
-fn wrong_hash(place: &ValuePlace) -> Error {
+/// Where in its chunk a body stands.
+fn range(place: &ValuePlace) -> Range<usize> {
+    let begin = place.offset as usize;
+    begin..begin.saturating_add(place.length as usize)
+}
+
+/// The error for a body that is not the one that an entry means.
+pub fn wrong_hash(place: &ValuePlace) -> Error {
     Error::damaged(format!("a record in chunk {}", place.chunk), "its body has another hash than its entry says")
 }
 

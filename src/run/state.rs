@@ -36,14 +36,14 @@ impl StateSums {
     /// Adds a live record.
     pub fn add(&mut self, keys: &Keys, digest: &Digest, hash: &RecordHash) {
         if let Some(sum) = self.0.get_mut(usize::from(digest.partition().number())) {
-            Self::accumulate(sum, keys, digest, hash);
+            add(sum, &keys.state_term(digest, hash));
         }
     }
 
     /// The sum of one partition's live records.
     pub fn sum(keys: &Keys, live: &[(Digest, RecordHash)]) -> Sum {
         let mut sum = Sum::default();
-        live.iter().for_each(|(digest, hash)| Self::accumulate(&mut sum, keys, digest, hash));
+        keys.state_terms(live.iter().map(|(digest, hash)| (digest, hash)), |term| add(&mut sum, term));
         sum
     }
 
@@ -57,11 +57,6 @@ impl StateSums {
     /// The sum of a partition.
     pub fn get(&self, partition: PartitionId) -> Sum {
         self.0.get(usize::from(partition.number())).copied().unwrap_or_default()
-    }
-
-    /// Adds one record's term to a sum of its own.
-    pub fn accumulate(sum: &mut Sum, keys: &Keys, digest: &Digest, hash: &RecordHash) {
-        add(sum, &keys.state_term(digest, hash));
     }
 
     /// The namespace's state hash.
@@ -103,6 +98,12 @@ mod tests {
         };
         let forward = hash(&mut records.iter());
         assert_eq!(forward, hash(&mut records.iter().rev()));
+        let mut by_partitions = StateSums::default();
+        for partition in PartitionId::all() {
+            let live: Vec<_> = records.iter().filter(|(digest, _)| digest.partition() == partition).copied().collect();
+            by_partitions.set(partition, StateSums::sum(&keys, &live));
+        }
+        assert_eq!(forward, by_partitions.hash(&keys));
         assert_ne!(forward, hash(&mut records.iter().skip(1)));
     }
 }

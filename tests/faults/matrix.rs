@@ -4,7 +4,7 @@
 use super::support::*;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::{BackupKind, RunRef};
-use aerolith::format::{ChunkId, PackId, names, node};
+use aerolith::format::{ChunkId, FORMAT_VERSION, PackId, names, node};
 use aerolith::pack::ChunkReader;
 use aerolith::record::Digest;
 use aerolith::repository::Snapshot;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 enum Damage {
     /// A bit is flipped this far into the object, in 1/1000 of its length.
     Flip(usize),
-    /// A bit is flipped in the version of a sealed object's header.
+    /// A sealed object's header has the next version.
     Version,
     Cut,
     CutByOne,
@@ -139,7 +139,7 @@ fn damaged(base: &Base, foreign: &MemoryStore, key: &str, damage: Damage) -> Opt
     };
     match damage {
         Damage::Flip(thousandth) => *new.get_mut(bytes.len() * thousandth / 1000)? ^= 1,
-        Damage::Version => *new.get_mut(4)? = 2,
+        Damage::Version => *new.get_mut(4)? = FORMAT_VERSION + 1,
         Damage::Cut => new.truncate(bytes.len() / 2),
         Damage::CutByOne => new.truncate(bytes.len() - 1),
         Damage::Empty => new.clear(),

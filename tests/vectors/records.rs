@@ -53,10 +53,12 @@ fn record_bodies_hashes_and_digests() {
         let order = parse_bin_order(&bytes(&case["bin_order"]), bins.len());
         let order = order.unwrap_or_else(|| (0..bins.len() as u16).collect());
         assert_eq!(order.iter().map(|&place| parsed.bins()[usize::from(place)]).collect::<Vec<_>>(), bins);
-        let message = [&[set.len() as u8][..], set, &body].concat();
+        let body_length = (body.len() as u32).to_le_bytes();
+        let mut message = [&[set.len() as u8][..], &body_length, set, &body].concat();
+        message.resize(message.len().next_multiple_of(64), 0);
         let hash = blake3::keyed_hash(&derived("record hash"), &message);
         assert_eq!(bytes(&case["record_hash"]), hash.as_bytes()[..16]);
-        let term = [bytes(&case["digest"]), bytes(&case["record_hash"])].concat();
+        let term = [bytes(&case["digest"]), bytes(&case["record_hash"]), vec![0; 28]].concat();
         assert_eq!(bytes(&case["state_term"]), blake3::keyed_hash(&derived("state hash"), &term).as_bytes());
     }
 }
@@ -81,7 +83,7 @@ fn state_hashes() {
         for record in case["records"].as_array().unwrap() {
             let digest = bytes(&record[0]);
             let partition = (usize::from(digest[0]) + 256 * usize::from(digest[1])) % 4096;
-            let term = blake3::keyed_hash(&derived("state hash"), &[digest, bytes(&record[1])].concat());
+            let term = blake3::keyed_hash(&derived("state hash"), &[digest, bytes(&record[1]), vec![0; 28]].concat());
             let mut carry = 0u16;
             for (sum, byte) in sums[partition].iter_mut().zip(term.as_bytes()) {
                 let total = u16::from(*sum) + u16::from(*byte) + carry;

@@ -36,18 +36,18 @@ fn a_config() {
         stream_chunks: stream,
         pack_bytes: 16 << 20,
     };
-    let header = config::encode_header(2, &REPOSITORY);
-    assert_eq!(header[..], [&b"AEROLITH\x02\0\0\0"[..], &[0xa5; 16]].concat());
-    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (2, REPOSITORY));
+    let header = config::encode_header(3, &REPOSITORY);
+    assert_eq!(header[..], [&b"AEROLITH\x03\0\0\0"[..], &[0xa5; 16]].concat());
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (3, REPOSITORY));
     let plain = structured::encode(&parameters).unwrap();
     let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
     assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(2, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
+    assert_eq!(Config::decode(3, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
 
-    // Version 3: the content keys of another repository behind the parameters.
+    // Version 4: the content keys of another repository behind the parameters.
     let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
     let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
     let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
@@ -57,19 +57,21 @@ fn a_config() {
     let mut gear = [0; 8];
     blake3::Hasher::new_keyed(&chunker_gear).finalize_xof().fill(&mut gear);
     assert_eq!(keys.gear().0[0], u64::from_le_bytes(gear));
-    assert_eq!(keys.record_hash(b"", b"a").0, blake3::keyed_hash(&record_hash, b"\0a").as_bytes()[..16]);
+    let mut message = [0; 64];
+    message[..6].copy_from_slice(b"\0\x01\0\0\0a");
+    assert_eq!(keys.record_hash(b"", b"a").0, blake3::keyed_hash(&record_hash, &message).as_bytes()[..16]);
     assert_eq!(keys.state_hash([].into_iter()), *blake3::keyed_hash(&state_hash, b"").as_bytes());
     // All others are its own.
     assert_eq!(keys.marker(b"a"), self::keys().marker(b"a"));
     assert!(!keys.shares_contents_with(&self::keys()));
     let shared = Config { parameters, content: Some(content) };
-    let header = config::encode_header(3, &REPOSITORY);
-    assert_eq!(header[..12], *b"AEROLITH\x03\0\0\0");
+    let header = config::encode_header(4, &REPOSITORY);
+    assert_eq!(header[..12], *b"AEROLITH\x04\0\0\0");
     let plain = [plain, other.concat()].concat();
     assert_eq!(**shared.encode().unwrap(), *plain);
     let shown = json!({ "parameters": shared.parameters, "content": shared.content });
     let encoded = sealed_value("config-shared.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(3, &encoded).unwrap(), shared);
+    assert_eq!(Config::decode(4, &encoded).unwrap(), shared);
 }
 
 #[test]

@@ -28,12 +28,14 @@ const BUCKETS: usize = PARTITIONS as usize / BUCKET_PARTITIONS;
 const BLOCK_BYTES: usize = 256 << 10;
 const FIRST_BLOCK_BYTES: usize = 16 << 10;
 
-/// Neighbouring partitions: the records that came, and once the first of its partitions is asked for, the rows of each.
+/// Neighbouring partitions: the records that came, with a row for each, and once the first of its partitions is asked for, the rows
+/// of each. (To find the rows by going over the records would be to wait for memory once more.)
 #[derive(Default)]
 struct Bucket {
     blocks: Vec<Arc<Block>>,
     open: Block,
-    rows: Option<Vec<Vec<Row>>>,
+    rows: Vec<Row>,
+    by_partition: Option<Vec<Vec<Row>>>,
 }
 
 impl Bucket {
@@ -45,8 +47,9 @@ impl Bucket {
             let room = if self.blocks.is_empty() { FIRST_BLOCK_BYTES } else { BLOCK_BYTES };
             self.open.0.reserve_exact(bytes.max(room));
         }
+        self.rows.push(Row::new(&record.meta.digest, self.blocks.len(), self.open.0.len()));
         self.open.push(&record, hash);
-        bytes
+        bytes + size_of::<Row>()
     }
 
     fn close(&mut self) {
@@ -57,25 +60,22 @@ impl Bucket {
     }
 
     /// The rows of each of the bucket's partitions.
-    fn rows(&mut self) -> Vec<Vec<Row>> {
+    fn by_partition(&mut self) -> Vec<Vec<Row>> {
         self.close();
-        let mut rows = vec![Vec::new(); BUCKET_PARTITIONS];
-        for (number, block) in self.blocks.iter().enumerate() {
-            for (at, record, _) in block.iter() {
-                let partition = usize::from(record.meta.digest.partition().number()) % BUCKET_PARTITIONS;
-                if let Some(rows) = rows.get_mut(partition) {
-                    rows.push(Row::new(&record.meta.digest, number, at));
-                }
+        let mut by_partition = vec![Vec::new(); BUCKET_PARTITIONS];
+        for row in std::mem::take(&mut self.rows) {
+            if let Some(rows) = by_partition.get_mut(row.low_partition() % BUCKET_PARTITIONS) {
+                rows.push(row);
             }
         }
-        rows
+        by_partition
     }
 
     /// Moves the records of one partition to `found`.
     fn take(&mut self, partition: PartitionId, found: &mut PartitionRecords) {
-        let mut rows = match self.rows.take() {
+        let mut rows = match self.by_partition.take() {
             Some(rows) => rows,
-            None => self.rows(),
+            None => self.by_partition(),
         };
         let at = usize::from(partition.number()) % BUCKET_PARTITIONS;
         let own = rows.get_mut(at).map(std::mem::take).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Bucket {
         if rows.iter().all(Vec::is_empty) {
             self.blocks.clear();
         }
-        self.rows = Some(rows);
+        self.by_partition = Some(rows);
     }
 }
 
@@ -119,7 +119,7 @@ impl Sorter {
 
     /// Takes a batch.
     pub fn push(&self, records: RecordBatch) -> Result<()> {
-        let hashes: Vec<_> = records.iter().map(|record| self.keys.record_hash(record.meta.set, record.body)).collect();
+        let hashes = self.keys.record_hashes(&records);
         let bucket = |digest: &crate::record::Digest| usize::from(digest.partition().number()) / BUCKET_PARTITIONS;
         // Counts, then places: the batch's records in the order of their buckets.
         let mut ends = [0u32; BUCKETS];
@@ -173,7 +173,9 @@ impl Sorter {
         let mut spilled = Spilled { file: Spill::create()?, parts: BTreeMap::new() };
         for (bucket, first) in self.buckets.iter().zip((0u16..).step_by(BUCKET_PARTITIONS)) {
             let mut taken = std::mem::take(&mut *lock(bucket));
-            for (rows, number) in taken.rows().into_iter().zip(first..) {
+            let rows = taken.rows.len() * size_of::<Row>();
+            let bytes = rows + taken.blocks.iter().map(|block| block.0.len()).sum::<usize>() + taken.open.0.len();
+            for (rows, number) in taken.by_partition().into_iter().zip(first..) {
                 let Some(partition) = PartitionId::new(number).filter(|_| !rows.is_empty()) else { continue };
                 let mut part = Block::default();
                 let mut records = PartitionRecords::default();
@@ -184,7 +186,6 @@ impl Sorter {
                 })?;
                 spilled.parts.insert(partition, spilled.file.write(part)?);
             }
-            let bytes = taken.blocks.iter().map(|block| block.0.len()).sum();
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         spills.push(Arc::new(spilled));

@@ -17,6 +17,13 @@ const ROW_COST: usize = 100;
 /// batch may end between two neighbours of each.
 const AT_HAND: usize = 4;
 
+/// Bytes that the processor fetches at a time.
+const CACHE_LINE: usize = 64;
+/// How much of each record is fetched ahead; what lies behind that follows by itself.
+const TOUCHED_LINES: usize = 8;
+/// Records that are fetched ahead at a time: about as many requests for memory as a processor has under way.
+const TOUCHED_AT_ONCE: usize = 8;
+
 /// Records one after another in one piece of memory.
 #[derive(Default)]
 pub(super) struct Block(pub(super) Vec<u8>);
@@ -47,6 +54,12 @@ impl Block {
         out.extend_from_slice(meta.set);
         out.extend_from_slice(record.bin_order);
         out.extend_from_slice(record.body);
+    }
+
+    /// Has the record that begins at `at` fetched into the processor's cache.
+    fn touch(&self, at: usize) -> u8 {
+        let lines = self.0.get(at..).unwrap_or_default().iter().step_by(CACHE_LINE);
+        lines.take(TOUCHED_LINES).fold(0, |all, byte| all ^ byte)
     }
 
     /// The record that begins at `at`.
@@ -99,7 +112,7 @@ enum Part {
 /// Where a record is, and enough of its digest to sort by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    /// Bytes 1 to 8 of the digest, big endian: within a partition they order all but the rarest of digests.
+    /// Bytes 0 to 7 of the digest, big endian: within a partition they order all but the rarest of digests.
     key: u64,
     /// The number of the block or batch.
     part: u32,
@@ -111,10 +124,15 @@ impl Row {
     pub(super) fn new(digest: &Digest, part: usize, at: usize) -> Self {
         Row { key: key(digest), part: part as u32, at: at as u32 }
     }
+
+    /// The lowest eight bits of the partition's number, which are the first byte of the digest.
+    pub(super) fn low_partition(&self) -> usize {
+        (self.key >> 56) as usize
+    }
 }
 
 fn key(digest: &Digest) -> u64 {
-    let [_, bytes @ .., _, _, _, _, _, _, _, _, _, _, _] = digest.0;
+    let [bytes @ .., _, _, _, _, _, _, _, _, _, _, _, _] = digest.0;
     u64::from_be_bytes(bytes)
 }
 
@@ -165,18 +183,17 @@ impl PartitionRecords {
 
     /// Adds what a source delivered. Once all is there, [`PartitionRecords::sort`] brings it into order.
     pub fn push(&mut self, keys: &Keys, records: RecordBatch) -> Result<()> {
-        let hashes = records.iter().map(|record| keys.record_hash(record.meta.set, record.body));
+        let hashes = keys.record_hashes(&records);
         let bytes = records.byte_len() + records.len() * ROW_COST;
         if self.held + bytes <= self.bound {
             let (part, digests) = (self.parts.len(), records.iter().enumerate());
             self.rows.extend(digests.map(|(at, record)| Row::new(&record.meta.digest, part, at)));
-            let hashes = hashes.collect();
             self.parts.push(Part::Batch(Box::new(HashedBatch { records, hashes })));
             self.held += bytes;
             return Ok(());
         }
         let mut block = Block::with_capacity(bytes);
-        records.iter().zip(hashes).for_each(|(record, hash)| block.push(&record, &hash));
+        records.iter().zip(&hashes).for_each(|(record, hash)| block.push(&record, hash));
         self.index(&block);
         let spill = match &mut self.spill {
             Some(spill) => spill,
@@ -278,7 +295,16 @@ impl PartitionRecords {
 
     /// Looks at all records, once sorted in key order.
     pub fn try_each(&self, mut each: impl FnMut(&RecordView<'_>, RecordHash) -> Result<()>) -> Result<()> {
-        self.rows.iter().try_for_each(|row| self.with(row, &mut each)?.unwrap_or(Ok(())))
+        for rows in self.rows.chunks(TOUCHED_AT_ONCE) {
+            // They lie far apart. Asked for one by one, each would be waited for.
+            let touched = rows.iter().map(|row| match self.parts.get(row.part as usize) {
+                Some(Part::Block(block)) => block.touch(row.at as usize),
+                _ => 0,
+            });
+            std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
+            rows.iter().try_for_each(|row| self.with(row, &mut each)?.unwrap_or(Ok(())))?;
+        }
+        Ok(())
     }
 
     /// Whether a record with this digest is there.

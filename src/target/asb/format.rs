@@ -1,5 +1,6 @@
 //! The text of records, indexes and modules, as asbackup writes it.
 
+use crate::record::batch::parse_bin_order;
 use crate::record::body::Body;
 use crate::record::{BinRef, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule, geojson_text};
 use crate::source::asb::escape::put_escaped;
@@ -86,12 +87,52 @@ fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\n');
 }
 
+/// How the line of a bin begins: neighbouring records mostly have the same bins in the same order, so that it is made once.
+struct BinStart {
+    name: Vec<u8>,
+    particle: ParticleType,
+    /// `- LETTER NAME`, and the space before the value if there is one.
+    text: Vec<u8>,
+}
+
+impl BinStart {
+    fn is_of(&self, bin: &BinRef<'_>) -> bool {
+        self.particle == bin.particle && self.name == bin.name && !self.text.is_empty()
+    }
+
+    fn new(bin: &BinRef<'_>) -> Result<Self, String> {
+        check_name("a bin's name", bin.name)?;
+        let letter = match bin.particle {
+            ParticleType::INTEGER => b'I',
+            ParticleType::STRING => b'S',
+            ParticleType::DOUBLE => b'D',
+            ParticleType::BOOL => b'Z',
+            ParticleType::GEOJSON => b'G',
+            ParticleType::NULL => b'N',
+            other => match BYTES_LETTERS.iter().find(|&&(_, particle)| particle == other) {
+                Some(&(letter, _)) => letter,
+                None => return Err(no_letter(bin)),
+            },
+        };
+        let mut text = vec![b'-', b' ', letter, b' '];
+        put_escaped(&mut text, bin.name);
+        if bin.particle != ParticleType::NULL {
+            text.push(b' ');
+        }
+        Ok(BinStart { name: bin.name.to_vec(), particle: bin.particle, text })
+    }
+}
+
 /// Formats the records of one namespace; keeps its memory from one to the next.
 pub(crate) struct Formatter<'a> {
     /// The line `+ n NAMESPACE` and the beginning of the digest's.
     namespace_line: Vec<u8>,
     body: Body<'a>,
-    bins: Vec<BinRef<'a>>,
+    /// The bin order of the last record that had one, and the places of the bins in the body that it means.
+    order: Vec<u8>,
+    places: Vec<u16>,
+    /// For the bins of the last record, in the source's order.
+    starts: Vec<BinStart>,
 }
 
 impl<'a> Formatter<'a> {
@@ -99,7 +140,8 @@ impl<'a> Formatter<'a> {
         let mut namespace_line = b"+ n ".to_vec();
         put_escaped(&mut namespace_line, namespace);
         namespace_line.extend_from_slice(b"\n+ d ");
-        Self { namespace_line, body: Body::default(), bins: Vec::new() }
+        let (order, places, starts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { namespace_line, body: Body::default(), order, places, starts }
     }
 
     /// Appends a record, or says why the format can't hold it; then nothing is appended.
@@ -134,17 +176,26 @@ impl<'a> Formatter<'a> {
         out.extend_from_slice(b"\n+ t ");
         put_unsigned(out, u64::from(meta.void_time.0));
         out.extend_from_slice(b"\n+ b ");
-        put_unsigned(out, self.body.bins().len() as u64);
+        let bins = self.body.bins();
+        put_unsigned(out, bins.len() as u64);
         out.push(b'\n');
-        if record.bin_order.is_empty() {
-            for bin in self.body.bins() {
-                put_bin(out, bin)?;
+        if self.order != record.bin_order || self.places.len() != bins.len() {
+            self.order.clear();
+            self.order.extend_from_slice(record.bin_order);
+            let places = parse_bin_order(record.bin_order, bins.len());
+            self.places = places.unwrap_or_else(|| (0..bins.len() as u16).collect());
+        }
+        if self.starts.len() < bins.len() {
+            let none = || BinStart { name: Vec::new(), particle: ParticleType::NULL, text: Vec::new() };
+            self.starts.resize_with(bins.len(), none);
+        }
+        for (&place, start) in self.places.iter().zip(&mut self.starts) {
+            let Some(bin) = bins.get(usize::from(place)) else { continue };
+            if !start.is_of(bin) {
+                *start = BinStart::new(bin)?;
             }
-        } else {
-            record.in_source_order_into(self.body.bins(), &mut self.bins);
-            for bin in &self.bins {
-                put_bin(out, bin)?;
-            }
+            out.extend_from_slice(&start.text);
+            put_value(out, bin)?;
         }
         Ok(())
     }
@@ -190,63 +241,41 @@ fn put_key(out: &mut Vec<u8>, key: KeyRef<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Appends `- LETTER NAME`.
-#[inline]
-fn put_bin_start(out: &mut Vec<u8>, letter: u8, name: &[u8]) {
-    out.extend_from_slice(&[b'-', b' ', letter, b' ']);
-    put_escaped(out, name);
+/// A problem of a bin, with its name.
+fn of_bin(bin: &BinRef<'_>, problem: String) -> String {
+    format!("bin {} is {problem}", String::from_utf8_lossy(bin.name))
 }
 
+fn no_letter(bin: &BinRef<'_>) -> String {
+    of_bin(bin, format!("of type {}, which the asb format can't hold", bin.particle))
+}
+
+/// Appends the rest of a bin's line, behind what [`BinStart`] has of it.
 #[inline]
-fn put_bin(out: &mut Vec<u8>, bin: &BinRef<'_>) -> Result<(), String> {
-    if bin.name.contains(&0) {
-        check_name("a bin's name", bin.name)?;
-    }
-    let of_bin = |problem: String| format!("bin {} is {problem}", String::from_utf8_lossy(bin.name));
+fn put_value(out: &mut Vec<u8>, bin: &BinRef<'_>) -> Result<(), String> {
+    let of_bin = |problem: String| of_bin(bin, problem);
     match bin.particle {
         ParticleType::INTEGER => {
-            put_bin_start(out, b'I', bin.name);
-            out.push(b' ');
             put_signed(out, integer(bin.bytes).map_err(of_bin)?);
             out.push(b'\n');
         }
-        ParticleType::STRING => {
-            put_bin_start(out, b'S', bin.name);
-            out.push(b' ');
-            put_counted(out, bin.bytes);
-        }
+        ParticleType::STRING => put_counted(out, bin.bytes),
         ParticleType::DOUBLE => {
-            put_bin_start(out, b'D', bin.name);
-            out.push(b' ');
             put_double(out, double(bin.bytes).map_err(of_bin)?);
             out.push(b'\n');
         }
-        ParticleType::BOOL => {
-            put_bin_start(out, b'Z', bin.name);
-            match bin.bytes {
-                [1] => out.extend_from_slice(b" T\n"),
-                [0] => out.extend_from_slice(b" F\n"),
-                _ => return Err(of_bin("a boolean that is neither 0 nor 1".to_owned())),
-            }
-        }
+        ParticleType::BOOL => match bin.bytes {
+            [1] => out.extend_from_slice(b"T\n"),
+            [0] => out.extend_from_slice(b"F\n"),
+            _ => return Err(of_bin("a boolean that is neither 0 nor 1".to_owned())),
+        },
         ParticleType::GEOJSON => {
             let text = geojson_text(bin.bytes).ok_or_else(|| of_bin("GeoJSON that is cut off".to_owned()))?;
-            put_bin_start(out, b'G', bin.name);
-            out.push(b' ');
             put_counted(out, text);
         }
-        ParticleType::NULL if bin.bytes.is_empty() => {
-            put_bin_start(out, b'N', bin.name);
-            out.push(b'\n');
-        }
-        other => match BYTES_LETTERS.iter().find(|&&(_, particle)| particle == other) {
-            Some(&(letter, _)) => {
-                put_bin_start(out, letter, bin.name);
-                out.push(b' ');
-                put_base64(out, bin.bytes);
-            }
-            None => return Err(of_bin(format!("of type {other}, which the asb format can't hold"))),
-        },
+        ParticleType::NULL if bin.bytes.is_empty() => out.push(b'\n'),
+        ParticleType::NULL => return Err(no_letter(bin)),
+        _ => put_base64(out, bin.bytes),
     }
     Ok(())
 }
