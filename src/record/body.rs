@@ -84,16 +84,29 @@ pub(super) struct OrderScratch {
 /// Records with more bins than this share one remembered order.
 const REMEMBERED_COUNTS: usize = 64;
 
+/// The first eight bytes, with zeros behind fewer, as a number that sorts as they do.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk::<8>() {
+        return u64::from_be_bytes(*eight);
+    }
+    // Two loads that overlap cost less than a loop.
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let high = u64::from(u32::from_be_bytes(*first)) << 32;
+        return high | u64::from(u32::from_be_bytes(*last)) << (8 * (8 - bytes.len()));
+    }
+    match *bytes {
+        [a, b, c] => u64::from_be_bytes([a, b, c, 0, 0, 0, 0, 0]),
+        [a, b] => u64::from_be_bytes([a, b, 0, 0, 0, 0, 0, 0]),
+        [a] => u64::from_be_bytes([a, 0, 0, 0, 0, 0, 0, 0]),
+        _ => 0,
+    }
+}
+
 /// The beginning of a bin name as a number that sorts as the name does.
 #[inline]
 fn name_prefix(name: &[u8]) -> u128 {
-    let word = |bytes: &[u8]| {
-        let value = bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
-        // Shifted in two steps, as an empty part would be shifted by all 64 bits.
-        value << (8 * (8 - bytes.len().max(1))) << if bytes.is_empty() { 8 } else { 0 }
-    };
-    let (high, low) = name.split_at(name.len().min(8));
-    u128::from(word(high)) << 64 | u128::from(word(&low[..low.len().min(8)]))
+    u128::from(word(name)) << 64 | u128::from(word(name.get(8..).unwrap_or_default()))
 }
 
 impl OrderScratch {
@@ -214,14 +227,15 @@ impl<'a> Body<'a> {
             Some(KeyRef { particle: ParticleType(key_type), bytes })
         };
         let count = varint::take_len(&mut rest, MAX_BINS).ok_or(BodyError::Layout("the bin count is not one"))?;
-        let mut last: Option<&[u8]> = None;
+        let mut last: Option<(u128, &[u8])> = None;
         for _ in 0..count {
             let name_length = varint::take_u8(&mut rest).ok_or(CUT)?;
             let name = varint::take_bytes(&mut rest, usize::from(name_length)).ok_or(CUT)?;
-            if last.is_some_and(|last| last >= name) {
+            let prefix = name_prefix(name);
+            if last.is_some_and(|last| last.0 > prefix || last.0 == prefix && last.1 >= name) {
                 return Err(BodyError::Layout("bin names out of order"));
             }
-            last = Some(name);
+            last = Some((prefix, name));
             let particle = ParticleType(varint::take_u8(&mut rest).ok_or(CUT)?);
             let length = varint::take_len(&mut rest, MAX_BODY_BYTES).ok_or(CUT)?;
             let bytes = varint::take_bytes(&mut rest, length).ok_or(CUT)?;
@@ -238,5 +252,31 @@ impl<'a> Body<'a> {
     /// The bins, ascending by name.
     pub fn bins(&self) -> &[BinRef<'a>] {
         &self.bins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn prefixes_sort_as_names_do(a in "[a-c\0]{0,18}", b in "[a-c\0]{0,18}") {
+            let (a, b) = (a.as_bytes(), b.as_bytes());
+            let mut padded = [a, &[0; 16]].concat();
+            padded.truncate(16);
+            prop_assert_eq!(name_prefix(a).to_be_bytes(), &padded[..]);
+            if name_prefix(a) != name_prefix(b) {
+                prop_assert_eq!(name_prefix(a) < name_prefix(b), a < b);
+            }
+        }
+
+        #[test]
+        fn names_must_ascend(a in "[ab\0]{0,18}", b in "[ab\0]{0,18}") {
+            let bin = |name: &str| [&[name.len() as u8], name.as_bytes(), &[4, 0]].concat();
+            let body = [&[0, 2][..], &bin(&a), &bin(&b)].concat();
+            prop_assert_eq!(Body::parse(&body).is_ok(), a.as_bytes() < b.as_bytes());
+        }
     }
 }

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// All files of a target.
 pub(super) struct Files {
@@ -41,10 +42,50 @@ pub(super) struct Output {
     state: Mutex<State>,
 }
 
+/// Once so many bytes were written since the disk was last told to take them, it is told again: what waits until a file is closed is
+/// then little, and the disk works while records are formatted. (In tests of this crate it is told often.)
+const FLUSH_STEP: u64 = if cfg!(test) { 1 << 6 } else { 32 << 20 };
+
+/// The file that takes the next bytes.
+struct Open {
+    file: File,
+    /// How many bytes it has.
+    size: u64,
+    /// How many of them were there when the last flush began.
+    flushed: u64,
+    /// A flush that is under way.
+    flush: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        let is_idle = self.flush.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.size - self.flushed >= FLUSH_STEP && is_idle {
+            self.wait()?;
+            let file = self.file.try_clone()?;
+            self.flushed = self.size;
+            self.flush = Some(std::thread::spawn(move || file.sync_data()));
+        }
+        Ok(())
+    }
+
+    /// Waits for the flush that is under way. A disk's error is told once: if it was told to that flush, no later one knows it.
+    fn wait(&mut self) -> io::Result<()> {
+        let panicked = |_| Err(io::Error::other("the thread that flushed it panicked"));
+        self.flush.take().map_or(Ok(()), |flush| flush.join().unwrap_or_else(panicked))
+    }
+
+    fn close(mut self) -> io::Result<()> {
+        self.wait()?;
+        self.file.sync_all()
+    }
+}
+
 #[derive(Default)]
 struct State {
-    /// The file that takes the next bytes, and how many it has.
-    open: Option<(File, u64)>,
+    open: Option<Open>,
     /// The files in order, with their final names. All but the open one are on the disk.
     paths: Vec<PathBuf>,
     /// Standard output has the head.
@@ -198,11 +239,8 @@ impl Output {
     }
 
     fn append_to(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<()> {
-        let size = match state.open {
-            Some((_, size)) => size,
-            None => 0,
-        };
-        if state.open.is_some() && size >= self.file_limit && self.layout == Layout::Folder {
+        let is_full = state.open.as_ref().is_some_and(|open| open.size >= self.file_limit);
+        if is_full && self.layout == Layout::Folder {
             close_open(state)?;
         }
         if state.open.is_none() {
@@ -214,15 +252,15 @@ impl Output {
             let doing = || format!("create {}", part.display());
             let mut options = OpenOptions::new();
             // What a killed run left under this name is of no use.
-            let mut file =
+            let file =
                 options.write(true).create(true).truncate(true).open(&part).map_err(|e| Error::io(doing(), e))?;
-            file.write_all(head).map_err(|e| Error::io(format!("write {}", part.display()), e))?;
+            let mut open = Open { file, size: 0, flushed: 0, flush: None };
+            open.write(head).map_err(|e| Error::io(format!("write {}", part.display()), e))?;
             state.paths.push(path);
-            state.open = Some((file, head.len() as u64));
+            state.open = Some(open);
         }
-        if let (Some((file, size)), Some(path)) = (&mut state.open, state.paths.last()) {
-            file.write_all(bytes).map_err(|e| Error::io(format!("write {}", temporary(path).display()), e))?;
-            *size += bytes.len() as u64;
+        if let (Some(open), Some(path)) = (&mut state.open, state.paths.last()) {
+            open.write(bytes).map_err(|e| Error::io(format!("write {}", temporary(path).display()), e))?;
         }
         Ok(())
     }
@@ -252,8 +290,8 @@ impl Output {
 }
 
 fn close_open(state: &mut State) -> Result<()> {
-    if let (Some((file, _)), Some(path)) = (state.open.take(), state.paths.last()) {
-        file.sync_all().map_err(|e| Error::io(format!("flush {}", temporary(path).display()), e))?;
+    if let (Some(open), Some(path)) = (state.open.take(), state.paths.last()) {
+        open.close().map_err(|e| Error::io(format!("flush {}", temporary(path).display()), e))?;
     }
     Ok(())
 }

@@ -96,6 +96,11 @@ struct BinStart {
 }
 
 impl BinStart {
+    fn none() -> Self {
+        BinStart { name: Vec::new(), particle: ParticleType::NULL, text: Vec::new() }
+    }
+
+    #[inline]
     fn is_of(&self, bin: &BinRef<'_>) -> bool {
         self.particle == bin.particle && self.name == bin.name && !self.text.is_empty()
     }
@@ -186,8 +191,7 @@ impl<'a> Formatter<'a> {
             self.places = places.unwrap_or_else(|| (0..bins.len() as u16).collect());
         }
         if self.starts.len() < bins.len() {
-            let none = || BinStart { name: Vec::new(), particle: ParticleType::NULL, text: Vec::new() };
-            self.starts.resize_with(bins.len(), none);
+            self.starts.resize_with(bins.len(), BinStart::none);
         }
         for (&place, start) in self.places.iter().zip(&mut self.starts) {
             let Some(bin) = bins.get(usize::from(place)) else { continue };

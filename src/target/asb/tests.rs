@@ -137,3 +137,46 @@ fn names_every_index_and_module_that_it_leaves_out() {
     let text = std::fs::read_to_string(folder.path().join("bar_00000.asb")).unwrap();
     assert_eq!(text, "Version 3.1\n# namespace bar\n# first-file\n* i bar  good N 1 b S\n* u L a.lua 1 x\n");
 }
+
+#[test]
+fn what_the_record_before_had_makes_no_difference() {
+    let (one, half) = (1i64.to_be_bytes(), 0.5f64.to_be_bytes());
+    let names: [&[u8]; 12] = [
+        b"a",
+        b"b",
+        b"ab",
+        b"ba",
+        b"abc",
+        b"abcd",
+        b"abce",
+        b"abcdefgh",
+        b"abcdXfgh",
+        b"abcdefghi",
+        b"a name with spaces \\ and a backslash",
+        b"a name with spaces \\ and a backslasH",
+    ];
+    let mut batch = RecordBatch::new();
+    let meta = RecordMeta { digest: Digest([9; 20]), set: b"s", generation: Generation(1), void_time: VoidTime(5) };
+    for n in 0..2000usize {
+        // Names, types and orders change from one record to the next, not all at once.
+        let mut bins: Vec<_> = (0..n % 4).map(|i| bin(names[(n / 3 + i * (n % 5 + 1)) % 12], 1, &one)).collect();
+        bins.sort_by_key(|bin| bin.name);
+        bins.dedup_by_key(|bin| bin.name);
+        if n % 7 == 0 {
+            bins.reverse();
+        }
+        if let Some(first) = bins.first_mut().filter(|_| n % 3 == 0) {
+            *first = bin(first.name, 2, &half);
+        }
+        batch.push(meta, None, &bins).unwrap();
+    }
+    let (mut together, mut alone) = (Vec::new(), Vec::new());
+    let mut formatter = Formatter::new(b"test");
+    for record in batch.iter() {
+        formatter.put_record(&mut together, &record).unwrap();
+        Formatter::new(b"test").put_record(&mut alone, &record).unwrap();
+        assert_eq!(together.escape_ascii().to_string(), alone.escape_ascii().to_string());
+        together.clear();
+        alone.clear();
+    }
+}
