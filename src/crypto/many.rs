@@ -49,7 +49,8 @@ impl<'a> ManyHasher<'a> {
         ManyHasher { key, platform: Platform::detect(), waiting: Default::default() }
     }
 
-    /// Adds the input that `parts` make, which is not empty, and zeros up to a whole block. `found` is given the name and the hash of each that is ready.
+    /// Adds the input that `parts` make, which is not empty, and zeros up to a whole block. `found` is given the name and the hash
+    /// of each that is ready.
     pub(super) fn add(&mut self, name: usize, parts: &[&[u8]], found: &mut impl FnMut(usize, &[u8; 32])) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let blocks = length.div_ceil(BLOCK).max(1);

@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Bytes that hold bodies which a batch did not copy are kept up to so many in all.
+pub const MAX_HELD: usize = 8 << 20;
+
 /// What a record is, apart from its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordMeta<'a> {
@@ -45,6 +48,8 @@ pub struct RecordBatch {
     /// Bytes that hold bodies and were not copied, and how long all of those are.
     shared: Vec<Arc<Vec<u8>>>,
     shared_bytes: usize,
+    /// How long all of `shared` is: records that lie far apart keep far more alive than their bodies.
+    held: usize,
     rows: Vec<Row>,
     sets: Vec<Box<[u8]>>,
     set_numbers: HashMap<Box<[u8]>, u32>,
@@ -84,6 +89,7 @@ impl RecordBatch {
         self.arena.clear();
         self.shared.clear();
         self.shared_bytes = 0;
+        self.held = 0;
         self.rows.clear();
         self.sets.clear();
         self.set_numbers.clear();
@@ -152,7 +158,8 @@ impl RecordBatch {
         Ok(())
     }
 
-    /// Adds a record whose canonical body is the part `body` of `bytes`, which are kept and not copied.
+    /// Adds a record whose canonical body is the part `body` of `bytes`, which are kept and not copied; past [`MAX_HELD`] the body is
+    /// copied after all.
     ///
     /// # Errors
     ///
@@ -164,11 +171,16 @@ impl RecordBatch {
         body: Range<usize>,
         bin_order: &[u8],
     ) -> Result<(), BodyError> {
-        let set = self.set_number(meta.set)?;
-        if bytes.get(body.clone()).is_none() {
+        let Some(plain) = bytes.get(body.clone()) else {
             return Err(BodyError::Layout("it ends behind the bytes that hold it"));
+        };
+        let is_new = self.shared.last().is_none_or(|last| !Arc::ptr_eq(last, bytes));
+        if is_new && self.held + bytes.len() > MAX_HELD {
+            return self.push_encoded(meta, plain, bin_order);
         }
-        if self.shared.last().is_none_or(|last| !Arc::ptr_eq(last, bytes)) {
+        let set = self.set_number(meta.set)?;
+        if is_new {
+            self.held += bytes.len();
             self.shared.push(bytes.clone());
         }
         let shared = Some(self.shared.len() as u32 - 1);
@@ -349,6 +361,19 @@ mod tests {
         assert_eq!(batch.byte_len(), 2 + 2 + 6 + 1 + 3 + 1);
         batch.clear();
         assert_eq!((batch.len(), batch.byte_len(), Arc::strong_count(&first)), (0, 0, 1));
+    }
+
+    #[test]
+    fn records_that_lie_far_apart_keep_no_more_than_a_bound_alive() {
+        let chunks: Vec<_> = (0..20u8).map(|n| Arc::new(vec![n; 1 << 20])).collect();
+        let mut batch = RecordBatch::new();
+        for chunk in &chunks {
+            batch.push_shared(meta(b"s"), chunk, 5..8, &[]).unwrap();
+        }
+        let kept: usize = chunks.iter().filter(|chunk| Arc::strong_count(chunk) > 1).map(|chunk| chunk.len()).sum();
+        assert_eq!(kept, MAX_HELD);
+        assert!(batch.iter().zip(0..20u8).all(|(record, n)| record.body == [n; 3]));
+        assert_eq!((batch.len(), batch.byte_len()), (20, 60));
     }
 
     #[test]
