@@ -68,7 +68,7 @@ pub fn lost_names(
     manifests: &[Manifest],
 ) -> Result<BTreeSet<SnapshotId>> {
     let mut sealed: BTreeSet<SnapshotId> =
-        manifests.iter().flat_map(|manifest| manifest.seen.iter().copied()).collect();
+        manifests.iter().flat_map(|manifest| manifest.heads.iter().copied()).collect();
     for id in objects::list_sessions(store)? {
         if states.get(&id).is_some_and(|state| state.was_sealed()) {
             continue;

@@ -21,8 +21,8 @@ pub mod structured;
 
 pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId};
 
-/// The format version that this build writes and reads. Versions 1 and 2 were never released.
-pub const FORMAT_VERSION: u8 = 3;
+/// The format version that this build writes and reads. Versions 1 to 3 were never released.
+pub const FORMAT_VERSION: u8 = 4;
 
 /// Why bytes are not what they should be; the caller adds the object's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

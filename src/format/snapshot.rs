@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const MARKER_BYTES: u64 = 8 + 8 + 32;
 /// A namespace has at most this many runs: each is walked with nodes and leaves of its own in memory.
 pub const MAX_RUNS: usize = 64;
-/// Numbers of records and bytes of a namespace and of its runs are less than 2^48, so that they can be added up.
+/// Sequence numbers, and numbers of records and bytes of a namespace and of its runs, are less than 2^48, so that they can be added up.
 pub const NUMBER_BOUND: u64 = 1 << 48;
 /// The first bytes of a marker.
 pub const MARKER_MAGIC: [u8; 8] = *b"ALforgot";
@@ -178,12 +178,25 @@ pub struct Origin {
     pub repository: RepositoryId,
     /// Its id there.
     pub snapshot: SnapshotId,
+    /// Its sequence number there.
+    pub sequence: u64,
     /// The repository that it was copied from: that one, or one that held a copy.
     pub from: RepositoryId,
     /// When the copy was begun, in milliseconds since the Unix epoch. The manifest's other times are the original's.
     pub copied: u64,
     /// The roots that the runs have in `from`, in the order of the namespaces and their runs.
     pub roots: Vec<ChunkId>,
+}
+
+/// A snapshot's place in the order of snapshots, oldest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// When it was sealed.
+    pub sealed: u64,
+    /// Its id.
+    pub id: SnapshotId,
 }
 
 /// A snapshot.
@@ -193,8 +206,11 @@ pub struct Manifest {
     pub id: SnapshotId,
     /// When the session began, in milliseconds since the Unix epoch.
     pub started: u64,
-    /// When it was sealed, in milliseconds since the Unix epoch.
+    /// When it was sealed, by the clock of its host, in milliseconds since the Unix epoch.
     pub sealed: u64,
+    /// Its place in the order of snapshots: greater than that of every snapshot that its writer saw. A salvage has its original's;
+    /// a copy gets one that puts it where its original stood.
+    pub sequence: u64,
     /// The machine that wrote it.
     pub host: String,
     /// The program that wrote it and its version.
@@ -205,8 +221,8 @@ pub struct Manifest {
     pub cluster: String,
     /// Labels that the user gave.
     pub tags: Vec<String>,
-    /// The snapshots that the writer saw when it began.
-    pub seen: Vec<SnapshotId>,
+    /// The newest snapshots that the writer saw when it began: those that no other names here.
+    pub heads: Vec<SnapshotId>,
     /// How many index segments the session wrote.
     pub index_segments: u32,
     /// Bytes that the session stored in packs and index segments.
@@ -288,6 +304,10 @@ impl Manifest {
         if !manifest.namespaces.is_sorted_by(|a, b| a.name < b.name) {
             return Err(FormatError::field("the namespaces", "ascending by name, each once", "another order"));
         }
+        let sequences = [Some(manifest.sequence), manifest.origin.as_ref().map(|origin| origin.sequence)];
+        if let Some(number) = sequences.into_iter().flatten().find(|&number| number >= NUMBER_BOUND) {
+            return Err(FormatError::field("a sequence number", "less than 2^48", number));
+        }
         manifest.namespaces.iter().try_for_each(NamespaceManifest::check)?;
         let runs: usize = manifest.namespaces.iter().map(|namespace| namespace.runs.len()).sum();
         if let Some(origin) = manifest.origin.as_ref().filter(|origin| origin.roots.len() != runs) {
@@ -299,6 +319,21 @@ impl Manifest {
     /// The repository that the snapshot was first written in, and its id there; `here` is the one that holds it.
     pub fn first_written(&self, here: RepositoryId) -> (RepositoryId, SnapshotId) {
         self.origin.as_ref().map_or((here, self.id), |origin| (origin.repository, origin.snapshot))
+    }
+
+    /// The repository that the snapshot was first written in, and its place in the order there; `here` is the one that holds it.
+    pub fn first_place(&self, here: RepositoryId) -> (RepositoryId, Place) {
+        match &self.origin {
+            Some(Origin { repository, snapshot, sequence, .. }) => {
+                (*repository, Place { sequence: *sequence, sealed: self.sealed, id: *snapshot })
+            }
+            None => (here, self.place()),
+        }
+    }
+
+    /// What orders snapshots: the sequence number, and the time of the seal only where two writers did not see each other.
+    pub fn place(&self) -> Place {
+        Place { sequence: self.sequence, sealed: self.sealed, id: self.id }
     }
 
     /// The namespace with this name.
@@ -335,12 +370,13 @@ mod tests {
             id: SnapshotId([2; 16]),
             started: 1,
             sealed: 2,
+            sequence: 1,
             host: String::new(),
             program: String::new(),
             source: String::new(),
             cluster: String::new(),
             tags: Vec::new(),
-            seen: Vec::new(),
+            heads: Vec::new(),
             index_segments: 1,
             stored_bytes: 1,
             missing: Vec::new(),
@@ -368,7 +404,8 @@ mod tests {
         let copy = |roots: usize| {
             let repository = RepositoryId([4; 16]);
             let roots = vec![ChunkId([5; 32]); roots];
-            let origin = Origin { repository, snapshot: SnapshotId([6; 16]), from: repository, copied: 3, roots };
+            let origin =
+                Origin { repository, snapshot: SnapshotId([6; 16]), sequence: 4, from: repository, copied: 3, roots };
             Manifest { origin: Some(origin), ..manifest(&["a", "b"]) }
         };
         assert_eq!(decoded(&copy(2)).unwrap(), copy(2));

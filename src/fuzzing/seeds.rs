@@ -298,7 +298,8 @@ pub(super) fn manifests() -> Vec<Manifest> {
             source: "embedded:shop".into(),
             cluster: "prod".into(),
             tags: vec!["nightly".into(), "ü".into()],
-            seen: vec![SnapshotId([9; 16])],
+            sequence: u64::from(last),
+            heads: vec![SnapshotId([9; 16])],
             index_segments: 1,
             stored_bytes: 4096,
             missing: vec!["a".into()],
@@ -306,6 +307,7 @@ pub(super) fn manifests() -> Vec<Manifest> {
             origin: (last == 2).then(|| Origin {
                 repository: RepositoryId([5; 16]),
                 snapshot: SnapshotId([6; 16]),
+                sequence: 4,
                 from: RepositoryId([7; 16]),
                 copied: 1_780_000_000_000,
                 roots: (0..6).map(chunk_id).collect(),

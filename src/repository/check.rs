@@ -233,7 +233,7 @@ impl Repository {
     /// is never free again, and a manifest becomes a marker or stays.
     fn check_names(&self, manifests: &[Manifest], history: &History, report: &mut CheckReport) -> Result<()> {
         let states = objects::list_states(&*self.store)?;
-        let seen = manifests.iter().flat_map(|manifest| manifest.seen.iter().copied());
+        let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
         let sealed = history.entries.iter().filter(|entry| entry.session.says_sealed()).map(|entry| entry.session.id);
         let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(sealed).collect();
         for id in expected {

@@ -166,13 +166,13 @@ impl Repository {
                 problem: error.to_string(),
                 damaged: true,
             }));
-            chosen.extend(list.snapshots.into_iter().map(|manifest| ((manifest.sealed, manifest.id), manifest)));
+            chosen.extend(list.snapshots.into_iter().map(|manifest| (manifest.place(), manifest)));
         }
         for spec in &options.snapshots {
             let list = self.snapshots()?;
             let doubt = super::doubt::Doubt::of(&list);
             let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
-            chosen.insert((manifest.sealed, manifest.id), manifest);
+            chosen.insert(manifest.place(), manifest);
         }
         Ok(chosen.into_values().filter(is_wanted).collect())
     }
@@ -318,17 +318,17 @@ impl Copying<'_> {
 
     /// The copy's manifest before anything was copied.
     fn template(&self, original: &Manifest) -> Result<Manifest> {
-        let (repository, snapshot) = original.first_written(self.source.id);
+        let (repository, place) = original.first_place(self.source.id);
         let runs = original.namespaces.iter().flat_map(|namespace| &namespace.runs);
         let roots = runs.map(|run| run.root).collect();
         let (from, copied) = (self.source.id, Timestamp::now().0);
         Ok(Manifest {
             id: objects::new_id()?,
-            seen: Vec::new(),
+            heads: Vec::new(),
             index_segments: 0,
             stored_bytes: 0,
             salvage: original.salvage.map(|salvage| Salvage { original: self.name_of(salvage.original), ..salvage }),
-            origin: Some(Origin { repository, snapshot, from, copied, roots }),
+            origin: Some(Origin { repository, snapshot: place.id, sequence: place.sequence, from, copied, roots }),
             namespaces: Vec::new(),
             ..original.clone()
         })

@@ -2,11 +2,8 @@
 
 use super::SnapshotList;
 use crate::error::{Error, Result};
-use crate::format::snapshot::Manifest;
+use crate::format::snapshot::{Manifest, Place};
 use crate::format::{SnapshotId, names};
-
-/// A place in the order of snapshots: when it was sealed, then its id.
-type Place = (u64, SnapshotId);
 
 /// The snapshots that can't be read, and what is known of their place among the others.
 pub struct Doubt {
@@ -18,9 +15,9 @@ impl Doubt {
     /// Looks through a listing.
     pub fn of(list: &SnapshotList) -> Self {
         let unread = list.damaged.iter().map(|(id, error)| {
-            // A copy has the times of its original, whose writer saw others.
-            let newer = list.snapshots.iter().filter(|other| other.origin.is_none() && other.seen.contains(id));
-            (*id, error.to_string(), newer.map(|manifest| (manifest.sealed, manifest.id)).min())
+            // A copy has the place of its original, whose writer saw others.
+            let newer = list.snapshots.iter().filter(|other| other.origin.is_none() && other.heads.contains(id));
+            (*id, error.to_string(), newer.map(Manifest::place).min())
         });
         Doubt { unread: unread.collect() }
     }
@@ -31,7 +28,7 @@ impl Doubt {
             return resolved;
         }
         let place = match &resolved {
-            Ok(manifest) => Some((manifest.sealed, manifest.id)),
+            Ok(manifest) => Some(manifest.place()),
             Err(Error::NotFound { .. }) => None,
             Err(_) => return resolved,
         };

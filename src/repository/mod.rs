@@ -110,7 +110,7 @@ impl std::fmt::Debug for Repository {
 /// The snapshots of a repository, oldest first, and those that could not be read.
 #[derive(Debug, Default)]
 pub struct SnapshotList {
-    /// Those that could be read, in the order they were sealed.
+    /// Those that could be read, in their order ([`Manifest::place`]).
     pub snapshots: Vec<Manifest>,
     /// Those that could not.
     pub damaged: Vec<(SnapshotId, Error)>,
@@ -339,7 +339,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        list.snapshots.sort_by_key(|manifest| (manifest.sealed, manifest.id));
+        list.snapshots.sort_by_key(Manifest::place);
         Ok(list)
     }
 

@@ -14,7 +14,7 @@ use crate::pack::{ChunkReader, ChunkWriter, WriteOptions, stored_packs};
 use crate::record::Timestamp;
 use crate::run::{Losses, reach_run, survey};
 use crate::snapshot as objects;
-use crate::snapshot::Lease;
+use crate::snapshot::{Lease, order};
 use crate::source::{BadRecord, RecordSource, SourceShape};
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -95,12 +95,13 @@ impl Repository {
             id,
             started: Timestamp::now().0,
             sealed: 0,
+            sequence: 0,
             host: host(),
             program: program(),
             source: options.source.clone(),
             cluster: options.cluster.clone(),
             tags: options.tags.clone(),
-            seen: Vec::new(),
+            heads: Vec::new(),
             index_segments: 0,
             stored_bytes: 0,
             missing: Vec::new(),
@@ -135,14 +136,18 @@ impl Repository {
             // Were this note lost too, the lease would lapse.
             let _ = lease.end(outcome);
         })?;
-        let Prepared { seen, parents, reader, doomed_too, distrusted, stopped, warnings } = prepared;
+        let Prepared { parents, unreadable, reader, doomed_too, distrusted, stopped, warnings } = prepared;
         let options_of = WriteOptions {
             suite,
             compression: self.parameters.compression,
             pack_bytes: self.parameters.pack_bytes as usize,
         };
         let writer = ChunkWriter::new(reader.clone(), distrusted, options_of, control.clone());
-        manifest.seen = seen;
+        manifest.sequence = match manifest.origin {
+            Some(_) => order::sequence_of_copy(self.id, &parents, &manifest, unreadable.len()),
+            None => order::next_sequence(&parents, unreadable.len()),
+        };
+        manifest.heads = order::heads(&parents, unreadable);
         let journal = Mutex::new(Journal { cluster: manifest.cluster.clone(), ..Journal::default() });
         Ok(BackupSession {
             repository: self.clone(),
@@ -210,11 +215,9 @@ impl Repository {
                 distrusted.insert(id);
             }
         }
-        let mut seen: BTreeSet<SnapshotId> = list.damaged.iter().map(|(id, _)| *id).collect();
-        seen.extend(states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id));
-        let seen = seen.into_iter().collect();
+        let unreadable = list.damaged.iter().map(|(id, _)| *id).collect();
         let stopped = stopped_sessions(&history.entries, Timestamp::now().0);
-        Ok(Prepared { seen, parents, reader, doomed_too, distrusted, stopped, warnings })
+        Ok(Prepared { parents, unreadable, reader, doomed_too, distrusted, stopped, warnings })
     }
 
     /// What stopped a session in reading this repository: if it was fenced, the collection that took it for dead may have deleted
@@ -263,8 +266,10 @@ pub(super) fn take_over(
 
 /// What a session must know before it writes.
 struct Prepared {
-    seen: Vec<SnapshotId>,
+    /// The snapshots that stood, in their order.
     parents: Vec<Manifest>,
+    /// Those that could not be read.
+    unreadable: Vec<SnapshotId>,
     reader: Arc<ChunkReader>,
     doomed_too: Option<Arc<ChunkReader>>,
     distrusted: HashSet<ChunkId>,
@@ -524,13 +529,15 @@ impl BackupSession {
         namespaces: Vec<NamespaceManifest>,
     ) -> Result<Snapshot> {
         let (id, host, program) = (self.id(), host(), program());
-        let seen = original.seen.iter().copied().chain([original.id]).collect::<BTreeSet<_>>();
+        // What the writer of a copy saw tells nothing of its place, which is the original's.
+        let heads = if original.origin.is_none() { original.heads.as_slice() } else { &[] };
+        let heads = heads.iter().copied().chain([original.id]).collect::<BTreeSet<_>>();
         self.manifest = Manifest {
             id,
             host,
             program,
             sealed,
-            seen: seen.into_iter().collect(),
+            heads: heads.into_iter().collect(),
             salvage: Some(salvage),
             // What it holds is no longer what the original of a copy holds.
             origin: None,

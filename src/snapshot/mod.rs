@@ -1,6 +1,7 @@
 //! Snapshots and sessions in the store: listing, reading, sealing, fencing.
 
 mod lease;
+pub mod order;
 
 pub use lease::{LEASE_MILLIS, Lease};
 

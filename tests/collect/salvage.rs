@@ -58,7 +58,10 @@ fn a_salvage_knows_all_that_its_original_saw_and_stands_behind_earlier_ones() {
     let report = repair(&repository, &thorough_repair()).unwrap();
     let first = manifest_of(&repository, of_last(&scene, &report).snapshot.unwrap());
     let original = manifest_of(&repository, scene.snapshots[2].0);
-    assert!(first.seen.contains(&original.id) && original.seen.iter().all(|id| first.seen.contains(id)), "{first:?}");
+    assert!(
+        first.heads.contains(&original.id) && original.heads.iter().all(|id| first.heads.contains(id)),
+        "{first:?}"
+    );
     assert_eq!(first.sealed, original.sealed + 1);
     // A backup brings back what was lost, and so the next repair can make more of the original.
     let other = create(Arc::new(MemoryStore::new())).unwrap();

@@ -56,7 +56,8 @@ fn assert_says_the_same(source: &Repository, target: &Repository, original: &Man
     let roots = original.namespaces.iter().flat_map(|namespace| &namespace.runs).map(|run| run.root).collect();
     let copied = copy.origin.as_ref().unwrap().copied;
     assert!(copied >= original.sealed);
-    let origin = Origin { repository: source.id(), snapshot: original.id, from: source.id(), copied, roots };
+    let (repository, sequence) = (source.id(), original.sequence);
+    let origin = Origin { repository, snapshot: original.id, sequence, from: source.id(), copied, roots };
     let namespaces = original.namespaces.iter().zip(&copy.namespaces).map(|(original, copy)| NamespaceManifest {
         parent: original.parent.map(id_there),
         full: id_there(original.full),
@@ -67,7 +68,8 @@ fn assert_says_the_same(source: &Repository, target: &Repository, original: &Man
     });
     let expected = Manifest {
         id: copy.id,
-        seen: copy.seen.clone(),
+        sequence: copy.sequence,
+        heads: copy.heads.clone(),
         index_segments: copy.index_segments,
         stored_bytes: copy.stored_bytes,
         origin: Some(origin),
@@ -104,6 +106,18 @@ pub fn assert_copied(source: &Repository, target: &Repository, snapshots: &[(Sna
             assert_eq!(view.metadata().unwrap().indexes.len(), 1, "{about}");
         }
     }
+    // The order is that of the source, in whatever order they were copied.
+    let order = |repository: &Repository| -> Vec<SnapshotId> {
+        let all = repository.snapshots().unwrap().snapshots.into_iter();
+        all.map(|manifest| manifest.first_place(repository.id()))
+            .filter(|(first, _)| *first == source.id())
+            .map(|(_, place)| place.id)
+            .collect()
+    };
+    let copied = order(target);
+    let expected: Vec<SnapshotId> = order(source).into_iter().filter(|id| copied.contains(id)).collect();
+    let standing: Vec<SnapshotId> = copied.into_iter().filter(|id| expected.contains(id)).collect();
+    assert_eq!(standing, expected, "{about}: the copies stand in another order");
     assert_clean(target, about);
 }
 

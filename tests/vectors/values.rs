@@ -36,18 +36,18 @@ fn a_config() {
         stream_chunks: stream,
         pack_bytes: 16 << 20,
     };
-    let header = config::encode_header(3, &REPOSITORY);
-    assert_eq!(header[..], [&b"AEROLITH\x03\0\0\0"[..], &[0xa5; 16]].concat());
-    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (3, REPOSITORY));
+    let header = config::encode_header(4, &REPOSITORY);
+    assert_eq!(header[..], [&b"AEROLITH\x04\0\0\0"[..], &[0xa5; 16]].concat());
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (4, REPOSITORY));
     let plain = structured::encode(&parameters).unwrap();
     let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
     assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(3, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
+    assert_eq!(Config::decode(4, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
 
-    // Version 4: the content keys of another repository behind the parameters.
+    // Version 5: the content keys of another repository behind the parameters.
     let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
     let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
     let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
@@ -65,13 +65,13 @@ fn a_config() {
     assert_eq!(keys.marker(b"a"), self::keys().marker(b"a"));
     assert!(!keys.shares_contents_with(&self::keys()));
     let shared = Config { parameters, content: Some(content) };
-    let header = config::encode_header(4, &REPOSITORY);
-    assert_eq!(header[..12], *b"AEROLITH\x04\0\0\0");
+    let header = config::encode_header(5, &REPOSITORY);
+    assert_eq!(header[..12], *b"AEROLITH\x05\0\0\0");
     let plain = [plain, other.concat()].concat();
     assert_eq!(**shared.encode().unwrap(), *plain);
     let shown = json!({ "parameters": shared.parameters, "content": shared.content });
     let encoded = sealed_value("config-shared.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(4, &encoded).unwrap(), shared);
+    assert_eq!(Config::decode(5, &encoded).unwrap(), shared);
 }
 
 #[test]
@@ -194,12 +194,13 @@ fn a_manifest() {
         id,
         started: 1_780_000_000_000,
         sealed: 1_780_000_100_000,
+        sequence: 7,
         host: "host".into(),
         program: "aerolith 0.1.0".into(),
         source: "aerospike://host".into(),
         cluster: "prod".into(),
         tags: vec!["nightly".into(), "".into()],
-        seen: vec![parent, full],
+        heads: vec![parent, full],
         index_segments: 1,
         stored_bytes: 4096,
         missing: vec!["a".into()],
@@ -207,6 +208,7 @@ fn a_manifest() {
         origin: Some(Origin {
             repository: REPOSITORY,
             snapshot: parent,
+            sequence: 6,
             from: RepositoryId([0x55; 16]),
             copied: 1_780_000_200_000,
             roots: vec![ChunkId([0x66; 32])],
@@ -214,11 +216,11 @@ fn a_manifest() {
         namespaces: vec![namespace],
     };
     let plain = structured::encode(&manifest).unwrap();
-    let by_hand = Plain::default().raw(&id.0).u64(1_780_000_000_000).u64(1_780_000_100_000).text("host");
+    let by_hand = Plain::default().raw(&id.0).u64(1_780_000_000_000).u64(1_780_000_100_000).u64(7).text("host");
     let by_hand = by_hand.text("aerolith 0.1.0").text("aerospike://host").text("prod").u64(2).text("nightly").text("");
     let by_hand = by_hand.u64(2).raw(&parent.0).raw(&full.0).u32(1).u64(4096).u64(1).text("a");
     let by_hand = by_hand.u8(1).raw(&full.0).u64(1_780_000_200_000).u8(1).u64(3);
-    let by_hand = by_hand.u8(1).raw(&REPOSITORY.0).raw(&parent.0).raw(&[0x55; 16]).u64(1_780_000_200_000);
+    let by_hand = by_hand.u8(1).raw(&REPOSITORY.0).raw(&parent.0).u64(6).raw(&[0x55; 16]).u64(1_780_000_200_000);
     let by_hand = by_hand.u64(1).raw(&[0x66; 32]).u64(1).text("test");
     let by_hand = by_hand.u32(2).u64(1_779_999_999_000).u8(1).raw(&parent.0).raw(&full.0).u8(1);
     let by_hand = by_hand.text("set users").u64(2).u32(0).u32(3).u8(0).u32(9).u32(9).u8(1).u64(4096);

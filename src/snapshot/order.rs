@@ -1,0 +1,236 @@
+//! The order of snapshots, and which of their times can be believed.
+//!
+//! Snapshots are ordered by their sequence numbers: whoever writes one takes a number above all that it sees, so what was built
+//! on another always comes after it, whatever the clocks say. Times are for people and for rules that count days. They come from
+//! the clocks of many hosts, and one of those may be wrong: [`Times`] finds the snapshots whose time contradicts their order.
+
+use super::LEASE_MILLIS;
+use crate::format::snapshot::{Manifest, NUMBER_BOUND};
+use crate::format::{RepositoryId, SnapshotId};
+use crate::record::Timestamp;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+/// The snapshots that no other names as one that its writer saw, and those that can't be read and that nobody names.
+pub fn heads<'a>(
+    snapshots: impl IntoIterator<Item = &'a Manifest>,
+    unreadable: impl IntoIterator<Item = SnapshotId>,
+) -> Vec<SnapshotId> {
+    let (mut ids, mut named) = (BTreeSet::from_iter(unreadable), HashSet::new());
+    for manifest in snapshots {
+        ids.insert(manifest.id);
+        named.extend(manifest.heads.iter().copied());
+    }
+    ids.retain(|id| !named.contains(id));
+    ids.into_iter().collect()
+}
+
+/// The sequence number of a writer that sees these snapshots, and so many more that can't be read.
+pub fn next_sequence<'a>(snapshots: impl IntoIterator<Item = &'a Manifest>, unreadable: usize) -> u64 {
+    let greatest = snapshots.into_iter().map(|manifest| manifest.sequence).max().unwrap_or(0);
+    greatest.saturating_add(1).saturating_add(unreadable as u64).min(NUMBER_BOUND - 1)
+}
+
+/// The sequence number of a copy among these snapshots of repository `here`: behind what was written before it in the repository
+/// that it was first written in, and behind what is older by its time of what comes from others.
+pub fn sequence_of_copy(here: RepositoryId, snapshots: &[Manifest], copy: &Manifest, unreadable: usize) -> u64 {
+    let (repository, place) = copy.first_place(here);
+    let before = |one: &&Manifest| match one.first_place(here) {
+        (same, other) if same == repository => other < place,
+        _ => one.sealed <= copy.sealed,
+    };
+    let older: Vec<&Manifest> = snapshots.iter().filter(before).collect();
+    match older.len() == snapshots.len() {
+        true => next_sequence(older, unreadable),
+        false => older.iter().map(|one| one.sequence).max().unwrap_or(0),
+    }
+}
+
+/// What is wrong with a snapshot's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// It lies further ahead of the reader's clock than a lease is long.
+    Ahead,
+    /// It lies before the time of this snapshot, which is older.
+    BeforeOlder(SnapshotId, u64),
+    /// It lies behind the time of this snapshot, which is newer.
+    AfterNewer(SnapshotId, u64),
+}
+
+/// A snapshot whose time can't be right, or that of another is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubtfulTime {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The host whose clock it was.
+    pub host: String,
+    /// When it was sealed, as its manifest says, in milliseconds since the Unix epoch.
+    pub sealed: u64,
+    /// The time that is taken for it instead.
+    pub plausible: u64,
+    /// Why.
+    pub found: Contradiction,
+}
+
+impl fmt::Display for DoubtfulTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DoubtfulTime { snapshot, host, sealed, plausible, found } = self;
+        write!(f, "the time of snapshot {snapshot}, {} by the clock of host {host}, ", Timestamp(*sealed))?;
+        match found {
+            Contradiction::Ahead => f.write_str("lies in the future: that clock is wrong, or this machine's is")?,
+            Contradiction::BeforeOlder(other, time) => {
+                write!(
+                    f,
+                    "lies before that of snapshot {other}, which is older ({}): one of the clocks was wrong",
+                    Timestamp(*time)
+                )?;
+            }
+            Contradiction::AfterNewer(other, time) => {
+                write!(
+                    f,
+                    "lies after that of snapshot {other}, which is newer ({}): one of the clocks was wrong",
+                    Timestamp(*time)
+                )?;
+            }
+        }
+        write!(f, ". It is taken as {}", Timestamp(*plausible))
+    }
+}
+
+/// When snapshots were sealed, as far as that can be believed.
+///
+/// The longest row of snapshots whose times ascend as their order does is believed: so as few clocks as can be are taken to be
+/// wrong. Of the others, the time of one that contradicts that row is bounded by those of its neighbours in it. Snapshots that
+/// were at work at the same time may end in any order, and contradict nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    plausible: HashMap<SnapshotId, u64>,
+    doubtful: Vec<DoubtfulTime>,
+    /// Whether most snapshots lie in this machine's future.
+    reader_is_behind: bool,
+}
+
+impl Times {
+    /// Looks at all snapshots of a repository, in any order; `now` is this machine's clock.
+    pub fn of(snapshots: &[Manifest], now: Timestamp) -> Self {
+        let mut snapshots: Vec<&Manifest> = snapshots.iter().collect();
+        snapshots.sort_by_key(|manifest| manifest.place());
+        let latest = now.0.saturating_add(LEASE_MILLIS);
+        let ahead = snapshots.iter().filter(|manifest| manifest.sealed > latest).count();
+        let reader_is_behind = snapshots.len() > 1 && ahead * 2 > snapshots.len();
+        let is_ahead = |manifest: &Manifest| !reader_is_behind && manifest.sealed > latest;
+        let row = longest_row(&snapshots, &is_ahead);
+        let found = contradictions(&snapshots, &row, &is_ahead);
+        let mut times = Times { reader_is_behind, ..Times::default() };
+        // The times of the row before and behind each place, while the places are gone through.
+        let (mut before, mut behind) = (None, times_behind(&snapshots, &row));
+        for (at, manifest) in snapshots.iter().enumerate() {
+            let mut plausible = manifest.sealed;
+            if row.contains(&at) {
+                (before, _) = (Some(manifest.sealed), behind.pop());
+            } else if let Some(found) = found.get(&at) {
+                // Where the row has nothing newer, it is taken to be no newer than what is older: so rules that count back from it
+                // keep too much rather than too little.
+                plausible = match (before, behind.last().copied()) {
+                    (Some(least), Some(most)) => manifest.sealed.clamp(least, most),
+                    (Some(time), None) | (None, Some(time)) => time,
+                    (None, None) => manifest.sealed.min(now.0),
+                };
+                times.doubtful.push(DoubtfulTime {
+                    snapshot: manifest.id,
+                    host: manifest.host.clone(),
+                    sealed: manifest.sealed,
+                    plausible,
+                    found: *found,
+                });
+            }
+            times.plausible.insert(manifest.id, plausible);
+        }
+        times
+    }
+
+    /// When a snapshot was sealed, in milliseconds since the Unix epoch: what it says, unless that contradicts the others.
+    pub fn sealed(&self, manifest: &Manifest) -> u64 {
+        self.plausible.get(&manifest.id).copied().unwrap_or(manifest.sealed)
+    }
+
+    /// The snapshots whose times can't be right, in the order of snapshots.
+    pub fn doubtful(&self) -> &[DoubtfulTime] {
+        &self.doubtful
+    }
+
+    /// Whether most snapshots were sealed later than it is now by this machine's clock: then that clock is wrong.
+    pub fn reader_is_behind(&self) -> bool {
+        self.reader_is_behind
+    }
+}
+
+/// The times of the row, the earliest last.
+fn times_behind(snapshots: &[&Manifest], row: &HashSet<usize>) -> Vec<u64> {
+    let in_row = snapshots.iter().enumerate().filter(|(at, _)| row.contains(at));
+    let mut times: Vec<u64> = in_row.map(|(_, manifest)| manifest.sealed).collect();
+    times.reverse();
+    times
+}
+
+/// The longest row of places whose times ascend.
+fn longest_row(snapshots: &[&Manifest], is_ahead: &dyn Fn(&Manifest) -> bool) -> HashSet<usize> {
+    // For each length the row that ends earliest, by its last member; and for each member the one before it.
+    let mut ends: Vec<(u64, usize)> = Vec::new();
+    let mut previous: Vec<Option<usize>> = vec![None; snapshots.len()];
+    for (at, manifest) in snapshots.iter().enumerate().filter(|(_, manifest)| !is_ahead(manifest)) {
+        let length = ends.partition_point(|(time, _)| *time <= manifest.sealed);
+        if let Some(slot) = previous.get_mut(at) {
+            *slot = length.checked_sub(1).and_then(|one| ends.get(one)).map(|(_, at)| *at);
+        }
+        match ends.get_mut(length) {
+            Some(end) => *end = (manifest.sealed, at),
+            None => ends.push((manifest.sealed, at)),
+        }
+    }
+    let mut row = HashSet::new();
+    let mut member = ends.last().map(|(_, at)| *at);
+    while let Some(at) = member {
+        row.insert(at);
+        member = previous.get(at).copied().flatten();
+    }
+    row
+}
+
+/// What contradicts the row, by its place in the order.
+fn contradictions(
+    snapshots: &[&Manifest],
+    row: &HashSet<usize>,
+    is_ahead: &dyn Fn(&Manifest) -> bool,
+) -> HashMap<usize, Contradiction> {
+    let in_row = |at: &usize| row.contains(at);
+    let mut found: HashMap<usize, Contradiction> = HashMap::new();
+    let outside: Vec<usize> = (0..snapshots.len()).filter(|at| !in_row(at)).collect();
+    for &at in &outside {
+        let Some(one) = snapshots.get(at) else { continue };
+        if is_ahead(one) {
+            found.insert(at, Contradiction::Ahead);
+            continue;
+        }
+        if one.origin.is_some() {
+            // A copy's place among others was chosen by its time, and its writer's host is not the original's.
+            continue;
+        }
+        let saw = |other: &Manifest| one.heads.contains(&other.id) && other.sealed > one.sealed;
+        let before = |other: &Manifest| other.sequence < one.sequence && other.started > one.sealed;
+        let older = row.iter().filter(|other| **other < at).filter_map(|other| snapshots.get(*other));
+        if let Some(other) = older.filter(|other| saw(other) || before(other)).min_by_key(|other| other.sealed) {
+            found.insert(at, Contradiction::BeforeOlder(other.id, other.sealed));
+            continue;
+        }
+        let newer = row.iter().filter(|other| **other > at).filter_map(|other| snapshots.get(*other));
+        let newer = newer.filter(|other| other.origin.is_none() && other.sealed < one.sealed);
+        let after = |other: &&&Manifest| {
+            other.heads.contains(&one.id) || (one.sequence < other.sequence && one.started > other.sealed)
+        };
+        if let Some(other) = newer.filter(after).min_by_key(|other| other.sealed) {
+            found.insert(at, Contradiction::AfterNewer(other.id, other.sealed));
+        }
+    }
+    found
+}
