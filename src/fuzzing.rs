@@ -27,7 +27,8 @@ use crate::repository::SnapshotList;
 use crate::repository::resolve::resolve;
 use crate::source::asb::{ParsedAsb, parse_asb_bytes};
 use crate::store::local_path;
-use crate::target::asb::format::{Formatter, put_head};
+use crate::target::asb::AsbVersion;
+use crate::target::asb::format::{Formatter, put_head, put_index};
 
 /// One parser.
 pub struct Target {
@@ -114,13 +115,16 @@ pub fn asb(bytes: &[u8]) -> bool {
     assert_eq!(small.metadata, parsed.metadata, "the block size changes the metadata");
     assert_eq!(small.faults.len(), parsed.faults.len(), "the block size changes the faults");
     drop(small);
-    let ParsedAsb { namespace, records, .. } = parsed;
+    let ParsedAsb { namespace, records, metadata, .. } = parsed;
     let mut text = Vec::new();
-    put_head(&mut text, &namespace, true);
+    put_head(&mut text, AsbVersion::V3_2, &namespace, true);
+    let mut indexes = metadata.indexes;
+    indexes.retain(|index| put_index(&mut text, AsbVersion::V3_2, &namespace, index).is_ok());
     let mut formatter = Formatter::new(&namespace);
     let written: Vec<bool> = records.iter().map(|record| formatter.put_record(&mut text, &record).is_ok()).collect();
     let again = parse_asb_bytes(&text, 8 << 10).map(|parsed| {
         assert!(parsed.faults.is_empty(), "{:?}", parsed.faults);
+        assert_eq!(indexes, parsed.metadata.indexes);
         parsed.records
     });
     match again {

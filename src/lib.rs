@@ -47,6 +47,7 @@ pub mod index;
 pub mod jsonl;
 pub mod pack;
 pub mod record;
+mod rename;
 pub mod repository;
 pub mod run;
 pub mod snapshot;

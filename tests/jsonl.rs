@@ -397,12 +397,14 @@ fn never_overwrites_and_leaves_nothing_unfinished() {
     drop(JsonlTarget::create(&path).unwrap());
     assert_eq!(files(), [""; 0]);
 
-    // One that a crash left is begun anew; one that is in use is left alone.
-    std::fs::write(dir.path().join("out.jsonl.partial"), vec![b'x'; 10_000]).unwrap();
+    // One that a crash left is removed, and that is said; one that is in use is left alone.
+    let left = "out.jsonl.0123456789abcdef.partial";
+    std::fs::write(dir.path().join(left), vec![b'x'; 10_000]).unwrap();
     let target = JsonlTarget::create(&path).unwrap();
+    assert!(target.notes()[0].contains(left), "{:?}", target.notes());
     let second = JsonlTarget::create(&path).map(|_| ()).unwrap_err().to_string();
-    assert!(second.contains("another process"), "{second}");
-    assert_eq!(files(), ["out.jsonl.partial"]);
+    assert!(second.contains("another restore is writing"), "{second}");
+    assert_eq!(files().len(), 1);
     target.finish().unwrap();
     drop(target);
     assert_eq!(files(), ["out.jsonl"]);

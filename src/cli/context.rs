@@ -190,6 +190,7 @@ impl Context {
         // A second handler can't be set; the first then belongs to an earlier call of the same process.
         let _ = ctrlc::set_handler(move || {
             if stopping.is_stopped() {
+                crate::target::partial::remove_all();
                 std::process::exit(1);
             }
             complain("stopping at the next safe point; once more to stop at once");

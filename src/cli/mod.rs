@@ -1,5 +1,6 @@
 //! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository damaged.
 
+mod asb;
 mod backup;
 mod check;
 #[cfg(feature = "cluster")]

@@ -1,5 +1,6 @@
 //! `restore`: writes the records of a snapshot into a target.
 
+use super::asb::AsbArgs;
 use super::context::{Context, Done};
 use super::endpoint;
 use super::output::complain;
@@ -8,7 +9,6 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, ParticleType, PartitionSet};
 use crate::repository::{Expiry, RestoreOptions, Selection, Snapshot};
-use crate::target::asb::AsbTargetOptions;
 use crate::target::{ConflictPolicy, RecordTarget};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,7 @@ use std::time::Instant;
 #[command(after_help = "\
 Examples:
   aerolith restore latest asb:/restore/out
+  aerolith restore latest asb:/restore/out --zstd 3 --asb-key key.pem --file-limit 100
   aerolith restore latest~2:test/users jsonl:users.jsonl
   aerolith restore latest:test aerospike://10.0.0.5:3000,10.0.0.6:3000/test --conflict newer
   aerolith restore latest:test aerospike://10.0.0.5:3000/test --dry-run --conflict keep
@@ -96,9 +97,8 @@ pub struct Args {
     /// no index behind
     #[arg(long, conflicts_with_all = ["no_indexes", "no_metadata"])]
     indexes_last: bool,
-    /// Compress .asb files with Zstandard at this level, 1 to 22
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
-    zstd: Option<i32>,
+    #[command(flatten)]
+    asb: AsbArgs,
     #[command(flatten)]
     writing: endpoint::TargetArgs,
 }
@@ -310,6 +310,7 @@ fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Er
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     check(&args)?;
+    let asb = args.asb.options(&args.target)?;
     let path = endpoint::path3(&args.snapshot);
     let (selection, names) = selection(&args.which, path.set.as_deref())?;
     let rename = match (args.rename, endpoint::target_namespace(&args.target)?) {
@@ -350,7 +351,6 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         resume: args.resume,
         mirror: args.mirror,
     };
-    let asb = AsbTargetOptions { zstd: args.zstd, ..AsbTargetOptions::default() };
     let target = endpoint::target(&args.target, asb, args.writing, args.dry_run)?;
     if args.mirror && !args.yes && !args.dry_run {
         ask(context, &snapshot, &namespaces, &*target, &options)?;
@@ -381,6 +381,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             comparisons.push((namespace.clone(), compared.unwrap_or_default()));
         }
     }
+    target.notes().iter().for_each(|note| complain(note));
     let unread = endpoint::unread(snapshot.manifest(), &namespaces);
     unread.iter().for_each(|line| complain(line));
     let no_such_set = reports.iter().all(|(_, report)| report.read == 0) && options.selection.sets.is_some();
@@ -401,6 +402,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         reports,
         comparisons,
         omissions: target.omissions(),
+        notes: target.notes(),
     };
     let done = restored::print(context, restored)?;
     Ok(if done == Done::Whole && (no_such_set || !unread.is_empty()) { Done::Incomplete } else { done })

@@ -31,6 +31,7 @@ pub struct Restored<'a> {
     pub comparisons: Vec<(String, Comparison)>,
     /// Indexes and UDF modules that the target could not take.
     pub omissions: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -42,6 +43,7 @@ struct Output {
     namespaces: Vec<NamespaceOutput>,
     /// Indexes and UDF modules that the target could not take.
     omissions: Vec<String>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -233,6 +235,7 @@ fn output(restored: &Restored<'_>) -> Output {
         duration_millis: restored.duration_millis,
         namespaces: namespaces.collect(),
         omissions: restored.omissions.clone(),
+        notes: restored.notes.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta,
     Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
 };
+use crate::target::asb::AsbVersion;
 use crate::target::asb::format::{Formatter, put_head, put_index, put_udf};
 use std::sync::Arc;
 
@@ -85,9 +86,14 @@ fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
 
 pub(super) fn asb() -> Vec<Vec<u8>> {
     let mut head = Vec::new();
-    put_head(&mut head, NAMESPACE.as_bytes(), true);
+    put_head(&mut head, AsbVersion::V3_2, NAMESPACE.as_bytes(), true);
     let mut whole = head.clone();
-    assert!(put_index(&mut whole, NAMESPACE.as_bytes(), &index()).is_ok() && put_udf(&mut whole, &udf()).is_ok());
+    let over_expression =
+        SecondaryIndex { bin: Vec::new(), context: Vec::new(), expression: b"\x93".to_vec(), ..index() };
+    for index in [index(), over_expression] {
+        assert!(put_index(&mut whole, AsbVersion::V3_2, NAMESPACE.as_bytes(), &index).is_ok());
+    }
+    assert!(put_udf(&mut whole, &udf()).is_ok());
     let batch = batch();
     let mut formatter = Formatter::new(NAMESPACE.as_bytes());
     for record in batch.iter() {

@@ -1,5 +1,6 @@
 //! Writes JSON lines: `jsonl:FILE`, or `jsonl:-` for standard output. The format is in [`crate::jsonl`].
 
+use super::partial::{Partial, begin_single, folder_of, sync_folder};
 use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use crate::error::{Error, Result};
 use crate::jsonl::{MAX_LINE_BYTES, write_header, write_index, write_record, write_role, write_udf, write_user};
@@ -7,28 +8,28 @@ use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
 use crate::source::jsonl::JsonlSource;
 use crate::sync::lock;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 /// A file of JSON lines as a target.
 ///
-/// It is written as `FILE.partial` and gets its name in [`RecordTarget::finish`]. A file that is there already is never
+/// It is written under a name of its own and gets its name in [`RecordTarget::finish`]. A file that is there already is never
 /// overwritten. A target that is dropped unfinished removes what it wrote.
 pub struct JsonlTarget {
     name: String,
     place: Option<Place>,
     dry_run: bool,
     output: Mutex<Box<dyn Write + Send>>,
+    notes: Vec<String>,
 }
 
 struct Place {
     path: PathBuf,
-    partial: PathBuf,
+    partial: Mutex<Partial>,
     /// Holds the lock.
     file: File,
-    finished: std::sync::atomic::AtomicBool,
 }
 
 impl JsonlTarget {
@@ -40,14 +41,12 @@ impl JsonlTarget {
             return Self::to_writer(Box::new(std::io::stdout()), name);
         }
         check_absent(path, &name)?;
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = open_partial(&partial, &name)?;
-        let output = file.try_clone().map_err(|error| Error::io(format!("write {}", partial.display()), error))?;
-        let finished = false.into();
+        let (partial, file, notes) = begin_single(path, &name)?;
+        let output =
+            file.try_clone().map_err(|error| Error::io(format!("write {}", partial.current().display()), error))?;
         let mut target = Self::to_writer(Box::new(output), name)?;
-        target.place = Some(Place { path: path.to_owned(), partial, file, finished });
+        target.place = Some(Place { path: path.to_owned(), partial: Mutex::new(partial), file });
+        target.notes = notes;
         Ok(target)
     }
 
@@ -57,7 +56,7 @@ impl JsonlTarget {
         let name = format!("jsonl:{}", path.display());
         if path != Path::new("-") {
             check_absent(path, &name)?;
-            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = folder_of(path);
             let failed = |error| Error::io(format!("create {} in {}", path.display(), folder.display()), error);
             std::fs::read_dir(folder).map_err(failed)?;
         }
@@ -68,7 +67,7 @@ impl JsonlTarget {
 
     /// Writes to any writer. `name` is what messages call it.
     pub fn to_writer(writer: Box<dyn Write + Send>, name: String) -> Result<Self> {
-        let target = Self { name, place: None, dry_run: false, output: Mutex::new(writer) };
+        let target = Self { name, place: None, dry_run: false, output: Mutex::new(writer), notes: Vec::new() };
         let mut header = Vec::new();
         write_header(&mut header);
         target.put(&header)?;
@@ -95,38 +94,6 @@ fn check_absent(path: &Path, target_name: &str) -> Result<()> {
     }
     let problem = "the file exists, and is not overwritten. Remove it, or name another".into();
     Err(Error::Target { target_name: target_name.to_owned(), problem })
-}
-
-/// Opens the file under its temporary name. One that a crash left is begun anew; one that is in use is left alone.
-fn open_partial(partial: &Path, target_name: &str) -> Result<File> {
-    let failed = |error| Error::io(format!("create {}", partial.display()), error);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(partial).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let problem =
-                format!("{} is being written by another process. Wait for it, or name another file", partial.display());
-            return Err(Error::Target { target_name: target_name.to_owned(), problem });
-        }
-        // A file system without locks.
-        Err(TryLockError::Error(_)) => {}
-    }
-    file.set_len(0).map_err(failed)?;
-    Ok(file)
-}
-
-/// Gives the file its name, unless that is taken.
-fn rename(place: &Place) -> std::io::Result<()> {
-    match std::fs::hard_link(&place.partial, &place.path) {
-        Ok(()) => return std::fs::remove_file(&place.partial),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
-        // A file system without hard links.
-        Err(_) => {}
-    }
-    if place.path.exists() {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    std::fs::rename(&place.partial, &place.path)
 }
 
 impl RecordTarget for JsonlTarget {
@@ -187,21 +154,14 @@ impl RecordTarget for JsonlTarget {
         self.output().flush().map_err(|error| self.failed(error))?;
         let Some(place) = &self.place else { return Ok(()) };
         place.file.sync_all().map_err(|error| self.failed(error))?;
-        rename(place).map_err(|error| {
-            Error::io(format!("give {} the name {}", place.partial.display(), place.path.display()), error)
-        })?;
-        place.finished.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut partial = lock(&place.partial);
+        partial.publish()?;
+        sync_folder(folder_of(&place.path))?;
+        partial.settle();
         Ok(())
     }
-}
 
-impl Drop for JsonlTarget {
-    fn drop(&mut self) {
-        if let Some(place) = &self.place
-            && !place.finished.load(std::sync::atomic::Ordering::Relaxed)
-        {
-            // What stays behind bears a name that nobody takes for a whole file.
-            let _ = std::fs::remove_file(&place.partial);
-        }
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 }

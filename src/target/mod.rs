@@ -5,6 +5,7 @@ pub mod aerospike;
 pub mod asb;
 pub mod embedded;
 pub mod jsonl;
+pub mod partial;
 
 use crate::error::{Error, Result};
 use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, Timestamp};
@@ -143,6 +144,12 @@ pub trait RecordTarget: Send + Sync {
     /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A restore with
     /// any is done but incomplete.
     fn omissions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What else to tell people of the target: what an earlier restore had left there and was removed, or how files have to be
+    /// read.
+    fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::*;
 use aerolith::record::{Digest, ParticleType, RecordBatch};
 use aerolith::source::{RecordSource, SourceShape};
-use aerolith::target::asb::AsbTargetOptions;
+use aerolith::target::asb::{AsbTargetOptions, AsbVersion};
 use aerolith::{Control, Error};
 
 #[test]
@@ -117,11 +117,16 @@ fn version_3_0_has_no_escapes_and_3_2_has_expressions() {
     assert_eq!(metadata.indexes[0].expression, b"\x93\x01expression");
     // Version 3.1 can't hold it: it is named, and all else is written.
     let folder = tempfile::tempdir().unwrap();
-    let omissions = copy(&fixture("version-3.2.asb"), folder.path(), NAMESPACE, AsbTargetOptions::default());
+    let older = AsbTargetOptions { version: Some(AsbVersion::V3_1), ..AsbTargetOptions::default() };
+    let omissions = copy(&fixture("version-3.2.asb"), folder.path(), NAMESPACE, older);
     assert_eq!(omissions.len(), 1);
     assert!(omissions[0].contains("by-exp") && omissions[0].contains("expression"), "{omissions:?}");
     let text = std::fs::read_to_string(folder.path().join("name space_00000.asb")).unwrap();
     assert_eq!(text, "Version 3.1\n# namespace name\\ space\n# first-file\n");
+    // Left to itself, the copy has all of it.
+    let copied = folder.path().join("copy.asb");
+    assert_eq!(copy(&fixture("version-3.2.asb"), &copied, NAMESPACE, AsbTargetOptions::default()), [""; 0]);
+    assert_eq!(std::fs::read(&copied).unwrap(), std::fs::read(fixture("version-3.2.asb")).unwrap());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::support::*;
 use aerolith::record::{NamespaceMetadata, RecordBatch};
 use aerolith::source::RecordSource;
+use aerolith::source::asb::AsbCipher;
 use aerolith::target::asb::{AsbTarget, AsbTargetOptions};
 use aerolith::target::{ConflictPolicy, RecordTarget};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,107 @@ fn a_compressed_copy_holds_the_same() {
     assert_eq!(records_of(&out, None, NAMESPACE), records_of(&fixture("every-kind.asb"), None, NAMESPACE));
     let metadata = |path: &Path| open(path, None).unwrap().metadata(NAMESPACE).unwrap();
     assert_eq!(metadata(&out), metadata(&fixture("every-kind.asb")));
+}
+
+#[test]
+fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
+    let (key, expected) = (fixture("key-pkcs8.pem"), records_of(&fixture("every-kind.asb"), None, NAMESPACE));
+    for (cipher, zstd) in [(AsbCipher::Aes128, None), (AsbCipher::Aes256, None), (AsbCipher::Aes256, Some(3))] {
+        let folder = tempfile::tempdir().unwrap();
+        // Several files, since each has a beginning of its own.
+        let file_limit = 1;
+        let options = AsbTargetOptions { zstd, cipher, file_limit, key_file: Some(key.clone()), ..Default::default() };
+        copy(&fixture("every-kind.asb"), folder.path(), NAMESPACE, options.clone());
+        let files = files_in(folder.path());
+        assert!(files.len() > 1);
+        let starts: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()[..16].to_vec()).collect();
+        assert!(starts.iter().all(|start| starts.iter().filter(|other| *other == start).count() == 1), "{starts:?}");
+        assert!(open(folder.path(), None).err().unwrap().to_string().contains("--asb-key"));
+        assert_eq!(records_of(folder.path(), key.to_str(), NAMESPACE), expected, "{options:?}");
+    }
+}
+
+#[test]
+fn what_is_read_back_of_an_encrypted_target_is_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = AsbTargetOptions { key_file: Some(fixture("key-pkcs1.pem")), ..Default::default() };
+    let target = AsbTarget::create(folder.path(), options).unwrap();
+    target.begin("bar", &NamespaceMetadata::default()).unwrap();
+    target.finish().unwrap();
+    assert_eq!(target.read_back(None).unwrap().unwrap().namespaces().unwrap(), ["bar"]);
+    let no_key = AsbTargetOptions { key_file: Some(fixture("README.md")), ..Default::default() };
+    let other = tempfile::tempdir().unwrap();
+    let refused = AsbTarget::create(&other.path().join("out"), no_key).err().unwrap().to_string();
+    assert!(refused.contains("no private key"), "{refused}");
+    assert_eq!(files_in(other.path()), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn a_target_that_is_not_finished_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let batch = Collector::default();
+    read(&open(&fixture("every-kind.asb"), None).unwrap(), NAMESPACE, &batch).unwrap();
+    let batches = batch.batches.into_inner().unwrap();
+    for path in [folder.path().join("new"), folder.path().to_owned(), folder.path().join("one.asb")] {
+        let target = AsbTarget::create(&path, AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
+        target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
+        for batch in &batches {
+            target.write(NAMESPACE, batch, ConflictPolicy::Replace).unwrap();
+        }
+        drop(target);
+        assert_eq!(files_in(folder.path()), [""; 0].map(PathBuf::from), "{}", path.display());
+    }
+    // A name that was taken meanwhile: no part of the others stays, and what has the name is not touched.
+    let target = AsbTarget::create(folder.path(), AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
+    target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
+    target.write(NAMESPACE, &batches[0], ConflictPolicy::Replace).unwrap();
+    let taken = folder.path().join(format!("{NAMESPACE}_00000.asb"));
+    std::fs::write(&taken, "mine").unwrap();
+    let refused = target.finish().unwrap_err().to_string();
+    assert!(refused.contains("not overwritten"), "{refused}");
+    assert!(target.finish().is_err(), "nor the second time");
+    drop(target);
+    assert_eq!((files_in(folder.path()), std::fs::read(&taken).unwrap()), (vec![taken], b"mine".to_vec()));
+}
+
+#[test]
+fn a_folder_takes_one_restore_at_a_time_and_is_free_again_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |path: &Path| AsbTarget::create(path, AsbTargetOptions::default());
+    for path in [folder.path().join("out"), folder.path().join("one.asb")] {
+        let first = create(&path).unwrap();
+        first.begin("bar", &NamespaceMetadata::default()).unwrap();
+        let refused = create(&path).and_then(|second| second.begin("bar", &NamespaceMetadata::default()));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("another restore is writing"), "{refused}");
+        first.finish().unwrap();
+        assert_eq!(open(&path, None).unwrap().namespaces().unwrap(), ["bar"]);
+        drop(first);
+        assert!(create(&path).err().unwrap().to_string().contains("already"));
+    }
+}
+
+#[test]
+fn what_a_killed_restore_left_is_removed_by_the_next_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = "bar_00003.asb.0123456789abcdef.partial";
+    let others = ["notes.txt", "one.jsonl.0123456789abcdef.partial"];
+    for name in others.into_iter().chain([left]) {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let target = AsbTarget::create(folder.path(), AsbTargetOptions::default()).unwrap();
+    assert!(target.notes()[0].contains(left), "{:?}", target.notes());
+    target.begin("bar", &NamespaceMetadata::default()).unwrap();
+    target.finish().unwrap();
+    let names = ["bar_00000.asb", others[0], others[1]].map(|name| folder.path().join(name));
+    assert_eq!(files_in(folder.path()), names);
+    let left = folder.path().join("one.asb.0123456789abcdef.partial");
+    std::fs::write(&left, "x").unwrap();
+    let target = AsbTarget::create(&folder.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
+    target.begin("bar", &NamespaceMetadata::default()).unwrap();
+    assert!(target.notes()[0].contains("one.asb.0123456789abcdef.partial"), "{:?}", target.notes());
+    target.finish().unwrap();
+    assert!(!left.exists());
 }
 
 #[test]
@@ -85,7 +187,12 @@ fn asrestore_takes_what_is_written() {
     for (input, namespace, records) in inputs {
         for zstd in [None, Some(1), Some(9)] {
             let folder = tempfile::tempdir().unwrap();
-            copy(&input, folder.path(), namespace, AsbTargetOptions { zstd, file_limit: 5 << 20 });
+            copy(
+                &input,
+                folder.path(),
+                namespace,
+                AsbTargetOptions { zstd, file_limit: 5 << 20, ..Default::default() },
+            );
             let mut command = std::process::Command::new(&tool);
             command.arg("--validate").arg("--directory").arg(folder.path());
             if zstd.is_some() {

@@ -4,6 +4,7 @@ mod asb;
 mod collecting;
 mod copying;
 mod errors;
+mod files;
 mod help;
 mod hold;
 mod keys;

@@ -15,6 +15,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use zeroize::Zeroizing;
 
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const TEXT_MAGIC: &[u8] = b"Version ";
@@ -75,6 +76,17 @@ macro_rules! counter_mode {
     }};
 }
 
+/// The key stream of a file that begins with these 16 bytes.
+pub(super) fn key_stream(key: &FileKey, bits: u16, first: &[u8; 16]) -> Box<dyn StreamCipher + Send> {
+    match bits {
+        128 => {
+            let half = Zeroizing::new(key.0.first_chunk::<16>().copied().unwrap_or_default());
+            counter_mode!(Aes128, (&*half).into(), first)
+        }
+        _ => counter_mode!(Aes256, (&*key.0).into(), first),
+    }
+}
+
 /// Takes off what lies around the text that `source` delivers; the inner error says what the user can do.
 pub(crate) fn wrap<'a>(
     mut source: Box<dyn Read + Send + 'a>,
@@ -98,13 +110,9 @@ pub(crate) fn wrap<'a>(
         let Some((first, tail)) = probe.split_first_chunk::<16>() else {
             return Ok(Err("it is too short to be an encrypted backup file"));
         };
-        let half = key.0.first_chunk::<16>().copied().unwrap_or_default();
-        let ciphers: [(u16, Box<dyn StreamCipher + Send>); 2] = [
-            (256, counter_mode!(Aes256, (&*key.0).into(), first)),
-            (128, counter_mode!(Aes128, (&half).into(), first)),
-        ];
         let mut found = None;
-        for (bits, mut cipher) in ciphers {
+        for bits in [256, 128] {
+            let mut cipher = key_stream(key, bits, first);
             let mut decrypted = tail.to_vec();
             if cipher.try_apply_keystream(&mut decrypted).is_ok() && is_known(&decrypted) {
                 found = Some((bits, cipher, decrypted));

@@ -19,6 +19,7 @@
 
 mod blocks;
 mod container;
+pub(crate) mod encrypt;
 pub(crate) mod escape;
 mod header;
 mod key;
@@ -35,6 +36,7 @@ use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::{RecordSink, RecordSource, SourceShape, StreamSource};
 use crate::sync::lock;
 use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
+pub use encrypt::AsbCipher;
 use key::FileKey;
 use parse::Global;
 use std::collections::BTreeMap;

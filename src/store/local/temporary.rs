@@ -1,5 +1,6 @@
 //! An object on its way: a file under a name that no listing shows, until its bytes are safe and it gets its own.
 
+use crate::rename::{is_unsupported, rename_if_free};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -93,22 +94,6 @@ pub(super) fn remove_if_abandoned(path: &Path) {
 /// Whether a name found in a store's root is that of a temporary file.
 pub(super) fn is_temporary(name: &str) -> bool {
     name.starts_with(PREFIX)
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_if_free(_from: &Path, _to: &Path) -> io::Result<()> {
-    Err(ErrorKind::Unsupported.into())
-}
-
-/// Whether the system, the file system or a sandbox doesn't know the call, rather than having a reason to refuse it.
-fn is_unsupported(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)
 }
 
 fn link_count(path: &Path) -> io::Result<u64> {

@@ -1,12 +1,15 @@
 //! The files of an `.asb` target: `NAMESPACE_00000.asb`, `NAMESPACE_00001.asb`, …, or a single one, or standard output.
 //!
-//! A file that is being written has `.partial` behind its name, which no reader takes for a backup. Completing flushes all
-//! files to the disk first and renames them last, so that a whole-looking set of files is whole.
+//! Files that are being written have names of their own ([`crate::target::partial`]), which no reader takes for a backup.
+//! Completing flushes all files to the disk first and names them last, so that a whole-looking set of files is whole. One
+//! restore at a time writes into a folder: it holds a lock on it.
 
 use crate::error::{Error, Result};
+use crate::source::asb::encrypt::{EncryptedWriter, Encryption};
 use crate::sync::lock;
+use crate::target::partial::{Partial, at_work, begin_single, folder_of, sweep, sync_folder};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -17,7 +20,13 @@ pub(super) struct Files {
     path: PathBuf,
     layout: Layout,
     file_limit: u64,
+    encryption: Option<Arc<Encryption>>,
     outputs: Mutex<BTreeMap<String, Arc<Output>>>,
+    /// The folder, locked; none if it can't be.
+    _folder: Option<File>,
+    /// The folder was made for these files, and goes if they aren't finished.
+    made_folder: bool,
+    notes: Mutex<Vec<String>>,
 }
 
 /// How a target's files are laid out.
@@ -36,6 +45,7 @@ pub(super) struct Output {
     path: PathBuf,
     layout: Layout,
     file_limit: u64,
+    encryption: Option<Arc<Encryption>>,
     namespace: String,
     /// How each file but the first begins.
     head: Vec<u8>,
@@ -49,6 +59,8 @@ const FLUSH_STEP: u64 = if cfg!(test) { 1 << 6 } else { 32 << 20 };
 /// The file that takes the next bytes.
 struct Open {
     file: File,
+    /// Encrypts what is written, if it is to be.
+    cipher: Option<EncryptedWriter>,
     /// How many bytes it has.
     size: u64,
     /// How many of them were there when the last flush began.
@@ -58,8 +70,21 @@ struct Open {
 }
 
 impl Open {
+    fn begin(file: File, encryption: Option<&Encryption>) -> Result<Self> {
+        let mut open = Open { file, cipher: None, size: 0, flushed: 0, flush: None };
+        if let Some(encryption) = encryption {
+            let (start, cipher) = encryption.begin()?;
+            open.write(&start).map_err(|e| Error::io("write the beginning of an encrypted file", e))?;
+            open.cipher = Some(cipher);
+        }
+        Ok(open)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        match &mut self.cipher {
+            None => self.file.write_all(bytes)?,
+            Some(cipher) => cipher.write_all(&mut self.file, bytes)?,
+        }
         self.size += bytes.len() as u64;
         let is_idle = self.flush.as_ref().is_none_or(JoinHandle::is_finished);
         if self.size - self.flushed >= FLUSH_STEP && is_idle {
@@ -86,48 +111,75 @@ impl Open {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    /// The files in order, with their final names. All but the open one are on the disk.
-    paths: Vec<PathBuf>,
+    /// The files in order. All but the open one are on the disk.
+    files: Vec<Partial>,
     /// Standard output has the head.
     begun: bool,
+    /// Encrypts what goes to standard output, if it is to be.
+    cipher: Option<EncryptedWriter>,
     /// An append failed half way: the file can't be completed any more.
     torn: bool,
     finished: bool,
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    PathBuf::from(name)
 }
 
 fn problem(path: &Path, problem: impl Into<String>) -> Error {
     Error::Target { target_name: format!("asb:{}", path.display()), problem: problem.into() }
 }
 
-/// Makes renames in a folder last.
-fn sync_folder(folder: &Path) -> Result<()> {
-    let doing = || format!("flush the folder {}", folder.display());
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::io(doing(), e))
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Locks a folder that restores write into; none if it can't be locked. It is an error if another restore has it.
+fn lock_folder(path: &Path) -> Result<Option<File>> {
+    let folder = File::open(path).map_err(|e| Error::io(format!("open the folder {}", path.display()), e))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => {
+            Err(at_work(&format!("asb:{}", path.display()), path, "choose another folder"))
+        }
+        // A file system without locks, or without locks on folders.
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 impl Files {
-    pub(super) fn create(path: &Path, file_limit: u64) -> Result<Self> {
+    pub(super) fn create(path: &Path, file_limit: u64, encryption: Option<Encryption>) -> Result<Self> {
         let layout = Self::check(path)?;
         let folder = match layout {
             Layout::Folder => Some((path, "the folder ")),
             Layout::File => Some((folder_of(path), "")),
             Layout::StandardOutput => None,
         };
+        let mut made_folder = false;
         if let Some((folder, what)) = folder {
             let doing = || format!("make {what}{}", folder.display());
+            made_folder = layout == Layout::Folder && !folder.exists();
             std::fs::create_dir_all(folder).map_err(|e| Error::io(doing(), e))?;
         }
-        Ok(Self { path: path.to_owned(), layout, file_limit, outputs: Mutex::default() })
+        let mut files = Self {
+            path: path.to_owned(),
+            layout,
+            file_limit,
+            encryption: encryption.map(Arc::new),
+            outputs: Mutex::default(),
+            _folder: None,
+            made_folder: false,
+            notes: Mutex::default(),
+        };
+        if layout == Layout::Folder {
+            files._folder = lock_folder(path)?;
+            // Another restore may have finished before the lock was free.
+            Self::check(path)?;
+            let found = sweep(path, |name| name.ends_with(".asb"), files._folder.is_some())?;
+            if let Some(other) = found.at_work.first() {
+                return Err(at_work(&format!("asb:{}", path.display()), other, "choose another folder"));
+            }
+            files.notes = Mutex::new(found.notes());
+            files.made_folder = made_folder;
+        }
+        Ok(files)
+    }
+
+    /// What to tell people of what was there.
+    pub(super) fn notes(&self) -> Vec<String> {
+        lock(&self.notes).clone()
     }
 
     /// How the files are laid out.
@@ -180,11 +232,13 @@ impl Files {
             path: self.path.clone(),
             layout: self.layout,
             file_limit: self.file_limit,
+            encryption: self.encryption.clone(),
             namespace: namespace.to_owned(),
             head,
             state: Mutex::default(),
         };
-        output.append_behind(first, &[])?;
+        let notes = output.append_behind(first, &[])?;
+        lock(&self.notes).extend(notes);
         outputs.insert(namespace.to_owned(), Arc::new(output));
         Ok(())
     }
@@ -199,14 +253,27 @@ impl Files {
         for output in outputs.values() {
             output.close()?;
         }
-        let mut renamed = false;
+        let mut named = false;
         for output in outputs.values() {
-            renamed |= output.rename()?;
+            named |= output.publish()?;
         }
         match self.layout {
-            Layout::Folder if renamed => sync_folder(&self.path),
-            Layout::File if renamed => sync_folder(folder_of(&self.path)),
-            _ => Ok(()),
+            Layout::Folder if named => sync_folder(&self.path)?,
+            Layout::File if named => sync_folder(folder_of(&self.path))?,
+            _ => {}
+        }
+        // Up to here an error takes all of them away again.
+        outputs.values().for_each(|output| output.settle());
+        Ok(())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        lock(&self.outputs).clear();
+        if self.made_folder {
+            // It goes only if it is empty: what is in it was finished, or is not ours.
+            let _ = std::fs::remove_dir(&self.path);
         }
     }
 }
@@ -214,17 +281,17 @@ impl Files {
 impl Output {
     /// Appends bytes that must not be torn apart, to a new file if this one is full.
     pub(super) fn append(&self, bytes: &[u8]) -> Result<()> {
-        self.append_behind(&self.head, bytes)
+        self.append_behind(&self.head, bytes).map(|_| ())
     }
 
-    /// Appends `bytes`; a file that is begun for them begins with `head`.
-    fn append_behind(&self, head: &[u8], bytes: &[u8]) -> Result<()> {
+    /// Appends `bytes`; a file that is begun for them begins with `head`. Returns what to tell people.
+    fn append_behind(&self, head: &[u8], bytes: &[u8]) -> Result<Vec<String>> {
         let mut state = lock(&self.state);
         if state.torn || state.finished {
             return Err(problem(&self.path, "it takes no more records: an earlier write failed, or it is finished"));
         }
         let result = match self.layout {
-            Layout::StandardOutput => self.print(&mut state, head, bytes),
+            Layout::StandardOutput => self.print(&mut state, head, bytes).map(|()| Vec::new()),
             _ => self.append_to(&mut state, head, bytes),
         };
         state.torn = result.is_err();
@@ -233,36 +300,49 @@ impl Output {
 
     fn print(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<()> {
         let mut output = std::io::stdout().lock();
-        let head = if std::mem::replace(&mut state.begun, true) { &[] } else { head };
-        let printed = output.write_all(head).and_then(|()| output.write_all(bytes)).and_then(|()| output.flush());
-        printed.map_err(|e| Error::io("write to standard output", e))
+        let failed = |e| Error::io("write to standard output", e);
+        let begun = std::mem::replace(&mut state.begun, true);
+        if let (false, Some(encryption)) = (begun, &self.encryption) {
+            let (start, cipher) = encryption.begin()?;
+            output.write_all(&start).map_err(failed)?;
+            state.cipher = Some(cipher);
+        }
+        for part in [if begun { &[] } else { head }, bytes] {
+            let printed = match &mut state.cipher {
+                None => output.write_all(part),
+                Some(cipher) => cipher.write_all(&mut output, part),
+            };
+            printed.map_err(failed)?;
+        }
+        output.flush().map_err(failed)
     }
 
-    fn append_to(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<()> {
+    fn append_to(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<Vec<String>> {
         let is_full = state.open.as_ref().is_some_and(|open| open.size >= self.file_limit);
         if is_full && self.layout == Layout::Folder {
             close_open(state)?;
         }
+        let mut notes = Vec::new();
         if state.open.is_none() {
-            let path = match self.layout {
-                Layout::File | Layout::StandardOutput => self.path.clone(),
-                Layout::Folder => self.path.join(format!("{}_{:05}.asb", self.namespace, state.paths.len())),
+            let (partial, file) = match self.layout {
+                Layout::File | Layout::StandardOutput => {
+                    let (partial, file, found) = begin_single(&self.path, &format!("asb:{}", self.path.display()))?;
+                    notes = found;
+                    (partial, file)
+                }
+                Layout::Folder => {
+                    Partial::create(&self.path.join(format!("{}_{:05}.asb", self.namespace, state.files.len())))?
+                }
             };
-            let part = temporary(&path);
-            let doing = || format!("create {}", part.display());
-            let mut options = OpenOptions::new();
-            // What a killed run left under this name is of no use.
-            let file =
-                options.write(true).create(true).truncate(true).open(&part).map_err(|e| Error::io(doing(), e))?;
-            let mut open = Open { file, size: 0, flushed: 0, flush: None };
-            open.write(head).map_err(|e| Error::io(format!("write {}", part.display()), e))?;
-            state.paths.push(path);
+            let mut open = Open::begin(file, self.encryption.as_deref())?;
+            open.write(head).map_err(|e| Error::io(format!("write {}", partial.current().display()), e))?;
+            state.files.push(partial);
             state.open = Some(open);
         }
-        if let (Some(open), Some(path)) = (&mut state.open, state.paths.last()) {
-            open.write(bytes).map_err(|e| Error::io(format!("write {}", temporary(path).display()), e))?;
+        if let (Some(open), Some(partial)) = (&mut state.open, state.files.last()) {
+            open.write(bytes).map_err(|e| Error::io(format!("write {}", partial.current().display()), e))?;
         }
-        Ok(())
+        Ok(notes)
     }
 
     fn close(&self) -> Result<()> {
@@ -274,24 +354,27 @@ impl Output {
     }
 
     /// Gives the files their final names; `false` if they have them already.
-    fn rename(&self) -> Result<bool> {
+    fn publish(&self) -> Result<bool> {
         let mut state = lock(&self.state);
-        if std::mem::replace(&mut state.finished, true) {
+        if state.finished {
             return Ok(false);
         }
         // The first file, without which the others are no backup, comes last.
-        for path in state.paths.iter().rev() {
-            let part = temporary(path);
-            let doing = || format!("rename {} to {}", part.display(), path.display());
-            std::fs::rename(&part, path).map_err(|e| Error::io(doing(), e))?;
-        }
-        Ok(true)
+        let named = state.files.iter_mut().rev().try_for_each(Partial::publish);
+        state.torn = named.is_err();
+        state.finished = named.is_ok();
+        named.map(|()| true)
+    }
+
+    /// Lets the files stay.
+    fn settle(&self) {
+        lock(&self.state).files.iter_mut().for_each(Partial::settle);
     }
 }
 
 fn close_open(state: &mut State) -> Result<()> {
-    if let (Some(open), Some(path)) = (state.open.take(), state.paths.last()) {
-        open.close().map_err(|e| Error::io(format!("flush {}", temporary(path).display()), e))?;
+    if let (Some(open), Some(partial)) = (state.open.take(), state.files.last()) {
+        open.close().map_err(|e| Error::io(format!("flush {}", partial.current().display()), e))?;
     }
     Ok(())
 }

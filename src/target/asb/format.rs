@@ -1,5 +1,6 @@
 //! The text of records, indexes and modules, as asbackup writes it.
 
+use super::AsbVersion;
 use crate::record::batch::parse_bin_order;
 use crate::record::body::Body;
 use crate::record::{BinRef, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule, geojson_text};
@@ -12,8 +13,11 @@ use base64_simd::STANDARD;
 const MAX_GENERATION: u32 = 65_535;
 
 /// Appends the head of a file.
-pub(crate) fn put_head(out: &mut Vec<u8>, namespace: &[u8], first: bool) {
-    out.extend_from_slice(b"Version 3.1\n# namespace ");
+pub(crate) fn put_head(out: &mut Vec<u8>, version: AsbVersion, namespace: &[u8], first: bool) {
+    out.extend_from_slice(match version {
+        AsbVersion::V3_1 => b"Version 3.1\n# namespace ",
+        AsbVersion::V3_2 => b"Version 3.2\n# namespace ",
+    });
     put_escaped(out, namespace);
     out.push(b'\n');
     if first {
@@ -26,21 +30,30 @@ fn check_name(what: &str, name: &[u8]) -> Result<(), String> {
     if name.contains(&0) { Err(format!("{what} holds a NUL byte, which the asb format can't hold")) } else { Ok(()) }
 }
 
-/// Appends an index line, or says why version 3.1 can't hold the index; then nothing is appended.
-pub(crate) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIndex) -> Result<(), String> {
-    if !index.expression.is_empty() {
-        return Err("it is over an expression, which asb version 3.1 can't hold".to_owned());
+/// Appends an index line, or says why the version can't hold the index; then nothing is appended.
+pub(crate) fn put_index(
+    out: &mut Vec<u8>,
+    version: AsbVersion,
+    namespace: &[u8],
+    index: &SecondaryIndex,
+) -> Result<(), String> {
+    let is_over_expression = !index.expression.is_empty();
+    if is_over_expression && version == AsbVersion::V3_1 {
+        return Err("it is over an expression, which asb version 3.1 can't hold and 3.2 can".to_owned());
+    }
+    if is_over_expression && !(index.bin.is_empty() && index.context.is_empty()) {
+        return Err("it is over an expression and over a bin too, which the asb format can't hold".to_owned());
     }
     if !matches!(index.kind, b'N' | b'L' | b'K' | b'V') {
-        return Err(format!("asb version 3.1 has no index type '{}'", index.kind.escape_ascii()));
+        return Err(format!("the asb format has no index type '{}'", index.kind.escape_ascii()));
     }
     if !matches!(index.value, b'N' | b'S' | b'G' | b'B') {
-        return Err(format!("asb version 3.1 has no type '{}' of indexed values", index.value.escape_ascii()));
+        return Err(format!("the asb format has no type '{}' of indexed values", index.value.escape_ascii()));
     }
     check_name("its set's name", &index.set)?;
     check_name("its name", &index.name)?;
     check_name("its bin's name", &index.bin)?;
-    out.extend_from_slice(b"* i ");
+    out.extend_from_slice(if is_over_expression { b"* e " } else { b"* i " });
     for name in [namespace, &index.set, &index.name] {
         put_escaped(out, name);
         out.push(b' ');
@@ -48,9 +61,10 @@ pub(crate) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIn
     out.extend_from_slice(&[index.kind, b' ', b'1', b' ']);
     put_escaped(out, &index.bin);
     out.extend_from_slice(&[b' ', index.value]);
-    if !index.context.is_empty() {
+    let extra = if is_over_expression { &index.expression } else { &index.context };
+    if !extra.is_empty() {
         out.push(b' ');
-        STANDARD.encode_append(&index.context, out);
+        STANDARD.encode_append(extra, out);
     }
     out.push(b'\n');
     Ok(())
@@ -59,7 +73,7 @@ pub(crate) fn put_index(out: &mut Vec<u8>, namespace: &[u8], index: &SecondaryIn
 /// Appends a module, or says why it can't be held; then nothing is appended.
 pub(crate) fn put_udf(out: &mut Vec<u8>, udf: &UdfModule) -> Result<(), String> {
     if udf.kind != b'L' {
-        return Err(format!("asb version 3.1 knows Lua alone, not the language '{}'", udf.kind.escape_ascii()));
+        return Err(format!("the asb format knows Lua alone, not the language '{}'", udf.kind.escape_ascii()));
     }
     check_name("its name", &udf.name)?;
     out.extend_from_slice(b"* u L ");

@@ -1,4 +1,5 @@
-//! Writes backups in Aerospike's text format, version 3.1, byte for byte as asbackup does, for asrestore and absctl to read.
+//! Writes backups in Aerospike's text format, byte for byte as asbackup does, for asrestore and absctl to read: version 3.1, and
+//! version 3.2 where an index over an expression needs it.
 //!
 //! Records keep the bin order of their source. A batch is formatted (and compressed) outside of any lock and appended as a
 //! whole. Files have a temporary name until [`RecordTarget::finish`] renames them.
@@ -15,7 +16,8 @@ mod tests;
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
-use crate::source::asb::{AsbOptions, AsbSource};
+use crate::source::asb::encrypt::Encryption;
+use crate::source::asb::{AsbCipher, AsbOptions, AsbSource};
 use crate::sync::lock;
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome, leave_out, without_users};
 use files::{Files, Layout};
@@ -33,11 +35,28 @@ pub struct AsbTargetOptions {
     pub zstd: Option<i32>,
     /// A new file begins once one has this many bytes. A single file has no limit.
     pub file_limit: u64,
+    /// The private key (PEM, RSA) with which the files are encrypted, as asbackup's `--encryption-key-file`; not encrypted if not
+    /// given.
+    pub key_file: Option<PathBuf>,
+    /// How they are encrypted then.
+    pub cipher: AsbCipher,
+    /// The version of the format. If not given, each file has the oldest that holds all that goes into it: 3.1, or 3.2 for indexes
+    /// over expressions.
+    pub version: Option<AsbVersion>,
+}
+
+/// A version of the `.asb` format that can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsbVersion {
+    /// 3.1, which asrestore and absctl read. It has no indexes over expressions.
+    V3_1,
+    /// 3.2, which absctl reads and asrestore (up to 4.5.8 at least) refuses.
+    V3_2,
 }
 
 impl Default for AsbTargetOptions {
     fn default() -> Self {
-        Self { zstd: None, file_limit: DEFAULT_FILE_LIMIT }
+        Self { zstd: None, file_limit: DEFAULT_FILE_LIMIT, key_file: None, cipher: AsbCipher::default(), version: None }
     }
 }
 
@@ -46,9 +65,12 @@ pub struct AsbTarget {
     name: String,
     path: PathBuf,
     zstd: Option<i32>,
+    key_file: Option<PathBuf>,
+    version: Option<AsbVersion>,
     /// The files; none for a dry run.
     files: Option<Files>,
     omissions: Mutex<Vec<String>>,
+    notes: Mutex<Vec<String>>,
     /// Buffers of earlier batches, to be used again.
     buffers: Mutex<Vec<Buffers>>,
 }
@@ -83,16 +105,23 @@ impl AsbTarget {
     /// Prepares a folder, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
     /// file, which must not exist. `-` is standard output, for one namespace.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
-        Self::with_files(path, &options, Some(Files::create(path, options.file_limit)?))
+        let target = Self::without_files(path, &options)?;
+        let files = Files::create(path, options.file_limit, Self::encryption(&options)?)?;
+        Ok(Self { files: Some(files), ..target })
     }
 
     /// Says what would be written, and makes no file. What [`AsbTarget::create`] refuses is refused too.
     pub fn dry_run(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         Files::check(path)?;
-        Self::with_files(path, &options, None)
+        Self::encryption(&options)?;
+        Self::without_files(path, &options)
     }
 
-    fn with_files(path: &Path, options: &AsbTargetOptions, files: Option<Files>) -> Result<Self> {
+    fn encryption(options: &AsbTargetOptions) -> Result<Option<Encryption>> {
+        options.key_file.as_deref().map(|file| Encryption::read(file, options.cipher)).transpose()
+    }
+
+    fn without_files(path: &Path, options: &AsbTargetOptions) -> Result<Self> {
         if let Some(level) = options.zstd
             && !zstd::compression_level_range().contains(&level)
         {
@@ -107,8 +136,11 @@ impl AsbTarget {
             name: format!("asb:{}", path.display()),
             path: path.to_owned(),
             zstd: options.zstd,
-            files,
+            key_file: options.key_file.clone(),
+            version: options.version,
+            files: None,
             omissions: Mutex::default(),
+            notes: Mutex::default(),
             buffers: Mutex::default(),
         })
     }
@@ -127,9 +159,9 @@ impl AsbTarget {
     }
 
     /// The head of a file, packed.
-    fn head(&self, namespace: &str, first: bool, globals: &[u8]) -> Result<Vec<u8>> {
+    fn head(&self, version: AsbVersion, namespace: &str, first: bool, globals: &[u8]) -> Result<Vec<u8>> {
         self.with_buffers(|buffers| {
-            format::put_head(&mut buffers.text, namespace.as_bytes(), first);
+            format::put_head(&mut buffers.text, version, namespace.as_bytes(), first);
             buffers.text.extend_from_slice(globals);
             Ok(buffers.packed(self.zstd).map_err(|e| self.compression_failed(e))?.to_vec())
         })
@@ -156,8 +188,10 @@ impl RecordTarget for AsbTarget {
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
         let mut globals = Vec::new();
         let mut omissions = Vec::new();
+        let newer = metadata.indexes.iter().any(|index| !index.expression.is_empty());
+        let version = self.version.unwrap_or(if newer { AsbVersion::V3_2 } else { AsbVersion::V3_1 });
         for index in &metadata.indexes {
-            if let Err(reason) = format::put_index(&mut globals, namespace.as_bytes(), index) {
+            if let Err(reason) = format::put_index(&mut globals, version, namespace.as_bytes(), index) {
                 let name = String::from_utf8_lossy(&index.name);
                 omissions.push(format!("index {name} of namespace {namespace}: {reason}"));
             }
@@ -168,8 +202,14 @@ impl RecordTarget for AsbTarget {
             }
         }
         omissions.extend(without_users(metadata, "files of asbackup hold none"));
-        let first = self.head(namespace, true, &globals)?;
-        let next = self.head(namespace, false, &[])?;
+        let first = self.head(version, namespace, true, &globals)?;
+        let next = self.head(self.version.unwrap_or(AsbVersion::V3_1), namespace, false, &[])?;
+        if self.version.is_none() && version == AsbVersion::V3_2 {
+            lock(&self.notes).push(format!(
+                "namespace {namespace} has an index over an expression, so its first file is of version 3.2, which absctl reads \
+                 and asrestore refuses; --asb-version 3.1 leaves the index out"
+            ));
+        }
         if let Some(files) = &self.files {
             files.begin(namespace, &first, next)?;
         }
@@ -203,7 +243,10 @@ impl RecordTarget for AsbTarget {
     fn read_back(&self, _set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
         match &self.files {
             Some(files) if files.layout() == Layout::StandardOutput => Ok(None),
-            Some(_) => Ok(Some(Box::new(AsbSource::open(&self.path, AsbOptions::default())?))),
+            Some(_) => {
+                let options = AsbOptions { key_file: self.key_file.clone(), ..AsbOptions::default() };
+                Ok(Some(Box::new(AsbSource::open(&self.path, options)?)))
+            }
             None => Ok(None),
         }
     }
@@ -214,5 +257,10 @@ impl RecordTarget for AsbTarget {
 
     fn omissions(&self) -> Vec<String> {
         lock(&self.omissions).clone()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let own = lock(&self.notes).clone();
+        self.files.iter().flat_map(Files::notes).chain(own).collect()
     }
 }

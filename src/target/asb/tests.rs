@@ -107,13 +107,24 @@ fn files_turn_over_at_the_limit_and_only_the_first_is_marked() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
 }
 
+/// What is left out of files of a version, and the first file's text.
+fn begun(metadata: &NamespaceMetadata, version: Option<AsbVersion>) -> (Vec<String>, Vec<String>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = AsbTargetOptions { version, ..Default::default() };
+    let target = AsbTarget::create(folder.path(), options).unwrap();
+    target.begin("bar", metadata).unwrap();
+    target.finish().unwrap();
+    let text = std::fs::read_to_string(folder.path().join("bar_00000.asb")).unwrap();
+    (target.omissions(), target.notes(), text)
+}
+
 #[test]
 fn names_every_index_and_module_that_it_leaves_out() {
     let index =
         SecondaryIndex { name: b"good".to_vec(), kind: b'N', value: b'S', bin: b"b".to_vec(), ..Default::default() };
     let metadata = NamespaceMetadata {
         indexes: vec![
-            SecondaryIndex { name: b"by-exp".to_vec(), expression: vec![1], ..index.clone() },
+            SecondaryIndex { name: b"by-exp".to_vec(), expression: vec![1], bin: Vec::new(), ..index.clone() },
             SecondaryIndex { name: b"odd-kind".to_vec(), kind: b'Q', ..index.clone() },
             SecondaryIndex { name: b"odd-value".to_vec(), value: b'I', ..index.clone() },
             SecondaryIndex { name: b"nul\0".to_vec(), ..index.clone() },
@@ -125,17 +136,42 @@ fn names_every_index_and_module_that_it_leaves_out() {
         ],
         ..Default::default()
     };
-    let folder = tempfile::tempdir().unwrap();
-    let target = AsbTarget::create(folder.path(), AsbTargetOptions::default()).unwrap();
-    target.begin("bar", &metadata).unwrap();
-    target.finish().unwrap();
-    let omissions = target.omissions();
-    assert_eq!(omissions.len(), 5, "{omissions:?}");
+    let (omissions, notes, text) = begun(&metadata, Some(AsbVersion::V3_1));
+    assert_eq!((omissions.len(), notes.len()), (5, 0), "{omissions:?}");
     for (omission, name) in omissions.iter().zip(["by-exp", "odd-kind", "odd-value", "nul", "b.wasm"]) {
         assert!(omission.contains(name), "{omission}");
     }
-    let text = std::fs::read_to_string(folder.path().join("bar_00000.asb")).unwrap();
     assert_eq!(text, "Version 3.1\n# namespace bar\n# first-file\n* i bar  good N 1 b S\n* u L a.lua 1 x\n");
+}
+
+#[test]
+fn an_index_over_an_expression_makes_the_file_one_of_version_3_2() {
+    let by_bin = SecondaryIndex {
+        name: b"by-bin".to_vec(),
+        kind: b'L',
+        value: b'N',
+        bin: b"b".to_vec(),
+        context: vec![0x92, 0x10, 0],
+        ..Default::default()
+    };
+    let by_expression = SecondaryIndex {
+        name: b"by exp".to_vec(),
+        kind: b'N',
+        value: b'N',
+        expression: vec![0x93, 0x51, 2],
+        ..Default::default()
+    };
+    let indexes = vec![by_expression.clone(), by_bin.clone()];
+    let metadata = NamespaceMetadata { indexes, ..Default::default() };
+    let (omissions, notes, text) = begun(&metadata, None);
+    let lines = "* e bar  by\\ exp N 1  N k1EC\n* i bar  by-bin L 1 b N khAA\n";
+    assert_eq!(text, format!("Version 3.2\n# namespace bar\n# first-file\n{lines}"));
+    assert!(omissions.is_empty() && notes[0].contains("--asb-version 3.1"), "{omissions:?} {notes:?}");
+    assert_eq!(begun(&metadata, Some(AsbVersion::V3_2)), (Vec::new(), Vec::new(), text));
+    // Without one, asrestore reads the file.
+    let plain = NamespaceMetadata { indexes: vec![by_bin], ..Default::default() };
+    assert!(begun(&plain, None).2.starts_with("Version 3.1\n"));
+    assert!(begun(&plain, Some(AsbVersion::V3_2)).2.starts_with("Version 3.2\n"));
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! How `.asb` files are written.
+
+use super::endpoint;
+use crate::error::{Error, Result};
+use crate::source::asb::AsbCipher;
+use crate::target::asb::{AsbTargetOptions, AsbVersion, DEFAULT_FILE_LIMIT};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Writing .asb files")]
+pub struct AsbArgs {
+    /// Compress .asb files with Zstandard at this level, 1 to 22; asrestore reads them with --compress zstd
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
+    zstd: Option<i32>,
+    /// Encrypt .asb files with this private key (PEM, RSA); asrestore reads them with --encrypt and --encryption-key-file
+    #[arg(long, value_name = "FILE")]
+    asb_key: Option<PathBuf>,
+    /// The cipher for --asb-key [default: aes256]
+    #[arg(long, value_enum, value_name = "CIPHER", requires = "asb_key")]
+    asb_encrypt: Option<Cipher>,
+    /// Begin a new .asb file of a namespace once one has so many MiB [default: 250]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    file_limit: Option<u64>,
+    /// The version of the .asb format. asrestore reads 3.1, absctl both; only 3.2 holds indexes over expressions [default: 3.1, and
+    /// 3.2 for a file with such an index]
+    #[arg(long, value_enum, value_name = "VERSION")]
+    asb_version: Option<Version>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Cipher {
+    Aes128,
+    Aes256,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Version {
+    #[value(name = "3.1")]
+    V3_1,
+    #[value(name = "3.2")]
+    V3_2,
+}
+
+impl AsbArgs {
+    /// The options for this target. Those that it has no use for are refused.
+    pub fn options(&self, target: &str) -> Result<AsbTargetOptions> {
+        let given = [
+            ("--zstd", self.zstd.is_some()),
+            ("--asb-key", self.asb_key.is_some()),
+            ("--file-limit", self.file_limit.is_some()),
+            ("--asb-version", self.asb_version.is_some()),
+        ];
+        if endpoint::scheme(target) != "asb"
+            && let Some((option, _)) = given.iter().find(|(_, given)| *given)
+        {
+            return Err(Error::usage(format!("{option} is for .asb files, and {target} is none: leave it out")));
+        }
+        let path = target.strip_prefix("asb:").unwrap_or_default();
+        let is_single = path == "-" || path.ends_with(".asb") && !Path::new(path).is_dir();
+        if self.file_limit.is_some() && is_single {
+            return Err(Error::usage(format!(
+                "--file-limit is for several files, and {target} is a single one: name a folder, or leave it out"
+            )));
+        }
+        Ok(AsbTargetOptions {
+            zstd: self.zstd,
+            file_limit: self.file_limit.map_or(DEFAULT_FILE_LIMIT, |mib| mib << 20),
+            key_file: self.asb_key.clone(),
+            cipher: match self.asb_encrypt {
+                Some(Cipher::Aes128) => AsbCipher::Aes128,
+                Some(Cipher::Aes256) | None => AsbCipher::Aes256,
+            },
+            version: self.asb_version.map(|version| match version {
+                Version::V3_1 => AsbVersion::V3_1,
+                Version::V3_2 => AsbVersion::V3_2,
+            }),
+        })
+    }
+}
