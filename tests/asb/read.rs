@@ -126,7 +126,8 @@ fn version_3_0_has_no_escapes_and_3_2_has_expressions() {
     // Left to itself, the copy has all of it.
     let copied = folder.path().join("copy.asb");
     assert_eq!(copy(&fixture("version-3.2.asb"), &copied, NAMESPACE, AsbTargetOptions::default()), [""; 0]);
-    assert_eq!(std::fs::read(&copied).unwrap(), std::fs::read(fixture("version-3.2.asb")).unwrap());
+    let [copied, original] = [copied, fixture("version-3.2.asb")].map(|path| std::fs::read_to_string(path).unwrap());
+    assert_eq!(copied.replace("# first-file\n", ""), original);
 }
 
 #[test]
