@@ -186,6 +186,7 @@ fn seal(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
         state_hash: [0; 32],
         metadata: Vec::new(),
         counts: Counts::default(),
+        evidence: None,
     };
     let manifest = Manifest {
         id: SESSION,

@@ -69,6 +69,10 @@ pub struct Args {
     /// them, and the next backup catches up. Exits with 3
     #[arg(long)]
     allow_partial: bool,
+    /// Take what looks like a loss for deletes. A cluster that lost nodes answers as if the records that they alone had were deleted;
+    /// a backup that finds so refuses, or with --allow-partial leaves those partitions as they were
+    #[arg(long)]
+    accept_loss: bool,
     /// Read everything, even if an earlier run of this backup was killed less than a day ago; else it goes on where that stopped
     #[arg(long)]
     no_resume: bool,
@@ -112,7 +116,7 @@ struct Output {
     resumed: Vec<Resumed>,
 }
 
-/// What an earlier run of the same backup had read.
+/// What an earlier run of the same backup had read, and this one brought up to date.
 #[derive(Serialize)]
 struct Resumed {
     session: String,
@@ -181,6 +185,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         partial: args.partial,
         skip_bad_records: args.skip_bad_records,
         allow_partial: args.allow_partial,
+        accept_loss: args.accept_loss,
         memory_bytes: (args.memory as usize) << 20,
         parallel: args.parallel,
     };
@@ -204,7 +209,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     drop(progress);
     for Resumed { session, namespace, partitions } in &resumed {
         complain(&format!(
-            "went on where session {session} stopped: {} of namespace {} were not read again",
+            "went on where session {session} stopped: of {} of namespace {} only what changed since was read",
             text::plural(*partitions as u64, "partition"),
             text::safe(namespace)
         ));

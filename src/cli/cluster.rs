@@ -210,6 +210,7 @@ impl ClusterArgs {
             bytes_per_second: self.bytes_per_second,
             parallel,
             socket_timeout: Duration::from_secs(u64::from(self.socket_timeout)),
+            absence: Duration::from_secs(u64::from(self.socket_timeout)).min(ClusterOptions::default().absence),
             alternate_addresses: self.alternate_addresses,
             ..ClusterOptions::default()
         })

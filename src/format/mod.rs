@@ -4,6 +4,7 @@
 //! one that touches `bincode`.
 
 pub mod config;
+pub mod evidence;
 pub mod header;
 pub mod hold;
 pub mod ids;

@@ -1,6 +1,7 @@
 //! Sessions: a writer's lease, progress and outcome. A sealed value of kind session.
 
 use super::FormatError;
+use super::evidence::Evidence;
 use super::ids::{ChunkId, PackId, SnapshotId};
 use super::snapshot::{BackupKind, Counts, NUMBER_BOUND, RunRef, Unread, check_runs, check_unread};
 use crate::record::PARTITIONS;
@@ -119,6 +120,8 @@ pub struct OpenNamespace {
     pub counts: Counts,
     /// The first records that could not be understood; `counts` has their number.
     pub bad: Vec<BadPlace>,
+    /// The state of the source when the reading began, as in a manifest.
+    pub evidence: Option<Evidence>,
 }
 
 /// How far a backup came.
@@ -138,6 +141,7 @@ impl Journal {
         for open in &self.namespaces {
             check_unread(&open.unread)?;
             check_runs(open.run.as_slice())?;
+            open.evidence.iter().try_for_each(Evidence::check)?;
             if open.partitions > u32::from(PARTITIONS) {
                 return Err(FormatError::field("a journal's partitions", "at most 4096", open.partitions));
             }

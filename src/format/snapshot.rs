@@ -2,6 +2,7 @@
 //! of kind snapshot; a marker has exactly [`MARKER_BYTES`], a fence none, and no manifest has either size.
 
 use super::FormatError;
+use super::evidence::Evidence;
 use super::ids::{ChunkId, RepositoryId, SnapshotId};
 use crate::record::{PARTITIONS, PartitionId, PartitionSet};
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,8 @@ pub struct NamespaceManifest {
     pub metadata: Vec<ChunkId>,
     /// What the backup did.
     pub counts: Counts,
+    /// The state of the source when it was read, of one whose data may get lost without anybody deleting it: a cluster.
+    pub evidence: Option<Evidence>,
 }
 
 /// What a snapshot was made of that a repair made out of one that lost chunks.
@@ -255,6 +258,7 @@ impl NamespaceManifest {
     fn check(&self) -> Result<(), FormatError> {
         check_unread(&self.unread)?;
         check_runs(&self.runs)?;
+        self.evidence.iter().try_for_each(Evidence::check)?;
         let own = [self.live_records, self.live_bytes, self.reached_bytes];
         match own.into_iter().find(|&number| number >= NUMBER_BOUND) {
             Some(number) => Err(FormatError::field("a number of records or bytes", "less than 2^48", number)),
@@ -365,6 +369,7 @@ mod tests {
             state_hash: [0; 32],
             metadata: Vec::new(),
             counts: Counts::default(),
+            evidence: None,
         };
         Manifest {
             id: SnapshotId([2; 16]),

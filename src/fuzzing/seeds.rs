@@ -3,6 +3,7 @@
 use crate::chunk::compress;
 use crate::embedded::layout;
 use crate::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
+use crate::format::evidence::{Evidence, NodeEvidence};
 use crate::format::header::{Class, Header, ObjectKind, Suite};
 use crate::format::hold::Hold;
 use crate::format::index::{IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, encode_block};
@@ -17,8 +18,8 @@ use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, O
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_role, write_udf, write_user};
 use crate::record::{
-    BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta,
-    Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
+    BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, PartitionId, PartitionSet, Privilege,
+    RecordBatch, RecordMeta, Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
 };
 use crate::target::asb::AsbVersion;
 use crate::target::asb::format::{Formatter, put_head, put_index, put_udf};
@@ -271,6 +272,13 @@ pub(super) fn sealed_value() -> Vec<Vec<u8>> {
     made.to_vec()
 }
 
+fn evidence() -> Evidence {
+    let part: PartitionSet = PartitionId::all().take(9).collect();
+    let nodes = [("A", PartitionSet::all()), ("B", part)];
+    let nodes = nodes.iter().map(|(name, held)| NodeEvidence::new(name, 1_780_000_000_000, held)).collect();
+    Evidence { taken: 1_780_000_000_000, margin_millis: 5000, epoch: 7, nodes }
+}
+
 /// Three snapshots, the first two with ids that begin alike.
 pub(super) fn manifests() -> Vec<Manifest> {
     let run = |n: u8| RunRef { root: chunk_id(n), level: n % 4, entries: 9, tombstones: 2, tree_bytes: 900 };
@@ -290,6 +298,7 @@ pub(super) fn manifests() -> Vec<Manifest> {
         state_hash: [7; 32],
         metadata: vec![chunk_id(8)],
         counts: Counts { read: 1, bad: 2, ..Counts::default() },
+        evidence: Some(evidence()),
     };
     let manifest = |last: u8, first: u8| {
         let mut id = [0xab; 16];
@@ -364,6 +373,7 @@ pub(super) fn session() -> Vec<Vec<u8>> {
         value_bytes: 1000,
         counts: Counts { read: 1, bad: 2, ..Counts::default() },
         bad: vec![BadPlace { place: "a".into(), problem: "b".into() }],
+        evidence: Some(evidence()),
     };
     let journal = Journal { cluster: "prod".into(), packs: vec![PackId([2; 32])], namespaces: vec![open; 2] };
     let stopped = Session { journal: Some(journal), ..session(None) };

@@ -69,7 +69,7 @@ fn due(parent: &NamespaceManifest) -> Due {
 }
 
 /// What a backup merges of the runs that it builds on.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Merge {
     /// Which of the parent's runs become one, as the manifest lists them; empty if none do.
     pub runs: Range<usize>,

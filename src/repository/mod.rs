@@ -9,6 +9,7 @@ mod doubt;
 mod hold;
 mod inbox;
 mod keyring;
+mod loss;
 mod merge;
 mod merge_policy;
 mod partitions;

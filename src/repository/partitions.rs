@@ -57,16 +57,25 @@ pub(super) fn read_partitions(
     };
     let selected = source.partitions();
     let done = work.taken.map(finished).unwrap_or_default();
-    // What was taken over was read earlier, and the next incremental must begin there.
-    let source_time = work.taken.map_or(source_time, |open| source_time.min(Timestamp(open.source_time)));
-    let to_read = selected.iter().filter(|partition| !done.contains(*partition));
+    // What was taken over is brought up to date: what changed since it was read, and the digests, which tell what is gone.
+    let since_of = |partition: PartitionId| match work.taken.filter(|_| done.contains(partition)) {
+        Some(open) => Some(Timestamp(open.source_time).minus_millis(margin)),
+        None => since_of(partition),
+    };
+    let left = |partition: PartitionId| work.left.is_some_and(|(left, _)| left.contains(partition));
+    let to_read = selected.iter().filter(|partition| !left(*partition));
     let wanted: Vec<(PartitionId, Option<Timestamp>)> =
         to_read.map(|partition| (partition, since_of(partition))).collect();
     source.prepare(work.namespace, &wanted);
     let read_one = |partition: PartitionId| -> Result<Input> {
         work.control.check()?;
-        if !selected.contains(partition) || done.contains(partition) {
+        if !selected.contains(partition) {
             return Ok(Input::default());
+        }
+        if let Some((left, why)) = work.left
+            && left.contains(partition)
+        {
+            return Ok(Input { unread: Some(why.clone()), ..Input::default() });
         }
         let since = since_of(partition);
         let mut records = work.options.partition_records();
@@ -100,7 +109,7 @@ pub(super) fn read_partitions(
         records.sort()
     };
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
-    let Written { mut manifest, unread, mut open, warnings } =
+    let Written { mut manifest, unread, mut open, warnings, tally } =
         read_ahead(work.options.threads(), read, Input::size, |next| {
             diff_and_write(work, source_time, next, by_digest, &|| bad_records.check())
         })?;
@@ -118,5 +127,5 @@ pub(super) fn read_partitions(
     let (count, bad) = bad_records.check()?;
     (manifest.counts.bad, open.counts.bad) = (count, count);
     open.bad = bad_places(&bad);
-    Ok(BackedUp { manifest, bad, missing, warnings, open: Some(open) })
+    Ok(BackedUp { manifest, bad, missing, warnings, tally, open: Some(open) })
 }

@@ -2,6 +2,7 @@
 
 use super::ahead::read_ahead;
 use super::inbox::Inbox;
+use super::loss::{Doubts, Tally};
 use super::merge::{Merged, can_read, merge_runs};
 use super::merge_policy::Merge;
 use super::partitions::read_partitions;
@@ -9,12 +10,13 @@ use super::resume::{Finished, NoteTaker, Notes, bad_places, sum};
 use crate::chunk::Cutter;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::format::evidence::Evidence;
 use crate::format::header::Class;
 use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
-use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, RecordMeta, RecordView, Timestamp};
+use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, PartitionSet, RecordMeta, RecordView, Timestamp};
 use crate::run::{
     Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
     write_run,
@@ -41,6 +43,8 @@ pub struct RecordOptions {
     pub skip_bad_records: bool,
     /// Partitions that can't be read are left as the parent has them, and listed.
     pub allow_partial: bool,
+    /// What looks like a loss of the cluster's is taken for deletes.
+    pub accept_loss: bool,
     /// Records of a source without order are held in memory up to about this many bytes, then spilled. Those of one partition
     /// of another source up to an eighth of it, and [`PartitionRecords::BOUND`].
     pub memory_bytes: usize,
@@ -54,6 +58,7 @@ impl Default for RecordOptions {
             partial: false,
             skip_bad_records: false,
             allow_partial: false,
+            accept_loss: false,
             memory_bytes: 768 << 20,
             parallel: 0,
         }
@@ -98,6 +103,12 @@ pub struct NamespaceWork<'a> {
     pub writer: &'a ChunkWriter,
     /// Cuts the values.
     pub cutter: Cutter,
+    /// How the source stood when the reading began, of one that tells.
+    pub evidence: Option<Evidence>,
+    /// The partitions that may have lost something since the parent.
+    pub doubts: Option<&'a Doubts>,
+    /// Partitions that are left as the parent has them, and why.
+    pub left: Option<&'a (PartitionSet, String)>,
     /// What another session of the same job finished, and this one took over.
     pub taken: Option<&'a OpenNamespace>,
     /// Where to note how far it comes.
@@ -138,6 +149,8 @@ pub struct BackedUp {
     pub missing: Option<String>,
     /// What of the metadata the source would not tell, for people.
     pub warnings: Vec<String>,
+    /// What became of the parent's records in the partitions that are in doubt.
+    pub tally: Tally,
     /// What a session of the same job could take over; of a source that can be read by partitions.
     pub open: Option<OpenNamespace>,
 }
@@ -165,13 +178,13 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
-            let Written { manifest: mut done, warnings, .. } =
+            let Written { manifest: mut done, warnings, tally, .. } =
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
                     diff_and_write(&work, source_time, next, |_, _| Ok(()), &|| Ok(Default::default()))
                 })?;
             let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;
-            Ok(BackedUp { manifest: done, bad, missing: None, warnings, open: None })
+            Ok(BackedUp { manifest: done, bad, missing: None, warnings, tally, open: None })
         }
         SourceShape::Partitioned(partitioned) => {
             if work.options.partial {
@@ -216,6 +229,8 @@ struct Progress<'a> {
     known: HashMap<ChunkId, bool>,
     /// How far the partition's walk was compared with what the parent has.
     walked: usize,
+    /// What became of the parent's records in the partitions that are in doubt.
+    tally: Tally,
 }
 
 /// What was written of a namespace.
@@ -227,6 +242,7 @@ pub(super) struct Written {
     pub open: OpenNamespace,
     /// What of the metadata the source would not tell, for people.
     pub warnings: Vec<String>,
+    pub tally: Tally,
 }
 
 pub(super) fn diff_and_write(
@@ -256,12 +272,14 @@ pub(super) fn diff_and_write(
     let mut progress = Progress {
         work,
         merging,
-        counts: work.taken.map(|open| Counts { bad: 0, ..open.counts }).unwrap_or_default(),
+        // What became of each record is found out anew; those that were read then need not be again.
+        counts: Counts { read: work.taken.map_or(0, |open| open.counts.read), ..Counts::default() },
         live: Vec::new(),
         live_records: 0,
         live_bytes: 0,
         known: HashMap::new(),
         walked: 0,
+        tally: Tally::new(),
     };
     let mut unread = BTreeMap::new();
     let mut unread_counts = Counts::default();
@@ -279,6 +297,7 @@ pub(super) fn diff_and_write(
         value_bytes: value_bytes_before.saturating_add(value_bytes),
         counts,
         bad: Vec::new(),
+        evidence: work.evidence.clone(),
     };
     // Notes how far it came, if it is time to.
     let note = |notes: &mut NoteTaker<'_>,
@@ -310,8 +329,10 @@ pub(super) fn diff_and_write(
                 work.control.check()?;
                 let mut input = next(partition)?;
                 let before = old.take_partition(partition)?;
+                let taken = done.take(partition)?;
                 if let Some(walk) = &input.walk {
-                    let wanted = walk.unknown(&input.records, &before)?;
+                    let known = taken.as_ref().map(|taken| overlaid(&before, taken));
+                    let wanted = walk.unknown(&input.records, known.as_deref().unwrap_or(&before))?;
                     match if wanted.is_empty() { Ok(()) } else { by_digest(&wanted, &mut input.records) } {
                         Ok(()) => {}
                         Err(Error::Source { problem, .. }) if work.options.allow_partial => {
@@ -320,17 +341,17 @@ pub(super) fn diff_and_write(
                         Err(error) => return Err(error),
                     }
                 }
-                if let Some(entries) = done.take(partition)? {
-                    progress.finished(entries, &before, feeder)?;
-                } else if let Some(problem) = input.unread.take() {
+                // What was taken over of a partition that can't be brought up to date is left out.
+                if let Some(problem) = input.unread.take() {
                     unread.insert(partition, problem);
                     // Whoever goes on from here reads it again, and counts its records then.
                     let counts = std::mem::take(&mut progress.counts);
-                    progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
+                    progress.partition(&input, &before, &[], &|digest| old.is_unknown(digest), feeder)?;
                     unread_counts = sum(&unread_counts, &std::mem::replace(&mut progress.counts, counts));
                 } else {
                     progress.counts.duplicates += input.records.duplicates;
-                    progress.partition(&input, &before, &|digest| old.is_unknown(digest), feeder)?;
+                    let taken = taken.unwrap_or_default();
+                    progress.partition(&input, &before, &taken, &|digest| old.is_unknown(digest), feeder)?;
                 }
                 to_sum_records += progress.live.len();
                 to_sum.push((partition, std::mem::take(&mut progress.live)));
@@ -392,8 +413,27 @@ pub(super) fn diff_and_write(
         state_hash: sums.hash(work.writer.keys()),
         metadata,
         counts: sum(&sum(&progress.counts, &unread_counts), &Counts { moved, ..Counts::default() }),
+        evidence: work.evidence.clone(),
     };
-    Ok(Written { manifest, unread, open, warnings })
+    Ok(Written { manifest, unread, open, warnings, tally: progress.tally })
+}
+
+/// What a partition held when another session read it: what the parent has, and over it what that session wrote.
+fn overlaid(before: &[Entry], taken: &[Entry]) -> Vec<Entry> {
+    let mut all = Vec::with_capacity(before.len() + taken.len());
+    let mut old = before.iter().peekable();
+    for entry in taken {
+        let key = entry.digest.sort_key();
+        while let Some(kept) = old.next_if(|kept| kept.digest.sort_key() < key) {
+            all.push(kept.clone());
+        }
+        old.next_if(|replaced| replaced.digest == entry.digest);
+        if entry.live.is_some() {
+            all.push(entry.clone());
+        }
+    }
+    all.extend(old.cloned());
+    all
 }
 
 impl Walk {
@@ -429,62 +469,131 @@ impl Walk {
     }
 }
 
+/// What is left of the two older states of a partition, both in key order.
+struct Older<'a> {
+    before: &'a [Entry],
+    taken: &'a [Entry],
+}
+
+impl<'a> Older<'a> {
+    /// The next digest in either that comes before `digest`, with what each has of it.
+    fn below(&mut self, digest: Option<&Digest>) -> Option<(Option<&'a Entry>, Option<&'a Entry>)> {
+        let first = [self.before.first(), self.taken.first()].into_iter().flatten().map(|entry| entry.digest);
+        let next = first.min_by_key(Digest::sort_key)?;
+        digest.is_none_or(|digest| next.sort_key() < digest.sort_key()).then(|| self.at(&next))
+    }
+
+    /// What each has of a digest, if that is the next one.
+    fn at(&mut self, digest: &Digest) -> (Option<&'a Entry>, Option<&'a Entry>) {
+        (next_if(&mut self.before, digest), next_if(&mut self.taken, digest))
+    }
+}
+
+fn next_if<'a>(entries: &mut &'a [Entry], digest: &Digest) -> Option<&'a Entry> {
+    let (first, rest) = entries.split_first()?;
+    (first.digest == *digest).then(|| {
+        *entries = rest;
+        first
+    })
+}
+
 impl Progress<'_> {
-    /// One partition: what the source delivered, what the parent has, and whether the parent may have had a record that it is
-    /// asked for in a node that can't be read.
+    /// One partition: what the source delivered, what the parent has, what another session wrote of it above that, and whether the
+    /// parent may have had a record that it is asked for in a node that can't be read.
     fn partition(
         &mut self,
         input: &Input,
         before: &[Entry],
+        taken: &[Entry],
         is_unknown: &dyn Fn(&Digest) -> bool,
         feeder: &mut RunFeeder<'_>,
     ) -> Result<()> {
         self.walked = 0;
-        let mut old = before.iter().peekable();
+        let mut old = Older { before, taken };
         input.records.try_each(|record, hash| {
             let RecordMeta { digest, .. } = record.meta;
-            let key = digest.sort_key();
-            while let Some(entry) = old.next_if(|entry| entry.digest.sort_key() < key) {
-                self.only_before(entry, input, feeder)?;
+            while let Some((was, taken)) = old.below(Some(&digest)) {
+                self.not_delivered(was, taken, input, feeder)?;
             }
-            let was = old.next_if(|entry| entry.digest == digest);
-            self.counts.read += 1;
+            let (was, taken) = old.at(&digest);
+            // What the other session read is counted already.
+            self.counts.read += u64::from(taken.is_none());
+            self.tally(was, false);
             if was.is_none() && is_unknown(&digest) {
                 self.counts.healed += 1;
                 self.live(&digest, &hash, record.body.len() as u64);
                 let RecordView { meta, body, bin_order } = *record;
                 return feeder.record(&NewRecord { meta, hash, bin_order, body });
             }
-            self.present(record, hash, was.and_then(|entry| entry.live.as_ref()), feeder)
+            let was = was.and_then(|entry| entry.live.as_ref());
+            match taken.and_then(|entry| entry.live.as_ref()).filter(|taken| taken.hash == hash) {
+                // Its value stands where the other session put it.
+                Some(taken) => {
+                    let RecordMeta { generation, void_time, .. } = record.meta;
+                    let entry =
+                        LiveEntry { generation, void_time, bin_order: record.bin_order.into(), ..taken.clone() };
+                    self.keep(&digest, entry, was, feeder)
+                }
+                None => self.present(record, hash, was, feeder),
+            }
         })?;
-        for entry in old {
-            self.only_before(entry, input, feeder)?;
+        while let Some((was, taken)) = old.below(None) {
+            self.not_delivered(was, taken, input, feeder)?;
         }
         Ok(())
     }
 
-    /// A partition that another session finished: the entries that it wrote, and what the parent has.
-    fn finished(&mut self, entries: Vec<Entry>, before: &[Entry], feeder: &mut RunFeeder<'_>) -> Result<()> {
-        let mut old = before.iter().peekable();
-        for entry in entries {
-            let key = entry.digest.sort_key();
-            while let Some(kept) = old.next_if(|kept| kept.digest.sort_key() < key) {
-                self.kept(kept);
-            }
-            old.next_if(|replaced| replaced.digest == entry.digest);
-            if let Some(live) = &entry.live {
-                self.live(&entry.digest, &live.hash, u64::from(live.place.length));
-            }
-            feeder.entry(entry)?;
+    /// A record that the parent has or another session read, and that the source did not deliver.
+    fn not_delivered(
+        &mut self,
+        was: Option<&Entry>,
+        taken: Option<&Entry>,
+        input: &Input,
+        feeder: &mut RunFeeder<'_>,
+    ) -> Result<()> {
+        let Some(live) = taken.and_then(|entry| Some((entry.digest, entry.live.as_ref()?))) else {
+            // A tombstone of the other session says the same as the source now.
+            return was.map_or(Ok(()), |was| self.only_before(was, input, feeder));
+        };
+        let (digest, live) = live;
+        if input.walk.as_ref().is_some_and(|walk| walk.has(&digest, &mut self.walked)) {
+            self.tally(was, false);
+            return self.keep(&digest, live.clone(), was.and_then(|entry| entry.live.as_ref()), feeder);
         }
-        old.for_each(|kept| self.kept(kept));
-        Ok(())
+        was.map_or(Ok(()), |was| self.only_before(was, input, feeder))
     }
 
-    /// An entry of the parent that the run leaves as it is; a merged run would have it.
-    fn kept(&mut self, entry: &Entry) {
-        if let (Some(live), false) = (&entry.live, self.merging) {
-            self.live(&entry.digest, &live.hash, u64::from(live.place.length));
+    /// A record as another session read it, which is so still but for its generation, its expiry, or the order of its bins.
+    fn keep(
+        &mut self,
+        digest: &Digest,
+        live: LiveEntry,
+        was: Option<&LiveEntry>,
+        feeder: &mut RunFeeder<'_>,
+    ) -> Result<()> {
+        match was {
+            None => self.counts.added += 1,
+            Some(was) if was.hash != live.hash => self.counts.changed += 1,
+            Some(was) => {
+                let same = (was.generation, was.void_time) == (live.generation, live.void_time);
+                match same && was.bin_order == live.bin_order {
+                    true => self.counts.unchanged += 1,
+                    false => self.counts.touched += 1,
+                }
+            }
+        }
+        self.live(digest, &live.hash, u64::from(live.place.length));
+        feeder.entry(Entry { digest: *digest, live: Some(live) })
+    }
+
+    /// Counts a record of the parent whose partition is in doubt.
+    fn tally(&mut self, was: Option<&Entry>, gone: bool) {
+        let Some((doubts, entry)) = self.work.doubts.zip(was) else { return };
+        let partition = entry.digest.partition();
+        if doubts.concern(partition) && entry.live.as_ref().is_some_and(|live| !doubts.expect_gone(live)) {
+            let counted = self.tally.entry(partition).or_default();
+            counted.0 += 1;
+            counted.1 += u64::from(gone);
         }
     }
 
@@ -539,6 +648,7 @@ impl Progress<'_> {
     fn only_before(&mut self, entry: &Entry, input: &Input, feeder: &mut RunFeeder<'_>) -> Result<()> {
         let Some(live) = &entry.live else { return Ok(()) };
         let gone = input.walk.as_ref().map_or(input.whole, |walk| !walk.has(&entry.digest, &mut self.walked));
+        self.tally(Some(entry), gone);
         if gone {
             self.counts.deleted += 1;
             // Above no older run there is nothing to hide.

@@ -2,10 +2,11 @@
 //!
 //! Now and then a backup notes in its session's object how far it came: the partitions that it has read, the run that it wrote of
 //! them, and the packs in which that run's chunks stand ([`OpenNamespace`], `format-spec/sessions.md`). The next session of the
-//! same job takes these packs over and reads the other partitions alone. What it took over was read earlier, so the snapshot's time
-//! is that of the first session, and the next incremental misses nothing.
+//! same job takes these packs over, and brings those partitions up to date: it reads what changed since, and the digests. If that can't
+//! be enough, since the source may not hold the same data any more, it reads everything anew.
 
 use super::HistoryEntry;
+use super::loss::unproven;
 use crate::error::Result;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Session, SessionKind};
 use crate::format::snapshot::{Counts, RunRef};
@@ -13,7 +14,7 @@ use crate::format::{PackId, SnapshotId};
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::run::{Entry, RunCursor, reach_run};
-use crate::source::BadRecord;
+use crate::source::{BadRecord, Standing};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub struct Job<'a> {
     pub skips_bad_records: bool,
     /// The source's clock.
     pub now: Timestamp,
+    /// How the source stands, of one that tells.
+    pub standing: Option<&'a Standing>,
 }
 
 impl Job<'_> {
@@ -87,10 +90,23 @@ pub fn adopt(
     job: Job<'_>,
     reader: &ChunkReader,
     writer: &ChunkWriter,
+    warnings: &mut Vec<String>,
 ) -> Result<Option<TakenOver>> {
-    let mut journals = sessions.iter().filter_map(|session| Some((session, session.journal.as_ref()?)));
-    let found = journals.find_map(|(session, journal)| Some((session, journal, job.find(journal)?.clone())));
-    let Some((session, journal, open)) = found else { return Ok(None) };
+    let journals = sessions.iter().filter_map(|session| Some((session, session.journal.as_ref()?)));
+    let found = journals.filter_map(|(session, journal)| Some((session, journal, job.find(journal)?.clone())));
+    let found: Vec<_> = found
+        .filter(|(session, _, open)| match differs(open, job.standing) {
+            None => true,
+            Some(why) => {
+                warnings.push(format!("session {} is not gone on with: {why} since; all is read anew", session.id));
+                false
+            }
+        })
+        .collect();
+    // Of several, the one that came furthest; of these the latest, which is the first.
+    let Some((session, journal, open)) = found.into_iter().rev().max_by_key(|(_, _, open)| open.partitions) else {
+        return Ok(None);
+    };
     let mut packs = [&session.adopted[..], &journal.packs].concat();
     packs.sort_unstable();
     packs.dedup();
@@ -104,6 +120,25 @@ pub fn adopt(
         reader.index().disown(&packs);
     }
     Ok(whole?.then_some(TakenOver { from: session.id, open, packs }))
+}
+
+/// Why the source may not hold any more what a session read of it, but for what was changed or deleted.
+fn differs(open: &OpenNamespace, standing: Option<&Standing>) -> Option<String> {
+    let (then, standing) = match (&open.evidence, standing) {
+        (None, None) => return None,
+        (Some(then), Some(standing)) => (then, standing),
+        _ => return Some("it can't be told whether the source held its data".into()),
+    };
+    let (unproven, changed) = unproven(then, &standing.evidence);
+    if !unproven.is_empty() {
+        return Some(changed.join(", "));
+    }
+    let since = Timestamp(open.source_time).minus_millis(standing.evidence.margin_millis);
+    if standing.truncated.is_some_and(|time| time >= since) {
+        return Some("the namespace was truncated".into());
+    }
+    let set = standing.truncated_sets.iter().find(|(_, time)| *time >= since);
+    set.map(|(set, _)| format!("set {} was truncated", String::from_utf8_lossy(set)))
 }
 
 /// Whether every chunk that a run refers to can be had without writing it, and its branch nodes can be read.
@@ -162,7 +197,7 @@ impl<'a> Finished<'a> {
     }
 }
 
-/// The partitions that need not be read again.
+/// The partitions that need not be read whole again.
 pub fn finished(open: &OpenNamespace) -> PartitionSet {
     let is_unread = |partition: PartitionId| open.unread.iter().any(|range| range.contains(partition));
     PartitionId::all().filter(|it| u32::from(it.number()) < open.partitions && !is_unread(*it)).collect()

@@ -1,21 +1,23 @@
 //! One writer's work from `begin` to `seal`.
 
+use super::loss::Doubts;
 use super::merge_policy::{self, Merge};
 use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
 use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
 use super::{History, Memory, Repository, Snapshot, host, new_session, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::format::evidence::Evidence;
 use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions, stored_packs};
-use crate::record::Timestamp;
+use crate::record::{PARTITIONS, Timestamp};
 use crate::run::{Losses, reach_run, survey};
 use crate::snapshot as objects;
 use crate::snapshot::{Lease, order};
-use crate::source::{BadRecord, RecordSource, SourceShape};
+use crate::source::{BadRecord, RecordSource, SourceShape, Standing};
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -337,6 +339,7 @@ impl BackupSession {
         &mut self,
         job: &OpenNamespace,
         source: &dyn RecordSource,
+        standing: Option<&Standing>,
         options: &RecordOptions,
     ) -> Result<Option<OpenNamespace>> {
         let (SourceShape::Partitioned(_), Some(writer), false) =
@@ -345,8 +348,9 @@ impl BackupSession {
             return Ok(None);
         };
         let skips_bad_records = options.skip_bad_records;
-        let job = Job { cluster: &self.manifest.cluster, namespace: job, skips_bad_records, now: source.clock()? };
-        let taken = match adopt(&self.stopped, job, &self.reader, writer) {
+        let job =
+            Job { cluster: &self.manifest.cluster, namespace: job, skips_bad_records, now: source.clock()?, standing };
+        let taken = match adopt(&self.stopped, job, &self.reader, writer, &mut self.warnings) {
             Ok(Some(taken)) => taken,
             Ok(None) => return Ok(None),
             Err(error) if error.is_of_one_object() => {
@@ -415,6 +419,15 @@ impl BackupSession {
                 "namespace {namespace} is in this snapshot already; a second one needs another session"
             )));
         }
+        let standing = source.standing(namespace)?;
+        let mut missing = Vec::new();
+        if let Some(standing) = &standing {
+            missing.extend(
+                look_at(standing, namespace, parent.as_ref(), options)
+                    .map_err(|problem| Error::Source { source_name: source.name().to_string(), problem })?,
+            );
+        }
+        let doubts = Doubts::of(parent.as_ref(), standing.as_ref(), source.clock()?);
         // Only a backup that reads every record can make up for what the parent has lost.
         let heals = kind == BackupKind::Full && !options.partial;
         let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
@@ -468,29 +481,56 @@ impl BackupSession {
             value_bytes: 0,
             counts: Counts::default(),
             bad: Vec::new(),
+            evidence: standing.as_ref().map(|standing| standing.evidence.clone()),
         };
-        let taken = self.take_over(&job, source, options)?;
+        let taken = self.take_over(&job, source, standing.as_ref(), options)?;
         let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
         let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
         let write = |open, packs| self.note(open, packs);
         let notes = Notes { every: self.note_every, write: &write };
-        let work = NamespaceWork {
-            id: self.manifest.id,
-            namespace,
-            source,
-            kind,
-            parent,
-            lost,
-            merge,
-            options,
-            reader,
-            writer,
-            cutter: self.repository.cutter(),
-            taken: taken.as_ref(),
-            notes: Some(&notes),
-            control: &self.control,
+        let mut left = None;
+        let (done, loss) = loop {
+            let work = NamespaceWork {
+                id: self.manifest.id,
+                namespace,
+                source,
+                kind,
+                parent: parent.clone(),
+                lost: lost.clone(),
+                merge: merge.clone(),
+                options,
+                reader,
+                writer,
+                cutter: self.repository.cutter(),
+                evidence: job.evidence.clone(),
+                doubts: doubts.as_ref(),
+                left: left.as_ref(),
+                taken: taken.as_ref(),
+                notes: Some(&notes),
+                control: &self.control,
+            };
+            let done = back_up(work).map_err(advise)?;
+            match doubts.as_ref().and_then(|doubts| doubts.judge(namespace, &done.tally)) {
+                // Once more, and what seems to be lost stays as the parent has it.
+                Some(loss) if options.allow_partial && !options.accept_loss && left.is_none() => {
+                    left = Some((loss.partitions, loss.problem));
+                }
+                Some(loss) if !options.accept_loss => {
+                    let problem = format!("{}. {ACCEPT_LOSS}", loss.problem);
+                    return Err(Error::Source { source_name: source.name().to_string(), problem });
+                }
+                loss => break (done, loss),
+            }
         };
-        let BackedUp { manifest, bad, missing, warnings, open } = back_up(work).map_err(advise)?;
+        let BackedUp { mut manifest, bad, missing: unread, warnings, tally: _, open } = done;
+        missing.extend(unread);
+        if manifest.evidence.is_some()
+            && let Ok(Some(standing)) = source.standing(namespace)
+        {
+            // Whatever was read, the nodes that hold it now hold it.
+            manifest.evidence = Some(standing.evidence);
+        }
+        self.warnings.extend(loss.map(|loss| format!("{}; it is taken for deleted", loss.problem)));
         // What belongs to the whole cluster is told with each of its namespaces.
         let mut warnings = warnings;
         warnings.retain(|warning| !self.warnings.contains(warning));
@@ -619,6 +659,44 @@ impl BackupSession {
         };
         // The snapshot, if there is one, is sealed already: a failure to note the outcome loses only the note.
         let _ = self.lease.end(outcome);
+    }
+}
+
+/// What to do about what looks like a loss.
+const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last snapshot has them with \
+                           --allow-partial. If it was meant, run the backup again with --accept-loss: what is gone then counts as deleted";
+
+/// Looks at how a source stands before it is read. An error is what speaks against reading it; what speaks against calling the
+/// snapshot whole is given back.
+fn look_at(
+    standing: &Standing,
+    namespace: &str,
+    parent: Option<&(SnapshotId, NamespaceManifest)>,
+    options: &RecordOptions,
+) -> Result<Option<String>, String> {
+    // A set that an earlier backup found was emptied since, or went with a restart.
+    if let (Some((unknown, known)), None) = (&standing.unknown_sets, parent) {
+        let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
+        let (sets, are) = if unknown.len() == 1 { ("set", "isn't") } else { ("sets", "aren't") };
+        return Err(format!("{sets} {} {are} in namespace {namespace}; its sets are: {known}", unknown.join(", ")));
+    }
+    let all = usize::from(PARTITIONS);
+    let same = |evidence: &Evidence| evidence.epoch == standing.evidence.epoch && evidence.epoch != 0;
+    let accepted = parent.is_some_and(|(_, parent)| parent.evidence.as_ref().is_some_and(same));
+    // All of them are fresh in a cluster that was just made.
+    if standing.fresh == 0 || standing.fresh >= all || accepted || options.accept_loss {
+        return Ok(None);
+    }
+    let problem = format!(
+        "namespace {namespace} may have lost data: when nodes came or went last, {} of {all} partitions had no copy left in the cluster, \
+         and began anew, empty",
+        standing.fresh
+    );
+    match options.allow_partial {
+        true => Ok(Some(problem)),
+        false => Err(format!(
+            "{problem}. If nodes are missing, bring them back first. To back up what is there, run the backup again with --accept-loss"
+        )),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod jsonl;
 
 use crate::control::Control;
 use crate::error::Result;
+use crate::format::evidence::Evidence;
 use crate::record::{
     Digest, Generation, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp, VoidTime,
 };
@@ -60,8 +61,29 @@ pub trait RecordSource: Send + Sync {
         String::new()
     }
 
+    /// How a namespace stands: what tells losses from deletes. `None` of a source that loses nothing by itself.
+    fn standing(&self, namespace: &str) -> Result<Option<Standing>> {
+        let _ = namespace;
+        Ok(None)
+    }
+
     /// Its shape.
     fn shape(&self) -> SourceShape<'_>;
+}
+
+/// How a namespace of a cluster stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The nodes, and what they hold in full.
+    pub evidence: Evidence,
+    /// Until when all of it was truncated last.
+    pub truncated: Option<Timestamp>,
+    /// Until when sets of it were truncated last.
+    pub truncated_sets: Vec<(Vec<u8>, Timestamp)>,
+    /// Partitions of which no node had a copy when they were shared out last, and which began anew, empty.
+    pub fresh: usize,
+    /// The sets that were selected and that the namespace doesn't know, and those that it knows.
+    pub unknown_sets: Option<(Vec<String>, Vec<String>)>,
 }
 
 /// The two shapes of a source.

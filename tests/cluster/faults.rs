@@ -132,6 +132,7 @@ fn a_partition_is_read_from_its_new_owner() {
 #[test]
 fn a_node_that_leaves_is_replaced() {
     let cluster = filled(3);
+    cluster.shared().copies = true;
     let source = source(&cluster);
     cluster.take_down(1, 2);
     assert_eq!(scan(&source, None).unwrap().len(), RECORDS);

@@ -9,6 +9,7 @@ mod conformance;
 mod faults;
 mod large;
 mod login;
+mod losses;
 mod partial;
 mod program;
 mod recorded;
@@ -63,6 +64,7 @@ fn quick(set: &[u8]) -> ClusterOptions {
         },
         socket_timeout: Duration::from_secs(20),
         attempts: 4,
+        absence: Duration::from_secs(5),
         ..ClusterOptions::default()
     }
 }

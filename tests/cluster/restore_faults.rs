@@ -146,6 +146,7 @@ fn a_node_that_stays_away_is_an_error_that_names_it() {
 #[test]
 fn records_follow_their_partitions_to_another_node() {
     let (cluster, batch) = emptied(2);
+    cluster.shared().copies = true;
     let target = target(&cluster.address(0), "").unwrap();
     cluster.take_down(1, 0);
     assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Keep).unwrap(), all_written());

@@ -2,6 +2,7 @@
 
 use crate::support::{MASTER, Plain, REPOSITORY, bytes, committed, keys, sealed_value};
 use aerolith::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
+use aerolith::format::evidence::{Evidence, NodeEvidence};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
@@ -90,6 +91,7 @@ fn a_session() {
         value_bytes: 5,
         counts: Counts { read: 6, ..Counts::default() },
         bad: vec![BadPlace { place: "a".into(), problem: "b".into() }],
+        evidence: None,
     };
     let session = Session {
         id,
@@ -118,7 +120,7 @@ fn a_session() {
     let by_hand = by_hand.text("test").u32(1).text("").u8(1).raw(&[0x66; 16]).u8(1).u64(1_779_999_999_000).u32(1024);
     let by_hand = by_hand.u64(1).u32(7).u32(9).u8(0).u8(1).raw(&[0x77; 32]).u8(1).u64(9).u64(4).u64(1234);
     let by_hand = (0..9).fold(by_hand.u64(5).u64(6), |by_hand, _| by_hand.u64(0));
-    assert_eq!(plain, by_hand.u64(1).text("a").text("b").0);
+    assert_eq!(plain, by_hand.u64(1).text("a").text("b").u8(0).0);
     let shown = serde_json::to_value(&session).unwrap();
     let encoded = sealed_value("session.json", ObjectKind::Session, &names::session(&id), shown, &plain, b"");
     assert_eq!(Session::decode(id, &encoded).unwrap(), session);
@@ -189,6 +191,15 @@ fn a_manifest() {
             duplicates: 9,
             bad: 10,
         },
+        evidence: Some(Evidence {
+            taken: 1_780_000_000_000,
+            margin_millis: 5003,
+            epoch: 0xa1b2_c3d4_e5f6,
+            nodes: vec![
+                NodeEvidence { name: "BB9A".into(), started: 1_770_000_000_000, holds: vec![] },
+                NodeEvidence { name: "BB9B".into(), started: 1_770_000_001_000, holds: vec![0x81; 512] },
+            ],
+        }),
     };
     let manifest = Manifest {
         id,
@@ -226,7 +237,10 @@ fn a_manifest() {
     let by_hand = by_hand.text("set users").u64(2).u32(0).u32(3).u8(0).u32(9).u32(9).u8(1).u64(4096);
     let by_hand = by_hand.u64(1).raw(&[0x77; 32]).u8(2).u64(9).u64(4).u64(1234).u64(5).u64(600).u64(700);
     let by_hand = by_hand.raw(&[0x88; 32]).u64(1).raw(&[0x99; 32]);
-    assert_eq!(plain, (1..=10).fold(by_hand, Plain::u64).0);
+    let by_hand = (1..=10).fold(by_hand, Plain::u64).u8(1).u64(1_780_000_000_000).u64(5003).u64(0xa1b2_c3d4_e5f6);
+    let by_hand = by_hand.u64(2).text("BB9A").u64(1_770_000_000_000).u64(0);
+    let by_hand = by_hand.text("BB9B").u64(1_770_000_001_000).u64(512).raw(&[0x81; 512]);
+    assert_eq!(plain, by_hand.0);
     let shown = serde_json::to_value(&manifest).unwrap();
     let encoded = sealed_value("manifest.json", ObjectKind::Snapshot, &names::snapshot(&id), shown, &plain, b"");
     assert_eq!(Manifest::decode(id, &encoded).unwrap(), manifest);

@@ -6,15 +6,16 @@
 
 use super::connection::Connection;
 use super::error::{ClusterError, Result};
+use super::lineage::{ClusterKey, Lineage, Look, Seen, Start};
 use super::options::{Address, AuthMode, ClusterOptions, ClusterUrl};
 use super::tls::Tls;
 use super::topology::{self, PartitionMap, Peer};
 use super::wire::info::{self, InfoReply};
 use super::wire::login::{self, Login, Session};
 use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
-use crate::record::{PartitionId, Timestamp};
+use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::sync::lock;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -45,10 +46,23 @@ pub struct Node {
     pub batch_writes: bool,
     /// The rack in which it stands, for each namespace; empty where racks are unknown.
     pub racks: HashMap<String, u32>,
+    /// When its process began; `None` if it doesn't tell.
+    start: Option<Start>,
+    /// What it held of each namespace when this process was met first.
+    stock: HashMap<String, Stock>,
     /// Where it can be reached, and the name that its certificate bears.
     place: (Address, Option<String>),
     idle: Mutex<Vec<Connection>>,
     session: Mutex<Option<(Session, Option<Instant>)>>,
+}
+
+/// What a node held of a namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Stock {
+    /// Its records, copies too.
+    objects: u64,
+    /// Whether they survive a restart: on a device, in a file, or in memory that the Enterprise Edition finds again.
+    lasting: bool,
 }
 
 /// The cluster as it was last seen.
@@ -62,6 +76,10 @@ pub struct Topology {
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// Who has which partition, by namespace.
     maps: HashMap<String, PartitionMap>,
+    /// What each node said of itself.
+    seen: HashMap<Arc<str>, Seen>,
+    /// Which copies count, by namespace.
+    lineages: HashMap<String, Lineage>,
 }
 
 impl Topology {
@@ -72,15 +90,68 @@ impl Topology {
         names
     }
 
-    /// The node to read a partition from: its master, or one of the wanted rack that has a copy.
+    /// The node to read a partition from: its master, or one of the wanted rack that has a copy. Copies that don't descend from
+    /// what the cluster held when it was first looked at are none.
     pub fn owner(&self, namespace: &str, partition: PartitionId, rack: Option<u32>) -> Option<&Arc<Node>> {
-        let map = self.maps.get(namespace)?;
+        let (map, lineage) = (self.maps.get(namespace)?, self.lineages.get(namespace)?);
+        let copies = || map.owners(partition).filter(|name| lineage.counts(partition, name));
         let near = rack.and_then(|rack| {
-            map.owners(partition)
-                .filter_map(|name| self.nodes.get(name))
-                .find(|node| node.racks.get(namespace) == Some(&rack))
+            let nodes = copies().filter_map(|name| self.nodes.get(name));
+            nodes.into_iter().find(|node| node.racks.get(namespace) == Some(&rack))
         });
-        near.or_else(|| self.nodes.get(map.master(partition)?))
+        // Where another node claims to be the master and has nothing, a copy that counts serves.
+        near.or_else(|| copies().next().and_then(|name| self.nodes.get(name)))
+    }
+
+    /// Why no node can be asked for a partition.
+    pub fn why_no_owner(&self, namespace: &str, partition: PartitionId) -> String {
+        let number = partition.number();
+        let lost = self.lineages.get(namespace).and_then(|lineage| lineage.lost_with(partition));
+        let Some(holders) = lost else { return format!("no node claims partition {number} of namespace {namespace}") };
+        let state = |name: &Arc<str>| match self.nodes.contains_key(name) {
+            true => format!("{name} was started anew without its data"),
+            false => format!("{name} is gone"),
+        };
+        let states: Vec<String> = holders.iter().map(state).collect();
+        format!(
+            "partition {number} of namespace {namespace} may be lost: of the nodes that had it, {}. What the cluster has of it now \
+             is not what it had",
+            states.join(", ")
+        )
+    }
+
+    /// The partitions whose data may be gone, and the nodes that had them.
+    pub fn lost(&self, namespace: &str) -> (PartitionSet, Vec<Arc<str>>) {
+        let Some(lineage) = self.lineages.get(namespace) else { return Default::default() };
+        let (mut partitions, mut nodes) = (PartitionSet::default(), Vec::new());
+        for partition in PartitionId::all() {
+            let Some(holders) = lineage.lost_with(partition) else { continue };
+            partitions.insert(partition);
+            nodes.extend(holders);
+            nodes.sort();
+            nodes.dedup();
+        }
+        (partitions, nodes)
+    }
+
+    /// What a node's copies of a namespace that count are of.
+    pub fn held_by(&self, namespace: &str, node: &str) -> PartitionSet {
+        self.lineages.get(namespace).map(|lineage| lineage.held_by(node)).unwrap_or_default()
+    }
+
+    /// The cluster's key; `None` if the nodes don't all tell the same.
+    pub fn key(&self) -> Option<u64> {
+        let mut keys = self.seen.values().map(|seen| seen.key);
+        match keys.next()? {
+            first @ ClusterKey::Stable(key) if keys.all(|other| other == first) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether a node that had a partition is gone and may come back with it.
+    pub fn may_return(&self, namespace: &str, partition: PartitionId) -> bool {
+        let lost = self.lineages.get(namespace).and_then(|lineage| lineage.lost_with(partition));
+        lost.is_some_and(|holders| holders.iter().any(|holder| !self.nodes.contains_key(holder)))
     }
 }
 
@@ -92,6 +163,8 @@ pub struct Cluster {
     seeds: Vec<Address>,
     topology: Mutex<Arc<Topology>>,
     refreshing: Mutex<()>,
+    /// What each node held when it was met first.
+    stocks: Mutex<HashMap<Arc<str>, HashMap<String, Stock>>>,
     next_id: AtomicU64,
     purpose: ClusterUse,
 }
@@ -136,6 +209,7 @@ impl Cluster {
             seeds: url.seeds.clone(),
             topology: Mutex::default(),
             refreshing: Mutex::default(),
+            stocks: Mutex::default(),
             // Even after a billion queries another client's numbers are far away.
             next_id: AtomicU64::new(u64::from_be_bytes(start) >> 1 | 1),
             purpose,
@@ -216,7 +290,32 @@ impl Cluster {
             failed.dedup();
             return Err(ClusterError::Other(format!("no node of the cluster can be reached: {}", failed.join("; "))));
         }
+        self.trace(old, &mut new);
         Ok(new)
+    }
+
+    /// Finds the copies that count.
+    fn trace(&self, old: &Topology, new: &mut Topology) {
+        let none = Lineage::default();
+        // A namespace that no node has just now is not forgotten.
+        let names: BTreeSet<&String> = new.maps.keys().chain(old.lineages.keys()).collect();
+        let traced = names.into_iter().map(|namespace| {
+            let kept = |name: &str| {
+                let stock = |nodes: &BTreeMap<Arc<str>, Arc<Node>>| nodes.get(name)?.stock.get(namespace).copied();
+                let now = stock(&new.nodes);
+                let before = lock(&self.stocks).get(name).and_then(|stocks| stocks.get(namespace).copied());
+                now.is_some_and(|now| now.lasting && before.is_some_and(|before| now.objects >= before.objects / 2))
+            };
+            let look = Look { seen: &|name| new.seen.get(name).copied(), kept: &kept };
+            let empty = PartitionMap::default();
+            let map = new.maps.get(namespace).unwrap_or(&empty);
+            (namespace.clone(), old.lineages.get(namespace).unwrap_or(&none).next(map, &look))
+        });
+        new.lineages = traced.collect();
+        let mut stocks = lock(&self.stocks);
+        for node in new.nodes.values() {
+            stocks.entry(node.name.clone()).or_insert_with(|| node.stock.clone());
+        }
     }
 
     fn peers_command(&self) -> &'static str {
@@ -235,14 +334,28 @@ impl Cluster {
         tls_name: Option<&str>,
         known: Option<&Arc<Node>>,
     ) -> Result<(Arc<Node>, InfoReply)> {
-        let mut asked =
-            vec!["node", "build", "edition", "features", "cluster-name", "replicas", self.peers_command(), "rack-ids"];
+        // The cluster key comes first and last: if it is the same, what lies between was said of one state.
+        let mut asked = vec![
+            STATISTICS,
+            "node",
+            "build",
+            "edition",
+            "features",
+            "cluster-name",
+            "replicas",
+            self.peers_command(),
+            STABLE_KEY,
+            "rack-ids",
+        ];
         if self.options.rack.is_none() {
             asked.pop();
         }
         if let Some(node) = known {
             match self.with(node, |connection| connection.info(&asked)) {
-                Ok(reply) if reply.get("node").is_ok_and(|name| name == node.name.as_bytes()) => {
+                Ok(reply)
+                    if reply.get("node").is_ok_and(|name| name == node.name.as_bytes())
+                        && is_same(node.start, start(&reply)) =>
+                {
                     return Ok((self.updated(node, &reply), reply));
                 }
                 // The kept connection is dead, or somebody else has the address now.
@@ -262,11 +375,14 @@ impl Cluster {
                 "node {name} runs release {build}; queries by partition need release 6.0 or newer"
             )));
         }
+        let edition = text("edition").unwrap_or_default();
         let node = Node {
             batch_writes: has(BATCH_WRITES),
+            start: start(&reply),
+            stock: stock(&mut connection, &reply, &edition)?,
             name,
             build,
-            edition: text("edition").unwrap_or_default(),
+            edition,
             racks: reply.get("rack-ids").map(topology::racks).unwrap_or_default(),
             place: (address.clone(), tls_name.map(str::to_string)),
             idle: Mutex::new(vec![connection]),
@@ -286,6 +402,8 @@ impl Cluster {
             build: node.build.clone(),
             edition: node.edition.clone(),
             batch_writes: node.batch_writes,
+            start: node.start,
+            stock: node.stock.clone(),
             racks,
             place: node.place.clone(),
             idle: Mutex::new(std::mem::take(&mut *lock(&node.idle))),
@@ -315,6 +433,8 @@ impl Cluster {
         for ownership in &owned {
             new.maps.entry(ownership.namespace.clone()).or_default().claim(&node.name, ownership);
         }
+        let seen = Seen { start: node.start, key: cluster_key(reply) };
+        new.seen.insert(node.name.clone(), seen);
         new.nodes.insert(node.name.clone(), node);
         Ok(peers)
     }
@@ -374,9 +494,17 @@ impl Cluster {
             return Ok(connection);
         }
         let (address, tls_name) = &node.place;
-        let (connection, session) = self.open(address, tls_name.as_deref(), Some(node))?;
+        let (mut connection, session) = self.open(address, tls_name.as_deref(), Some(node))?;
         if let Some(session) = session {
             *lock(&node.session) = Some(timed(session));
+        }
+        // Started anew since it was looked at, the server may hold nothing of what it is going to be asked for.
+        if node.start.is_some() {
+            let reply = connection.info(&["node", STATISTICS])?;
+            if !reply.get("node").is_ok_and(|name| name == node.name.as_bytes()) || !is_same(node.start, start(&reply))
+            {
+                return Err(ClusterError::Restarted { node: node.name.to_string() });
+            }
         }
         Ok(connection)
     }
@@ -431,21 +559,84 @@ impl Cluster {
         self.patiently(|topology| topology.nodes.values().map(|node| self.info(node, name, what)).collect())
     }
 
-    /// Asks a node for one value; once more on a fresh connection if the kept one was closed meanwhile.
-    pub fn info(&self, node: &Node, name: &str, what: &'static str) -> Result<Vec<u8>> {
-        let ask = || self.with(node, |connection| connection.info(&[name]));
-        let reply = match ask() {
+    /// Asks a node for values; once more on a fresh connection if the kept one was closed meanwhile.
+    pub fn info_of(&self, node: &Node, names: &[&str]) -> Result<InfoReply> {
+        let ask = || self.with(node, |connection| connection.info(names));
+        match ask() {
             Err(ClusterError::Net { .. }) => {
                 lock(&node.idle).clear();
-                ask()?
+                ask()
             }
-            reply => reply?,
-        };
+            reply => reply,
+        }
+    }
+
+    /// Asks a node for one value.
+    pub fn info(&self, node: &Node, name: &str, what: &'static str) -> Result<Vec<u8>> {
+        let reply = self.info_of(node, &[name])?;
         // What a node does not know now it will not know later.
         let found =
             reply.find(name, what).map_err(|error| ClusterError::Other(format!("node {}: {error}", node.name)))?;
         Ok(found.to_vec())
     }
+}
+
+/// What tells when a server's process began, and to which cluster it belongs.
+const STATISTICS: &str = "statistics";
+/// What gives the cluster's key if partitions are not just being shared out anew.
+const STABLE_KEY: &str = "cluster-stable:ignore-migrations=true";
+
+/// When a server's process began, on our clock.
+fn start(reply: &InfoReply) -> Option<Start> {
+    static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let now = i64::try_from(BEGIN.get_or_init(Instant::now).elapsed().as_secs()).ok()?;
+    let uptime = info::number::<i64>(reply.get(STATISTICS).ok()?, b';', "uptime")?;
+    Some(Start(now.checked_sub(uptime)?))
+}
+
+/// Whether two looks at a node show the same process; one that doesn't tell is believed.
+fn is_same(a: Option<Start>, b: Option<Start>) -> bool {
+    a.zip(b).is_none_or(|(a, b)| a.is(b))
+}
+
+/// The cluster key, if it was the same before and after all that a reply says.
+fn cluster_key(reply: &InfoReply) -> ClusterKey {
+    let read = |value: &[u8]| u64::from_str_radix(std::str::from_utf8(value).ok()?.trim(), 16).ok();
+    let first = reply.get(STATISTICS).ok().and_then(|statistics| info::value(statistics, b';', "cluster_key"));
+    let last = reply.find(STABLE_KEY, "the cluster's key");
+    match (first.and_then(read), last.ok().and_then(read)) {
+        (Some(first), Some(last)) if first == last => ClusterKey::Stable(first),
+        (None, None) => ClusterKey::Untold,
+        _ => ClusterKey::Unstable,
+    }
+}
+
+/// What a node holds of each of its namespaces.
+fn stock(connection: &mut Connection, reply: &InfoReply, edition: &str) -> Result<HashMap<String, Stock>> {
+    let Ok(owned) = reply.get("replicas").map_err(|_| ()).and_then(|value| topology::replicas(value).map_err(|_| ()))
+    else {
+        return Ok(HashMap::new());
+    };
+    let names: Vec<String> = owned.into_iter().map(|ownership| ownership.namespace).collect();
+    let statistics = |name: &str| format!("namespace/{name}");
+    let settings = |name: &str| format!("get-config:context=namespace;namespace={name}");
+    let asked: Vec<String> = names.iter().flat_map(|name| [statistics(name), settings(name)]).collect();
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let reply = connection.info(&asked.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let stock = names.into_iter().map(|name| {
+        let statistics = reply.find(&statistics(&name), "a namespace's statistics").unwrap_or_default();
+        let settings = reply.find(&settings(&name), "a namespace's configuration").unwrap_or_default();
+        let in_memory = info::value(settings, b';', "storage-engine").is_none_or(|engine| engine == b"memory");
+        let backed = info::list(settings, b';').any(|setting| {
+            setting.starts_with(b"storage-engine.file[") || setting.starts_with(b"storage-engine.device[")
+        });
+        let lasting = !in_memory || backed || edition.contains("Enterprise");
+        let objects = info::number(statistics, b';', "objects").unwrap_or(0);
+        (name, Stock { objects, lasting })
+    });
+    Ok(stock.collect())
 }
 
 fn timed(session: Session) -> (Session, Option<Instant>) {

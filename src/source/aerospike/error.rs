@@ -33,6 +33,12 @@ pub enum ClusterError {
         /// Its reason.
         code: ResultCode,
     },
+    /// The process at a node's address is not the one that was looked at.
+    #[error("node {node} was started anew, or another node has its address now")]
+    Restarted {
+        /// The node.
+        node: String,
+    },
     /// The cluster, or the request, is not such that this could work.
     #[error("{0}")]
     Other(String),
@@ -61,7 +67,7 @@ impl ClusterError {
     /// that has lost its place, and the next one is fresh.
     pub fn is_passing(&self) -> bool {
         match self {
-            ClusterError::Net { .. } | ClusterError::Wire { .. } => true,
+            ClusterError::Net { .. } | ClusterError::Wire { .. } | ClusterError::Restarted { .. } => true,
             ClusterError::Refused { code, .. } => code.is_passing(),
             ClusterError::Other(_) => false,
         }

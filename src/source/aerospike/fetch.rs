@@ -18,7 +18,7 @@ use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A batch of records is closed once its bodies have this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
@@ -139,6 +139,7 @@ impl Fetcher {
         let mut patience = Patience::new(&self.cluster, stop);
         if self.gave_up.load(Ordering::Relaxed) {
             patience.attempts = patience.attempts.min(ATTEMPTS_AFTER_LOSSES);
+            patience.absence = Duration::ZERO;
         }
         let mut pending: Vec<PartitionId> = partitions.to_vec();
         while !pending.is_empty() {
@@ -156,7 +157,7 @@ impl Fetcher {
                             .push(partition);
                     }
                     None => {
-                        problems.insert(partition, no_owner(namespace, partition).to_string());
+                        problems.insert(partition, topology.why_no_owner(namespace, partition));
                     }
                 }
             }
@@ -178,6 +179,7 @@ impl Fetcher {
                 }
             }
             pending.retain(|partition| !done.contains_key(partition));
+            patience.awaited = pending.iter().all(|partition| topology.may_return(namespace, *partition));
             match patience.next_round(topology.version, pending.len() < before, pending.is_empty())? {
                 Round::Next => {}
                 Round::GiveUp => {
@@ -335,7 +337,10 @@ impl Fetcher {
                                 .1
                                 .push(digest);
                         }
-                        None => patience.failed(no_owner(namespace, digest.partition())),
+                        None => {
+                            let problem = topology.why_no_owner(namespace, digest.partition());
+                            patience.failed(ClusterError::Other(problem));
+                        }
                     }
                 }
                 let mut failed: HashMap<Digest, ResultCode> = HashMap::new();
@@ -370,6 +375,7 @@ impl Fetcher {
                     }
                 }
                 pending.retain(|digest| left.contains(digest));
+                patience.awaited = pending.iter().all(|digest| topology.may_return(namespace, digest.partition()));
                 if let Err(error) = patience.round(topology.version, pending.len() < before, pending.is_empty()) {
                     // Partitions answer, single records don't: those are named, and the rest goes on.
                     let unread = |digest: &Digest| failed.get(digest) == Some(&ResultCode::UNKNOWN);
@@ -483,10 +489,6 @@ struct Rows {
     failed: Vec<(Digest, ResultCode)>,
 }
 
-fn no_owner(namespace: &str, partition: PartitionId) -> ClusterError {
-    ClusterError::Other(format!("no node claims partition {} of namespace {namespace}", partition.number()))
-}
-
 fn unreadable(code: ResultCode) -> String {
     format!("the server can't read it: {code}")
 }
@@ -506,6 +508,11 @@ struct Patience<'a> {
     stop: &'a AtomicBool,
     attempts: u32,
     failures: u32,
+    /// How long a node that is gone is waited for.
+    absence: Duration,
+    /// Whether all that is left waits for nodes that are gone.
+    awaited: bool,
+    waiting_since: Option<Instant>,
     last: Option<ClusterError>,
 }
 
@@ -517,7 +524,8 @@ enum Round {
 
 impl<'a> Patience<'a> {
     fn new(cluster: &'a Cluster, stop: &'a AtomicBool) -> Self {
-        Self { cluster, stop, attempts: cluster.options().attempts.max(1), failures: 0, last: None }
+        let (attempts, absence) = (cluster.options().attempts.max(1), cluster.options().absence);
+        Self { cluster, stop, attempts, failures: 0, absence, awaited: false, waiting_since: None, last: None }
     }
 
     fn failed(&mut self, error: ClusterError) {
@@ -538,14 +546,25 @@ impl<'a> Patience<'a> {
     }
 
     fn gave_up(&self, problem: &str) -> String {
-        format!("gave up after {} attempts; the last: {problem}", self.attempts)
+        match self.waiting_since {
+            Some(since) if self.absence > Duration::ZERO && since.elapsed() >= self.absence => {
+                format!("gave up after {} s; the last: {problem}", since.elapsed().as_secs())
+            }
+            _ => format!("gave up after {} attempts; the last: {problem}", self.attempts),
+        }
     }
 
     fn next_round(&mut self, version: u64, progress: bool, done: bool) -> Result<Round> {
         if done {
             return Ok(Round::Next);
         }
-        self.failures = if progress { 1 } else { self.failures + 1 };
+        let awaited = std::mem::take(&mut self.awaited);
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        self.failures = match () {
+            () if progress => 1,
+            () if awaited && since.elapsed() < self.absence => self.failures.max(1),
+            () => self.failures + 1,
+        };
         if self.failures >= self.attempts {
             return Ok(Round::GiveUp);
         }

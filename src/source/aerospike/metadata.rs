@@ -185,6 +185,17 @@ fn udf(name: &[u8], text: &[u8]) -> Result<UdfModule, WireError> {
     Ok(UdfModule { kind, name: name.to_vec(), content })
 }
 
+/// For each set its name, and until when it was truncated last, in milliseconds since the servers' epoch.
+pub fn set_truncations(list: &[u8], namespace: &str) -> Vec<(Vec<u8>, u64)> {
+    let sets = descriptions(list, namespace).into_iter().filter_map(|text| {
+        let parts = at_keys(text, &["set", "objects"]);
+        let part = |key| parts.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
+        let truncated = info::number(part("objects")?, b':', "truncate_lut").unwrap_or(0);
+        Some((part("set")?.to_vec(), truncated))
+    });
+    sets.collect()
+}
+
 /// For each set its name and what was configured for it, as `key=value:…`.
 fn set_settings(list: &[u8], namespace: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();

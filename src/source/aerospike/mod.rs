@@ -17,10 +17,12 @@ pub mod cluster;
 pub(crate) mod connection;
 pub mod error;
 mod fetch;
+mod lineage;
 pub(crate) mod metadata;
 mod options;
 pub(crate) mod security;
 mod selection;
+mod standing;
 pub(crate) mod throttle;
 mod tls;
 pub mod topology;
@@ -29,7 +31,7 @@ pub mod wire;
 pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
 pub use selection::RecordSelection;
 
-use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape};
+use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use crate::error::{Error, Result};
 use crate::record::{
     Digest, NamespaceMetadata, PARTITIONS, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp,
@@ -269,6 +271,10 @@ impl RecordSource for AerospikeSource {
 
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         self.named(metadata::read(self.cluster(), namespace))
+    }
+
+    fn standing(&self, namespace: &str) -> Result<Option<Standing>> {
+        self.named(standing::of(self.cluster(), namespace, self.margin_millis)).map(Some)
     }
 
     fn shape(&self) -> SourceShape<'_> {

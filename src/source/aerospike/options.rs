@@ -145,6 +145,8 @@ pub struct ClusterOptions {
     pub socket_timeout: Duration,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
+    /// How long a node is waited for that is gone and alone has a partition.
+    pub absence: Duration,
     /// How often in a row a partition is asked for in vain, before that is an error.
     pub attempts: u32,
     /// Read from the nodes of this rack where they have a copy.
@@ -170,6 +172,7 @@ impl Default for ClusterOptions {
             parallel: 0,
             socket_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
+            absence: Duration::from_secs(60),
             attempts: 10,
             rack: None,
             alternate_addresses: false,

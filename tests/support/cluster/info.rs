@@ -68,13 +68,21 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             };
             shared.namespaces.keys().map(|name| format!("{name}:{map}")).collect::<Vec<_>>().join(";")
         }
-        "statistics" => "cluster_size=1;cluster_clock_skew_ms=3".into(),
+        "statistics" => {
+            let machine = now() / 1_000_000_000;
+            let uptime = machine as i64 - shared.nodes[node].started as i64;
+            format!("cluster_size=1;cluster_key={:X};cluster_clock_skew_ms=3;uptime={uptime}", shared.key)
+        }
+        "cluster-stable" => format!("{:X}", shared.key),
         "query-show" => {
             let id = given.get("trid").or_else(|| given.get("id")).and_then(|id| id.parse().ok()).unwrap_or(0);
             let unread = shared.unread.get(&id).copied().unwrap_or(0);
             format!("trid={id}:ns=test:status=done(ok):recs-succeeded=0:recs-failed={unread}:from=x")
         }
-        "get-config" => "replication-factor=1;default-ttl=0".into(),
+        "get-config" => {
+            let engine = if shared.on_device { "device" } else { "memory" };
+            format!("replication-factor=1;default-ttl=0;storage-engine={engine}")
+        }
         "sindex-create" => {
             shared.indexes.push(given);
             "ok".into()
@@ -109,12 +117,14 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             Some(("namespace", name)) => match shared.namespaces.get(name) {
                 Some(namespace) => format!(
                     "objects={0};master_objects={0};data_used_bytes={1};current_time={2};clock_skew_stop_writes=false;\
-                     stop_writes={3};nsup-period={4};allow-ttl-without-nsup=false",
+                     stop_writes={3};nsup-period={4};allow-ttl-without-nsup=false;truncate_lut={5};migrate_fresh_partitions={6}",
                     namespace.records.len() / shared.nodes.len(),
                     namespace.records.len() * 100,
                     seconds - EPOCH,
                     namespace.stop_writes,
-                    if namespace.no_nsup { 0 } else { 120 }
+                    if namespace.no_nsup { 0 } else { 120 },
+                    shared.truncated.get(&(name.to_string(), vec![])).copied().unwrap_or(0),
+                    shared.fresh_told,
                 ),
                 None => "type=unknown".into(),
             },
@@ -127,11 +137,16 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
 fn sets(shared: &Shared, name: &str) -> String {
     let Some(namespace) = shared.namespaces.get(name) else { return String::new() };
     let mut sets: Vec<&[u8]> = namespace.records.values().map(|record| &record.set[..]).collect();
+    sets.extend(shared.sets.iter().filter(|(of, _)| of == name).map(|(_, set)| &set[..]));
     sets.sort_unstable();
     sets.dedup();
     sets.iter()
         .filter(|set| !set.is_empty())
-        .map(|set| format!("ns={name}:set={}:objects=1:tombstones=0:default-ttl=0", String::from_utf8_lossy(set)))
+        .map(|set| {
+            let truncated = shared.truncated.get(&(name.to_string(), set.to_vec())).copied().unwrap_or(0);
+            let set = String::from_utf8_lossy(set);
+            format!("ns={name}:set={set}:objects=1:tombstones=0:truncate_lut={truncated}:default-ttl=0")
+        })
         .collect::<Vec<_>>()
         .join(";")
 }

@@ -15,7 +15,7 @@ mod security;
 mod serve;
 
 use data::Namespace;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,6 +102,18 @@ pub struct Shared {
     pub log: Vec<String>,
     pub features: String,
     pub edition: String,
+    /// The partitions of which no node has a copy any more, and which are empty now.
+    pub fresh: BTreeSet<u16>,
+    /// How many of them the nodes speak of: those of the last change.
+    pub fresh_told: usize,
+    /// What changes whenever nodes come or go.
+    pub key: u64,
+    /// For each namespace and set (empty for the whole namespace) the milliseconds since the servers' epoch until which it was truncated.
+    pub truncated: BTreeMap<(String, Vec<u8>), u64>,
+    /// Sets that were there once, by namespace.
+    pub sets: BTreeSet<(String, Vec<u8>)>,
+    /// Whether records survive a restart of their node.
+    pub on_device: bool,
     /// Nanoseconds that the servers' clock is ahead of ours.
     pub clock_ahead: i64,
 }
@@ -115,6 +127,8 @@ pub struct NodeFacts {
     pub down: bool,
     /// Seconds that its clock is behind the others'.
     pub behind: u64,
+    /// When its process began, in seconds since the Unix epoch by the machine's clock.
+    pub started: u64,
 }
 
 /// A running cluster; it ends when dropped.
@@ -123,6 +137,28 @@ pub struct TestCluster {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU64>,
     open: Arc<Mutex<Vec<(usize, TcpStream)>>>,
+}
+
+impl Shared {
+    /// Nodes came or went.
+    fn change(&mut self) {
+        self.generation += 1;
+        self.regime += 1;
+        self.key += 1;
+        if self.fresh_told == self.fresh.len() {
+            self.fresh_told = 0;
+        } else {
+            self.fresh_told = self.fresh.len();
+        }
+    }
+
+    /// The records of these partitions are gone.
+    fn lose(&mut self, partitions: &[u16]) {
+        self.fresh = partitions.iter().copied().collect();
+        for namespace in self.namespaces.values_mut() {
+            namespace.records.retain(|digest, _| !partitions.contains(&data::partition(digest)));
+        }
+    }
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,6 +178,7 @@ impl TestCluster {
             owners: (0..4096).map(|partition| Some(partition % nodes)).collect(),
             cluster_name: "small".into(),
             edition: "Small Edition".into(),
+            key: 0xa1,
             features: "batch-any;pquery;pscans;replicas".into(),
             ..Shared::default()
         };
@@ -159,6 +196,7 @@ impl TestCluster {
                 rack: None,
                 down: false,
                 behind: 0,
+                started: data::now() / 1_000_000_000 - 100_000,
             };
             lock(&cluster.shared).nodes.push(facts);
             let (shared, stop) = (cluster.shared.clone(), cluster.stop.clone());
@@ -214,8 +252,7 @@ impl TestCluster {
     pub fn move_partition(&self, partition: u16, node: Option<usize>) {
         let mut shared = self.shared();
         shared.owners[usize::from(partition)] = node;
-        shared.generation += 1;
-        shared.regime += 1;
+        shared.change();
     }
 
     /// Takes a node away, with its connections; its partitions go to `heir`.
@@ -223,10 +260,47 @@ impl TestCluster {
         let mut shared = self.shared();
         shared.nodes[node].down = true;
         shared.owners.iter_mut().filter(|owner| **owner == Some(node)).for_each(|owner| *owner = Some(heir));
-        shared.generation += 1;
-        shared.regime += 1;
+        shared.change();
         drop(shared);
         self.close_connections(Some(node));
+    }
+
+    /// Starts a node anew, as after a crash: its connections break, and, unless it keeps its records on a device or others have copies,
+    /// what it had is gone.
+    pub fn restart(&self, node: usize) {
+        let mut shared = self.shared();
+        // The tests don't wait until the clocks tell two starts apart.
+        shared.nodes[node].started += 600;
+        shared.nodes[node].down = false;
+        let lost: Vec<u16> = (0..4096).filter(|p| shared.owners[usize::from(*p)] == Some(node)).collect();
+        if !shared.on_device && !shared.copies {
+            shared.lose(&lost);
+        }
+        shared.change();
+        drop(shared);
+        self.close_connections(Some(node));
+    }
+
+    /// Kills a node for good: its partitions go to `heir`, which has their records only if there are copies.
+    pub fn kill(&self, node: usize, heir: usize) {
+        let mut shared = self.shared();
+        let lost: Vec<u16> = (0..4096).filter(|p| shared.owners[usize::from(*p)] == Some(node)).collect();
+        if !shared.copies {
+            shared.lose(&lost);
+        }
+        drop(shared);
+        self.take_down(node, heir);
+    }
+
+    /// Deletes the records of a set, or all of a namespace, at once.
+    pub fn truncate(&self, namespace: &str, set: &[u8]) {
+        let mut shared = self.shared();
+        let now = serve::clock(&shared);
+        let Some(records) = shared.namespaces.get_mut(namespace) else { return };
+        let sets: BTreeSet<Vec<u8>> = records.records.values().map(|record| record.set.clone()).collect();
+        records.records.retain(|_, record| !set.is_empty() && record.set != set);
+        shared.sets.extend(sets.into_iter().map(|set| (namespace.to_string(), set)));
+        shared.truncated.insert((namespace.to_string(), set.to_vec()), now / 1_000_000 - data::EPOCH * 1000);
     }
 
     /// Closes the connections of one node, or of all.

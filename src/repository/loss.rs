@@ -1,0 +1,209 @@
+//! Telling deletes from losses.
+//!
+//! A cluster that lost a node answers as if what the node alone had were deleted. What a snapshot notes of the cluster's nodes
+//! ([`Evidence`]) tells the next backup for which partitions that can't be: a node that had them is still the same process. Of the others
+//! (a rolling restart leaves all of them in doubt) it counts what is gone. Deletes are spread over all partitions; a loss takes whole
+//! partitions.
+
+use crate::format::SnapshotId;
+use crate::format::evidence::Evidence;
+use crate::format::snapshot::NamespaceManifest;
+use crate::record::{PartitionId, PartitionSet, Timestamp};
+use crate::run::LiveEntry;
+use crate::source::Standing;
+use std::collections::{BTreeMap, HashMap};
+
+/// The servers' clocks are set now and then: the same process may seem to have begun so many milliseconds apart.
+const START_SLACK_MILLIS: u64 = 10_000;
+/// Fewer records than this that are gone are no loss to speak of.
+const LEAST_GONE: u64 = 20;
+
+/// The partitions that none of the nodes holds any more which held them then, and what became of those nodes.
+pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) {
+    if then.epoch == now.epoch && now.epoch != 0 {
+        return Default::default();
+    }
+    let (mut living, mut changed) = (Vec::new(), Vec::new());
+    for node in &then.nodes {
+        match now.nodes.iter().find(|other| other.name == node.name) {
+            None => changed.push(format!("{} is gone", node.name)),
+            // A server that doesn't tell is believed.
+            Some(other)
+                if node.started == 0
+                    || other.started == 0
+                    || node.started.abs_diff(other.started) <= START_SLACK_MILLIS =>
+            {
+                living.push(node);
+            }
+            Some(_) => changed.push(format!("{} was started anew", node.name)),
+        }
+    }
+    let held = |partition: &PartitionId| then.nodes.iter().any(|node| node.holds(*partition));
+    let lives = |partition: &PartitionId| living.iter().any(|node| node.holds(*partition));
+    (PartitionId::all().filter(|partition| held(partition) && !lives(partition)).collect(), changed)
+}
+
+/// The partitions of a namespace that may have lost something since the parent, and what explains that records are gone.
+pub struct Doubts {
+    parent: SnapshotId,
+    unproven: PartitionSet,
+    changed: Vec<String>,
+    since: Timestamp,
+    now: Timestamp,
+    truncated: Option<Timestamp>,
+    truncated_sets: HashMap<Vec<u8>, Timestamp>,
+}
+
+/// Of the partitions in doubt: how many records the parent has that should be there, and how many of them are gone.
+pub type Tally = BTreeMap<PartitionId, (u64, u64)>;
+
+/// What looks like a loss.
+#[derive(Debug)]
+pub struct Loss {
+    /// What was found, for people.
+    pub problem: String,
+    /// The partitions that it took.
+    pub partitions: PartitionSet,
+}
+
+impl Doubts {
+    /// What is in doubt of a namespace; `None` if nothing is.
+    pub fn of(
+        parent: Option<&(SnapshotId, NamespaceManifest)>,
+        standing: Option<&Standing>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let (parent, namespace) = parent?;
+        let standing = standing?;
+        let (unproven, changed) = unproven(namespace.evidence.as_ref()?, &standing.evidence);
+        (!unproven.is_empty()).then(|| Doubts {
+            parent: *parent,
+            unproven,
+            changed,
+            since: Timestamp(namespace.source_time).minus_millis(standing.evidence.margin_millis),
+            now,
+            truncated: standing.truncated,
+            truncated_sets: standing.truncated_sets.iter().cloned().collect(),
+        })
+    }
+
+    /// Whether anything is counted of this partition.
+    pub fn concern(&self, partition: PartitionId) -> bool {
+        self.unproven.contains(partition)
+    }
+
+    /// Whether a record of the parent may well be gone without anything having been lost: it expired, or its set was truncated.
+    pub fn expect_gone(&self, record: &LiveEntry) -> bool {
+        let truncated = self.truncated.max(self.truncated_sets.get(&record.set[..]).copied());
+        record.void_time.is_expired(self.now) || truncated.is_some_and(|time| time >= self.since)
+    }
+
+    /// Whether what is gone looks like a loss.
+    pub fn judge(&self, namespace: &str, tally: &Tally) -> Option<Loss> {
+        let (before, gone) = tally.values().fold((0, 0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
+        if gone < LEAST_GONE {
+            return None;
+        }
+        let share = gone as f64 / before as f64;
+        // Had so many been deleted at random, about so many partitions would have been emptied.
+        let expected: f64 = tally.values().filter(|one| one.0 > 0).map(|one| share.powf(one.0 as f64)).sum();
+        let emptied = tally.values().filter(|(before, gone)| *before > 0 && gone == before).count();
+        if share <= 0.5 && (emptied as f64) < expected + 4.0 * expected.sqrt() + 8.0 {
+            return None;
+        }
+        let lost = tally.iter().filter(|(_, (before, gone))| *before > 0 && gone * 2 >= *before);
+        let partitions: PartitionSet = lost.map(|(partition, _)| *partition).collect();
+        let problem = format!(
+            "namespace {namespace} may have lost data: {gone} of {before} records that snapshot {} has are gone from {} of whose \
+             copies none was kept ({})",
+            self.parent,
+            partitions.named(),
+            self.changed.join(", ")
+        );
+        Some(Loss { problem, partitions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ChunkId;
+    use crate::format::evidence::NodeEvidence;
+    use crate::run::{RecordHash, ValuePlace};
+
+    /// Nodes that each have two thirds of the partitions, all but those of which the number leaves this remainder.
+    fn evidence(epoch: u64, nodes: &[(&str, u16)]) -> Evidence {
+        let node = |(name, lacks): &(&str, u16)| {
+            let held = PartitionId::all().filter(|it| it.number() % 3 != *lacks).collect();
+            NodeEvidence::new(name, 1_000_000, &held)
+        };
+        Evidence { taken: 0, margin_millis: 5000, epoch, nodes: nodes.iter().map(node).collect() }
+    }
+
+    #[test]
+    fn a_partition_is_in_doubt_if_no_node_that_had_it_is_the_same_process() {
+        let then = evidence(1, &[("A", 0), ("B", 1), ("C", 2)]);
+        assert!(unproven(&then, &then).0.is_empty());
+        let one_restarted = Evidence { epoch: 2, ..then.clone() };
+        assert!(unproven(&then, &one_restarted).0.is_empty());
+        let mut two_gone = Evidence { epoch: 2, ..then.clone() };
+        two_gone.nodes[1].started += 60_000;
+        two_gone.nodes.remove(0);
+        let (partitions, changed) = unproven(&then, &two_gone);
+        assert!(partitions.iter().all(|it| it.number() % 3 == 2) && partitions.len() == 1365);
+        assert_eq!(changed, ["A is gone", "B was started anew"]);
+    }
+
+    fn doubts() -> Doubts {
+        Doubts {
+            parent: SnapshotId([1; 16]),
+            unproven: PartitionSet::all(),
+            changed: vec!["A was started anew".into()],
+            since: Timestamp(0),
+            now: Timestamp(0),
+            truncated: None,
+            truncated_sets: HashMap::new(),
+        }
+    }
+
+    fn tally(each: impl Fn(u16) -> (u64, u64)) -> Tally {
+        PartitionId::all().map(|partition| (partition, each(partition.number()))).collect()
+    }
+
+    #[test]
+    fn deletes_that_are_spread_are_no_loss_and_whole_partitions_are_one() {
+        let judge = |each: &dyn Fn(u16) -> (u64, u64)| doubts().judge("test", &tally(each)).is_some();
+        assert!(!judge(&|_| (50, 0)));
+        assert!(!judge(&|n| (50, u64::from(n % 20))), "a fifth was deleted, here and there");
+        assert!(judge(&|_| (50, 50)), "all is gone");
+        assert!(judge(&|n| (50, if n % 3 == 0 { 50 } else { 1 })), "a third of the partitions is gone");
+        assert!(judge(&|n| (50, if n < 40 { 50 } else { 0 })), "forty partitions are gone");
+        // One record or none in most partitions: single deletes empty some.
+        assert!(!judge(&|n| (u64::from(n % 2), u64::from(n % 200 == 1))));
+        assert!(!judge(&|n| (u64::from(n % 2), u64::from(n % 4 == 1))), "half of a small namespace");
+        assert!(!judge(&|n| (u64::from(n < 30), u64::from(n < 12))), "a handful");
+    }
+
+    #[test]
+    fn what_expired_or_was_truncated_since_is_no_loss() {
+        let mut doubts = doubts();
+        (doubts.since, doubts.now) = (Timestamp(5_000), Timestamp(2_000_000_000_000));
+        let record = |set: &[u8], void_time| LiveEntry {
+            set: set.into(),
+            void_time,
+            generation: crate::record::Generation(1),
+            hash: RecordHash([0; 16]),
+            bin_order: [].into(),
+            place: ValuePlace { chunk: ChunkId([0; 32]), offset: 0, length: 0, more: [].into() },
+        };
+        let never = crate::record::VoidTime::NEVER;
+        assert!(!doubts.expect_gone(&record(b"users", never)));
+        assert!(doubts.expect_gone(&record(b"users", crate::record::VoidTime(1))));
+        doubts.truncated_sets.insert(b"users".to_vec(), Timestamp(4_000));
+        assert!(!doubts.expect_gone(&record(b"users", never)), "truncated before");
+        doubts.truncated_sets.insert(b"users".to_vec(), Timestamp(6_000));
+        assert!(doubts.expect_gone(&record(b"users", never)) && !doubts.expect_gone(&record(b"other", never)));
+        doubts.truncated = Some(Timestamp(6_000));
+        assert!(doubts.expect_gone(&record(b"other", never)));
+    }
+}

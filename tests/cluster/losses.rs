@@ -1,0 +1,247 @@
+//! Clusters that lose data under a backup, between two of them, and under a restore.
+
+use crate::conformance::{int, number};
+use crate::partial::{at, empty, filled};
+use crate::program::Place;
+use crate::support::client::Client;
+use crate::support::{TestCluster, serve_slow};
+use crate::{NAMESPACE, connect, quick};
+use aerolith::control::Control;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::PartitionId;
+use aerolith::repository::{RecordOptions, Repository, SessionOptions, Snapshot};
+use aerolith::source::PartitionedSource;
+use aerolith::source::aerospike::AerospikeSource;
+
+const RECORDS: u64 = 400;
+
+fn session_of(
+    repository: &Repository,
+    source: &AerospikeSource,
+    kind: BackupKind,
+    options: &RecordOptions,
+) -> aerolith::Result<Snapshot> {
+    let mut session = repository.begin(SessionOptions::default(), Control::new().into())?;
+    session.records(NAMESPACE, source, kind, options)?;
+    session.seal()
+}
+
+fn back_up(repository: &Repository, cluster: &TestCluster, kind: BackupKind) -> aerolith::Result<Snapshot> {
+    let source = connect(&cluster.address(0), quick(b""))?;
+    session_of(repository, &source, kind, &RecordOptions::default())
+}
+
+/// Deletes records through fresh connections: those of before a restart are broken.
+fn delete(cluster: &TestCluster, numbers: impl Iterator<Item = i64>) {
+    let nodes = cluster.shared().nodes.len();
+    let addresses: Vec<String> = (0..nodes).map(|node| cluster.address(node)).collect();
+    let mut client = Client::connect(&addresses, NAMESPACE);
+    numbers.for_each(|n| assert!(client.delete(b"s", &int(n))));
+}
+
+fn url(cluster: &TestCluster) -> String {
+    format!("aerospike://{}/{NAMESPACE}", cluster.address(0))
+}
+
+#[test]
+fn a_server_that_comes_back_empty_under_a_backup_is_named_and_nothing_is_sealed() {
+    let (cluster, _) = filled(1);
+    let repository = empty();
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    cluster.restart(0);
+    let error =
+        session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("may be lost") && error.contains("N0 was started anew without its data"), "{error}");
+    assert!(repository.snapshots().unwrap().snapshots.is_empty());
+}
+
+#[test]
+fn a_server_that_comes_back_with_its_records_is_read_on() {
+    let (cluster, _) = filled(1);
+    cluster.shared().on_device = true;
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    cluster.restart(0);
+    let snapshot = session_of(&empty(), &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    assert_eq!(snapshot.manifest().namespaces[0].live_records, RECORDS);
+}
+
+#[test]
+fn what_a_killed_node_alone_had_is_not_read_from_its_heir() {
+    let (cluster, _) = filled(3);
+    let repository = empty();
+    let whole = back_up(&repository, &cluster, BackupKind::Full).unwrap();
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    cluster.kill(1, 2);
+    // Nodes came and went once more, and speak of it no more.
+    cluster.shared().fresh_told = 0;
+    let error =
+        session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("N1 is gone"), "{error}");
+    let partial = RecordOptions { allow_partial: true, ..RecordOptions::default() };
+    let some = session_of(&repository, &source, BackupKind::Full, &partial).unwrap();
+    let (manifest, namespace) = (some.manifest(), &some.manifest().namespaces[0]);
+    assert!(manifest.missing[0].contains("1365 partitions (1,4,7,"), "{:?}", manifest.missing);
+    assert_eq!(namespace.unread_partitions().len(), 1365);
+    // They stay as they were.
+    assert_eq!((namespace.live_records, namespace.counts.deleted), (RECORDS, 0));
+    assert_eq!(namespace.state_hash, whole.manifest().namespaces[0].state_hash);
+}
+
+#[test]
+fn with_copies_nodes_may_be_restarted_one_after_the_other() {
+    let (cluster, _) = filled(3);
+    cluster.shared().copies = true;
+    let repository = empty();
+    back_up(&repository, &cluster, BackupKind::Full).unwrap();
+    delete(&cluster, 7..8);
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    cluster.restart(1);
+    let read = session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    assert_eq!(read.manifest().namespaces[0].live_records, RECORDS - 1);
+    // Between two backups all of them are.
+    (0..3).for_each(|node| cluster.restart(node));
+    delete(&cluster, 8..9);
+    for kind in [BackupKind::Incremental, BackupKind::Full] {
+        let snapshot = back_up(&repository, &cluster, kind).unwrap();
+        assert_eq!(snapshot.manifest().namespaces[0].live_records, RECORDS - 2, "{kind}");
+    }
+}
+
+#[test]
+fn a_node_that_joins_and_takes_partitions_over_loses_nothing() {
+    let (cluster, _) = filled(3);
+    // At first the last node has nothing.
+    (0..4096).for_each(|number| cluster.move_partition(number, Some(usize::from(number % 2))));
+    let repository = empty();
+    back_up(&repository, &cluster, BackupKind::Full).unwrap();
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    (0..4096).step_by(3).for_each(|number| cluster.move_partition(number, Some(2)));
+    let snapshot = session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    assert_eq!(snapshot.manifest().namespaces[0].live_records, RECORDS);
+    let snapshot = back_up(&repository, &cluster, BackupKind::Incremental).unwrap();
+    assert_eq!(snapshot.manifest().namespaces[0].live_records, RECORDS);
+}
+
+#[test]
+fn what_was_lost_between_two_backups_is_not_taken_for_deleted_unless_told() {
+    let (cluster, _) = filled(2);
+    let place = Place::new();
+    let url = url(&cluster);
+    assert_eq!(place.run(&["backup", &url]).code, 0);
+    cluster.restart(1);
+    cluster.shared().fresh_told = 0;
+    for kind in ["incremental", "differential", "full"] {
+        let refused = place.run(&["backup", &url, "--kind", kind]);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        for part in ["may have lost data", "N1 was started anew", "--accept-loss", "records that snapshot"] {
+            assert!(refused.err.contains(part), "{part}: {refused:?}");
+        }
+    }
+    let partial = place.run(&["backup", &url, "--allow-partial", "--socket-timeout", "2", "--json"]);
+    assert_eq!(partial.code, 3, "{partial:?}");
+    let json: serde_json::Value = serde_json::from_str(&partial.out).unwrap();
+    assert_eq!(
+        (&json["namespaces"][0]["live_records"], &json["namespaces"][0]["counts"]["deleted"]),
+        (&400.into(), &0.into())
+    );
+    assert!(json["missing"][0].as_str().unwrap().contains("may have lost data"), "{json}");
+    // Once the records are back, all is well again.
+    let mut client = Client::connect(&[cluster.address(0), cluster.address(1)], NAMESPACE);
+    (0..400).for_each(|n| {
+        client.put(b"s", &int(n), true, u32::MAX, &number(n));
+    });
+    let whole = place.run(&["backup", &url, "--kind", "incremental", "--json"]);
+    assert!(whole.code == 0 && whole.out.contains("\"live_records\":400"), "{whole:?}");
+    cluster.restart(1);
+    let accepted = place.run(&["backup", &url, "--accept-loss", "--json"]);
+    assert!(accepted.code == 0 && accepted.err.contains("it is taken for deleted"), "{accepted:?}");
+    let json: serde_json::Value = serde_json::from_str(&accepted.out).unwrap();
+    assert!(json["namespaces"][0]["counts"]["deleted"].as_u64().unwrap() > 100, "{json}");
+    let next = place.run(&["backup", &url, "--kind", "incremental"]);
+    assert_eq!(next.code, 0, "{next:?}");
+}
+
+#[test]
+fn deletes_and_truncations_are_no_losses_even_after_restarts() {
+    let (cluster, _) = filled(2);
+    cluster.shared().copies = true;
+    let repository = empty();
+    back_up(&repository, &cluster, BackupKind::Full).unwrap();
+    (0..2).for_each(|node| cluster.restart(node));
+    delete(&cluster, (0..100).map(|n| n * 3));
+    let snapshot = back_up(&repository, &cluster, BackupKind::Incremental).unwrap();
+    assert_eq!(snapshot.manifest().namespaces[0].counts.deleted, 100);
+    (0..2).for_each(|node| cluster.restart(node));
+    cluster.truncate(NAMESPACE, b"s");
+    let snapshot = back_up(&repository, &cluster, BackupKind::Incremental).unwrap();
+    assert_eq!(snapshot.manifest().namespaces[0].counts.deleted, 300);
+}
+
+#[test]
+fn the_first_backup_of_a_cluster_that_just_lost_partitions_is_refused_unless_told() {
+    let (cluster, _) = filled(3);
+    cluster.kill(1, 2);
+    let place = Place::new();
+    let url = url(&cluster);
+    let refused = place.run(&["backup", &url]);
+    assert!(refused.code == 1 && refused.err.contains("1365 of 4096 partitions had no copy left"), "{refused:?}");
+    let partial = place.run(&["backup", &url, "--allow-partial"]);
+    assert!(partial.code == 3 && partial.out.contains("missing: namespace test may have lost data"), "{partial:?}");
+    assert_eq!(place.run(&["backup", &url, "--accept-loss"]).code, 0);
+    // It is known now, and told no more.
+    let next = place.run(&["backup", &url, "--kind", "incremental"]);
+    assert_eq!(next.code, 0, "{next:?}");
+}
+
+#[test]
+fn a_set_that_is_not_there_is_named_unless_an_earlier_backup_found_it() {
+    let (cluster, _) = filled(2);
+    let place = Place::new();
+    let url = url(&cluster);
+    let refused = place.run(&["backup", &url, "--set", "nosuchset"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("set nosuchset isn't in namespace test; its sets are: s"),
+        "{refused:?}"
+    );
+    let refused = place.run(&["backup", &url, "--set", "s", "--set", "t"]);
+    assert!(refused.code == 1 && refused.err.contains("set t isn't in namespace test"), "{refused:?}");
+    assert!(place.repository().snapshots().unwrap().snapshots.is_empty());
+    assert_eq!(place.run(&["backup", &url, "--set", "s"]).code, 0);
+    // Emptied, and forgotten by the servers.
+    let all: Vec<_> = cluster.shared().namespaces[NAMESPACE].records.keys().copied().collect();
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().records.clear();
+    let emptied = place.run(&["backup", &url, "--set", "s", "--json"]);
+    assert!(emptied.code == 0 && emptied.out.contains(&format!("\"deleted\":{}", all.len())), "{emptied:?}");
+}
+
+#[test]
+fn a_node_that_stands_still_is_not_read_from_its_heir_meanwhile() {
+    let (cluster, _) = filled(2);
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    // The other one makes new partitions for those that are away, and gives them back.
+    let before: Vec<_> = cluster.shared().owners.clone();
+    cluster.take_down(1, 0);
+    let records = std::mem::take(&mut cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().records);
+    let read = std::thread::scope(|scope| {
+        let back = scope.spawn(|| {
+            std::thread::sleep(serve_slow());
+            let mut shared = cluster.shared();
+            shared.namespaces.get_mut(NAMESPACE).unwrap().records = records;
+            shared.owners = before;
+            shared.nodes[1].down = false;
+            (shared.generation, shared.regime, shared.key) = (shared.generation + 1, shared.regime + 1, shared.key + 1);
+        });
+        let mut found = 0;
+        for partition in PartitionId::all().filter(|partition| partition.number() % 2 == 1) {
+            let counted = source.scan(NAMESPACE, partition, None, &mut |batch| {
+                found += batch.len();
+                Ok(())
+            });
+            counted.unwrap();
+        }
+        back.join().unwrap();
+        found
+    });
+    let odd = (0..RECORDS as i64).filter(|n| crate::support::data::partition(&at(*n)) % 2 == 1).count();
+    assert_eq!(read, odd);
+}
