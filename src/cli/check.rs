@@ -9,7 +9,8 @@ use serde::Serialize;
 
 /// Check that everything the snapshots need is there, and on request read it
 ///
-/// Ends with exit code 10 if anything is damaged. What is damaged is noted, so that the next full backup writes it anew.
+/// Ends with exit code 10 if anything is damaged. What is damaged is noted, so that the next full backup writes it anew. What was lost
+/// and no snapshot needs, such as values of older versions of records, is told and is no damage.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,6 +31,7 @@ struct Output {
     chunks_read: u64,
     bytes_read: u64,
     problems: Vec<String>,
+    notes: Vec<String>,
     hurt_snapshots: Vec<String>,
 }
 
@@ -52,6 +54,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             chunks_read: report.chunks_read,
             bytes_read: report.bytes_read,
             problems: report.problems,
+            notes: report.notes,
             hurt_snapshots: report.hurt.iter().map(ToString::to_string).collect(),
         })?;
     } else {
@@ -63,6 +66,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             text::plural(report.chunks_read, "chunk"),
             text::bytes(report.bytes_read)
         ))?;
+        for note in &report.notes {
+            print_line(&format!("note: {note}"))?;
+        }
         for problem in &report.problems {
             print_line(&format!("problem: {problem}"))?;
         }

@@ -13,7 +13,8 @@ const LISTED: usize = 100;
 
 /// Rebuild the index, and save what can be read of snapshots that lost chunks
 ///
-/// Index segments that can't be read are written anew from the packs. Of each snapshot that needs chunks that are missing or
+/// Index segments that can't be read are written anew from the packs, sessions that can't be read are cleared away, and holds that can't
+/// be read are written anew without their reasons. Of each snapshot that needs chunks that are missing or
 /// damaged, a new snapshot is made that holds what can be read; records are looked for in all other snapshots too, and with --from
 /// in another repository, whatever its keys. What is gone is named: by digest, set and, where it is known, key. Nothing is changed
 /// in place: forget the damaged snapshots once you don't need them. Damage that nobody has found yet is found with --read-data.
@@ -47,6 +48,7 @@ struct Output {
     index_problems: Vec<String>,
     packs_indexed: u64,
     chunks_indexed: u64,
+    cleared: Vec<String>,
     snapshots: u64,
     chunks: u64,
     chunks_read: u64,
@@ -132,6 +134,7 @@ impl Output {
             index_problems: report.segments.clone(),
             packs_indexed: report.packs_indexed,
             chunks_indexed: report.chunks_indexed,
+            cleared: report.cleared.clone(),
             snapshots: report.found.snapshots,
             chunks: report.found.chunks,
             chunks_read: report.found.chunks_read,
@@ -154,6 +157,8 @@ impl Output {
                 text::plural(self.packs_indexed, "pack")
             ))?;
         }
+        let cleared = if self.dry_run { "would clear" } else { "cleared" };
+        self.cleared.iter().try_for_each(|line| print_line(&format!("{cleared}: {line}")))?;
         self.chunk_problems.iter().try_for_each(|problem| print_line(&format!("chunk: {problem}")))?;
         for saved in &self.salvaged {
             saved.print(self.dry_run)?;

@@ -15,10 +15,12 @@ use crate::error::{Error, Result};
 use crate::format::header::ObjectKind;
 use crate::format::plan::Plan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
+use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, PackId, SnapshotId, names, structured};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, WriteOptions, stored_packs};
 use crate::record::Timestamp;
+use crate::run::needed_of;
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::store::{Put, Store};
@@ -208,7 +210,7 @@ impl Collector {
         (report.packs, report.bytes) = (there.len() as u64, there.values().sum());
         report.unused_bytes = choice.unused_bytes;
         report.unused_bytes_left = choice.unused_bytes_left;
-        report.chunks_missing = choice.missing.len() as u64;
+        report.chunks_missing = needed(&reader, &found, &choice.missing, control)?;
         report.problems.append(&mut choice.problems);
         let marked = found.iter().map(|manifest| manifest.id).collect();
         Ok(Survey { states, marked, live, index, there, choice })
@@ -305,6 +307,19 @@ impl Collector {
             Put::Exists => Err(Error::damaged(name, "it exists already, though its session is new")),
         }
     }
+}
+
+/// How many of some chunks the snapshots need: runs go on to refer to what only older versions of records stood in.
+fn needed(reader: &ChunkReader, found: &[Manifest], missing: &HashSet<ChunkId>, control: &Control) -> Result<u64> {
+    let mut needed: HashSet<ChunkId> = HashSet::new();
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    for namespace in found.iter().flat_map(|manifest| &manifest.namespaces) {
+        needed.extend(namespace.metadata.iter().filter(|id| missing.contains(id)));
+        needed.extend(needed_of(reader, &namespace.runs, missing, control)?);
+    }
+    Ok(needed.len() as u64)
 }
 
 fn condemned_by(plans: &[Standing]) -> HashSet<PackId> {

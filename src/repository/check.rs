@@ -12,6 +12,7 @@ use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::Location;
 use crate::pack::{ChunkReader, read_directory};
 use crate::record::Timestamp;
+use crate::run::needed_of;
 use crate::snapshot as objects;
 use crate::snapshot::Lease;
 use rayon::prelude::*;
@@ -46,6 +47,8 @@ pub struct CheckReport {
     pub bytes_read: u64,
     /// What is wrong, object by object.
     pub problems: Vec<String>,
+    /// What was lost and no snapshot needs: of older versions of records, or of what was written anew since.
+    pub notes: Vec<String>,
     /// Snapshots that can't be restored whole.
     pub hurt: Vec<SnapshotId>,
 }
@@ -62,14 +65,22 @@ impl Repository {
         let look = self.look_again(&condemned)?;
         self.check_directories(&look, &condemned, options, &mut report)?;
         let Look { list, reader, absent, problems } = look;
-        report.problems.extend(problems);
+        self.check_holds(&mut report)?;
         self.check_names(&list.snapshots, &history, &mut report)?;
         for (id, error) in list.damaged {
             report.problems.push(error.to_string());
             report.hurt.push(id);
         }
         let read = |id: &ChunkId| is_chosen(&id.0, options);
-        let damaged = self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
+        let Walked { damaged, needed } = self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
+        let held = packs_of(&reader, &needed)?;
+        let healed: Vec<String> = absent.difference(&held).map(names::pack).collect();
+        for problem in problems {
+            match healed.iter().any(|name| problem.starts_with(name)) {
+                true => report.notes.push(format!("{problem}; no snapshot needs anything that stood in it alone")),
+                false => report.problems.push(problem),
+            }
+        }
         let mut told = HashSet::new();
         report.problems.retain(|problem| told.insert(problem.clone()));
         let mut told = HashSet::new();
@@ -131,7 +142,8 @@ impl Repository {
     }
 
     /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report, and gives
-    /// back the chunks that are missing or damaged.
+    /// back the chunks that are missing or damaged. A snapshot is hurt if an entry that no newer run hides, or a node, needs one of
+    /// them: runs go on to refer to what stood in older versions of records, and to what a full backup wrote anew.
     pub(super) fn walk(
         &self,
         reader: &Arc<ChunkReader>,
@@ -140,10 +152,11 @@ impl Repository {
         read: &(dyn Fn(&ChunkId) -> bool + Sync),
         report: &mut CheckReport,
         control: &Control,
-    ) -> Result<HashSet<ChunkId>> {
+    ) -> Result<Walked> {
         // Which chunks are bad is found once; which snapshots need them takes a walk each.
         let mut walked: HashMap<ChunkId, bool> = HashMap::new();
-        let mut damaged: HashSet<ChunkId> = HashSet::new();
+        let (mut damaged, mut needed) = (HashSet::new(), HashSet::new());
+        let mut wrong: HashMap<ChunkId, String> = HashMap::new();
         for manifest in snapshots {
             control.check()?;
             let snapshot = self.open_snapshot(reader, manifest);
@@ -177,19 +190,51 @@ impl Repository {
                 walked.insert(*id, checked.problem.is_none());
                 if let Some(problem) = checked.problem {
                     damaged.insert(*id);
-                    report.problems.push(problem);
+                    wrong.insert(*id, problem);
                 }
             }
-            let whole = reached.iter().all(|(id, _)| walked.get(id).copied().unwrap_or(true));
-            if !whole || !lost.is_empty() {
+            let bad = |id: &&ChunkId| walked.get(*id) == Some(&false);
+            let bad: HashSet<ChunkId> = reached.iter().map(|(id, _)| id).filter(bad).copied().collect();
+            let mut needed_here: HashSet<ChunkId> = HashSet::new();
+            if !bad.is_empty() {
+                for namespace in &snapshot.manifest().namespaces {
+                    needed_here.extend(namespace.metadata.iter().filter(|id| bad.contains(id)));
+                    needed_here.extend(needed_of(reader, &namespace.runs, &bad, control)?);
+                }
+            }
+            if !needed_here.is_empty() || !lost.is_empty() {
                 report.hurt.push(snapshot.id());
             }
+            let fresh = reached.iter().filter(|(id, _)| needed_here.contains(id) && needed.insert(*id));
+            report.problems.extend(fresh.filter_map(|(id, _)| wrong.get(id).cloned()));
             for (namespace, loss) in lost {
                 damaged.insert(loss.chunk);
+                needed.insert(loss.chunk);
                 report.problems.push(format!("snapshot {}, namespace {namespace}: {loss}", snapshot.id()));
             }
         }
-        Ok(damaged)
+        let more = damaged.difference(&needed).count();
+        if more > 0 {
+            report.notes.push(format!(
+                "{more} of the chunks that runs refer to are missing or damaged, and no snapshot needs them: older versions of \
+                 records stood in them"
+            ));
+        }
+        Ok(Walked { damaged, needed })
+    }
+
+    /// Looks at the holds. One that can't be read holds all the same.
+    fn check_holds(&self, report: &mut CheckReport) -> Result<()> {
+        for entry in self.holds()? {
+            if let Err(error) = entry.hold {
+                let advice = format!(
+                    "Snapshot {} is held all the same. `aerolith repair` writes the hold anew; its reason is lost",
+                    entry.snapshot
+                );
+                report.take(Err(error.with_advice(&advice)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the config and the key slots: what a later opening needs.
@@ -225,7 +270,9 @@ impl Repository {
             report.take(plan.map(|plan| condemned.extend(plan.condemned)))?;
         }
         let history = self.history()?;
-        report.problems.extend(history.damaged.iter().map(|(_, error)| error.to_string()));
+        report.problems.extend(history.damaged.iter().map(|(id, error)| {
+            format!("{error}; what session {id} was, and damage that it may have noted, is not known any more. `aerolith repair` clears it away")
+        }));
         Ok((history, condemned))
     }
 
@@ -367,6 +414,23 @@ impl CheckReport {
         }
         Ok(())
     }
+}
+
+/// What a walk through the snapshots found missing or damaged.
+pub(super) struct Walked {
+    /// All of it.
+    pub damaged: HashSet<ChunkId>,
+    /// Those of them that a snapshot needs.
+    pub needed: HashSet<ChunkId>,
+}
+
+/// The packs in which the index says that these chunks stand.
+fn packs_of(reader: &ChunkReader, ids: &HashSet<ChunkId>) -> Result<HashSet<PackId>> {
+    let mut packs = HashSet::new();
+    for id in ids {
+        packs.extend(reader.index().lookup(&**reader.store(), id)?.into_iter().map(|at| at.pack));
+    }
+    Ok(packs)
 }
 
 /// What one look at the snapshots, the index and the list of packs showed.

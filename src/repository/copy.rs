@@ -11,12 +11,15 @@ use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
+use crate::format::leaf::{Entry, LiveEntry};
 use crate::format::session::SessionKind;
 use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salvage, SnapshotState};
 use crate::format::{ChunkId, RepositoryId, SnapshotId};
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, PartitionId, Timestamp};
-use crate::run::{RecordHash, RunCopy, StateSums, Transfer, reach_run};
+use crate::run::{
+    MergedCursor, RecordHash, RunCopy, StateSums, Transfer, ValuePlace, ValueReader, reach_run, write_run,
+};
 use crate::snapshot as objects;
 use crate::sync::lock;
 use rayon::Scope;
@@ -26,6 +29,9 @@ use std::sync::{Arc, Mutex};
 
 /// Partitions whose sums other threads are making; past that the walking thread makes its own.
 const MAX_SUMMING: usize = 8;
+
+/// Stands for the root of a run that the source does not have.
+const NO_ROOT: ChunkId = ChunkId([0; 32]);
 
 /// Which snapshots are copied.
 #[derive(Clone, Debug, Default)]
@@ -97,7 +103,8 @@ impl Known {
         if alike {
             self.runs.extend(runs.map(|run| (run.root, *run)));
         } else if let Some(origin) = manifest.origin.as_ref().filter(|origin| origin.from == from) {
-            self.runs.extend(origin.roots.iter().copied().zip(runs.copied()));
+            let named = origin.roots.iter().copied().zip(runs.copied());
+            self.runs.extend(named.filter(|(root, _)| *root != NO_ROOT));
         }
     }
 }
@@ -319,8 +326,6 @@ impl Copying<'_> {
     /// The copy's manifest before anything was copied.
     fn template(&self, original: &Manifest) -> Result<Manifest> {
         let (repository, place) = original.first_place(self.source.id);
-        let runs = original.namespaces.iter().flat_map(|namespace| &namespace.runs);
-        let roots = runs.map(|run| run.root).collect();
         let (from, copied) = (self.source.id, Timestamp::now().0);
         Ok(Manifest {
             id: objects::new_id()?,
@@ -328,7 +333,7 @@ impl Copying<'_> {
             index_segments: 0,
             stored_bytes: 0,
             salvage: original.salvage.map(|salvage| Salvage { original: self.name_of(salvage.original), ..salvage }),
-            origin: Some(Origin { repository, snapshot: place.id, sequence: place.sequence, from, copied, roots }),
+            origin: Some(Origin { repository, snapshot: place.id, sequence: place.sequence, from, copied, roots: Vec::new() }),
             namespaces: Vec::new(),
             ..original.clone()
         })
@@ -351,13 +356,16 @@ impl Copying<'_> {
         }
         let as_packed = self.source.parameters.compression == self.target.parameters.compression;
         let source = self.reader.clone();
+        let mut roots = Vec::new();
         for namespace in &original.namespaces {
-            let copy = {
+            let (copy, more) = {
                 let transfer = Transfer::new(&source, session.writer()?, as_packed, self.control);
                 self.namespace(&transfer, original, namespace, session.id(), report)?
             };
+            roots.extend(more);
             session.add(copy)?;
         }
+        session.set_roots(roots);
         // Two copies at once would otherwise leave two snapshots for each.
         let seen: HashSet<SnapshotId> = session.parents().iter().map(|manifest| manifest.id).collect();
         for (id, state) in objects::list_states(&*self.target.store)? {
@@ -376,7 +384,7 @@ impl Copying<'_> {
         Ok(None)
     }
 
-    /// Copies a namespace.
+    /// Copies a namespace; gives back the roots that the runs of the copy have in the source too.
     fn namespace(
         &mut self,
         transfer: &Transfer<'_>,
@@ -384,7 +392,7 @@ impl Copying<'_> {
         namespace: &NamespaceManifest,
         own: SnapshotId,
         report: &mut CopyReport,
-    ) -> Result<NamespaceManifest> {
+    ) -> Result<(NamespaceManifest, Vec<ChunkId>)> {
         let of = |error: Error| match error {
             Error::Damaged { object, found, advice } => {
                 let whose = format!("namespace {} of snapshot {}", namespace.name, original.id);
@@ -393,17 +401,28 @@ impl Copying<'_> {
             error => error,
         };
         let mut unusable = HashSet::new();
-        let (runs, walked) = loop {
+        let (runs, roots, walked) = loop {
             let again = self.again(transfer, namespace, &unusable)?;
             let mut runs = Vec::with_capacity(namespace.runs.len());
-            for run in &namespace.runs {
-                runs.push(self.run(transfer, run, &again).map_err(of)?);
-            }
-            match walk(transfer, &mut runs) {
-                Ok(walked) => break (runs, walked),
+            let begun = namespace.runs.iter().try_for_each(|run| self.run(transfer, run, &again).map(|run| runs.push(run)));
+            match begun.and_then(|()| walk(transfer, &mut runs)) {
+                Ok(walked) => {
+                    let runs = runs.into_iter().map(RunCopy::finish).collect::<Result<Vec<_>>>()?;
+                    break (runs, namespace.runs.iter().map(|run| run.root).collect(), walked);
+                }
                 Err(error) => {
                     // A copy that an earlier snapshot has is damaged: this one is written anew, and so heals.
-                    let Some(at) = runs.iter().position(RunCopy::found_copy_damaged) else { return Err(of(error)) };
+                    let Some(at) = runs.iter().position(RunCopy::found_copy_damaged) else {
+                        if !error.is_of_one_object() || !self.lost_values(namespace)? {
+                            return Err(of(error));
+                        }
+                        // What can't be read may have been needed by older versions of records alone: then the others make one run.
+                        let (run, walked) = match self.merged(transfer, namespace) {
+                            Err(again) if again.is_of_one_object() => return Err(of(error)),
+                            merged => merged?,
+                        };
+                        break (Vec::from_iter(run), vec![NO_ROOT; usize::from(run.is_some())], walked);
+                    };
                     report.warnings.push(format!("{error}; what was damaged there is written anew"));
                     unusable.extend(namespace.runs.get(at).map(|run| run.root));
                 }
@@ -421,14 +440,56 @@ impl Copying<'_> {
         }
         let metadata = namespace.metadata.iter().map(|id| transfer.take(Class::Tree, id, false));
         let full = if namespace.full == original.id { own } else { self.name_of(namespace.full) };
-        Ok(NamespaceManifest {
+        let copy = NamespaceManifest {
             parent: namespace.parent.map(|parent| self.name_of(parent)),
             full,
             metadata: metadata.collect::<Result<_>>()?,
-            runs: runs.into_iter().map(RunCopy::finish).collect::<Result<_>>()?,
+            runs,
             state_hash: walked.target_hash,
             ..namespace.clone()
-        })
+        };
+        Ok((copy, roots))
+    }
+
+    /// Whether values were asked for of which no whole copy was found, and that these runs refer to.
+    fn lost_values(&self, namespace: &NamespaceManifest) -> Result<bool> {
+        let (mut seen, mut lost) = (HashSet::new(), false);
+        for run in &namespace.runs {
+            let each = &mut |id, class| lost |= class == Class::Data && self.reader.is_damaged(&id);
+            reach_run(&self.reader, run, &mut seen, each, &mut |_| {})?;
+        }
+        Ok(lost)
+    }
+
+    /// Copies the entries of a namespace that no newer ones hide as one run.
+    fn merged(&self, transfer: &Transfer<'_>, namespace: &NamespaceManifest) -> Result<(Option<RunRef>, Walked)> {
+        let (source, target) = (transfer.source(), transfer.target());
+        let (mut source_sums, mut target_sums) = (StateSums::default(), StateSums::default());
+        let (mut records, mut bytes) = (0, 0);
+        let mut values = ValueReader::new(source);
+        let (run, _, ()) = write_run(target, self.target.cutter(), |feeder| {
+            let mut entries = MergedCursor::live(source, &namespace.runs)?;
+            while let Some(Entry { digest, live }) = entries.next()? {
+                self.control.check()?;
+                let Some(live) = live else { continue };
+                let hash = target.keys().record_hash(&live.set, values.body(&live)?);
+                let take = |id: &ChunkId| transfer.take(Class::Data, id, false);
+                let place = ValuePlace {
+                    chunk: take(&live.place.chunk)?,
+                    more: live.place.more.iter().map(take).collect::<Result<_>>()?,
+                    ..live.place
+                };
+                records += 1;
+                bytes += u64::from(live.place.length);
+                source_sums.add(source.keys(), &digest, &live.hash);
+                target_sums.add(target.keys(), &digest, &hash);
+                feeder.entry(Entry { digest, live: Some(LiveEntry { hash, place, ..live }) })?;
+                self.control.add_records(1);
+            }
+            Ok(())
+        })?;
+        let (source_hash, target_hash) = (source_sums.hash(source.keys()), target_sums.hash(target.keys()));
+        Ok((run, Walked { records, bytes, source_hash, target_hash }))
     }
 
     /// The id of an earlier snapshot's copy, or its own where there is none.

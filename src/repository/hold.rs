@@ -58,6 +58,19 @@ impl Repository {
         Ok(hold)
     }
 
+    /// Writes a hold anew that can't be read.
+    pub(super) fn renew_hold(&self, snapshot: SnapshotId, id: HoldId) -> Result<()> {
+        let hold = Hold {
+            id,
+            snapshot,
+            placed: Timestamp::now().0,
+            host: host(),
+            program: program(),
+            reason: "not known: the hold was damaged, and a repair wrote it anew".into(),
+        };
+        objects::renew_hold(&*self.store, &self.keys, self.parameters.suite, &hold)
+    }
+
     /// All holds, by snapshot.
     pub fn holds(&self) -> Result<Vec<HoldEntry>> {
         let states = objects::list_states(&*self.store)?;

@@ -68,6 +68,18 @@ fn due(parent: &NamespaceManifest) -> Due {
     }
 }
 
+/// How much a backup merges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// As much as it has to.
+    Due,
+    /// All runs, since they refer to chunks that are lost: what of them the source still has is written anew, and what only older versions
+    /// of records needed is referred to no more.
+    All,
+    /// All runs, and it moves every value out of chunks in which something is dead.
+    Compact,
+}
+
 /// What a backup merges of the runs that it builds on.
 #[derive(Clone, Default)]
 pub struct Merge {
@@ -145,6 +157,14 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Merging all runs, and moving values until nothing dead is referred to.
+    fn compact(&self, runs: usize) -> Merge {
+        let is_dead = |used: &&Use| used.live < used.plain;
+        let moves = self.uses.iter().filter(|(_, used)| is_dead(used) && used.live > 0).map(|(id, _)| *id).collect();
+        let kept_bytes = self.uses.values().filter(|used| !is_dead(used)).map(|used| used.plain).sum();
+        Merge { runs: 0..runs, all: true, moves, kept_bytes }
+    }
+
     /// Merging these runs and moving values, the deadest first, until `enough` times the bytes that are needed are referred to; and
     /// how many plain bytes are moved.
     fn merge(&self, runs: Range<usize>, all: bool, enough: f64) -> (Merge, u64) {
@@ -176,9 +196,14 @@ impl Survey {
     }
 }
 
-/// What a backup that builds on `parent` merges; `lost` says whether something of it can't be read.
-pub fn plan(chunks: &ChunkReader, parent: &NamespaceManifest, lost: &Losses) -> Result<Merge> {
+/// What a backup that builds on `parent` merges; `lost` says whether something of its entries can't be read.
+pub fn plan(chunks: &ChunkReader, parent: &NamespaceManifest, lost: &Losses, extent: Extent) -> Result<Merge> {
     let runs = &parent.runs;
+    match extent {
+        Extent::Due => {}
+        Extent::All => return Ok(Survey::of(chunks, runs, !lost.is_empty())?.merge(0..runs.len(), true, REACHED_AFTER).0),
+        Extent::Compact => return Ok(Survey::of(chunks, runs, !lost.is_empty())?.compact(runs.len())),
+    }
     let due = due(parent);
     if lost.is_empty() && due == Due::default() {
         return Ok(Merge::default());

@@ -3,10 +3,10 @@
 //! Nothing that is sealed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
 //! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
 
-use super::check::{CheckOptions, CheckReport};
+use super::check::{CheckOptions, CheckReport, Walked};
 use super::salvage::{Donor, Earlier, Salvaged};
 use super::session::noted_chunks;
-use super::{Repository, new_session};
+use super::{HoldEntry, Repository, new_session};
 use crate::control::Control;
 use crate::crypto::Sealer;
 use crate::error::{Error, Result};
@@ -47,6 +47,8 @@ pub struct RepairReport {
     pub packs_indexed: u64,
     /// Chunks in them.
     pub chunks_indexed: u64,
+    /// Sessions and holds that could not be read and were cleared away or written anew, line by line.
+    pub cleared: Vec<String>,
     /// What was found of the chunks: `hurt` are the snapshots that can't be restored whole.
     pub found: CheckReport,
     /// What became of each of those.
@@ -96,6 +98,8 @@ impl Repository {
     pub fn repair(&self, options: &RepairOptions, control: &Arc<Control>) -> Result<RepairReport> {
         let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
         self.repair_index(options.dry_run, control, &mut report)?;
+        self.clear_sessions(options.dry_run, &mut report)?;
+        self.clear_holds(options.dry_run, &mut report)?;
         // The snapshots first: what they need is in the index once it is read.
         let list = self.snapshots()?;
         let reader = self.chunk_reader()?;
@@ -107,7 +111,7 @@ impl Repository {
         let absent = self.absent_packs(reader.index())?;
         let chosen = CheckOptions { read_percent: options.read_percent };
         let read = |id: &ChunkId| noted.contains(id) || super::check::is_chosen(&id.0, &chosen);
-        let bad = self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
+        let Walked { damaged: bad, .. } = self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
         let mut told = HashSet::new();
         report.found.problems.retain(|problem| told.insert(problem.clone()));
         if !options.dry_run {
@@ -217,6 +221,49 @@ impl Repository {
         }
         store.sync()?;
         Ok(Some((survey.problems, stored)))
+    }
+
+    /// Takes away the objects of sessions that can't be read. What was one that lives writes its object anew with its next
+    /// heartbeat; but until then a collection would not see it, so its name is fenced first where it is free.
+    fn clear_sessions(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
+        let store = &*self.store;
+        for (id, error) in self.history()?.damaged {
+            // Written anew since, or damaged for certain.
+            if !matches!(objects::read_session(store, &self.keys, id), Err(error) if error.is_of_one_object()) {
+                continue;
+            }
+            let open = self.state_of(&id)?.is_none();
+            if !dry_run {
+                if open {
+                    objects::fence(store, id)?;
+                    store.sync()?;
+                }
+                store.delete(&names::session(&id))?;
+            }
+            let fenced = if open { ", and the session was fenced: it can never be sealed" } else { "" };
+            report.cleared.push(format!("{error}; the object was deleted{fenced}"));
+        }
+        Ok(())
+    }
+
+    /// Writes holds anew that can't be read: what they hold stays held. Those of snapshots that are gone go.
+    fn clear_holds(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
+        for HoldEntry { id, snapshot, hold, state } in self.holds()? {
+            let Err(error) = hold else { continue };
+            let gone = matches!(state, Some(SnapshotState::Forgotten | SnapshotState::Fenced));
+            if !dry_run {
+                match gone {
+                    true => self.store.delete(&names::hold(&snapshot, &id))?,
+                    false => self.renew_hold(snapshot, id)?,
+                }
+            }
+            let done = match gone {
+                true => format!("it was deleted, since snapshot {snapshot} is gone"),
+                false => format!("it was written anew without its reason; snapshot {snapshot} stays held"),
+            };
+            report.cleared.push(format!("{error}; {done}"));
+        }
+        Ok(())
     }
 
     /// Looks through the index and the packs' directories.

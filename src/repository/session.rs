@@ -1,13 +1,14 @@
 //! One writer's work from `begin` to `seal`.
 
 use super::loss::Doubts;
-use super::merge_policy::{self, Merge};
+use super::merge_policy::{self, Extent, Merge};
 use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
 use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
 use super::{History, Memory, Repository, Snapshot, host, new_session, program};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::evidence::Evidence;
+use crate::format::header::Class;
 use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
@@ -266,6 +267,22 @@ pub(super) fn take_over(
     Ok(())
 }
 
+/// Whether the runs refer to values that can't be had.
+fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &NamespaceManifest) -> Result<bool> {
+    let mut seen = HashSet::new();
+    for run in &parent.runs {
+        let mut reached = Vec::new();
+        let each = &mut |id, class| reached.extend((class == Class::Data).then_some(id));
+        reach_run(reader, run, &mut seen, each, &mut |_| {})?;
+        for id in reached {
+            if !writer.has(&id)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// What a session must know before it writes.
 struct Prepared {
     /// The snapshots that stood, in their order.
@@ -312,6 +329,11 @@ impl BackupSession {
         let at = self.manifest.namespaces.partition_point(|other| other.name < namespace.name);
         self.manifest.namespaces.insert(at, namespace);
         self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
+    }
+
+    /// Says which roots the runs of a copy have in the source.
+    pub(super) fn set_roots(&mut self, roots: Vec<ChunkId>) {
+        self.manifest.origin.iter_mut().for_each(|origin| origin.roots.clone_from(&roots));
     }
 
     /// Records that could not be understood and were left out.
@@ -465,7 +487,11 @@ impl BackupSession {
             (error, _) => error,
         };
         let merge = match &parent {
-            Some((_, parent)) => merge_policy::plan(reader, parent, &lost).map_err(advise)?,
+            Some((_, parent)) => {
+                let mends = heals && lost.is_empty() && refers_to_lost(reader, writer, parent)?;
+                let extent = if mends { Extent::All } else { Extent::Due };
+                merge_policy::plan(reader, parent, &lost, extent).map_err(advise)?
+            }
             None => Merge::default(),
         };
         let job = OpenNamespace {

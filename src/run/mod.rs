@@ -16,7 +16,7 @@ pub use cursor::{RunCursor, find};
 pub use feeder::{NewRecord, RunFeeder, RunStats, write_run};
 pub use loss::{Loss, Losses};
 pub use merge::MergedCursor;
-pub use reach::{reach_run, survey};
+pub use reach::{needed_of, reach_run, survey};
 pub use sort::{Batches, PartitionRecords, Sorter};
 pub use state::StateSums;
 pub use transfer::Transfer;

@@ -2,6 +2,8 @@
 
 use super::cursor::{RunCursor, below, read_leaf, read_node, root};
 use super::loss::{Loss, Losses};
+use super::merge::MergedCursor;
+use crate::control::Control;
 use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::header::Class;
@@ -45,6 +47,39 @@ pub fn reach_run(
         }
     }
     Ok(())
+}
+
+/// Those of some chunks that these runs, given newest first, need: all of entries, and those of values that an entry refers to which
+/// no newer run hides. What stands in a range that can't be read is not known and doesn't count; [`reach_run`] tells of that.
+pub fn needed_of(
+    chunks: &ChunkReader,
+    runs: &[RunRef],
+    wanted: &HashSet<ChunkId>,
+    control: &Control,
+) -> Result<HashSet<ChunkId>> {
+    let (mut needed, mut of_values) = (HashSet::new(), false);
+    let mut seen = HashSet::new();
+    for run in runs {
+        let each = &mut |id: ChunkId, class| {
+            if wanted.contains(&id) {
+                match class {
+                    Class::Data => of_values = true,
+                    _ => needed.extend([id]),
+                }
+            }
+        };
+        reach_run(chunks, run, &mut seen, each, &mut |_| {})?;
+    }
+    if !of_values {
+        return Ok(needed);
+    }
+    let mut entries = MergedCursor::tolerant(chunks, runs)?;
+    while let Some(entry) = entries.next()? {
+        control.check()?;
+        let used = entry.live.iter().flat_map(|live| live.place.chunks());
+        needed.extend(used.filter(|id| wanted.contains(id)).copied());
+    }
+    Ok(needed)
 }
 
 /// Reads all nodes of runs and says which can't be read.

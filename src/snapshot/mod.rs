@@ -114,12 +114,24 @@ pub fn read_hold(store: &dyn Store, keys: &Keys, snapshot: SnapshotId, id: HoldI
 
 /// Places a hold. Whoever does looks afterwards whether the snapshot still stands.
 pub fn place_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> Result<()> {
-    let name = names::hold(&hold.snapshot, &hold.id);
-    let value = structured::encode(hold).map_err(|error| error.of(&name))?;
-    let bytes = seal(keys, ObjectKind::Hold, suite, &name, &value)?;
+    let (name, bytes) = sealed_hold(keys, suite, hold)?;
     // Its name is random: if it is taken, the reply to an earlier try was lost.
     store.put_new(&name, &bytes).or_else(|_| store.put_new(&name, &bytes))?;
     store.sync()
+}
+
+/// Writes a hold over one that is damaged.
+pub fn renew_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> Result<()> {
+    let (name, bytes) = sealed_hold(keys, suite, hold)?;
+    store.put(&name, &bytes)?;
+    store.sync()
+}
+
+fn sealed_hold(keys: &Keys, suite: Suite, hold: &Hold) -> Result<(String, Vec<u8>)> {
+    let name = names::hold(&hold.snapshot, &hold.id);
+    let value = structured::encode(hold).map_err(|error| error.of(&name))?;
+    let bytes = seal(keys, ObjectKind::Hold, suite, &name, &value)?;
+    Ok((name, bytes))
 }
 
 /// Fences a session that was not sealed: nobody can seal it any more. Gives back whether the name was free.

@@ -1,6 +1,6 @@
 //! `forget` and `prune`.
 
-use super::support::{Sandbox, assert_id, assert_time};
+use super::support::{Sandbox, asb, assert_id, assert_time, person};
 use aerolith::embedded::{EmbeddedStore, sample};
 
 /// Four snapshots of the sample records, of which the first is labelled.
@@ -103,4 +103,27 @@ fn what_would_leave_nothing_or_is_not_understood_is_refused() {
     assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
     sandbox.run(&["forget", "--keep-last", "0"]).ends(0).shows(&["forgot 2 snapshots"]);
     sandbox.run(&["snapshots"]).ends(0).says(&["no snapshots yet"]);
+}
+
+#[test]
+fn a_prune_that_frees_nothing_says_why_and_a_compact_backup_helps() {
+    let sandbox = Sandbox::new();
+    let people = |revision: i64| -> String {
+        (0..400).map(|n| person(&format!("p{n}"), 1, if n % 5 < revision { n + 1000 * revision } else { n })).collect()
+    };
+    for revision in 0..3 {
+        sandbox.write("people.asb", &asb("test", &people(revision)));
+        sandbox.run(&["backup", "asb:people.asb"]).ends(0);
+    }
+    sandbox.run(&["forget", "--keep-last", "1", "--prune", "--max-unused", "0"]).ends(0);
+    sandbox.run(&["prune", "--max-unused", "0"]).ends(0).shows(&["of values for", "`aerolith backup --compact`"]);
+    let told = sandbox.json(&["prune", "--max-unused", "0"])["held"][0].clone();
+    assert_id(&told["snapshot"], 32);
+    assert!(told["held_bytes"].as_u64() > told["needed_bytes"].as_u64(), "{told}");
+    sandbox.run(&["backup", "asb:people.asb", "--compact"]).ends(0);
+    sandbox.run(&["forget", "--keep-last", "1", "--prune", "--max-unused", "0"]).ends(0);
+    let told = sandbox.json(&["prune", "--max-unused", "0"])["held"][0].clone();
+    assert_eq!(told["held_bytes"], told["needed_bytes"]);
+    let shown = sandbox.run(&["prune", "--max-unused", "0"]).ends(0);
+    assert!(!shown.out.contains("--compact"), "{}", shown.out);
 }

@@ -145,3 +145,20 @@ fn damage_that_the_source_makes_up_for_needs_no_repair() {
     sandbox.run(&["restore", "latest", "jsonl:out.jsonl"]).ends(0);
     sandbox.run(&["repair", "--read-data=101"]).ends(2).says(&["from 0 to 100"]);
 }
+
+#[test]
+fn emptied_sessions_and_holds_are_named_and_cleared() {
+    let sandbox = Sandbox::new();
+    let [first, _] = sandbox.people();
+    sandbox.run(&["hold", "add", &first, "--reason", "case 7"]).ends(0);
+    for file in files(&sandbox, "sessions").iter().chain(&files(&sandbox, "holds")) {
+        std::fs::write(file, b"").unwrap();
+    }
+    sandbox.run(&["check"]).ends(10).shows(&["sessions/", "holds/", "`aerolith repair`"]);
+    sandbox.run(&["repair", "-n"]).ends(0).shows(&["would clear: sessions/", "would clear: holds/"]);
+    let report = sandbox.json(&["repair"]);
+    assert_eq!(report["cleared"].as_array().unwrap().len(), 3, "{report}");
+    sandbox.run(&["check"]).ends(0);
+    sandbox.run(&["forget", &first]).ends(1).says(&["is held"]);
+    sandbox.run(&["history"]).ends(0);
+}

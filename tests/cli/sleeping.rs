@@ -106,3 +106,25 @@ fn a_program_that_sleeps_in_the_middle_of_a_listing_blocks_nobody() {
     sandbox.run(&["prune"]).ends(0);
     sandbox.run(&["check"]).ends(0);
 }
+
+#[test]
+fn a_backup_that_was_killed_on_this_machine_holds_up_no_prune() {
+    let sandbox = Sandbox::new();
+    let mut killed = stopped(&sandbox, "10min");
+    let session = killed.session.clone();
+    let running = sandbox.json(&["history"])["sessions"][0].clone();
+    assert_eq!(running["status"], "running");
+    let dry = sandbox.json(&["prune", "--dry-run"]);
+    assert_eq!((&dry["waits_for"][0]["session"], &dry["fenced"]), (&session.clone().into(), &serde_json::json!([])));
+    assert!(dry["refused"].as_str().unwrap().contains(&session));
+    sandbox.run(&["prune", "-n"]).ends(0).shows(&["nothing would be done now", &session, "Once it has ended"]);
+    sandbox.run(&["prune", "-n", "--wait", "1h"]).ends(0).shows(&["would wait for session", &session]);
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let crashed = sandbox.json(&["history"])["sessions"][0].clone();
+    assert_eq!((&crashed["status"], &crashed["reason"]), (&"crashed".into(), &"its process is gone".into()));
+    sandbox.run(&["prune", "--dry-run"]).ends(0).shows(&["would be fenced", &session]);
+    sandbox.run(&["prune"]).ends(0).shows(&["fenced", &session]);
+    sandbox.run(&["backup", "asb:long.asb"]).ends(0);
+    sandbox.run(&["check"]).ends(0);
+}

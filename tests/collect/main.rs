@@ -1,7 +1,10 @@
 //! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time, wherever it dies.
 
 mod combined;
+mod compact;
 mod crash;
+mod dry;
+mod healed;
 mod hold;
 mod looking;
 mod meeting;

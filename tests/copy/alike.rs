@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// An empty repository that shares the content keys of another.
-fn alike(source: &Repository) -> (Arc<MemoryStore>, Repository) {
+pub fn alike(source: &Repository) -> (Arc<MemoryStore>, Repository) {
     let shares_chunking_with = Some(source.clone());
     let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
     let disk = Arc::new(MemoryStore::new());

@@ -8,6 +8,7 @@ use aerolith::control::Control;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::format::session::Status;
+use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, leaf};
 use aerolith::repository::{CopyOptions, Repository};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
@@ -54,6 +55,34 @@ fn a_snapshot_with_any_damaged_chunk_is_named_and_not_copied_and_the_others_are(
         assert_eq!(copy(&mended, &target).unwrap().copied.len(), 2, "{about}");
         assert_copied(&mended, &target, &scene.snapshots, &about);
         assert_nothing_twice(&target, &about);
+    }
+}
+
+#[test]
+fn what_lost_nothing_but_older_versions_of_records_is_copied_as_one_run() {
+    for is_alike in [false, true] {
+        let source = create(Arc::new(MemoryStore::new())).unwrap();
+        let first = World::filled(0..40);
+        let second = first.later(0..40, 1.0, 0.1, 3);
+        let one = back_up_all(&source, BackupKind::Full, &[("kept", &first)]);
+        let two = back_up_all(&source, BackupKind::Incremental, &[("kept", &second)]);
+        for chunk in values(&source, &one.0.to_string()) {
+            for at in source.chunk_reader().unwrap().locate(&chunk).unwrap() {
+                source.store().delete(&names::pack(&at.pack)).unwrap();
+            }
+        }
+        let target = if is_alike { super::alike::alike(&source).1 } else { other(Arc::new(MemoryStore::new())) };
+        let report = copy(&source, &target).unwrap();
+        assert_eq!((report.copied.len(), report.not_copied.len()), (1, 1), "{report:?}");
+        let copied = copy_of(&source, &target, two.0);
+        assert_eq!(copied.namespaces[0].runs.len(), 1);
+        assert_eq!(assert_exact(&target, &[(copied.id, two.1.clone())], "copied"), 1);
+        assert_clean(&target, "copied");
+        // A later one finds nothing of the source's runs in that copy.
+        let third = second.later(0..40, 0.3, 0.1, 4);
+        let three = back_up_all(&source, BackupKind::Full, &[("kept", &third)]);
+        assert_eq!(copy(&source, &target).unwrap().copied.len(), 1);
+        assert_exact_copies(&source, &target, &[three], "a later one");
     }
 }
 

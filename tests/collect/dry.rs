@@ -1,0 +1,64 @@
+//! What a dry run promises is what a collection does, whoever is at work.
+
+use super::scene::*;
+use super::support::*;
+use aerolith::collect::{PruneOptions, PruneReport};
+use aerolith::control::Control;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::repository::{BackupSession, Repository, SessionOptions};
+use aerolith::store::MemoryStore;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn dry(repository: &Repository, options: &PruneOptions) -> PruneReport {
+    prune(repository, &PruneOptions { dry_run: true, ..options.clone() }).unwrap()
+}
+
+/// A backup at work that has stored packs, and noted them.
+fn at_work(repository: &Repository, world: &World) -> BackupSession {
+    let about =
+        SessionOptions { cluster: "memory".into(), note_every: Some(Duration::ZERO), ..SessionOptions::default() };
+    let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+    session.records("kept", world, BackupKind::Full, &options()).unwrap();
+    session
+}
+
+#[test]
+fn a_dry_run_says_that_it_would_be_refused_and_promises_no_packs_of_a_backup_at_work() {
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let world = World::filled(0..2000);
+    let session = at_work(&repository, &world);
+    let promised = dry(&repository, &thorough());
+    assert_eq!((promised.packs_deleted, promised.bytes_deleted), (0, 0), "{promised:?}");
+    assert!(promised.packs_in_doubt > 0 && promised.bytes_in_doubt > 0, "{promised:?}");
+    assert_eq!(promised.waits_for.iter().map(|one| one.session).collect::<Vec<_>>(), [session.id()]);
+    let refused = promised.refused.unwrap();
+    assert_eq!(message(prune(&repository, &thorough())), refused);
+    assert!(refused.contains(&session.id().to_string()) && refused.contains("--wait"), "{refused}");
+    // Told to wait it would not be refused.
+    let waiting = PruneOptions { wait: Duration::from_secs(1), ..thorough() };
+    let promised = dry(&repository, &waiting);
+    assert!(promised.refused.is_none() && promised.waits_for.len() == 1, "{promised:?}");
+    let snapshot = session.seal().unwrap();
+    let promised = dry(&repository, &thorough());
+    assert!(promised.refused.is_none() && promised.waits_for.is_empty(), "{promised:?}");
+    assert_eq!((promised.packs_deleted, promised.packs_in_doubt), (0, 0), "{promised:?}");
+    assert_eq!(assert_exact(&repository, &[(snapshot.id(), [("kept", world.truth())].into())], "sealed"), 1);
+}
+
+#[test]
+fn what_a_dry_run_promises_of_a_backup_that_ended_or_is_given_up_is_done() {
+    for given_up in [false, true] {
+        let repository = create(Arc::new(MemoryStore::new())).unwrap();
+        let session = at_work(&repository, &World::filled(0..2000));
+        let how = PruneOptions { fence: given_up, ..thorough() };
+        let kept = if given_up { Some(session) } else { None };
+        let promised = dry(&repository, &how);
+        let done = prune(&repository, &how).unwrap();
+        assert!(promised.packs_deleted > 0 && promised.packs_in_doubt == 0, "{promised:?}");
+        let told = |report: &PruneReport| (report.packs_deleted, report.bytes_deleted, report.fenced.clone());
+        assert_eq!(told(&promised), told(&done));
+        assert_eq!(done.fenced, kept.iter().map(BackupSession::id).collect::<Vec<_>>());
+    }
+}
