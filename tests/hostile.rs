@@ -313,6 +313,7 @@ fn a_session_or_plan_of_another_id_than_its_name_is_refused() {
         job: String::new(),
         host: String::new(),
         program: String::new(),
+        process: None,
         started: 1,
         heartbeat: 1,
         lease_millis: 1,

@@ -8,6 +8,7 @@ use crate::format::session::{SessionKind, Status};
 use crate::format::snapshot::SnapshotState;
 use crate::record::Timestamp;
 use crate::repository::HistoryEntry;
+use crate::snapshot::is_gone;
 use serde::Serialize;
 
 /// List all sessions, oldest first: those that failed, crashed or still run too
@@ -66,6 +67,7 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
         None if session.heartbeat.saturating_add(session.lease_millis) < now => {
             ("crashed", Some("its lease lapsed".to_string()))
         }
+        None if is_gone(&session) => ("crashed", Some("its process is gone".to_string())),
         None => ("running", None),
     };
     let ended = session.outcome.as_ref().map(|outcome| outcome.ended);

@@ -3,7 +3,7 @@
 use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
 use super::text;
-use crate::collect::{PruneOptions, PruneReport};
+use crate::collect::{Held, PruneOptions, PruneReport, Waiting};
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 use serde::Serialize;
@@ -69,6 +69,41 @@ impl How {
 }
 
 #[derive(Serialize)]
+struct Session {
+    session: String,
+    host: String,
+    job: String,
+    started: String,
+}
+
+impl From<&Waiting> for Session {
+    fn from(waiting: &Waiting) -> Self {
+        Session {
+            session: waiting.session.to_string(),
+            host: waiting.host.clone(),
+            job: waiting.job.clone(),
+            started: text::rfc3339(waiting.started),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Weight {
+    snapshot: String,
+    cluster: String,
+    needed_bytes: u64,
+    held_bytes: u64,
+}
+
+impl From<&Held> for Weight {
+    fn from(held: &Held) -> Self {
+        let Held { snapshot, cluster, needed_bytes, held_bytes } = held;
+        let (snapshot, cluster) = (snapshot.to_string(), cluster.clone());
+        Weight { snapshot, cluster, needed_bytes: *needed_bytes, held_bytes: *held_bytes }
+    }
+}
+
+#[derive(Serialize)]
 pub struct Output {
     dry_run: bool,
     snapshots: u64,
@@ -85,6 +120,11 @@ pub struct Output {
     segments_deleted: u64,
     segments_rewritten: u64,
     fenced: Vec<String>,
+    waits_for: Vec<Session>,
+    refused: Option<String>,
+    packs_in_doubt: u64,
+    bytes_in_doubt: u64,
+    held: Vec<Weight>,
     problems: Vec<String>,
     duration_millis: u64,
 }
@@ -107,6 +147,11 @@ impl Output {
             segments_deleted: report.segments_deleted,
             segments_rewritten: report.segments_rewritten,
             fenced: report.fenced.iter().map(ToString::to_string).collect(),
+            waits_for: report.waits_for.iter().map(Session::from).collect(),
+            refused: report.refused,
+            packs_in_doubt: report.packs_in_doubt,
+            bytes_in_doubt: report.bytes_in_doubt,
+            held: report.held.iter().map(Weight::from).collect(),
             problems: report.problems,
             duration_millis: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         }
@@ -120,6 +165,14 @@ impl Output {
     /// Prints it for people.
     pub fn print(&self) -> Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
+        match &self.refused {
+            Some(why) => print_line(&format!("nothing would be done now: {}. Once it has ended:", text::safe(why)))?,
+            None => self.waits_for.iter().try_for_each(|waiting| {
+                let Session { session, host, job, started } = waiting;
+                let of = format!("would wait for session {session} on {host} ({job}), begun at {started}");
+                print_line(&text::safe(&of))
+            })?,
+        }
         print_line(&format!(
             "{} {} {}; {} in {}, of which {} unused",
             text::plural(self.snapshots, "snapshot"),
@@ -137,8 +190,29 @@ impl Output {
             text::bytes(self.bytes_moved),
             text::bytes(self.unused_bytes_left)
         ))?;
+        if self.packs_in_doubt > 0 {
+            print_line(&format!(
+                "{} ({}) may be of a backup at work: they stay if it ends with a snapshot, and go if not",
+                text::plural(self.packs_in_doubt, "pack"),
+                text::bytes(self.bytes_in_doubt)
+            ))?;
+        }
+        // A hundredth is what values take by the way.
+        let heavy = |held: &&Weight| held.held_bytes > held.needed_bytes + held.needed_bytes / 100;
+        if self.packs_deleted == 0 && self.chunks_moved == 0 {
+            for Weight { snapshot, cluster, needed_bytes, held_bytes } in self.held.iter().filter(heavy) {
+                print_line(&format!(
+                    "snapshot {} of cluster {} holds {} of values for {} that its records need: older versions of records stand \
+                     beside them. `aerolith backup --compact` makes one that holds nothing else",
+                    text::short(snapshot),
+                    text::safe(cluster),
+                    text::bytes(*held_bytes),
+                    text::bytes(*needed_bytes)
+                ))?;
+            }
+        }
         for session in &self.fenced {
-            print_line(&format!("fenced: session {session}"))?;
+            print_line(&format!("{would}fenced: session {session}"))?;
         }
         self.problems.iter().for_each(|problem| complain(problem));
         if self.chunks_missing > 0 {

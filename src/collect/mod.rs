@@ -12,5 +12,5 @@ pub mod prune;
 pub mod retention;
 mod settle;
 
-pub use prune::{Collector, PruneOptions, PruneReport};
+pub use prune::{Collector, Held, PruneOptions, PruneReport, Waiting};
 pub use retention::{Policy, Reason, Verdict};

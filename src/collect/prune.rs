@@ -7,7 +7,7 @@ use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
 use super::mark::{States, manifests, reach, refuse_lost};
 use super::moves::{self, move_out};
-use super::settle::settle;
+use super::settle::{look, settle};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::crypto::sealed::seal;
@@ -24,7 +24,7 @@ use crate::run::needed_of;
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
 use crate::store::{Put, Store};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,12 +87,76 @@ pub struct PruneReport {
     pub segments_deleted: u64,
     /// Index segments written anew without rows of packs that are gone.
     pub segments_rewritten: u64,
-    /// Sessions that were fenced: dead ones, and with [`PruneOptions::fence`] all that were at work.
+    /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,
+    /// In a dry run: sessions at work that a collection would wait for.
+    pub waits_for: Vec<Waiting>,
+    /// In a dry run: why a collection would be refused now, if so. The numbers say what it would do once those sessions have ended.
+    pub refused: Option<String>,
+    /// In a dry run: packs that may be of sessions at work, and are deleted only if those end without a snapshot.
+    pub packs_in_doubt: u64,
+    /// Their bytes.
+    pub bytes_in_doubt: u64,
+    /// What the newest snapshot of each cluster, of the same namespaces and selections, holds for what it needs.
+    pub held: Vec<Held>,
     /// Chunks that snapshots need and no pack holds.
     pub chunks_missing: u64,
     /// What was met and kept something from being deleted, for people.
     pub problems: Vec<String>,
+}
+
+/// What a snapshot holds of values for what its records need. The next backup that merges runs lets go of the rest, and one with
+/// [`RecordOptions::compact`](crate::repository::RecordOptions::compact) of all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Its cluster.
+    pub cluster: String,
+    /// Plain bytes of its records' values.
+    pub needed_bytes: u64,
+    /// Plain bytes of the chunks in which they stand and that its runs refer to.
+    pub held_bytes: u64,
+}
+
+/// What the newest snapshot of each group holds.
+fn held(found: &[Manifest]) -> Vec<Held> {
+    let mut newest: BTreeMap<Vec<&str>, &Manifest> = BTreeMap::new();
+    for manifest in found {
+        let namespaces = manifest.namespaces.iter().flat_map(|one| [one.name.as_str(), one.selection.as_str()]);
+        let group = std::iter::once(manifest.cluster.as_str()).chain(namespaces).collect();
+        let known = newest.entry(group).or_insert(manifest);
+        if known.place() < manifest.place() {
+            *known = manifest;
+        }
+    }
+    let held = newest.into_values().map(|manifest| Held {
+        snapshot: manifest.id,
+        cluster: manifest.cluster.clone(),
+        needed_bytes: manifest.namespaces.iter().map(|one| one.live_bytes).sum(),
+        held_bytes: manifest.namespaces.iter().map(|one| one.reached_bytes).sum(),
+    });
+    held.collect()
+}
+
+/// A session at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its id.
+    pub session: SnapshotId,
+    /// Where it runs.
+    pub host: String,
+    /// What it does.
+    pub job: String,
+    /// When it began.
+    pub started: u64,
+}
+
+impl Waiting {
+    fn of(session: &Session) -> Self {
+        let Session { id, host, job, started, .. } = session;
+        Waiting { session: *id, host: host.clone(), job: job.clone(), started: *started }
+    }
 }
 
 /// What a collection works on.
@@ -127,11 +191,23 @@ impl Collector {
     pub fn run(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
         let mut report = PruneReport { dry_run: options.dry_run, ..PruneReport::default() };
         if options.dry_run {
+            let met = look(&*self.store, &self.keys, options, control)?;
             let doomed = condemned_by(&self.plans()?);
             let survey = self.survey(&doomed, options, control, &mut report)?;
-            let gone = |id: &&PackId| doomed.contains(*id) || survey.choice.condemned.binary_search(id).is_ok();
-            let sizes: Vec<u64> = survey.there.iter().filter(|(id, _)| gone(id)).map(|(_, size)| *size).collect();
-            (report.packs_deleted, report.bytes_deleted) = (sizes.len() as u64, sizes.iter().sum());
+            let gone = |id: &PackId| doomed.contains(id) || survey.choice.condemned.binary_search(id).is_ok();
+            // What no segment names may be what a session at work has stored by now, or has taken over.
+            let named = survey.index.packs();
+            let may_be_needed = |id: &PackId| !met.alive.is_empty() && !doomed.contains(id) && !named.contains_key(id);
+            for (id, size) in survey.there.iter().filter(|(id, _)| gone(id)) {
+                let (packs, bytes) = match may_be_needed(id) {
+                    true => (&mut report.packs_in_doubt, &mut report.bytes_in_doubt),
+                    false => (&mut report.packs_deleted, &mut report.bytes_deleted),
+                };
+                *packs += 1;
+                *bytes += size;
+            }
+            (report.fenced, report.refused) = (met.fenced, met.refused);
+            report.waits_for = met.alive.iter().map(Waiting::of).collect();
             (report.chunks_moved, report.bytes_moved) = (survey.choice.moved_chunks, survey.choice.moved_bytes);
             return Ok(report);
         }
@@ -143,6 +219,7 @@ impl Collector {
             job: "prune".into(),
             host: self.host.clone(),
             program: self.program.clone(),
+            process: objects::this_process(),
             started: now,
             heartbeat: now,
             lease_millis: LEASE_MILLIS,
@@ -206,6 +283,7 @@ impl Collector {
         live.sort_unstable();
         let mut choice = choose(&reader, &live, &there, doomed, self.write.pack_bytes as u64, options, control)?;
         report.snapshots = found.len() as u64;
+        report.held = held(&found);
         report.chunks = live.len() as u64;
         (report.packs, report.bytes) = (there.len() as u64, there.values().sum());
         report.unused_bytes = choice.unused_bytes;

@@ -8,13 +8,12 @@ use crate::format::SnapshotId;
 use crate::format::session::{Session, SessionKind};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
+use crate::snapshot::is_alive;
 use crate::store::Store;
 use std::time::{Duration, Instant};
 
 /// How long to sleep before the sessions are looked at again.
 const POLL: Duration = Duration::from_secs(1);
-/// Whatever a session says of its lease, after a day without a heartbeat it is taken for dead: in milliseconds.
-const LONGEST_LEASE: u64 = 86_400_000;
 
 /// Returns once none of the sessions that exist now can be sealed any more, and gives back those that it fenced though they had
 /// not ended. The collector's own, and checks, which write no chunks, don't count.
@@ -44,12 +43,7 @@ pub fn settle(
                 Ok(session) if session.kind == SessionKind::Check => {}
                 Ok(session) if is_alive(&session) && !options.fence => {
                     if session.kind == SessionKind::Collection {
-                        return Err(Error::invalid(format!(
-                            "another collection is at work: session {id} on {}, begun at {}. One at a time; once it has \
-                             ended, or died, run this again",
-                            session.host,
-                            Timestamp(session.started)
-                        )));
+                        return Err(Error::invalid(another(&session)));
                     }
                     waiting.push(id);
                     alive.push(session);
@@ -64,25 +58,73 @@ pub fn settle(
                 Err(error) => return Err(error),
             }
         }
-        let Some(session) = alive.first() else { return Ok(fenced) };
+        if alive.is_empty() {
+            return Ok(fenced);
+        }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Error::invalid(format!(
-                "{} still at work: session {} on {} ({}), begun at {}. Wait for it with --wait, or give it up with --fence",
-                if alive.len() == 1 { "a session is".to_string() } else { format!("{} sessions are", alive.len()) },
-                session.id,
-                session.host,
-                session.job,
-                Timestamp(session.started)
-            )));
+            return Err(Error::invalid(still_at_work(&alive)));
         }
         open = waiting;
         std::thread::sleep(left.min(POLL));
     }
 }
 
-/// Whether a session has not ended and its lease has not lapsed. Safety never rests on this: one that is fenced can't seal.
-fn is_alive(session: &Session) -> bool {
-    let silent = Timestamp::now().0.saturating_sub(session.heartbeat);
-    session.outcome.is_none() && silent <= session.lease_millis.min(LONGEST_LEASE)
+/// What a collection would meet now.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// Sessions at work that it would wait for.
+    pub alive: Vec<Session>,
+    /// Those that it would fence.
+    pub fenced: Vec<SnapshotId>,
+    /// Why it would end at once, if so.
+    pub refused: Option<String>,
+}
+
+/// Says what [`settle`] would do now, and changes nothing.
+pub fn look(store: &dyn Store, keys: &Keys, options: &PruneOptions, control: &Control) -> Result<Met> {
+    let mut met = Met::default();
+    let open = objects::list_sessions(store)?;
+    let states = objects::list_states(store)?;
+    for id in open.into_iter().filter(|id| !states.contains_key(id)) {
+        control.check()?;
+        match objects::read_session(store, keys, id) {
+            Ok(session) if session.kind == SessionKind::Check => {}
+            Ok(session) if is_alive(&session) && !options.fence => {
+                if session.kind == SessionKind::Collection {
+                    met.refused = Some(another(&session));
+                }
+                met.alive.push(session);
+            }
+            Ok(session) if session.outcome.is_some() => {}
+            Ok(_) => met.fenced.push(id),
+            Err(error) if error.is_of_one_object() => met.fenced.push(id),
+            Err(error) => return Err(error),
+        }
+    }
+    if met.refused.is_none() && !met.alive.is_empty() && options.wait.is_zero() {
+        met.refused = Some(still_at_work(&met.alive));
+    }
+    Ok(met)
+}
+
+fn another(session: &Session) -> String {
+    format!(
+        "another collection is at work: session {} on {}, begun at {}. One at a time; once it has ended, or died, run this again",
+        session.id,
+        session.host,
+        Timestamp(session.started)
+    )
+}
+
+fn still_at_work(alive: &[Session]) -> String {
+    let Some(session) = alive.first() else { return String::new() };
+    format!(
+        "{} still at work: session {} on {} ({}), begun at {}. Wait for it with --wait, or give it up with --fence",
+        if alive.len() == 1 { "a session is".to_string() } else { format!("{} sessions are", alive.len()) },
+        session.id,
+        session.host,
+        session.job,
+        Timestamp(session.started)
+    )
 }

@@ -57,6 +57,19 @@ impl Session {
     }
 }
 
+/// The process that a session runs in: what tells on the same machine whether it is still there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Process {
+    /// The machine's boot id: another one, or the same after it was started anew, has another.
+    pub boot: String,
+    /// The namespaces that its number and its start time are of.
+    pub namespace: String,
+    /// Its number there.
+    pub id: u32,
+    /// When it began, in ticks of that machine's clock since it was started.
+    pub started: u64,
+}
+
 /// A session's object.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Session {
@@ -70,6 +83,8 @@ pub struct Session {
     pub host: String,
     /// The program and its version.
     pub program: String,
+    /// The process that it runs in, where the system tells.
+    pub process: Option<Process>,
     /// When it began, in milliseconds since the Unix epoch.
     pub started: u64,
     /// When it last said that it lives, in milliseconds since the Unix epoch.

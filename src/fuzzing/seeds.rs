@@ -13,7 +13,7 @@ use crate::format::node::{self, Child, Node};
 use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_directory};
 use crate::format::padding::padme;
 use crate::format::plan::Plan;
-use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
+use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_record, write_role, write_udf, write_user};
@@ -353,6 +353,12 @@ pub(super) fn session() -> Vec<Vec<u8>> {
         job: "full backup".into(),
         host: "höst".into(),
         program: "aerolith".into(),
+        process: Some(Process {
+            boot: "53a0c2ec-1f2e-4d2d-9d43-0a8e7b3d1c55".into(),
+            namespace: "pid:[4026531836] time:[4026531834]".into(),
+            id: 4711,
+            started: 8_765,
+        }),
         started: 1,
         heartbeat: 2,
         lease_millis: 600_000,

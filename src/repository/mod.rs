@@ -455,6 +455,7 @@ fn new_session(id: SnapshotId, kind: SessionKind, job: String) -> Session {
         job,
         host: host(),
         program: program(),
+        process: objects::this_process(),
         started: now,
         heartbeat: now,
         lease_millis: objects::LEASE_MILLIS,
@@ -466,7 +467,7 @@ fn new_session(id: SnapshotId, kind: SessionKind, job: String) -> Session {
 
 /// This machine's name.
 fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    objects::host()
 }
 
 /// This program's name and version.

@@ -117,6 +117,7 @@ mod tests {
             job: String::new(),
             host: String::new(),
             program: String::new(),
+            process: None,
             started: 0,
             heartbeat: 0,
             lease_millis: 1000,

@@ -2,8 +2,10 @@
 
 mod lease;
 pub mod order;
+mod process;
 
 pub use lease::{LEASE_MILLIS, Lease};
+pub use process::{host, is_alive, is_gone, this_process};
 
 use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
 use crate::crypto::{Keys, random};

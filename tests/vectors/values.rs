@@ -6,7 +6,7 @@ use aerolith::format::evidence::{Evidence, NodeEvidence};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
-use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
+use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
@@ -99,6 +99,12 @@ fn a_session() {
         job: "prune".into(),
         host: "höst".into(),
         program: "aerolith 0.1.0".into(),
+        process: Some(Process {
+            boot: "53a0c2ec-1f2e-4d2d-9d43-0a8e7b3d1c55".into(),
+            namespace: "pid:[4026531836] time:[4026531834]".into(),
+            id: 4711,
+            started: 8_765,
+        }),
         started: 1_780_000_000_000,
         heartbeat: 1_780_000_060_000,
         lease_millis: 600_000,
@@ -114,7 +120,16 @@ fn a_session() {
     };
     let plain = structured::encode(&session).unwrap();
     let by_hand = Plain::default().raw(&id.0).u32(2).text("prune").text("höst").text("aerolith 0.1.0");
-    let by_hand = by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u64(600_000).u64(1).raw(&[0x22; 32]).u8(1);
+    let by_hand = by_hand.u8(1).text("53a0c2ec-1f2e-4d2d-9d43-0a8e7b3d1c55").text("pid:[4026531836] time:[4026531834]");
+    let by_hand = by_hand
+        .u32(4711)
+        .u64(8_765)
+        .u64(1_780_000_000_000)
+        .u64(1_780_000_060_000)
+        .u64(600_000)
+        .u64(1)
+        .raw(&[0x22; 32])
+        .u8(1);
     let by_hand = by_hand.u64(1_780_000_100_000).u32(1).text("one").u64(3).u64(4096).u64(2);
     let by_hand = by_hand.raw(&[0x33; 32]).raw(&[0x44; 32]).u8(1).text("prod").u64(1).raw(&[0x55; 32]).u64(1);
     let by_hand = by_hand.text("test").u32(1).text("").u8(1).raw(&[0x66; 16]).u8(1).u64(1_779_999_999_000).u32(1024);
