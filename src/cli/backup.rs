@@ -31,6 +31,7 @@ Examples:
   aerolith backup embedded:/data/store --kind differential
   aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
   aerolith backup asb:/backups/monday --hold 'case 7/2026'
+  aerolith backup embedded:/data/store --kind incremental --compact
   set -o pipefail; asbackup -n test -o - | aerolith backup asb:- --cluster zoo
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
@@ -73,6 +74,10 @@ pub struct Args {
     /// a backup that finds so refuses, or with --allow-partial leaves those partitions as they were
     #[arg(long)]
     accept_loss: bool,
+    /// Let the snapshot rest on nothing but what its own records need: every value is read and cut anew, and written if it stood
+    /// beside older versions of records. Once the older snapshots are forgotten, `aerolith prune` then leaves nothing else
+    #[arg(long)]
+    compact: bool,
     /// Read everything, even if an earlier run of this backup was killed less than a day ago; else it goes on where that stopped
     #[arg(long)]
     no_resume: bool,
@@ -188,6 +193,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         accept_loss: args.accept_loss,
         memory_bytes: (args.memory as usize) << 20,
         parallel: args.parallel,
+        compact: args.compact,
     };
     let about = about(&sources, cluster);
     let (control, progress) = context.control(format!("backing up {}", about.source));

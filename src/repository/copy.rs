@@ -333,7 +333,14 @@ impl Copying<'_> {
             index_segments: 0,
             stored_bytes: 0,
             salvage: original.salvage.map(|salvage| Salvage { original: self.name_of(salvage.original), ..salvage }),
-            origin: Some(Origin { repository, snapshot: place.id, sequence: place.sequence, from, copied, roots: Vec::new() }),
+            origin: Some(Origin {
+                repository,
+                snapshot: place.id,
+                sequence: place.sequence,
+                from,
+                copied,
+                roots: Vec::new(),
+            }),
             namespaces: Vec::new(),
             ..original.clone()
         })
@@ -404,7 +411,8 @@ impl Copying<'_> {
         let (runs, roots, walked) = loop {
             let again = self.again(transfer, namespace, &unusable)?;
             let mut runs = Vec::with_capacity(namespace.runs.len());
-            let begun = namespace.runs.iter().try_for_each(|run| self.run(transfer, run, &again).map(|run| runs.push(run)));
+            let begun =
+                namespace.runs.iter().try_for_each(|run| self.run(transfer, run, &again).map(|run| runs.push(run)));
             match begun.and_then(|()| walk(transfer, &mut runs)) {
                 Ok(walked) => {
                     let runs = runs.into_iter().map(RunCopy::finish).collect::<Result<Vec<_>>>()?;

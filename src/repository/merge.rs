@@ -49,7 +49,7 @@ pub fn merge_runs(
                 continue;
             };
             body.clear();
-            if merge.moves.contains(&live.place.chunk) && can_read(reader, live, &mut body)? {
+            if merge.moves_out_of(&live.place.chunk) && can_read(reader, live, &mut body)? {
                 moved += 1;
                 let LiveEntry { generation, void_time, hash, .. } = *live;
                 let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };

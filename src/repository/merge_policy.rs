@@ -76,7 +76,7 @@ pub enum Extent {
     /// All runs, since they refer to chunks that are lost: what of them the source still has is written anew, and what only older versions
     /// of records needed is referred to no more.
     All,
-    /// All runs, and it moves every value out of chunks in which something is dead.
+    /// All runs, and it cuts every value anew: where nothing died the chunks are those that are there.
     Compact,
 }
 
@@ -89,8 +89,17 @@ pub struct Merge {
     pub all: bool,
     /// Chunks that the live values of those runs are moved out of.
     pub moves: HashSet<ChunkId>,
+    /// Whether all of their live values are.
+    pub moves_all: bool,
     /// Plain bytes of the value chunks that are still referred to, without those that moved values will be in.
     pub kept_bytes: u64,
+}
+
+impl Merge {
+    /// Whether a live value is cut anew that stands in this chunk.
+    pub fn moves_out_of(&self, id: &ChunkId) -> bool {
+        self.moves_all || self.moves.contains(id)
+    }
 }
 
 /// A value chunk that runs refer to.
@@ -157,14 +166,6 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Merging all runs, and moving values until nothing dead is referred to.
-    fn compact(&self, runs: usize) -> Merge {
-        let is_dead = |used: &&Use| used.live < used.plain;
-        let moves = self.uses.iter().filter(|(_, used)| is_dead(used) && used.live > 0).map(|(id, _)| *id).collect();
-        let kept_bytes = self.uses.values().filter(|used| !is_dead(used)).map(|used| used.plain).sum();
-        Merge { runs: 0..runs, all: true, moves, kept_bytes }
-    }
-
     /// Merging these runs and moving values, the deadest first, until `enough` times the bytes that are needed are referred to; and
     /// how many plain bytes are moved.
     fn merge(&self, runs: Range<usize>, all: bool, enough: f64) -> (Merge, u64) {
@@ -192,7 +193,7 @@ impl Survey {
             moves.insert(id);
             kept_bytes -= plain;
         }
-        (Merge { runs, all, moves, kept_bytes }, moved)
+        (Merge { runs, all, moves, moves_all: false, kept_bytes }, moved)
     }
 }
 
@@ -201,8 +202,10 @@ pub fn plan(chunks: &ChunkReader, parent: &NamespaceManifest, lost: &Losses, ext
     let runs = &parent.runs;
     match extent {
         Extent::Due => {}
-        Extent::All => return Ok(Survey::of(chunks, runs, !lost.is_empty())?.merge(0..runs.len(), true, REACHED_AFTER).0),
-        Extent::Compact => return Ok(Survey::of(chunks, runs, !lost.is_empty())?.compact(runs.len())),
+        Extent::All => {
+            return Ok(Survey::of(chunks, runs, !lost.is_empty())?.merge(0..runs.len(), true, REACHED_AFTER).0);
+        }
+        Extent::Compact => return Ok(Merge { runs: 0..runs.len(), all: true, moves_all: true, ..Merge::default() }),
     }
     let due = due(parent);
     if lost.is_empty() && due == Due::default() {

@@ -50,6 +50,8 @@ pub struct RecordOptions {
     pub memory_bytes: usize,
     /// Partitions that are read at once; the machine's processors if 0.
     pub parallel: usize,
+    /// The snapshot shall rest on one run that refers to nothing dead.
+    pub compact: bool,
 }
 
 impl Default for RecordOptions {
@@ -61,6 +63,7 @@ impl Default for RecordOptions {
             accept_loss: false,
             memory_bytes: 768 << 20,
             parallel: 0,
+            compact: false,
         }
     }
 }
@@ -626,7 +629,7 @@ impl Progress<'_> {
             self.counts.healed += 1;
             return feeder.record(&new);
         }
-        let moved = self.work.merge.moves.contains(&was.place.chunk);
+        let moved = self.work.merge.moves_out_of(&was.place.chunk);
         let same = was.generation == generation && was.void_time == void_time && *was.bin_order == *record.bin_order;
         if same {
             self.counts.unchanged += 1;
@@ -660,7 +663,7 @@ impl Progress<'_> {
             return Ok(());
         }
         let mut body = Vec::new();
-        if self.work.merge.moves.contains(&live.place.chunk) && can_read(self.work.reader, live, &mut body)? {
+        if self.work.merge.moves_out_of(&live.place.chunk) && can_read(self.work.reader, live, &mut body)? {
             self.counts.moved += 1;
             let LiveEntry { generation, void_time, hash, .. } = *live;
             let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };

@@ -111,7 +111,8 @@ impl Repository {
         let absent = self.absent_packs(reader.index())?;
         let chosen = CheckOptions { read_percent: options.read_percent };
         let read = |id: &ChunkId| noted.contains(id) || super::check::is_chosen(&id.0, &chosen);
-        let Walked { damaged: bad, .. } = self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
+        let Walked { damaged: bad, .. } =
+            self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
         let mut told = HashSet::new();
         report.found.problems.retain(|problem| told.insert(problem.clone()));
         if !options.dry_run {

@@ -488,8 +488,11 @@ impl BackupSession {
         };
         let merge = match &parent {
             Some((_, parent)) => {
-                let mends = heals && lost.is_empty() && refers_to_lost(reader, writer, parent)?;
-                let extent = if mends { Extent::All } else { Extent::Due };
+                let extent = match options.compact {
+                    true => Extent::Compact,
+                    false if heals && lost.is_empty() && refers_to_lost(reader, writer, parent)? => Extent::All,
+                    false => Extent::Due,
+                };
                 merge_policy::plan(reader, parent, &lost, extent).map_err(advise)?
             }
             None => Merge::default(),
