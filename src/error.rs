@@ -168,6 +168,12 @@ impl Error {
         self.is_damage() || matches!(self, Error::UnknownVersion { .. })
     }
 
+    /// Whether a disk, or what a user may take of it, is full.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind;
+        matches!(self, Error::Io { source, .. } if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+
     /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be understood, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {

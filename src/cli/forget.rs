@@ -148,7 +148,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         false => None,
     };
     report.problems.iter().for_each(|problem| complain(problem));
-    let damaged = !report.problems.is_empty() || pruned.as_ref().is_some_and(prune::Output::is_damaged);
+    let done = match &pruned {
+        _ if !report.problems.is_empty() => Done::Damaged,
+        Some(pruned) => pruned.done(),
+        None => Done::Whole,
+    };
     if context.json() {
         let forgotten = report.forgotten.iter().map(ToString::to_string).collect();
         let ForgetReport { dry_run, problems, .. } = report;
@@ -156,7 +160,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     } else if let Some(pruned) = &pruned {
         pruned.print()?;
     }
-    Ok(if damaged { Done::Damaged } else { Done::Whole })
+    Ok(done)
 }
 
 /// What is decided on each snapshot, in the order in which they were sealed; those that were named go.

@@ -13,7 +13,9 @@ use std::time::Duration;
 ///
 /// Backups and restores may run meanwhile. A backup that began before is waited for, with --wait, or given up, with --fence; one
 /// that died, with a lease that lapsed, is fenced. Packs that are partly needed are rewritten until no more than --max-unused is
-/// left, and small packs are joined once there are many. Stopped or killed, the next prune goes on. Ends with exit code 10 if something can't be read and so stays.
+/// left, and small packs are joined once there are many. Stopped or killed, the next prune goes on. On a full disk it takes the room that is kept
+/// in reserve, deletes what nothing needs, and ends with exit code 3 if the rest waits for the next one. Ends with exit code 10 if
+/// something can't be read and so stays.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -125,6 +127,7 @@ pub struct Output {
     packs_in_doubt: u64,
     bytes_in_doubt: u64,
     held: Vec<Weight>,
+    deferred: Option<String>,
     problems: Vec<String>,
     duration_millis: u64,
 }
@@ -152,6 +155,7 @@ impl Output {
             packs_in_doubt: report.packs_in_doubt,
             bytes_in_doubt: report.bytes_in_doubt,
             held: report.held.iter().map(Weight::from).collect(),
+            deferred: report.deferred,
             problems: report.problems,
             duration_millis: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         }
@@ -160,6 +164,15 @@ impl Output {
     /// Whether something is missing or can't be read.
     pub fn is_damaged(&self) -> bool {
         self.chunks_missing > 0 || !self.problems.is_empty()
+    }
+
+    /// How it ended.
+    pub fn done(&self) -> Done {
+        match self.is_damaged() {
+            true => Done::Damaged,
+            false if self.deferred.is_some() => Done::Incomplete,
+            false => Done::Whole,
+        }
     }
 
     /// Prints it for people.
@@ -214,7 +227,7 @@ impl Output {
         for session in &self.fenced {
             print_line(&format!("{would}fenced: session {session}"))?;
         }
-        self.problems.iter().for_each(|problem| complain(problem));
+        self.deferred.iter().chain(&self.problems).for_each(|problem| complain(problem));
         if self.chunks_missing > 0 {
             complain(&format!(
                 "{} that snapshots need {} missing; `aerolith check` says which",
@@ -245,5 +258,5 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     } else {
         output.print()?;
     }
-    Ok(if output.is_damaged() { Done::Damaged } else { Done::Whole })
+    Ok(output.done())
 }

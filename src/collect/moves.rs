@@ -24,6 +24,8 @@ pub struct Moved {
     pub kept: HashSet<PackId>,
     /// Why, for people.
     pub problems: Vec<String>,
+    /// Chunks that stay in condemned packs, since there was no room to write them anew.
+    pub stayed: u64,
 }
 
 /// What stands where, for a move.
@@ -32,6 +34,8 @@ pub struct Standing<'a> {
     pub there: &'a HashMap<PackId, u64>,
     /// Those of them that a standing plan condemns.
     pub condemned: &'a HashSet<PackId>,
+    /// How many stored bytes there is room for; nobody knows if absent.
+    pub room: Option<u64>,
 }
 
 /// Writes anew every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
@@ -87,6 +91,7 @@ pub fn move_out(
         places.keys().zip(&found).filter(|(_, found)| **found == Some(true)).map(|(id, _)| *id).collect();
     let mut moves: Vec<(&ChunkId, &Vec<Location>)> =
         places.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(place, _)| place).collect();
+    let stay = if let Some(room) = standing.room { without_room(&mut moves, room) } else { Vec::new() };
     // In the order in which they stand in the packs.
     moves.sort_by_key(|(_, places)| places.first().map(|at| (at.pack, at.place.offset)));
     let writer = ChunkWriter::new(outside.clone(), damaged, options, control.clone());
@@ -113,7 +118,8 @@ pub fn move_out(
             Ok(problem.map(|problem| (places.iter().map(|at| at.pack).collect(), problem)))
         })
         .collect::<Result<_>>()?;
-    let mut moved = Moved { chunks: moves.len() as u64, ..Moved::default() };
+    let mut moved = Moved { chunks: moves.len() as u64, stayed: stay.len() as u64, ..Moved::default() };
+    moved.kept.extend(stay.iter().flat_map(|(_, places)| places.iter().map(|at| at.pack)));
     for (packs, problem) in failed.into_iter().flatten() {
         moved.chunks -= 1;
         moved.kept.extend(packs);
@@ -125,4 +131,27 @@ pub fn move_out(
     let recovered = outside.index().recovered_packs().into_iter();
     moved.packs.extend(recovered.filter(|(id, _, _)| !written.contains(id)));
     Ok(moved)
+}
+
+/// A chunk that is to be moved, and where it stands.
+type Move<'a> = (&'a ChunkId, &'a Vec<Location>);
+
+/// Leaves of `moves` those for which there is room, of the packs with the least in them first, and gives back the others.
+fn without_room<'a>(moves: &mut Vec<Move<'a>>, room: u64) -> Vec<Move<'a>> {
+    let first = |places: &[Location]| places.first().map(|at| (at.pack, u64::from(at.place.stored)));
+    let mut packs: HashMap<PackId, u64> = HashMap::new();
+    for (pack, bytes) in moves.iter().filter_map(|(_, places)| first(places)) {
+        *packs.entry(pack).or_default() += bytes;
+    }
+    let mut packs: Vec<(u64, PackId)> = packs.into_iter().map(|(pack, bytes)| (bytes, pack)).collect();
+    packs.sort_unstable();
+    let mut left = room;
+    packs.retain(|(bytes, _)| {
+        let fits = *bytes <= left;
+        left -= if fits { *bytes } else { 0 };
+        fits
+    });
+    let fits: HashSet<PackId> = packs.into_iter().map(|(_, pack)| pack).collect();
+    let stays = |(_, places): &mut Move<'_>| first(places).is_none_or(|(pack, _)| !fits.contains(&pack));
+    moves.extract_if(.., stays).collect()
 }

@@ -23,6 +23,7 @@ use crate::record::Timestamp;
 use crate::run::needed_of;
 use crate::snapshot as objects;
 use crate::snapshot::{LEASE_MILLIS, Lease};
+use crate::store::reserve::Frugal;
 use crate::store::{Put, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -30,6 +31,15 @@ use std::time::{Duration, Instant};
 
 /// Plaintext of chunks that a collector keeps in memory: 64 MiB, since branch nodes are read once.
 const CACHE_BYTES: usize = 64 << 20;
+
+/// A collection that finds the disk full condemns at most so many packs, half a MiB of ids.
+const CONDEMNED_IF_LOW: usize = 16_384;
+/// Bytes of the disk that a collection leaves free for its session, its plan and its index segments.
+const SMALL_OBJECTS: u64 = 256 << 10;
+
+/// What a collection says that found the disk full.
+const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed of a pack has to be written anew before the pack can go: it \
+    was left for the next prune. If that frees nothing either, forget more snapshots, free some megabytes of the disk, or enlarge it";
 
 /// How space is reclaimed.
 #[derive(Clone, Debug)]
@@ -101,6 +111,8 @@ pub struct PruneReport {
     pub held: Vec<Held>,
     /// Chunks that snapshots need and no pack holds.
     pub chunks_missing: u64,
+    /// Why something that could go is left for the next collection, if so.
+    pub deferred: Option<String>,
     /// What was met and kept something from being deleted, for people.
     pub problems: Vec<String>,
 }
@@ -227,11 +239,14 @@ impl Collector {
             outcome: None,
             journal: None,
         };
-        let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.write.suite, session)?;
-        let done = self.collect(id, options, control, &mut report);
+        let frugal = Arc::new(Frugal::new(self.store.clone()));
+        let mut lease = Lease::begin(frugal.clone(), self.keys.clone(), self.write.suite, session)?;
+        let done = self.collect(id, &frugal, options, control, &mut report);
         let status = match &done {
-            Ok(()) if report.problems.is_empty() => Status::Done,
-            Ok(()) => Status::Incomplete(report.problems.join("; ")),
+            Ok(()) if report.problems.is_empty() && report.deferred.is_none() => Status::Done,
+            Ok(()) => Status::Incomplete(
+                report.problems.iter().chain(&report.deferred).cloned().collect::<Vec<_>>().join("; "),
+            ),
             Err(Error::Cancelled) => Status::Stopped,
             Err(error) => Status::Failed(error.to_string()),
         };
@@ -239,6 +254,10 @@ impl Collector {
         let outcome = Outcome { ended, status, records: 0, stored_bytes, damaged_chunks: Vec::new() };
         // Were this note lost, the lease would lapse.
         let _ = lease.end(outcome);
+        if done.is_ok() {
+            // Where there is still no room for it, the next writer makes it.
+            let _ = self.store.keep_reserve();
+        }
         done.map(|()| report)
     }
 
@@ -254,6 +273,12 @@ impl Collector {
     fn index(&self, states: &States, excluded: HashSet<PackId>) -> Result<Arc<Index>> {
         let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
         Index::open(&*self.store, &self.keys, believed, excluded).map(Arc::new)
+    }
+
+    /// How many bytes of chunks there is room for, beside a session, a plan and the index.
+    fn room(&self) -> Result<Option<u64>> {
+        let free = self.store.free_bytes()?;
+        Ok(free.map(|free| free.saturating_sub(SMALL_OBJECTS) / 4 * 3))
     }
 
     fn reader(&self, index: &Arc<Index>) -> Arc<ChunkReader> {
@@ -281,7 +306,16 @@ impl Collector {
         reach(&reader, &found, &mut live, control)?;
         let mut live: Vec<ChunkId> = live.into_iter().collect();
         live.sort_unstable();
-        let mut choice = choose(&reader, &live, &there, doomed, self.write.pack_bytes as u64, options, control)?;
+        let mut how = options.clone();
+        let room = self.room()?;
+        how.max_rewrite_bytes = how.max_rewrite_bytes.into_iter().chain(room).min();
+        let mut choice = choose(&reader, &live, &there, doomed, self.write.pack_bytes as u64, &how, control)?;
+        let (used, left) = (there.values().sum::<u64>() as f64, choice.unused_bytes_left as f64);
+        let is_short =
+            how.max_rewrite_bytes != options.max_rewrite_bytes && room.is_some_and(|room| (room as f64) < used);
+        if is_short && left > used * options.max_unused_percent / 100.0 {
+            report.deferred = Some(NO_ROOM.into());
+        }
         report.snapshots = found.len() as u64;
         report.held = held(&found);
         report.chunks = live.len() as u64;
@@ -297,23 +331,28 @@ impl Collector {
     fn collect(
         &self,
         id: SnapshotId,
+        frugal: &Frugal,
         options: &PruneOptions,
         control: &Arc<Control>,
         report: &mut PruneReport,
     ) -> Result<()> {
-        let (store, keys) = (&*self.store, &*self.keys);
+        let (store, keys): (&dyn Store, &Keys) = (frugal, &self.keys);
         let until = Instant::now().checked_add(options.wait).unwrap_or_else(Instant::now);
         // Not needed by the protocol, but kind: what a writer is about to seal would be condemned, and moved for nothing.
         report.fenced = settle(store, keys, id, options, until, control)?;
         let mut standing = self.plans()?;
         let mut doomed = condemned_by(&standing);
-        let Survey { mut states, marked, mut live, mut index, choice, .. } =
+        let Survey { mut states, marked, mut live, mut index, mut choice, .. } =
             self.survey(&doomed, options, control, report)?;
+        if frugal.is_low() && choice.condemned.len() > CONDEMNED_IF_LOW {
+            choice.condemned.truncate(CONDEMNED_IF_LOW);
+            report.deferred = Some(NO_ROOM.into());
+        }
         doomed.extend(&choice.condemned);
         let mut joined = HashSet::new();
         if !doomed.is_empty() {
             standing.push((names::plan(&id), doomed.clone()));
-            self.write_plan(id, &doomed)?;
+            self.write_plan(store, id, &doomed)?;
             report.fenced.extend(settle(store, keys, id, options, until, control)?);
             // What was sealed meanwhile may need what the plan condemns.
             states = objects::list_states(store)?;
@@ -334,15 +373,27 @@ impl Collector {
                 .extend(index.packs().into_iter().filter(|(id, size)| before.get(id) != Some(size)).map(|(id, _)| id));
             let outside = self.reader(&self.index(&states, excluded)?);
             let condemned: HashSet<PackId> = everywhere.iter().filter(|id| before.contains_key(id)).copied().collect();
-            let stand = moves::Standing { there: &before, condemned: &condemned };
-            let moved = move_out(&all, &outside, &live, &stand, &choice.read, self.write, control)?;
+            let move_with = |room| {
+                let stand = moves::Standing { there: &before, condemned: &condemned, room };
+                move_out(&all, &outside, &live, &stand, &choice.read, self.write, control)
+            };
+            let moved = match move_with(self.room()?) {
+                Err(error) if error.is_full() => move_with(Some(0))?,
+                moved => moved?,
+            };
+            if moved.stayed > 0 {
+                report.deferred = Some(NO_ROOM.into());
+            }
             report.chunks_moved = moved.chunks;
             report.bytes_moved = moved.stored_bytes;
             report.problems.extend(moved.problems);
             // What only others condemn may be needed by what is sealed from now on: its rows stay until it is gone.
             let goes = |id: &PackId| doomed.contains(id) && !moved.kept.contains(id);
             let stays = |id: &PackId| before.contains_key(id) && !goes(id);
-            let (keys_joined, more) = to_join(&index, store, &states, stays)?;
+            let (keys_joined, more) = match report.deferred {
+                None => to_join(&index, store, &states, stays)?,
+                Some(_) => (Vec::new(), Vec::new()),
+            };
             joined.extend(keys_joined);
             let packs = moved.packs.into_iter().chain(more).collect();
             write_segments(store, keys, self.write.suite, &id, packs)?;
@@ -374,13 +425,13 @@ impl Collector {
         Ok(())
     }
 
-    fn write_plan(&self, session: SnapshotId, doomed: &HashSet<PackId>) -> Result<()> {
+    fn write_plan(&self, store: &dyn Store, session: SnapshotId, doomed: &HashSet<PackId>) -> Result<()> {
         let mut condemned: Vec<PackId> = doomed.iter().copied().collect();
         condemned.sort_unstable();
         let name = names::plan(&session);
         let value = structured::encode(&Plan { session, condemned }).map_err(|error| error.of(&name))?;
         let bytes = seal(&self.keys, ObjectKind::Plan, self.write.suite, &name, &value)?;
-        match self.store.put_new(&name, &bytes)? {
+        match store.put_new(&name, &bytes)? {
             Put::Created => Ok(()),
             Put::Exists => Err(Error::damaged(name, "it exists already, though its session is new")),
         }

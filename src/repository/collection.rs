@@ -11,6 +11,7 @@ use crate::format::snapshot::Manifest;
 use crate::format::{SnapshotId, names};
 use crate::pack::WriteOptions;
 use crate::snapshot as objects;
+use crate::store::reserve::Frugal;
 use std::sync::Arc;
 
 impl Repository {
@@ -38,7 +39,7 @@ impl Repository {
         let forgotten: Vec<SnapshotId> =
             verdicts.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.snapshot).collect();
         if !dry_run {
-            forget(&*self.store, &self.keys, &forgotten, control)?;
+            forget(&Frugal::new(self.store.clone()), &self.keys, &forgotten, control)?;
         }
         let problems = list.damaged.iter().map(|(_, error)| format!("{error}; it was left alone")).collect();
         Ok(ForgetReport { verdicts, forgotten, dry_run, problems })
@@ -58,7 +59,7 @@ impl Repository {
             }
         }
         if !dry_run {
-            forget(&*self.store, &self.keys, &forgotten, control)?;
+            forget(&Frugal::new(self.store.clone()), &self.keys, &forgotten, control)?;
         }
         Ok(ForgetReport { forgotten, dry_run, ..ForgetReport::default() })
     }

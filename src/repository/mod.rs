@@ -188,7 +188,10 @@ impl Repository {
         let name = config_name(&id);
         bytes.extend_from_slice(&seal(&repository.keys, ObjectKind::Config, suite, &name, &value)?);
         match repository.store.put_new(names::CONFIG, &bytes)? {
-            Put::Created => Ok(repository),
+            Put::Created => {
+                let _ = repository.store.keep_reserve();
+                Ok(repository)
+            }
             Put::Exists => Err(Error::invalid(format!(
                 "another program made a repository in {} at the same time",
                 repository.store.location()

@@ -132,6 +132,8 @@ impl Repository {
             session.lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         }
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
+        // What is missing of it on a disk that is nearly full another writer makes.
+        let _ = self.store.keep_reserve();
         let prepared = self.prepare(memory).inspect_err(|error| {
             let status = Status::Failed(error.to_string());
             let outcome =

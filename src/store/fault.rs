@@ -357,6 +357,18 @@ impl<S: Store> Store for FaultStore<S> {
             Ok(())
         })
     }
+
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        self.inner.free_bytes()
+    }
+
+    fn keep_reserve(&self) -> Result<()> {
+        self.inner.keep_reserve()
+    }
+
+    fn use_reserve(&self) -> Result<bool> {
+        self.inner.use_reserve()
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@
 //! a collector that misses a live session loses data. So `put` holds a `flock` of the folder for the length of its rename, and
 //! `list` while it reads the folder's names. Neither waits for it for long, since its holder may be asleep: see `folder`.
 //!
+//! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that snapshots can be forgotten and packs
+//! deleted; the next writer makes it anew.
+//!
 //! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
 //! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.
 //!
@@ -24,6 +27,7 @@ mod names;
 mod temporary;
 
 use super::key::{check_key, check_prefix, is_segment, too_large, waits_for_sync};
+use super::reserve::RESERVE_BYTES;
 use super::{Listed, Put, Store};
 use crate::error::{Error, Result};
 use folder::Locks;
@@ -37,6 +41,9 @@ use temporary::{Temporary, is_temporary, remove_if_abandoned};
 
 /// What a repository has in its root; anything else in a directory says that the directory is somebody else's.
 const ROOT_NAMES: [&str; 8] = ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc"];
+
+/// Room for a disk that is full. Its name begins with a dot, and so is no key.
+const RESERVE: &str = ".reserve";
 
 /// How often a folder that a deletion removes under a put's hands is made again.
 const FOLDER_TRIES: usize = 16;
@@ -64,7 +71,7 @@ impl LocalStore {
         for entry in fs::read_dir(&root).map_err(in_context)? {
             let name = entry.map_err(in_context)?.file_name();
             let name = name.to_string_lossy();
-            if !(ROOT_NAMES.contains(&&*name) || name == "lost+found" || is_temporary(&name)) {
+            if !(ROOT_NAMES.contains(&&*name) || name == "lost+found" || name == RESERVE || is_temporary(&name)) {
                 return Err(Error::invalid(format!(
                     "{} is neither empty nor a repository: it holds {name:?}. Choose a new directory",
                     root.display()
@@ -252,6 +259,29 @@ impl LocalStore {
         Ok(names)
     }
 
+    fn write_reserve(&self) -> io::Result<()> {
+        let path = self.root.join(RESERVE);
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() >= RESERVE_BYTES as u64) {
+            return Ok(());
+        }
+        // A file system that compresses would keep no room for zeros.
+        let mut bytes = vec![0; RESERVE_BYTES];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        self.write_temporary(&self.root, &bytes)?.rename_over(&path)?;
+        sync_folder(&self.root)
+    }
+
+    fn remove_reserve(&self) -> io::Result<bool> {
+        match fs::remove_file(self.root.join(RESERVE)) {
+            Err(error) if is_absence(&error) => self.absent::<()>().map(|_| false),
+            outcome => {
+                outcome?;
+                sync_folder(&self.root)?;
+                Ok(true)
+            }
+        }
+    }
+
     fn remove_object(&self, path: &Path, folder: &Path) -> io::Result<()> {
         self.has_written.store(true, Ordering::Relaxed);
         match fs::remove_file(path) {
@@ -332,6 +362,20 @@ impl Store for LocalStore {
         self.names
             .sync()
             .map_err(|error| Error::io(format!("make what was written in {} safe on disk", self.location), error))
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        let found = rustix::fs::statvfs(&self.root)
+            .map_err(|error| Error::io(format!("look how much room is left in {}", self.location), error.into()))?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
+    fn keep_reserve(&self) -> Result<()> {
+        self.write_reserve().map_err(|error| self.error("write", RESERVE, error))
+    }
+
+    fn use_reserve(&self) -> Result<bool> {
+        self.remove_reserve().map_err(|error| self.error("delete", RESERVE, error))
     }
 }
 

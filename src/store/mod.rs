@@ -20,6 +20,7 @@ mod fault;
 mod key;
 mod local;
 mod memory;
+pub(crate) mod reserve;
 mod url;
 
 pub use call::Call;
@@ -80,6 +81,22 @@ pub trait Store: Send + Sync {
 
     /// Returns once everything that was put before this call would survive a power cut.
     fn sync(&self) -> Result<()>;
+
+    /// Keeps a little room in reserve, if it does not yet, so that snapshots can be forgotten and packs deleted once the disk is
+    /// full. A store that can't be full need not.
+    fn keep_reserve(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many bytes can still be written, where the store knows.
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Gives that room up, and says whether there was any.
+    fn use_reserve(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 macro_rules! forward_to_pointee {
@@ -111,6 +128,15 @@ macro_rules! forward_to_pointee {
             }
             fn sync(&self) -> Result<()> {
                 (**self).sync()
+            }
+            fn free_bytes(&self) -> Result<Option<u64>> {
+                (**self).free_bytes()
+            }
+            fn keep_reserve(&self) -> Result<()> {
+                (**self).keep_reserve()
+            }
+            fn use_reserve(&self) -> Result<bool> {
+                (**self).use_reserve()
             }
         }
     )*};

@@ -4,6 +4,7 @@ mod combined;
 mod compact;
 mod crash;
 mod dry;
+mod full_disk;
 mod healed;
 mod hold;
 mod looking;

@@ -210,3 +210,21 @@ fn a_folder_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
         assert!(!other_process.names.is_noted(&fixture.path("packs/ab")), "{name}");
     }
 }
+
+#[test]
+fn the_reserve_takes_room_is_no_object_and_is_given_up_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::create(folder.path()).unwrap();
+    assert!(!store.use_reserve().unwrap());
+    store.keep_reserve().unwrap();
+    store.keep_reserve().unwrap();
+    assert_eq!(fs::metadata(folder.path().join(".reserve")).unwrap().len(), 1 << 20);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(store.list("").unwrap().is_empty());
+    drop(LocalStore::create(folder.path()).unwrap());
+    assert!(store.use_reserve().unwrap() && !store.use_reserve().unwrap());
+    // One that was cut short is made anew.
+    fs::write(folder.path().join(".reserve"), b"").unwrap();
+    store.keep_reserve().unwrap();
+    assert_eq!(fs::metadata(folder.path().join(".reserve")).unwrap().len(), 1 << 20);
+}

@@ -1,0 +1,106 @@
+//! Going on where the disk is full: with the room that a store keeps in reserve.
+
+use super::{Listed, Put, Store};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Room that a local store keeps for a disk that is full: markers, a session, a plan of some 16,000 packs, and an index segment.
+pub(crate) const RESERVE_BYTES: usize = 1 << 20;
+
+/// What to do about a disk that is full even without the reserve.
+const FULL: &str = "the disk is full, and so is the room that was kept in reserve for this. Free some megabytes of it, of files that \
+    are not the repository's, or enlarge it, then run this again. Never delete objects of the repository by hand";
+
+/// A store for what must go on if the disk is full: snapshots are forgotten, and space is reclaimed. Where a small object finds no room, the
+/// store's reserve is given up for it. Packs never take it.
+pub(crate) struct Frugal {
+    inner: Arc<dyn Store>,
+    gave_up: AtomicBool,
+}
+
+impl Frugal {
+    /// Writes to `inner`.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Frugal { inner, gave_up: AtomicBool::new(false) }
+    }
+
+    /// Whether the disk was found full.
+    pub fn is_low(&self) -> bool {
+        self.gave_up.load(Ordering::Acquire)
+    }
+
+    fn write<T>(&self, write: impl Fn() -> Result<T>) -> Result<T> {
+        match write() {
+            Err(error) if error.is_full() => {
+                self.gave_up.store(true, Ordering::Release);
+                // Another process may have given it up a moment ago, and its room may still be there.
+                self.inner.use_reserve()?;
+                write().map_err(|error| if error.is_full() { error.because(FULL) } else { error })
+            }
+            done => done,
+        }
+    }
+}
+
+impl Store for Frugal {
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        let was_low = self.is_low();
+        let put = self.write(|| self.inner.put_new(key, bytes))?;
+        // The first try may have taken the name, and failed only then.
+        let tried_again = !was_low && self.is_low();
+        if put == Put::Exists
+            && tried_again
+            && self.inner.get(key, bytes.len() as u64).is_ok_and(|found| found.as_deref() == Some(bytes))
+        {
+            return Ok(Put::Created);
+        }
+        Ok(put)
+    }
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.write(|| self.inner.put(key, bytes))
+    }
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.inner.get(key, limit)
+    }
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+        self.inner.get_range(key, offset, length)
+    }
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.inner.size(key)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        self.inner.list(prefix)
+    }
+    fn delete(&self, key: &str) -> Result<()> {
+        self.inner.delete(key)
+    }
+    fn sync(&self) -> Result<()> {
+        self.inner.sync()
+    }
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        self.inner.free_bytes()
+    }
+    fn keep_reserve(&self) -> Result<()> {
+        self.inner.keep_reserve()
+    }
+    fn use_reserve(&self) -> Result<bool> {
+        self.inner.use_reserve()
+    }
+}
+
+impl Error {
+    /// Says more about what the system answered.
+    fn because(self, text: &str) -> Self {
+        match self {
+            Error::Io { doing, source } => {
+                let text = format!("{source}: {text}");
+                Error::Io { doing, source: std::io::Error::new(source.kind(), text) }
+            }
+            error => error,
+        }
+    }
+}
