@@ -178,14 +178,16 @@ impl Policy {
         let newest = members.first().map_or(0, |manifest| manifest.sealed);
         let mut whole = 0;
         for (manifest, reasons) in members.iter().zip(&mut kept) {
+            // What was salvaged stands for the snapshot that lost chunks, with its labels and its time: no rule keeps both.
+            if salvaged.contains(&manifest.id) {
+                continue;
+            }
             if self.within_millis.is_some_and(|millis| newest.saturating_sub(manifest.sealed) <= millis) {
                 reasons.push(Reason::Within);
             }
             let tags = self.tags.iter().filter(|tag| manifest.tags.contains(tag));
             reasons.extend(tags.map(|tag| Reason::Tag(tag.clone())));
-            // What was salvaged stands for the snapshot that lost chunks.
             let counts = match manifest.salvage {
-                _ if salvaged.contains(&manifest.id) => continue,
                 Some(salvage) => salvage.was_whole,
                 None => manifest.missing.is_empty(),
             };

@@ -163,6 +163,14 @@ fn a_salvage_takes_the_place_of_what_lost_chunks() {
     // A second one, which holds more.
     all.push(salvage(6, 4, 4002, true));
     assert_eq!(stay(&two, &all), [3, 6]);
+    // By whatever rule: it has the labels of what it was made of.
+    all.iter_mut().filter(|one| one.sealed >= 4000).for_each(|one| one.tags = vec!["monthly".into()]);
+    let by_tag = Policy { tags: vec!["monthly".into()], last: Some(1), ..Policy::default() };
+    assert_eq!(stay(&by_tag, &all), [6]);
+    assert_eq!(stay(&Policy { within_millis: Some(1500), ..Policy::default() }, &all), [3, 6]);
+    for policy in [by_tag, Policy { within_millis: Some(60_000), ..Policy::default() }] {
+        assert!(stay(&policy, &all).iter().all(|id| ![4, 5].contains(id)));
+    }
     // What was made of an incomplete one stands for no whole one.
     all.truncate(4);
     all.push(salvage(5, 4, 4001, false));
