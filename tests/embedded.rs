@@ -179,16 +179,44 @@ fn finds_what_was_written_or_touched_at_or_after_a_time() {
 }
 
 #[test]
-fn keeps_last_updates_that_go_backwards_with_the_clock() {
+fn last_updates_never_go_backwards_though_the_clock_does() {
+    let (dir, store) = store();
+    put(&store, "a", 1);
+    let back = Some(Timestamp(START.0 - 5000));
+    store.set_clock(back);
+    let since_then = EmbeddedSource::new(store.clone()).clock().unwrap();
+    let digest = put(&store, "a", 2);
+    assert_eq!(store.get_by_digest("test", &digest).unwrap().unwrap().last_update, Timestamp(START.0 + 1));
+    assert_eq!(since(&store, since_then), BTreeSet::from([digest]));
+    // The file keeps it: another process goes on from there.
+    drop(store);
+    let store = EmbeddedStore::open(dir.path().join("store")).unwrap();
+    store.set_clock(back);
+    let again = put(&store, "b", 1);
+    assert_eq!(store.get_by_digest("test", &again).unwrap().unwrap().last_update, Timestamp(START.0 + 2));
+}
+
+/// A record that is deleted and written anew begins with generation 1 again, so only its last update tells it from the old one.
+#[test]
+fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_back() {
+    use aerolith::format::snapshot::BackupKind;
+    use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
     let (_dir, store) = store();
     let digest = put(&store, "a", 1);
-    store.set_clock(Some(Timestamp(START.0 - 5000)));
+    let memory = std::sync::Arc::new(aerolith::store::MemoryStore::new());
+    let repository = Repository::create(memory, b"x", &CreateOptions::default()).unwrap();
+    let backup = |kind| {
+        let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
+        session.records("test", &EmbeddedSource::new(store.clone()), kind, &RecordOptions::default()).unwrap();
+        session.seal().unwrap()
+    };
+    backup(BackupKind::Full);
+    store.set_clock(Some(Timestamp(START.0 - 60_000)));
+    store.delete("test", &digest).unwrap();
     put(&store, "a", 2);
-    assert_eq!(store.get_by_digest("test", &digest).unwrap().unwrap().last_update, Timestamp(START.0 - 5000));
-    // The filter misses it; the walk shows it by its generation.
-    assert_eq!(since(&store, START), BTreeSet::new());
-    let source = EmbeddedSource::new(store);
-    assert_eq!(walk(&source).get(&digest), Some(&(Generation(2), VoidTime::NEVER)));
+    let snapshot = backup(BackupKind::Incremental);
+    let record = snapshot.namespace("test").unwrap().get(&digest).unwrap().unwrap();
+    assert_eq!(record.parse().unwrap().bins()[0].bytes, 2i64.to_be_bytes());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the store's file holds: its tables, their keys, and the bytes of their rows.
 //!
 //! ```text
-//! properties   name -> bytes            format version, the cluster's name
+//! properties   name -> bytes            format version, the cluster's name, the latest time of a write
 //! namespaces   name -> number
 //! metadata     namespace number -> JSON of its indexes and UDF modules
 //! sets         number -> name           and set_numbers, the other way
@@ -46,6 +46,9 @@ pub(super) const BODIES: TableDefinition<'_, PlaceKey, &[u8]> = TableDefinition:
 pub(super) const VERSION_PROPERTY: &[u8] = b"version";
 /// The property that holds the cluster's name.
 pub(super) const CLUSTER_PROPERTY: &[u8] = b"cluster";
+/// The property that holds the latest time that a write bears, in milliseconds since the Unix epoch, u64 little endian; absent
+/// before the first.
+pub(super) const LAST_WRITE_PROPERTY: &[u8] = b"last write";
 
 /// A record's key in the tables.
 pub(super) fn place(namespace: u16, digest: &Digest) -> [u8; PLACE_BYTES] {

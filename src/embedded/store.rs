@@ -1,7 +1,9 @@
 //! The store itself: creating and opening its directory, its transactions, and single operations.
 
 use super::clock::Clock;
-use super::layout::{self, CLUSTER_PROPERTY, FILE_NAME, PROPERTIES, StoreFile, VERSION, VERSION_PROPERTY};
+use super::layout::{
+    self, CLUSTER_PROPERTY, FILE_NAME, LAST_WRITE_PROPERTY, PROPERTIES, StoreFile, VERSION, VERSION_PROPERTY,
+};
 use super::read::{Reader, StoredRecord};
 use super::value::{Bin, Key};
 use super::write::{NewRecord, Transaction};
@@ -126,8 +128,8 @@ impl EmbeddedStore {
             return Err(Error::not_found(format!("embedded store {name}"), advice));
         }
         let database = open_database(&file, options)?;
-        let cluster = read_properties(&file, &database)?;
-        Ok(Self(Arc::new(Inner { database, file, name, cluster, clock: Clock::default() })))
+        let Properties { cluster, last_write } = read_properties(&file, &database)?;
+        Ok(Self(Arc::new(Inner { database, file, name, cluster, clock: Clock::after(last_write) })))
     }
 
     /// Whether [`EmbeddedStore::open_or_create`] would create a store there. It is an error if neither it could.
@@ -211,10 +213,11 @@ impl EmbeddedStore {
             let set = transaction.set_durability(redb::Durability::None);
             set.map_err(|error| file.failed("begin a transaction", error))?;
         }
-        let now = self.0.clock.begin();
+        let (stamp, now) = (self.0.clock.begin(), self.0.clock.now());
         // Cleared when this call ends in any way, after the commit.
         let _ending = Ending(&self.0.clock);
-        let done = Transaction::new(file, &transaction, now).and_then(|mut tables| work(&mut tables));
+        let done = Transaction::new(file, &transaction, now, stamp).and_then(|mut tables| work(&mut tables));
+        let done = done.and_then(|value| note_last_write(file, &transaction, stamp).map(|()| value));
         match done {
             Ok(value) => {
                 transaction.commit().map_err(|error| file.failed("commit a transaction", error))?;
@@ -326,7 +329,7 @@ fn write_properties(file: &StoreFile, path: &Path, options: &StoreOptions) -> Re
     let transaction = database.begin_write().map_err(|error| file.failed(doing, error))?;
     {
         // Opening the tables creates them.
-        Transaction::new(file, &transaction, Timestamp::now())?;
+        Transaction::new(file, &transaction, Timestamp(0), Timestamp(0))?;
         let mut table = transaction.open_table(PROPERTIES).map_err(|error| file.failed(doing, error))?;
         let mut put = |name: &[u8], value: &[u8]| {
             table.insert(name, value).map(|_| ()).map_err(|error| file.failed(doing, error))
@@ -357,8 +360,22 @@ fn open_database(file: &StoreFile, options: &StoreOptions) -> Result<Database> {
     })
 }
 
-/// Checks that the database is a store of a known version, and gives the cluster's name.
-fn read_properties(file: &StoreFile, database: &Database) -> Result<String> {
+/// Keeps the time that a transaction's writes bear: the next ones bear none before it, whatever the clock says then.
+fn note_last_write(file: &StoreFile, transaction: &redb::WriteTransaction, stamp: Timestamp) -> Result<()> {
+    let doing = "note the time of a write";
+    let mut table = transaction.open_table(PROPERTIES).map_err(|error| file.failed(doing, error))?;
+    let inserted = table.insert(LAST_WRITE_PROPERTY, &stamp.0.to_le_bytes()[..]);
+    inserted.map(|_| ()).map_err(|error| file.failed(doing, error))
+}
+
+/// What a store says of itself.
+struct Properties {
+    cluster: String,
+    last_write: Timestamp,
+}
+
+/// Checks that the database is a store of a known version, and reads its properties.
+fn read_properties(file: &StoreFile, database: &Database) -> Result<Properties> {
     let doing = "read the store's properties";
     let transaction = database.begin_read().map_err(|error| file.failed(doing, error))?;
     let table = match transaction.open_table(PROPERTIES) {
@@ -368,11 +385,12 @@ fn read_properties(file: &StoreFile, database: &Database) -> Result<String> {
         }
         Err(error) => return Err(file.failed(doing, error)),
     };
-    let property = |name: &[u8]| -> Result<Vec<u8>> {
+    let find = |name: &[u8]| -> Result<Option<Vec<u8>>> {
         let row = table.get(name).map_err(|error| file.failed(doing, error))?;
-        let row =
-            row.ok_or_else(|| file.damaged(format_args!("property {:?} is missing", String::from_utf8_lossy(name))))?;
-        Ok(row.value().to_vec())
+        Ok(row.map(|row| row.value().to_vec()))
+    };
+    let property = |name: &[u8]| -> Result<Vec<u8>> {
+        find(name)?.ok_or_else(|| file.damaged(format_args!("property {:?} is missing", String::from_utf8_lossy(name))))
     };
     let version = property(VERSION_PROPERTY)?;
     let version: [u8; 4] = version
@@ -383,5 +401,13 @@ fn read_properties(file: &StoreFile, database: &Database) -> Result<String> {
     if found != layout::VERSION {
         return Err(Error::UnknownVersion { object: file.path().display().to_string(), found, known: layout::VERSION });
     }
-    String::from_utf8(property(CLUSTER_PROPERTY)?).map_err(|_| file.damaged("the cluster's name is not UTF-8"))
+    let cluster = String::from_utf8(property(CLUSTER_PROPERTY)?);
+    let cluster = cluster.map_err(|_| file.damaged("the cluster's name is not UTF-8"))?;
+    let last_write = match find(LAST_WRITE_PROPERTY)? {
+        None => 0,
+        Some(bytes) => u64::from_le_bytes(bytes.as_slice().try_into().map_err(|_| {
+            file.damaged(format_args!("the time of the latest write has {} bytes instead of 8", bytes.len()))
+        })?),
+    };
+    Ok(Properties { cluster, last_write: Timestamp(last_write) })
 }

@@ -29,6 +29,7 @@ pub struct NewRecord {
 pub struct Transaction<'t> {
     file: &'t StoreFile,
     now: Timestamp,
+    stamp: Timestamp,
     namespaces: Table<'t, &'static [u8], u16>,
     metadata: Table<'t, u16, &'static [u8]>,
     sets: Table<'t, u32, &'static [u8]>,
@@ -55,10 +56,16 @@ fn next_generation(generation: Generation) -> Generation {
 }
 
 impl<'t> Transaction<'t> {
-    pub(super) fn new(file: &'t StoreFile, transaction: &'t WriteTransaction, now: Timestamp) -> Result<Self> {
+    pub(super) fn new(
+        file: &'t StoreFile,
+        transaction: &'t WriteTransaction,
+        now: Timestamp,
+        stamp: Timestamp,
+    ) -> Result<Self> {
         Ok(Transaction {
             file,
             now,
+            stamp,
             namespaces: open_table(file, transaction, NAMESPACES)?,
             metadata: open_table(file, transaction, METADATA)?,
             sets: open_table(file, transaction, SETS)?,
@@ -72,9 +79,14 @@ impl<'t> Transaction<'t> {
         })
     }
 
-    /// The transaction's time: the last update of all that it writes.
+    /// The transaction's time, which says what has expired.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The last update of all that it writes: its time, or later if the clock was set back since the write before.
+    pub fn stamp(&self) -> Timestamp {
+        self.stamp
     }
 
     fn void_time(&self, ttl: u32) -> VoidTime {
@@ -195,7 +207,7 @@ impl<'t> Transaction<'t> {
         let pushed = scratch.push(RecordMeta { digest, set, generation, void_time }, Some(key), bins);
         let written = match scratch.get(0) {
             Some(view) => {
-                let head = Head { generation, void_time, last_update: self.now, set: set_number };
+                let head = Head { generation, void_time, last_update: self.stamp, set: set_number };
                 self.insert(&place, &head, view.body, view.bin_order)
             }
             None => Ok(()),
@@ -224,7 +236,7 @@ impl<'t> Transaction<'t> {
     /// That is what a restore wants.
     pub fn put_record(&mut self, namespace: &str, record: &RecordView<'_>) -> Result<()> {
         let RecordMeta { digest, set, generation, void_time } = record.meta;
-        let head = Head { generation, void_time, last_update: self.now, set: self.set(set)? };
+        let head = Head { generation, void_time, last_update: self.stamp, set: self.set(set)? };
         let place = place(self.namespace(namespace)?, &digest);
         self.insert(&place, &head, record.body, record.bin_order)
     }
@@ -276,7 +288,7 @@ impl<'t> Transaction<'t> {
         let Some(mut head) = self.live_head(&place)? else { return Ok(None) };
         head.generation = next_generation(head.generation);
         head.void_time = self.void_time(ttl);
-        head.last_update = self.now;
+        head.last_update = self.stamp;
         self.heads.insert(&place, &head.encode()).map_err(|error| self.file.failed("touch a record", error))?;
         Ok(Some(head.generation))
     }

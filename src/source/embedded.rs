@@ -114,8 +114,8 @@ impl PartitionedSource for EmbeddedSource {
         self.with_reader(|reader| reader.read(namespace, digests, each))
     }
 
-    /// None: one clock stamps all writes, [`RecordSource::clock`] allows for open transactions, and a clock that was set
-    /// back is made good by the digest walk, as generations still count up.
+    /// None: one clock stamps all writes, [`RecordSource::clock`] allows for open transactions, and a write never bears an
+    /// earlier time than the one before it, even if the machine's clock was set back.
     fn clock_margin_millis(&self) -> u64 {
         0
     }
