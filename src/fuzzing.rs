@@ -389,7 +389,7 @@ pub fn object_key(bytes: &[u8]) -> bool {
 /// A snapshot's name as people give it, among three snapshots.
 pub fn snapshot_name(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let list = || SnapshotList { snapshots: seeds::manifests(), damaged: Vec::new() };
+    let list = || SnapshotList { snapshots: seeds::manifests(), ..SnapshotList::default() };
     let Ok(found) = resolve(list(), text) else { return false };
     assert_eq!(resolve(list(), &found.id.to_string()).map(|found| found.id).ok(), Some(found.id));
     let by_id = !text.starts_with('@') && !text.starts_with("latest");

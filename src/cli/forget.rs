@@ -3,8 +3,8 @@
 use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
 use super::{prune, text};
-use crate::collect::Policy;
 use crate::collect::forget::ForgetReport;
+use crate::collect::{Period, Policy, Zone};
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
@@ -14,14 +14,17 @@ use std::collections::HashMap;
 /// Forget snapshots: those that no --keep-… rule keeps, or those that are named
 ///
 /// Any snapshot can go at any time; none needs another. Rules look at each group on its own: snapshots of the same cluster with
-/// the same namespaces. What any rule keeps stays. Hours, days, weeks, months and years are in UTC, those without a snapshot
-/// don't count, and snapshots that miss something never take the place of whole ones. A group is never left without a snapshot,
+/// the same namespaces. What any rule keeps stays. Hours, days, weeks, months and years are those of this machine's time zone, or
+/// of --timezone; those without a snapshot don't count, and snapshots that miss something never take the place of whole ones. The
+/// newest snapshot is the one that was begun last with all others in view, whatever the clocks of their hosts said; a time that
+/// contradicts that order is named, and not believed. A group is never left without a snapshot,
 /// unless --keep-last 0 says so, or all are named. The space comes back with --prune, or `aerolith prune` later.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-yearly 10 --dry-run
   aerolith forget --keep-within 30d --keep-tag yearly --cluster shop --prune --wait 1h
+  aerolith forget --keep-within 2d --keep-within-daily 30d --keep-within-weekly 1y --timezone Europe/Berlin
   aerolith forget 0f3a latest~2")]
 pub struct Args {
     /// Forget these, whatever any rule says
@@ -32,6 +35,9 @@ pub struct Args {
     /// Look at snapshots of this cluster alone
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// The time zone in which days begin, such as UTC or Europe/Berlin; this machine's if not given
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
     /// Only say what would go, and why the others stay
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -66,13 +72,37 @@ struct Keep {
     /// Keep all that are younger than this, counted back from the newest: 36h, 30d, 8w, 1y
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     keep_within: Option<std::time::Duration>,
+    /// Keep the newest of each hour, of those that are younger than this, counted back from the newest
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    keep_within_hourly: Option<std::time::Duration>,
+    /// Keep the newest of each day that is younger than this
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    keep_within_daily: Option<std::time::Duration>,
+    /// Keep the newest of each week that is younger than this
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    keep_within_weekly: Option<std::time::Duration>,
+    /// Keep the newest of each month that is younger than this
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    keep_within_monthly: Option<std::time::Duration>,
+    /// Keep the newest of each year that is younger than this
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    keep_within_yearly: Option<std::time::Duration>,
     /// Keep all with this label; may be given more than once
     #[arg(long, value_name = "TAG")]
     keep_tag: Vec<String>,
 }
 
-impl From<Keep> for Policy {
-    fn from(keep: Keep) -> Self {
+impl Keep {
+    fn policy(self, zone: Zone) -> Policy {
+        let keep = self;
+        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let within_newest = [
+            (Period::Hour, keep.keep_within_hourly),
+            (Period::Day, keep.keep_within_daily),
+            (Period::Week, keep.keep_within_weekly),
+            (Period::Month, keep.keep_within_monthly),
+            (Period::Year, keep.keep_within_yearly),
+        ];
         Policy {
             last: keep.keep_last,
             hourly: keep.keep_hourly,
@@ -80,8 +110,13 @@ impl From<Keep> for Policy {
             weekly: keep.keep_weekly,
             monthly: keep.keep_monthly,
             yearly: keep.keep_yearly,
-            within_millis: keep.keep_within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX)),
+            within_millis: keep.keep_within.map(millis),
+            within_newest: within_newest
+                .into_iter()
+                .filter_map(|(period, within)| Some((period, millis(within?))))
+                .collect(),
             tags: keep.keep_tag,
+            zone,
         }
     }
 }
@@ -106,7 +141,8 @@ struct Row {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let policy = Policy::from(args.keep);
+    let zone = args.timezone.as_deref().map_or_else(|| Ok(Zone::of_this_machine()), Zone::named)?;
+    let policy = args.keep.policy(zone);
     if args.snapshots.is_empty() && policy.is_empty() {
         return Err(Error::usage("what shall stay? Give one of the --keep-… options, or name the snapshots to forget"));
     }
@@ -117,6 +153,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let (control, progress) = context.control(format!("forgetting snapshots of {}", repository.store().location()));
     let list = repository.snapshots()?;
+    if policy.goes_by_time() {
+        list.times.doubtful().iter().for_each(|doubtful| complain(&doubtful.to_string()));
+    }
     if let Some(cluster) = &args.cluster
         && list.snapshots.iter().all(|manifest| manifest.cluster != *cluster)
     {

@@ -13,4 +13,4 @@ pub mod retention;
 mod settle;
 
 pub use prune::{Collector, Held, PruneOptions, PruneReport, Waiting};
-pub use retention::{Policy, Reason, Verdict};
+pub use retention::{Period, Policy, Reason, Verdict, Zone};

@@ -1,8 +1,12 @@
 //! Which snapshots stay, and why. A pure function: it knows neither the clock nor the store.
+//!
+//! Snapshots are gone through in their order, whatever their times say, so a wrong clock never makes an older one the newest. Rules
+//! that count hours, days or years go by the times that can be believed ([`Times`]).
 
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
+use crate::snapshot::order::Times;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -13,7 +17,7 @@ use std::fmt;
 pub struct Policy {
     /// The newest so many.
     pub last: Option<u64>,
-    /// The newest of each of the last so many hours that have one. Hours, days and so on are in UTC.
+    /// The newest of each of the last so many hours that have one.
     pub hourly: Option<u64>,
     /// The newest of each of the last so many days that have one.
     pub daily: Option<u64>,
@@ -25,16 +29,49 @@ pub struct Policy {
     pub yearly: Option<u64>,
     /// All that were sealed at most so many milliseconds before the newest of the group.
     pub within_millis: Option<u64>,
+    /// The newest of each period of this length, of those that were sealed at most so many milliseconds before the newest of the
+    /// group.
+    pub within_newest: BTreeMap<Period, u64>,
     /// All that have one of these labels.
     pub tags: Vec<String>,
+    /// The time zone in which hours, days, weeks, months and years begin.
+    pub zone: Zone,
+}
+
+/// A time zone: UTC unless another is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(jiff::tz::TimeZone);
+
+impl Default for Zone {
+    fn default() -> Self {
+        Zone(jiff::tz::TimeZone::UTC)
+    }
+}
+
+impl Zone {
+    /// The one that this machine is set to; UTC if it says none.
+    pub fn of_this_machine() -> Self {
+        Zone(jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC))
+    }
+
+    /// The zone of this name in the IANA time zone database, such as `Europe/Berlin`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn named(name: &str) -> Result<Self> {
+        jiff::tz::TimeZone::get(name).map(Zone).map_err(|error| {
+            Error::usage(format!("there is no time zone {name:?} ({error}); write it as UTC or Europe/Berlin"))
+        })
+    }
 }
 
 /// The length of a period of which a rule keeps one snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Period {
     /// 60 minutes.
     Hour,
-    /// From midnight UTC.
+    /// From midnight.
     Day,
     /// From Monday.
     Week,
@@ -53,6 +90,8 @@ pub enum Reason {
     Newest(Period),
     /// It is young enough.
     Within,
+    /// It is the newest of a period, and young enough.
+    NewestWithin(Period),
     /// It has this label.
     Tag(String),
     /// It misses something, but nothing whole is newer.
@@ -66,16 +105,25 @@ impl fmt::Display for Reason {
         match self {
             Reason::Last(1) => f.write_str("the newest"),
             Reason::Last(n) => write!(f, "number {n} from the newest"),
-            Reason::Newest(Period::Hour) => f.write_str("newest of its hour"),
-            Reason::Newest(Period::Day) => f.write_str("newest of its day"),
-            Reason::Newest(Period::Week) => f.write_str("newest of its week"),
-            Reason::Newest(Period::Month) => f.write_str("newest of its month"),
-            Reason::Newest(Period::Year) => f.write_str("newest of its year"),
+            Reason::Newest(period) => write!(f, "newest of its {period}"),
+            Reason::NewestWithin(period) => write!(f, "newest of its {period}, young enough"),
             Reason::Within => f.write_str("young enough"),
             Reason::Tag(tag) => write!(f, "labelled {tag}"),
             Reason::Held(why) => f.write_str(why),
             Reason::NewerThanWhole => f.write_str("incomplete, but nothing whole is newer"),
         }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Period::Hour => "hour",
+            Period::Day => "day",
+            Period::Week => "week",
+            Period::Month => "month",
+            Period::Year => "year",
+        })
     }
 }
 
@@ -109,23 +157,43 @@ impl Policy {
 
     /// Whether nothing was said about what stays.
     pub fn is_empty(&self) -> bool {
-        self.counts().iter().all(Option::is_none) && self.within_millis.is_none() && self.tags.is_empty()
+        self.counts().iter().all(Option::is_none)
+            && self.within_millis.is_none()
+            && self.within_newest.is_empty()
+            && self.tags.is_empty()
+    }
+
+    /// Whether what stays depends on when snapshots were sealed.
+    pub fn goes_by_time(&self) -> bool {
+        let [_, periods @ ..] = self.counts();
+        periods.iter().any(Option::is_some) || self.within_millis.is_some() || !self.within_newest.is_empty()
     }
 
     /// Whether it was asked in so many words that nothing stays: a count of zero, and no rule that keeps anything.
     fn may_keep_nothing(&self) -> bool {
-        self.last == Some(0) && self.counts().iter().flatten().all(|&n| n == 0) && self.within_millis.is_none()
+        self.last == Some(0)
+            && self.counts().iter().flatten().all(|&n| n == 0)
+            && self.within_millis.is_none()
+            && self.within_newest.is_empty()
     }
 
-    /// Decides on these snapshots, in the order they are given.
+    /// Decides on these snapshots, in the order they are given. `times` are those of all snapshots of the repository.
     ///
     /// # Errors
     ///
-    /// If there is no rule, or if a group would lose its last snapshot though `last` is not zero.
-    pub fn decide(&self, snapshots: &[Manifest]) -> Result<Vec<Verdict>> {
+    /// If there is no rule, if a group would lose its last snapshot though `last` is not zero, or if a rule goes by time and nobody
+    /// can tell whose clock is wrong.
+    pub fn decide(&self, snapshots: &[Manifest], times: &Times) -> Result<Vec<Verdict>> {
         if self.is_empty() {
             return Err(Error::usage(
                 "what shall stay? Give one of the --keep-… options, or name the snapshots to forget",
+            ));
+        }
+        if self.goes_by_time() && times.reader_is_behind() {
+            return Err(Error::invalid(
+                "most snapshots were sealed later than it is now by this machine's clock, so either that or the clocks of the hosts \
+                 that wrote them are wrong; nothing was forgotten. Set this machine's clock; or give --keep-last or --keep-tag, \
+                 which don't go by time, or name the snapshots to forget",
             ));
         }
         // What lost chunks and was salvaged, and salvages of which a later one holds more.
@@ -134,7 +202,8 @@ impl Policy {
         for (original, manifest) in snapshots.iter().filter_map(|one| Some((one.salvage?.original, one))) {
             salvaged.insert(original);
             if let Some(other) = newest.insert(original, manifest) {
-                let [older, newer] = if other.sealed < manifest.sealed { [other, manifest] } else { [manifest, other] };
+                let [older, newer] =
+                    if other.place() < manifest.place() { [other, manifest] } else { [manifest, other] };
                 salvaged.insert(older.id);
                 newest.insert(original, newer);
             }
@@ -145,8 +214,8 @@ impl Policy {
         }
         let mut reasons: BTreeMap<SnapshotId, Vec<Reason>> = BTreeMap::new();
         for ((cluster, namespaces), mut members) in groups {
-            members.sort_by_key(|manifest| std::cmp::Reverse((manifest.sealed, manifest.id)));
-            let kept = self.keep(&members, &salvaged);
+            members.sort_by_key(|manifest| std::cmp::Reverse(manifest.place()));
+            let kept = self.keep(&members, &salvaged, times);
             if kept.iter().all(Vec::is_empty) && !self.may_keep_nothing() {
                 return Err(Error::invalid(format!(
                     "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was forgotten. \
@@ -165,7 +234,7 @@ impl Policy {
     }
 
     /// Why each of a group's snapshots, newest first, stays.
-    fn keep(&self, members: &[&Manifest], salvaged: &HashSet<SnapshotId>) -> Vec<Vec<Reason>> {
+    fn keep(&self, members: &[&Manifest], salvaged: &HashSet<SnapshotId>, times: &Times) -> Vec<Vec<Reason>> {
         let mut kept = vec![Vec::new(); members.len()];
         let periods = [
             (Period::Hour, self.hourly),
@@ -175,14 +244,17 @@ impl Policy {
             (Period::Year, self.yearly),
         ];
         let mut taken: [HashSet<i64>; 5] = Default::default();
-        let newest = members.first().map_or(0, |manifest| manifest.sealed);
+        let mut taken_within: HashSet<(Period, i64)> = HashSet::new();
+        let newest = members.first().map_or(0, |manifest| times.sealed(manifest));
         let mut whole = 0;
         for (manifest, reasons) in members.iter().zip(&mut kept) {
             // What was salvaged stands for the snapshot that lost chunks, with its labels and its time: no rule keeps both.
             if salvaged.contains(&manifest.id) {
                 continue;
             }
-            if self.within_millis.is_some_and(|millis| newest.saturating_sub(manifest.sealed) <= millis) {
+            let sealed = times.sealed(manifest);
+            let is_within = |millis: u64| newest.saturating_sub(sealed) <= millis;
+            if self.within_millis.is_some_and(is_within) {
                 reasons.push(Reason::Within);
             }
             let tags = self.tags.iter().filter(|tag| manifest.tags.contains(tag));
@@ -203,8 +275,13 @@ impl Policy {
             }
             for ((period, wanted), taken) in periods.iter().zip(&mut taken) {
                 let room = wanted.is_some_and(|wanted| (taken.len() as u64) < wanted);
-                if room && taken.insert(period.number(manifest.sealed)) {
+                if room && taken.insert(period.number(sealed, &self.zone)) {
                     reasons.push(Reason::Newest(*period));
+                }
+            }
+            for (&period, &millis) in &self.within_newest {
+                if is_within(millis) && taken_within.insert((period, period.number(sealed, &self.zone))) {
+                    reasons.push(Reason::NewestWithin(period));
                 }
             }
         }
@@ -214,19 +291,20 @@ impl Policy {
 
 impl Period {
     /// The number of the period that a time in milliseconds since the Unix epoch is in.
-    fn number(self, millis: u64) -> i64 {
+    fn number(self, millis: u64, zone: &Zone) -> i64 {
         const HOUR: i64 = 3_600_000;
-        let millis = i64::try_from(millis).unwrap_or(i64::MAX);
-        let days = millis.div_euclid(24 * HOUR);
-        let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-        let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let time = i64::try_from(millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+        let zoned = time.unwrap_or(jiff::Timestamp::MAX).to_zoned(zone.0.clone());
+        let (utc, offset) = (zoned.timestamp().as_millisecond(), i64::from(zoned.offset().seconds()) * 1000);
+        let days = (utc + offset).div_euclid(24 * HOUR);
         match self {
-            Period::Hour => millis.div_euclid(HOUR),
+            // By its beginning: when clocks are set back, two hours of a day have the same name.
+            Period::Hour => (utc + offset).div_euclid(HOUR) * HOUR - offset,
             Period::Day => days,
             // The first of January 1970 was a Thursday.
             Period::Week => (days + 3).div_euclid(7),
-            Period::Month => i64::from(date.year()) * 12 + i64::from(date.month()),
-            Period::Year => i64::from(date.year()),
+            Period::Month => i64::from(zoned.year()) * 12 + i64::from(zoned.month()),
+            Period::Year => i64::from(zoned.year()),
         }
     }
 }

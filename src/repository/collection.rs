@@ -30,7 +30,7 @@ impl Repository {
     ) -> Result<ForgetReport> {
         let mut list = self.snapshots()?;
         list.snapshots.retain(|manifest| wanted(manifest));
-        let mut verdicts = policy.decide(&list.snapshots)?;
+        let mut verdicts = policy.decide(&list.snapshots, &list.times)?;
         for (id, hold) in objects::list_holds(&*self.store, names::HOLDS)? {
             for verdict in verdicts.iter_mut().filter(|verdict| verdict.snapshot == id) {
                 verdict.reasons.push(Reason::Held(describe(&*self.store, &self.keys, id, hold)));

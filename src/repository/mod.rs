@@ -55,6 +55,7 @@ use crate::index::Index;
 use crate::pack::ChunkReader;
 use crate::record::Timestamp;
 use crate::snapshot as objects;
+use crate::snapshot::order::Times;
 use crate::store::{Put, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -115,6 +116,8 @@ pub struct SnapshotList {
     pub snapshots: Vec<Manifest>,
     /// Those that could not.
     pub damaged: Vec<(SnapshotId, Error)>,
+    /// When they were sealed, as far as their times can be believed.
+    pub times: Times,
 }
 
 /// All sessions, oldest first, and those that could not be read.
@@ -344,6 +347,7 @@ impl Repository {
             }
         }
         list.snapshots.sort_by_key(Manifest::place);
+        list.times = Times::of(&list.snapshots, Timestamp::now());
         Ok(list)
     }
 
@@ -415,14 +419,15 @@ impl Repository {
     /// Opens the snapshot that `spec` names: an id, a unique prefix of one, `latest`, `latest~N`, or `@TIME`.
     pub fn snapshot(&self, spec: &str) -> Result<Snapshot> {
         let list = self.snapshots()?;
-        let doubt = doubt::Doubt::of(&list);
+        let (doubt, times) = (doubt::Doubt::of(&list), list.times.clone());
         let ranks: HashMap<SnapshotId, usize> =
             list.snapshots.iter().rev().enumerate().map(|(rank, manifest)| (manifest.id, rank)).collect();
         let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
         let mut index = self.index()?;
         // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
         index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
-        Ok(Snapshot::new(self.reader_of(index), manifest))
+        let warnings = resolve::doubts(spec, &times, manifest.id);
+        Ok(Snapshot::new(self.reader_of(index), manifest).with_warnings(warnings))
     }
 
     /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share.

@@ -2,7 +2,9 @@
 
 use super::SnapshotList;
 use crate::error::{Error, Result};
+use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
+use crate::snapshot::order::Times;
 
 /// Where to look for what there is.
 const LISTED: &str = "`aerolith snapshots` lists what there is";
@@ -11,13 +13,12 @@ const NAMED: usize = 5;
 
 /// Finds the snapshot that `spec` names.
 pub fn resolve(list: SnapshotList, spec: &str) -> Result<Manifest> {
-    let SnapshotList { mut snapshots, mut damaged } = list;
+    let SnapshotList { snapshots, mut damaged, times } = list;
     let nothing = snapshots.is_empty() && damaged.is_empty();
     let advice = if nothing { "The repository has no snapshots yet: make one with `aerolith backup`" } else { LISTED };
     if let Some(time) = spec.strip_prefix('@') {
         let time = parse_time(time)?;
-        let at = snapshots.partition_point(|manifest| manifest.sealed <= time);
-        let found = at.checked_sub(1).map(|at| snapshots.swap_remove(at));
+        let found = snapshots.into_iter().rev().find(|manifest| times.sealed(manifest) <= time);
         return found.ok_or_else(|| Error::not_found(format!("a snapshot at or before {spec}"), advice));
     }
     if let Some(rest) = spec.strip_prefix("latest") {
@@ -64,6 +65,16 @@ fn bad(spec: &str) -> Error {
         "{spec:?} names no snapshot: give an id or its beginning, `latest`, `latest~N`, or a time such as \
          @2026-05-01T12:00Z{namespace}"
     ))
+}
+
+/// What is said of the times by which `spec` was resolved to `found`: of those that could not be believed and decided.
+pub fn doubts(spec: &str, times: &Times, found: SnapshotId) -> Vec<String> {
+    let Some(time) = spec.strip_prefix('@').and_then(|time| parse_time(time).ok()) else { return Vec::new() };
+    let decided = times
+        .doubtful()
+        .iter()
+        .filter(|doubtful| doubtful.snapshot == found || (doubtful.sealed <= time) != (doubtful.plausible <= time));
+    decided.map(ToString::to_string).collect()
 }
 
 /// Milliseconds since the Unix epoch of a time as people write it: with a zone, or in the machine's own. A time to the day,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub struct Snapshot {
     chunks: Arc<ChunkReader>,
     manifest: Manifest,
+    warnings: Vec<String>,
 }
 
 /// One record read out of a snapshot.
@@ -69,7 +70,16 @@ pub struct SizeReport {
 
 impl Snapshot {
     pub(super) fn new(chunks: Arc<ChunkReader>, manifest: Manifest) -> Self {
-        Snapshot { chunks, manifest }
+        Snapshot { chunks, manifest, warnings: Vec::new() }
+    }
+
+    pub(super) fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Snapshot { warnings, ..self }
+    }
+
+    /// For people: why it may not be the one that the name stood for by which it was opened.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Its id.

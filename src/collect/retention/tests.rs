@@ -1,5 +1,6 @@
 use super::*;
 use crate::format::snapshot::Salvage;
+use crate::record::Timestamp;
 use proptest::prelude::*;
 
 const HOUR: u64 = 3_600_000;
@@ -28,9 +29,14 @@ fn snapshot(n: u8, sealed: u64) -> Manifest {
     }
 }
 
+/// What is decided long after the last of them, by a clock that is right.
+fn decide(policy: &Policy, snapshots: &[Manifest]) -> Result<Vec<Verdict>> {
+    policy.decide(snapshots, &Times::of(snapshots, Timestamp(MONDAY + 1000 * DAY)))
+}
+
 /// The numbers of those that stay.
 fn stay(policy: &Policy, snapshots: &[Manifest]) -> Vec<u8> {
-    let verdicts = policy.decide(snapshots).unwrap();
+    let verdicts = decide(policy, snapshots).unwrap();
     verdicts.iter().filter(|verdict| verdict.stays()).map(|verdict| verdict.snapshot.0[0]).collect()
 }
 
@@ -74,11 +80,11 @@ fn an_incomplete_snapshot_takes_no_whole_ones_place_and_stays_while_nothing_whol
 #[test]
 fn everything_goes_only_if_that_is_said() {
     let all = [snapshot(0, MONDAY), snapshot(1, MONDAY + 1)];
-    assert!(matches!(Policy::default().decide(&all), Err(Error::Usage(_))));
+    assert!(matches!(decide(&Policy::default(), &all), Err(Error::Usage(_))));
     let tags = Policy { tags: vec!["hold".into()], ..Policy::default() };
     let zero = Policy { daily: Some(0), ..Policy::default() };
     for policy in [tags, zero] {
-        let error = policy.decide(&all).unwrap_err().to_string();
+        let error = decide(&policy, &all).unwrap_err().to_string();
         assert!(error.contains("all 2 snapshots") && error.contains("--keep-last 0"), "{error}");
     }
     assert!(stay(&Policy { last: Some(0), ..Policy::default() }, &all).is_empty());
@@ -90,7 +96,17 @@ fn policies() -> impl Strategy<Value = Policy> {
     (1u64..4, counts, proptest::option::of(0..40 * DAY), any::<bool>()).prop_map(|(last, counts, within, tag)| {
         let (hourly, daily, weekly, monthly, yearly) = counts;
         let tags = if tag { vec!["hold".to_string()] } else { Vec::new() };
-        Policy { last: Some(last), hourly, daily, weekly, monthly, yearly, within_millis: within, tags }
+        Policy {
+            last: Some(last),
+            hourly,
+            daily,
+            weekly,
+            monthly,
+            yearly,
+            within_millis: within,
+            tags,
+            ..Policy::default()
+        }
     })
 }
 
@@ -113,7 +129,7 @@ proptest! {
     /// says, and the order in which the snapshots are given is no matter.
     #[test]
     fn the_newest_stays_rules_keep_what_they_say_and_order_is_no_matter(policy in policies(), all in histories()) {
-        let verdicts = policy.decide(&all).unwrap();
+        let verdicts = decide(&policy, &all).unwrap();
         prop_assert_eq!(verdicts.len(), all.len());
         for cluster in ["0", "1", "2"] {
             let of_it = || all.iter().zip(&verdicts).filter(|(manifest, _)| manifest.cluster == cluster);
@@ -125,7 +141,7 @@ proptest! {
             for (period, wanted) in [(Period::Hour, policy.hourly), (Period::Day, policy.daily), (Period::Week, policy.weekly),
                 (Period::Month, policy.monthly), (Period::Year, policy.yearly)] {
                 let there: HashSet<i64> = of_it().filter(|(manifest, _)| manifest.missing.is_empty())
-                    .map(|(manifest, _)| period.number(manifest.sealed)).collect();
+                    .map(|(manifest, _)| period.number(manifest.sealed, &Zone::default())).collect();
                 prop_assert_eq!(kept_by(&|reason| *reason == Reason::Newest(period)), wanted.unwrap_or(0).min(there.len() as u64));
             }
         }
@@ -135,7 +151,7 @@ proptest! {
         }
         let mut turned: Vec<Manifest> = all.clone();
         turned.reverse();
-        let mut again = policy.decide(&turned).unwrap();
+        let mut again = decide(&policy, &turned).unwrap();
         again.reverse();
         prop_assert_eq!(again, verdicts);
     }
@@ -143,9 +159,9 @@ proptest! {
     /// To keep what was kept, and ask again, changes nothing but for the rule that counts back from the newest of any kind.
     #[test]
     fn asked_again_the_same_policy_forgets_nothing_more(policy in policies(), all in histories()) {
-        let verdicts = policy.decide(&all).unwrap();
+        let verdicts = decide(&policy, &all).unwrap();
         let left: Vec<Manifest> = all.iter().zip(&verdicts).filter(|(_, verdict)| verdict.stays()).map(|(manifest, _)| manifest.clone()).collect();
-        prop_assert!(policy.decide(&left).unwrap().iter().all(Verdict::stays));
+        prop_assert!(decide(&policy, &left).unwrap().iter().all(Verdict::stays));
     }
 }
 
@@ -175,4 +191,68 @@ fn a_salvage_takes_the_place_of_what_lost_chunks() {
     all.truncate(4);
     all.push(salvage(5, 4, 4001, false));
     assert_eq!(stay(&two, &all), [2, 3, 5]);
+}
+
+/// Snapshots in this order, each of a writer that saw all before it, whatever its clock says.
+fn in_order(times: impl IntoIterator<Item = u64>) -> Vec<Manifest> {
+    let mut all: Vec<Manifest> = Vec::new();
+    for (n, sealed) in (1..).zip(times) {
+        let heads = all.last().map(|before: &Manifest| before.id).into_iter().collect();
+        all.push(Manifest { sequence: u64::from(n), heads, ..snapshot(n, sealed) });
+    }
+    all
+}
+
+#[test]
+fn a_snapshot_from_the_future_neither_is_the_newest_nor_makes_the_honest_ones_old() {
+    // One of ten daily snapshots, the fourth or the last, was sealed in 2036 by its host's clock.
+    let policy = Policy { last: Some(1), within_millis: Some(5 * DAY), ..Policy::default() };
+    for wrong in [4, 10] {
+        let time = |day: u64| if day == wrong { MONDAY + 3650 * DAY } else { MONDAY + day * DAY };
+        let all = in_order((1..=10).map(time));
+        // The fourth is taken to be as old as the fifth, and the tenth as the ninth.
+        assert_eq!(stay(&policy, &all), [4, 5, 6, 7, 8, 9, 10]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_minutes_ahead_does_not_make_an_older_snapshot_the_newest() {
+    let all = in_order([MONDAY, MONDAY + 300_000, MONDAY + 60_000]);
+    assert_eq!(stay(&Policy { last: Some(1), ..Policy::default() }, &all), [3]);
+    assert_eq!(stay(&Policy { daily: Some(1), ..Policy::default() }, &all), [3]);
+}
+
+#[test]
+fn rules_that_go_by_time_decide_nothing_where_most_snapshots_lie_in_the_future() {
+    let all = in_order([MONDAY, MONDAY + 3650 * DAY, MONDAY + 3651 * DAY]);
+    let error = decide(&Policy { daily: Some(1), ..Policy::default() }, &all).unwrap_err().to_string();
+    assert!(error.contains("Set this machine's clock") && error.contains("--keep-last"), "{error}");
+    assert_eq!(stay(&Policy { last: Some(2), ..Policy::default() }, &all), [2, 3]);
+}
+
+#[test]
+fn days_are_those_of_the_zone_also_where_clocks_are_put_forward_or_back() {
+    // Every night at half past one in Berlin, around the 29th of March and the 25th of October 2026.
+    for (first, shift) in [(1_774_571_400_000, -1), (1_792_711_800_000, 1)] {
+        let nights: Vec<u64> = (0..6u64).map(|n| first + n * DAY).collect();
+        // After the change the same time on the wall is another in UTC.
+        let local = |n: usize, time: u64| if n >= 3 { time.saturating_add_signed(shift * HOUR as i64) } else { time };
+        let all = in_order(nights.iter().enumerate().map(|(n, time)| local(n, *time)));
+        let policy = |zone: Zone| Policy { daily: Some(6), zone, ..Policy::default() };
+        assert_eq!(stay(&policy(Zone::named("Europe/Berlin").unwrap()), &all), [1, 2, 3, 4, 5, 6]);
+        // In UTC two of them share a day, or a day has none.
+        assert_ne!(stay(&Policy { daily: Some(5), ..policy(Zone::default()) }, &all).len(), 6);
+    }
+    assert!(Zone::named("Mars/Base").is_err());
+}
+
+#[test]
+fn the_newest_of_each_day_stays_as_long_as_it_is_young_enough() {
+    // Two a day for ten days.
+    let all = in_order((0..20).map(|n| MONDAY + n * DAY / 2));
+    let policy =
+        |periods: &[(Period, u64)]| Policy { within_newest: periods.iter().copied().collect(), ..Policy::default() };
+    assert_eq!(stay(&policy(&[(Period::Day, 3 * DAY)]), &all), [14, 16, 18, 20]);
+    // Monday to Sunday, and the Monday after.
+    assert_eq!(stay(&policy(&[(Period::Day, DAY), (Period::Week, 30 * DAY)]), &all), [14, 18, 20]);
 }
