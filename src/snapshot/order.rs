@@ -40,10 +40,12 @@ pub fn sequence_of_copy(here: RepositoryId, snapshots: &[Manifest], copy: &Manif
         _ => one.sealed <= copy.sealed,
     };
     let older: Vec<&Manifest> = snapshots.iter().filter(before).collect();
-    match older.len() == snapshots.len() {
-        true => next_sequence(older, unreadable),
-        false => older.iter().map(|one| one.sequence).max().unwrap_or(0),
+    if older.len() == snapshots.len() {
+        return next_sequence(older, unreadable);
     }
+    // Where the numbers are the same, times and ids decide.
+    let behind = |one: &Manifest| one.sequence + u64::from((one.sealed, one.id) > (copy.sealed, copy.id));
+    older.into_iter().map(behind).max().unwrap_or(0).min(NUMBER_BOUND - 1)
 }
 
 /// What is wrong with a snapshot's time.
@@ -136,6 +138,7 @@ impl Times {
                     (Some(time), None) | (None, Some(time)) => time,
                     (None, None) => manifest.sealed.min(now.0),
                 };
+                before = before.map(|time| time.max(plausible));
                 times.doubtful.push(DoubtfulTime {
                     snapshot: manifest.id,
                     host: manifest.host.clone(),
@@ -234,3 +237,6 @@ fn contradictions(
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod collector;
 mod explore;
 mod left_out;
 mod model;
+mod order;
 mod reader;
 mod reduce;
 mod reduced;
