@@ -2,6 +2,7 @@
 
 use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
+use super::schema::DoubtfulTime;
 use super::{prune, text};
 use crate::collect::forget::ForgetReport;
 use crate::collect::{Period, Policy, Zone};
@@ -126,6 +127,7 @@ struct Output {
     dry_run: bool,
     forgotten: Vec<String>,
     snapshots: Vec<Row>,
+    doubtful_times: Vec<DoubtfulTime>,
     problems: Vec<String>,
     prune: Option<prune::Output>,
 }
@@ -153,9 +155,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let (control, progress) = context.control(format!("forgetting snapshots of {}", repository.store().location()));
     let list = repository.snapshots()?;
-    if policy.goes_by_time() {
-        list.times.doubtful().iter().for_each(|doubtful| complain(&doubtful.to_string()));
+    if policy.goes_by_time() || args.snapshots.iter().any(|name| name.starts_with('@')) {
+        list.times.warnings().iter().for_each(|warning| complain(warning));
     }
+    let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
     if let Some(cluster) = &args.cluster
         && list.snapshots.iter().all(|manifest| manifest.cluster != *cluster)
     {
@@ -195,7 +198,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if context.json() {
         let forgotten = report.forgotten.iter().map(ToString::to_string).collect();
         let ForgetReport { dry_run, problems, .. } = report;
-        context.print_json(&Output { dry_run, forgotten, snapshots: rows, problems, prune: pruned })?;
+        let snapshots = rows;
+        context.print_json(&Output { dry_run, forgotten, snapshots, doubtful_times, problems, prune: pruned })?;
     } else if let Some(pruned) = &pruned {
         pruned.print()?;
     }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::format::snapshot::{self as format, Counts, Manifest, NamespaceManifest, RunRef, Unread};
 use crate::record::{NamespaceMetadata, PartitionSet};
 use crate::repository::NamespaceView;
+use crate::snapshot::order;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,6 +53,28 @@ impl From<&Manifest> for Snapshot {
             }),
             origin: manifest.origin.as_ref().map(Origin::from),
             namespaces: manifest.namespaces.iter().map(Namespace::from).collect(),
+        }
+    }
+}
+
+/// A snapshot whose time can't be right, or that of another is not.
+#[derive(Serialize)]
+pub struct DoubtfulTime {
+    pub snapshot: String,
+    pub host: String,
+    pub sealed: String,
+    pub plausible: String,
+    pub problem: String,
+}
+
+impl From<&order::DoubtfulTime> for DoubtfulTime {
+    fn from(doubtful: &order::DoubtfulTime) -> Self {
+        DoubtfulTime {
+            snapshot: doubtful.snapshot.to_string(),
+            host: doubtful.host.clone(),
+            sealed: text::rfc3339(doubtful.sealed),
+            plausible: text::rfc3339(doubtful.plausible),
+            problem: doubtful.to_string(),
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use super::context::{Context, Done};
 use super::output::{complain, print_line};
-use super::schema::{DamagedSnapshot, Snapshot};
+use super::schema::{DamagedSnapshot, DoubtfulTime, Snapshot};
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
+use crate::snapshot::order::Times;
 use serde::Serialize;
 
 /// List the snapshots, oldest first
 ///
-/// One row for each namespace of a snapshot; `stored` is what the whole snapshot added to the repository. Ends with exit code
+/// In the order in which they were begun, one with all before it in view, whatever the clocks of their hosts said; a time that
+/// contradicts that order is named. One row for each namespace of a snapshot; `stored` is what the whole snapshot added to the repository. Ends with exit code
 /// 10 if a snapshot can't be read.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -30,6 +32,7 @@ pub struct Args {
 struct Output {
     snapshots: Vec<Snapshot>,
     held: Vec<String>,
+    doubtful_times: Vec<DoubtfulTime>,
     damaged: Vec<DamagedSnapshot>,
 }
 
@@ -48,21 +51,23 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             .iter()
             .map(|(id, error)| DamagedSnapshot { snapshot: id.to_string(), problem: error.to_string() });
         let snapshots = snapshots.into_iter().map(Snapshot::from).collect();
-        context.print_json(&Output { snapshots, held, damaged: damaged.collect() })?;
+        let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
+        context.print_json(&Output { snapshots, held, doubtful_times, damaged: damaged.collect() })?;
     } else if snapshots.is_empty() && list.damaged.is_empty() {
         let there =
             if list.snapshots.is_empty() { "no snapshots yet: `aerolith backup` makes one" } else { "none such" };
         complain(there);
     } else {
-        print(&snapshots, &held)?;
+        print(&snapshots, &held, &list.times)?;
     }
+    list.times.warnings().iter().for_each(|warning| complain(warning));
     for (_, error) in &list.damaged {
         complain(&error.to_string());
     }
     Ok(if list.damaged.is_empty() { Done::Whole } else { Done::Damaged })
 }
 
-fn print(snapshots: &[&Manifest], held: &[String]) -> Result<()> {
+fn print(snapshots: &[&Manifest], held: &[String], times: &Times) -> Result<()> {
     let mut rows = Vec::new();
     for manifest in snapshots {
         for namespace in &manifest.namespaces {
@@ -78,6 +83,9 @@ fn print(snapshots: &[&Manifest], held: &[String]) -> Result<()> {
             }
             if let Some(salvage) = &manifest.salvage {
                 notes.push(format!("salvaged from {}", text::short(&salvage.original.to_string())));
+            }
+            if times.doubtful().iter().any(|doubtful| doubtful.snapshot == manifest.id) {
+                notes.push("time in doubt".into());
             }
             if !manifest.missing.is_empty() {
                 notes.push("incomplete".into());

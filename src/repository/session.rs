@@ -181,6 +181,13 @@ impl Repository {
         let list = self.snapshots_with(memory)?;
         let mut warnings: Vec<String> =
             list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
+        // Nothing rests on the time of the newest but what people make of it, and of this one's, which will come before it.
+        let newest = list.snapshots.last().map(|newest| newest.id);
+        let in_doubt = list.times.doubtful().iter().filter(|doubtful| Some(doubtful.snapshot) == newest);
+        warnings.extend(
+            in_doubt.map(|doubtful| format!("{doubtful}; this snapshot comes after it in the order all the same")),
+        );
+        warnings.extend(list.times.reader_is_behind().then(|| list.times.warnings()).into_iter().flatten());
         let parents = list.snapshots;
         let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
         let doomed_too = match condemned.is_empty() {

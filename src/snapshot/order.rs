@@ -48,6 +48,9 @@ pub fn sequence_of_copy(here: RepositoryId, snapshots: &[Manifest], copy: &Manif
     older.into_iter().map(behind).max().unwrap_or(0).min(NUMBER_BOUND - 1)
 }
 
+/// So many snapshots with a wrong time are named at most.
+const NAMED: usize = 5;
+
 /// What is wrong with a snapshot's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contradiction {
@@ -108,8 +111,8 @@ impl fmt::Display for DoubtfulTime {
 pub struct Times {
     plausible: HashMap<SnapshotId, u64>,
     doubtful: Vec<DoubtfulTime>,
-    /// Whether most snapshots lie in this machine's future.
-    reader_is_behind: bool,
+    /// This machine's clock, if most snapshots lie in its future.
+    behind: Option<Timestamp>,
 }
 
 impl Times {
@@ -123,7 +126,7 @@ impl Times {
         let is_ahead = |manifest: &Manifest| !reader_is_behind && manifest.sealed > latest;
         let row = longest_row(&snapshots, &is_ahead);
         let found = contradictions(&snapshots, &row, &is_ahead);
-        let mut times = Times { reader_is_behind, ..Times::default() };
+        let mut times = Times { behind: reader_is_behind.then_some(now), ..Times::default() };
         // The times of the row before and behind each place, while the places are gone through.
         let (mut before, mut behind) = (None, times_behind(&snapshots, &row));
         for (at, manifest) in snapshots.iter().enumerate() {
@@ -164,7 +167,21 @@ impl Times {
 
     /// Whether most snapshots were sealed later than it is now by this machine's clock: then that clock is wrong.
     pub fn reader_is_behind(&self) -> bool {
-        self.reader_is_behind
+        self.behind.is_some()
+    }
+
+    /// For people: what about these times can't be right, the newest snapshots first, of which no more than a few are named.
+    pub fn warnings(&self) -> Vec<String> {
+        let behind = self.behind.map(|now| {
+            format!(
+                "most snapshots were sealed later than it is now by this machine's clock, {now}: that clock is wrong, or those of the \
+                 hosts that wrote them. Snapshots are in order all the same; but their times can't be told right from wrong"
+            )
+        });
+        let doubtful = self.doubtful.iter().rev().take(NAMED).map(ToString::to_string);
+        let more = self.doubtful.len().saturating_sub(NAMED);
+        let more = (more > 0).then(|| format!("the times of {more} older snapshots can't be right either"));
+        behind.into_iter().chain(doubtful).chain(more).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time, wherever it dies.
 
+mod clocks;
 mod combined;
 mod compact;
 mod crash;

@@ -1,0 +1,103 @@
+//! Hosts whose clocks are wrong: which snapshot is built on, named and kept doesn't rest on them.
+
+use super::scene::*;
+use super::support::*;
+use aerolith::collect::Policy;
+use aerolith::control::Control;
+use aerolith::format::snapshot::{BackupKind, Manifest};
+use aerolith::format::{SnapshotId, names};
+use aerolith::record::Timestamp;
+use aerolith::repository::Repository;
+use aerolith::snapshot::seal_snapshot;
+use aerolith::store::{MemoryStore, Store};
+use std::sync::Arc;
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 1440 * MINUTE;
+
+/// Lets the host that sealed this snapshot have had a clock that was ahead by so many milliseconds.
+fn clock_was_ahead(repository: &Repository, id: SnapshotId, millis: i64) {
+    let manifest = manifest_of(repository, id);
+    let moved = |time: u64| time.saturating_add_signed(millis);
+    let (started, sealed) = (moved(manifest.started), moved(manifest.sealed));
+    let manifest = Manifest { started, sealed, host: "ahead".into(), ..manifest };
+    repository.store().delete(&names::snapshot(&id)).unwrap();
+    seal_snapshot(&**repository.store(), repository.keys(), repository.parameters().suite, &manifest).unwrap();
+}
+
+fn create_empty() -> Repository {
+    create(Arc::new(MemoryStore::new())).unwrap()
+}
+
+/// Which snapshots stand, oldest first.
+fn standing(repository: &Repository) -> Vec<SnapshotId> {
+    repository.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect()
+}
+
+/// A time of today as it is given after `@`.
+fn at(millis: u64) -> String {
+    format!("@{}", Timestamp(millis))
+}
+
+#[test]
+fn an_incremental_builds_on_the_newest_snapshot_though_an_older_ones_host_was_minutes_ahead() {
+    let repository = create_empty();
+    let first = World::filled(0..200);
+    let second = first.later(0..200, 0.3, 0.1, 1);
+    let third = second.later(0..200, 0.1, 0.1, 2);
+    let ahead = back_up(&repository, &first, BackupKind::Full).unwrap().id();
+    clock_was_ahead(&repository, ahead, 9 * MINUTE);
+    let full = back_up(&repository, &second, BackupKind::Full).unwrap().id();
+    assert_eq!(repository.snapshot("latest").unwrap().id(), full);
+    let incremental = back_up(&repository, &third, BackupKind::Incremental).unwrap();
+    assert_eq!(incremental.manifest().namespaces[0].parent, Some(full));
+    assert_whole(&repository, "latest", &third.truth(), "built on the newest");
+    assert_eq!(standing(&repository), [ahead, full, incremental.id()]);
+}
+
+#[test]
+fn a_snapshot_sealed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
+    let repository = create_empty();
+    let world = World::filled(0..50);
+    let mut ids: Vec<SnapshotId> = Vec::new();
+    for n in 0..4 {
+        let about = format!("snapshot {n}");
+        let session = begin(&repository).expect(&about);
+        let warned = session.warnings().iter().any(|warning| warning.contains("in the future"));
+        assert_eq!(warned, n == 2, "{about}: a backup right after the one from the future says so");
+        drop(session);
+        ids.push(back_up(&repository, &world.later(0..50, 0.2, 0.0, n), BackupKind::Full).unwrap().id());
+        if n == 1 {
+            clock_was_ahead(&repository, ids[1], 3650 * DAY);
+        }
+    }
+    assert_eq!(repository.snapshot("latest").unwrap().id(), ids[3]);
+    assert_eq!(repository.snapshot("latest~2").unwrap().id(), ids[1]);
+    let policy = Policy { last: Some(1), within_millis: Some(30 * DAY as u64), ..Policy::default() };
+    let report = repository.forget(&policy, |_| true, false, &Control::new()).unwrap();
+    assert!(report.forgotten.is_empty(), "all are of today, whatever one says: {:?}", report.forgotten);
+    let policy = Policy { last: Some(1), ..Policy::default() };
+    repository.forget(&policy, |_| true, false, &Control::new()).unwrap();
+    assert_eq!(standing(&repository), [ids[3]]);
+}
+
+#[test]
+fn a_snapshot_named_by_its_time_says_which_times_were_not_believed() {
+    let repository = create_empty();
+    let world = World::filled(0..20);
+    let ids: Vec<SnapshotId> = (0..4).map(|_| back_up(&repository, &world, BackupKind::Full).unwrap().id()).collect();
+    let now = at(Timestamp::now().0);
+    assert!(repository.snapshot(&now).unwrap().warnings().is_empty());
+    // Of the third its host says that it was sealed yesterday; the others, some of which it saw, are of today.
+    clock_was_ahead(&repository, ids[2], -DAY);
+    let yesterday = at(Timestamp::now().0 - (DAY / 2) as u64);
+    let message = message(repository.snapshot(&yesterday));
+    assert!(message.contains("at or before"), "nothing was sealed yesterday: {message}");
+    assert!(repository.snapshot(&now).unwrap().warnings().is_empty(), "its time decides nothing of what stands now");
+    // The last says that it is of 2036: it is taken to be of now.
+    clock_was_ahead(&repository, ids[3], 3650 * DAY);
+    let found = repository.snapshot(&at(Timestamp::now().0)).unwrap();
+    assert_eq!(found.id(), ids[3]);
+    assert!(found.warnings().iter().any(|warning| warning.contains("in the future")), "{:?}", found.warnings());
+    assert!(repository.snapshot("latest").unwrap().warnings().is_empty(), "no time decides what is the latest");
+}
