@@ -1,7 +1,11 @@
 //! `forget` and `prune`.
 
-use super::support::{Sandbox, asb, assert_id, assert_time, person};
+use super::support::{PASSWORD, Sandbox, asb, assert_id, assert_time, person};
+use aerolith::Repository;
 use aerolith::embedded::{EmbeddedStore, sample};
+use aerolith::format::names;
+use aerolith::format::snapshot::Manifest;
+use aerolith::snapshot::seal_snapshot;
 
 /// Four snapshots of the sample records, of which the first is labelled.
 fn four(sandbox: &Sandbox) -> Vec<String> {
@@ -126,4 +130,54 @@ fn a_prune_that_frees_nothing_says_why_and_a_compact_backup_helps() {
     assert_eq!(told["held_bytes"], told["needed_bytes"]);
     let shown = sandbox.run(&["prune", "--max-unused", "0"]).ends(0);
     assert!(!shown.out.contains("--compact"), "{}", shown.out);
+}
+
+/// Lets the host that sealed this snapshot have had a clock that was ahead by so many days.
+fn clock_was_ahead(sandbox: &Sandbox, id: &str, days: i64) {
+    let repository =
+        Repository::open(aerolith::store::open(&sandbox.path("repo").to_string_lossy()).unwrap(), PASSWORD.as_bytes())
+            .unwrap();
+    let manifest = repository.snapshot(id).unwrap().manifest().clone();
+    let moved = |time: u64| time.saturating_add_signed(days * 86_400_000);
+    let (started, sealed, host) = (moved(manifest.started), moved(manifest.sealed), "fast".to_string());
+    let manifest = Manifest { started, sealed, host, ..manifest };
+    let store = repository.store();
+    store.delete(&names::snapshot(&manifest.id)).unwrap();
+    seal_snapshot(&**store, repository.keys(), repository.parameters().suite, &manifest).unwrap();
+}
+
+#[test]
+fn a_clock_ten_years_ahead_is_named_and_makes_no_other_snapshot_old() {
+    let sandbox = Sandbox::new();
+    let ids = four(&sandbox);
+    clock_was_ahead(&sandbox, &ids[1], 3650);
+    let named = ["the time of snapshot", &ids[1], "by the clock of host fast", "in the future"];
+    sandbox.run(&["snapshots"]).ends(0).says(&named).shows(&["time in doubt"]);
+    let doubtful = &sandbox.json(&["snapshots"])["doubtful_times"];
+    assert_eq!((&doubtful[0]["snapshot"], &doubtful[0]["host"]), (&ids[1].as_str().into(), &"fast".into()));
+    assert_time(&doubtful[0]["sealed"]);
+    assert_time(&doubtful[0]["plausible"]);
+    assert_eq!(sandbox.json(&["show", "latest"])["snapshot"], ids[3]);
+    let rules = ["forget", "--keep-last", "1", "--keep-within", "30d"];
+    sandbox.run(&[&rules[..], &["-n"]].concat()).ends(0).says(&named);
+    let done = sandbox.json(&rules);
+    assert_eq!(
+        (&done["forgotten"], &done["doubtful_times"][0]["snapshot"]),
+        (&serde_json::json!([]), &ids[1].as_str().into())
+    );
+}
+
+#[test]
+fn days_begin_in_the_zone_that_is_given() {
+    let sandbox = Sandbox::new();
+    let ids = four(&sandbox);
+    let rules = ["forget", "-n", "--keep-within-daily", "7d", "--keep-within-yearly", "10y", "--timezone"];
+    let kept = sandbox.json(&[&rules[..], &["Asia/Tokyo"]].concat());
+    let last = kept["snapshots"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["snapshot"], ids[3]);
+    assert_eq!(
+        last["reasons"],
+        serde_json::json!(["newest of its day, young enough", "newest of its year, young enough"])
+    );
+    sandbox.run(&[&rules[..], &["Mars/Base"]].concat()).ends(2).says(&["no time zone", "Mars/Base", "Europe/Berlin"]);
 }
