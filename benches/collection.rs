@@ -15,7 +15,7 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, RecordMeta, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CheckOptions, CreateOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::repository::{CheckOptions, CreateOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
 use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore, Store};
 use aerolith::{Control, Error, Result};
@@ -269,7 +269,7 @@ fn main() -> Result<()> {
     let snapshots = repository.snapshots()?.snapshots;
     let old: Vec<String> =
         snapshots.iter().take(snapshots.len() * 2 / 3).map(|manifest| manifest.id.to_string()).collect();
-    repository.forget_named(&old, false, &Control::new())?;
+    repository.forget_named(&old, &SnapshotFilter::ALL, false, &Control::new())?;
     let before = counting.counts();
     let control = Arc::new(Control::new());
     let (report, seconds, memory) = measured(|| repository.prune(&PruneOptions::default(), &control))?;

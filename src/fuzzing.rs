@@ -23,6 +23,7 @@ use crate::format::{HoldId, SnapshotId, leaf, names, node, structured};
 use crate::jsonl::{Line, line_namespace, parse_line, write_index, write_record, write_role, write_udf, write_user};
 use crate::record::batch::parse_bin_order;
 use crate::record::{Body, Digest, Generation, KeyRef, NamespaceMetadata, RecordBatch, RecordMeta, VoidTime, varint};
+use crate::repository::SnapshotFilter;
 use crate::repository::SnapshotList;
 use crate::repository::resolve::resolve;
 use crate::source::asb::{ParsedAsb, parse_asb_bytes};
@@ -389,9 +390,10 @@ pub fn object_key(bytes: &[u8]) -> bool {
 /// A snapshot's name as people give it, among three snapshots.
 pub fn snapshot_name(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let list = || SnapshotList { snapshots: seeds::manifests(), ..SnapshotList::default() };
-    let Ok(found) = resolve(list(), text) else { return false };
-    assert_eq!(resolve(list(), &found.id.to_string()).map(|found| found.id).ok(), Some(found.id));
+    let mut list = SnapshotList { snapshots: seeds::manifests(), ..SnapshotList::default() };
+    let all = SnapshotFilter::ALL;
+    let Ok(found) = resolve(&mut list, text, &all) else { return false };
+    assert_eq!(resolve(&mut list, &found.id.to_string(), &all).map(|found| found.id).ok(), Some(found.id));
     let by_id = !text.starts_with('@') && !text.starts_with("latest");
     assert!(!by_id || found.id.to_string().starts_with(&text.to_ascii_lowercase()));
     true

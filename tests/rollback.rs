@@ -8,6 +8,7 @@ use aerolith::Repository;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
+use aerolith::repository::SnapshotFilter;
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 use support::*;
@@ -19,7 +20,7 @@ fn newer_and_older() -> (Arc<MemoryStore>, Arc<MemoryStore>, [SnapshotId; 3]) {
     let forgotten = back_up(&repository, &World::filled(0..20), BackupKind::Full).unwrap().id();
     let older = Arc::new(disk.fork());
     let made = back_up(&repository, &World::filled(0..30), BackupKind::Full).unwrap().id();
-    repository.forget_named(&[forgotten.to_string()], false, &Control::new()).unwrap();
+    repository.forget_named(&[forgotten.to_string()], &SnapshotFilter::ALL, false, &Control::new()).unwrap();
     let fenced = SnapshotId([9; 16]);
     disk.put(&names::snapshot(&fenced), b"").unwrap();
     (disk, older, [forgotten, made, fenced])

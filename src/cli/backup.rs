@@ -7,10 +7,11 @@ use super::{endpoint, schema, text};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
-use crate::repository::{RecordOptions, SessionOptions};
+use crate::repository::{self, RecordOptions, Repository, SessionOptions};
 use crate::source::RecordSource;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ Examples:
   aerolith backup aerospike://10.0.0.1:3000/test --kind incremental
   aerolith backup asb:/backups/monday --cluster zoo
   aerolith backup asb:/backups/tuesday-incr --cluster zoo --kind incremental --partial
-  aerolith backup asb:/backups/monday --asb-key key.pem --tag nightly --json
+  aerolith backup asb:/backups/monday --cluster zoo --asb-key key.pem --tag nightly --strict --json
   aerolith backup embedded:/data/store --kind differential
   aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
   aerolith backup asb:/backups/monday --hold 'case 7/2026'
@@ -63,6 +64,10 @@ pub struct Args {
     /// [default: 10min]
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     lease: Option<std::time::Duration>,
+    /// End with exit code 3 if more than half of the records that the snapshot before has are gone. The snapshot is sealed, and
+    /// the warning is given, in any case
+    #[arg(long)]
+    strict: bool,
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
@@ -119,6 +124,23 @@ struct Output {
     /// The first thousand; `counts.bad` has their number.
     bad_records: Vec<Bad>,
     resumed: Vec<Resumed>,
+    vanished: Vec<Vanished>,
+}
+
+/// A namespace of which more than half of the records are gone since the snapshot before.
+#[derive(Serialize)]
+struct Vanished {
+    namespace: String,
+    parent: String,
+    records: u64,
+    deleted: u64,
+}
+
+impl From<repository::Vanished> for Vanished {
+    fn from(vanished: repository::Vanished) -> Self {
+        let repository::Vanished { namespace, parent, records, deleted } = vanished;
+        Vanished { namespace, parent: parent.to_string(), records, deleted }
+    }
 }
 
 /// What an earlier run of the same backup had read, and this one brought up to date.
@@ -129,9 +151,9 @@ struct Resumed {
     partitions: usize,
 }
 
-impl From<&crate::repository::Resumed> for Resumed {
-    fn from(resumed: &crate::repository::Resumed) -> Self {
-        let crate::repository::Resumed { session, namespace, partitions } = resumed;
+impl From<&repository::Resumed> for Resumed {
+    fn from(resumed: &repository::Resumed) -> Self {
+        let repository::Resumed { session, namespace, partitions } = resumed;
         Resumed { session: session.to_string(), namespace: namespace.clone(), partitions: *partitions }
     }
 }
@@ -154,10 +176,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let repository = context.repository()?;
     let begun = Instant::now();
+    let scheme = endpoint::scheme(&args.source[0]).to_string();
     let about = |sources: &[Reading], cluster: Option<String>| {
         let names = sources.iter().map(|one| one.source.name().to_string()).collect::<Vec<_>>();
         let source = if names.is_empty() { args.source.join(", ") } else { names.join(", ") };
-        let cluster = cluster.unwrap_or_else(|| endpoint::scheme(&args.source[0]).to_string());
+        let cluster = cluster.unwrap_or_else(|| scheme.clone());
         SessionOptions {
             job: format!("{kind} backup of {source}"),
             source,
@@ -186,6 +209,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         Some(name) => Some(name),
         None => common_cluster(&sources)?,
     };
+    let is_named = cluster.is_some();
     let options = RecordOptions {
         partial: args.partial,
         skip_bad_records: args.skip_bad_records,
@@ -196,6 +220,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         compact: args.compact,
     };
     let about = about(&sources, cluster);
+    let is_first = !is_named && !has_earlier(&repository, &about)?;
     let (control, progress) = context.control(format!("backing up {}", about.source));
     let mut session = repository.begin(about, control)?;
     for Reading { source, namespaces } in &sources {
@@ -208,9 +233,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let bad = session.bad_records().to_vec();
     let resumed: Vec<Resumed> = session.resumed().iter().map(Resumed::from).collect();
-    for warning in session.warnings() {
-        complain(warning);
-    }
+    session.warnings().iter().for_each(|warning| complain(warning));
+    let vanished: Vec<Vanished> = session.vanished().into_iter().map(Vanished::from).collect();
     let snapshot = session.seal().map_err(|error| stopped(error, UNSEALED))?;
     drop(progress);
     for Resumed { session, namespace, partitions } in &resumed {
@@ -218,6 +242,23 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             "went on where session {session} stopped: of {} of namespace {} only what changed since was read",
             text::plural(*partitions as u64, "partition"),
             text::safe(namespace)
+        ));
+    }
+    if is_first && !context.quiet() {
+        complain(&format!(
+            "nothing names the cluster, so it is called {scheme:?}: --cluster NAME gives it a name of its own, which later backups of \
+             other paths need",
+        ));
+    }
+    for Vanished { namespace, parent, records, deleted } in &vanished {
+        complain(&format!(
+            "{} of the {} that snapshot {parent} has in namespace {} are gone. If this is another database, forget the new \
+             snapshot, {}, and give --cluster a name of its own; if the source lost data, restore from snapshot {parent}, and hold it: \
+             aerolith hold add {parent} --reason WHY",
+            text::count(*deleted),
+            text::plural(*records, "record"),
+            text::safe(namespace),
+            snapshot.id()
         ));
     }
     let millis = begun.elapsed().as_millis() as u64;
@@ -229,15 +270,17 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if all > bad_records.len() as u64 {
         complain(&format!("left out: {} more", text::count(all - bad_records.len() as u64)));
     }
+    let fails_strict = args.strict && !vanished.is_empty();
     if context.json() {
-        context.print_json(&Output { snapshot: manifest.into(), duration_millis: millis, bad_records, resumed })?;
+        let (snapshot, duration_millis) = (manifest.into(), millis);
+        context.print_json(&Output { snapshot, duration_millis, bad_records, resumed, vanished })?;
     } else {
         print_summary(manifest, millis)?;
     }
     if let Some(wrong) = manifest.namespaces.iter().find(|one| accounted(&one.counts) != one.live_records) {
         return Err(Error::invalid(format!("the counts of namespace {} don't add up: {:?}", wrong.name, wrong.counts)));
     }
-    Ok(if manifest.missing.is_empty() { Done::Whole } else { Done::Incomplete })
+    Ok(if manifest.missing.is_empty() && !fails_strict { Done::Whole } else { Done::Incomplete })
 }
 
 /// The shortest lease.
@@ -280,6 +323,33 @@ fn open(args: &Args) -> Result<Vec<Reading>> {
             Err(Error::not_found(format!("namespace {unknown}"), advice))
         }
         None => Ok(sources),
+    }
+}
+
+/// Whether earlier snapshots bear the name that sources get which know of none, and are of the same source.
+///
+/// # Errors
+///
+/// If the repository holds another's snapshots: then nobody but the caller knows whether this is the same database.
+fn has_earlier(repository: &Repository, about: &SessionOptions) -> Result<bool> {
+    let list = repository.snapshots()?.snapshots;
+    let SessionOptions { source, cluster, .. } = about;
+    match list.iter().rev().find(|manifest| manifest.cluster == *cluster) {
+        Some(earlier) if earlier.source == *source => Ok(true),
+        Some(earlier) => Err(Error::usage(format!(
+            "{source} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another source, {}: give \
+             --cluster {cluster} if it is the same database, so that this backup builds on them, or else a name of its own",
+            earlier.source
+        ))),
+        None if list.is_empty() => Ok(false),
+        None => {
+            let names: BTreeSet<String> = list.iter().map(|manifest| format!("{:?}", manifest.cluster)).collect();
+            let names = names.into_iter().take(5).collect::<Vec<_>>().join(", ");
+            Err(Error::usage(format!(
+                "{source} doesn't say of which cluster it is, and the repository holds snapshots of {names}: give --cluster NAME, one of \
+                 these if it is the same database, so that this backup builds on them, or else a name of its own"
+            )))
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl Context {
         self.global.json
     }
 
+    /// Whether no progress is to be shown.
+    pub fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
     /// Prints a value as JSON on one line.
     pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
         print_line(&to_json(value)?)

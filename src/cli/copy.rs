@@ -1,5 +1,6 @@
 //! `copy`: copies snapshots into another repository.
 
+use super::among::Among;
 use super::context::{Context, Done, PassphraseWay, open_other, stopped};
 use super::output::{complain, print_line};
 use super::text;
@@ -39,12 +40,8 @@ pub struct Args {
     /// Read its pass phrase from the first line that this command prints
     #[arg(long, value_name = "COMMAND", conflicts_with = "to_password_file")]
     to_password_command: Option<String>,
-    /// Only those of this cluster
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// Only those with this label
-    #[arg(long)]
-    tag: Option<String>,
+    #[command(flatten)]
+    among: Among,
     /// Only say what would be copied
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -124,8 +121,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
         error => error,
     })?;
-    let options =
-        CopyOptions { snapshots: args.snapshots, cluster: args.cluster, tag: args.tag, dry_run: args.dry_run };
+    let options = CopyOptions { snapshots: args.snapshots, filter: args.among.filter(), dry_run: args.dry_run };
     let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
     let begun = Instant::now();
     let (control, progress) = context.control(format!("copying {from} to {to}"));

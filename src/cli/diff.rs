@@ -1,5 +1,6 @@
 //! `diff`: what differs between two snapshots.
 
+use super::among::{Among, describe};
 use super::context::{Context, Done};
 use super::output::{Lines, complain};
 use super::{endpoint, schema, text};
@@ -29,6 +30,8 @@ pub struct Args {
     /// Print the counts alone
     #[arg(long)]
     summary: bool,
+    #[command(flatten)]
+    among: Among,
 }
 
 #[derive(Serialize)]
@@ -49,6 +52,8 @@ struct Row<'a> {
 #[derive(Default, Serialize)]
 struct Summary {
     kind: &'static str,
+    before: String,
+    after: String,
     added: u64,
     removed: u64,
     changed: u64,
@@ -195,10 +200,14 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let chunks = repository.chunk_reader()?;
     let open = |spec: &str| -> Result<Snapshot> {
-        let manifest = repository.snapshot(spec)?.manifest().clone();
+        let manifest = args.among.open_in(&repository, spec)?.manifest().clone();
         Ok(repository.open_snapshot(&chunks, manifest))
     };
     let (first, second) = (open(&a.snapshot)?, open(&b.snapshot)?);
+    if !context.quiet() {
+        let (first, second) = (first.manifest(), second.manifest());
+        complain(&format!("from {} to {}", describe(first), describe(second)));
+    }
     let pairs: Vec<(String, String)> = match (&a.namespace, &b.namespace) {
         (Some(a), Some(b)) => vec![(a.clone(), b.clone())],
         _ => {
@@ -212,6 +221,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let mut comparison =
         Comparison { context, lines: Lines::new(), quiet: args.summary, summary: Summary::default(), damaged: false };
     comparison.summary.kind = "summary";
+    comparison.summary.before = first.id().to_string();
+    comparison.summary.after = second.id().to_string();
     for (before, after) in &pairs {
         // A namespace that was named must be there.
         let there = |snapshot: &Snapshot, name: &str| named || snapshot.manifest().namespace(name).is_some();

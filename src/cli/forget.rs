@@ -1,5 +1,6 @@
 //! `forget`: drops snapshots, by rules or by name.
 
+use super::among::Among;
 use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
 use super::schema::DoubtfulTime;
@@ -29,13 +30,10 @@ Examples:
   aerolith forget 0f3a latest~2")]
 pub struct Args {
     /// Forget these, whatever any rule says
-    #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["keep", "cluster"])]
+    #[arg(value_name = "SNAPSHOT", conflicts_with = "keep")]
     snapshots: Vec<String>,
     #[command(flatten)]
     keep: Keep,
-    /// Look at snapshots of this cluster alone
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
     /// The time zone in which days begin, such as UTC or Europe/Berlin; this machine's if not given
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
@@ -45,6 +43,8 @@ pub struct Args {
     /// Then reclaim the space, as `aerolith prune` does
     #[arg(long, conflicts_with = "dry_run")]
     prune: bool,
+    #[command(flatten)]
+    among: Among,
     #[command(flatten)]
     pruning: prune::How,
 }
@@ -159,21 +159,14 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         list.times.warnings().iter().for_each(|warning| complain(warning));
     }
     let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
-    if let Some(cluster) = &args.cluster
-        && list.snapshots.iter().all(|manifest| manifest.cluster != *cluster)
-    {
-        return Err(Error::not_found(
-            format!("a snapshot of cluster {cluster:?}"),
-            "`aerolith snapshots` lists what there is",
-        ));
-    }
+    let filter = args.among.filter();
+    filter.check_cluster(&list.snapshots)?;
     let manifests: HashMap<SnapshotId, Manifest> =
         list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
     let report = if args.snapshots.is_empty() {
-        let wanted = |manifest: &Manifest| args.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster);
-        repository.forget(&policy, wanted, args.dry_run, &control)
+        repository.forget(&policy, |manifest| filter.admits(manifest), args.dry_run, &control)
     } else {
-        repository.forget_named(&args.snapshots, args.dry_run, &control)
+        repository.forget_named(&args.snapshots, &filter, args.dry_run, &control)
     };
     let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;
     drop(progress);

@@ -1,5 +1,6 @@
 //! `get`: prints one record.
 
+use super::among::Among;
 use super::context::{Context, Done};
 use super::output::print_line;
 use super::{endpoint, restore, text};
@@ -27,6 +28,8 @@ pub struct Args {
     /// The record's digest in hexadecimal
     #[arg(long, value_name = "HEX", conflicts_with = "key")]
     digest: Option<String>,
+    #[command(flatten)]
+    among: Among,
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
@@ -39,7 +42,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         (None, Some(key)) => restore::key_digest(path.set.as_deref().unwrap_or_default(), key)?,
         (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };
-    let snapshot = context.repository()?.snapshot(&path.snapshot)?;
+    let snapshot = args.among.open(context, &path.snapshot)?;
     let view = snapshot.namespace(namespace)?;
     let unread = view.manifest().unread_partitions().contains(digest.partition());
     let record = view.get(&digest)?.ok_or_else(|| {

@@ -1,5 +1,6 @@
 //! `hold`: snapshots that must not be forgotten.
 
+use super::among::Among;
 use super::context::{Context, Done};
 use super::output::{complain, print_line};
 use super::text;
@@ -36,6 +37,8 @@ enum Command {
         /// Why, for whoever wants to forget them
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        among: Among,
     },
     /// List the holds
     #[command(after_help = "Example: aerolith hold list")]
@@ -46,6 +49,8 @@ enum Command {
         /// A hold's id or its beginning, or a snapshot
         #[arg(value_name = "HOLD")]
         hold: String,
+        #[command(flatten)]
+        among: Among,
     },
 }
 
@@ -90,13 +95,13 @@ impl Row {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let (entries, done) = match args.command {
-        Command::Add { snapshots, reason } => {
-            let placed = repository.hold(&snapshots, &reason)?.into_iter();
+        Command::Add { snapshots, reason, among } => {
+            let placed = repository.hold(&snapshots, &among.filter(), &reason)?.into_iter();
             let state = Some(SnapshotState::Sealed);
             let entry = |hold: Hold| HoldEntry { id: hold.id, snapshot: hold.snapshot, hold: Ok(hold), state };
             (placed.map(entry).collect(), Some("holds"))
         }
-        Command::Release { hold } => (repository.release(&hold)?, Some("released from")),
+        Command::Release { hold, among } => (repository.release(&hold, &among.filter())?, Some("released from")),
         Command::List => (repository.holds()?, None),
     };
     let rows: Vec<Row> = entries.into_iter().map(Row::new).collect();

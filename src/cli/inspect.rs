@@ -1,5 +1,6 @@
 //! `inspect`: looks at single objects of the repository.
 
+use super::among::Among;
 use super::context::{Context, Done};
 use super::output::Lines;
 use super::{show, text};
@@ -65,6 +66,8 @@ enum What {
     Snapshot {
         /// An id or its beginning, latest, latest~N, or @TIME
         id: String,
+        #[command(flatten)]
+        among: Among,
     },
 }
 
@@ -89,8 +92,8 @@ fn only<T>(what: &str, prefix: &str, mut found: Vec<T>) -> Result<T> {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let mut lines = Lines::new();
     let done = match args.what {
-        What::Snapshot { id } => {
-            lines.json(&show::details(context, &id)?)?;
+        What::Snapshot { id, among } => {
+            lines.json(&show::details(context, &id, &among)?)?;
             Done::Whole
         }
         What::Config => config(&context.repository()?, &mut lines)?,

@@ -1,5 +1,6 @@
 //! `ls`: lists the records of a snapshot.
 
+use super::among::Among;
 use super::context::{Context, Done};
 use super::output::{Lines, complain};
 use super::{endpoint, text};
@@ -23,6 +24,8 @@ pub struct Args {
     /// Leave the keys out
     #[arg(long)]
     no_keys: bool,
+    #[command(flatten)]
+    among: Among,
 }
 
 #[derive(Serialize)]
@@ -38,7 +41,7 @@ struct Row<'a> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
-    let snapshot = context.repository()?.snapshot(&path.snapshot)?;
+    let snapshot = args.among.open(context, &path.snapshot)?;
     let set = path.set.as_ref().map(|set| set.as_bytes());
     let mut lines = Lines::new();
     let mut done = Done::Whole;

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository damaged.
 
+mod among;
 mod asb;
 mod backup;
 mod check;
@@ -51,7 +52,8 @@ Example: a first backup, and back
   aerolith backup asb:/backups/monday
   aerolith restore latest asb:/restore/out
 
-SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME: the newest at or before it.
+SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME: the newest at or before it. Where a repository holds
+snapshots of several clusters, --cluster NAME says of which.
 SOURCE and TARGET are asb:PATH, jsonl:FILE (- for standard output) or embedded:FOLDER.
 Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged."
 )]

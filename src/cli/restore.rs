@@ -1,5 +1,6 @@
 //! `restore`: writes the records of a snapshot into a target.
 
+use super::among::{Among, describe};
 use super::asb::AsbArgs;
 use super::context::{Context, Done};
 use super::endpoint;
@@ -101,6 +102,8 @@ pub struct Args {
     asb: AsbArgs,
     #[command(flatten)]
     writing: endpoint::TargetArgs,
+    #[command(flatten)]
+    among: Among,
 }
 
 /// Which records.
@@ -321,7 +324,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
         (name, other) => name.or(other),
     };
-    let snapshot = context.repository()?.snapshot(&path.snapshot)?;
+    let snapshot = args.among.open(context, &path.snapshot)?;
     let begun = Instant::now();
     let namespaces = path.namespaces(&snapshot)?;
     if namespaces.len() > 1 {
@@ -357,6 +360,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let doing = if args.dry_run { "trying a restore into" } else { "restoring into" };
     let (control, progress) = context.control(format!("{doing} {}", target.name()));
+    if !context.quiet() {
+        complain(&format!("{doing} {}: {}", target.name(), describe(snapshot.manifest())));
+    }
     if options.selection.is_every_record() {
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| namespaces.contains(&namespace.name));
         control.add_total_records(live.map(|namespace| namespace.live_records).sum());
@@ -391,7 +397,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
     }
     let restored = Restored {
-        snapshot: snapshot.id(),
+        snapshot: snapshot.manifest(),
         target: target.name(),
         dry_run: args.dry_run,
         // The records themselves may be on standard output.

@@ -1,10 +1,11 @@
 //! What `restore` says in the end.
 
+use super::among::describe;
 use super::context::{Context, Done};
 use super::output::{complain, print_line, to_json};
 use super::text;
 use crate::error::Result;
-use crate::format::SnapshotId;
+use crate::format::snapshot::Manifest;
 use crate::record::Digest;
 use crate::repository::{Comparison, RestoreOptions, RestoreReport};
 use crate::target::FailedRecord;
@@ -16,7 +17,7 @@ const NAMED_WITH_ONE_REASON: usize = 20;
 
 /// What a restore did.
 pub struct Restored<'a> {
-    pub snapshot: SnapshotId,
+    pub snapshot: &'a Manifest,
     pub target: &'a str,
     pub dry_run: bool,
     /// Whether the report goes to standard error.
@@ -37,6 +38,8 @@ pub struct Restored<'a> {
 #[derive(Serialize)]
 struct Output {
     snapshot: String,
+    sealed: String,
+    cluster: String,
     target: String,
     dry_run: bool,
     duration_millis: u64,
@@ -229,7 +232,9 @@ fn output(restored: &Restored<'_>) -> Output {
         verification: restored.comparisons.iter().find(|(name, _)| name == namespace).map(|(_, it)| verification(it)),
     });
     Output {
-        snapshot: restored.snapshot.to_string(),
+        snapshot: restored.snapshot.id.to_string(),
+        sealed: text::rfc3339(restored.snapshot.sealed),
+        cluster: restored.snapshot.cluster.clone(),
         target: restored.target.to_string(),
         dry_run: restored.dry_run,
         duration_millis: restored.duration_millis,
@@ -287,6 +292,7 @@ fn summary(restored: &Restored<'_>) -> String {
         true => format!("dry run: nothing was written into {}; {bytes} of bodies read in {time}", restored.target),
         false => format!("restored into {}: {bytes} of bodies in {time}", restored.target),
     });
+    lines.push(format!("out of {}", describe(restored.snapshot)));
     let verdicts = restored.comparisons.iter().map(|(namespace, compared)| {
         let mut line = format!(
             "read back {namespace}: {} compared, {} missing, {} changed",

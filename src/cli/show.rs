@@ -1,5 +1,6 @@
 //! `show`: what a snapshot says of itself.
 
+use super::among::Among;
 use super::context::{Context, Done};
 use super::output::print_line;
 use super::schema::{Details, Index, Metadata, Origin, Privilege, Role, Snapshot};
@@ -15,18 +16,20 @@ Examples:
 pub struct Args {
     /// An id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
+    #[command(flatten)]
+    among: Among,
 }
 
 /// Reads all that is to be shown.
-pub fn details(context: &Context, snapshot: &str) -> Result<Details> {
-    let snapshot = context.repository()?.snapshot(snapshot)?;
+pub fn details(context: &Context, snapshot: &str, among: &Among) -> Result<Details> {
+    let snapshot = among.open(context, snapshot)?;
     let metadata = snapshot.namespaces().map(|view| Metadata::read(&view)).collect::<Result<_>>()?;
     let unread = snapshot.manifest().namespaces.iter().map(schema::unread).collect();
     Ok(Details { snapshot: Snapshot::from(snapshot.manifest()), metadata, unread })
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let details = details(context, &args.snapshot)?;
+    let details = details(context, &args.snapshot, &args.among)?;
     if context.json() {
         context.print_json(&details)?
     } else {

@@ -1,5 +1,6 @@
 //! `snapshots`: lists the snapshots.
 
+use super::among::Among;
 use super::context::{Context, Done};
 use super::output::{complain, print_line};
 use super::schema::{DamagedSnapshot, DoubtfulTime, Snapshot};
@@ -20,12 +21,8 @@ Examples:
   aerolith snapshots
   aerolith snapshots --cluster zoo --tag nightly --json")]
 pub struct Args {
-    /// Only those of this cluster
-    #[arg(long)]
-    cluster: Option<String>,
-    /// Only those with this label
-    #[arg(long)]
-    tag: Option<String>,
+    #[command(flatten)]
+    among: Among,
 }
 
 #[derive(Serialize)]
@@ -40,11 +37,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let list = repository.snapshots()?;
     let held: Vec<String> = repository.holds()?.iter().map(|hold| hold.snapshot.to_string()).collect();
-    let wanted = |manifest: &&Manifest| {
-        args.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
-            && args.tag.as_ref().is_none_or(|tag| manifest.tags.contains(tag))
-    };
-    let snapshots: Vec<&Manifest> = list.snapshots.iter().filter(wanted).collect();
+    let filter = args.among.filter();
+    filter.check_cluster(&list.snapshots)?;
+    let snapshots: Vec<&Manifest> = list.snapshots.iter().filter(|manifest| filter.admits(manifest)).collect();
     if context.json() {
         let damaged = list
             .damaged

@@ -1,5 +1,6 @@
 //! `stats`: how large everything is.
 
+use super::among::Among;
 use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
 use super::text;
@@ -11,13 +12,17 @@ use std::collections::{HashMap, HashSet};
 /// Show how much the repository holds, and what each snapshot adds to it
 ///
 /// Of each snapshot: the plain bytes of its live records (needs), those of the value chunks that they stand in (holds), and
-/// the stored bytes of all chunks that it reaches, that no older snapshot reaches (adds), and that no other one does (only).
+/// the stored bytes of all chunks that it reaches, that no older snapshot reaches (adds), and that no other one does (only). With --cluster and the like the others are those of
+/// the same cluster and so on.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith stats
   aerolith stats --json | jq '.stored_bytes, .snapshots[-1].added_bytes'")]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    among: Among,
+}
 
 #[derive(Serialize)]
 struct Output {
@@ -60,11 +65,14 @@ struct Reached {
     last: usize,
 }
 
-pub fn run(context: &Context, _: Args) -> Result<Done> {
+pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let (control, progress) = context.control(format!("measuring {}", repository.store().location()));
     // The snapshots first: what they need is in the index once it is read.
-    let list = repository.snapshots()?;
+    let mut list = repository.snapshots()?;
+    let filter = args.among.filter();
+    filter.check_cluster(&list.snapshots)?;
+    list.snapshots.retain(|manifest| filter.admits(manifest));
     let reader = repository.chunk_reader()?;
     let mut all: HashMap<ChunkId, Reached> = HashMap::new();
     let mut snapshots = Vec::new();

@@ -1,10 +1,11 @@
 //! `verify`: compares a snapshot with a live source.
 
+use super::among::{Among, describe};
 use super::context::{Context, Done, stopped};
 use super::output::print_line;
 use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
-use crate::format::snapshot::NamespaceManifest;
+use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::record::{Digest, PartitionSet};
 use crate::repository::{CompareOptions, Comparison, Selection};
 use crate::source::{RecordSource, SourceShape};
@@ -28,11 +29,15 @@ pub struct Args {
     source: String,
     #[command(flatten)]
     reading: endpoint::SourceArgs,
+    #[command(flatten)]
+    among: Among,
 }
 
 #[derive(Serialize)]
 struct Output {
     snapshot: String,
+    sealed: String,
+    cluster: String,
     source: String,
     same: bool,
     namespaces: Vec<Compared>,
@@ -116,7 +121,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         return Err(Error::usage("verify compares whole namespaces: leave out the set"));
     }
     let repository = context.repository()?;
-    let snapshot = repository.snapshot(&path.snapshot)?;
+    let snapshot = args.among.open_in(&repository, &path.snapshot)?;
     let source = endpoint::source(&args.source, args.reading, 0)?;
     let there = source.namespaces()?;
     let (control, progress) = context.control(format!("comparing with {}", source.name()));
@@ -142,12 +147,21 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         None => there.into_iter().filter(|name| snapshot.manifest().namespace(name).is_none()).collect(),
     };
     let same = absent.is_empty() && namespaces.iter().all(Compared::same);
-    let (id, source) = (snapshot.id().to_string(), source.name().to_string());
-    let output = Output { snapshot: id, source, same, namespaces, absent, not_in_snapshot };
+    let manifest = snapshot.manifest();
+    let output = Output {
+        snapshot: manifest.id.to_string(),
+        sealed: text::rfc3339(manifest.sealed),
+        cluster: manifest.cluster.clone(),
+        source: source.name().to_string(),
+        same,
+        namespaces,
+        absent,
+        not_in_snapshot,
+    };
     if context.json() {
         context.print_json(&output)?
     } else {
-        print(&output)?
+        print(&output, manifest)?
     }
     let all = output.namespaces.iter().all(|namespace| namespace.not_compared.is_empty());
     Ok(match output.namespaces.iter().all(|namespace| namespace.lost.is_empty()) {
@@ -157,7 +171,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     })
 }
 
-fn print(output: &Output) -> Result<()> {
+fn print(output: &Output, manifest: &Manifest) -> Result<()> {
     for namespace in &output.namespaces {
         for loss in &namespace.lost {
             eprintln!("damaged: namespace {}: {loss}", namespace.namespace);
@@ -198,5 +212,5 @@ fn print(output: &Output) -> Result<()> {
         print_line(&format!("not in the snapshot, and not compared: namespace {}", text::safe(name)))?;
     }
     let verdict = if output.same { "is as in" } else { "differs from" };
-    print_line(&format!("{} {verdict} snapshot {}", output.source, output.snapshot))
+    print_line(&format!("{} {verdict} {}", output.source, describe(manifest)))
 }

@@ -1,17 +1,18 @@
 //! Forgetting snapshots and reclaiming what none of the others needs.
 
-use super::{Repository, host, program, resolve};
+use super::{Repository, SnapshotFilter, SnapshotList, host, named, program};
 use crate::collect::Reason;
 use crate::collect::forget::{ForgetReport, describe, forget, held};
 use crate::collect::mark::lost_names;
 use crate::collect::{Collector, Policy, PruneOptions, PruneReport};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::snapshot::Manifest;
+use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{SnapshotId, names};
 use crate::pack::WriteOptions;
 use crate::snapshot as objects;
 use crate::store::reserve::Frugal;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Repository {
@@ -45,13 +46,27 @@ impl Repository {
         Ok(ForgetReport { verdicts, forgotten, dry_run, problems })
     }
 
-    /// Forgets the snapshots with these names. One that can't be read, or whose object is lost, goes too if its whole id is given.
-    pub fn forget_named(&self, names: &[String], dry_run: bool, control: &Control) -> Result<ForgetReport> {
+    /// Forgets the snapshots with these names, found among those that the filter admits. One that can't be read, or whose object is
+    /// lost, goes too if its whole id is given.
+    ///
+    /// # Errors
+    ///
+    /// If a name is not found or its snapshot is held; nothing is forgotten then.
+    pub fn forget_named(
+        &self,
+        names: &[String],
+        filter: &SnapshotFilter,
+        dry_run: bool,
+        control: &Control,
+    ) -> Result<ForgetReport> {
+        let mut list = self.snapshots()?;
+        let states = objects::list_states(&*self.store)?;
+        let holds = objects::list_holds(&*self.store, names::HOLDS)?;
         let mut forgotten = Vec::new();
+        // All are looked at before any goes.
         for name in names {
-            let id = self.id_to_forget(name)?;
-            // All are looked at before any goes.
-            if let Some((_, hold)) = objects::list_holds(&*self.store, &names::holds_of(&id))?.first() {
+            let id = self.id_to_forget(name, filter, &mut list, &states)?;
+            if let Some((_, hold)) = holds.iter().find(|(snapshot, _)| *snapshot == id) {
                 return Err(held(&*self.store, &self.keys, id, *hold));
             }
             if !forgotten.contains(&id) {
@@ -64,13 +79,17 @@ impl Repository {
         Ok(ForgetReport { forgotten, dry_run, ..ForgetReport::default() })
     }
 
-    fn id_to_forget(&self, name: &str) -> Result<SnapshotId> {
-        let list = self.snapshots()?;
+    fn id_to_forget(
+        &self,
+        name: &str,
+        filter: &SnapshotFilter,
+        list: &mut SnapshotList,
+        states: &BTreeMap<SnapshotId, SnapshotState>,
+    ) -> Result<SnapshotId> {
         if let Some(id) = SnapshotId::from_hex(name) {
             if list.damaged.iter().any(|(damaged, _)| *damaged == id) {
                 return Ok(id);
             }
-            let states = objects::list_states(&*self.store)?;
             let is_marker = states.get(&id).is_some_and(|state| state.was_sealed());
             if is_marker && list.snapshots.iter().all(|manifest| manifest.id != id) {
                 // A marker that is none can be written anew; a sound one says that there is nothing to do.
@@ -80,12 +99,11 @@ impl Repository {
                     Ok(()) => Err(Error::not_found(format!("snapshot {name}"), "It was forgotten before")),
                 };
             }
-            if !is_marker && lost_names(&*self.store, &self.keys, &states, &list.snapshots)?.contains(&id) {
+            if !is_marker && lost_names(&*self.store, &self.keys, states, &list.snapshots)?.contains(&id) {
                 return Ok(id);
             }
         }
-        let doubt = super::doubt::Doubt::of(&list);
-        doubt.settle(name, resolve::resolve(list, name)).map(|manifest| manifest.id)
+        named(list, name, filter).map(|manifest| manifest.id)
     }
 
     /// Reclaims the space that no snapshot needs. Any number of writers and readers may be at work; see [`PruneOptions`] for

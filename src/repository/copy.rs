@@ -6,7 +6,7 @@
 //! readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they use, and a writer's packs.
 
 use super::session::{BackupSession, SessionOptions};
-use super::{Memory, Repository, resolve};
+use super::{Memory, Repository, SnapshotFilter, named, resolve};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -38,10 +38,8 @@ const NO_ROOT: ChunkId = ChunkId([0; 32]);
 pub struct CopyOptions {
     /// These: ids or their beginnings, `latest`, `latest~N`, `@TIME`. All if empty.
     pub snapshots: Vec<String>,
-    /// Of those the ones of this cluster.
-    pub cluster: Option<String>,
-    /// Of those the ones with this label.
-    pub tag: Option<String>,
+    /// Those that are not named by their ids are looked for among these.
+    pub filter: SnapshotFilter,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -161,27 +159,25 @@ impl Repository {
 
     /// The snapshots that are asked for, oldest first; those that can't be read go into the report.
     fn chosen(&self, options: &CopyOptions, report: &mut CopyReport) -> Result<Vec<Manifest>> {
-        let is_wanted = |manifest: &Manifest| {
-            options.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
-                && options.tag.as_ref().is_none_or(|tag| manifest.tags.contains(tag))
-        };
-        let mut chosen = BTreeMap::new();
+        let mut list = self.snapshots()?;
         if options.snapshots.is_empty() {
-            let list = self.snapshots()?;
+            let CopyOptions { filter, .. } = options;
+            filter.check_cluster(&list.snapshots)?;
             report.not_copied.extend(list.damaged.iter().map(|(id, error)| NotCopied {
                 snapshot: *id,
                 problem: error.to_string(),
                 damaged: true,
             }));
-            chosen.extend(list.snapshots.into_iter().map(|manifest| (manifest.place(), manifest)));
+            list.snapshots.retain(|manifest| filter.admits(manifest));
+            return Ok(list.snapshots);
         }
+        let mut chosen = BTreeMap::new();
         for spec in &options.snapshots {
-            let list = self.snapshots()?;
-            let doubt = super::doubt::Doubt::of(&list);
-            let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
+            let manifest = named(&mut list, spec, &options.filter)?;
+            report.warnings.extend(resolve::doubts(spec, &list.times, manifest.id));
             chosen.insert(manifest.place(), manifest);
         }
-        Ok(chosen.into_values().filter(is_wanted).collect())
+        Ok(chosen.into_values().collect())
     }
 }
 

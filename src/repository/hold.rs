@@ -1,6 +1,6 @@
 //! Holding snapshots: what is held can't be forgotten until the hold is released.
 
-use super::{Repository, host, program};
+use super::{Repository, SnapshotFilter, host, named, program};
 use crate::crypto::random;
 use crate::error::{Error, Result};
 use crate::format::hold::Hold;
@@ -23,13 +23,15 @@ pub struct HoldEntry {
 }
 
 impl Repository {
-    /// Holds the snapshots with these names.
+    /// Holds the snapshots with these names, found among those that the filter admits.
     ///
     /// # Errors
     ///
     /// If a name is not found (nothing is held then), or if a snapshot is forgotten at the same moment.
-    pub fn hold(&self, names: &[String], reason: &str) -> Result<Vec<Hold>> {
-        let ids = names.iter().map(|name| self.snapshot_id(name)).collect::<Result<Vec<_>>>()?;
+    pub fn hold(&self, names: &[String], filter: &SnapshotFilter, reason: &str) -> Result<Vec<Hold>> {
+        let mut list = self.snapshots()?;
+        let ids = names.iter().map(|name| named(&mut list, name, filter).map(|manifest| manifest.id));
+        let ids = ids.collect::<Result<Vec<_>>>()?;
         let mut placed = Vec::new();
         for snapshot in ids {
             let hold = self.place_hold(snapshot, reason)?;
@@ -87,12 +89,12 @@ impl Repository {
         Ok(holds)
     }
 
-    /// Releases a hold by its id or the beginning of it, or all holds of a snapshot.
-    pub fn release(&self, name: &str) -> Result<Vec<HoldEntry>> {
+    /// Releases a hold by its id or the beginning of it, or all holds of a snapshot, which is found among those that the filter admits.
+    pub fn release(&self, name: &str, filter: &SnapshotFilter) -> Result<Vec<HoldEntry>> {
         let prefix = name.to_ascii_lowercase();
         let mut holds = self.holds()?;
-        let named = holds.iter().filter(|entry| entry.id.to_string().starts_with(&prefix)).count();
-        let released: Vec<HoldEntry> = match named {
+        let matching = holds.iter().filter(|entry| entry.id.to_string().starts_with(&prefix)).count();
+        let released: Vec<HoldEntry> = match matching {
             1 if !prefix.is_empty() => {
                 holds.extract_if(.., |entry| entry.id.to_string().starts_with(&prefix)).collect()
             }
@@ -101,16 +103,20 @@ impl Repository {
                 let whole = SnapshotId::from_hex(name).filter(|id| holds.iter().any(|entry| entry.snapshot == *id));
                 let id = match whole {
                     Some(id) => id,
-                    None if named > 1 => {
-                        return Err(Error::invalid(format!("{named} holds begin with {name}: give more of the id")));
+                    None if matching > 1 => {
+                        return Err(Error::invalid(format!("{matching} holds begin with {name}: give more of the id")));
                     }
-                    None => self.snapshot_id(name).map_err(|error| match error {
-                        Error::NotFound { .. } => Error::not_found(
-                            format!("hold or snapshot {name}"),
-                            "`aerolith hold list` lists what is held",
-                        ),
-                        error => error,
-                    })?,
+                    None => {
+                        named(&mut self.snapshots()?, name, filter).map(|manifest| manifest.id).map_err(|error| {
+                            match error {
+                                Error::NotFound { .. } => Error::not_found(
+                                    format!("hold or snapshot {name}"),
+                                    "`aerolith hold list` lists what is held",
+                                ),
+                                error => error,
+                            }
+                        })?
+                    }
                 };
                 holds.extract_if(.., |entry| entry.snapshot == id).collect()
             }
@@ -126,11 +132,5 @@ impl Repository {
         }
         self.store.sync()?;
         Ok(released)
-    }
-
-    fn snapshot_id(&self, name: &str) -> Result<SnapshotId> {
-        let list = self.snapshots()?;
-        let doubt = super::doubt::Doubt::of(&list);
-        doubt.settle(name, super::resolve::resolve(list, name)).map(|manifest| manifest.id)
     }
 }

@@ -32,11 +32,12 @@ pub use hold::HoldEntry;
 pub use keyring::KeyInfo;
 pub use records::RecordOptions;
 pub use repair::{RepairOptions, RepairReport};
+pub use resolve::SnapshotFilter;
 pub use restore::{Expiry, Marks, RestoreOptions, RestoreReport};
 pub use rollback::Rollback;
 pub use salvage::{LostRecord, NamespaceLosses, Salvaged};
 pub use selection::Selection;
-pub use session::{BackupSession, Resumed, SessionOptions};
+pub use session::{BackupSession, Resumed, SessionOptions, Vanished};
 pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
 
 use crate::chunk::Cutter;
@@ -417,16 +418,28 @@ impl Repository {
     }
 
     /// Opens the snapshot that `spec` names: an id, a unique prefix of one, `latest`, `latest~N`, or `@TIME`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, if it can't be read, or if the name could mean snapshots of different clusters.
     pub fn snapshot(&self, spec: &str) -> Result<Snapshot> {
-        let list = self.snapshots()?;
-        let (doubt, times) = (doubt::Doubt::of(&list), list.times.clone());
+        self.snapshot_among(spec, &SnapshotFilter::ALL)
+    }
+
+    /// Opens the snapshot that `spec` names among those that the filter admits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::snapshot`].
+    pub fn snapshot_among(&self, spec: &str, filter: &SnapshotFilter) -> Result<Snapshot> {
+        let mut list = self.snapshots()?;
+        let manifest = named(&mut list, spec, filter)?;
         let ranks: HashMap<SnapshotId, usize> =
             list.snapshots.iter().rev().enumerate().map(|(rank, manifest)| (manifest.id, rank)).collect();
-        let manifest = doubt.settle(spec, resolve::resolve(list, spec))?;
         let mut index = self.index()?;
         // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
         index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
-        let warnings = resolve::doubts(spec, &times, manifest.id);
+        let warnings = resolve::doubts(spec, &list.times, manifest.id);
         Ok(Snapshot::new(self.reader_of(index), manifest).with_warnings(warnings))
     }
 
@@ -481,4 +494,10 @@ fn host() -> String {
 /// This program's name and version.
 fn program() -> String {
     format!("aerolith {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The manifest of the snapshot that `spec` names, unless one that can't be read may be the one that is meant.
+fn named(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
+    let doubt = doubt::Doubt::of(list);
+    doubt.settle(spec, resolve::resolve(list, spec, filter))
 }

@@ -5,35 +5,151 @@ use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
 use crate::snapshot::order::Times;
+use std::collections::BTreeSet;
+use std::fmt;
 
 /// Where to look for what there is.
 const LISTED: &str = "`aerolith snapshots` lists what there is";
-/// Snapshots that a message about an ambiguous beginning names.
+/// What to do where there is nothing.
+const EMPTY: &str = "The repository has no snapshots yet: make one with `aerolith backup`";
+/// Snapshots or clusters that a message names.
 const NAMED: usize = 5;
 
-/// Finds the snapshot that `spec` names.
-pub fn resolve(list: SnapshotList, spec: &str) -> Result<Manifest> {
-    let SnapshotList { snapshots, mut damaged, times } = list;
-    let nothing = snapshots.is_empty() && damaged.is_empty();
-    let advice = if nothing { "The repository has no snapshots yet: make one with `aerolith backup`" } else { LISTED };
-    if let Some(time) = spec.strip_prefix('@') {
-        let time = parse_time(time)?;
-        let found = snapshots.into_iter().rev().find(|manifest| times.sealed(manifest) <= time);
-        return found.ok_or_else(|| Error::not_found(format!("a snapshot at or before {spec}"), advice));
+/// Which snapshots `latest`, `latest~N` and `@TIME` are looked for among, and which a list shows: all, if it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotFilter {
+    /// Those of this cluster.
+    pub cluster: Option<String>,
+    /// Those with all of these labels.
+    pub tags: Vec<String>,
+    /// Those that this host wrote.
+    pub host: Option<String>,
+}
+
+impl SnapshotFilter {
+    /// Admits all.
+    pub const ALL: SnapshotFilter = SnapshotFilter { cluster: None, tags: Vec::new(), host: None };
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == SnapshotFilter::ALL
     }
-    if let Some(rest) = spec.strip_prefix("latest") {
-        let back = match rest.strip_prefix('~') {
-            None if rest.is_empty() => 0,
-            Some(n) if n.bytes().all(|byte| byte.is_ascii_digit()) => n.parse::<usize>().map_err(|_| bad(spec))?,
-            _ => return Err(bad(spec)),
-        };
-        let advice = match snapshots.len() {
-            0 => advice.to_string(),
-            n => format!("The oldest that can be read is latest~{}. {LISTED}", n - 1),
-        };
-        let found = snapshots.into_iter().rev().nth(back);
-        return found.ok_or_else(|| Error::not_found(format!("snapshot {spec}"), advice));
+
+    /// Whether a snapshot is one of them.
+    pub fn admits(&self, manifest: &Manifest) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
+            && self.tags.iter().all(|tag| manifest.tags.contains(tag))
+            && self.host.as_ref().is_none_or(|host| manifest.host == *host)
     }
+
+    /// Makes sure that there are snapshots of its cluster.
+    ///
+    /// # Errors
+    ///
+    /// If there are none: most likely a slip of the pen.
+    pub fn check_cluster(&self, snapshots: &[Manifest]) -> Result<()> {
+        match &self.cluster {
+            Some(name) if !snapshots.iter().any(|manifest| manifest.cluster == *name) => Err(self.nothing(snapshots)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that it admits none of these, and which clusters there are.
+    fn nothing(&self, snapshots: &[Manifest]) -> Error {
+        let there = match clusters(snapshots.iter()) {
+            none if none.is_empty() => return Error::not_found(format!("a snapshot {self}"), EMPTY),
+            names => names,
+        };
+        let advice = format!("There are snapshots of {}. {LISTED}", in_words(&there));
+        Error::not_found(format!("a snapshot {self}"), advice)
+    }
+}
+
+impl fmt::Display for SnapshotFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cluster = self.cluster.iter().map(|cluster| format!("of cluster {cluster:?}"));
+        let tags = self.tags.iter().map(|tag| format!("with the label {tag:?}"));
+        let host = self.host.iter().map(|host| format!("by host {host:?}"));
+        f.write_str(&cluster.chain(tags).chain(host).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// The clusters of snapshots, each once.
+fn clusters<'a>(snapshots: impl Iterator<Item = &'a Manifest>) -> BTreeSet<&'a str> {
+    snapshots.map(|manifest| manifest.cluster.as_str()).collect()
+}
+
+/// Names of clusters for people, the first few of them.
+fn in_words(names: &BTreeSet<&str>) -> String {
+    let mut list: Vec<String> = names.iter().take(NAMED).map(|name| format!("{name:?}")).collect();
+    if names.len() > NAMED {
+        list.push(format!("{} more", names.len() - NAMED));
+    }
+    match &list[..] {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        _ => list.concat(),
+    }
+}
+
+/// Finds the snapshot that `spec` names, among those that the filter admits.
+///
+/// # Errors
+///
+/// If there is none, if it can't be read, or if several are meant: those whose ids begin in the same way, or `latest`, `latest~N`
+/// and `@TIME` where that could mean snapshots of different clusters.
+pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
+    let SnapshotList { snapshots, damaged, times } = list;
+    let advice = if snapshots.is_empty() && damaged.is_empty() { EMPTY } else { LISTED };
+    let time = spec.strip_prefix('@').map(parse_time).transpose()?;
+    let back = match spec.strip_prefix("latest") {
+        Some("") => Some(0),
+        Some(rest) => Some(parse_back(rest).ok_or_else(|| bad(spec))?),
+        None => None,
+    };
+    if time.is_none() && back.is_none() {
+        return by_id(snapshots, damaged, spec, filter, advice);
+    }
+    let is_meant =
+        |manifest: &&Manifest| filter.admits(manifest) && time.is_none_or(|time| times.sealed(manifest) <= time);
+    let meant: Vec<&Manifest> = snapshots.iter().rev().filter(is_meant).collect();
+    let of = clusters(meant.iter().copied());
+    if of.len() > 1 {
+        return Err(Error::usage(format!(
+            "{spec} could mean a snapshot of {}: say which with --cluster, or give the snapshot's id",
+            in_words(&of)
+        )));
+    }
+    if let Some(&found) = meant.get(back.unwrap_or(0)) {
+        return Ok(found.clone());
+    }
+    if !filter.is_empty() && !snapshots.iter().any(|manifest| filter.admits(manifest)) {
+        return Err(filter.nothing(snapshots));
+    }
+    let which = if filter.is_empty() { String::new() } else { format!(" {filter}") };
+    Err(match (back, meant.len()) {
+        (None, _) => Error::not_found(format!("a snapshot{which} at or before {spec}"), advice),
+        (Some(_), 0) => Error::not_found(format!("snapshot {spec}"), advice),
+        (Some(_), n) => {
+            let advice = format!("The oldest{which} that can be read is latest~{}. {LISTED}", n - 1);
+            Error::not_found(format!("snapshot {spec}"), advice)
+        }
+    })
+}
+
+/// The number in `~N`.
+fn parse_back(text: &str) -> Option<usize> {
+    let digits = text.strip_prefix('~').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+/// The snapshot whose id begins like this.
+fn by_id(
+    snapshots: &[Manifest],
+    damaged: &mut Vec<(SnapshotId, Error)>,
+    spec: &str,
+    filter: &SnapshotFilter,
+    advice: &str,
+) -> Result<Manifest> {
     let prefix = spec.to_ascii_lowercase();
     if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(bad(spec));
@@ -41,16 +157,24 @@ pub fn resolve(list: SnapshotList, spec: &str) -> Result<Manifest> {
     if let Some(at) = damaged.iter().position(|(id, _)| id.to_string().starts_with(&prefix)) {
         return Err(damaged.swap_remove(at).1);
     }
-    let mut found: Vec<Manifest> =
-        snapshots.into_iter().filter(|manifest| manifest.id.to_string().starts_with(&prefix)).collect();
-    match found.len() {
-        0 => Err(Error::not_found(format!("snapshot {spec}"), advice)),
-        1 => Ok(found.swap_remove(0)),
-        n => {
-            let mut ids: Vec<String> = found.iter().take(NAMED).map(|manifest| manifest.id.to_string()).collect();
-            if n > NAMED {
+    let begins = |manifest: &&Manifest| manifest.id.to_string().starts_with(&prefix);
+    let found: Vec<&Manifest> = snapshots.iter().filter(begins).collect();
+    match &found[..] {
+        [] => Err(Error::not_found(format!("snapshot {spec}"), advice)),
+        [one] if !filter.admits(one) => Err(Error::usage(format!(
+            "snapshot {} is of cluster {:?}, by host {:?}, with {}; a snapshot {filter} was asked for",
+            one.id,
+            one.cluster,
+            one.host,
+            if one.tags.is_empty() { "no labels".to_string() } else { format!("the labels {}", one.tags.join(", ")) }
+        ))),
+        [one] => Ok((*one).clone()),
+        all => {
+            let mut ids: Vec<String> = all.iter().take(NAMED).map(|manifest| manifest.id.to_string()).collect();
+            if all.len() > NAMED {
                 ids.push("…".into());
             }
+            let n = all.len();
             Err(Error::invalid(format!("{n} snapshots begin with {spec} ({}): give more of the id", ids.join(", "))))
         }
     }

@@ -312,6 +312,19 @@ pub(super) fn noted_chunks(history: &History) -> HashSet<ChunkId> {
     outcomes.flat_map(|outcome| outcome.damaged_chunks.iter().copied()).collect()
 }
 
+/// A namespace of which more than half of the records are gone since its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vanished {
+    /// Its name.
+    pub namespace: String,
+    /// The snapshot that the backup builds on.
+    pub parent: SnapshotId,
+    /// Records that this has.
+    pub records: u64,
+    /// How many of them are gone.
+    pub deleted: u64,
+}
+
 impl BackupSession {
     /// The session's id, and that of the snapshot it will become.
     pub fn id(&self) -> SnapshotId {
@@ -321,6 +334,23 @@ impl BackupSession {
     /// For people: damage that was met, what was passed over and what is written anew; and what the source would not tell.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The namespaces so far of which more than half of the parent's records are gone. That happens, but it is also what a backup
+    /// of another database under the same name looks like, or one of a source that lost data.
+    pub fn vanished(&self) -> Vec<Vanished> {
+        let of = |namespace: &NamespaceManifest| {
+            let parent = self.parents.iter().find(|parent| Some(parent.id) == namespace.parent)?;
+            let records = parent.namespace(&namespace.name)?.live_records;
+            let (name, deleted) = (namespace.name.clone(), namespace.counts.deleted);
+            (deleted.saturating_mul(2) > records).then_some(Vanished {
+                namespace: name,
+                parent: parent.id,
+                records,
+                deleted,
+            })
+        };
+        self.manifest.namespaces.iter().filter_map(of).collect()
     }
 
     /// The snapshots that stood when it began, oldest first.

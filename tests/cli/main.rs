@@ -1,6 +1,7 @@
 //! The command line as a user meets it: the program is run as a process of its own.
 
 mod asb;
+mod clusters;
 mod collecting;
 mod copying;
 mod errors;

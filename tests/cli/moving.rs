@@ -224,7 +224,7 @@ fn records_on_standard_output_are_not_mixed_with_the_report() {
     sandbox.write("copy.jsonl", &output.out);
     sandbox.run(&["verify", "latest", "jsonl:copy.jsonl"]).ends(0);
     let file = std::fs::File::open(sandbox.path("copy.jsonl")).unwrap();
-    let piped = sandbox.run_with(&["backup", "jsonl:-", "--quiet", "--json"], |command| {
+    let piped = sandbox.run_with(&["backup", "jsonl:-", "--cluster", "asb", "--quiet", "--json"], |command| {
         command.stdin(file);
     });
     assert_eq!(piped.ends(0).json()["namespaces"][0]["live_records"], 4);
@@ -250,7 +250,7 @@ fn an_asb_backup_comes_and_goes_through_pipes() {
         assert!(String::from_utf8_lossy(&restored.stderr).contains("restored into asb:-"));
         std::fs::write(sandbox.path("copy.asb"), &restored.stdout).unwrap();
         sandbox.run(&["verify", "latest", "asb:copy.asb"]).ends(0);
-        let taken = piped(&sandbox, "copy.asb", &["backup", "asb:-", "--json", "--cluster", "piped"]).ends(0);
+        let taken = piped(&sandbox, "copy.asb", &["backup", "asb:-", "--json", "--cluster", "asb"]).ends(0);
         assert_eq!(taken.json()["namespaces"][0]["live_records"], 4);
         piped(&sandbox, "copy.asb", &["verify", "latest", "asb:-"]).ends(0);
         // What is cut off inside a record is noticed, wherever it comes from.
@@ -263,7 +263,7 @@ fn an_asb_backup_comes_and_goes_through_pipes() {
     sandbox.run(&["backup", "asb:-"]).ends(1).says(&["standard input at byte 0", "found \"\""]);
     sandbox.json(&["restore", "latest", "embedded:store"]);
     sandbox.json(&["restore", "latest", "embedded:store", "--rename", "other"]);
-    sandbox.json(&["backup", "embedded:store"]);
+    sandbox.json(&["backup", "embedded:store", "--cluster", "asb"]);
     sandbox.run(&["restore", "latest", "asb:-"]).ends(1).says(&["one .asb file holds one namespace"]);
 }
 
@@ -284,7 +284,7 @@ fn several_namespaces_are_restored_together_and_named_where_one_is_needed() {
     sandbox.people();
     sandbox.json(&["restore", "latest", "embedded:store"]);
     sandbox.json(&["restore", "latest", "embedded:store", "--rename", "other"]);
-    let made = sandbox.json(&["backup", "embedded:store"]);
+    let made = sandbox.json(&["backup", "embedded:store", "--cluster", "asb"]);
     assert_eq!(made["namespaces"].as_array().unwrap().len(), 2);
     let text = sandbox.run(&["restore", "latest", "asb:both"]).ends(0);
     text.shows(&["in all        8", "other", "test"]);

@@ -25,7 +25,7 @@ fn stopped(sandbox: &Sandbox, lease: &str) -> Sleeper {
             .collect()
     };
     let before = sessions();
-    let mut command = sandbox.command(&["backup", "asb:long.asb", "--lease", lease, "--quiet"]);
+    let mut command = sandbox.command(&["backup", "asb:long.asb", "--cluster", "asb", "--lease", lease, "--quiet"]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     let mut session = None;
@@ -72,7 +72,7 @@ fn a_backup_that_sleeps_through_its_lease_learns_of_it_and_the_next_one_succeeds
     let row = sessions.as_array().unwrap().iter().find(|row| row["session"] == session.as_str()).unwrap().clone();
     assert_eq!((&row["status"], &row["snapshot"]), (&"failed".into(), &"fenced".into()));
     assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
-    sandbox.run(&["backup", "asb:long.asb"]).ends(0);
+    sandbox.run(&["backup", "asb:long.asb", "--cluster", "asb"]).ends(0);
     sandbox.run(&["prune"]).ends(0);
     sandbox.run(&["check", "--read-data"]).ends(0);
 }

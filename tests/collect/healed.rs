@@ -4,7 +4,7 @@ use super::scene::*;
 use super::support::*;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
-use aerolith::repository::{CheckOptions, CheckReport, Repository};
+use aerolith::repository::{CheckOptions, CheckReport, Repository, SnapshotFilter};
 use aerolith::store::{MemoryStore, Store};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn values_that_only_older_versions_of_records_stood_in_hurt_no_snapshot() {
 fn sessions_and_holds_that_cannot_be_read_are_named_and_a_repair_clears_them() {
     let scene = Scene::new(30);
     let repository = scene.repository();
-    let hold = repository.hold(&[scene.id(1)], "case 7").unwrap().remove(0);
+    let hold = repository.hold(&[scene.id(1)], &SnapshotFilter::ALL, "case 7").unwrap().remove(0);
     let hold_key = names::hold(&hold.snapshot, &hold.id);
     let session_key = names::session(&scene.snapshots[0].0);
     // Another that died, and was emptied by the same power cut.
@@ -123,7 +123,7 @@ fn sessions_and_holds_that_cannot_be_read_are_named_and_a_repair_clears_them() {
 fn a_damaged_hold_of_a_snapshot_that_is_gone_goes_with_the_next_repair() {
     let scene = Scene::new(30);
     let repository = scene.repository();
-    let hold = repository.hold(&[scene.id(1)], "case 7").unwrap().remove(0);
+    let hold = repository.hold(&[scene.id(1)], &SnapshotFilter::ALL, "case 7").unwrap().remove(0);
     let key = names::hold(&hold.snapshot, &hold.id);
     scene.disk.put(&key, &[]).unwrap();
     aerolith::snapshot::forget(&*scene.disk, repository.keys(), hold.snapshot, 1).unwrap();

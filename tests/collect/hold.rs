@@ -6,7 +6,7 @@ use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::repository::SessionOptions;
+use aerolith::repository::{SessionOptions, SnapshotFilter};
 use aerolith::store::{Call, Store};
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use std::sync::Arc;
 fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
     let scene = Scene::new(30);
     let repository = scene.repository();
-    let first = repository.hold(&[scene.id(0), scene.id(1)], "case 7").unwrap();
-    let second = repository.hold(&[scene.id(0)], "audit").unwrap();
+    let first = repository.hold(&[scene.id(0), scene.id(1)], &SnapshotFilter::ALL, "case 7").unwrap();
+    let second = repository.hold(&[scene.id(0)], &SnapshotFilter::ALL, "audit").unwrap();
     for names in [vec![scene.id(0)], vec![scene.id(2), scene.id(0)]] {
         let error = message(forget(&repository, &names));
         assert!(error.contains("is held") && error.contains(&scene.id(0)) && error.contains("hold release"), "{error}");
@@ -32,27 +32,27 @@ fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
     );
     prune(&repository, &thorough()).unwrap();
     assert_eq!(assert_exact(&repository, &scene.snapshots, "held"), 2);
-    assert_eq!(repository.release(&first[0].id.to_string()[..8]).unwrap().len(), 1);
+    assert_eq!(repository.release(&first[0].id.to_string()[..8], &SnapshotFilter::ALL).unwrap().len(), 1);
     message(forget(&repository, &[scene.id(0)]));
-    assert_eq!(repository.release(&scene.id(0)).unwrap()[0].id, second[0].id);
+    assert_eq!(repository.release(&scene.id(0), &SnapshotFilter::ALL).unwrap()[0].id, second[0].id);
     forget(&repository, &[scene.id(0)]).unwrap();
     assert_eq!(repository.holds().unwrap().len(), 1);
     for unknown in ["ffffffff", &scene.id(0), ""] {
-        repository.release(unknown).unwrap_err();
+        repository.release(unknown, &SnapshotFilter::ALL).unwrap_err();
     }
-    assert!(message(repository.hold(&[scene.id(0)], "too late")).contains("not found"));
+    assert!(message(repository.hold(&[scene.id(0)], &SnapshotFilter::ALL, "too late")).contains("not found"));
 }
 
 #[test]
 fn a_hold_that_cannot_be_read_holds_and_can_be_released() {
     let scene = Scene::new(30);
     let repository = scene.repository();
-    let hold = repository.hold(&[scene.id(0)], "case 7").unwrap().remove(0);
+    let hold = repository.hold(&[scene.id(0)], &SnapshotFilter::ALL, "case 7").unwrap().remove(0);
     flip(&scene.disk, &names::hold(&hold.snapshot, &hold.id), 90);
     let error = message(forget(&repository, &[scene.id(0)]));
     assert!(error.contains("is held") && error.contains("can't be read"), "{error}");
     assert!(repository.holds().unwrap()[0].hold.is_err());
-    repository.release(&scene.id(0)).unwrap();
+    repository.release(&scene.id(0), &SnapshotFilter::ALL).unwrap();
     forget(&repository, &[scene.id(0)]).unwrap();
 }
 
@@ -104,7 +104,7 @@ fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
             forget(&other, std::slice::from_ref(&id)).unwrap();
         }
     });
-    let error = message(open(store).unwrap().hold(&[scene.id(0)], "case 7"));
+    let error = message(open(store).unwrap().hold(&[scene.id(0)], &SnapshotFilter::ALL, "case 7"));
     assert!(error.contains("was forgotten at this moment") && error.contains("not held"), "{error}");
     assert!(scene.repository().holds().unwrap().is_empty());
     // Held while the names are looked up: the forget finds out right before it writes.
@@ -115,7 +115,7 @@ fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
         if call == Call::List && key == names::holds_of(&aerolith::format::SnapshotId::from_hex(&id).unwrap()) && !held
         {
             held = true;
-            other.hold(std::slice::from_ref(&id), "case 7").unwrap();
+            other.hold(std::slice::from_ref(&id), &SnapshotFilter::ALL, "case 7").unwrap();
         }
     });
     assert!(message(forget(&open(store).unwrap(), &[scene.id(0)])).contains("case 7"));
@@ -124,7 +124,7 @@ fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
     let (other, id) = (scene.repository(), scene.id(0));
     let store = HookStore::new(scene.disk.clone(), move |call, key| {
         if call == Call::Put && key.starts_with(names::SNAPSHOTS) {
-            other.hold(std::slice::from_ref(&id), "case 7").unwrap();
+            other.hold(std::slice::from_ref(&id), &SnapshotFilter::ALL, "case 7").unwrap();
         }
     });
     forget(&open(store).unwrap(), &[scene.id(0)]).unwrap();
@@ -136,6 +136,6 @@ fn a_snapshot_that_is_named_twice_is_forgotten_once() {
     let scene = Scene::new(30);
     let repository = scene.repository();
     let names = [scene.id(0), scene.id(0)[..12].to_string()];
-    let report = repository.forget_named(&names, false, &Control::new()).unwrap();
+    let report = repository.forget_named(&names, &SnapshotFilter::ALL, false, &Control::new()).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[0].0]);
 }

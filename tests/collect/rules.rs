@@ -9,7 +9,7 @@ use aerolith::format::{ChunkId, PackId, SnapshotId, names};
 use aerolith::index::Location;
 use aerolith::pack::stored_packs;
 use aerolith::record::Timestamp;
-use aerolith::repository::{RepairOptions, Repository, SessionOptions};
+use aerolith::repository::{RepairOptions, Repository, SessionOptions, SnapshotFilter};
 use aerolith::snapshot;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::sync::Arc;
@@ -206,15 +206,14 @@ fn a_session_that_says_that_it_ended_is_fenced_since_its_seal_may_be_on_its_way(
 fn a_hold_is_looked_for_right_before_each_snapshot_goes() {
     let scene = Scene::new(30);
     let (other, id) = (scene.repository(), scene.id(1));
-    let folder = names::holds_of(&SnapshotId::from_hex(&id).unwrap());
     let mut looked = false;
     // Once it was looked at with the others, and before its own turn.
     let store = HookStore::new(scene.disk.clone(), move |call, key| {
-        if call == Call::List && key == folder {
+        if call == Call::List && key == names::HOLDS {
             looked = true;
         } else if looked && call == Call::Put && key.starts_with(names::SNAPSHOTS) {
             looked = false;
-            other.hold(std::slice::from_ref(&id), "case 7").unwrap();
+            other.hold(std::slice::from_ref(&id), &SnapshotFilter::ALL, "case 7").unwrap();
         }
     });
     let error = message(forget(&open(store).unwrap(), &[scene.id(0), scene.id(1)]));
@@ -334,4 +333,25 @@ fn what_a_collection_that_died_has_moved_is_not_moved_again() {
         assert_eq!(assert_exact(&repository, &scene.snapshots, "taken over"), 2);
         assert_nothing_unused(&repository, "taken over");
     }
+}
+
+#[test]
+fn naming_many_snapshots_lists_the_store_once() {
+    let scene = Scene::new(10);
+    let calls = |names: &[String]| {
+        let disk = Arc::new(scene.disk.fork());
+        let counted = Arc::new(std::sync::Mutex::new(0));
+        let count = counted.clone();
+        let store = HookStore::new(disk, move |call, key| {
+            *count.lock().unwrap() += usize::from(call == Call::Get && key.starts_with(names::SNAPSHOTS));
+        });
+        forget(&open(store).unwrap(), names).unwrap();
+        std::mem::take(&mut *counted.lock().unwrap())
+    };
+    let one = calls(&[scene.id(0)]);
+    assert_eq!(
+        calls(&[scene.id(0), scene.id(1), "latest".into()]),
+        one,
+        "manifests are read once, however many are named"
+    );
 }

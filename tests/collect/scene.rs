@@ -8,6 +8,7 @@ use aerolith::format::{ChunkId, SnapshotId, names};
 use aerolith::pack::read_directory;
 use aerolith::repository::{
     BackupSession, RecordOptions, RepairOptions, RepairReport, Repository, RestoreOptions, SessionOptions,
+    SnapshotFilter,
 };
 use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
 use aerolith::{Error, Result};
@@ -87,7 +88,7 @@ pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneRep
 }
 
 pub fn forget(repository: &Repository, names: &[String]) -> Result<()> {
-    repository.forget_named(names, false, &Control::new()).map(|_| ())
+    repository.forget_named(names, &SnapshotFilter::ALL, false, &Control::new()).map(|_| ())
 }
 
 /// A collection of which nothing gets done but its plan.

@@ -6,7 +6,7 @@ use super::two::*;
 use aerolith::control::Control;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CopyOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::repository::{CopyOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
     let order: Vec<_> = source.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect();
     let copies: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
     assert_eq!(copies, order);
-    let latest = target.snapshot("latest").unwrap();
+    let of_empty = SnapshotFilter { cluster: Some("empty".into()), ..SnapshotFilter::ALL };
+    let latest = target.snapshot_among("latest", &of_empty).unwrap();
     assert_eq!(latest.manifest().first_written(target.id()), (source.id(), snapshots[4].0));
     assert_eq!(latest.manifest().tags, ["monthly", "hold"]);
 }
@@ -108,15 +109,21 @@ fn those_that_are_asked_for_are_copied_and_any_can_be_the_first() {
         let disk = other_disk();
         let target = open_other(disk.clone()).unwrap();
         let snapshots = snapshots.iter().map(ToString::to_string).collect();
-        let (cluster, tag) = (cluster.map(Into::into), tag.map(Into::into));
-        let options = CopyOptions { snapshots, cluster, tag, dry_run: false };
+        let (cluster, tags) = (cluster.map(Into::into), tag.map(Into::into).into_iter().collect());
+        let filter = SnapshotFilter { cluster, tags, host: None };
+        let options = CopyOptions { snapshots, filter, dry_run: false };
         let report = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
         let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
         (ids, target)
     };
     let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
     assert_eq!(with(&[], Some("memory"), None).0, all);
-    assert!(with(&[], Some("another"), None).0.is_empty() && with(&[], None, Some("x")).0.is_empty());
+    assert!(with(&[], None, Some("x")).0.is_empty());
+    let filter = SnapshotFilter { cluster: Some("another".into()), ..SnapshotFilter::ALL };
+    let options = CopyOptions { filter, ..CopyOptions::default() };
+    let target = open_other(other_disk()).unwrap();
+    let error = message(source.copy(&target, &options, &Arc::new(Control::new())));
+    assert!(error.contains("\"another\"") && error.contains("\"memory\""), "{error}");
     // Without what it builds on, whose names stay those in the source.
     let (ids, target) = with(&["latest"], None, None);
     assert_eq!(ids, [all[2]]);

@@ -1,0 +1,48 @@
+//! Which snapshots a command means: options that all commands share which take snapshots.
+
+use super::context::Context;
+use super::output::complain;
+use super::text;
+use crate::error::Result;
+use crate::format::snapshot::Manifest;
+use crate::repository::{Repository, Snapshot, SnapshotFilter};
+
+/// Where the help shows them.
+const HEADING: &str = "Among which snapshots";
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Among {
+    /// Only snapshots of this cluster: latest, latest~N and @TIME need it if the repository holds those of several
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
+    cluster: Option<String>,
+    /// Only snapshots with this label; given more than once, with all of them
+    #[arg(long, value_name = "TAG", help_heading = HEADING)]
+    tag: Vec<String>,
+    /// Only snapshots that this host wrote
+    #[arg(long, value_name = "HOST", help_heading = HEADING)]
+    host: Option<String>,
+}
+
+impl Among {
+    pub fn filter(&self) -> SnapshotFilter {
+        SnapshotFilter { cluster: self.cluster.clone(), tags: self.tag.clone(), host: self.host.clone() }
+    }
+
+    /// Opens the snapshot that is meant, and tells why it may not be the one that was thought of.
+    pub fn open(&self, context: &Context, spec: &str) -> Result<Snapshot> {
+        self.open_in(&context.repository()?, spec)
+    }
+
+    /// As [`Among::open`], in a repository that is open already.
+    pub fn open_in(&self, repository: &Repository, spec: &str) -> Result<Snapshot> {
+        let snapshot = repository.snapshot_among(spec, &self.filter())?;
+        snapshot.warnings().iter().for_each(|warning| complain(warning));
+        Ok(snapshot)
+    }
+}
+
+/// A snapshot for people: which, of which cluster, and when.
+pub fn describe(manifest: &Manifest) -> String {
+    let (id, cluster, time) = (manifest.id, text::safe(&manifest.cluster), text::time(manifest.sealed));
+    format!("snapshot {id} of cluster {cluster}, sealed {time}")
+}
