@@ -20,7 +20,9 @@ use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
 use crate::format::{HoldId, SnapshotId, leaf, names, node, structured};
-use crate::jsonl::{Line, line_namespace, parse_line, write_index, write_record, write_role, write_udf, write_user};
+use crate::jsonl::{
+    Line, line_namespace, parse_line, write_index, write_namespace, write_record, write_role, write_udf, write_user,
+};
 use crate::record::batch::parse_bin_order;
 use crate::record::{Body, Digest, Generation, KeyRef, NamespaceMetadata, RecordBatch, RecordMeta, VoidTime, varint};
 use crate::repository::SnapshotFilter;
@@ -152,6 +154,10 @@ pub fn json_line(bytes: &[u8]) -> bool {
             assert!(write_record(&mut out, &record.namespace, &view).is_ok());
             &record.namespace
         }
+        Line::Namespace(namespace) => {
+            write_namespace(&mut out, namespace);
+            namespace
+        }
         Line::Index(namespace, index) => {
             write_index(&mut out, namespace, index);
             namespace
@@ -172,7 +178,7 @@ pub fn json_line(bytes: &[u8]) -> bool {
     assert_eq!(out.pop(), Some(b'\n'));
     assert_eq!(parse_line(&out).as_ref(), Ok(&line));
     let short = short.map(|short| (short.namespace, short.is_metadata));
-    assert_eq!(short, Ok((Some(namespace.clone()), !matches!(line, Line::Record(_)))));
+    assert_eq!(short, Ok((Some(namespace.clone()), !matches!(line, Line::Record(_) | Line::Namespace(_)))));
     true
 }
 

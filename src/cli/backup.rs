@@ -1,6 +1,7 @@
 //! `backup`: backs up sources into one snapshot.
 
 use super::context::{Context, Done, stopped};
+use super::from_command::{FromCommand, Output};
 use super::output::{complain, print_line};
 use super::schema::Snapshot;
 use super::{endpoint, schema, text};
@@ -33,6 +34,8 @@ Examples:
   aerolith backup asb:/backups/users asb:/backups/orders --cluster shop
   aerolith backup asb:/backups/monday --hold 'case 7/2026'
   aerolith backup embedded:/data/store --kind incremental --compact
+  aerolith backup --from-command 'asbackup -n test -o -' --cluster zoo
+  aerolith backup jsonl:- --from-command './export.sh --all' --cluster zoo
   set -o pipefail; asbackup -n test -o - | aerolith backup asb:- --cluster zoo
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
@@ -40,8 +43,13 @@ pub struct Args {
     /// asb:PATH (a file or a folder), jsonl:FILE or embedded:FOLDER; asb:- and jsonl:- are standard input. A pipe doesn't tell
     /// how its writer ended: if that failed, forget the snapshot. Several sources become one snapshot; no namespace may be in
     /// two of them
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from_command")]
     source: Vec<String>,
+    /// Run a command, and back up what it writes to standard output: as asb:-, which is the default here, or jsonl:-. Unless it
+    /// ends with status 0, nothing is committed. It runs by `sh -c`, which tells the status of the last command of a pipe alone, and
+    /// can't ask on the terminal
+    #[arg(long, value_name = "COMMAND")]
+    from_command: Option<String>,
     /// How to read it
     #[arg(long, value_enum, default_value_t = Kind::Full)]
     kind: Kind,
@@ -117,7 +125,7 @@ impl From<Kind> for BackupKind {
 }
 
 #[derive(Serialize)]
-struct Output {
+struct Printed {
     #[serde(flatten)]
     snapshot: Snapshot,
     duration_millis: u64,
@@ -125,6 +133,7 @@ struct Output {
     bad_records: Vec<Bad>,
     resumed: Vec<Resumed>,
     vanished: Vec<Vanished>,
+    notes: Vec<String>,
 }
 
 /// A namespace of which more than half of the records are gone since the snapshot before.
@@ -164,7 +173,7 @@ struct Bad {
     problem: String,
 }
 
-pub fn run(context: &Context, args: Args) -> Result<Done> {
+pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     let kind = BackupKind::from(args.kind);
     if args.partial && kind == BackupKind::Full {
         return Err(Error::usage(
@@ -174,9 +183,23 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if args.lease.is_some_and(|lease| lease < MIN_LEASE) {
         return Err(Error::usage("--lease takes at least 1s: with less, every hiccup would look like death"));
     }
+    if args.from_command.is_some() {
+        if args.source.is_empty() {
+            args.source.push("asb:-".into());
+        }
+        if !matches!(&args.source[..], [one] if matches!(one.as_str(), "asb:-" | "jsonl:-")) {
+            return Err(Error::usage(
+                "--from-command says where the records come from: beside it only asb:- or jsonl:- says what they are",
+            ));
+        }
+    }
     let repository = context.repository()?;
     let begun = Instant::now();
     let scheme = endpoint::scheme(&args.source[0]).to_string();
+    // Ctrl-C must end the command from its start on.
+    let watched = args.from_command.as_ref().map(|_| context.control("backing up the output of a command"));
+    let command = args.from_command.as_deref().map(FromCommand::start).transpose()?;
+    let (command, output) = command.map_or((None, None), |(command, output)| (Some(command), Some(output)));
     let about = |sources: &[Reading], cluster: Option<String>| {
         let names = sources.iter().map(|one| one.source.name().to_string()).collect::<Vec<_>>();
         let source = if names.is_empty() { args.source.join(", ") } else { names.join(", ") };
@@ -192,7 +215,15 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             note_every: Some(Duration::from_secs(u64::from(args.note_every))),
         }
     };
-    let sources = match open(&args) {
+    let opened = open(&args, command.as_ref().zip(output)).and_then(|sources| {
+        check_kind(&sources, &args)?;
+        Ok(sources)
+    });
+    let opened = opened.map_err(|error| match (&command, &watched) {
+        (Some(command), Some((control, _))) => command.explain(error, control),
+        _ => error,
+    });
+    let sources = match opened {
         Ok(sources) => sources,
         Err(error) => {
             // A run that fails this early belongs into the history too: nobody else tells that last night's backup is missing.
@@ -202,7 +233,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                     Err(other) => complain(&format!("the history doesn't tell of this run: {other}")),
                 }
             }
-            return Err(error);
+            return Err(stopped(error, UNSEALED));
         }
     };
     let cluster = match args.cluster.clone() {
@@ -221,16 +252,27 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     };
     let about = about(&sources, cluster);
     let is_first = !is_named && !has_earlier(&repository, &about)?;
-    let (control, progress) = context.control(format!("backing up {}", about.source));
-    let mut session = repository.begin(about, control)?;
+    let (control, progress) =
+        watched.unwrap_or_else(|| context.control(format!("backing up {}", text::safe(&about.source))));
+    let mut session = repository.begin(about, control.clone())?;
+    let mut read = Ok(());
     for Reading { source, namespaces } in &sources {
         for namespace in namespaces {
-            if let Err(error) = session.records(namespace, &**source, kind, &options) {
-                session.abandon(&error);
-                return Err(stopped(error, UNSEALED));
-            }
+            read = read.and_then(|()| session.records(namespace, &**source, kind, &options).map(|_| ()));
         }
     }
+    if let Some(command) = &command {
+        read = match read {
+            Ok(()) => command.succeeded(&control),
+            Err(error) => Err(command.explain(error, &control)),
+        };
+    }
+    if let Err(error) = read {
+        session.abandon(&error);
+        return Err(stopped(error, UNSEALED));
+    }
+    let notes: Vec<String> = sources.iter().flat_map(|one| one.source.notes()).collect();
+    notes.iter().for_each(|note| complain(note));
     let bad = session.bad_records().to_vec();
     let resumed: Vec<Resumed> = session.resumed().iter().map(Resumed::from).collect();
     session.warnings().iter().for_each(|warning| complain(warning));
@@ -273,7 +315,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let fails_strict = args.strict && !vanished.is_empty();
     if context.json() {
         let (snapshot, duration_millis) = (manifest.into(), millis);
-        context.print_json(&Output { snapshot, duration_millis, bad_records, resumed, vanished })?;
+        context.print_json(&Printed { snapshot, duration_millis, bad_records, resumed, vanished, notes })?;
     } else {
         print_summary(manifest, millis)?;
     }
@@ -292,12 +334,30 @@ struct Reading {
     namespaces: Vec<String>,
 }
 
+/// Refuses to take what is known to hold only changes for all that there is.
+fn check_kind(sources: &[Reading], args: &Args) -> Result<()> {
+    let partial = sources.iter().find_map(|one| Some((one.source.name(), one.source.holds_changes_only()?)));
+    match partial {
+        Some((name, what)) if !args.partial => Err(Error::usage(format!(
+            "{name} is {what}, which holds no more than what changed: back it up with --kind incremental --partial, after the \
+             full one that it builds on"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Opens the sources, and finds in which of them each namespace is.
-fn open(args: &Args) -> Result<Vec<Reading>> {
+fn open(args: &Args, mut command: Option<(&FromCommand, Output)>) -> Result<Vec<Reading>> {
     let mut sources: Vec<Reading> = Vec::with_capacity(args.source.len());
     let mut all = Vec::new();
     for text in &args.source {
-        let source = endpoint::source(text, args.reading.clone(), args.parallel)?;
+        let source = match command.take() {
+            Some((command, output)) => {
+                let name = format!("{text} (output of {})", command.program());
+                endpoint::output_source(text, &name, output, args.reading.clone())?
+            }
+            None => endpoint::source(text, args.reading.clone(), args.parallel)?,
+        };
         let there = source.namespaces()?;
         if there.is_empty() {
             return Err(Error::not_found("a namespace to back up", format!("{} has none", source.name())));

@@ -195,11 +195,13 @@ impl Context {
         // A second handler can't be set; the first then belongs to an earlier call of the same process.
         let _ = ctrlc::set_handler(move || {
             if stopping.is_stopped() {
+                super::from_command::end_at_once();
                 crate::target::partial::remove_all();
                 std::process::exit(1);
             }
             complain("stopping at the next safe point; once more to stop at once");
             stopping.stop();
+            super::from_command::end();
         });
         (control.clone(), Progress::start(what.into(), control, self.global.quiet))
     }

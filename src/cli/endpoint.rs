@@ -12,6 +12,7 @@ use crate::target::RecordTarget;
 use crate::target::asb::{AsbTarget, AsbTargetOptions};
 use crate::target::embedded::EmbeddedTarget;
 use crate::target::jsonl::JsonlTarget;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What a source needs beside its URL.
@@ -75,6 +76,23 @@ pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn R
         "asb" => Box::new(AsbSource::open(path, AsbOptions { key_file, ..AsbOptions::default() })?),
         "jsonl" => Box::new(JsonlSource::open(path)?),
         _ => Box::new(EmbeddedSource::open(path)?),
+    })
+}
+
+/// Opens what `output` delivers as a source: `asb:-` or `jsonl:-`. `name` is what messages call it.
+pub fn output_source(
+    text: &str,
+    name: &str,
+    mut output: impl Read + Send + 'static,
+    args: SourceArgs,
+) -> Result<Box<dyn RecordSource>> {
+    let key_file = args.asb_key;
+    Ok(match text {
+        "jsonl:-" => Box::new(JsonlSource::from_reader(&mut output, name)?),
+        _ => {
+            let options = AsbOptions { key_file, ..AsbOptions::default() };
+            Box::new(AsbSource::from_reader(Box::new(output), name, options)?)
+        }
     })
 }
 

@@ -12,6 +12,7 @@ mod demo;
 mod diff;
 mod endpoint;
 mod forget;
+mod from_command;
 mod get;
 mod history;
 mod hold;

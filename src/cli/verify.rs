@@ -2,7 +2,7 @@
 
 use super::among::{Among, describe};
 use super::context::{Context, Done, stopped};
-use super::output::print_line;
+use super::output::{complain, print_line};
 use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
@@ -45,6 +45,7 @@ struct Output {
     absent: Vec<String>,
     /// Namespaces of the source that the snapshot lacks; they are not compared.
     not_in_snapshot: Vec<String>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -142,6 +143,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
     }
     drop(progress);
+    let notes = source.notes();
+    notes.iter().for_each(|note| complain(note));
     let not_in_snapshot: Vec<String> = match path.namespace {
         Some(_) => Vec::new(),
         None => there.into_iter().filter(|name| snapshot.manifest().namespace(name).is_none()).collect(),
@@ -157,6 +160,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         namespaces,
         absent,
         not_in_snapshot,
+        notes,
     };
     if context.json() {
         context.print_json(&output)?

@@ -16,7 +16,7 @@ use crate::format::plan::Plan;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
-use crate::jsonl::{write_header, write_index, write_record, write_role, write_udf, write_user};
+use crate::jsonl::{write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user};
 use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, PartitionId, PartitionSet, Privilege,
     RecordBatch, RecordMeta, Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
@@ -108,6 +108,7 @@ pub(super) fn asb() -> Vec<Vec<u8>> {
 pub(super) fn json_line() -> Vec<Vec<u8>> {
     let mut text = Vec::new();
     write_header(&mut text);
+    write_namespace(&mut text, NAMESPACE);
     write_index(&mut text, NAMESPACE, &index());
     write_udf(&mut text, NAMESPACE, &udf());
     write_role(&mut text, NAMESPACE, &role());

@@ -40,6 +40,8 @@ pub enum Line<'a> {
     Header(u32),
     /// A record.
     Record(RecordLine<'a>),
+    /// A namespace, which may have no records.
+    Namespace(Cow<'a, str>),
     /// A secondary index of a namespace.
     Index(Cow<'a, str>, SecondaryIndex),
     /// A UDF module of a namespace.
@@ -195,11 +197,14 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     }
     match raw.kind.as_ref().map(|Text(kind)| &**kind) {
         None | Some("record") => record(raw).map(Line::Record),
+        Some("namespace") => required(raw.namespace, "namespace").map(|Text(name)| Line::Namespace(name)),
         Some("index") => index(raw),
         Some("udf") => udf(raw),
         Some("role") => role(raw),
         Some("user") => user(raw),
-        Some(other) => Err(LineError::new(r#"kind "record", "index", "udf", "role" or "user""#, format!("{other:?}"))),
+        Some(other) => {
+            Err(LineError::new(r#"kind "record", "namespace", "index", "udf", "role" or "user""#, format!("{other:?}")))
+        }
     }
 }
 

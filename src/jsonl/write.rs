@@ -155,6 +155,12 @@ fn put_letter(out: &mut Vec<u8>, letter: u8) {
     }
 }
 
+/// Appends the line of a namespace.
+pub fn write_namespace(out: &mut Vec<u8>, namespace: &str) {
+    put_head(out, "namespace", namespace);
+    out.extend_from_slice(b"}\n");
+}
+
 /// Appends a secondary index's line.
 pub fn write_index(out: &mut Vec<u8>, namespace: &str, index: &SecondaryIndex) {
     let SecondaryIndex { set, name, kind, bin, value, context, expression, other } = index;

@@ -67,6 +67,16 @@ pub trait RecordSource: Send + Sync {
         Ok(None)
     }
 
+    /// What people should know of it: what was taken for the path that they gave, and what was found while it was read.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it is, if it is known to hold only what changed since an earlier backup, and no deletes.
+    fn holds_changes_only(&self) -> Option<String> {
+        None
+    }
+
     /// Its shape.
     fn shape(&self) -> SourceShape<'_>;
 }

@@ -3,11 +3,14 @@
 use super::partial::{Partial, begin_single, folder_of, sync_folder};
 use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use crate::error::{Error, Result};
-use crate::jsonl::{MAX_LINE_BYTES, write_header, write_index, write_record, write_role, write_udf, write_user};
+use crate::jsonl::{
+    MAX_LINE_BYTES, write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user,
+};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::source::RecordSource;
 use crate::source::jsonl::JsonlSource;
 use crate::sync::lock;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,8 @@ pub struct JsonlTarget {
     place: Option<Place>,
     dry_run: bool,
     output: Mutex<Box<dyn Write + Send>>,
+    /// The namespaces that no line names yet.
+    unnamed: Mutex<BTreeSet<String>>,
     notes: Vec<String>,
 }
 
@@ -67,7 +72,14 @@ impl JsonlTarget {
 
     /// Writes to any writer. `name` is what messages call it.
     pub fn to_writer(writer: Box<dyn Write + Send>, name: String) -> Result<Self> {
-        let target = Self { name, place: None, dry_run: false, output: Mutex::new(writer), notes: Vec::new() };
+        let target = Self {
+            name,
+            place: None,
+            dry_run: false,
+            output: Mutex::new(writer),
+            unnamed: Mutex::default(),
+            notes: Vec::new(),
+        };
         let mut header = Vec::new();
         write_header(&mut header);
         target.put(&header)?;
@@ -119,6 +131,9 @@ impl RecordTarget for JsonlTarget {
         metadata.udfs.iter().for_each(|udf| write_udf(&mut lines, namespace, udf));
         metadata.roles.iter().for_each(|role| write_role(&mut lines, namespace, role));
         metadata.users.iter().for_each(|user| write_user(&mut lines, namespace, user));
+        if lines.is_empty() {
+            lock(&self.unnamed).insert(namespace.to_owned());
+        }
         self.put(&lines)
     }
 
@@ -139,6 +154,9 @@ impl RecordTarget for JsonlTarget {
             lines.truncate(start);
             outcome.failed.push(FailedRecord { digest: record.meta.digest, reason });
         }
+        if outcome.written > 0 {
+            lock(&self.unnamed).remove(namespace);
+        }
         self.put(&lines)?;
         Ok(outcome)
     }
@@ -151,6 +169,9 @@ impl RecordTarget for JsonlTarget {
     }
 
     fn finish(&self) -> Result<()> {
+        let mut lines = Vec::new();
+        std::mem::take(&mut *lock(&self.unnamed)).iter().for_each(|namespace| write_namespace(&mut lines, namespace));
+        self.put(&lines)?;
         self.output().flush().map_err(|error| self.failed(error))?;
         let Some(place) = &self.place else { return Ok(()) };
         place.file.sync_all().map_err(|error| self.failed(error))?;

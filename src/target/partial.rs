@@ -5,16 +5,13 @@
 //! being written. A file that isn't whole in the end is removed, also when the program ends in the middle ([`remove_all`]).
 
 use crate::error::{Error, Result};
-use crate::rename::{is_unsupported, rename_if_free};
+use crate::rename::{DIGITS, SUFFIX, final_name, is_unsupported, rename_if_free};
 use crate::sync::lock;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-
-const SUFFIX: &str = ".partial";
-const DIGITS: usize = 16;
 
 /// The files of this process that are not whole yet; none once the program is about to end.
 static UNFINISHED: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
@@ -33,13 +30,6 @@ fn note(new: Option<&Path>, old: Option<&Path>) -> bool {
     let Some(unfinished) = unfinished.as_mut() else { return false };
     unfinished.extend(new.map(Path::to_owned));
     old.is_none_or(|old| unfinished.remove(old))
-}
-
-/// The name that a file will have, if this is the name of one on its way.
-pub(crate) fn final_name(name: &str) -> Option<&str> {
-    let (name, digits) = name.strip_suffix(SUFFIX)?.rsplit_once('.')?;
-    let is_ours = digits.len() == DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (is_ours && !name.is_empty()).then_some(name)
 }
 
 /// A file on its way. Dropped before [`Partial::settle`], it is removed.

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use aerolith::Error;
+use aerolith::source::RecordSource;
 use aerolith::source::asb::{AsbOptions, AsbSource};
 use std::path::PathBuf;
 
@@ -85,8 +86,16 @@ fn a_cut_file_gives_an_error_or_whole_records_at_every_cut() {
         let result = read(&source, NAMESPACE, &strict);
         let lenient = Collector::going_on();
         read(&source, NAMESPACE, &lenient).unwrap();
-        assert!(lenient.records().iter().all(|(digest, record)| all.get(digest) == Some(record)), "cut at {cut}");
-        if let Some(records) = boundaries.iter().position(|&end| end == cut) {
+        // Of a number at the very end digits may be missing: nobody can tell, so the file is named.
+        let is_named = source.notes().iter().any(|note| note.contains("line feed"));
+        let wrong = lenient.records().iter().filter(|(digest, record)| all.get(*digest) != Some(record)).count();
+        assert!(wrong <= usize::from(is_named), "cut at {cut}");
+        if boundaries.contains(&(cut + 1)) && cut > boundaries[0] {
+            assert!(is_named && wrong == 0 && result.is_ok(), "cut at {cut}");
+        }
+        if is_named && result.is_ok() {
+            assert_eq!(lenient.count(), boundaries.iter().filter(|&&end| end <= cut).count(), "cut at {cut}");
+        } else if let Some(records) = boundaries.iter().position(|&end| end == cut) {
             result.unwrap();
             assert_eq!(lenient.count(), records, "cut at {cut}");
         } else if cut > boundaries[0] {
@@ -206,12 +215,28 @@ fn a_bin_that_occurs_twice_makes_its_record_bad() {
 }
 
 #[test]
-fn a_file_that_lost_only_its_last_line_feed_is_cut() {
-    let mut text = std::fs::read(fixture("every-kind.asb")).unwrap();
-    assert_eq!(text.pop(), Some(b'\n'));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cut.asb");
-    std::fs::write(&path, text).unwrap();
-    let error = read(&open(&path, None).unwrap(), NAMESPACE, &Collector::default()).unwrap_err().to_string();
-    assert!(error.contains("line feed") && error.contains("end of the file"), "{error}");
+fn a_file_that_lost_only_its_last_line_feed_is_taken_and_named() {
+    for name in ["every-kind.asb", "compact.asb"] {
+        let mut text = std::fs::read(fixture(name)).unwrap();
+        assert_eq!(text.pop(), Some(b'\n'));
+        let folder = tempfile::tempdir().unwrap();
+        let namespace = open(&fixture(name), None).unwrap().namespaces().unwrap().remove(0);
+        for bytes in [text.clone(), zstd::bulk::compress(&text, 3).unwrap()] {
+            let path = folder.path().join("cut.asb");
+            std::fs::write(&path, bytes).unwrap();
+            let source = open(&path, None).unwrap();
+            assert_eq!(source.notes(), [""; 0]);
+            let records = Collector::default();
+            read(&source, &namespace, &records).unwrap();
+            assert_eq!(records.records(), records_of(&fixture(name), None, &namespace));
+            assert!(source.notes()[0].contains("cut.asb") && source.notes()[0].contains("line feed"));
+        }
+        // A stream that broke there is another thing.
+        let packed = zstd::bulk::compress(&text, 3).unwrap();
+        let path = folder.path().join("broken.asb");
+        std::fs::write(&path, &packed[..packed.len() - 1]).unwrap();
+        if let Ok(source) = open(&path, None) {
+            assert!(read(&source, &namespace, &Collector::default()).is_err());
+        }
+    }
 }

@@ -72,7 +72,7 @@ fn a_file_that_was_cut_off_fails_wherever_inside_a_record_it_ends() {
     let sandbox = Sandbox::new();
     let whole = asb("test", &[person("ann", 1, 30), person("bob", 1, 40)].concat());
     let second = whole.rfind("+ k").unwrap();
-    for end in [second + 1, second + 9, second + 30, whole.len() - 6, whole.len() - 1] {
+    for end in [second + 1, second + 9, second + 30, whole.len() - 6, whole.len() - 4] {
         sandbox.write("cut.asb", &whole[..end]);
         let failed = sandbox.run(&["backup", "asb:cut.asb"]).ends(1);
         failed.says(&["cut.asb at byte ", "expected ", "found the end of the file"]);
@@ -105,4 +105,134 @@ fn what_is_no_backup_is_refused_with_what_it_looks_like() {
     let opened = sandbox.json(&["backup", &encrypted, "--asb-key", &key]);
     assert_eq!(opened["namespaces"][0]["live_records"], 7);
     sandbox.run(&["verify", "latest", &encrypted, "--asb-key", &key]).ends(0);
+}
+
+#[test]
+fn a_last_record_that_lacks_only_its_line_feed_is_taken_and_the_file_named() {
+    let sandbox = Sandbox::new();
+    let whole = asb("test", &[person("ann", 1, 30), person("bob", 1, 40)].concat());
+    let with_text = whole.replace("- I age 40\n", "- S age 2 40\n");
+    let without_bins = whole.replace("+ b 1\n- I age 40\n", "+ b 0\n");
+    for (n, text) in [whole, with_text, without_bins].iter().enumerate() {
+        let (name, cluster) = (format!("cut{n}.asb"), format!("cluster{n}"));
+        sandbox.write("whole.asb", text);
+        sandbox.write(&name, text.strip_suffix('\n').unwrap());
+        let source = format!("asb:{name}");
+        let taken = sandbox.run(&["backup", &source, "--cluster", &cluster]).ends(0);
+        taken.says(&[&format!("{name}: its last record lacks the line feed at its end")]);
+        let same = sandbox.run(&["verify", "latest", "asb:whole.asb", "--cluster", &cluster]).ends(0);
+        assert!(!same.err.contains("line feed"), "{same:?}");
+        sandbox.run(&["verify", "latest", &source, "--cluster", &cluster]).ends(0).says(&[&name, "line feed"]);
+        let json = sandbox.json(&["backup", &source, "--cluster", &cluster]);
+        assert_eq!(json["notes"].as_array().unwrap().len(), 1, "{json}");
+    }
+    // What may be a part of a longer line is not taken.
+    for (n, cut) in ["+ b 1", "+ b 1\n- N age"].iter().enumerate() {
+        let text = asb("test", &person("ann", 1, 30)).replace("+ b 1\n- I age 30\n", cut);
+        sandbox.write("cut.asb", &text);
+        let failed = sandbox.run(&["backup", "asb:cut.asb", "--cluster", &format!("none{n}")]).ends(1);
+        failed.says(&["cut.asb at byte", "the end of the file"]);
+    }
+}
+
+#[test]
+fn a_file_whose_head_names_no_namespace_is_read_as_asrestore_reads_it() {
+    let sandbox = Sandbox::new();
+    let other = person("ann", 1, 31).replace("+ n test", "+ n other");
+    let index = "* i more s by-x N 1 x N\n";
+    let records = [person("ann", 1, 30), other.clone(), person("bob", 1, 40)].concat();
+    sandbox.write("all.asb", &format!("Version 3.1\n{index}{records}"));
+    let backup = sandbox.json(&["backup", "asb:all.asb", "--cluster", "all"]);
+    let held: Vec<_> =
+        backup["namespaces"].as_array().unwrap().iter().map(|one| (&one["namespace"], &one["live_records"])).collect();
+    assert_eq!(held, [(&json!("more"), &json!(0)), (&json!("other"), &json!(1)), (&json!("test"), &json!(2))]);
+    sandbox.run(&["show", "latest"]).ends(0).shows(&["by-x"]);
+    sandbox.run(&["verify", "latest", "asb:all.asb"]).ends(0);
+    // In a folder each file brings what it has, also one that has nothing but a module.
+    std::fs::create_dir(sandbox.path("folder")).unwrap();
+    sandbox.write("folder/a.asb", &format!("Version 3.1\n{other}"));
+    sandbox.write("folder/b.asb", &asb("test", &person("ann", 1, 30)));
+    sandbox.write("folder/c.asb", "Version 3.1\n* u L sum.lua 3 abc\n");
+    let backup = sandbox.json(&["backup", "asb:folder", "--cluster", "folder"]);
+    assert_eq!(backup["namespaces"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        sandbox.json(&["show", "latest", "--cluster", "folder"])["metadata"][1]["udf_modules"][0]["name"],
+        "sum.lua"
+    );
+    // Alone it belongs to no namespace.
+    sandbox.run(&["backup", "asb:folder/c.asb"]).ends(1).says(&["folder/c.asb", "names no namespace"]);
+    // A head that names one means all that follows.
+    sandbox.write("mixed.asb", &asb("test", &records));
+    sandbox
+        .run(&["backup", "asb:mixed.asb", "--cluster", "all"])
+        .ends(1)
+        .says(&["expected the namespace that the file's head names"]);
+}
+
+/// Writes what Aerospike Backup Service writes of a namespace.
+fn of_service(sandbox: &Sandbox, backup: &str, namespace: &str, records: &str, is_done: bool) {
+    let folder = format!("service/daily/{backup}/data/{namespace}");
+    std::fs::create_dir_all(sandbox.path(&folder)).unwrap();
+    sandbox.write(&format!("{folder}/0_{namespace}_1.asb"), &asb(namespace, records));
+    if is_done {
+        sandbox.write(&format!("{folder}/metadata.yaml"), "created: 2023-11-14T22:13:20Z\n");
+    }
+}
+
+#[test]
+fn a_tree_of_aerospike_backup_service_is_read_if_it_holds_one_backup() {
+    let sandbox = Sandbox::new();
+    let other = person("ann", 1, 31).replace("+ n test", "+ n other");
+    of_service(&sandbox, "backup/1700000000000", "test", &person("ann", 1, 30), true);
+    of_service(&sandbox, "backup/1700000000000", "other", &other, true);
+    std::fs::create_dir(sandbox.path("service/daily/backup/1700000000000/configuration")).unwrap();
+    for path in
+        ["service", "service/daily", "service/daily/backup/1700000000000", "service/daily/backup/1700000000000/data"]
+    {
+        let source = format!("asb:{path}");
+        let taken = sandbox.run(&["backup", &source, "--cluster", "shop"]).ends(0);
+        taken.says(&["reading 2 files in service/daily/backup/1700000000000, the full backup of 2023-11-14T22:13:20"]);
+    }
+    assert_eq!(sandbox.json(&["show", "latest"])["namespaces"].as_array().unwrap().len(), 2);
+    assert_eq!(sandbox.json(&["show", "latest"])["namespaces"][0]["source_time"], "2023-11-14T22:13:20.000Z");
+
+    // What changed since is no whole backup, wherever it is named.
+    of_service(&sandbox, "incremental/1700003600000_x", "test", &person("ann", 2, 33), true);
+    let changes = "asb:service/daily/incremental/1700003600000_x";
+    for path in [changes, &format!("{changes}/data/test"), &format!("{changes}/data/test/0_test_1.asb")] {
+        let refused = sandbox.run(&["backup", path, "--cluster", "shop"]).ends(2);
+        refused.says(&["an incremental backup of Aerospike Backup Service", "--kind incremental --partial"]);
+    }
+    let backup = sandbox.json(&["backup", changes, "--cluster", "shop", "--kind", "incremental", "--partial"]);
+    assert_eq!(backup["namespaces"][0]["counts"]["changed"], 1, "{backup}");
+
+    // Of several nobody knows which is meant.
+    of_service(&sandbox, "backup/1700086400000", "test", &person("ann", 3, 34), false);
+    let several = sandbox.run(&["backup", "asb:service", "--cluster", "shop"]).ends(1);
+    several.says(&[
+        "service: it holds 3 backups: daily/backup/1700000000000 (full of 2023-11-14T22:13:20.000Z), ",
+        "daily/incremental/1700003600000_x (incremental of 2023-11-14T23:13:20.000Z), ",
+        "daily/backup/1700086400000 (full of 2023-11-15T22:13:20.000Z, not finished). Name one",
+    ]);
+    let unfinished = sandbox.run(&["backup", "asb:service/daily/backup/1700086400000", "--cluster", "shop"]).ends(1);
+    unfinished.says(&["data/test", "no metadata.yaml", "did not finish"]);
+    let named = "asb:service/daily/backup/1700086400000/data/test";
+    sandbox.run(&["backup", named, "--cluster", "shop"]).ends(0);
+}
+
+#[test]
+fn of_other_trees_one_folder_with_files_is_taken_and_several_are_named() {
+    let sandbox = Sandbox::new();
+    for day in ["monday", "tuesday"] {
+        std::fs::create_dir_all(sandbox.path(&format!("days/{day}"))).unwrap();
+        sandbox.write(&format!("days/{day}/test.asb"), &asb("test", &person("ann", 1, 30)));
+        let run = sandbox.run(&["backup", "asb:days"]);
+        match day {
+            "monday" => run.ends(0).says(&["reading 1 file in days/monday"]),
+            _ => run.ends(1).says(&["days: it holds 2 backups: monday, tuesday. Name one of them"]),
+        };
+    }
+    // Files that a restore was killed over are no backup, though some have their names already.
+    sandbox.write("days/monday/test_00001.asb.0123456789abcdef.partial", "");
+    sandbox.run(&["backup", "asb:days/monday"]).ends(1).says(&["did not finish", "0123456789abcdef.partial"]);
 }

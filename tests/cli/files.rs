@@ -178,3 +178,27 @@ fn an_index_over_an_expression_comes_back_in_files_of_version_3_2() {
     let json = sandbox.json(&["restore", "latest", "asb:json", "--asb-version", "3.2"]);
     assert_eq!((&json["omissions"], &json["notes"]), (&json!([]), &json!([])));
 }
+
+#[test]
+fn empty_namespaces_come_back_from_files_of_every_kind() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("in")).unwrap();
+    sandbox.write("in/empty.asb", &asb("empty", ""));
+    sandbox.write("in/test.asb", &asb("test", &person("ann", 1, 30)));
+    sandbox.run(&["backup", "asb:in", "--cluster", "a"]).ends(0);
+    for target in ["asb:out", "jsonl:out.jsonl", "embedded:out-store"] {
+        sandbox.run(&["restore", "latest", target]).ends(0);
+        sandbox.run(&["verify", "latest", target]).ends(0);
+    }
+    let lines = std::fs::read_to_string(sandbox.path("out.jsonl")).unwrap();
+    assert!(lines.ends_with("{\"kind\":\"namespace\",\"namespace\":\"empty\"}\n"), "{lines}");
+    assert_eq!(lines.matches("\"kind\":\"namespace\"").count(), 1, "others are named by their records");
+    let again = sandbox.json(&["backup", "jsonl:out.jsonl", "--cluster", "a"]);
+    let names: Vec<_> = again["namespaces"].as_array().unwrap().iter().map(|one| &one["namespace"]).collect();
+    assert_eq!(names, ["empty", "test"]);
+    // Alone too, and where nothing was selected.
+    sandbox.run(&["restore", "latest:empty", "jsonl:empty.jsonl"]).ends(0);
+    sandbox.run(&["backup", "jsonl:empty.jsonl", "--cluster", "a"]).ends(0);
+    sandbox.write("bad.jsonl", "{\"aerolith\":\"jsonl\",\"version\":1}\n{\"kind\":\"namespace\"}\n");
+    sandbox.run(&["backup", "jsonl:bad.jsonl", "--cluster", "b"]).ends(1).says(&["expected a field \"namespace\""]);
+}

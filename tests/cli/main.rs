@@ -6,6 +6,7 @@ mod collecting;
 mod copying;
 mod errors;
 mod files;
+mod from_command;
 mod help;
 mod hold;
 mod keys;

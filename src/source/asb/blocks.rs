@@ -4,8 +4,8 @@
 //! whole record moves to the front of the next block. A record longer than a block makes its buffer grow, as far as the
 //! file really goes on and up to [`MAX_ITEM_BYTES`].
 
-use super::parse::{Global, parse_global};
-use super::walk::{Dialect, Fault, MAX_ITEM_BYTES, Skip, Stop, Walk};
+use super::parse::{Global, Scope, parse_global};
+use super::walk::{Dialect, Fault, GlobalLine, MAX_ITEM_BYTES, Skip, Stop, Walk};
 use crate::error::Result;
 use memchr::memchr;
 use std::io::Read;
@@ -36,13 +36,19 @@ pub(crate) trait BlockSink {
     /// A system error while reading.
     fn unreadable(&mut self, error: std::io::Error) -> crate::error::Error;
     /// Memory for a block's text, of any length and content.
-    fn buffer(&mut self) -> Vec<u8>;
+    fn buffer(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+    /// Takes note of an index of another namespace, which was passed over.
+    fn other_index(&mut self, _namespace: &[u8]) {}
+    /// The last record lacks only its last line feed.
+    fn lacks_end(&mut self) {}
 }
 
 /// Reads the text of one file. Its beginning, up to `at`, is the head that was read already.
 pub(crate) struct BlockReader<'a> {
     source: Box<dyn Read + Send + 'a>,
-    namespace: &'a [u8],
+    scope: Scope<'a>,
     dialect: Dialect,
     block_bytes: usize,
     text: Vec<u8>,
@@ -52,6 +58,8 @@ pub(crate) struct BlockReader<'a> {
     ended: bool,
     /// Why the text broke off, if not because the file ends.
     broken: Option<String>,
+    /// The text ends with a record that lacks its last line feed.
+    lacks_end: bool,
     records: Vec<Range<usize>>,
 }
 
@@ -61,14 +69,14 @@ impl<'a> BlockReader<'a> {
         source: Box<dyn Read + Send + 'a>,
         head: Vec<u8>,
         at: usize,
-        namespace: &'a [u8],
+        scope: Scope<'a>,
         dialect: Dialect,
         block_bytes: usize,
     ) -> Self {
         let filled = head.len();
         Self {
             source,
-            namespace,
+            scope,
             dialect,
             block_bytes,
             text: head,
@@ -77,6 +85,7 @@ impl<'a> BlockReader<'a> {
             offset: 0,
             ended: false,
             broken: None,
+            lacks_end: false,
             records: Vec::new(),
         }
     }
@@ -90,10 +99,14 @@ impl<'a> BlockReader<'a> {
             let start = self.at;
             let stop = match walk.peek() {
                 Some(b'*') => match walk.global() {
-                    Ok(line) => match parse_global(line, self.namespace) {
+                    Ok(line) => match parse_global(line, self.scope) {
                         Ok(global) => {
                             self.at = walk.at();
-                            sink.global(global);
+                            match (global, line) {
+                                (Some(global), _) => sink.global(global),
+                                (None, GlobalLine::Index { namespace, .. }) => sink.other_index(&namespace.unescape()),
+                                (None, GlobalLine::Udf { .. }) => {}
+                            }
                             continue;
                         }
                         Err(problem) => Stop::Fault(Box::new(Fault {
@@ -126,6 +139,8 @@ impl<'a> BlockReader<'a> {
             let fault =
                 Fault { at: self.filled, line: self.filled, expected: "more of the stream".into(), found, cut: true };
             sink.fault(self.offset + self.filled as u64, fault)?;
+        } else if self.lacks_end {
+            sink.lacks_end();
         }
         self.emit(sink)
     }
@@ -144,6 +159,7 @@ impl<'a> BlockReader<'a> {
             if let Err(stop) = walk.record(&mut Skip) {
                 break Err(stop);
             }
+            self.lacks_end = walk.lacks_end();
         };
         if self.at > first {
             match self.records.last_mut() {

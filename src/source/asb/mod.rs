@@ -13,7 +13,8 @@
 //! | void time | seconds since 2010, 0 for never; `--no-bins` gives `+ b 0` | the same |
 //!
 //! The format has no end mark: a plain file that was cut off exactly between two records looks whole. One that was cut off
-//! inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a value. Behind
+//! inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a value; only the very
+//! last line feed of a file may be missing, which is said. Behind
 //! other faults reading goes on at the next line that begins a record; if the fault was a length, that may be text inside
 //! the value which itself looks like a whole record.
 
@@ -23,6 +24,7 @@ pub(crate) mod encrypt;
 pub(crate) mod escape;
 mod header;
 mod key;
+mod layout;
 pub(crate) mod number;
 pub(crate) mod parse;
 mod stream;
@@ -39,7 +41,7 @@ use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
 pub use encrypt::AsbCipher;
 use key::FileKey;
 use parse::Global;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -68,34 +70,58 @@ pub struct AsbSource {
     block_bytes: usize,
     clock: Timestamp,
     metadata: BTreeMap<String, Mutex<NamespaceMetadata>>,
+    /// What was taken for the path, for people.
+    notes: Vec<String>,
+    is_incremental: bool,
+    /// The files whose last record lacks its last line feed, as far as they were read.
+    unended: Mutex<BTreeSet<String>>,
 }
 
 impl AsbSource {
-    /// Opens a file or a directory (not those below it) and reads the heads of its files. `-` is standard input; it and
-    /// named pipes can be read once.
+    /// Opens a file, the files of a folder, or the one backup that a tree holds, and reads the heads of its files. `-` is
+    /// standard input; it and named pipes can be read once.
     pub fn open(path: &Path, options: AsbOptions) -> Result<Self> {
         if path == Path::new("-") {
-            return Self::from_reader(Box::new(std::io::stdin()), path, "standard input", options);
+            return Self::from_pipe(Box::new(std::io::stdin()), path, "standard input", options);
         }
         let doing = || format!("read {}", path.display());
         let kind = std::fs::metadata(path).map_err(|e| Error::io(doing(), e))?.file_type();
         if !kind.is_dir() && !kind.is_file() {
             let pipe = std::fs::File::open(path).map_err(|e| Error::io(doing(), e))?;
-            return Self::from_reader(Box::new(pipe), path, &path.display().to_string(), options);
+            return Self::from_pipe(Box::new(pipe), path, &path.display().to_string(), options);
         }
         let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
+        let listing = layout::list(path)?;
         let mut files = Vec::new();
-        let mut clock = Timestamp(u64::MAX);
-        for path in list(path)? {
-            let (file, time) = open_file(path, key.as_ref())?;
+        // Files of no namespace: at most UDF modules, which belong to the cluster.
+        let mut unnamed = Vec::new();
+        let mut clock = listing.began.unwrap_or(Timestamp(u64::MAX));
+        for path in listing.files {
+            let (found, time) = open_file(path, key.as_ref())?;
             clock = clock.min(time);
-            files.push(file);
+            match found {
+                Opened::Of(found) => files.extend(found),
+                Opened::OfNone(file) => unnamed.push(file),
+            }
         }
-        Ok(Self { key, ..Self::of(path, files, clock, &options) })
+        let namespaces: BTreeSet<String> = files.iter().map(|file| file.namespace.clone()).collect();
+        if let (true, Some(file)) = (namespaces.is_empty(), unnamed.first()) {
+            return Err(names_no_namespace(&file.path));
+        }
+        for file in unnamed {
+            files.extend(namespaces.iter().map(|namespace| AsbFile { namespace: namespace.clone(), ..file.clone() }));
+        }
+        let (notes, is_incremental) = (listing.notes, listing.is_incremental);
+        Ok(Self { key, notes, is_incremental, ..Self::of(path, files, clock, &options) })
+    }
+
+    /// Reads a backup that `reader` delivers, once. `name` is the source's name.
+    pub fn from_reader(reader: Box<dyn Read + Send>, name: &str, options: AsbOptions) -> Result<Self> {
+        Self::from_pipe(reader, Path::new(name.strip_prefix("asb:").unwrap_or(name)), name, options)
     }
 
     /// Reads the head of a backup that is delivered once, as a pipe does. `name` is what messages call it.
-    fn from_reader(reader: Box<dyn Read + Send>, path: &Path, name: &str, options: AsbOptions) -> Result<Self> {
+    fn from_pipe(reader: Box<dyn Read + Send>, path: &Path, name: &str, options: AsbOptions) -> Result<Self> {
         // Whoever writes into the pipe began about now, too.
         let clock = Timestamp::now();
         let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
@@ -104,9 +130,13 @@ impl AsbSource {
             .map_err(|problem| Error::Source { source_name: name.to_owned(), problem: problem.to_owned() })?;
         let place = stream::place_name(Path::new(name), opened.container);
         let mut text = stream::read_header(opened, &place, stream::HEADER_STEP)?;
-        let namespace = namespace_of(&mut text, Path::new(name))?;
+        let namespace = match &text.header.namespace {
+            Some(namespace) => namespace.clone(),
+            None => first_namespace(&mut text, Path::new(name))?,
+        };
+        let namespace = in_utf8(namespace, Path::new(name))?;
         let (container, dialect) = (text.container, text.header.dialect);
-        let file = AsbFile { path: name.into(), size: 0, namespace, container, dialect };
+        let file = AsbFile { path: name.into(), size: 0, namespace, has_others: false, container, dialect };
         Ok(Self { key, pipe: Some(Mutex::new(Some(text))), ..Self::of(path, vec![file], clock, &options) })
     }
 
@@ -122,6 +152,9 @@ impl AsbSource {
             block_bytes: BLOCK_BYTES,
             clock,
             metadata,
+            notes: Vec::new(),
+            is_incremental: false,
+            unended: Mutex::default(),
         }
     }
 
@@ -137,53 +170,19 @@ impl AsbSource {
     }
 }
 
-/// The files that `path` stands for, sorted.
-fn list(path: &Path) -> Result<Vec<PathBuf>> {
-    let doing = || format!("read {}", path.display());
-    let problem = |problem: String| Err(Error::Source { source_name: path.display().to_string(), problem });
-    let xdr = "it is of an XDR backup (.asbx), which can't be read; make a scan backup, which has .asb files";
-    let metadata = std::fs::metadata(path).map_err(|e| Error::io(doing(), e))?;
-    let has_extension = |path: &Path, wanted: &str| path.extension().is_some_and(|found| found == wanted);
-    if !metadata.is_dir() {
-        return if has_extension(path, "asbx") { problem(xdr.to_owned()) } else { Ok(vec![path.to_owned()]) };
-    }
-    let (mut files, mut others, mut folders) = (Vec::new(), 0, Vec::new());
-    for entry in std::fs::read_dir(path).map_err(|e| Error::io(doing(), e))? {
-        let found = entry.map_err(|e| Error::io(doing(), e))?.path();
-        if found.is_dir() {
-            folders.push(found);
-        } else if has_extension(&found, "asb") {
-            files.push(found);
-        } else if has_extension(&found, "asbx") {
-            return problem(format!("{}: {xdr}", found.display()));
-        } else {
-            others += 1;
-        }
-    }
-    files.sort();
-    folders.sort();
-    if !files.is_empty() {
-        return Ok(files);
-    }
-    let holds_backup = |folder: &&PathBuf| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|path| has_extension(&path, "asb"))
-    };
-    match folders.iter().find(holds_backup) {
-        Some(folder) => problem(format!("no .asb files in it, but in {}: name that folder", folder.display())),
-        None if others == 0 && folders.is_empty() => {
-            problem("the folder is empty; name one with .asb files".to_owned())
-        }
-        None => problem("no .asb files in it; name a folder or a file that asbackup or absctl wrote".to_owned()),
-    }
+/// A file whose head was read.
+enum Opened {
+    /// It holds this namespace; or, if its head names none, these.
+    Of(Vec<AsbFile>),
+    /// Neither its head nor any record or index names a namespace.
+    OfNone(AsbFile),
 }
 
 /// Opens a file and reads its head; returns also the earliest time that its inode bears.
-fn open_file(path: PathBuf, key: Option<&FileKey>) -> Result<(AsbFile, Timestamp)> {
+fn open_file(path: PathBuf, key: Option<&FileKey>) -> Result<(Opened, Timestamp)> {
     let doing = || format!("read {}", path.display());
     let attributes = std::fs::metadata(&path).map_err(|e| Error::io(doing(), e))?;
-    let mut text = open_text(&path, key, None)?;
-    let namespace = namespace_of(&mut text, &path)?;
+    let text = open_text(&path, key, None)?;
     let millis = |time: SystemTime| {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -193,36 +192,111 @@ fn open_file(path: PathBuf, key: Option<&FileKey>) -> Result<(AsbFile, Timestamp
     let created = attributes.created().unwrap_or(modified);
     let time = millis(modified.min(created));
     let (container, dialect) = (text.container, text.header.dialect);
-    let size = attributes.len();
-    Ok((AsbFile { path, size, namespace, container, dialect }, time))
+    let named = text.header.namespace.clone();
+    let mut file =
+        AsbFile { path, size: attributes.len(), namespace: String::new(), has_others: false, container, dialect };
+    let opened = match named {
+        Some(namespace) => {
+            file.namespace = in_utf8(namespace, &file.path)?;
+            Opened::Of(vec![file])
+        }
+        None => {
+            file.has_others = true;
+            let namespaces = survey(text, &file)?;
+            let of = |namespace| Ok(AsbFile { namespace: in_utf8(namespace, &file.path)?, ..file.clone() });
+            let files: Vec<AsbFile> = namespaces.into_iter().map(of).collect::<Result<_>>()?;
+            if files.is_empty() { Opened::OfNone(file) } else { Opened::Of(files) }
+        }
+    };
+    Ok((opened, time))
 }
 
-/// The namespace that a file's head names, else that of its first record or index.
-fn namespace_of(text: &mut Text<'_>, path: &Path) -> Result<String> {
-    let namespace = match &text.header.namespace {
-        Some(namespace) => namespace.clone(),
-        None => first_namespace(text, path)?,
-    };
+fn in_utf8(namespace: Vec<u8>, path: &Path) -> Result<String> {
     String::from_utf8(namespace).map_err(|error| Error::Source {
         source_name: path.display().to_string(),
         problem: format!("the namespace {} is not UTF-8", walk::quote(error.as_bytes())),
     })
 }
 
-/// The namespace of the first record or index, for a file whose head names none.
-fn first_namespace(text: &mut Text<'_>, path: &Path) -> Result<Vec<u8>> {
-    const LIMIT: usize = 4 << 20;
-    struct Namespace(Option<Vec<u8>>);
-    impl<'a> walk::Visitor<'a> for Namespace {
-        fn namespace(&mut self, name: escape::Token<'a>) -> Result<(), walk::Problem> {
-            self.0 = Some(name.unescape().into_owned());
+/// The error that a file names no namespace.
+fn names_no_namespace(path: &Path) -> Error {
+    Error::Source {
+        source_name: path.display().to_string(),
+        problem: "its head names no namespace (\"# namespace NAME\"), and no record does".to_owned(),
+    }
+}
+
+/// Takes the namespace of a record.
+#[derive(Default)]
+struct NamespaceOf(Option<Vec<u8>>);
+
+impl<'a> walk::Visitor<'a> for NamespaceOf {
+    fn namespace(&mut self, name: escape::Token<'a>) -> Result<(), walk::Problem> {
+        self.0 = Some(name.unescape().into_owned());
+        Ok(())
+    }
+}
+
+/// The most namespaces of one file: more than any server has.
+const MAX_NAMESPACES: usize = 1000;
+
+/// Reads all of a file whose head names no namespace, and finds those of its records and indexes, as asrestore takes them.
+fn survey(text: Text<'_>, file: &AsbFile) -> Result<BTreeSet<Vec<u8>>> {
+    struct Survey<'f> {
+        file: &'f AsbFile,
+        found: BTreeSet<Vec<u8>>,
+    }
+    impl Survey<'_> {
+        fn note(&mut self, namespace: &[u8]) -> Result<()> {
+            if !self.found.contains(namespace) {
+                if self.found.len() == MAX_NAMESPACES {
+                    let problem = format!("it holds records of more than {MAX_NAMESPACES} namespaces");
+                    return Err(Error::Source { source_name: self.file.path.display().to_string(), problem });
+                }
+                self.found.insert(namespace.to_vec());
+            }
             Ok(())
         }
     }
-    let missing = || Error::Source {
-        source_name: path.display().to_string(),
-        problem: "its head names no namespace (\"# namespace NAME\"), and no record does".to_owned(),
-    };
+    impl BlockSink for Survey<'_> {
+        fn block(&mut self, block: Block) -> Result<()> {
+            for range in &block.records {
+                let text = block.text.get(..range.end).unwrap_or_default();
+                let mut walk = Walk::new(text, range.start, true, self.file.dialect);
+                while walk.at() < range.end {
+                    let mut namespace = NamespaceOf::default();
+                    // The boundaries were found by the same walk.
+                    if walk.record(&mut namespace).is_err() {
+                        break;
+                    }
+                    self.note(&namespace.0.unwrap_or_default())?;
+                }
+            }
+            Ok(())
+        }
+        fn global(&mut self, _: Global) {}
+        fn other_index(&mut self, namespace: &[u8]) {
+            // What is too many is told at the records.
+            let _ = self.note(namespace);
+        }
+        /// It is reported when the records are read.
+        fn fault(&mut self, _: u64, _: Fault) -> Result<()> {
+            Ok(())
+        }
+        fn unreadable(&mut self, error: std::io::Error) -> Error {
+            Error::io(format!("read {}", self.file.path.display()), error)
+        }
+    }
+    let mut survey = Survey { file, found: BTreeSet::new() };
+    let scope = parse::Scope { namespace: b"", has_others: true };
+    BlockReader::new(text.source, text.head, text.at, scope, file.dialect, BLOCK_BYTES).run(&mut survey)?;
+    Ok(survey.found)
+}
+
+/// The namespace of the first record or index, for a pipe whose head names none.
+fn first_namespace(text: &mut Text<'_>, path: &Path) -> Result<Vec<u8>> {
+    const LIMIT: usize = 4 << 20;
+    let missing = || names_no_namespace(path);
     // What is read stays at hand for whoever reads the text.
     text.source.by_ref().take(LIMIT as u64).read_to_end(&mut text.head).map_err(|_| missing())?;
     let mut walk = Walk::new(&text.head, text.at, true, text.header.dialect);
@@ -233,7 +307,7 @@ fn first_namespace(text: &mut Text<'_>, path: &Path) -> Result<Vec<u8>> {
             Err(_) => return Err(missing()),
         }
     }
-    let mut namespace = Namespace(None);
+    let mut namespace = NamespaceOf::default();
     // Even a record that turns out malformed has named its namespace by then.
     let _ = walk.record(&mut namespace);
     namespace.0.ok_or_else(missing)
@@ -266,13 +340,27 @@ impl RecordSource for AsbSource {
         for file in self.files(namespace).into_iter().filter(|_| self.pipe.is_none()) {
             let text = open_text(&file.path, self.key.as_ref(), None)?;
             let mut found = GlobalsOnly(NamespaceMetadata::default());
-            let name = namespace.as_bytes();
-            let blocks = BlockReader::new(text.source, text.head, text.at, name, file.dialect, 64 << 10);
+            let blocks = BlockReader::new(text.source, text.head, text.at, file.scope(), file.dialect, 64 << 10);
             // It stops itself at the first record; what is malformed is reported when the records are read.
             let _ = blocks.run(&mut found);
             lock(metadata).merge(found.0);
         }
         Ok(lock(metadata).clone())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let unended = lock(&self.unended);
+        let unended = unended.iter().map(|file| {
+            format!(
+                "{file}: its last record lacks the line feed at its end, and was taken as it stands. If the file was cut off, more \
+                 may be missing, of a number at its end too: compare it with the original"
+            )
+        });
+        self.notes.iter().cloned().chain(unended).collect()
+    }
+
+    fn holds_changes_only(&self) -> Option<String> {
+        self.is_incremental.then(|| "an incremental backup of Aerospike Backup Service".to_owned())
     }
 
     fn shape(&self) -> SourceShape<'_> {
@@ -285,7 +373,8 @@ impl StreamSource for AsbSource {
         let metadata = self.known(namespace)?;
         let (key, threads, block_bytes) = (self.key.as_ref(), self.threads, self.block_bytes);
         let pipe = self.pipe.as_ref();
-        let reading = Reading { key, threads, block_bytes, sink, control, metadata, pipe };
+        let unended = &self.unended;
+        let reading = Reading { key, threads, block_bytes, sink, control, metadata, unended, pipe };
         stream::read_files(&self.files(namespace), &reading)
     }
 }
@@ -305,9 +394,6 @@ impl BlockSink for GlobalsOnly {
     }
     fn unreadable(&mut self, _: std::io::Error) -> Error {
         Error::Cancelled
-    }
-    fn buffer(&mut self) -> Vec<u8> {
-        Vec::new()
     }
 }
 
@@ -336,7 +422,8 @@ pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
     impl BlockSink for Collector {
         fn block(&mut self, block: Block) -> Result<()> {
             let Self { dialect, parsed: ParsedAsb { namespace, records, faults, .. } } = self;
-            stream::parse_records(&block, namespace, *dialect, records, &mut |at, expected, found| {
+            let scope = parse::Scope { namespace, has_others: false };
+            stream::parse_records(&block, scope, *dialect, records, &mut |at, expected, found| {
                 faults.push(stream::malformed(
                     "input",
                     block.offset,
@@ -356,9 +443,6 @@ pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
         fn unreadable(&mut self, error: std::io::Error) -> Error {
             Error::io("read the input", error)
         }
-        fn buffer(&mut self) -> Vec<u8> {
-            Vec::new()
-        }
     }
     let opened = container::wrap(Box::new(std::io::Cursor::new(bytes)), None)
         .map_err(|e| Error::io("read the input", e))?
@@ -368,7 +452,8 @@ pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
     let parsed = ParsedAsb { namespace: namespace.clone(), ..Default::default() };
     let mut collector = Collector { dialect: text.header.dialect, parsed };
     let dialect = text.header.dialect;
-    BlockReader::new(text.source, text.head, text.at, &namespace, dialect, block_bytes.max(1)).run(&mut collector)?;
+    let scope = parse::Scope { namespace: &namespace, has_others: false };
+    BlockReader::new(text.source, text.head, text.at, scope, dialect, block_bytes.max(1)).run(&mut collector)?;
     Ok(collector.parsed)
 }
 

@@ -49,9 +49,20 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Which records and indexes of a file are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope<'n> {
+    /// Those of this namespace.
+    pub(crate) namespace: &'n [u8],
+    /// Whether there may be others, which are passed over: in a file whose head names no namespace.
+    pub(crate) has_others: bool,
+}
+
 /// Parses records one after another; keeps its memory from one to the next.
 pub(crate) struct RecordParser<'a, 'n> {
-    namespace: &'n [u8],
+    scope: Scope<'n>,
+    /// The record is of another namespace.
+    is_other: bool,
     dialect: Dialect,
     scratch: Vec<u8>,
     bins: Vec<(Value<'a>, ParticleType, Value<'a>)>,
@@ -71,10 +82,11 @@ fn recycle<'b>(mut refs: Vec<BinRef<'_>>) -> Vec<BinRef<'b>> {
 }
 
 impl<'a, 'n> RecordParser<'a, 'n> {
-    /// A parser for a file of this namespace.
-    pub(crate) fn new(namespace: &'n [u8], dialect: Dialect) -> Self {
+    /// A parser for the wanted records of a file.
+    pub(crate) fn new(scope: Scope<'n>, dialect: Dialect) -> Self {
         Self {
-            namespace,
+            scope,
+            is_other: false,
             dialect,
             scratch: Vec::with_capacity(1 << 10),
             bins: Vec::with_capacity(32),
@@ -95,7 +107,11 @@ impl<'a, 'n> RecordParser<'a, 'n> {
         self.key = None;
         self.set = Value::Text(&[]);
         let mut walk = Walk::new(text, at, true, self.dialect);
+        self.is_other = false;
         walk.record(self).map_err(ParseError::Text)?;
+        if self.is_other {
+            return Ok(walk.at());
+        }
         let scratch = &self.scratch[..];
         let mut refs = recycle(std::mem::take(&mut self.refs));
         refs.extend(self.bins.iter().map(|&(name, particle, value)| BinRef {
@@ -173,8 +189,14 @@ impl<'a> Visitor<'a> for RecordParser<'a, '_> {
 
     #[inline]
     fn namespace(&mut self, name: Token<'a>) -> Result<(), Problem> {
-        let same = if name.escaped { *name.unescape() == *self.namespace } else { name.raw == self.namespace };
-        if same { Ok(()) } else { Err(Problem::new("the namespace that the file's head names", name.raw)) }
+        let wanted = self.scope.namespace;
+        let same = if name.escaped { *name.unescape() == *wanted } else { name.raw == wanted };
+        self.is_other = !same;
+        if same || self.scope.has_others {
+            Ok(())
+        } else {
+            Err(Problem::new("the namespace that the file's head names", name.raw))
+        }
     }
 
     #[inline]
@@ -264,21 +286,24 @@ pub(crate) enum Global {
     Udf(UdfModule),
 }
 
-/// Decodes the parts of a global line. An index must be of `namespace`.
-pub(crate) fn parse_global(line: GlobalLine<'_>, expected_namespace: &[u8]) -> Result<Global, Problem> {
+/// Decodes the parts of a global line; `None` for an index of another namespace, if the file may have any.
+pub(crate) fn parse_global(line: GlobalLine<'_>, scope: Scope<'_>) -> Result<Option<Global>, Problem> {
     match line {
         GlobalLine::Udf { kind, name, content } => {
-            Ok(Global::Udf(UdfModule { kind, name: name.unescape().into_owned(), content: content.to_vec() }))
+            Ok(Some(Global::Udf(UdfModule { kind, name: name.unescape().into_owned(), content: content.to_vec() })))
         }
         GlobalLine::Index { namespace, set, name, kind, bin, value, extra, expression } => {
-            if *namespace.unescape() != *expected_namespace {
+            if *namespace.unescape() != *scope.namespace {
+                if scope.has_others {
+                    return Ok(None);
+                }
                 return Err(Problem::new("an index of the namespace that the file's head names", namespace.raw));
             }
             // asbackup escapes the context, but base64 holds nothing to escape.
             let extra = STANDARD.decode_to_vec(extra);
             let extra = extra.map_err(|_| Problem::new("a context or an expression in base64", line_extra(&line)))?;
             let (context, expression) = if expression { (Vec::new(), extra) } else { (extra, Vec::new()) };
-            Ok(Global::Index(SecondaryIndex {
+            Ok(Some(Global::Index(SecondaryIndex {
                 set: set.unescape().into_owned(),
                 name: name.unescape().into_owned(),
                 kind,
@@ -287,7 +312,7 @@ pub(crate) fn parse_global(line: GlobalLine<'_>, expected_namespace: &[u8]) -> R
                 context,
                 expression,
                 other: Vec::new(),
-            }))
+            })))
         }
     }
 }

@@ -7,7 +7,7 @@ use super::blocks::{Block, BlockReader, BlockSink};
 use super::container::{Container, CountingReader, Opened};
 use super::header::{Header, parse_header};
 use super::key::FileKey;
-use super::parse::{Global, ParseError, RecordParser};
+use super::parse::{Global, ParseError, RecordParser, Scope};
 use super::walk::{Dialect, Fault, Skip, Stop, Walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ use crate::record::{NamespaceMetadata, RecordBatch};
 use crate::source::{BadRecord, RecordSink};
 use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -26,8 +27,17 @@ pub(crate) struct AsbFile {
     pub(crate) path: PathBuf,
     pub(crate) size: u64,
     pub(crate) namespace: String,
+    /// Its head names no namespace, and it may hold records of others too.
+    pub(crate) has_others: bool,
     pub(crate) container: Container,
     pub(crate) dialect: Dialect,
+}
+
+impl AsbFile {
+    /// What of it is wanted.
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope { namespace: self.namespace.as_bytes(), has_others: self.has_others }
+    }
 }
 
 /// The text of a file behind its head.
@@ -127,6 +137,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) control: &'a Control,
     /// Receives indexes and modules.
     pub(crate) metadata: &'a Mutex<NamespaceMetadata>,
+    /// Receives the files whose last record lacks its last line feed.
+    pub(crate) unended: &'a Mutex<BTreeSet<String>>,
     /// The text, if it comes from a pipe, which was opened already and can't be opened again; taken by the first reading.
     pub(crate) pipe: Option<&'a Mutex<Option<Text<'static>>>>,
 }
@@ -210,8 +222,7 @@ fn read_file<'f>(file: &'f AsbFile, jobs: Sender<Job<'f>>, shared: &Shared<'_>) 
         let problem = "it is not the file any more that it was when the source was opened".to_owned();
         return Err(Error::Source { source_name: file.path.display().to_string(), problem });
     }
-    let namespace = file.namespace.as_bytes();
-    let blocks = BlockReader::new(text.source, text.head, text.at, namespace, file.dialect, reading.block_bytes);
+    let blocks = BlockReader::new(text.source, text.head, text.at, file.scope(), file.dialect, reading.block_bytes);
     blocks.run(&mut FileSink { file, name: place_name(&file.path, file.container), jobs, shared })
 }
 
@@ -257,6 +268,10 @@ impl BlockSink for FileSink<'_, '_> {
     fn buffer(&mut self) -> Vec<u8> {
         self.shared.recycled.1.try_recv().unwrap_or_default()
     }
+
+    fn lacks_end(&mut self) {
+        lock(self.shared.reading.unended).insert(self.name.clone());
+    }
 }
 
 /// Adds an index or a module to what is known of a namespace.
@@ -273,7 +288,7 @@ fn parse_block(file: &AsbFile, block: Block, shared: &Shared<'_>) -> Result<()> 
     shared.check()?;
     let sink = shared.reading.sink;
     let mut batch = RecordBatch::with_capacity(block.records.iter().map(|range| range.len()).sum(), 1 << 12);
-    parse_records(&block, file.namespace.as_bytes(), file.dialect, &mut batch, &mut |at, expected, found| {
+    parse_records(&block, file.scope(), file.dialect, &mut batch, &mut |at, expected, found| {
         let name = place_name(&file.path, file.container);
         report(sink, malformed(&name, block.offset, Fault { at, line: at, expected, found, cut: false }))
     })?;
@@ -291,12 +306,12 @@ fn parse_block(file: &AsbFile, block: Block, shared: &Shared<'_>) -> Result<()> 
 /// it returns `Ok`, the next record follows.
 pub(crate) fn parse_records(
     block: &Block,
-    namespace: &[u8],
+    scope: Scope<'_>,
     dialect: Dialect,
     batch: &mut RecordBatch,
     bad: &mut dyn FnMut(usize, String, String) -> Result<()>,
 ) -> Result<()> {
-    let mut parser = RecordParser::new(namespace, dialect);
+    let mut parser = RecordParser::new(scope, dialect);
     for range in &block.records {
         // Indexes count from the beginning of the block, so that faults have the right offset.
         let text = block.text.get(..range.end).unwrap_or_default();

@@ -134,17 +134,26 @@ pub(crate) struct Walk<'a> {
     /// Whether nothing follows `text`.
     last: bool,
     dialect: Dialect,
+    /// The line at hand is the last of a record that nothing follows: its line feed may be missing.
+    may_lack_end: bool,
+    /// It is missing.
+    lacks_end: bool,
 }
 
 impl<'a> Walk<'a> {
     /// A walk over `text` from index `at`. `last` says that nothing follows the text.
     pub(crate) fn new(text: &'a [u8], at: usize, last: bool, dialect: Dialect) -> Self {
-        Self { text, at, line: at, last, dialect }
+        Self { text, at, line: at, last, dialect, may_lack_end: false, lacks_end: false }
     }
 
     /// Where the walk has come to.
     pub(crate) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether the text ended with a record that is whole but for its last line feed.
+    pub(crate) fn lacks_end(&self) -> bool {
+        self.lacks_end
     }
 
     /// The next byte, if the text has one.
@@ -191,9 +200,21 @@ impl<'a> Walk<'a> {
     fn rest_of_line(&mut self, expected: &str) -> Result<&'a [u8], Stop> {
         let start = self.at;
         let rest = self.text.get(start..).unwrap_or_default();
-        let Some(length) = line_feed(rest) else { return self.cut(expected) };
+        let Some(length) = line_feed(rest) else { return self.unended_rest(expected) };
         self.at = start + length + 1;
         Ok(&rest[..length])
+    }
+
+    /// The rest of the text in place of the rest of the line, if it may be.
+    #[cold]
+    fn unended_rest(&mut self, expected: &str) -> Result<&'a [u8], Stop> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if !self.may_lack_end || rest.is_empty() {
+            return self.cut(expected);
+        }
+        self.lacks_end = true;
+        self.at = self.text.len();
+        Ok(rest)
     }
 
     #[inline(always)]
@@ -264,6 +285,10 @@ impl<'a> Walk<'a> {
         match self.text.get(start..start + length) {
             Some(value) => {
                 self.at = start + length;
+                if self.may_lack_end && self.at == self.text.len() {
+                    self.lacks_end = true;
+                    return Ok(value);
+                }
                 self.byte(b'\n', "a line feed after the value, where its stated length ends")?;
                 Ok(value)
             }
@@ -320,13 +345,17 @@ impl<'a> Walk<'a> {
         self.take(at, visitor.void_time(value))?;
         self.header([b'b', b'b'], "the number of bins: a line beginning \"+ b \"")?;
         let at = self.at;
+        // More digits may be missing behind any other number.
+        self.may_lack_end = self.last && self.text.get(at..) == Some(b"0");
         let value = self.rest_of_line("a number of bins and a line feed")?;
         let Some(count) = parse_unsigned(value, MAX_BINS as u64) else {
             return self.fault(at, "a number of bins, 0 to 65535");
         };
-        for _ in 0..count {
+        for left in (0..count).rev() {
+            self.may_lack_end = self.last && left == 0;
             self.bin(visitor)?;
         }
+        self.may_lack_end = false;
         self.line = self.at;
         match self.text.get(self.at) {
             None if !self.last => Err(Stop::More),
