@@ -373,7 +373,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         let report = report.map_err(|error| left_behind(error, &*target, &control))?;
         reports.push((namespace.clone(), report));
     }
-    target.finish()?;
+    target.finish().map_err(|error| left_behind(error, &*target, &control))?;
     drop(progress);
     let mut comparisons = Vec::new();
     if args.verify {

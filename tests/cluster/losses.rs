@@ -8,10 +8,11 @@ use crate::support::{TestCluster, serve_slow};
 use crate::{NAMESPACE, connect, quick};
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::PartitionId;
+use aerolith::record::{NamespaceMetadata, PartitionId};
 use aerolith::repository::{RecordOptions, Repository, SessionOptions, Snapshot};
 use aerolith::source::PartitionedSource;
 use aerolith::source::aerospike::AerospikeSource;
+use aerolith::target::{ConflictPolicy, RecordTarget};
 
 const RECORDS: u64 = 400;
 
@@ -51,7 +52,7 @@ fn a_server_that_comes_back_empty_under_a_backup_is_named_and_nothing_is_sealed(
     cluster.restart(0);
     let error =
         session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("may be lost") && error.contains("N0 was started anew without its data"), "{error}");
+    assert!(error.contains("may be lost") && error.contains("N0 was started anew"), "{error}");
     assert!(repository.snapshots().unwrap().snapshots.is_empty());
 }
 
@@ -244,4 +245,67 @@ fn a_node_that_stands_still_is_not_read_from_its_heir_meanwhile() {
     });
     let odd = (0..RECORDS as i64).filter(|n| crate::support::data::partition(&at(*n)) % 2 == 1).count();
     assert_eq!(read, odd);
+}
+
+#[test]
+fn a_restore_into_a_server_that_comes_back_empty_fails_and_names_it() {
+    let (cluster, _) = filled(2);
+    let place = Place::new();
+    let url = url(&cluster);
+    assert_eq!(place.run(&["backup", &url]).code, 0);
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().records.clear();
+    let failed = std::thread::scope(|scope| {
+        let restore = scope.spawn(|| place.run(&["restore", "latest:test", &url, "--records-per-second", "100"]));
+        while cluster.shared().namespaces[NAMESPACE].records.len() < 40 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        cluster.restart(1);
+        restore.join().unwrap()
+    });
+    assert_eq!(failed.code, 1, "{failed:?}");
+    for part in ["may be lost", "N1", "started anew"] {
+        assert!(failed.err.contains(part), "{part}: {failed:?}");
+    }
+    let again = place.run(&["restore", "latest:test", &url, "--resume", "--verify"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(cluster.shared().namespaces[NAMESPACE].records.len() as u64, RECORDS);
+}
+
+#[test]
+fn what_is_lost_after_the_last_write_of_a_restore_is_noticed_at_its_end() {
+    let (cluster, _) = filled(2);
+    let source = connect(&cluster.address(0), quick(b"")).unwrap();
+    let batch = crate::joined(&crate::batches(&source));
+    let target = crate::target(&cluster.address(0), "").unwrap();
+    target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
+    assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap().written, RECORDS);
+    target.finish().unwrap();
+    cluster.restart(1);
+    let error = target.finish().unwrap_err().to_string();
+    assert!(
+        error.contains("2048 partitions (1,3,5,") && error.contains("may be lost") && error.contains("N1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_restore_goes_on_over_restarts_one_after_the_other_where_there_are_copies() {
+    let (cluster, _) = filled(2);
+    cluster.shared().copies = true;
+    let place = Place::new();
+    let url = url(&cluster);
+    assert_eq!(place.run(&["backup", &url]).code, 0);
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().records.clear();
+    let done = std::thread::scope(|scope| {
+        let restore = scope.spawn(|| place.run(&["restore", "latest:test", &url, "--records-per-second", "60"]));
+        for (node, at) in [(0, 20), (1, 340)] {
+            while cluster.shared().namespaces[NAMESPACE].records.len() < at {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            cluster.restart(node);
+        }
+        restore.join().unwrap()
+    });
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(cluster.shared().namespaces[NAMESPACE].records.len() as u64, RECORDS);
 }

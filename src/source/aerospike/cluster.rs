@@ -27,6 +27,9 @@ const NEEDED_FEATURE: &[u8] = b"pquery";
 const BATCH_WRITES: &[u8] = b"batch-any";
 /// A session's token is given up this long before it ends.
 const SESSION_RESERVE: Duration = Duration::from_secs(60);
+/// The cluster is looked at again after so long even if nothing failed, so that nodes that are started anew one after the other are seen
+/// one by one.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// The first wait before something is asked for again; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest such wait.
@@ -109,7 +112,7 @@ impl Topology {
         let lost = self.lineages.get(namespace).and_then(|lineage| lineage.lost_with(partition));
         let Some(holders) = lost else { return format!("no node claims partition {number} of namespace {namespace}") };
         let state = |name: &Arc<str>| match self.nodes.contains_key(name) {
-            true => format!("{name} was started anew without its data"),
+            true => format!("{name} was started anew"),
             false => format!("{name} is gone"),
         };
         let states: Vec<String> = holders.iter().map(state).collect();
@@ -163,6 +166,8 @@ pub struct Cluster {
     seeds: Vec<Address>,
     topology: Mutex<Arc<Topology>>,
     refreshing: Mutex<()>,
+    /// When it was looked at last.
+    looked: Mutex<Option<Instant>>,
     /// What each node held when it was met first.
     stocks: Mutex<HashMap<Arc<str>, HashMap<String, Stock>>>,
     next_id: AtomicU64,
@@ -209,6 +214,7 @@ impl Cluster {
             seeds: url.seeds.clone(),
             topology: Mutex::default(),
             refreshing: Mutex::default(),
+            looked: Mutex::default(),
             stocks: Mutex::default(),
             // Even after a billion queries another client's numbers are far away.
             next_id: AtomicU64::new(u64::from_be_bytes(start) >> 1 | 1),
@@ -241,9 +247,23 @@ impl Cluster {
         if old.version > seen {
             return Ok(());
         }
+        *lock(&self.looked) = Some(Instant::now());
         let new = self.learn(&old)?;
         *lock(&self.topology) = Arc::new(new);
         Ok(())
+    }
+
+    /// Looks at the cluster again if the last look is a while ago.
+    pub fn look_again(&self) {
+        let seen = self.topology().version;
+        // Whoever looks just now does so for all.
+        let mut looked = lock(&self.looked);
+        if looked.is_some_and(|last| last.elapsed() >= LOOK_EVERY) {
+            *looked = Some(Instant::now());
+            drop(looked);
+            // If this fails, so will requests, and they tell.
+            let _ = self.refresh(seen);
+        }
     }
 
     fn learn(&self, old: &Topology) -> Result<Topology> {
@@ -301,6 +321,10 @@ impl Cluster {
         let names: BTreeSet<&String> = new.maps.keys().chain(old.lineages.keys()).collect();
         let traced = names.into_iter().map(|namespace| {
             let kept = |name: &str| {
+                // What was written last may not have come to the device.
+                if self.purpose == ClusterUse::Write {
+                    return false;
+                }
                 let stock = |nodes: &BTreeMap<Arc<str>, Arc<Node>>| nodes.get(name)?.stock.get(namespace).copied();
                 let now = stock(&new.nodes);
                 let before = lock(&self.stocks).get(name).and_then(|stocks| stocks.get(namespace).copied());

@@ -144,6 +144,7 @@ impl Fetcher {
         let mut pending: Vec<PartitionId> = partitions.to_vec();
         while !pending.is_empty() {
             let before = pending.len();
+            self.cluster.look_again();
             let topology = self.cluster.topology();
             let rack = self.cluster.options().rack.filter(|_| patience.failures == 0);
             let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<PartitionId>)> = BTreeMap::new();

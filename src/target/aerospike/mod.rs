@@ -55,6 +55,8 @@ pub struct AerospikeTarget {
     pace: Pace,
     clock: Mutex<Option<(Timestamp, Instant)>>,
     omissions: Mutex<Vec<String>>,
+    /// Namespaces into which something was written.
+    written: Mutex<BTreeSet<String>>,
     /// Namespaces that take no record that expires.
     without_expiry: Mutex<BTreeSet<String>>,
 }
@@ -85,6 +87,7 @@ impl AerospikeTarget {
             pace: Pace::default(),
             clock: Mutex::default(),
             omissions: Mutex::default(),
+            written: Mutex::default(),
             without_expiry: Mutex::default(),
         };
         if let Some(namespace) = &target.only {
@@ -193,6 +196,7 @@ impl RecordTarget for AerospikeTarget {
         let namespace = self.namespace(namespace);
         self.check_namespace(namespace)?;
         self.named(self.look_at(namespace))?;
+        lock(&self.written).insert(namespace.to_string());
         self.add_metadata(namespace, metadata)
     }
 
@@ -247,8 +251,36 @@ impl RecordTarget for AerospikeTarget {
         self.namespace(namespace)
     }
 
+    /// Looks whether what was written is there still.
     fn finish(&self) -> Result<()> {
-        Ok(())
+        let written = lock(&self.written).clone();
+        if self.dry_run || written.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        loop {
+            // If this fails, the old picture may still do.
+            let _ = self.cluster.refresh(self.cluster.topology().version);
+            let topology = self.cluster.topology();
+            let lost = written.iter().map(|namespace| (namespace, topology.lost(namespace)));
+            let Some((namespace, (partitions, nodes))) = lost.into_iter().find(|(_, (lost, _))| !lost.is_empty())
+            else {
+                return Ok(());
+            };
+            // A node that is gone may come back with what it had.
+            let awaited = partitions.iter().any(|partition| topology.may_return(namespace, partition));
+            if awaited && begun.elapsed() < self.cluster.options().absence {
+                std::thread::sleep(Duration::from_secs(1));
+                continue;
+            }
+            let nodes: Vec<&str> = nodes.iter().map(AsRef::as_ref).collect();
+            return self.named(Err(ClusterError::Other(format!(
+                "what was written into {} of namespace {namespace} may be lost: of the nodes that had it ({}), none is there that was not \
+                 started anew since",
+                partitions.named(),
+                nodes.join(", ")
+            ))));
+        }
     }
 
     fn omissions(&self) -> Vec<String> {

@@ -70,6 +70,8 @@ struct Work<'a> {
     overloaded: bool,
     /// The last failure of a node, as opposed to that of a record.
     node_error: Option<ClusterError>,
+    /// Why a partition can't be written whose nodes are gone, or have lost what they had.
+    lost: Option<String>,
 }
 
 /// Says what [`write()`] would do, as far as that can be told without asking a server.
@@ -112,6 +114,7 @@ pub fn write(target: &AerospikeTarget, namespace: &str, batch: &RecordBatch, mod
         progress: false,
         overloaded: false,
         node_error: None,
+        lost: None,
     };
     work.run()?;
     Ok(work.outcome)
@@ -123,7 +126,7 @@ impl Work<'_> {
         let (mut idle_rounds, mut since_progress) = (0, Instant::now());
         while !self.left.is_empty() {
             let topology = cluster.topology();
-            (self.progress, self.overloaded, self.node_error) = (false, false, None);
+            (self.progress, self.overloaded, self.node_error, self.lost) = (false, false, None, None);
             self.round()?;
             if self.left.is_empty() {
                 break;
@@ -133,10 +136,16 @@ impl Work<'_> {
             } else {
                 idle_rounds += 1;
             }
+            let absence = cluster.options().absence;
             let given_up = match self.overloaded {
+                // A node that is gone may come back with what it had.
+                _ if self.lost.is_some() => since_progress.elapsed() > absence,
                 true => since_progress.elapsed() > OVERLOAD_PATIENCE,
                 false => idle_rounds >= cluster.options().attempts,
             };
+            if given_up && let Some(problem) = self.lost.take() {
+                return Err(ClusterError::Other(problem));
+            }
             if given_up && let Some(error) = self.node_error.take() {
                 return Err(error);
             }
@@ -168,7 +177,20 @@ impl Work<'_> {
                     let queue = queues.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new()));
                     queue.1.push(pending);
                 }
-                None => self.settle(pending, Verdict::Again("no node has its partition".into())),
+                None => {
+                    let partition = record.meta.digest.partition();
+                    let (lost, _) = topology.lost(self.namespace);
+                    if !lost.contains(partition) {
+                        self.settle(pending, Verdict::Again("no node has its partition".into()));
+                        continue;
+                    }
+                    let why = topology.why_no_owner(self.namespace, partition);
+                    if !topology.may_return(self.namespace, partition) {
+                        return Err(ClusterError::Other(why));
+                    }
+                    self.lost = Some(why);
+                    self.left.push(pending);
+                }
             }
         }
         // They are taken from the end.
@@ -237,6 +259,7 @@ impl Work<'_> {
         let is_single = !single.is_empty();
         let bytes = if is_single { &single[..] } else { batch.finish() };
         std::thread::sleep(self.target.throttle.read(taken.len() as u64, bytes.len() as u64));
+        self.target.cluster.look_again();
         let connection = self.target.cluster.take_connection(node);
         let sent = connection.and_then(|mut connection| connection.send(bytes).map(|()| connection));
         match sent {
