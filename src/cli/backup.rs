@@ -193,6 +193,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
             ));
         }
     }
+    args.reading.check(&args.source.iter().map(String::as_str).collect::<Vec<_>>())?;
     let repository = context.repository()?;
     let begun = Instant::now();
     let scheme = endpoint::scheme(&args.source[0]).to_string();
@@ -350,13 +351,14 @@ fn check_kind(sources: &[Reading], args: &Args) -> Result<()> {
 fn open(args: &Args, mut command: Option<(&FromCommand, Output)>) -> Result<Vec<Reading>> {
     let mut sources: Vec<Reading> = Vec::with_capacity(args.source.len());
     let mut all = Vec::new();
+    let selection = args.reading.selection(None)?;
     for text in &args.source {
         let source = match command.take() {
             Some((command, output)) => {
                 let name = format!("{text} (output of {})", command.program());
-                endpoint::output_source(text, &name, output, args.reading.clone())?
+                endpoint::output_source(text, &name, output, args.reading.clone(), selection.clone())?
             }
-            None => endpoint::source(text, args.reading.clone(), args.parallel)?,
+            None => endpoint::source(text, args.reading.clone(), selection.clone(), args.parallel)?,
         };
         let there = source.namespaces()?;
         if there.is_empty() {

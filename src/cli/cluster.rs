@@ -1,10 +1,10 @@
 //! The options of commands that read or write a live cluster.
 
+use super::applies::{GivenOption, Kind};
 use super::context::first_line;
-use super::restore::parse_digest;
 use crate::error::{Error, Result};
-use crate::record::PartitionSet;
-use crate::source::aerospike::{AuthMode, ClusterOptions, RecordSelection, TlsOptions};
+use crate::source::RecordSelection;
+use crate::source::aerospike::{AuthMode, ClusterOptions, TlsOptions};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,9 +24,9 @@ pub struct ClusterArgs {
     /// Read the password of --user from the first line of this file
     #[arg(long, value_name = "FILE", requires = "user")]
     cluster_password_file: Option<PathBuf>,
-    /// Who checks the user: the cluster, a directory (only over TLS), or the client's certificate
-    #[arg(long, value_enum, default_value_t = Auth::Internal, value_name = "HOW")]
-    auth: Auth,
+    /// Who checks the user: the cluster, a directory (only over TLS), or the client's certificate [default: internal]
+    #[arg(long, value_enum, value_name = "HOW")]
+    auth: Option<Auth>,
     /// Encrypt connections; implied by the other --tls options
     #[arg(long)]
     tls: bool,
@@ -48,9 +48,9 @@ pub struct ClusterArgs {
     /// Read or write at most so many bytes per second
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     bytes_per_second: u64,
-    /// The longest silence of a server, in seconds, after which it is asked again
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    socket_timeout: u32,
+    /// The longest silence of a server, in seconds, after which it is asked again [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    socket_timeout: Option<u32>,
     /// Reach nodes by their alternate addresses, as from outside their network
     #[arg(long)]
     alternate_addresses: bool,
@@ -62,22 +62,6 @@ pub struct ClusterArgs {
 pub struct ClusterReadArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Read only this set; may be given more than once. Like all that select, it makes snapshots that build on earlier ones of the
-    /// same selection alone, since what was not selected is not gone
-    #[arg(long, value_name = "NAME")]
-    set: Vec<String>,
-    /// Read only these bins, with commas between them
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    bins: Vec<String>,
-    /// Read only these partitions, such as 0-1023,2000
-    #[arg(long, value_name = "RANGES", alias = "partition-list")]
-    partitions: Option<String>,
-    /// Read only the record with this digest, in hexadecimal; may be given more than once
-    #[arg(long, value_name = "HEX")]
-    digest: Vec<String>,
-    /// Read only the records whose digests this file names, one on each line
-    #[arg(long, value_name = "FILE")]
-    digest_file: Option<PathBuf>,
     /// Read only records for which this filter expression is true: base64, as clients print it
     #[arg(long, value_name = "BASE64")]
     filter_exp: Option<String>,
@@ -98,8 +82,8 @@ pub struct ClusterReadArgs {
 
 impl ClusterReadArgs {
     /// The options of the library; `parallel` queries at once, the machine's processors if 0.
-    pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
-        let selection = self.selection()?;
+    pub fn options(self, selection: RecordSelection, parallel: usize) -> Result<ClusterOptions> {
+        let selection = RecordSelection { filter: self.filter()?, ..selection };
         let rack = self.rack;
         let nice = match self.nice {
             None => NiceLimits::default(),
@@ -119,37 +103,26 @@ impl ClusterReadArgs {
         })
     }
 
-    fn selection(&self) -> Result<RecordSelection> {
-        let names = |names: &[String]| names.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let partitions = self.partitions.as_ref().map(|text| {
-            let wrong =
-                || Error::usage(format!("--partitions {text}: give numbers and ranges up to 4095, as 0-1023,2000"));
-            PartitionSet::parse(text).ok_or_else(wrong)
-        });
-        let mut digests = self.digest.iter().map(|text| parse_digest(text)).collect::<Result<Vec<_>>>()?;
-        if let Some(path) = &self.digest_file {
-            let doing = || format!("read digests from {}", path.display());
-            let text = std::fs::read_to_string(path).map_err(|error| Error::io(doing(), error))?;
-            let lines = text.lines().filter(|line| !line.trim().is_empty());
-            digests.extend(lines.map(parse_digest).collect::<Result<Vec<_>>>()?);
-            if digests.is_empty() {
-                return Err(Error::invalid(format!("{} holds no digests: nothing would be read", path.display())));
-            }
-        }
-        let filter = self.filter_exp.as_ref().map(|text| {
-            let decoded = base64_simd::STANDARD.decode_to_vec(text.trim());
-            decoded
-                .ok()
-                .filter(|bytes| !bytes.is_empty())
-                .ok_or_else(|| Error::usage(format!("--filter-exp {text}: that is no base64 of a filter expression")))
-        });
-        Ok(RecordSelection {
-            sets: names(&self.set),
-            bins: names(&self.bins),
-            partitions: partitions.transpose()?,
-            digests,
-            filter: filter.transpose()?.unwrap_or_default(),
-        })
+    /// The filter expression, which servers evaluate.
+    fn filter(&self) -> Result<Vec<u8>> {
+        let Some(text) = &self.filter_exp else { return Ok(Vec::new()) };
+        let decoded = base64_simd::STANDARD.decode_to_vec(text.trim()).ok().filter(|bytes| !bytes.is_empty());
+        decoded.ok_or_else(|| Error::usage(format!("--filter-exp {text}: that is no base64 of a filter expression")))
+    }
+
+    /// All of them, and whether they were given. No `..`: an option that is added must be told of here.
+    pub fn given(&self) -> Vec<GivenOption> {
+        let Self { cluster, filter_exp, node_records_per_second, node_bytes_per_second, nice, rack } = self;
+        let reads = |name, given| GivenOption { name, given, goes_with: &[Kind::Cluster], all: true, why: SERVERS };
+        let mut all = cluster.given();
+        all.extend([
+            reads("--filter-exp", filter_exp.is_some()),
+            reads("--node-records-per-second", *node_records_per_second > 0),
+            reads("--node-bytes-per-second", *node_bytes_per_second > 0),
+            reads("--nice", nice.is_some()),
+            reads("--rack", rack.is_some()),
+        ]);
+        all
     }
 }
 
@@ -174,7 +147,43 @@ enum Auth {
     Pki,
 }
 
+/// Why nothing but a live cluster takes an option.
+const SERVERS: &str = "there is no server that it could be for";
+
 impl ClusterArgs {
+    /// All of them, and whether they were given. No `..`: an option that is added must be told of here.
+    pub fn given(&self) -> Vec<GivenOption> {
+        let Self {
+            user,
+            cluster_password_file,
+            auth,
+            tls,
+            tls_ca,
+            tls_cert,
+            tls_key,
+            tls_name,
+            records_per_second,
+            bytes_per_second,
+            socket_timeout,
+            alternate_addresses,
+        } = self;
+        let reaches = |name, given| GivenOption { name, given, goes_with: &[Kind::Cluster], all: false, why: SERVERS };
+        vec![
+            reaches("--user", user.is_some()),
+            reaches("--cluster-password-file", cluster_password_file.is_some()),
+            reaches("--auth", auth.is_some()),
+            reaches("--tls", *tls),
+            reaches("--tls-ca", tls_ca.is_some()),
+            reaches("--tls-cert", tls_cert.is_some()),
+            reaches("--tls-key", tls_key.is_some()),
+            reaches("--tls-name", tls_name.is_some()),
+            GivenOption { all: true, ..reaches("--records-per-second", *records_per_second > 0) },
+            GivenOption { all: true, ..reaches("--bytes-per-second", *bytes_per_second > 0) },
+            reaches("--socket-timeout", socket_timeout.is_some()),
+            reaches("--alternate-addresses", *alternate_addresses),
+        ]
+    }
+
     /// The options of the library; `parallel` queries at once, the machine's processors if 0.
     pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
         let password = match (&self.user, &self.cluster_password_file, std::env::var_os(PASSWORD_VARIABLE)) {
@@ -197,20 +206,21 @@ impl ClusterArgs {
             key: self.tls_key,
             name: self.tls_name,
         });
+        let socket_timeout = Duration::from_secs(u64::from(self.socket_timeout.unwrap_or(60)));
         Ok(ClusterOptions {
             user: self.user,
             password,
             auth: match self.auth {
-                Auth::Internal => AuthMode::Internal,
-                Auth::External => AuthMode::External,
-                Auth::Pki => AuthMode::Certificate,
+                Some(Auth::Internal) | None => AuthMode::Internal,
+                Some(Auth::External) => AuthMode::External,
+                Some(Auth::Pki) => AuthMode::Certificate,
             },
             tls,
             records_per_second: self.records_per_second,
             bytes_per_second: self.bytes_per_second,
             parallel,
-            socket_timeout: Duration::from_secs(u64::from(self.socket_timeout)),
-            absence: Duration::from_secs(u64::from(self.socket_timeout)).min(ClusterOptions::default().absence),
+            socket_timeout,
+            absence: socket_timeout.min(ClusterOptions::default().absence),
             alternate_addresses: self.alternate_addresses,
             ..ClusterOptions::default()
         })

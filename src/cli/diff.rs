@@ -30,6 +30,9 @@ pub struct Args {
     /// Print the counts alone
     #[arg(long)]
     summary: bool,
+    /// Print at most so many records that differ; all are counted
+    #[arg(long, value_name = "N", conflicts_with = "summary")]
+    limit: Option<u64>,
     #[command(flatten)]
     among: Among,
 }
@@ -63,7 +66,8 @@ struct Summary {
 struct Comparison<'a> {
     context: &'a Context,
     lines: Lines,
-    quiet: bool,
+    /// Records that may still be printed.
+    left: u64,
     summary: Summary,
     damaged: bool,
 }
@@ -114,9 +118,10 @@ impl Comparison<'_> {
             '~' => self.summary.touched += 1,
             _ => self.summary.changed += 1,
         }
-        if self.quiet {
+        if self.left == 0 {
             return Ok(());
         }
+        self.left -= 1;
         let damaged = &mut self.damaged;
         let mut read = |view: Option<&NamespaceView<'_>>, entry: Option<&LiveEntry>| match (view, entry) {
             (Some(view), Some(entry)) => match view.value(entry) {
@@ -218,8 +223,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     };
     let named = a.namespace.is_some();
     let sets = [a.set.as_deref(), b.set.as_deref()];
-    let mut comparison =
-        Comparison { context, lines: Lines::new(), quiet: args.summary, summary: Summary::default(), damaged: false };
+    let left = if args.summary { 0 } else { args.limit.unwrap_or(u64::MAX) };
+    let mut comparison = Comparison { context, lines: Lines::new(), left, summary: Summary::default(), damaged: false };
     comparison.summary.kind = "summary";
     comparison.summary.before = first.id().to_string();
     comparison.summary.after = second.id().to_string();

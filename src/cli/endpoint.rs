@@ -1,13 +1,15 @@
 //! SOURCE and TARGET as people write them.
 
+use super::applies::{self, GivenOption, Kind};
 use super::schema;
+use super::select::SelectArgs;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
 use crate::repository::Snapshot;
-use crate::source::RecordSource;
 use crate::source::asb::{AsbOptions, AsbSource};
 use crate::source::embedded::EmbeddedSource;
 use crate::source::jsonl::JsonlSource;
+use crate::source::{RecordSelection, RecordSource, Selected};
 use crate::target::RecordTarget;
 use crate::target::asb::{AsbTarget, AsbTargetOptions};
 use crate::target::embedded::EmbeddedTarget;
@@ -21,9 +23,35 @@ pub struct SourceArgs {
     /// The private key (PEM) of encrypted .asb files
     #[arg(long, alias = "asb-key-file", value_name = "FILE")]
     asb_key: Option<PathBuf>,
+    #[command(flatten)]
+    select: SelectArgs,
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     cluster: super::cluster::ClusterReadArgs,
+}
+
+impl SourceArgs {
+    /// Refuses options that these sources have no use for.
+    pub fn check(&self, urls: &[&str]) -> Result<()> {
+        // What selects, each source can do.
+        let Self { asb_key, select: _, .. } = self;
+        let key = GivenOption {
+            name: "--asb-key",
+            given: asb_key.is_some(),
+            goes_with: &[Kind::Asb],
+            all: false,
+            why: "nothing else is encrypted so",
+        };
+        applies::check(urls, [key])?;
+        #[cfg(feature = "cluster")]
+        applies::check(urls, self.cluster.given())?;
+        Ok(())
+    }
+
+    /// Which records are selected; `set` is one that was named in another place.
+    pub fn selection(&self, set: Option<&str>) -> Result<RecordSelection> {
+        self.select.selection(set)
+    }
 }
 
 /// What a target needs beside its URL.
@@ -32,6 +60,23 @@ pub struct TargetArgs {
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     cluster: super::cluster::ClusterArgs,
+}
+
+impl TargetArgs {
+    /// Refuses options that this target has no use for.
+    pub fn check(&self, url: &str, conflict: bool) -> Result<()> {
+        let conflict = GivenOption {
+            name: "--conflict",
+            given: conflict,
+            goes_with: &[Kind::Cluster, Kind::Embedded],
+            all: true,
+            why: "files are written anew, so no record is there before",
+        };
+        applies::check(&[url], [conflict])?;
+        #[cfg(feature = "cluster")]
+        applies::check(&[url], self.cluster.given())?;
+        Ok(())
+    }
 }
 
 fn split(text: &str) -> Result<(&str, &Path)> {
@@ -54,12 +99,18 @@ pub fn is_standard_output(target: &str) -> bool {
     matches!(target, "asb:-" | "jsonl:-")
 }
 
-/// Opens a source. A cluster is asked `parallel` things at once.
-pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn RecordSource>> {
+/// Opens the selected part of a source. A cluster is asked `parallel` things at once.
+pub fn source(
+    text: &str,
+    args: SourceArgs,
+    selection: RecordSelection,
+    parallel: usize,
+) -> Result<Box<dyn RecordSource>> {
     let key_file = args.asb_key;
     if scheme(text) == "aerospike" {
         return cluster(
             text,
+            selection,
             parallel,
             #[cfg(feature = "cluster")]
             args.cluster,
@@ -72,11 +123,12 @@ pub fn source(text: &str, args: SourceArgs, parallel: usize) -> Result<Box<dyn R
     {
         return Err(Error::not_found(format!("source {text}"), "Check the path, and that its disk is mounted"));
     }
-    Ok(match scheme {
+    let source: Box<dyn RecordSource> = match scheme {
         "asb" => Box::new(AsbSource::open(path, AsbOptions { key_file, ..AsbOptions::default() })?),
         "jsonl" => Box::new(JsonlSource::open(path)?),
         _ => Box::new(EmbeddedSource::open(path)?),
-    })
+    };
+    Ok(Selected::of(source, selection))
 }
 
 /// Opens what `output` delivers as a source: `asb:-` or `jsonl:-`. `name` is what messages call it.
@@ -85,25 +137,32 @@ pub fn output_source(
     name: &str,
     mut output: impl Read + Send + 'static,
     args: SourceArgs,
+    selection: RecordSelection,
 ) -> Result<Box<dyn RecordSource>> {
     let key_file = args.asb_key;
-    Ok(match text {
+    let source: Box<dyn RecordSource> = match text {
         "jsonl:-" => Box::new(JsonlSource::from_reader(&mut output, name)?),
         _ => {
             let options = AsbOptions { key_file, ..AsbOptions::default() };
             Box::new(AsbSource::from_reader(Box::new(output), name, options)?)
         }
-    })
+    };
+    Ok(Selected::of(source, selection))
 }
 
 #[cfg(feature = "cluster")]
-fn cluster(text: &str, parallel: usize, args: super::cluster::ClusterReadArgs) -> Result<Box<dyn RecordSource>> {
+fn cluster(
+    text: &str,
+    selection: RecordSelection,
+    parallel: usize,
+    args: super::cluster::ClusterReadArgs,
+) -> Result<Box<dyn RecordSource>> {
     use crate::source::aerospike::{AerospikeSource, ClusterUrl};
-    Ok(Box::new(AerospikeSource::connect(&ClusterUrl::parse(text)?, args.options(parallel)?)?))
+    Ok(Box::new(AerospikeSource::connect(&ClusterUrl::parse(text)?, args.options(selection, parallel)?)?))
 }
 
 #[cfg(not(feature = "cluster"))]
-fn cluster(text: &str, _: usize) -> Result<Box<dyn RecordSource>> {
+fn cluster(text: &str, _: RecordSelection, _: usize) -> Result<Box<dyn RecordSource>> {
     Err(Error::invalid(format!("cannot read {text}: this aerolith was built without the feature \"cluster\"")))
 }
 
@@ -133,6 +192,16 @@ pub fn target_namespace(text: &str) -> Result<Option<String>> {
 #[cfg(not(feature = "cluster"))]
 pub fn target_namespace(_: &str) -> Result<Option<String>> {
     Ok(None)
+}
+
+/// The name that a namespace has in a source or target: what --rename says, or else the address.
+pub fn rename(given: Option<String>, url: &str) -> Result<Option<String>> {
+    match (given, target_namespace(url)?) {
+        (Some(name), Some(other)) if name != other => {
+            Err(Error::usage(format!("--rename says {name:?}, the address {url} {other:?}: give one of them")))
+        }
+        (name, other) => Ok(name.or(other)),
+    }
 }
 
 /// Opens a target, or only looks at it for a dry run.

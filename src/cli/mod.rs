@@ -1,6 +1,7 @@
 //! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository damaged.
 
 mod among;
+mod applies;
 mod asb;
 mod backup;
 mod check;
@@ -27,6 +28,7 @@ mod repair;
 mod restore;
 mod restored;
 mod schema;
+mod select;
 mod show;
 mod snapshots;
 mod stats;

@@ -259,6 +259,7 @@ fn check(args: &Args) -> Result<()> {
             "--bins needs --conflict here: merge keeps what a record of the target has beside these bins, replace does not",
         ));
     }
+    args.writing.check(&args.target, args.conflict.is_some())?;
     if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
         return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
     }
@@ -316,14 +317,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let asb = args.asb.options(&args.target)?;
     let path = endpoint::path3(&args.snapshot);
     let (selection, names) = selection(&args.which, path.set.as_deref())?;
-    let rename = match (args.rename, endpoint::target_namespace(&args.target)?) {
-        (Some(name), Some(other)) if name != other => {
-            return Err(Error::usage(format!(
-                "--rename says {name:?}, the target's address {other:?}: give one of them"
-            )));
-        }
-        (name, other) => name.or(other),
-    };
+    let rename = endpoint::rename(args.rename, &args.target)?;
     let snapshot = args.among.open(context, &path.snapshot)?;
     let begun = Instant::now();
     let namespaces = path.namespaces(&snapshot)?;

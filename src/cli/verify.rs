@@ -6,27 +6,38 @@ use super::output::{complain, print_line};
 use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
-use crate::record::{Digest, PartitionSet};
+use crate::record::Digest;
 use crate::repository::{CompareOptions, Comparison, Selection};
-use crate::source::{RecordSource, SourceShape};
+use crate::source::{RecordSelection, RecordSource, SourceShape};
 use serde::Serialize;
 
 /// Compare a snapshot with a source, partition by partition
 ///
 /// Compares sets, keys and bins; generations and expiry are not compared, nor are the cells that servers derive from the text
-/// of GeoJSON values and files lack. Records of the snapshot that have expired since and
+/// of GeoJSON values and files lack. A set, and the options that select, compare that part of both. Records of the snapshot that have expired since and
 /// are gone from the source are no difference. A namespace that the source lacks is one; one that the snapshot lacks is named.
 /// Ends with exit code 3 if the two differ.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith verify latest asb:/backups/monday
-  aerolith verify 14ee:test embedded:/data/store --json")]
+  aerolith verify 14ee:test embedded:/data/store --json
+  aerolith verify latest:test/users aerospike://10.0.0.5:3000 --partitions 0-1023 --summary
+  aerolith verify latest:test aerospike://10.0.0.5:3000/copy")]
 pub struct Args {
-    /// `SNAPSHOT[:NAMESPACE]`; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
+    /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
     /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or embedded:FOLDER
     source: String,
+    /// The namespace's name in the source, where that is another
+    #[arg(long, value_name = "NAME")]
+    rename: Option<String>,
+    /// Print how many records differ, and no digests
+    #[arg(long)]
+    summary: bool,
+    /// Print at most so many digests of each kind of difference
+    #[arg(long, value_name = "N", conflicts_with = "summary", default_value_t = 1000)]
+    limit: usize,
     #[command(flatten)]
     reading: endpoint::SourceArgs,
     #[command(flatten)]
@@ -97,57 +108,97 @@ fn selected(selection: &str) -> &str {
     if selection.is_empty() { "everything" } else { selection }
 }
 
-/// The partitions that the backup has read, and that the source was asked for.
-fn compared_partitions(manifest: &NamespaceManifest, source: &dyn RecordSource) -> Result<PartitionSet> {
-    let name = &manifest.name;
-    if manifest.selection != source.selection() {
+/// What of a snapshot's namespace is compared: what the source was asked for, as far as the backup has read it.
+fn part(manifest: &NamespaceManifest, source: &dyn RecordSource, asked: &RecordSelection) -> Result<Selection> {
+    let (name, of_source) = (&manifest.name, source.selection());
+    let there = match source.shape() {
+        SourceShape::Partitioned(source) => source.partitions(),
+        SourceShape::Stream(_) => asked.partitions(),
+    };
+    let unread = manifest.unread_partitions();
+    let partitions = Some(there.iter().filter(|partition| !unread.contains(*partition)).collect());
+    if manifest.selection == of_source {
+        return Ok(Selection { partitions, ..Selection::default() });
+    }
+    if !manifest.selection.is_empty() {
         return Err(Error::usage(format!(
             "the snapshot of namespace {name} holds {}, and the source was asked for {}: give verify the options that the \
              backup had",
             selected(&manifest.selection),
-            selected(&source.selection())
+            selected(&of_source)
         )));
     }
-    let there = match source.shape() {
-        SourceShape::Partitioned(source) => source.partitions(),
-        SourceShape::Stream(_) => PartitionSet::all(),
-    };
-    let unread = manifest.unread_partitions();
-    Ok(there.iter().filter(|partition| !unread.contains(*partition)).collect())
+    if asked.name() != of_source {
+        return Err(Error::usage(format!(
+            "--filter-exp is for servers, and nobody can tell which records of namespace {name} of the snapshot it means: leave it out"
+        )));
+    }
+    let all = |names: &[Vec<u8>]| (!names.is_empty()).then(|| names.iter().cloned().collect());
+    Ok(Selection {
+        sets: all(&asked.sets),
+        digests: (!asked.digests.is_empty()).then(|| asked.digests.iter().copied().collect()),
+        partitions,
+        bins: all(&asked.bins),
+    })
+}
+
+/// Under which name the source has a namespace, if not under its own.
+fn other_name(args: &Args, names: &[String]) -> Result<Option<String>> {
+    match endpoint::rename(args.rename.clone(), &args.source)? {
+        Some(name) if names.len() == 1 => Ok(Some(name)),
+        // The address names one of several: the others are missing in it.
+        Some(name) if args.rename.is_none() && names.contains(&name) => Ok(None),
+        Some(_) => Err(Error::usage(format!(
+            "--rename needs a single namespace, as does an address that names one: verify SNAPSHOT:NAMESPACE. The snapshot has {}",
+            names.join(", ")
+        ))),
+        None => Ok(None),
+    }
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
-    if path.set.is_some() {
-        return Err(Error::usage("verify compares whole namespaces: leave out the set"));
-    }
+    args.reading.check(&[&args.source])?;
+    let asked = args.reading.selection(path.set.as_deref())?;
     let repository = context.repository()?;
     let snapshot = args.among.open_in(&repository, &path.snapshot)?;
-    let source = endpoint::source(&args.source, args.reading, 0)?;
+    let names = path.namespaces(&snapshot)?;
+    let rename = other_name(&args, &names)?;
+    let source = endpoint::source(&args.source, args.reading.clone(), asked.clone(), 0)?;
     let there = source.namespaces()?;
     let (control, progress) = context.control(format!("comparing with {}", source.name()));
-    let (mut namespaces, mut absent) = (Vec::new(), Vec::new());
-    for name in path.namespaces(&snapshot)? {
-        if there.contains(&name) {
-            let view = snapshot.namespace(&name)?;
-            let manifest = view.manifest();
-            let selection =
-                Selection { partitions: Some(compared_partitions(manifest, &*source)?), ..Selection::default() };
-            let others_differ = true;
-            let options = CompareOptions { selection, others_differ, within: true, ..CompareOptions::default() };
-            let compared = snapshot.compare(&name, &*source, &options, &control);
-            let compared = compared.map_err(|error| stopped(error, "the two were not compared to their end"))?;
-            namespaces.push(Compared::new(manifest, &compared));
-        } else {
-            absent.push(name);
+    let (mut namespaces, mut absent, mut empty) = (Vec::new(), Vec::new(), false);
+    for name in names {
+        let name_there = rename.as_deref().unwrap_or(&name);
+        if !there.iter().any(|one| one == name_there) {
+            absent.push(name_there.to_string());
+            continue;
         }
+        let view = snapshot.namespace(&name)?;
+        let manifest = view.manifest();
+        let selection = part(manifest, &*source, &asked)?;
+        let options = CompareOptions {
+            selection,
+            rename: rename.clone(),
+            others_differ: true,
+            within: true,
+            ..CompareOptions::default()
+        };
+        let compared = snapshot.compare(&name, &*source, &options, &control);
+        let compared = compared.map_err(|error| stopped(error, "the two were not compared to their end"))?;
+        if compared.records_in_snapshot == 0 && compared.records_in_source == 0 && !source.selection().is_empty() {
+            complain(&format!("neither side has a record of what was selected of namespace {}", text::safe(&name)));
+            empty = true;
+        }
+        namespaces.push(Compared::new(manifest, &compared));
     }
     drop(progress);
     let notes = source.notes();
     notes.iter().for_each(|note| complain(note));
     let not_in_snapshot: Vec<String> = match path.namespace {
         Some(_) => Vec::new(),
-        None => there.into_iter().filter(|name| snapshot.manifest().namespace(name).is_none()).collect(),
+        None if rename.is_some() => Vec::new(),
+        None => there.iter().filter(|name| snapshot.manifest().namespace(name).is_none()).cloned().collect(),
     };
     let same = absent.is_empty() && namespaces.iter().all(Compared::same);
     let manifest = snapshot.manifest();
@@ -165,17 +216,17 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if context.json() {
         context.print_json(&output)?
     } else {
-        print(&output, manifest)?
+        print(&output, manifest, if args.summary { 0 } else { args.limit }, &there)?
     }
     let all = output.namespaces.iter().all(|namespace| namespace.not_compared.is_empty());
     Ok(match output.namespaces.iter().all(|namespace| namespace.lost.is_empty()) {
         false => Done::Damaged,
-        true if same && all => Done::Whole,
+        true if same && all && !empty => Done::Whole,
         true => Done::Incomplete,
     })
 }
 
-fn print(output: &Output, manifest: &Manifest) -> Result<()> {
+fn print(output: &Output, manifest: &Manifest, limit: usize, there: &[String]) -> Result<()> {
     for namespace in &output.namespaces {
         for loss in &namespace.lost {
             eprintln!("damaged: namespace {}: {loss}", namespace.namespace);
@@ -189,7 +240,12 @@ fn print(output: &Output, manifest: &Manifest) -> Result<()> {
             ("changed", &namespace.changed),
         ];
         for (what, digests) in lists {
-            digests.iter().try_for_each(|digest| print_line(&format!("{what}: {} {digest}", namespace.namespace)))?;
+            let name = text::safe(&namespace.namespace);
+            digests.iter().take(limit).try_for_each(|digest| print_line(&format!("{what}: {name} {digest}")))?;
+            if limit > 0 && digests.len() > limit {
+                let more = text::count((digests.len() - limit) as u64);
+                print_line(&format!("{what}: {name}: {more} more; --limit and --json show them"))?;
+            }
         }
         print_line(&format!(
             "{}: {} in the snapshot, {} in the source; {} only in the snapshot, {} only in the source, {} changed, {} \
@@ -211,7 +267,10 @@ fn print(output: &Output, manifest: &Manifest) -> Result<()> {
             ))?;
         }
     }
-    output.absent.iter().try_for_each(|name| print_line(&format!("not in the source: namespace {name}")))?;
+    for name in &output.absent {
+        let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+        print_line(&format!("not in the source: namespace {}; it has {}", text::safe(name), text::safe(&there)))?;
+    }
     for name in &output.not_in_snapshot {
         print_line(&format!("not in the snapshot, and not compared: namespace {}", text::safe(name)))?;
     }

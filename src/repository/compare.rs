@@ -167,22 +167,23 @@ impl Work<'_> {
 
     fn partitioned(&self, source: &dyn PartitionedSource, name: &str, walk: &mut Walk<'_>) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
-        let by_digest = self.options.selection.digests.is_some();
+        let by_digest = self.options.selection.digests.as_ref();
         let partitions = self.options.selection.partitions();
-        if !by_digest {
+        if by_digest.is_none() {
             let wanted: Vec<_> = partitions.iter().map(|partition| (*partition, None)).collect();
             source.prepare(name, &wanted);
         }
         for some in partitions.chunks(AT_ONCE * rayon::current_num_threads().max(1)) {
             let read = some.par_iter().map(|&partition| {
                 self.control.check()?;
-                Ok(if by_digest { PartitionRecords::default() } else { self.scan(source, name, partition)? })
+                Ok(if by_digest.is_some() { PartitionRecords::default() } else { self.scan(source, name, partition)? })
             });
             let theirs: Vec<PartitionRecords> = read.collect::<Result<_>>()?;
             for (&partition, mut theirs) in some.iter().zip(theirs) {
                 let ours = walk.take(partition)?;
-                if by_digest {
-                    let digests: Vec<Digest> = ours.iter().map(|entry| entry.digest).collect();
+                if let Some(digests) = by_digest {
+                    let here = digests.iter().filter(|digest| digest.partition() == partition);
+                    let digests: Vec<Digest> = here.copied().collect();
                     source.read(name, &digests, &mut |batch| theirs.push(self.snapshot.chunks().keys(), batch))?;
                     theirs.sort()?;
                 }
@@ -273,6 +274,10 @@ impl Work<'_> {
         let mut ours = RecordBatch::new();
         let record = RecordView { meta, body, bin_order: &live.bin_order };
         let selected = self.options.selection.push_to(&record, &mut ours);
+        // Of a record that has none of the bins a source delivers nothing but that it is there.
+        if matches!(selected, Ok(false)) && their_body.bins().is_empty() {
+            return Ok(Look::Same);
+        }
         let (Ok(true), Some(record)) = (selected, ours.get(0)) else { return Ok(Look::Changed) };
         let Ok(our_body) = record.parse() else { return Ok(Look::Unreadable) };
         Ok(self.look_at_bins(&our_body, &their_body))

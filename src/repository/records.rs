@@ -175,18 +175,20 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let sorter = Sorter::new(keys, work.options.memory_bytes);
             let inbox = Inbox::new(sorter, work.options.skip_bad_records, work.control);
             stream.read(work.namespace, &inbox, work.control)?;
+            let unfound = unfound(&work)?;
             // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
             options.partial |= inbox.has_bad_records();
             let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
-            let Written { manifest: mut done, warnings, tally, .. } =
+            let Written { manifest: mut done, mut warnings, tally, .. } =
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
                     diff_and_write(&work, source_time, next, |_, _| Ok(()), &|| Ok(Default::default()))
                 })?;
             let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;
+            warnings.extend(unfound);
             Ok(BackedUp { manifest: done, bad, missing: None, warnings, tally, open: None })
         }
         SourceShape::Partitioned(partitioned) => {
@@ -198,8 +200,19 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             }
             // What an earlier backup that failed left behind is not ours.
             partitioned.take_bad_records();
-            read_partitions(&work, source_time, partitioned)
+            let mut done = read_partitions(&work, source_time, partitioned)?;
+            done.warnings.extend(unfound(&work)?);
+            Ok(done)
         }
+    }
+}
+
+/// What was selected and not found once all was read. That is an error, unless an earlier backup of the same selection found it: then
+/// its records were deleted since.
+fn unfound(work: &NamespaceWork<'_>) -> Result<Option<String>> {
+    match work.source.unfound(work.namespace) {
+        Some(problem) if work.parent.is_none() => Err(Error::invalid(format!("{}: {problem}", work.source.name()))),
+        found => Ok(found),
     }
 }
 

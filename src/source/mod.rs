@@ -11,6 +11,11 @@ pub mod aerospike;
 pub mod asb;
 pub mod embedded;
 pub mod jsonl;
+mod selected;
+mod selection;
+
+pub use selected::Selected;
+pub use selection::RecordSelection;
 
 use crate::control::Control;
 use crate::error::Result;
@@ -59,6 +64,13 @@ pub trait RecordSource: Send + Sync {
     /// is not gone, so backups build on those of the same selection.
     fn selection(&self) -> String {
         String::new()
+    }
+
+    /// What was selected of a namespace and not found: sets and bins that it doesn't have, most likely slips of the pen. For a
+    /// source that knows it only once it was read; for people.
+    fn unfound(&self, namespace: &str) -> Option<String> {
+        let _ = namespace;
+        None
     }
 
     /// How a namespace stands: what tells losses from deletes. `None` of a source that loses nothing by itself.
@@ -162,96 +174,5 @@ pub trait PartitionedSource: Send + Sync {
     /// out of what the other methods gave.
     fn take_bad_records(&self) -> (u64, Vec<BadRecord>) {
         (0, Vec::new())
-    }
-}
-
-/// One set of a partitioned source that can't select for itself.
-pub struct OneSet<S> {
-    source: S,
-    set: Vec<u8>,
-}
-
-impl<S: RecordSource + PartitionedSource> OneSet<S> {
-    /// The records of `set` in `source`.
-    pub fn new(source: S, set: &[u8]) -> Self {
-        Self { source, set: set.to_vec() }
-    }
-
-    /// Hands on the records of the set alone.
-    fn only(&self, batch: RecordBatch, each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        if batch.iter().all(|record| record.meta.set == self.set) {
-            return each(batch);
-        }
-        let mut own = RecordBatch::new();
-        for record in batch.iter().filter(|record| record.meta.set == self.set) {
-            let pushed = own.push_encoded(record.meta, record.body, record.bin_order);
-            pushed.map_err(|error| crate::Error::invalid(format!("record {}: {error}", record.meta.digest)))?;
-        }
-        if own.is_empty() { Ok(()) } else { each(own) }
-    }
-}
-
-impl<S: RecordSource + PartitionedSource> RecordSource for OneSet<S> {
-    fn name(&self) -> &str {
-        self.source.name()
-    }
-
-    fn cluster(&self) -> Option<String> {
-        self.source.cluster()
-    }
-
-    fn namespaces(&self) -> Result<Vec<String>> {
-        self.source.namespaces()
-    }
-
-    fn clock(&self) -> Result<Timestamp> {
-        self.source.clock()
-    }
-
-    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
-        self.source.metadata(namespace)
-    }
-
-    fn shape(&self) -> SourceShape<'_> {
-        SourceShape::Partitioned(self)
-    }
-}
-
-impl<S: RecordSource + PartitionedSource> PartitionedSource for OneSet<S> {
-    fn scan(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        since: Option<Timestamp>,
-        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        self.source.scan(namespace, partition, since, &mut |batch| self.only(batch, each))
-    }
-
-    fn walk(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
-    ) -> Result<()> {
-        self.scan(namespace, partition, None, &mut |batch| {
-            let rows: Vec<DigestRow> = batch
-                .iter()
-                .map(|record| DigestRow {
-                    digest: record.meta.digest,
-                    generation: record.meta.generation,
-                    void_time: record.meta.void_time,
-                })
-                .collect();
-            each(&rows)
-        })
-    }
-
-    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        self.source.read(namespace, digests, &mut |batch| self.only(batch, each))
-    }
-
-    fn clock_margin_millis(&self) -> u64 {
-        self.source.clock_margin_millis()
     }
 }

@@ -5,7 +5,7 @@ use crate::embedded::{Durability, EmbeddedStore, StoreOptions, Transaction};
 use crate::error::Result;
 use crate::record::{Body, Digest, NamespaceMetadata, RecordBatch, RecordView, Timestamp};
 use crate::source::embedded::EmbeddedSource;
-use crate::source::{OneSet, RecordSource};
+use crate::source::{RecordSelection, RecordSource, Selected};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -158,11 +158,9 @@ impl RecordTarget for EmbeddedTarget {
 
     fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
         let Some(store) = &self.store else { return Ok(None) };
-        let source = EmbeddedSource::new(store.clone());
-        Ok(Some(match set {
-            None => Box::new(source),
-            Some(set) => Box::new(OneSet::new(source, set)),
-        }))
+        let sets = set.map(<[u8]>::to_vec).into_iter().collect();
+        let selection = RecordSelection { sets, ..RecordSelection::default() };
+        Ok(Some(Selected::of(Box::new(EmbeddedSource::new(store.clone())), selection)))
     }
 
     fn finish(&self) -> Result<()> {

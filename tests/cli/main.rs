@@ -15,6 +15,7 @@ mod moving;
 mod repair;
 mod restoring;
 mod rollback;
+mod selecting;
 mod sleeping;
 mod stopping;
 mod support;

@@ -110,7 +110,8 @@ fn verify_names_every_difference_and_ends_with_3() {
     sandbox.write("other.asb", &asb("other", ""));
     let absent = sandbox.run_with(&["verify", "latest", "asb:other.asb"], json).ends(3).json();
     assert_eq!((&absent["absent"], &absent["not_in_snapshot"]), (&json!(["test"]), &json!(["other"])));
-    sandbox.run(&["verify", "latest:test/people", "asb:people.asb"]).ends(2).says(&["leave out the set"]);
+    let twice = ["verify", "latest:test/people", "asb:people.asb", "--set", "numbers"];
+    sandbox.run(&twice).ends(2).says(&["the set is given twice"]);
     sandbox.run(&["verify", "latest", "asb:absent"]).ends(1).says(&["source asb:absent not found"]);
 }
 

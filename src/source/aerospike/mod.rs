@@ -28,8 +28,8 @@ mod tls;
 pub mod topology;
 pub mod wire;
 
+pub use super::RecordSelection;
 pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
-pub use selection::RecordSelection;
 
 use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! How a cluster is reached and read, and `aerospike://…` as people write it.
 
-use super::selection::RecordSelection;
 use crate::error::{Error, Result};
+use crate::source::RecordSelection;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,71 @@
+//! Which options go with which sources and targets. What an option asks for and a source or target can't do is refused by the
+//! option's name: nothing that is given is dropped without a word.
+
+use super::endpoint::scheme;
+use crate::error::{Error, Result};
+
+/// What a source or target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Cluster,
+    Asb,
+    Jsonl,
+    Embedded,
+}
+
+impl Kind {
+    /// What its URL begins with.
+    fn scheme(self) -> &'static str {
+        match self {
+            Kind::Cluster => "aerospike://",
+            Kind::Asb => "asb:",
+            Kind::Jsonl => "jsonl:",
+            Kind::Embedded => "embedded:",
+        }
+    }
+
+    /// That of a URL; none of a URL that is none.
+    pub fn of(url: &str) -> Option<Kind> {
+        match scheme(url) {
+            "aerospike" => Some(Kind::Cluster),
+            "asb" => Some(Kind::Asb),
+            "jsonl" => Some(Kind::Jsonl),
+            "embedded" => Some(Kind::Embedded),
+            _ => None,
+        }
+    }
+}
+
+/// An option, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenOption {
+    pub name: &'static str,
+    /// Whether it was given.
+    pub given: bool,
+    pub goes_with: &'static [Kind],
+    /// Whether all sources must take it, as where it says what is read; else one of them is enough, as where it opens something.
+    pub all: bool,
+    /// Why the others don't take it.
+    pub why: &'static str,
+}
+
+/// Refuses the first option that was given for something that doesn't take it.
+pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> Result<()> {
+    let kinds: Vec<(&str, Kind)> = urls.iter().filter_map(|url| Some((*url, Kind::of(url)?))).collect();
+    for option in options.into_iter().filter(|option| option.given) {
+        let takes = |(_, kind): &&(&str, Kind)| option.goes_with.contains(kind);
+        let is_taken = kinds.iter().any(|kind| takes(&kind));
+        let Some((url, _)) = kinds.iter().find(|kind| !takes(kind)) else { continue };
+        if is_taken && !option.all {
+            continue;
+        }
+        let with: Vec<&str> = option.goes_with.iter().map(|kind| kind.scheme()).collect();
+        return Err(Error::usage(format!(
+            "{} goes with {} alone, not with {url}: {}. Leave it out",
+            option.name,
+            with.join(" and "),
+            option.why
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Which records of a source are read: options of `backup` and `verify`.
+
+use super::restore::parse_digest;
+use crate::error::{Error, Result};
+use crate::record::PartitionSet;
+use crate::source::RecordSelection;
+use std::path::PathBuf;
+
+/// Where the help shows them.
+const HEADING: &str = "What of the source is read";
+
+/// A part of a source.
+#[derive(clap::Args, Clone)]
+pub struct SelectArgs {
+    /// Read only this set; may be given more than once. Like all that select, it makes snapshots that build on earlier ones of the
+    /// same selection alone, since what was not selected is not gone
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
+    set: Vec<String>,
+    /// Read only these bins, with commas between them
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = HEADING)]
+    bins: Vec<String>,
+    /// Read only these of the 4096 partitions, such as 0-1023,2000
+    #[arg(long, value_name = "RANGES", alias = "partition-list", help_heading = HEADING)]
+    partitions: Option<String>,
+    /// Read only the record with this digest, in hexadecimal; may be given more than once
+    #[arg(long, value_name = "HEX", help_heading = HEADING)]
+    digest: Vec<String>,
+    /// Read only the records whose digests this file names, one on each line
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    digest_file: Option<PathBuf>,
+}
+
+impl SelectArgs {
+    /// What is selected, without a filter expression. `set` is one that was named in another place.
+    pub fn selection(&self, set: Option<&str>) -> Result<RecordSelection> {
+        if let (Some(set), Some(other)) = (set, self.set.first()) {
+            return Err(Error::usage(format!(
+                "the set is given twice, {set:?} behind the namespace and --set {other:?}: use --set for all of them"
+            )));
+        }
+        let names = |names: &[String]| names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let partitions = self.partitions.as_ref().map(|text| {
+            let wrong =
+                || Error::usage(format!("--partitions {text}: give numbers and ranges up to 4095, as 0-1023,2000"));
+            PartitionSet::parse(text).ok_or_else(wrong)
+        });
+        let mut digests = self.digest.iter().map(|text| parse_digest(text)).collect::<Result<Vec<_>>>()?;
+        if let Some(path) = &self.digest_file {
+            let doing = || format!("read digests from {}", path.display());
+            let text = std::fs::read_to_string(path).map_err(|error| Error::io(doing(), error))?;
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            digests.extend(lines.map(parse_digest).collect::<Result<Vec<_>>>()?);
+            if digests.is_empty() {
+                return Err(Error::invalid(format!("{} holds no digests: nothing would be read", path.display())));
+            }
+        }
+        let sets = set.map(|set| vec![set.as_bytes().to_vec()]).unwrap_or_else(|| names(&self.set));
+        Ok(RecordSelection {
+            sets,
+            bins: names(&self.bins),
+            partitions: partitions.transpose()?,
+            digests,
+            filter: Vec::new(),
+        })
+    }
+}
