@@ -19,11 +19,14 @@
 //! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
 //! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.
 //!
+//! **Private.** Files and directories are the owner's alone (0600, 0700), whatever the umask; see `private` for how to share them.
+//!
 //! A store may be used by many processes of one host. A network file system that several hosts share must not cache names
 //! or attributes (NFS: `noac,lookupcache=none`), else listings aren't current.
 
 mod folder;
 mod names;
+mod private;
 mod temporary;
 
 use super::key::{check_key, check_prefix, is_segment, too_large, waits_for_sync};
@@ -32,6 +35,7 @@ use super::{Listed, Put, Store};
 use crate::error::{Error, Result};
 use folder::Locks;
 use names::{Names, sync_folder};
+use private::Modes;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
@@ -40,7 +44,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use temporary::{Temporary, is_temporary, remove_if_abandoned};
 
 /// What a repository has in its root; anything else in a directory says that the directory is somebody else's.
-const ROOT_NAMES: [&str; 8] = ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc"];
+const ROOT_NAMES: [&str; 9] = ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc", "holds"];
+
+/// What file systems, desktops and network drives leave in any directory. None of these names can be a key.
+const HARMLESS_NAMES: [&str; 24] = [
+    "lost+found",
+    "aquota.group",
+    "aquota.user",
+    "quota.group",
+    "quota.user",
+    ".autorelabel",
+    ".snapshot",
+    ".snapshots",
+    ".zfs",
+    ".DS_Store",
+    ".DocumentRevisions-V100",
+    ".Spotlight-V100",
+    ".TemporaryItems",
+    ".Trashes",
+    ".apdisk",
+    ".fseventsd",
+    ".metadata_never_index",
+    ".directory",
+    "Thumbs.db",
+    "desktop.ini",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "@eaDir",
+    "#recycle",
+];
+
+/// Beginnings of such names: what macOS keeps beside a file on foreign disks, waste baskets, files that NFS couldn't delete yet.
+const HARMLESS_BEGINNINGS: [&str; 3] = ["._", ".Trash-", ".nfs"];
+
+/// Whether a directory that holds this can become a repository, or is one.
+fn is_ours_or_harmless(name: &str) -> bool {
+    ROOT_NAMES.contains(&name)
+        || HARMLESS_NAMES.contains(&name)
+        || HARMLESS_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || name == RESERVE
+        || is_temporary(name)
+}
 
 /// Room for a disk that is full. Its name begins with a dot, and so is no key.
 const RESERVE: &str = ".reserve";
@@ -54,6 +98,7 @@ pub struct LocalStore {
     location: String,
     names: Names,
     locks: Locks,
+    modes: Modes,
     has_written: AtomicBool,
 }
 
@@ -71,7 +116,7 @@ impl LocalStore {
         for entry in fs::read_dir(&root).map_err(in_context)? {
             let name = entry.map_err(in_context)?.file_name();
             let name = name.to_string_lossy();
-            if !(ROOT_NAMES.contains(&&*name) || name == "lost+found" || name == RESERVE || is_temporary(&name)) {
+            if !is_ours_or_harmless(&name) {
                 return Err(Error::invalid(format!(
                     "{} is neither empty nor a repository: it holds {name:?}. Choose a new directory",
                     root.display()
@@ -104,6 +149,7 @@ impl LocalStore {
             location,
             names: Names::new(root.clone()),
             locks: Locks::default(),
+            modes: Modes::of(&root),
             root,
             has_written: AtomicBool::new(false),
         }
@@ -150,12 +196,12 @@ impl LocalStore {
     fn write_temporary(&self, folder: &Path, bytes: &[u8]) -> io::Result<Temporary> {
         self.has_written.store(true, Ordering::Relaxed);
         for _ in 1..FOLDER_TRIES {
-            match Temporary::write(folder, bytes) {
+            match Temporary::write(folder, bytes, &self.modes) {
                 Err(error) if error.kind() == ErrorKind::NotFound => self.make_folder(folder)?,
                 outcome => return outcome,
             }
         }
-        Temporary::write(folder, bytes)
+        Temporary::write(folder, bytes, &self.modes)
     }
 
     /// Makes `folder` and what is missing between it and the root. On success it may be gone again, removed as empty.
@@ -163,7 +209,7 @@ impl LocalStore {
         self.absent::<()>()?;
         let mut missing: Vec<_> = folder.ancestors().take_while(|above| *above != self.root).collect();
         while let Some(next) = missing.pop() {
-            match fs::create_dir(next) {
+            match self.modes.make_folder(next) {
                 Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
                     return Err(error);
                 }
@@ -384,10 +430,16 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::io(format!("find the directory {}", path.display()), error))
 }
 
-/// Makes a directory and those missing above it; the new names survive a power cut.
+/// Makes a directory for its owner alone, and those missing above it as the umask says; the new names survive a power cut.
 fn make_with_parents(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
-    fs::create_dir_all(path)?;
+    if let (Some(above), false) = (path.parent(), missing.is_empty()) {
+        fs::create_dir_all(above)?;
+    }
+    match private::make_private(path) {
+        Err(error) if !path.is_dir() => return Err(error),
+        _ => {}
+    }
     missing.iter().filter_map(|made| made.parent()).try_for_each(sync_folder)
 }
 

@@ -1,7 +1,8 @@
 //! An object on its way: a file under a name that no listing shows, until its bytes are safe and it gets its own.
 
+use super::private::Modes;
 use crate::rename::{is_unsupported, rename_if_free};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -20,12 +21,13 @@ impl Temporary {
     /// Writes `bytes` to a new temporary file in `folder`, and waits until the disk has them.
     ///
     /// `NotFound` says that the folder isn't there.
-    pub(super) fn write(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
+    pub(super) fn write(folder: &Path, bytes: &[u8], modes: &Modes) -> io::Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let path = folder.join(format!("{PREFIX}{}", hex::encode(random)));
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let mut file = modes.make_file(&path)?;
         let temporary = Temporary { path, named: false };
+        modes.share(&file)?;
         file.write_all(bytes)?;
         file.sync_data()?;
         Ok(temporary)
@@ -116,7 +118,7 @@ mod tests {
     fn a_taken_name_is_kept_by_rename_and_by_link() {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().join("a");
-        let write = |bytes| Temporary::write(folder.path(), bytes).unwrap();
+        let write = |bytes| Temporary::write(folder.path(), bytes, &Modes::PRIVATE).unwrap();
         assert!(write(b"1").link_if_free(&name).unwrap());
         assert!(!write(b"2").link_if_free(&name).unwrap());
         assert!(!write(b"3").name_if_free(&name).unwrap());
@@ -128,7 +130,7 @@ mod tests {
     fn a_link_whose_reply_was_lost_counts_as_made() {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().join("a");
-        let temporary = Temporary::write(folder.path(), b"1").unwrap();
+        let temporary = Temporary::write(folder.path(), b"1", &Modes::PRIVATE).unwrap();
         fs::hard_link(&temporary.path, &name).unwrap();
         assert!(temporary.link_if_free(&name).unwrap());
         assert_eq!(names(folder.path()), ["a"]);

@@ -228,3 +228,56 @@ fn the_reserve_takes_room_is_no_object_and_is_given_up_once() {
     store.keep_reserve().unwrap();
     assert_eq!(fs::metadata(folder.path().join(".reserve")).unwrap().len(), 1 << 20);
 }
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).unwrap().mode() & 0o777
+}
+
+#[test]
+fn all_that_a_store_makes_is_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("above/repo");
+    let store = LocalStore::create(&root).unwrap();
+    store.put("config", b"1").unwrap();
+    store.put_new("packs/ab/cd", b"1").unwrap();
+    store.keep_reserve().unwrap();
+    for (name, expected) in [("", 0o700), ("config", 0o600), (".reserve", 0o600), ("packs", 0o700), ("packs/ab", 0o700)]
+    {
+        assert_eq!(mode(&root.join(name)), expected, "{name}");
+    }
+    assert_eq!(mode(&root.join("packs/ab/cd")), 0o600);
+}
+
+#[test]
+fn a_store_that_was_given_to_a_group_stays_the_groups_and_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt;
+    for (config, file, directory) in [(0o640, 0o640, 0o750), (0o664, 0o660, 0o770), (0o604, 0o600, 0o700)] {
+        let folder = tempfile::tempdir().unwrap();
+        LocalStore::create(folder.path()).unwrap().put("config", b"1").unwrap();
+        fs::set_permissions(folder.path().join("config"), fs::Permissions::from_mode(config)).unwrap();
+        let store = LocalStore::open(folder.path()).unwrap();
+        store.put_new("packs/ab/cd", b"1").unwrap();
+        assert_eq!(mode(&folder.path().join("packs/ab/cd")), file, "{config:o}");
+        assert_eq!(mode(&folder.path().join("packs/ab")), directory, "{config:o}");
+    }
+}
+
+#[test]
+fn a_directory_with_what_systems_leave_in_it_can_become_a_store_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in HARMLESS_NAMES.into_iter().chain(["._.DS_Store", ".Trash-1000", ".nfs0001"]) {
+        assert!(!is_segment(name), "{name} could be a key");
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    for name in ROOT_NAMES {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    LocalStore::create(folder.path()).unwrap();
+    for name in ["letter", ".ssh", "Packs"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        let error = LocalStore::create(folder.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("neither empty nor a repository"), "{error}");
+        fs::remove_dir(folder.path().join(name)).unwrap();
+    }
+}
