@@ -162,18 +162,43 @@ pub fn list(store: &dyn Store, repository: &RepositoryId, current: &KeyId, passp
     Ok(slots)
 }
 
+/// The slots beside this one.
+pub fn others(store: &dyn Store, id: &KeyId) -> Result<Vec<KeyId>> {
+    let listed = store.list(names::KEYS)?;
+    Ok(listed.iter().filter_map(|other| names::parse_key(&other.key)).filter(|other| other != id).collect())
+}
+
+/// Makes sure that a slot that was just added opens.
+pub fn check_opens(store: &dyn Store, repository: &RepositoryId, id: &KeyId, passphrase: &[u8]) -> Result<()> {
+    let opened = open_slot(repository, id, &read(store, id)?, passphrase)?;
+    opened.map(|_| ()).ok_or_else(|| {
+        let error = Error::damaged(names::key(id), "it doesn't open with the pass phrase that it was just made with");
+        error.with_advice("The old pass phrase still opens the repository")
+    })
+}
+
 /// Removes a slot; the last one stays.
 pub fn remove(store: &dyn Store, id: &KeyId) -> Result<()> {
-    read(store, id)?;
-    let listed = store.list(names::KEYS)?;
-    let mut others = listed.iter().filter_map(|other| names::parse_key(&other.key));
-    if !others.any(|other| other != *id && check(store, &other).is_ok()) {
+    let bytes = read(store, id)?;
+    if !has_whole_beside(store, id)? {
         return Err(Error::invalid(format!(
             "key slot {id} is the last one that is whole: without it nobody could open the repository. Add another first"
         )));
     }
     store.delete(&names::key(id))?;
+    // Two that each remove the other's last slot meet here, and both put back what they took.
+    if !has_whole_beside(store, id)? {
+        store.put_new(&names::key(id), &bytes)?;
+        return Err(Error::invalid(format!(
+            "key slot {id} was the last one that is whole, since another program removed the others at the same time. It was put \
+             back: add another first"
+        )));
+    }
     store.sync()
+}
+
+fn has_whole_beside(store: &dyn Store, id: &KeyId) -> Result<bool> {
+    Ok(others(store, id)?.iter().any(|other| check(store, other).is_ok()))
 }
 
 #[cfg(test)]
@@ -215,6 +240,38 @@ mod tests {
         assert!(budget.allows(slowest) && budget.allows(slowest) && !budget.allows(KdfCost::WEAK));
         let mut budget = Budget::default();
         assert_eq!((0..).take_while(|_| budget.allows(KdfCost::RECOMMENDED)).count(), 682);
+    }
+
+    #[test]
+    fn programs_that_make_a_repository_at_the_same_time_leave_one_slot() {
+        let store = Arc::new(MemoryStore::new());
+        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        // Of one that was killed before it came to the config.
+        let secret = SlotSecret { master: Default::default(), created: 0, label: String::new() };
+        add_slot(&*store, &RepositoryId([1; 16]), b"killed", KdfCost::WEAK, &secret).unwrap();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let (store, options) = (&store, &options);
+            let create = move |n: usize| Repository::create(store.clone(), format!("pass {n}").as_bytes(), options);
+            let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || create(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let whole: Vec<usize> = (0..8).filter(|n| made[*n].is_ok()).collect();
+        assert_eq!(whole.len(), 1);
+        assert_eq!(store.list(names::KEYS).unwrap().len(), 1);
+        Repository::open(store, format!("pass {}", whole[0]).as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_pass_phrase_is_replaced_by_a_slot_that_opens_before_the_old_one_goes() {
+        let store = Arc::new(MemoryStore::new());
+        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let repository = Repository::create(store.clone(), b"old", &options).unwrap();
+        let new = repository.key_replace(b"new", "ops", KdfCost::WEAK).unwrap();
+        assert!(matches!(Repository::open(store.clone(), b"old"), Err(Error::WrongPassphrase { slots: 1, .. })));
+        assert_eq!(Repository::open(store.clone(), b"new").unwrap().key_current(), new);
+        // The slot that it was opened with is gone.
+        assert!(repository.key_replace(b"newer", "", KdfCost::WEAK).is_err());
+        Repository::open(store, b"newer").unwrap();
     }
 
     #[test]

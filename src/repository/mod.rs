@@ -154,8 +154,10 @@ impl Repository {
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
         }
-        if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
-            return Err(lost_config());
+        for folder in [names::SNAPSHOTS, names::PACKS, names::SESSIONS, names::INDEX, names::PLANS, names::HOLDS] {
+            if !store.list(folder)?.is_empty() {
+                return Err(lost_config());
+            }
         }
         let master = Arc::new(Zeroizing::new(random::<32>()?));
         let shared = options.shares_chunking_with.as_ref();
@@ -191,16 +193,32 @@ impl Repository {
         let suite = repository.parameters.suite;
         let name = config_name(&id);
         bytes.extend_from_slice(&seal(&repository.keys, ObjectKind::Config, suite, &name, &value)?);
-        match repository.store.put_new(names::CONFIG, &bytes)? {
-            Put::Created => {
-                let _ = repository.store.keep_reserve();
-                Ok(repository)
+        // Slots that stand here before there is a config open nothing: programs that stopped, or came second, left them.
+        let orphans = keyring::others(&*repository.store, &repository.slot)?;
+        let put = repository.store.put_new(names::CONFIG, &bytes);
+        if !matches!(put, Ok(Put::Created)) {
+            // A put may have failed, or found the name taken, after its own bytes came there.
+            let found = repository.store.get(names::CONFIG, MAX_SEALED_BYTES);
+            match (found, put) {
+                (Ok(Some(found)), Ok(_)) if found == bytes => {}
+                (Ok(Some(found)), Err(error)) if found == bytes => return Err(error),
+                (Err(_), put) => {
+                    put?;
+                    return Err(made_meanwhile(&*repository.store));
+                }
+                (Ok(_), put) => {
+                    // Our slot opens nothing.
+                    let _ = repository.store.delete(&names::key(&repository.slot));
+                    put?;
+                    return Err(made_meanwhile(&*repository.store));
+                }
             }
-            Put::Exists => Err(Error::invalid(format!(
-                "another program made a repository in {} at the same time",
-                repository.store.location()
-            ))),
         }
+        for slot in orphans {
+            let _ = repository.store.delete(&names::key(&slot));
+        }
+        let _ = repository.store.keep_reserve();
+        Ok(repository)
     }
 
     /// Opens a repository with a pass phrase.
@@ -308,6 +326,20 @@ impl Repository {
     /// All key slots. Labels of slots that this pass phrase doesn't open are unknown.
     pub fn key_list(&self, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
         keyring::list(&*self.store, &self.id, &self.slot, passphrase)
+    }
+
+    /// Replaces the pass phrase of the slot that the repository was opened with, and gives back the new slot. It is there, and was
+    /// opened once, before the old one goes: stopped in between, both open the repository.
+    pub fn key_replace(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
+        let id = self.key_add(passphrase, label, cost)?;
+        keyring::check_opens(&*self.store, &self.id, &id, passphrase)?;
+        keyring::remove(&*self.store, &self.slot)?;
+        Ok(id)
+    }
+
+    /// The key slot that the repository was opened with.
+    pub fn key_current(&self) -> KeyId {
+        self.slot
     }
 
     /// Removes a key slot; the last one stays.
@@ -451,6 +483,10 @@ impl Repository {
 
 /// What to do about a config that is damaged or lost.
 const COPY_OF_CONFIG: &str = "Restore it from a copy of the repository: it never changes, so any copy will do";
+
+fn made_meanwhile(store: &dyn Store) -> Error {
+    Error::invalid(format!("another program made a repository in {} at the same time", store.location()))
+}
 
 fn lost_config() -> Error {
     Error::Missing { object: names::CONFIG.into(), advice: COPY_OF_CONFIG.into() }
