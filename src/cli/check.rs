@@ -2,8 +2,9 @@
 
 use super::context::{Context, Done, stopped};
 use super::output::print_line;
+use super::read_data::ReadData;
 use super::text;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::repository::CheckOptions;
 use serde::Serialize;
 
@@ -15,12 +16,13 @@ use serde::Serialize;
 #[command(after_help = "\
 Examples:
   aerolith check                   walks all that the snapshots need
-  aerolith check --read-data=10    and reads a tenth of the data
+  aerolith check --read-data 10%   and reads a tenth of the data
+  aerolith check --read-data 2GB   and reads about so much of it
   aerolith check --read-data       and reads all of it")]
 pub struct Args {
-    /// Read and authenticate this part of the data in percent; all of it without a number
-    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100")]
-    read_data: Option<f64>,
+    /// Read and authenticate this part of the data, such as 10% or 500MB; all of it if no part is given
+    #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "100%", value_parser = ReadData::parse)]
+    read_data: Option<ReadData>,
 }
 
 #[derive(Serialize)]
@@ -36,11 +38,9 @@ struct Output {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let read_percent = args.read_data.unwrap_or(0.0);
-    if !(0.0..=100.0).contains(&read_percent) {
-        return Err(Error::usage("--read-data takes a part in percent, from 0 to 100"));
-    }
     let repository = context.repository()?;
+    let part = args.read_data.unwrap_or(ReadData::Percent(0.0));
+    let read_percent = part.percent(&**repository.store())?;
     let (control, progress) = context.control(format!("checking {}", repository.store().location()));
     let report = repository.check(&CheckOptions { read_percent }, &control);
     let report = report.map_err(|error| stopped(error, "the repository was not checked to its end"))?;

@@ -1,7 +1,7 @@
 //! The options of commands that read or write a live cluster.
 
 use super::applies::{GivenOption, Kind};
-use super::context::first_line;
+use super::passphrase::from_file;
 use crate::error::{Error, Result};
 use crate::source::RecordSelection;
 use crate::source::aerospike::{AuthMode, ClusterOptions, TlsOptions};
@@ -188,10 +188,7 @@ impl ClusterArgs {
     pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
         let password = match (&self.user, &self.cluster_password_file, std::env::var_os(PASSWORD_VARIABLE)) {
             (None, _, _) => None,
-            (Some(_), Some(path), _) => {
-                let doing = || format!("read the cluster's password from {}", path.display());
-                Some(first_line(std::fs::read(path).map_err(|error| Error::io(doing(), error))?))
-            }
+            (Some(_), Some(path), _) => Some(from_file("cluster's password", path)?),
             (Some(_), None, Some(password)) => Some(Zeroizing::new(password.into_encoded_bytes())),
             (Some(_), None, None) => {
                 return Err(Error::usage(format!(

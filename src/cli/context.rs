@@ -1,6 +1,8 @@
 //! What all commands share: which repository, which pass phrase, how to print, progress and Ctrl-C.
 
+use super::config::{self, Named};
 use super::output::{complain, print_line, to_json};
+use super::passphrase::{NEW, PassphraseWay, open_other};
 use super::progress::Progress;
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -10,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -28,19 +30,38 @@ pub enum Done {
 /// Where the help shows what all commands take.
 const HEADING: &str = "Global options";
 
+const NO_ROLLBACK_CHECK: &str = "AEROLITH_NO_ROLLBACK_CHECK";
+
+/// Reads a switch that a variable may set, by the usual words. An empty variable is none.
+pub fn switch(variable: &'static str) -> impl Fn(&str) -> Result<bool, String> + Clone + Send + Sync {
+    move |text| match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "y" | "t" => Ok(true),
+        "0" | "false" | "no" | "off" | "n" | "f" | "" => Ok(false),
+        _ => Err(format!("the variable {variable} holds it; it takes 1, true, yes, on, or 0, false, no, off")),
+    }
+}
+
 #[derive(Args)]
 pub struct Global {
-    /// The repository: a folder, or file:PATH
-    #[arg(long, global = true, env = "AEROLITH_REPO", hide_env_values = true, value_name = "URL", help_heading = HEADING)]
+    /// The repository: a folder, or file:PATH [env: AEROLITH_REPO]
+    #[arg(long, global = true, value_name = "URL", help_heading = HEADING)]
     repo: Option<String>,
-    /// Read the pass phrase from the first line of this file, not from AEROLITH_PASSWORD or a prompt
+    /// The repository of this name in the configuration file
+    #[arg(long, short, global = true, value_name = "NAME", help_heading = HEADING)]
+    profile: Option<String>,
+    /// The configuration file [env: AEROLITH_CONFIG] [default: aerolith/config.toml in the user's configuration directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
+    config: Option<PathBuf>,
+    /// Read the pass phrase from the first line of this file, not from AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE,
+    /// AEROLITH_PASSWORD_COMMAND or a prompt
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     password_file: Option<PathBuf>,
     /// Read the pass phrase from the first line that this command prints
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file", help_heading = HEADING)]
     password_command: Option<String>,
     /// Don't remember, in the user's state folder, which snapshots the store has shown, and don't compare it with that
-    #[arg(long, global = true, env = "AEROLITH_NO_ROLLBACK_CHECK", hide_env_values = true, help_heading = HEADING)]
+    #[arg(long, global = true, env = NO_ROLLBACK_CHECK, hide_env_values = true,
+          value_parser = switch(NO_ROLLBACK_CHECK), help_heading = HEADING)]
     no_rollback_check: bool,
     /// Print JSON, one stable schema for each command
     #[arg(long, global = true, help_heading = HEADING)]
@@ -48,6 +69,18 @@ pub struct Global {
     /// Show no progress: neither the bar on a terminal nor the log lines elsewhere
     #[arg(long, short, global = true, help_heading = HEADING)]
     quiet: bool,
+}
+
+/// The pass phrase of a key slot that is to be made.
+#[derive(Args)]
+pub struct NewArgs {
+    /// Read the new pass phrase from the first line of this file, not from AEROLITH_NEW_PASSWORD, AEROLITH_NEW_PASSWORD_FILE,
+    /// AEROLITH_NEW_PASSWORD_COMMAND or a prompt
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+    /// Read it from the first line that this command prints
+    #[arg(long, value_name = "COMMAND", conflicts_with = "new_password_file")]
+    new_password_command: Option<String>,
 }
 
 /// The pass phrase of the other repository that a command reads from.
@@ -63,13 +96,43 @@ pub struct OtherArgs {
 
 pub struct Context {
     global: Global,
+    /// What the configuration file says of the repository.
+    named: Option<Named>,
     /// The repository that was opened last, if what it shows is to be remembered.
     opened: RefCell<Option<Repository>>,
 }
 
 impl Context {
-    pub fn new(global: Global) -> Self {
-        Context { global, opened: RefCell::default() }
+    /// Finds out which repository is meant: by --repo, by the name given to --profile, by AEROLITH_REPO, or as the default of the
+    /// configuration file.
+    pub fn new(mut global: Global) -> Result<Self> {
+        if global.repo.is_some() && global.profile.is_some() {
+            return Err(Error::usage("--repo and --profile both say which repository: give one of them"));
+        }
+        let from_environment = std::env::var("AEROLITH_REPO").ok().filter(|url| !url.is_empty());
+        let named = match (&global.repo, &global.profile, from_environment) {
+            (Some(_), _, _) => None,
+            (None, None, Some(url)) => {
+                global.repo = Some(url);
+                None
+            }
+            (None, name, _) => config::find(global.config.as_deref(), name.as_deref())?,
+        };
+        if let Some(named) = &named {
+            global.repo = Some(named.repo.clone());
+            global.no_rollback_check |= named.no_rollback_check;
+        }
+        Ok(Context { global, named, opened: RefCell::default() })
+    }
+
+    /// For commands that need no repository.
+    pub fn without_repository(global: Global) -> Self {
+        Context { global, named: None, opened: RefCell::default() }
+    }
+
+    /// What the configuration file says of the repository, if it was found there.
+    pub fn named(&self) -> Option<&Named> {
+        self.named.as_ref()
     }
 
     pub fn json(&self) -> bool {
@@ -90,53 +153,41 @@ impl Context {
         self.global
             .repo
             .as_deref()
-            .ok_or_else(|| Error::usage("which repository? Give --repo PATH, or set AEROLITH_REPO"))
+            .ok_or_else(|| Error::usage("which repository? Give --repo PATH or --profile NAME, or set AEROLITH_REPO"))
     }
 
     pub fn store(&self) -> Result<Arc<dyn Store>> {
         store::open(self.url()?)
     }
 
-    /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
-    pub fn passphrase(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
-        self.own_way().read(new)
+    /// Where the repository's pass phrase comes from: what was given, else what the configuration file says, else the environment.
+    fn own_way(&self) -> Result<PassphraseWay<'_>> {
+        let Global { password_file, password_command, .. } = &self.global;
+        let (mut file, mut command) = (password_file.as_deref(), password_command.as_deref());
+        if let (None, None, Some(named)) = (file, command, &self.named) {
+            (file, command) = (named.password_file.as_deref(), named.password_command.as_deref());
+        }
+        Ok(PassphraseWay { file, command, prefix: "", repository: self.url()? })
     }
 
-    /// Where the repository's pass phrase comes from.
-    fn own_way(&self) -> PassphraseWay<'_> {
-        PassphraseWay {
-            file: self.global.password_file.as_deref(),
-            command: self.global.password_command.as_deref(),
-            prefix: "",
-            whose: "",
-        }
+    /// The pass phrase of a repository that is to be made.
+    pub fn first_passphrase(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.own_way()?.read_new()
     }
 
-    /// The pass phrase of a new key slot: from the file, the environment, or a prompt that asks twice.
-    pub fn new_passphrase(&self, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
-        if let Some(path) = file {
-            return from_file("the new pass phrase", path);
-        }
-        if let Some(password) = std::env::var_os("AEROLITH_NEW_PASSWORD") {
-            return not_empty(Zeroizing::new(password.into_encoded_bytes()), "AEROLITH_NEW_PASSWORD");
-        }
-        if !std::io::stdin().is_terminal() {
-            return Err(Error::usage(
-                "no new pass phrase, and no terminal to ask for it: set AEROLITH_NEW_PASSWORD, or give \
-                 --new-password-file",
-            ));
-        }
-        not_empty(prompt("new pass phrase: ", true)?, "what was typed")
+    /// The pass phrase of a new key slot: from the file, the command, the environment, or a prompt that asks twice.
+    pub fn new_passphrase(&self, args: &NewArgs) -> Result<Zeroizing<Vec<u8>>> {
+        let (file, command) = (args.new_password_file.as_deref(), args.new_password_command.as_deref());
+        PassphraseWay { file, command, prefix: NEW, repository: self.url()? }.read_new()
     }
 
     pub fn repository(&self) -> Result<Repository> {
-        self.open(&self.passphrase(false)?)
+        Ok(self.repository_and_passphrase()?.0)
     }
 
-    /// Opens the repository with a pass phrase that is at hand.
-    pub fn open(&self, passphrase: &[u8]) -> Result<Repository> {
-        let repository =
-            Repository::open(self.store()?, passphrase).map_err(|error| self.own_way().name_origin(error))?;
+    /// The repository, and what opened it.
+    pub fn repository_and_passphrase(&self) -> Result<(Repository, Zeroizing<Vec<u8>>)> {
+        let (repository, passphrase) = self.own_way()?.open(&self.store()?)?;
         if let Some(folder) = self.seen_folder() {
             match repository.look_back(&folder) {
                 Ok(None) => *self.opened.borrow_mut() = Some(repository.clone()),
@@ -144,7 +195,7 @@ impl Context {
                 Err(error) => complain(&format!("{error}. --no-rollback-check does without")),
             }
         }
-        Ok(repository)
+        Ok((repository, passphrase))
     }
 
     /// Where it is remembered what repositories have shown: a folder of the user's, not of the repository's.
@@ -170,7 +221,7 @@ impl Context {
             file: args.from_password_file.as_deref(),
             command: args.from_password_command.as_deref(),
             prefix: "from",
-            whose: "",
+            repository: url,
         };
         open_other(url, &way)
     }
@@ -191,88 +242,9 @@ impl Context {
     /// "checking /backups/aero".
     pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {
         let control = Arc::new(Control::new());
-        let stopping = control.clone();
-        // A second handler can't be set; the first then belongs to an earlier call of the same process.
-        let _ = ctrlc::set_handler(move || {
-            if stopping.is_stopped() {
-                super::from_command::end_at_once();
-                crate::target::partial::remove_all();
-                std::process::exit(1);
-            }
-            complain("stopping at the next safe point; once more to stop at once");
-            stopping.stop();
-            super::from_command::end();
-        });
+        super::signals::stop(&control);
         (control.clone(), Progress::start(what.into(), control, self.global.quiet))
     }
-}
-
-/// Where a pass phrase comes from.
-#[derive(Clone, Copy)]
-pub struct PassphraseWay<'a> {
-    /// A file whose first line it is.
-    pub file: Option<&'a Path>,
-    /// A command that prints it.
-    pub command: Option<&'a str>,
-    /// What its options and its variable are called: `to` means --to-password-file, --to-password-command and
-    /// AEROLITH_TO_PASSWORD. Nothing for the repository itself.
-    pub prefix: &'a str,
-    /// Whose it is, for the prompt: nothing, or ` of REPOSITORY`.
-    pub whose: &'a str,
-}
-
-impl PassphraseWay<'_> {
-    fn variable(&self) -> String {
-        match self.prefix {
-            "" => "AEROLITH_PASSWORD".into(),
-            prefix => format!("AEROLITH_{}_PASSWORD", prefix.to_uppercase()),
-        }
-    }
-
-    /// The pass phrase: from the file, the command, the environment, or a prompt; asked for twice if it is a new one.
-    pub fn read(&self, new: bool) -> Result<Zeroizing<Vec<u8>>> {
-        if let Some(path) = self.file {
-            return from_file(&format!("the pass phrase{}", self.whose), path);
-        }
-        if let Some(command) = self.command {
-            return from_command(command);
-        }
-        let variable = self.variable();
-        if let Some(password) = std::env::var_os(&variable) {
-            return not_empty(Zeroizing::new(password.into_encoded_bytes()), &variable);
-        }
-        if !std::io::stdin().is_terminal() {
-            let dash = if self.prefix.is_empty() { "" } else { "-" };
-            let option = format!("--{}{dash}password", self.prefix);
-            return Err(Error::usage(format!(
-                "no pass phrase{}, and no terminal to ask for it: set {variable}, or give {option}-file or {option}-command",
-                self.whose
-            )));
-        }
-        not_empty(prompt(&format!("pass phrase{}: ", self.whose), new)?, "what was typed")
-    }
-
-    /// Adds to an error that the pass phrase is wrong where it came from.
-    pub fn name_origin(&self, error: Error) -> Error {
-        let Error::WrongPassphrase { .. } = error else { return error };
-        let variable = self.variable();
-        let origin = match (self.file, self.command) {
-            (Some(path), _) => format!("the first line of {}", path.display()),
-            (None, Some(command)) => format!("the password command {command:?}"),
-            _ if std::env::var_os(&variable).is_some() => variable,
-            _ => "the prompt".to_string(),
-        };
-        Error::invalid(format!("{error}. It came from {origin}"))
-    }
-}
-
-/// Opens a second repository.
-pub fn open_other(url: &str, way: &PassphraseWay<'_>) -> Result<Repository> {
-    let whose = format!(" of {url}");
-    let way = PassphraseWay { whose: &whose, ..*way };
-    let store = store::open(url)?;
-    let passphrase = way.read(false)?;
-    Repository::open(store, &passphrase).map_err(|error| way.name_origin(error))
 }
 
 /// Says what a stop on request left behind.
@@ -281,49 +253,4 @@ pub fn stopped(error: Error, left: &str) -> Error {
         Error::Cancelled => Error::invalid(format!("{}: {left}", Error::Cancelled)),
         error => error,
     }
-}
-
-fn from_file(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    let bytes =
-        std::fs::read(path).map_err(|error| Error::io(format!("read {what} from {}", path.display()), error))?;
-    not_empty(first_line(bytes), &format!("the first line of {}", path.display()))
-}
-
-fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let doing = format!("run the password command {command:?}");
-    let mut shell = std::process::Command::new("sh");
-    shell.arg("-c").arg(command).stderr(std::process::Stdio::inherit());
-    let output = shell.output().map_err(|error| Error::io(&doing, error))?;
-    let printed = first_line(output.stdout);
-    if !output.status.success() {
-        return Err(Error::invalid(format!("cannot {doing}: it ended with {}", output.status)));
-    }
-    not_empty(printed, &format!("the first line that the password command {command:?} printed"))
-}
-
-/// An empty pass phrase is always a mistake: a variable that is not set, a file that could not be filled.
-fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Vec<u8>>> {
-    if passphrase.is_empty() {
-        return Err(Error::usage(format!("the pass phrase is empty: {place} holds none")));
-    }
-    Ok(passphrase)
-}
-
-pub fn first_line(bytes: Vec<u8>) -> Zeroizing<Vec<u8>> {
-    let bytes = Zeroizing::new(bytes);
-    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-}
-
-fn prompt(text: &str, twice: bool) -> Result<Zeroizing<Vec<u8>>> {
-    let ask = |text: &str| {
-        rpassword::prompt_password(text)
-            .map(|text| Zeroizing::new(text.into_bytes()))
-            .map_err(|error| Error::io("read the pass phrase from the terminal", error))
-    };
-    let first = ask(text)?;
-    if twice && ask("once more: ")? != first {
-        return Err(Error::invalid("the two pass phrases differ"));
-    }
-    Ok(first)
 }

@@ -1,8 +1,9 @@
 //! `copy`: copies snapshots into another repository.
 
 use super::among::Among;
-use super::context::{Context, Done, PassphraseWay, open_other, stopped};
+use super::context::{Context, Done, stopped};
 use super::output::{complain, print_line};
+use super::passphrase::{PassphraseWay, open_other};
 use super::text;
 use crate::error::{Error, Result};
 use crate::repository::{CopiedSnapshot, CopyOptions, CopyReport};
@@ -111,7 +112,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         file: args.to_password_file.as_deref(),
         command: args.to_password_command.as_deref(),
         prefix: "to",
-        whose: "",
+        repository: &args.to,
     };
     let target = open_other(&args.to, &way).map_err(|error| match error {
         Error::NotFound { what, .. } => {

@@ -1,7 +1,8 @@
 //! `init`: makes a repository.
 
-use super::context::{Context, Done, PassphraseWay, open_other};
+use super::context::{Context, Done};
 use super::output::print_line;
+use super::passphrase::{PassphraseWay, open_other};
 use crate::error::{Error, Result};
 use crate::format::config::Compression;
 use crate::format::header::Suite;
@@ -13,8 +14,9 @@ use std::path::PathBuf;
 
 /// Make a repository
 ///
-/// The folder must be new or empty. The pass phrase comes from --password-file, --password-command, AEROLITH_PASSWORD or a
-/// prompt that asks twice; without it nobody reads the backups.
+/// The folder must be new or empty; what is stored in it only its owner can open. The pass phrase comes from --password-file,
+/// --password-command, the configuration file, AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE, AEROLITH_PASSWORD_COMMAND or a prompt that
+/// asks twice; without it nobody reads the backups.
 ///
 /// With --shared-chunking-with, values are cut and named as in another repository, whose pass phrase is asked for too: `aerolith
 /// copy` between the two takes chunks as they are, and is quick. All other keys are the new one's own. Who can open one of the
@@ -85,10 +87,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         file: args.shared_password_file.as_deref(),
         command: args.shared_password_command.as_deref(),
         prefix: "shared",
-        whose: "",
+        repository: "",
     };
     let other = args.shared_chunking_with.as_deref().map(|url| open_other(url, &way)).transpose()?;
-    let passphrase = context.passphrase(true)?;
+    let passphrase = context.first_passphrase()?;
     let suite = args.cipher.map(|cipher| match cipher {
         CipherName::Aes256Gcm => Suite::Aes256Gcm,
         CipherName::Xchacha20Poly1305 => Suite::XChaCha20Poly1305,

@@ -1,6 +1,6 @@
 //! `key`: the pass phrases that open the repository.
 
-use super::context::{Context, Done};
+use super::context::{Context, Done, NewArgs};
 use super::output::print_line;
 use super::text;
 use crate::error::{Error, Result};
@@ -10,9 +10,8 @@ use crate::format::keyslot::MAX_LABEL_BYTES;
 use crate::repository::Repository;
 use clap::Subcommand;
 use serde::Serialize;
-use std::path::PathBuf;
 
-/// Add, list or remove pass phrases
+/// Add, list, change or remove pass phrases
 ///
 /// Each key slot holds the repository's master key under a pass phrase of its own; any of them opens the repository.
 #[derive(clap::Args)]
@@ -20,6 +19,7 @@ use std::path::PathBuf;
 Examples:
   aerolith key list
   aerolith key add --label ops
+  aerolith key passwd
   aerolith key remove 3f2a")]
 pub struct Args {
     #[command(subcommand)]
@@ -28,15 +28,27 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Add a pass phrase: from AEROLITH_NEW_PASSWORD, a file, or a prompt
+    /// Add a pass phrase: from a file, a command, AEROLITH_NEW_PASSWORD, or a prompt
     #[command(after_help = "Example: aerolith key add --label ops --new-password-file /run/secrets/new")]
     Add {
         /// What the key slot is called, in at most 64 bytes
         #[arg(long, default_value = "")]
         label: String,
-        /// Read the new pass phrase from the first line of this file
-        #[arg(long, value_name = "FILE")]
-        new_password_file: Option<PathBuf>,
+        #[command(flatten)]
+        new: NewArgs,
+    },
+    /// Change the pass phrase that opens the repository now
+    ///
+    /// A new key slot is made, and opened once, before the old one is removed: if the command is stopped in between, both pass phrases
+    /// open the repository, and `aerolith key list` shows both slots. The label stays. The master key stays too: whoever had the old
+    /// pass phrase may have kept it.
+    #[command(after_help = "\
+Examples:
+  aerolith key passwd
+  aerolith key passwd --password-file old.txt --new-password-file new.txt")]
+    Passwd {
+        #[command(flatten)]
+        new: NewArgs,
     },
     /// List the key slots
     ///
@@ -45,12 +57,17 @@ enum Command {
     List,
     /// Remove a key slot; the last one stays
     ///
+    /// The slot that the pass phrase at hand opens is removed only with --this-key: make sure that you know another one's.
+    ///
     /// Whoever had the pass phrase may have kept the master key that it opened: removing a slot locks the door, it does not
     /// change the lock.
     #[command(after_help = "Example: aerolith key remove 3f2a")]
     Remove {
         /// The slot's id or its beginning
         id: String,
+        /// Remove it even if it is the slot that opens the repository now
+        #[arg(long)]
+        this_key: bool,
     },
 }
 
@@ -75,21 +92,22 @@ struct Output {
 struct Changed {
     key: String,
     change: &'static str,
+    replaced: Option<String>,
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     if let Command::Add { label, .. } = &args.command {
         check_label(label)?;
     }
-    let passphrase = context.passphrase(false)?;
-    let repository = context.open(&passphrase)?;
+    let (repository, passphrase) = context.repository_and_passphrase()?;
     match args.command {
-        Command::Add { label, new_password_file } => {
-            let new = context.new_passphrase(new_password_file.as_deref())?;
+        Command::Add { label, new } => {
+            let new = context.new_passphrase(&new)?;
             let id = repository.key_add(&new, &label, KdfCost::RECOMMENDED)?;
-            changed(context, &id, "added")
+            changed(context, &id, "added", None)
         }
-        Command::Remove { id } => {
+        Command::Passwd { new } => passwd(context, &repository, &passphrase, &context.new_passphrase(&new)?),
+        Command::Remove { id, this_key } => {
             let slots = repository.key_list(&passphrase)?;
             let prefix = id.to_ascii_lowercase();
             let found: Vec<KeyId> =
@@ -110,8 +128,15 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                     return Err(Error::invalid(format!("{n} key slots begin with {id} ({ids}): give more of the id")));
                 }
             };
+            if id == repository.key_current() && !this_key {
+                return Err(Error::usage(format!(
+                    "key slot {id} is the one that opened the repository just now: without it this pass phrase is worth nothing. \
+                     Make sure that you know the pass phrase of another slot, then give --this-key. `aerolith key passwd` changes \
+                     the pass phrase"
+                )));
+            }
             repository.key_remove(&id)?;
-            changed(context, &id, "removed")
+            changed(context, &id, "removed", None)
         }
         Command::List => list(context, &repository, &passphrase),
     }
@@ -125,9 +150,23 @@ pub fn check_label(label: &str) -> Result<()> {
     Ok(())
 }
 
-fn changed(context: &Context, id: &KeyId, change: &'static str) -> Result<Done> {
+/// Changes the pass phrase of the slot that opened the repository.
+fn passwd(context: &Context, repository: &Repository, old: &[u8], new: &[u8]) -> Result<Done> {
+    if old == new {
+        return Err(Error::usage("the new pass phrase is the old one: nothing was changed"));
+    }
+    let replaced = repository.key_current();
+    let slots = repository.key_list(old)?;
+    let label = slots.into_iter().find(|slot| slot.current).and_then(|slot| slot.opened).map(|(label, _)| label);
+    let id = repository.key_replace(new, &label.unwrap_or_default(), KdfCost::RECOMMENDED)?;
+    changed(context, &id, "changed", Some(&replaced))
+}
+
+fn changed(context: &Context, id: &KeyId, change: &'static str, replaced: Option<&KeyId>) -> Result<Done> {
     if context.json() {
-        context.print_json(&Changed { key: id.to_string(), change })?;
+        context.print_json(&Changed { key: id.to_string(), change, replaced: replaced.map(ToString::to_string) })?;
+    } else if let Some(replaced) = replaced {
+        print_line(&format!("changed the pass phrase: key slot {id} took the place of {replaced}"))?;
     } else {
         print_line(&format!("{change} key slot {id}"))?;
     }

@@ -7,6 +7,8 @@ mod backup;
 mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod completions;
+mod config;
 mod context;
 mod copy;
 mod demo;
@@ -22,20 +24,23 @@ mod inspect;
 mod key;
 mod ls;
 mod output;
+mod passphrase;
 mod progress;
 mod prune;
+mod read_data;
 mod repair;
 mod restore;
 mod restored;
 mod schema;
 mod select;
 mod show;
+mod signals;
 mod snapshots;
 mod stats;
 mod text;
 mod verify;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use context::{Context, Done};
 use output::complain;
 use std::process::ExitCode;
@@ -52,13 +57,14 @@ use std::process::ExitCode;
 Example: a first backup, and back
   export AEROLITH_REPO=/backups/aero AEROLITH_PASSWORD=...
   aerolith init
-  aerolith backup asb:/backups/monday
-  aerolith restore latest asb:/restore/out
+  aerolith backup aerospike://10.0.0.5:3000/test
+  aerolith restore latest aerospike://10.0.0.9:3000
 
 SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME: the newest at or before it. Where a repository holds
 snapshots of several clusters, --cluster NAME says of which.
-SOURCE and TARGET are asb:PATH, jsonl:FILE (- for standard output) or embedded:FOLDER.
-Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged."
+SOURCE and TARGET are aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:PATH, jsonl:FILE (- for standard input and output)
+or embedded:FOLDER.
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged; 130 stopped by Ctrl-C, 143 by SIGTERM."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -89,6 +95,8 @@ enum Command {
     Key(key::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// The definition of the command line, for tests and tools.
@@ -98,38 +106,58 @@ pub fn command() -> clap::Command {
 
 /// Parses the arguments, runs the command, and says how it went.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let context = Context::new(cli.global);
-    let done = match cli.command {
-        Command::Init(args) => init::run(&context, args),
-        Command::Backup(args) => backup::run(&context, args),
-        Command::Restore(args) => restore::run(&context, args),
-        Command::Snapshots(args) => snapshots::run(&context, args),
-        Command::History(args) => history::run(&context, args),
-        Command::Show(args) => show::run(&context, args),
-        Command::Ls(args) => ls::run(&context, args),
-        Command::Get(args) => get::run(&context, args),
-        Command::Diff(args) => diff::run(&context, args),
-        Command::Stats(args) => stats::run(&context, args),
-        Command::Check(args) => check::run(&context, args),
-        Command::Verify(args) => verify::run(&context, args),
-        Command::Forget(args) => forget::run(&context, args),
-        Command::Prune(args) => prune::run(&context, args),
-        Command::Hold(args) => hold::run(&context, args),
-        Command::Repair(args) => repair::run(&context, args),
-        Command::Copy(args) => copy::run(&context, args),
-        Command::Key(args) => key::run(&context, args),
-        Command::Inspect(args) => inspect::run(&context, args),
-        Command::Demo(args) => demo::run(&context, args),
-    };
-    context.remember();
+    let Cli { global, command } = Cli::parse();
+    let needs_none = matches!(command, Command::Completions(_) | Command::Man(_) | Command::Demo(_));
+    let context = if needs_none { Ok(Context::without_repository(global)) } else { Context::new(global) };
+    let done = context.and_then(|context| {
+        let done = execute(&context, with_defaults(&context, command));
+        context.remember();
+        done
+    });
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
         Ok(Done::Incomplete) => ExitCode::from(3),
         Ok(Done::Damaged) => ExitCode::from(10),
         Err(error) => {
             complain(&error.to_string());
-            ExitCode::from(error.exit_code())
+            // A signal stops whatever is at work, so it is the reason of most errors that follow it.
+            let stopped = signals::exit_code().filter(|_| !error.is_damage());
+            ExitCode::from(stopped.unwrap_or_else(|| error.exit_code()))
         }
+    }
+}
+
+/// The command once more, with what the configuration file says as the defaults of its options.
+fn with_defaults(context: &Context, command: Command) -> Command {
+    let Some(named) = context.named() else { return command };
+    let is_live = std::env::args_os().any(|argument| argument.as_encoded_bytes().starts_with(b"aerospike:"));
+    let matches = named.defaults(Cli::command(), is_live).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command
+}
+
+fn execute(context: &Context, command: Command) -> crate::error::Result<Done> {
+    match command {
+        Command::Init(args) => init::run(context, args),
+        Command::Backup(args) => backup::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
+        Command::Snapshots(args) => snapshots::run(context, args),
+        Command::History(args) => history::run(context, args),
+        Command::Show(args) => show::run(context, args),
+        Command::Ls(args) => ls::run(context, args),
+        Command::Get(args) => get::run(context, args),
+        Command::Diff(args) => diff::run(context, args),
+        Command::Stats(args) => stats::run(context, args),
+        Command::Check(args) => check::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
+        Command::Forget(args) => forget::run(context, args),
+        Command::Prune(args) => prune::run(context, args),
+        Command::Hold(args) => hold::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
+        Command::Copy(args) => copy::run(context, args),
+        Command::Key(args) => key::run(context, args),
+        Command::Inspect(args) => inspect::run(context, args),
+        Command::Demo(args) => demo::run(context, args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     }
 }

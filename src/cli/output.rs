@@ -45,7 +45,8 @@ impl Lines {
     }
 }
 
-fn written(result: std::io::Result<()>) -> Result<()> {
+/// What came of printing; a reader that went away ends the program and is no error.
+pub fn written(result: std::io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => Err(Error::io("write to standard output", error)),

@@ -2,8 +2,9 @@
 
 use super::context::{Context, Done, OtherArgs, stopped};
 use super::output::{complain, print_line};
+use super::read_data::ReadData;
 use super::text;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::repository::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
 use serde::Serialize;
 use std::time::Duration;
@@ -29,9 +30,9 @@ Examples:
   aerolith repair --read-data
   aerolith repair --from /mnt/second/repo --from-password-file second.txt")]
 pub struct Args {
-    /// First read and authenticate this part of the data in percent, to find what is damaged; all of it without a number
-    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100")]
-    read_data: Option<f64>,
+    /// First read and authenticate this part of the data, such as 10% or 500MB, to find what is damaged; all of it if no part is given
+    #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "100%", value_parser = ReadData::parse)]
+    read_data: Option<ReadData>,
     /// Take records that are lost here from this repository, if it has them
     #[arg(long, value_name = "URL")]
     from: Option<String>,
@@ -219,14 +220,11 @@ impl Saved {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let read_percent = args.read_data.unwrap_or(0.0);
-    if !(0.0..=100.0).contains(&read_percent) {
-        return Err(Error::usage("--read-data takes a part in percent, from 0 to 100"));
-    }
     let repository = context.repository()?;
     let from = args.from.as_deref().map(|url| context.other(url, &args.from_password)).transpose()?;
     let (control, progress) = context.control(format!("repairing {}", repository.store().location()));
     let begun = std::time::Instant::now();
+    let read_percent = args.read_data.unwrap_or(ReadData::Percent(0.0)).percent(&**repository.store())?;
     let options = RepairOptions { read_percent, dry_run: args.dry_run, from };
     let report = repository.repair(&options, &control);
     let report = report.map_err(|error| stopped(error, "the next repair goes on"))?;

@@ -156,3 +156,25 @@ pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     }
     out
 }
+
+/// Reads a size such as `512`, `512B`, `1.5GB` or `2GiB`.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let (power, base) = match unit.strip_suffix("ib") {
+        Some(power) => (power, 1024f64),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000f64),
+    };
+    let power = match power {
+        "" if !unit.ends_with("ib") => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * base.powi(power);
+    (bytes.is_finite() && bytes < 1e18).then_some(bytes as u64)
+}

@@ -109,7 +109,7 @@ fn ctrl_c_ends_the_command_with_the_backup() {
         };
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         errors.read_to_string(&mut said).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
         assert!(said.contains("stopped on request: nothing was sealed"), "{said}");
         let is_gone = || rustix::process::test_kill_process_group(group).is_err();
         let begun = Instant::now();

@@ -56,3 +56,36 @@ fn help_and_version_succeed_and_what_is_unknown_is_a_usage_error() {
     sandbox.run(&["ls"]).ends(2).says(&["<SNAPSHOT>"]);
     sandbox.run(&["backup", "asb:x", "--kind", "weekly"]).ends(2).says(&["weekly", "incremental"]);
 }
+
+#[test]
+fn the_help_names_live_clusters_first() {
+    let help = Sandbox::empty().run(&["--help"]).ends(0).out;
+    let first = help.find("SOURCE and TARGET are").unwrap();
+    assert!(help[first..].starts_with("SOURCE and TARGET are aerospike://"), "{help}");
+    assert!(help.find("aerolith backup aerospike://").unwrap() < first, "{help}");
+}
+
+#[test]
+fn completions_are_printed_for_every_shell_without_a_repository() {
+    let sandbox = Sandbox::empty();
+    for (shell, part) in [("bash", "complete -F"), ("zsh", "#compdef aerolith"), ("fish", "complete -c aerolith")] {
+        sandbox.run(&["completions", shell]).ends(0).shows(&[part, "backup", "read-data"]);
+    }
+    sandbox.run(&["completions", "elvish"]).ends(0);
+    sandbox.run(&["completions", "cmd"]).ends(2).says(&["cmd", "bash", "fish"]);
+    sandbox.run(&["completions"]).ends(2).says(&["<SHELL>"]);
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let sandbox = Sandbox::empty();
+    sandbox.run(&["man"]).ends(0).shows(&[".TH aerolith", "AEROLITH_REPO"]);
+    sandbox.run(&["man", "pages/man1"]).ends(0);
+    let page = |name: &str| std::fs::read_to_string(sandbox.path(&format!("pages/man1/{name}.1"))).unwrap();
+    for command in aerolith::cli::command().get_subcommands() {
+        assert!(page(&format!("aerolith-{}", command.get_name())).contains(".TH"), "{}", command.get_name());
+    }
+    assert!(page("aerolith-key-passwd").contains("master key stays"));
+    sandbox.write("file", "");
+    sandbox.run(&["man", "file"]).ends(1).says(&["cannot write manual pages into file"]);
+}

@@ -1,6 +1,8 @@
 //! `init` and `key`, and where pass phrases come from.
 
-use super::support::{PASSWORD, Sandbox, assert_id, assert_time};
+use super::support::{Output, PASSWORD, Sandbox, assert_id, assert_time};
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 
 #[test]
 fn init_makes_a_repository_once_with_the_strong_cost_and_what_was_asked_for() {
@@ -53,11 +55,14 @@ fn pass_phrases_are_added_listed_and_removed_but_not_the_last() {
     sandbox.run(&["key", "list"]).ends(0).shows(&["(another pass phrase)", "first", "passes"]);
 
     let first = other["key"].as_str().unwrap();
-    let removed = sandbox.json(&["key", "remove", &first[..10]]);
+    let removed = sandbox.json(&["key", "remove", &first[..10], "--this-key"]);
     assert_eq!((&removed["key"], &removed["change"]), (&first.into(), &"removed".into()));
     sandbox.run(&["key", "list"]).ends(1).says(&["wrong pass phrase", "It came from AEROLITH_PASSWORD"]);
     let last = added["key"].as_str().unwrap();
-    sandbox.run_with(&["key", "remove", last], second).ends(1).says(&["is the last one", "Add another first"]);
+    sandbox
+        .run_with(&["key", "remove", last, "--this-key"], second)
+        .ends(1)
+        .says(&["is the last one", "Add another first"]);
     sandbox.run_with(&["key", "remove", "ffff0000"], second).ends(1).says(&["not found", "aerolith key list"]);
     sandbox.run_with(&["key", "remove", ""], second).ends(2).says(&["which key slot?"]);
 }
@@ -92,9 +97,171 @@ fn the_pass_phrase_comes_from_a_file_a_command_or_the_environment() {
     run(&["--password-command", "cat wrong"]).ends(1).says(&["wrong pass phrase", "password command \"cat wrong\""]);
     run(&["--password-file", "empty"]).ends(2).says(&["the pass phrase is empty", "the first line of empty"]);
     run(&["--password-command", "true"]).ends(2).says(&["the pass phrase is empty", "\"true\""]);
-    run(&["--password-file", "absent"]).ends(1).says(&["cannot read the pass phrase from absent"]);
+    run(&["--password-file", "absent"]).ends(1).says(&["cannot read the pass phrase of repo from absent"]);
     run(&["--password-command", "exit 3"]).ends(1).says(&["cannot run the password command", "exit status: 3"]);
     run(&["--password-file", "right", "--password-command", "x"]).ends(2).says(&["cannot be used with"]);
     // Standard input is no terminal here: a prompt would wait for ever.
-    run(&[]).ends(2).says(&["no pass phrase, and no terminal", "AEROLITH_PASSWORD", "--password-file"]);
+    run(&[]).ends(2).says(&["no pass phrase of repo, and no terminal", "AEROLITH_PASSWORD", "--password-file"]);
+}
+
+#[test]
+fn the_pass_phrase_comes_from_variables_that_name_a_file_or_a_command_and_from_one_of_them_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("right", &format!("{PASSWORD}\n"));
+    sandbox.write("long", &"x".repeat(1 << 20));
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| -> Output {
+        let mut all = vec!["snapshots", "--json"];
+        all.extend(arguments);
+        sandbox.run_with(&all, |command| {
+            command.env_remove("AEROLITH_PASSWORD").env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
+        })
+    };
+    run(&[("AEROLITH_PASSWORD_FILE", "right")], &[]).ends(0);
+    run(&[("AEROLITH_PASSWORD_COMMAND", "cat right")], &[]).ends(0);
+    // An option goes before any variable.
+    run(&[("AEROLITH_PASSWORD_FILE", "absent")], &["--password-file", "right"]).ends(0);
+    let file = run(&[("AEROLITH_PASSWORD_FILE", "absent")], &[]);
+    file.ends(1).says(&["cannot read the pass phrase of repo from absent"]);
+    run(&[("AEROLITH_PASSWORD_FILE", "")], &[]).ends(2).says(&["AEROLITH_PASSWORD_FILE is empty"]);
+    run(&[("AEROLITH_PASSWORD_COMMAND", "")], &[]).ends(2).says(&["AEROLITH_PASSWORD_COMMAND is empty"]);
+    run(&[("AEROLITH_PASSWORD_COMMAND", "exit 3")], &[]).ends(1).says(&["\"exit 3\"", "exit status: 3"]);
+    run(&[("AEROLITH_PASSWORD_COMMAND", "true")], &[]).ends(2).says(&["the pass phrase is empty", "\"true\""]);
+    let both = run(&[("AEROLITH_PASSWORD", "x"), ("AEROLITH_PASSWORD_COMMAND", "cat right")], &[]);
+    both.ends(2).says(&["AEROLITH_PASSWORD and AEROLITH_PASSWORD_COMMAND are set", "Unset"]);
+    // What never ends, or isn't a pass phrase, takes no memory.
+    run(&[("AEROLITH_PASSWORD_COMMAND", "yes")], &[]).ends(1).says(&["prints more than 65536 bytes"]);
+    run(&[("AEROLITH_PASSWORD_FILE", "/dev/zero")], &[]).ends(1).says(&["that is no pass phrase"]);
+    run(&[("AEROLITH_PASSWORD_FILE", "long")], &[]).ends(1).says(&["that is no pass phrase"]);
+    // The command doesn't eat what is backed up.
+    sandbox.people();
+    let backup = sandbox.run_with(&["backup", "asb:-", "--json", "--cluster", "other"], |command| {
+        command.env_remove("AEROLITH_PASSWORD").env("AEROLITH_PASSWORD_COMMAND", "cat >eaten; cat right");
+        command.env("PATH", "/usr/bin:/bin").stdin(std::fs::File::open(sandbox.path("people.asb")).unwrap());
+    });
+    assert_eq!(backup.ends(0).json()["cluster"], "other");
+    assert_eq!(std::fs::read(sandbox.path("eaten")).unwrap(), b"");
+}
+
+#[test]
+fn the_slot_in_use_is_removed_only_when_that_is_said() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.json(&["key", "list"])["keys"][0]["key"].as_str().unwrap().to_string();
+    sandbox.write("new", "second");
+    sandbox.json(&["key", "add", "--new-password-file", "new"]);
+    sandbox.run(&["key", "remove", &first]).ends(2).says(&[&first, "--this-key", "key passwd"]);
+    assert_eq!(sandbox.json(&["key", "list"])["keys"].as_array().unwrap().len(), 2);
+    sandbox.run(&["key", "remove", &first, "--this-key"]).ends(0);
+    sandbox.run(&["key", "list"]).ends(1).says(&["wrong pass phrase"]);
+}
+
+#[test]
+fn the_pass_phrase_is_changed_and_the_slot_keeps_its_label() {
+    let sandbox = Sandbox::new();
+    let old = sandbox.json(&["key", "list"])["keys"][0]["key"].clone();
+    sandbox.write("new", "second\n");
+    sandbox.write("same", PASSWORD);
+    sandbox.run(&["key", "passwd", "--new-password-file", "same"]).ends(2).says(&["nothing was changed"]);
+    let changed = sandbox.json(&["key", "passwd", "--new-password-file", "new"]);
+    assert_eq!((&changed["change"], &changed["replaced"]), (&"changed".into(), &old));
+    assert_id(&changed["key"], 32);
+    sandbox.run(&["snapshots"]).ends(1).says(&["wrong pass phrase"]);
+    let keys = sandbox.json(&["key", "list", "--password-file", "new"]);
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    let slot = &keys["keys"][0];
+    assert_eq!((&slot["key"], &slot["label"]), (&changed["key"], &"first".into()));
+    assert!(slot["memory_kib"].as_u64().unwrap() >= 65536, "{slot}");
+    let command = ["key", "passwd", "--password-file", "new", "--new-password-command", "echo third"];
+    let third = sandbox.run_with(&command, |command| {
+        command.env("PATH", "/usr/bin:/bin");
+    });
+    third.ends(0).shows(&["changed the pass phrase"]);
+}
+
+#[test]
+fn programs_that_make_a_repository_at_the_same_time_leave_one_key_slot() {
+    let sandbox = Sandbox::empty();
+    let start = |_| sandbox.command(&["init"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let children: Vec<_> = (0..4).map(start).collect();
+    let made = children.into_iter().map(|mut child| child.wait().unwrap().code()).filter(|code| *code == Some(0));
+    assert_eq!(made.count(), 1);
+    assert_eq!(std::fs::read_dir(sandbox.path("repo/keys")).unwrap().count(), 1);
+    sandbox.run(&["snapshots"]).ends(0);
+}
+
+#[test]
+fn a_repository_with_holds_is_one_and_a_folder_with_what_systems_leave_can_become_one() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    sandbox.run(&["hold", "add", "latest", "--reason", "x"]).ends(0);
+    sandbox.run(&["init"]).ends(1).says(&["there is a repository in", "nothing was changed"]);
+    std::fs::create_dir_all(sandbox.path("disk/lost+found")).unwrap();
+    sandbox.write("disk/.DS_Store", "x");
+    sandbox.run(&["--repo", "disk", "init"]).ends(0);
+    sandbox.run(&["--repo", "disk", "check"]).ends(0);
+}
+
+#[test]
+fn what_is_stored_only_the_owner_can_open() {
+    use std::os::unix::fs::MetadataExt;
+    let sandbox = Sandbox::empty();
+    sandbox.run(&["init"]).ends(0);
+    sandbox.people();
+    sandbox.run(&["hold", "add", "latest", "--reason", "x"]).ends(0);
+    let mut folders = vec![sandbox.path("repo")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700, "{}", folder.display());
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            seen += 1;
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
+            }
+        }
+    }
+    assert!(seen > 12, "{seen}");
+}
+
+/// Runs the program on a terminal of its own, types these lines, each once a prompt asks, and gives back the exit code and what
+/// the terminal showed.
+fn on_a_terminal(sandbox: &Sandbox, arguments: &str, lines: &[&str]) -> (Option<i32>, String) {
+    let mut terminal = Command::new("script");
+    let program = env!("CARGO_BIN_EXE_aerolith");
+    terminal.args(["-qec", &format!("'{program}' {arguments}"), "/dev/null"]).current_dir(sandbox.folder.path());
+    terminal.env_clear().env("AEROLITH_REPO", "repo").env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
+    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keyboard, mut screen) = (child.stdin.take(), child.stdout.take().unwrap());
+    let (mut shown, mut piece) = (Vec::new(), [0; 256]);
+    let mut lines = lines.iter();
+    while let Ok(read @ 1..) = screen.read(&mut piece) {
+        shown.extend_from_slice(&piece[..read]);
+        if shown.ends_with(b": ") {
+            match lines.next() {
+                Some(line) => writeln!(keyboard.as_ref().unwrap(), "{line}").unwrap(),
+                None => drop(keyboard.take()),
+            }
+        }
+    }
+    (child.wait().unwrap().code(), String::from_utf8_lossy(&shown).into_owned())
+}
+
+#[test]
+fn a_prompt_names_the_repository_and_asks_three_times() {
+    let sandbox = Sandbox::new();
+    let (code, shown) = on_a_terminal(&sandbox, "snapshots --json", &["wrong", "", PASSWORD]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.matches("pass phrase of repo: ").count(), 3, "{shown}");
+    assert_eq!(shown.matches("that is no pass phrase of repo").count(), 2, "{shown}");
+    let (code, shown) = on_a_terminal(&sandbox, "snapshots", &["wrong", "worse", "worst"]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("wrong pass phrase") && shown.contains("It came from the prompt"), "{shown}");
+    // Nobody is asked for the pass phrase of what isn't there.
+    let (code, shown) = on_a_terminal(&sandbox, "snapshots --repo .", &[]);
+    assert!(code == Some(1) && shown.contains("aerolith init") && !shown.contains("pass phrase of"), "{shown}");
+    let (code, shown) = on_a_terminal(&sandbox, "key passwd", &[PASSWORD, "new", "other", "new", "new"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("new pass phrase of repo: ") && shown.contains("the two pass phrases differ"), "{shown}");
+    let (code, shown) = on_a_terminal(&sandbox, "snapshots", &["new"]);
+    assert_eq!(code, Some(0), "{shown}");
 }

@@ -298,3 +298,32 @@ fn inspect_says_what_it_does_not_find() {
     sandbox.run(&["inspect", "chunk", &zeros]).ends(1).says(&["not found", "No pack"]);
     sandbox.run(&["inspect", "snapshot", "nope"]).ends(2).says(&["names no snapshot"]);
 }
+
+#[test]
+fn a_check_reads_the_part_of_the_data_that_it_is_told_in_percent_or_bytes() {
+    let sandbox = Sandbox::new();
+    sandbox.live();
+    sandbox.json(&["backup", "embedded:live"]);
+    let read = |arguments: &[&str]| {
+        let all: Vec<&str> = ["check"].iter().chain(arguments).copied().collect();
+        let checked = sandbox.json(&all);
+        (checked["chunks_read"].as_u64().unwrap(), checked["chunks"].as_u64().unwrap())
+    };
+    for all in [
+        &["--read-data"][..],
+        &["--read-data=100%"],
+        &["--read-data", "100%"],
+        &["--read-data", "100"],
+        &["--read-data=1TB"],
+    ] {
+        let (chunks_read, chunks) = read(all);
+        assert!(chunks_read == chunks && chunks > 2, "{all:?}: {chunks_read} of {chunks}");
+    }
+    for none in [&[][..], &["--read-data=0%"], &["--read-data", "0B"]] {
+        assert_eq!(read(none).0, 0, "{none:?}");
+    }
+    for wrong in ["101%", "ten", "-1", "5XB", ""] {
+        let argument = format!("--read-data={wrong}");
+        sandbox.run(&["check", &argument]).ends(2).says(&["from 0 to 100", "500MB"]);
+    }
+}

@@ -3,6 +3,7 @@
 mod asb;
 mod clusters;
 mod collecting;
+mod config;
 mod copying;
 mod errors;
 mod files;

@@ -73,3 +73,28 @@ fn a_file_that_cannot_be_understood_or_written_is_named_and_stops_nothing() {
     std::fs::write(&folder, "a file in the folder's place").unwrap();
     run(&sandbox, &["snapshots"]).ends(0).says(&["aerolith/seen", "--no-rollback-check"]);
 }
+
+#[test]
+fn the_variable_that_switches_it_off_takes_the_usual_words_and_names_itself_otherwise() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let remembers = |word: &str| {
+        let state = sandbox.path("state");
+        let _ = std::fs::remove_dir_all(&state);
+        let output = sandbox.run_with(&["snapshots"], |command| {
+            command.arg("--quiet").env("XDG_STATE_HOME", &state).env("AEROLITH_NO_ROLLBACK_CHECK", word);
+        });
+        output.ends(0);
+        state.exists()
+    };
+    for word in ["1", "yes", "TRUE", "true", "On", "Yes", " on "] {
+        assert!(!remembers(word), "{word:?}");
+    }
+    for word in ["0", "no", "False", "OFF", "", " "] {
+        assert!(remembers(word), "{word:?}");
+    }
+    let wrong = sandbox.run_with(&["snapshots"], |command| {
+        command.env("AEROLITH_NO_ROLLBACK_CHECK", "maybe");
+    });
+    wrong.ends(2).says(&["AEROLITH_NO_ROLLBACK_CHECK", "maybe", "yes", "off"]);
+}

@@ -29,9 +29,10 @@ fn interrupt(sandbox: &Sandbox, arguments: &[&str], signal: Signal) -> (Option<i
 fn a_backup_that_is_interrupted_seals_nothing_and_stands_in_the_history_as_stopped() {
     let sandbox = Sandbox::new();
     long(&sandbox);
-    for (n, signal) in [Signal::INT, Signal::TERM].into_iter().enumerate() {
+    for (n, (signal, expected)) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)].into_iter().enumerate()
+    {
         let (code, said) = interrupt(&sandbox, &["backup", "asb:long.asb"], signal);
-        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(code, Some(expected), "{said}");
         assert!(said.contains("stopping at the next safe point; once more to stop at once"), "{said}");
         assert!(said.contains("stopped on request: nothing was sealed"), "{said}");
         assert_eq!(sandbox.json(&["snapshots"])["snapshots"], json!([]));
@@ -49,7 +50,7 @@ fn a_restore_that_is_interrupted_leaves_nothing_that_looks_whole() {
     sandbox.run(&["backup", "asb:long.asb"]).ends(0);
     for target in ["asb:out", "jsonl:out.jsonl"] {
         let (code, said) = interrupt(&sandbox, &["restore", "latest", target], Signal::INT);
-        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(code, Some(130), "{said}");
         assert!(said.contains("stopped on request") && said.contains("Restore again"), "{said}");
     }
     // No part of a file stays, nor the folder that was made for them.
