@@ -60,11 +60,12 @@ Example: a first backup, and back
   aerolith backup aerospike://10.0.0.5:3000/test
   aerolith restore latest aerospike://10.0.0.9:3000
 
-SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME: the newest at or before it. Where a repository holds
+SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME: the newest at or before it. Where a repository holds \
 snapshots of several clusters, --cluster NAME says of which.
-SOURCE and TARGET are aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:PATH, jsonl:FILE (- for standard input and output)
-or embedded:FOLDER.
-Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged; 130 stopped by Ctrl-C, 143 by SIGTERM."
+SOURCE and TARGET are aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:PATH, jsonl:FILE (- for standard \
+input and output) or embedded:FOLDER.
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged; 130 stopped by \
+Ctrl-C, 143 by SIGTERM."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -262,6 +262,27 @@ mod tests {
     }
 
     #[test]
+    fn two_that_remove_each_others_slot_at_the_same_time_leave_one() {
+        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        for _ in 0..200 {
+            let store = Arc::new(MemoryStore::new());
+            let repository = Repository::create(store.clone(), b"one", &options).unwrap();
+            let two = repository.key_add(b"two", "", KdfCost::WEAK).unwrap();
+            let both = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for id in [repository.key_current(), two] {
+                    let (repository, both) = (&repository, &both);
+                    scope.spawn(move || {
+                        both.wait();
+                        let _ = repository.key_remove(&id);
+                    });
+                }
+            });
+            assert!(!store.list(names::KEYS).unwrap().is_empty());
+        }
+    }
+
+    #[test]
     fn a_pass_phrase_is_replaced_by_a_slot_that_opens_before_the_old_one_goes() {
         let store = Arc::new(MemoryStore::new());
         let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
