@@ -22,7 +22,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password of --user from the first line of this file
-    #[arg(long, value_name = "FILE", requires = "user")]
+    #[arg(long, value_name = "FILE")]
     cluster_password_file: Option<PathBuf>,
     /// Who checks the user: the cluster, a directory (only over TLS), or the client's certificate [default: internal]
     #[arg(long, value_enum, value_name = "HOW")]
@@ -187,7 +187,10 @@ impl ClusterArgs {
     /// The options of the library; `parallel` queries at once, the machine's processors if 0.
     pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
         let password = match (&self.user, &self.cluster_password_file, std::env::var_os(PASSWORD_VARIABLE)) {
-            (None, _, _) => None,
+            (None, Some(_), _) => {
+                return Err(Error::usage("--cluster-password-file has the password of --user, which is not given"));
+            }
+            (None, None, _) => None,
             (Some(_), Some(path), _) => Some(from_file("cluster's password", path)?),
             (Some(_), None, Some(password)) => Some(Zeroizing::new(password.into_encoded_bytes())),
             (Some(_), None, None) => {

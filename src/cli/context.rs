@@ -11,6 +11,7 @@ use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
 use std::cell::RefCell;
+use std::env::VarError;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,7 +110,11 @@ impl Context {
         if global.repo.is_some() && global.profile.is_some() {
             return Err(Error::usage("--repo and --profile both say which repository: give one of them"));
         }
-        let from_environment = std::env::var("AEROLITH_REPO").ok().filter(|url| !url.is_empty());
+        let from_environment = match std::env::var("AEROLITH_REPO") {
+            Ok(url) => Some(url).filter(|url| !url.is_empty()),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) => return Err(Error::usage("AEROLITH_REPO is no UTF-8 text")),
+        };
         let named = match (&global.repo, &global.profile, from_environment) {
             (Some(_), _, _) => None,
             (None, None, Some(url)) => {

@@ -104,6 +104,11 @@ fn the_file_says_how_live_clusters_are_reached() {
     );
     let backup = ["--config", "live.toml", "-p", "a", "backup", "aerospike://127.0.0.1:1/test"];
     run(&sandbox, &backup).ends(1).says(&["cannot read the cluster's password from", "secret"]);
+    // Options go before it, and may make use of it.
+    let given = run(&sandbox, &[&backup[..], &["--cluster-password-file", "given"]].concat());
+    given.ends(1).says(&["cannot read the cluster's password from given"]);
+    let backup = ["backup", "aerospike://127.0.0.1:1/test", "--cluster-password-file", "given"];
+    sandbox.run(&backup).ends(2).says(&["--user, which is not given"]);
     // Other sources take no notice of it.
     sandbox.people();
     run(&sandbox, &["--config", "live.toml", "-p", "a", "backup", "asb:people.asb", "--cluster", "default"]).ends(0);
