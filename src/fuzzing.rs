@@ -21,10 +21,14 @@ use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
 use crate::format::{HoldId, SnapshotId, leaf, names, node, structured};
 use crate::jsonl::{
-    Line, line_namespace, parse_line, write_index, write_namespace, write_record, write_role, write_udf, write_user,
+    Line, line_namespace, parse_line, write_index, write_namespace, write_record, write_role, write_shown_value,
+    write_udf, write_user,
 };
 use crate::record::batch::parse_bin_order;
-use crate::record::{Body, Digest, Generation, KeyRef, NamespaceMetadata, RecordBatch, RecordMeta, VoidTime, varint};
+use crate::record::value::decode;
+use crate::record::{
+    Body, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, VoidTime, varint,
+};
 use crate::repository::SnapshotFilter;
 use crate::repository::SnapshotList;
 use crate::repository::resolve::resolve;
@@ -32,6 +36,7 @@ use crate::source::asb::{ParsedAsb, parse_asb_bytes};
 use crate::store::local_path;
 use crate::target::asb::AsbVersion;
 use crate::target::asb::format::{Formatter, put_head, put_index};
+use serde::de::IgnoredAny;
 
 /// One parser.
 pub struct Target {
@@ -61,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "asb", run: asb, seeds: seeds::asb, memory_factor: 200, memory_constant: 1 << 20 },
     target("json_line", json_line, seeds::json_line, 80),
     target("record_body", record_body, seeds::record_body, 40),
+    target("value", value, seeds::value, 400),
     target("bin_order", bin_order, seeds::bin_order, 40),
     target("leaf", leaf, seeds::leaf, 40),
     target("branch_node", branch_node, seeds::branch_node, 60),
@@ -190,6 +196,18 @@ pub fn record_body(bytes: &[u8]) -> bool {
     let meta = RecordMeta { digest: Digest([0; 20]), set: b"", generation: Generation(1), void_time: VoidTime(0) };
     assert_eq!(batch.push(meta, key, body.bins()), Ok(()));
     assert_eq!(batch.get(0).map(|record| (record.body, record.bin_order)), Some((bytes, &[][..])));
+    true
+}
+
+/// A particle behind its type: what is decoded can be shown on a line, and its JSON can be read.
+pub fn value(bytes: &[u8]) -> bool {
+    let Some(([particle], bytes)) = front(bytes) else { return false };
+    let particle = ParticleType(particle);
+    let mut line = Vec::new();
+    write_shown_value(&mut line, particle, bytes);
+    assert!(serde_json::from_slice::<IgnoredAny>(&line).is_ok(), "{}", String::from_utf8_lossy(&line));
+    let Ok(value) = decode(particle, bytes) else { return false };
+    assert!(!value.to_string().contains(|c: char| c.is_control()));
     true
 }
 

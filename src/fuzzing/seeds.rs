@@ -17,6 +17,7 @@ use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process,
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
 use crate::jsonl::{write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user};
+use crate::record::value::MAX_DEPTH;
 use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, PartitionId, PartitionSet, Privilege,
     RecordBatch, RecordMeta, Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
@@ -119,6 +120,25 @@ pub(super) fn json_line() -> Vec<Vec<u8>> {
 
 pub(super) fn record_body() -> Vec<Vec<u8>> {
     batch().iter().map(|record| record.body.to_vec()).collect()
+}
+
+pub(super) fn value() -> Vec<Vec<u8>> {
+    let list: &[u8] =
+        b"\x9c\xc7\0\x01\x01\xe0\xcd\xff\xff\xd3\x80\0\0\0\0\0\0\0\xa2\x03a\xc4\x02\x04b\xd9\x03\x17{}\xc0\xc3\
+        \xcb\x3f\xf8\0\0\0\0\0\0\xd4\xff\0";
+    let map: &[u8] = b"\xde\0\x06\xc7\0\x13\xc0\xa2\x03a\x92\x01\x81\xa2\x03$\x02\xa2\x03b\x01\xa2\x03b\x02\xca\x3f\0\0\0\x90\x01\x80";
+    let nested = |depth| [&vec![0x91; depth - 1][..], &[0x90]].concat();
+    let particles = [
+        (ParticleType::LIST, list.to_vec()),
+        (ParticleType::MAP, map.to_vec()),
+        (ParticleType::LIST, nested(MAX_DEPTH)),
+        (ParticleType::MAP, [&[0x81, 0x01].repeat(MAX_DEPTH - 1)[..], &[0x80]].concat()),
+        (ParticleType::HLL, [&[0, 4, 4][..], &[0; 8], &[0x1f; 20]].concat()),
+        (ParticleType::GEOJSON, b"\0\0\x01cellcell{}".to_vec()),
+        (ParticleType::STRING, b"text".to_vec()),
+        (ParticleType::DOUBLE, f64::NAN.to_be_bytes().to_vec()),
+    ];
+    particles.map(|(particle, bytes)| [&[particle.0][..], &bytes].concat()).to_vec()
 }
 
 pub(super) fn bin_order() -> Vec<Vec<u8>> {

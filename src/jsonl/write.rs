@@ -1,7 +1,7 @@
 //! Records, indexes, UDF modules, roles and users to lines.
 
 use super::VERSION;
-use crate::record::{BodyError, KeyRef, ParticleType, RecordView, Role, SecondaryIndex, UdfModule, User};
+use crate::record::{BodyError, KeyRef, ParticleType, RecordView, Role, SecondaryIndex, UdfModule, User, Value, value};
 use std::io::Write as _;
 
 /// Longer texts are written in base64: escapes could make them six times as long.
@@ -40,16 +40,18 @@ fn put_name(out: &mut Vec<u8>, name: &[u8]) {
     }
 }
 
-/// Appends `"type":…` and the field that holds the value.
-fn put_typed(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
+/// Appends `"type":…` and the field that holds the value; gives back whether that is `base64`.
+fn put_typed(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) -> bool {
     let _ = match particle.name() {
         Some(name) => write!(out, r#""type":"{name}","#),
         None => write!(out, r#""type":{},"#, particle.0),
     };
-    if put_value(out, particle, bytes).is_none() {
+    let is_base64 = put_value(out, particle, bytes).is_none();
+    if is_base64 {
         out.extend_from_slice(br#""base64":"#);
         put_base64(out, bytes);
     }
+    is_base64
 }
 
 /// Appends `"value":…` or `"bits":…` if the bytes are such that reading it gives them back.
@@ -91,6 +93,29 @@ fn put_value(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) -> Option<
     Some(())
 }
 
+/// Appends what bytes in base64 mean, where that can be said: `,"decoded":…`, or `,"problem":…` if they are not what their type
+/// says. Readers ignore both.
+fn put_decoded(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
+    let put = |out: &mut Vec<u8>, field: &str, json: serde_json::Result<Vec<u8>>| {
+        if let Ok(json) = json {
+            let _ = write!(out, r#","{field}":"#);
+            out.extend_from_slice(&json);
+        }
+    };
+    match value::decode(particle, bytes) {
+        Ok(Value::Nil | Value::Text(_) | Value::Bytes(..)) => {}
+        Ok(value) => put(out, "decoded", serde_json::to_vec(&value)),
+        Err(error) => put(out, "problem", serde_json::to_vec(&error.to_string())),
+    }
+}
+
+/// Appends a typed value, and what it means where bytes stand in base64.
+fn put_shown(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
+    if put_typed(out, particle, bytes) {
+        put_decoded(out, particle, bytes);
+    }
+}
+
 fn put_key(out: &mut Vec<u8>, key: KeyRef<'_>) {
     out.extend_from_slice(br#","key":{"#);
     put_typed(out, key.particle, key.bytes);
@@ -120,6 +145,29 @@ fn put_if_any(out: &mut Vec<u8>, field: &str, name: &[u8]) {
 
 /// Appends a record's line.
 pub fn write_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>) -> Result<(), BodyError> {
+    put_record(out, namespace, record, |out, particle, bytes| {
+        put_typed(out, particle, bytes);
+    })
+}
+
+/// Appends a record's line that also says what lists, maps and sketches hold, for people. Readers ignore that.
+pub fn write_shown_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>) -> Result<(), BodyError> {
+    put_record(out, namespace, record, put_shown)
+}
+
+/// Appends a value as an object, as it stands in the lines of [`write_shown_record`].
+pub fn write_shown_value(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
+    out.push(b'{');
+    put_shown(out, particle, bytes);
+    out.push(b'}');
+}
+
+fn put_record(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    record: &RecordView<'_>,
+    put_bin: fn(&mut Vec<u8>, ParticleType, &[u8]),
+) -> Result<(), BodyError> {
     let body = record.parse()?;
     put_head(out, "record", namespace);
     let meta = &record.meta;
@@ -139,7 +187,7 @@ pub fn write_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>)
         out.extend_from_slice(start);
         put_name(out, bin.name);
         out.push(b',');
-        put_typed(out, bin.particle, bin.bytes);
+        put_bin(out, bin.particle, bin.bytes);
         out.push(b'}');
     }
     out.extend_from_slice(b"]}\n");
