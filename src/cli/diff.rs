@@ -5,10 +5,12 @@ use super::context::{Context, Done};
 use super::output::{Lines, complain};
 use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
-use crate::record::{Body, BodyError};
+use crate::jsonl;
+use crate::record::{Body, BodyError, ParticleType};
 use crate::repository::{Change, NamespaceView, Snapshot};
 use crate::run::{LiveEntry, Losses};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
 /// Compare two snapshots, record by record
@@ -21,6 +23,7 @@ use std::collections::BTreeSet;
 Examples:
   aerolith diff latest~1 latest
   aerolith diff 14ee 1496:test/users --summary
+  aerolith diff latest~1 latest:test/users --values
   aerolith diff @2026-05-01 latest --json | jq 'select(.change == \"removed\")'")]
 pub struct Args {
     /// The earlier one: SNAPSHOT[:NAMESPACE[/SET]]
@@ -33,6 +36,9 @@ pub struct Args {
     /// Print at most so many records that differ; all are counted
     #[arg(long, value_name = "N", conflicts_with = "summary")]
     limit: Option<u64>,
+    /// Print both values of each bin that differs: - before, + after
+    #[arg(long, conflicts_with = "summary")]
+    values: bool,
     #[command(flatten)]
     among: Among,
 }
@@ -46,10 +52,19 @@ struct Row<'a> {
     set: String,
     key: Option<String>,
     bins: Vec<String>,
+    values: Option<Vec<Values<'a>>>,
     generation_before: Option<u32>,
     generation_after: Option<u32>,
     expires_before: Option<String>,
     expires_after: Option<String>,
+}
+
+/// Both values of a bin.
+#[derive(Serialize)]
+struct Values<'a> {
+    name: &'a str,
+    before: Option<Box<RawValue>>,
+    after: Option<Box<RawValue>>,
 }
 
 #[derive(Default, Serialize)]
@@ -68,29 +83,68 @@ struct Comparison<'a> {
     lines: Lines,
     /// Records that may still be printed.
     left: u64,
+    /// Whether values are printed.
+    values: bool,
     summary: Summary,
     damaged: bool,
 }
 
-/// The names of the bins that differ between two bodies, and `(key)` if the keys do.
-fn differing(before: &Body<'_>, after: &Body<'_>) -> Vec<String> {
-    let mut names = Vec::new();
-    if before.key() != after.key() {
-        names.push("(key)".to_string());
-    }
-    let all: BTreeSet<&[u8]> = before.bins().iter().chain(after.bins()).map(|bin| bin.name).collect();
-    for name in all {
-        let of = |body: &Body<'_>| body.bins().iter().position(|bin| bin.name == name);
-        let was = of(before).and_then(|at| before.bins().get(at));
-        let is = of(after).and_then(|at| after.bins().get(at));
-        match (was, is) {
-            (None, _) => names.push(format!("+{}", text::plain(name))),
-            (_, None) => names.push(format!("-{}", text::plain(name))),
-            (was, is) if was != is => names.push(text::plain(name)),
-            _ => {}
+/// A key or bin that differs between two bodies.
+struct Difference<'a> {
+    /// The bin's name as it is shown, `(key)` for the key.
+    name: String,
+    before: Option<Particle<'a>>,
+    after: Option<Particle<'a>>,
+}
+
+/// A value's type and bytes.
+type Particle<'a> = (ParticleType, &'a [u8]);
+
+impl Difference<'_> {
+    /// The name behind a sign: +NAME is new, -NAME is gone, NAME has another value.
+    fn signed(&self) -> String {
+        match (&self.before, &self.after) {
+            (None, _) if self.name != KEY => format!("+{}", self.name),
+            (_, None) if self.name != KEY => format!("-{}", self.name),
+            _ => self.name.clone(),
         }
     }
-    names
+
+    fn to_json(&self) -> Result<Values<'_>> {
+        let shown = |value: Option<Particle<'_>>| {
+            let Some((particle, bytes)) = value else { return Ok(None) };
+            let mut json = Vec::new();
+            jsonl::write_shown_value(&mut json, particle, bytes);
+            let fault = |error: String| Error::invalid(format!("cannot print the value of {}: {error}", self.name));
+            let json = String::from_utf8(json).map_err(|error| fault(error.to_string()))?;
+            RawValue::from_string(json).map(Some).map_err(|error| fault(error.to_string()))
+        };
+        Ok(Values { name: &self.name, before: shown(self.before)?, after: shown(self.after)? })
+    }
+}
+
+/// What stands for the key among the names of bins.
+const KEY: &str = "(key)";
+
+/// What differs between two bodies: the key, then bins by name.
+fn differences<'a>(before: &Body<'a>, after: &Body<'a>) -> Vec<Difference<'a>> {
+    let mut all = Vec::new();
+    if before.key() != after.key() {
+        let [before, after] = [before, after].map(|body| body.key().map(|key| (key.particle, key.bytes)));
+        all.push(Difference { name: KEY.into(), before, after });
+    }
+    let names: BTreeSet<&[u8]> = before.bins().iter().chain(after.bins()).map(|bin| bin.name).collect();
+    for name in names {
+        let of = |body: &Body<'a>| {
+            let place = body.bins().binary_search_by_key(&name, |bin| bin.name).ok()?;
+            body.bins().get(place).map(|bin| (bin.particle, bin.bytes))
+        };
+        let (before, after) = (of(before), of(after));
+        if before != after {
+            all.push(Difference { name: text::plain(name), before, after });
+        }
+    }
+    all
 }
 
 impl Comparison<'_> {
@@ -142,7 +196,7 @@ impl Comparison<'_> {
         let was = before_bytes.as_deref().map(Body::parse).transpose().map_err(damaged)?;
         let is = after_bytes.as_deref().map(Body::parse).transpose().map_err(damaged)?;
         let bins = match (&was, &is) {
-            (Some(was), Some(is)) => differing(was, is),
+            (Some(was), Some(is)) => differences(was, is),
             _ => Vec::new(),
         };
         let key = is.as_ref().or(was.as_ref()).and_then(|body| body.key());
@@ -156,7 +210,8 @@ impl Comparison<'_> {
                 change: word,
                 set,
                 key,
-                bins,
+                bins: bins.iter().map(Difference::signed).collect(),
+                values: self.values.then(|| bins.iter().map(Difference::to_json).collect()).transpose()?,
                 generation_before: before.as_ref().map(|entry| entry.generation.0),
                 generation_after: after.as_ref().map(|entry| entry.generation.0),
                 expires_before: before.and_then(|entry| text::expires(entry.void_time)),
@@ -164,8 +219,17 @@ impl Comparison<'_> {
             });
         }
         let key = key.unwrap_or_else(|| "-".into());
-        let line = format!("{sign} {}  {name}/{set}  {key}  {}", change.digest, bins.join(" "));
-        self.lines.line(&text::safe(line.trim_end()))
+        let names: Vec<String> = bins.iter().map(Difference::signed).collect();
+        let line = format!("{sign} {}  {name}/{set}  {key}  {}", change.digest, names.join(" "));
+        self.lines.line(&text::safe(line.trim_end()))?;
+        for Difference { name, before, after } in bins.iter().filter(|_| self.values) {
+            for (sign, value) in [('-', before), ('+', after)] {
+                let Some((particle, bytes)) = value else { continue };
+                let value = text::particle(*particle, bytes);
+                self.lines.line(&format!("    {sign} {}  {particle}  {value}", text::safe(name)))?;
+            }
+        }
+        Ok(())
     }
 
     /// All records of a namespace that one side lacks.
@@ -224,7 +288,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let named = a.namespace.is_some();
     let sets = [a.set.as_deref(), b.set.as_deref()];
     let left = if args.summary { 0 } else { args.limit.unwrap_or(u64::MAX) };
-    let mut comparison = Comparison { context, lines: Lines::new(), left, summary: Summary::default(), damaged: false };
+    let (summary, values) = (Summary::default(), args.values);
+    let mut comparison = Comparison { context, lines: Lines::new(), left, values, summary, damaged: false };
     comparison.summary.kind = "summary";
     comparison.summary.before = first.id().to_string();
     comparison.summary.after = second.id().to_string();

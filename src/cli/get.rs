@@ -10,14 +10,16 @@ use crate::record::RecordBatch;
 
 /// Print one record of a snapshot
 ///
-/// A key counts within its set: name the set that the record is in. A digest finds the record whatever its set. --json prints
-/// the record as a restore into JSON lines does.
+/// A key counts within its set: name the set that the record is in. A digest finds the record whatever its set. Lists, maps and
+/// HyperLogLog sketches are decoded. --json prints the record as a restore into JSON lines does, and for such values both their
+/// bytes and, in `decoded`, what they hold.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith get latest:test/users alice
   aerolith get latest:test/users i:42
   aerolith get latest~3:test b:00ff --json
+  aerolith get latest:test/users alice --json | jq '.bins[] | {name, value: (.value // .decoded)}'
   aerolith get latest:test --digest 3570c8f82ab208bf9027e2bf381f63e9d904502a")]
 pub struct Args {
     /// SNAPSHOT:NAMESPACE[/SET]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
@@ -69,7 +71,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let damaged = |error: crate::record::BodyError| Error::damaged(format!("record {digest}"), error.to_string());
     if context.json() {
         let mut line = Vec::new();
-        jsonl::write_record(&mut line, namespace, &view).map_err(damaged)?;
+        jsonl::write_shown_record(&mut line, namespace, &view).map_err(damaged)?;
         print_line(String::from_utf8_lossy(&line).trim_end())?;
         return Ok(Done::Whole);
     }

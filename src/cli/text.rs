@@ -1,6 +1,6 @@
 //! Numbers, sizes, values and tables for people.
 
-use crate::record::{ParticleType, VoidTime, geojson_text};
+use crate::record::{ParticleType, Value, VoidTime, value};
 
 /// A count with thin groups: 1,234,567.
 pub fn count(n: u64) -> String {
@@ -109,16 +109,14 @@ pub fn expiry(void_time: VoidTime) -> String {
     void_time.timestamp().map_or_else(|| "never".to_string(), |at| time(at.0))
 }
 
-/// A particle's value, for people.
+/// A particle's value, for people, in one line.
 pub fn particle(particle: ParticleType, bytes: &[u8]) -> String {
-    match (particle, bytes) {
-        (ParticleType::INTEGER, _) if let Ok(bytes) = bytes.try_into() => i64::from_be_bytes(bytes).to_string(),
-        (ParticleType::DOUBLE, _) if let Ok(bytes) = bytes.try_into() => f64::from_be_bytes(bytes).to_string(),
-        (ParticleType::BOOL, [0]) => "false".to_string(),
-        (ParticleType::BOOL, [1]) => "true".to_string(),
-        (ParticleType::STRING, _) => lossy(bytes),
-        (ParticleType::GEOJSON, _) => lossy(geojson_text(bytes).unwrap_or(bytes)),
-        _ => format!("0x{}", hex::encode(bytes)),
+    match value::decode(particle, bytes) {
+        Ok(Value::Double(value)) => value.to_string(),
+        Ok(Value::Text(text) | Value::GeoJson(text)) => safe(text),
+        Ok(Value::Bytes(_, bytes)) => format!("0x{}", hex::encode(bytes)),
+        Ok(value) => value.to_string(),
+        Err(error) => format!("(not a {particle}: {error}) 0x{}", hex::encode(bytes)),
     }
 }
 

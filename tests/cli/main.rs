@@ -20,3 +20,4 @@ mod selecting;
 mod sleeping;
 mod stopping;
 mod support;
+mod values;
