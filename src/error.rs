@@ -140,8 +140,8 @@ impl Error {
     }
 
     /// A request that can't be understood as it was typed.
-    pub fn usage(problem: impl Into<String>) -> Self {
-        Error::Usage(problem.into())
+    pub fn usage(problem: impl ToString) -> Self {
+        Error::Usage(problem.to_string())
     }
 
     /// Something that was asked for and isn't there.

@@ -1,9 +1,10 @@
 //! What all commands share: which repository, which pass phrase, how to print, progress and Ctrl-C.
 
 use super::config::{self, Named};
-use super::output::{complain, print_line, to_json};
+use super::output::{complain, print_raw, to_json};
 use super::passphrase::{NEW, PassphraseWay, open_other};
 use super::progress::Progress;
+use super::text;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
@@ -151,7 +152,7 @@ impl Context {
 
     /// Prints a value as JSON on one line.
     pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
-        print_line(&to_json(value)?)
+        print_raw(&to_json(value)?)
     }
 
     pub fn url(&self) -> Result<&str> {
@@ -248,7 +249,7 @@ impl Context {
     pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {
         let control = Arc::new(Control::new());
         super::signals::stop(&control);
-        (control.clone(), Progress::start(what.into(), control, self.global.quiet))
+        (control.clone(), Progress::start(text::safe(&what.into()), control, self.global.quiet))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::among::{Among, describe};
 use super::context::{Context, Done};
-use super::output::{Lines, complain};
+use super::output::{Lines, complain, name_damage};
 use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::jsonl;
@@ -180,7 +180,7 @@ impl Comparison<'_> {
         let mut read = |view: Option<&NamespaceView<'_>>, entry: Option<&LiveEntry>| match (view, entry) {
             (Some(view), Some(entry)) => match view.value(entry) {
                 Err(error) if error.is_of_one_object() => {
-                    eprintln!("damaged: record {}: {error}", change.digest);
+                    name_damage(&format!("record {}: {error}", change.digest));
                     *damaged = true;
                     Ok(None)
                 }
@@ -221,11 +221,11 @@ impl Comparison<'_> {
         let key = key.unwrap_or_else(|| "-".into());
         let names: Vec<String> = bins.iter().map(Difference::signed).collect();
         let line = format!("{sign} {}  {name}/{set}  {key}  {}", change.digest, names.join(" "));
-        self.lines.line(&text::safe(line.trim_end()))?;
+        self.lines.line(&text::cut(&text::safe(line.trim_end()), text::WIDEST_LINE))?;
         for Difference { name, before, after } in bins.iter().filter(|_| self.values) {
             for (sign, value) in [('-', before), ('+', after)] {
                 let Some((particle, bytes)) = value else { continue };
-                let value = text::particle(*particle, bytes);
+                let value = text::cut(&text::particle(*particle, bytes), text::WIDEST_LINE);
                 self.lines.line(&format!("    {sign} {}  {particle}  {value}", text::safe(name)))?;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::among::Among;
 use super::context::{Context, Done};
-use super::output::print_line;
+use super::output::{print_line, print_raw};
 use super::{endpoint, restore, text};
 use crate::error::{Error, Result};
 use crate::jsonl;
@@ -33,6 +33,9 @@ pub struct Args {
     #[command(flatten)]
     among: Among,
 }
+
+/// Characters of a value that are shown at most.
+const SHOWN: usize = 4000;
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
@@ -72,7 +75,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if context.json() {
         let mut line = Vec::new();
         jsonl::write_shown_record(&mut line, namespace, &view).map_err(damaged)?;
-        print_line(String::from_utf8_lossy(&line).trim_end())?;
+        print_raw(String::from_utf8_lossy(&line).trim_end())?;
         return Ok(Done::Whole);
     }
     let body = view.parse().map_err(damaged)?;
@@ -83,12 +86,21 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     print_line(&format!("generation  {}", view.meta.generation.0))?;
     print_line(&format!("expires     {}", text::expiry(view.meta.void_time)))?;
-    let rows: Vec<Vec<String>> = view
-        .in_source_order(body.bins())
-        .into_iter()
-        .map(|bin| vec![text::lossy(bin.name), bin.particle.to_string(), text::particle(bin.particle, bin.bytes)])
-        .collect();
+    let bins = view.in_source_order(body.bins());
+    let rows: Vec<Vec<String>> =
+        bins.iter().map(|bin| vec![text::lossy(bin.name), bin.particle.to_string(), "value".into()]).collect();
     print_line("")?;
-    print_line(&text::table(&["bin", "type", "value"], &rows, &[]))?;
+    // The values stand in the last column, which nothing is flush with.
+    for (n, line) in text::table(&["bin", "type", "value"], &rows, &[]).lines().enumerate() {
+        let Some(bin) = n.checked_sub(1).and_then(|n| bins.get(n)) else {
+            print_line(line)?;
+            continue;
+        };
+        let value = text::particle(bin.particle, bin.bytes);
+        let shown = text::cut(&value, SHOWN);
+        let more =
+            if shown == value { String::new() } else { format!(" ({} bytes; --json shows all)", bin.bytes.len()) };
+        print_line(&format!("{}{shown}{more}", line.strip_suffix("value").unwrap_or(line)))?;
+    }
     Ok(Done::Whole)
 }

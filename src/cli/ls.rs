@@ -2,7 +2,7 @@
 
 use super::among::Among;
 use super::context::{Context, Done};
-use super::output::{Lines, complain};
+use super::output::{Lines, complain, name_damage};
 use super::{endpoint, text};
 use crate::error::{Error, Result};
 use crate::record::Body;
@@ -65,7 +65,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 match read {
                     Ok(found) => key = found,
                     Err(error) if error.is_of_one_object() => {
-                        eprintln!("damaged: record {}: {error}", entry.digest);
+                        name_damage(&format!("record {}: {error}", entry.digest));
                         done = Done::Damaged;
                     }
                     Err(error) => return Err(error),
@@ -82,7 +82,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                     bytes: live.place.length,
                 })?;
             } else {
-                lines.line(&format!(
+                let line = format!(
                     "{}  {:>5}  {:<20}  {:>9}  {}/{}  {}",
                     entry.digest,
                     live.generation.0,
@@ -91,7 +91,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                     text::safe(&name),
                     text::lossy(&live.set),
                     text::safe(key.as_deref().unwrap_or("-"))
-                ))?;
+                );
+                lines.line(&text::cut(&line, text::WIDEST_LINE))?;
             }
         }
         for loss in entries.losses().lines() {

@@ -1,16 +1,32 @@
 //! Printing: results to standard output, everything else to standard error.
 
+use super::text;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::io::Write;
 
 /// Says something that is no result on standard error. Nobody may be there to read it, which is no reason to stop.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "aerolith: {text}");
+    let _ = writeln!(std::io::stderr(), "aerolith: {}", harmless(text));
 }
 
-/// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
+/// Names something that is damaged on standard error.
+pub fn name_damage(text: &str) {
+    let _ = writeln!(std::io::stderr(), "damaged: {}", harmless(text));
+}
+
+/// A text of one or more lines, in which nothing that came from a store, a source or an argument drives the terminal.
+pub fn harmless(text: &str) -> String {
+    text.split('\n').map(text::safe).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints text for people; a reader that went away (such as `head`) ends the program and is no error.
 pub fn print_line(text: &str) -> Result<()> {
+    print_raw(&harmless(text))
+}
+
+/// Prints a line as it is, such as JSON.
+pub fn print_raw(text: &str) -> Result<()> {
     written(writeln!(std::io::stdout(), "{text}"))
 }
 
@@ -29,14 +45,14 @@ impl Lines {
         Lines { out: std::io::BufWriter::with_capacity(1 << 16, std::io::stdout()) }
     }
 
-    /// Prints a line; a reader that went away (such as `head`) ends the program and is no error.
+    /// Prints a line for people; a reader that went away (such as `head`) ends the program and is no error.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        written(writeln!(self.out, "{text}"))
+        written(writeln!(self.out, "{}", text::safe(text)))
     }
 
     /// Prints a value as JSON on one line.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
-        self.line(&to_json(value)?)
+        written(writeln!(self.out, "{}", to_json(value)?))
     }
 
     /// Prints what is left.

@@ -2,7 +2,7 @@
 
 use super::among::describe;
 use super::context::{Context, Done};
-use super::output::{complain, print_line, to_json};
+use super::output::{complain, harmless, print_raw, to_json};
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
@@ -106,10 +106,10 @@ pub fn print(context: &Context, restored: Restored<'_>) -> Result<Done> {
     let whole = restored.omissions.is_empty()
         && reports().all(|report| report.failed == 0 && report.not_found.is_empty() && report.not_deleted == 0)
         && comparisons().all(Comparison::is_same);
-    let print = |text: &str| if restored.aside { complain_plain(text) } else { print_line(text) };
+    let print = |text: &str| if restored.aside { print_aside(text) } else { print_raw(text) };
     match context.json() {
         true => print(&to_json(&output(&restored))?)?,
-        false => print(&summary(&restored))?,
+        false => print(&harmless(&summary(&restored)))?,
     }
     Ok(match (damaged, whole) {
         (true, _) => Done::Damaged,
@@ -126,7 +126,7 @@ fn losses(report: &RestoreReport) -> Vec<String> {
 }
 
 /// Prints to standard error what would go to standard output.
-fn complain_plain(text: &str) -> Result<()> {
+fn print_aside(text: &str) -> Result<()> {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
     Ok(())

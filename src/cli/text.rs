@@ -72,16 +72,31 @@ pub fn plural(n: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// Text for a line of output: control characters, which could end the line or drive the terminal, are escaped.
+/// Text for a line of output: what could end the line, drive the terminal, or make text look like another is escaped. These are
+/// control characters, line separators, and characters without width that turn the direction of text or join letters.
 pub fn safe(text: &str) -> String {
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() {
+        if is_unsafe(c) {
             out.extend(c.escape_default())
         } else {
             out.push(c)
         }
         out
     })
+}
+
+/// A text of which no more than so many characters are shown.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_string(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
 }
 
 /// Bytes that are mostly text, for JSON: 0x and hexadecimal if they are not UTF-8.
@@ -134,8 +149,16 @@ pub fn key(particle: ParticleType, bytes: &[u8]) -> String {
     }
 }
 
+/// The longest line of a listing, in characters. JSON has all of it.
+pub const WIDEST_LINE: usize = 2000;
+
+/// The widest cell of a table, in characters; of a longer one the beginning is shown. JSON has all of it.
+const WIDEST_CELL: usize = 200;
+
 /// Columns padded to their widest cell; those in `right` (by number) flush right.
 pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cut(cell, WIDEST_CELL)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(header.get(column).map(|cell| cell.chars().count())).max().unwrap_or(0)
@@ -148,7 +171,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
         padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
     };
     let mut out = line(&mut header.iter().copied());
-    for row in rows {
+    for row in &rows {
         out.push('\n');
         out.push_str(&line(&mut row.iter().map(String::as_str)));
     }
@@ -175,4 +198,21 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     };
     let bytes = number.parse::<f64>().ok()? * base.powi(power);
     (bytes.is_finite() && bytes < 1e18).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drives_a_terminal_or_misleads_the_eye_is_escaped() {
+        assert_eq!(safe("\u{1b}[31m\u{202e}\u{200b}a\nü👩"), "\\u{1b}[31m\\u{202e}\\u{200b}a\\nü👩");
+    }
+
+    #[test]
+    fn a_table_shows_the_beginning_of_cells_of_any_width() {
+        let wide = vec!["x".repeat(70_000), "y".into()];
+        let text = table(&["a", "b"], &[wide], &[0, 1]);
+        assert!(text.lines().all(|line| line.chars().count() < 300) && text.contains('…'), "{text}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::among::{Among, describe};
 use super::context::{Context, Done, stopped};
-use super::output::{complain, print_line};
+use super::output::{complain, name_damage, print_line};
 use super::{endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
@@ -229,7 +229,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
 fn print(output: &Output, manifest: &Manifest, limit: usize, there: &[String]) -> Result<()> {
     for namespace in &output.namespaces {
         for loss in &namespace.lost {
-            eprintln!("damaged: namespace {}: {loss}", namespace.namespace);
+            name_damage(&format!("namespace {}: {loss}", namespace.namespace));
         }
         for line in &namespace.not_compared {
             print_line(&format!("not compared: {}, {line}", text::safe(&namespace.namespace)))?;

@@ -2,6 +2,7 @@
 
 use super::FormatError;
 use super::ids::{HoldId, SnapshotId};
+use super::text;
 use serde::{Deserialize, Serialize};
 
 /// Why a snapshot must not be forgotten.
@@ -31,6 +32,9 @@ impl Hold {
         if hold.snapshot != snapshot {
             return Err(FormatError::field("the hold's snapshot", snapshot, hold.snapshot));
         }
+        text::check("the host", &hold.host, text::NAME_BYTES)?;
+        text::check("the program", &hold.program, text::NAME_BYTES)?;
+        text::check("the reason", &hold.reason, text::REASON_BYTES)?;
         Ok(hold)
     }
 }

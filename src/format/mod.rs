@@ -19,6 +19,7 @@ pub mod plan;
 pub mod session;
 pub mod snapshot;
 pub mod structured;
+pub mod text;
 
 pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId};
 

@@ -4,6 +4,7 @@ use super::FormatError;
 use super::evidence::Evidence;
 use super::ids::{ChunkId, PackId, SnapshotId};
 use super::snapshot::{BackupKind, Counts, NUMBER_BOUND, RunRef, Unread, check_runs, check_unread};
+use super::text;
 use crate::record::PARTITIONS;
 use serde::{Deserialize, Serialize};
 
@@ -174,6 +175,14 @@ impl Session {
         let session: Session = super::structured::decode("the session", bytes)?;
         if session.id != id {
             return Err(FormatError::field("the session's id", id, session.id));
+        }
+        text::check("the host", &session.host, text::NAME_BYTES)?;
+        text::check("the program", &session.program, text::NAME_BYTES)?;
+        text::check("the job", &session.job, text::SOURCE_BYTES)?;
+        if let Some(Status::Incomplete(reason) | Status::Failed(reason)) =
+            session.outcome.as_ref().map(|end| &end.status)
+        {
+            text::check("the reason", reason, text::REASON_BYTES)?;
         }
         session.journal.iter().try_for_each(Journal::check)?;
         Ok(session)

@@ -4,6 +4,7 @@
 use super::FormatError;
 use super::evidence::Evidence;
 use super::ids::{ChunkId, RepositoryId, SnapshotId};
+use super::text;
 use crate::record::{PARTITIONS, PartitionId, PartitionSet};
 use serde::{Deserialize, Serialize};
 
@@ -305,6 +306,11 @@ impl Manifest {
         if manifest.id != id {
             return Err(FormatError::field("the manifest's id", id, manifest.id));
         }
+        text::check("the host", &manifest.host, text::NAME_BYTES)?;
+        text::check("the program", &manifest.program, text::NAME_BYTES)?;
+        text::check("the cluster", &manifest.cluster, text::NAME_BYTES)?;
+        text::check("the source", &manifest.source, text::SOURCE_BYTES)?;
+        text::check_tags(&manifest.tags)?;
         if !manifest.namespaces.is_sorted_by(|a, b| a.name < b.name) {
             return Err(FormatError::field("the namespaces", "ascending by name, each once", "another order"));
         }

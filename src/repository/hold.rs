@@ -5,7 +5,7 @@ use crate::crypto::random;
 use crate::error::{Error, Result};
 use crate::format::hold::Hold;
 use crate::format::snapshot::SnapshotState;
-use crate::format::{HoldId, SnapshotId, names};
+use crate::format::{HoldId, SnapshotId, names, text};
 use crate::record::Timestamp;
 use crate::snapshot as objects;
 
@@ -29,6 +29,7 @@ impl Repository {
     ///
     /// If a name is not found (nothing is held then), or if a snapshot is forgotten at the same moment.
     pub fn hold(&self, names: &[String], filter: &SnapshotFilter, reason: &str) -> Result<Vec<Hold>> {
+        check_reason(reason)?;
         let mut list = self.snapshots()?;
         let ids = names.iter().map(|name| named(&mut list, name, filter).map(|manifest| manifest.id));
         let ids = ids.collect::<Result<Vec<_>>>()?;
@@ -48,6 +49,7 @@ impl Repository {
 
     /// Places a hold on a name, whatever stands there.
     pub(super) fn place_hold(&self, snapshot: SnapshotId, reason: &str) -> Result<Hold> {
+        check_reason(reason)?;
         let hold = Hold {
             id: HoldId(random()?),
             snapshot,
@@ -133,4 +135,9 @@ impl Repository {
         self.store.sync()?;
         Ok(released)
     }
+}
+
+/// Refuses a reason that is too long to be kept.
+pub(super) fn check_reason(reason: &str) -> Result<()> {
+    text::check("the reason of a hold", reason, text::REASON_BYTES).map_err(Error::usage)
 }

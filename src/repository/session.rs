@@ -1,5 +1,6 @@
 //! One writer's work from `begin` to `seal`.
 
+use super::hold::check_reason;
 use super::loss::Doubts;
 use super::merge_policy::{self, Extent, Merge};
 use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
@@ -11,7 +12,7 @@ use crate::format::evidence::Evidence;
 use crate::format::header::Class;
 use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
-use crate::format::{ChunkId, PackId, SnapshotId, names};
+use crate::format::{ChunkId, PackId, SnapshotId, names, text};
 use crate::index::{Index, write_segments};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions, stored_packs};
 use crate::record::{PARTITIONS, Timestamp};
@@ -93,6 +94,9 @@ impl Repository {
         options: SessionOptions,
         control: Arc<Control>,
     ) -> Result<BackupSession> {
+        text::check("the name of a cluster", &options.cluster, text::NAME_BYTES).map_err(Error::usage)?;
+        text::check_tags(&options.tags).map_err(Error::usage)?;
+        options.hold.as_deref().map_or(Ok(()), check_reason)?;
         let id = objects::new_id()?;
         let manifest = Manifest {
             id,
@@ -101,7 +105,7 @@ impl Repository {
             sequence: 0,
             host: host(),
             program: program(),
-            source: options.source.clone(),
+            source: text::cut(options.source.clone(), text::SOURCE_BYTES),
             cluster: options.cluster.clone(),
             tags: options.tags.clone(),
             heads: Vec::new(),

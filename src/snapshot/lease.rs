@@ -4,8 +4,8 @@ use crate::crypto::Keys;
 use crate::crypto::sealed::seal;
 use crate::error::Result;
 use crate::format::header::{ObjectKind, Suite};
-use crate::format::session::{Outcome, Session};
-use crate::format::{SnapshotId, names, structured};
+use crate::format::session::{Outcome, Session, Status};
+use crate::format::{SnapshotId, names, structured, text};
 use crate::record::Timestamp;
 use crate::store::Store;
 use crate::sync::lock;
@@ -51,7 +51,8 @@ pub struct Lease {
 
 impl Lease {
     /// Creates the session's object and keeps it fresh.
-    pub fn begin(store: Arc<dyn Store>, keys: Arc<Keys>, suite: Suite, session: Session) -> Result<Self> {
+    pub fn begin(store: Arc<dyn Store>, keys: Arc<Keys>, suite: Suite, mut session: Session) -> Result<Self> {
+        session.job = text::cut(session.job, text::SOURCE_BYTES);
         let shared = Arc::new(Shared { store, keys, suite, session: Mutex::new(session) });
         let every = Duration::from_millis((shared.lease_millis() / BEATS).max(1));
         shared.write(true, |_| {})?;
@@ -77,8 +78,11 @@ impl Lease {
     }
 
     /// Writes the outcome; there are no heartbeats after it. Once the session is sealed, nobody goes on with it.
-    pub fn end(&mut self, outcome: Outcome) -> Result<()> {
+    pub fn end(&mut self, mut outcome: Outcome) -> Result<()> {
         self.silence();
+        if let Status::Incomplete(reason) | Status::Failed(reason) = &mut outcome.status {
+            *reason = text::cut(std::mem::take(reason), text::REASON_BYTES);
+        }
         self.shared.write(false, |session| {
             session.outcome = Some(outcome);
             if session.says_sealed() {

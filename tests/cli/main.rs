@@ -13,6 +13,7 @@ mod hold;
 mod keys;
 mod looking;
 mod moving;
+mod odd;
 mod repair;
 mod restoring;
 mod rollback;
