@@ -1,11 +1,13 @@
 //! The handle that every long call takes: progress to watch, and a flag that asks it to stop.
 
 use crate::error::{Error, Result};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Progress counters and a stop flag, shared between a long call and whoever watches it.
 ///
-/// Counters only ever grow during one call. All are relaxed: they are for people to look at, not to decide on.
+/// Counters only ever grow during one call; phases follow one another. All are relaxed: they are for people to look at, not to decide on.
 #[derive(Debug, Default)]
 pub struct Control {
     stop: AtomicBool,
@@ -14,6 +16,18 @@ pub struct Control {
     bytes_out: AtomicU64,
     total_bytes: AtomicU64,
     total_records: AtomicU64,
+    phase: Mutex<Option<Phase>>,
+}
+
+/// A part of a long call that knows how much it has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// What is done in it, such as "storing".
+    pub name: &'static str,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much it is in all.
+    pub total: u64,
 }
 
 impl Control {
@@ -60,6 +74,23 @@ impl Control {
     /// Adds to the number of records that the call expects to handle in all.
     pub fn add_total_records(&self, n: u64) {
         self.total_records.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Begins a phase, which ends the one before it.
+    pub fn begin_phase(&self, name: &'static str, total: u64) {
+        *lock(&self.phase) = Some(Phase { name, done: 0, total });
+    }
+
+    /// Counts what of the phase is done.
+    pub fn add_done(&self, n: u64) {
+        if let Some(phase) = lock(&self.phase).as_mut() {
+            phase.done = phase.done.saturating_add(n).min(phase.total);
+        }
+    }
+
+    /// The phase at hand. Until there is one, bytes and records tell how far the call came.
+    pub fn phase(&self) -> Option<Phase> {
+        *lock(&self.phase)
     }
 
     /// Records read or written so far.

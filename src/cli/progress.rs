@@ -29,11 +29,11 @@ impl Progress {
         let (stop, stopped) = channel::<()>();
         let thread = if std::io::stderr().is_terminal() {
             std::thread::spawn(move || {
-                let bar = indicatif::ProgressBar::new(0);
+                let mut bar = Bar::new(what);
                 while stopped.recv_timeout(BAR) == Err(RecvTimeoutError::Timeout) {
-                    show(&bar, &what, &control);
+                    bar.show(&control);
                 }
-                bar.finish_and_clear();
+                bar.bar.finish_and_clear();
             })
         } else {
             log(&what, "begun");
@@ -72,24 +72,99 @@ fn state(control: &Control) -> String {
     if control.bytes_out() > 0 {
         parts.push(format!("{} written", text::bytes(control.bytes_out())));
     }
+    if let Some(phase) = control.phase().filter(|phase| phase.total > 0) {
+        parts.push(format!("{} {}%", phase.name, phase.done.saturating_mul(100) / phase.total));
+    }
     parts.join(", ")
 }
 
-/// Draws the bar: with a length once it is known how much there is to do.
-fn show(bar: &indicatif::ProgressBar, what: &str, control: &Control) {
-    let known = [(control.bytes_in(), control.total_bytes()), (control.records(), control.total_records())];
-    let known = known.into_iter().find(|(_, total)| *total > 0);
-    let template = match known {
-        Some(_) => "{spinner} {wide_msg} [{bar:24}] {percent:>3}%, {eta} left",
-        None => "{spinner} {wide_msg} after {elapsed}",
-    };
-    if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+/// A bar on a terminal.
+struct Bar {
+    bar: indicatif::ProgressBar,
+    what: String,
+    /// What the bar's length is of: when that changes, so does what is left.
+    phase: &'static str,
+}
+
+/// While reading is all that is known of.
+const READING: &str = "reading";
+
+impl Bar {
+    fn new(what: String) -> Self {
+        Bar { bar: indicatif::ProgressBar::new(0), what, phase: READING }
     }
-    bar.set_message(format!("{what}: {}", state(control)));
-    if let Some((done, total)) = known {
-        bar.set_length(total);
-        bar.set_position(done.min(total));
+
+    /// Draws it: the numbers first, so that a narrow line cuts off what is being done, which the user knows. What is left is told for
+    /// the phase at hand, and not at all once that is over or nobody knows.
+    fn show(&mut self, control: &Control) {
+        let read = [(control.bytes_in(), control.total_bytes()), (control.records(), control.total_records())];
+        let reading = read.into_iter().find(|(_, total)| *total > 0);
+        let (name, known) = match control.phase() {
+            Some(phase) => (phase.name, Some((phase.done, phase.total))),
+            None => (READING, reading),
+        };
+        let known = known.filter(|(done, total)| done < total);
+        if name != self.phase {
+            self.phase = name;
+            self.bar.reset();
+        }
+        let template = match known {
+            Some(_) => "{spinner} {prefix} [{bar:16}] {percent:>3}% {eta:>4} left  {wide_msg}",
+            None => "{spinner} after {elapsed}  {wide_msg}",
+        };
+        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        let bytes = if control.bytes_out() > 0 { control.bytes_out() } else { control.bytes_in() };
+        let counted = format!("{} records, {}", text::count(control.records()), text::bytes(bytes));
+        self.bar.set_prefix(name);
+        self.bar.set_message(format!("{counted}: {}", self.what));
+        if let Some((done, total)) = known {
+            self.bar.set_length(total);
+            self.bar.set_position(done);
+        }
+        self.bar.tick();
     }
-    bar.tick();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a terminal of this width shows.
+    fn shown(control: &Control, width: u16) -> String {
+        let terminal = indicatif::InMemoryTerm::new(4, width);
+        let mut bar = Bar::new(format!("backing up asb:/{}", "long/".repeat(60)));
+        bar.bar.set_draw_target(indicatif::ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255));
+        bar.show(control);
+        bar.bar.force_draw();
+        terminal.contents()
+    }
+
+    #[test]
+    fn numbers_come_first_and_long_paths_are_cut_off() {
+        let control = Control::new();
+        control.add_total_bytes(1000);
+        control.add_bytes_in(500);
+        control.add_records(12);
+        let line = shown(&control, 80);
+        assert!(
+            line.contains("reading [") && line.contains(" 50%") && line.contains("12 records, 500 B: backing up"),
+            "{line}"
+        );
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+
+    #[test]
+    fn what_is_left_is_told_of_the_phase_at_hand_and_of_none_that_is_over() {
+        let control = Control::new();
+        control.add_total_bytes(1000);
+        control.add_bytes_in(1000);
+        let line = shown(&control, 80);
+        assert!(!line.contains('%') && !line.contains("left"), "{line}");
+        control.begin_phase("storing", 4096);
+        control.add_done(1024);
+        let line = shown(&control, 80);
+        assert!(line.contains("storing [") && line.contains(" 25%"), "{line}");
+    }
 }

@@ -7,7 +7,8 @@ use super::selection::{Selection, Walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{
-    BinRef, Body, Digest, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, geojson_text,
+    BinRef, Body, Digest, PARTITIONS, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp,
+    geojson_text,
 };
 use crate::run::{Entry, LiveEntry, Losses, PartitionRecords, Sorter, ValueReader};
 use crate::source::{PartitionedSource, RecordSource, SourceShape};
@@ -143,9 +144,11 @@ struct Work<'a> {
 impl Work<'_> {
     fn sorted(&self, walk: &mut Walk<'_>, sorter: &Sorter) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
+        self.control.begin_phase("comparing", u64::from(PARTITIONS));
         let selected = self.options.selection.partitions();
         for partition in PartitionId::all() {
             self.control.check()?;
+            self.control.add_done(1);
             let theirs = sorter.take(partition)?;
             if selected.binary_search(&partition).is_err() {
                 if self.options.others_differ && !self.options.within {
@@ -169,6 +172,7 @@ impl Work<'_> {
         let (mut all, mut place) = (Comparison::default(), 0);
         let by_digest = self.options.selection.digests.as_ref();
         let partitions = self.options.selection.partitions();
+        self.control.begin_phase("comparing", partitions.len() as u64);
         if by_digest.is_none() {
             let wanted: Vec<_> = partitions.iter().map(|partition| (*partition, None)).collect();
             source.prepare(name, &wanted);
@@ -180,6 +184,7 @@ impl Work<'_> {
             });
             let theirs: Vec<PartitionRecords> = read.collect::<Result<_>>()?;
             for (&partition, mut theirs) in some.iter().zip(theirs) {
+                self.control.add_done(1);
                 let ours = walk.take(partition)?;
                 if let Some(digests) = by_digest {
                     let here = digests.iter().filter(|digest| digest.partition() == partition);

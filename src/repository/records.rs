@@ -176,6 +176,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let inbox = Inbox::new(sorter, work.options.skip_bad_records, work.control);
             stream.read(work.namespace, &inbox, work.control)?;
             let unfound = unfound(&work)?;
+            work.control.begin_phase("storing", u64::from(PARTITIONS));
             // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
             options.partial |= inbox.has_bad_records();
@@ -200,6 +201,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             }
             // What an earlier backup that failed left behind is not ours.
             partitioned.take_bad_records();
+            work.control.begin_phase("backing up", u64::from(PARTITIONS));
             let mut done = read_partitions(&work, source_time, partitioned)?;
             done.warnings.extend(unfound(&work)?);
             Ok(done)
@@ -343,6 +345,7 @@ pub(super) fn diff_and_write(
             let mut old = entries()?;
             for partition in PartitionId::all() {
                 work.control.check()?;
+                work.control.add_done(1);
                 let mut input = next(partition)?;
                 let before = old.take_partition(partition)?;
                 let taken = done.take(partition)?;
