@@ -225,7 +225,7 @@ impl Comparison<'_> {
         for Difference { name, before, after } in bins.iter().filter(|_| self.values) {
             for (sign, value) in [('-', before), ('+', after)] {
                 let Some((particle, bytes)) = value else { continue };
-                let value = text::cut(&text::particle(*particle, bytes), text::WIDEST_LINE);
+                let value = text::shown(*particle, bytes);
                 self.lines.line(&format!("    {sign} {}  {particle}  {value}", text::safe(name)))?;
             }
         }

@@ -34,9 +34,6 @@ pub struct Args {
     among: Among,
 }
 
-/// Characters of a value that are shown at most.
-const SHOWN: usize = 4000;
-
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
     let Some(namespace) = &path.namespace else {
@@ -96,11 +93,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             print_line(line)?;
             continue;
         };
-        let value = text::particle(bin.particle, bin.bytes);
-        let shown = text::cut(&value, SHOWN);
-        let more =
-            if shown == value { String::new() } else { format!(" ({} bytes; --json shows all)", bin.bytes.len()) };
-        print_line(&format!("{}{shown}{more}", line.strip_suffix("value").unwrap_or(line)))?;
+        let value = text::shown(bin.particle, bin.bytes);
+        print_line(&format!("{}{value}", line.strip_suffix("value").unwrap_or(line)))?;
     }
     Ok(Done::Whole)
 }

@@ -124,8 +124,20 @@ pub fn expiry(void_time: VoidTime) -> String {
     void_time.timestamp().map_or_else(|| "never".to_string(), |at| time(at.0))
 }
 
-/// A particle's value, for people, in one line.
-pub fn particle(particle: ParticleType, bytes: &[u8]) -> String {
+/// Characters of a value that are shown at most.
+const WIDEST_VALUE: usize = 4000;
+
+/// A particle's value, for people, in one line: of a long one the beginning, and how long it is.
+pub fn shown(kind: ParticleType, bytes: &[u8]) -> String {
+    let value = particle(kind, bytes);
+    match cut(&value, WIDEST_VALUE) {
+        shown if shown == value => value,
+        shown => format!("{shown} ({} bytes; --json shows all)", bytes.len()),
+    }
+}
+
+/// The whole of it.
+fn particle(particle: ParticleType, bytes: &[u8]) -> String {
     match value::decode(particle, bytes) {
         Ok(Value::Double(value)) => value.to_string(),
         Ok(Value::Text(text) | Value::GeoJson(text)) => safe(text),

@@ -85,6 +85,7 @@ fn every_command_prints_odd_hostile_and_huge_values_harmlessly() {
         &["ls", "latest"],
         &["ls", "latest:test/\u{1b}[31m"],
         &["diff", "latest~1", "latest"],
+        &["diff", "latest~1", "latest", "--values"],
         &["diff", "latest~1", "latest:\u{1b}[31m"],
         &["stats"],
         &["check", "--read-data"],

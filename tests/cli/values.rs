@@ -122,3 +122,19 @@ fn hostile_values_are_shown_as_bytes() {
     assert_eq!(record["bins"][0]["decoded"], Value::Null);
     assert_eq!(record["bins"][1]["problem"], "at byte 5: cut off");
 }
+
+#[test]
+fn of_long_values_the_beginning_is_shown_and_their_size() {
+    let list = |last: &str| format!("dc 7530 {} {last}", "07".repeat(29_999));
+    let sandbox = Sandbox::new();
+    for (file, last) in [("one.asb", "01"), ("two.asb", "02")] {
+        sandbox.write(file, &asb("test", &record(1, &[("L", "wide", &list(last))])));
+        sandbox.json(&["backup", &format!("asb:{file}"), "--cluster", "c"]);
+    }
+    for command in [&["get", "latest:test/people", "ann"][..], &["diff", "latest~1", "latest", "--values"]] {
+        let output = sandbox.run(command).ends(0).shows(&["list  [7, 7, ", "… (30003 bytes; --json shows all)"]);
+        assert!(output.out.lines().all(|line| line.chars().count() < 5000));
+    }
+    let decoded = &sandbox.json(&["get", "latest:test/people", "ann"])["bins"][0]["decoded"];
+    assert_eq!(decoded.as_array().map(Vec::len), Some(30_000));
+}
