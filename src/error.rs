@@ -56,6 +56,9 @@ pub enum Error {
         /// How many slots were tried.
         slots: usize,
     },
+    /// Others are at work, so that it can't be done now; nothing is wrong. The text says who, and what to do.
+    #[error("{0}")]
+    Busy(String),
     /// What the caller asked for doesn't exist.
     #[error("{what} not found{}", suffix(.advice))]
     NotFound {

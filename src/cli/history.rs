@@ -3,13 +3,17 @@
 use super::context::{Context, Done};
 use super::output::{complain, print_line};
 use super::text;
+use crate::collect::prune::REFUSED;
 use crate::error::Result;
-use crate::format::session::{SessionKind, Status};
+use crate::format::session::{Session, SessionKind, Status};
 use crate::format::snapshot::SnapshotState;
+use crate::format::{PackId, SnapshotId};
 use crate::record::Timestamp;
 use crate::repository::HistoryEntry;
 use crate::snapshot::is_gone;
+use clap::ValueEnum;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// List all sessions, oldest first: those that failed, crashed or still run too
 ///
@@ -19,8 +23,58 @@ use serde::Serialize;
 #[command(after_help = "\
 Examples:
   aerolith history
-  aerolith history --json | jq '.sessions[] | select(.status == \"failed\")'")]
-pub struct Args {}
+  aerolith history --last 20 --cluster zoo
+  aerolith history --since 2026-05-01 --status failed --status crashed
+  aerolith history --last 0 --json | jq '.sessions[] | select(.status == \"failed\")'")]
+pub struct Args {
+    /// Only the last N; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    last: usize,
+    /// Only those that began at this time or later: 2026-05-01, 2026-05-01T12:00Z, or so long ago, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<u64>,
+    /// Only those that ended so; may be given more than once
+    #[arg(long, value_enum, value_name = "STATUS")]
+    status: Vec<StatusName>,
+    /// Only those of this cluster, where that is known: of what was sealed, and of backups of live sources
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Those too that did nothing: prunes that were refused while others were at work
+    #[arg(long)]
+    all: bool,
+}
+
+/// How a session ended, or that it didn't.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StatusName {
+    Done,
+    Incomplete,
+    Failed,
+    Stopped,
+    Running,
+    Crashed,
+}
+
+impl StatusName {
+    fn word(self) -> &'static str {
+        match self {
+            StatusName::Done => "done",
+            StatusName::Incomplete => "incomplete",
+            StatusName::Failed => "failed",
+            StatusName::Stopped => "stopped",
+            StatusName::Running => "running",
+            StatusName::Crashed => "crashed",
+        }
+    }
+}
+
+/// A time, or how long ago.
+fn since(text: &str) -> Result<u64, String> {
+    match text::parse_duration(text) {
+        Ok(ago) => Ok(Timestamp::now().0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))),
+        Err(_) => crate::repository::resolve::parse_begin(text).map_err(|error| error.to_string()),
+    }
+}
 
 #[derive(Serialize)]
 struct Output {
@@ -40,6 +94,8 @@ struct Row {
     /// done, incomplete, failed, stopped, running or crashed.
     status: &'static str,
     reason: Option<String>,
+    /// The session that went on with what this one had read.
+    resumed_by: Option<String>,
     /// sealed, forgotten or fenced, if anything stands under its name.
     snapshot: Option<&'static str>,
     duration_millis: Option<u64>,
@@ -47,8 +103,27 @@ struct Row {
     stored_bytes: Option<u64>,
 }
 
-fn row(entry: HistoryEntry, now: u64) -> Row {
+/// The sessions that others went on with: by the packs that those took over from them.
+fn resumed(entries: &[HistoryEntry]) -> HashMap<SnapshotId, SnapshotId> {
+    let mut owners: HashMap<PackId, SnapshotId> = HashMap::new();
+    for HistoryEntry { session, .. } in entries {
+        let packs = session.journal.iter().flat_map(|journal| &journal.packs);
+        owners.extend(packs.map(|pack| (*pack, session.id)));
+    }
+    let mut resumed = HashMap::new();
+    for HistoryEntry { session, .. } in entries {
+        for pack in &session.adopted {
+            if let Some(owner) = owners.get(pack).filter(|owner| **owner != session.id) {
+                resumed.insert(*owner, session.id);
+            }
+        }
+    }
+    resumed
+}
+
+fn row(entry: HistoryEntry, resumed: &HashMap<SnapshotId, SnapshotId>, now: u64) -> Row {
     let session = entry.session;
+    let resumed_by = resumed.get(&session.id).map(ToString::to_string);
     // A collection seals itself with a marker, and never has a snapshot.
     let state = entry.state.filter(|state| session.kind != SessionKind::Collection || !state.was_sealed());
     let snapshot = state.map(|state| match state {
@@ -67,6 +142,8 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
         None if session.heartbeat.saturating_add(session.lease_millis) < now => {
             ("crashed", Some("its lease lapsed".to_string()))
         }
+        // Nobody needs it any more: what it had read is another's.
+        None if resumed_by.is_some() => ("crashed", None),
         None if is_gone(&session) => ("crashed", Some("its process is gone".to_string())),
         None => ("running", None),
     };
@@ -88,6 +165,7 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
         ended: ended.map(text::rfc3339),
         status,
         reason,
+        resumed_by,
         snapshot,
         duration_millis: until.map(|until| until.saturating_sub(session.started)),
         records: session.outcome.as_ref().map(|outcome| outcome.records),
@@ -95,19 +173,41 @@ fn row(entry: HistoryEntry, now: u64) -> Row {
     }
 }
 
-pub fn run(context: &Context, _: Args) -> Result<Done> {
+/// Whether a session did nothing, since others were at work.
+fn was_refused(session: &Session) -> bool {
+    let status = session.outcome.as_ref().map(|outcome| &outcome.status);
+    session.kind == SessionKind::Collection && matches!(status, Some(Status::Failed(why)) if why.starts_with(REFUSED))
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
     let now = Timestamp::now().0;
-    let history = context.repository()?.history()?;
+    let repository = context.repository()?;
+    let mut history = repository.history()?;
+    let clusters = match args.cluster {
+        Some(_) => repository.snapshots()?.snapshots.into_iter().map(|one| (one.id, one.cluster)).collect(),
+        None => HashMap::new(),
+    };
+    history.entries.retain(|HistoryEntry { session, .. }| {
+        let noted = session.journal.as_ref().map(|journal| &journal.cluster);
+        (args.all || !was_refused(session))
+            && args.since.is_none_or(|since| session.started >= since)
+            && (args.cluster.is_none() || args.cluster.as_ref() == clusters.get(&session.id).or(noted))
+    });
     history.damaged.iter().for_each(|(_, error)| complain(&error.to_string()));
     let done = if history.damaged.is_empty() { Done::Whole } else { Done::Damaged };
-    let sessions: Vec<Row> = history.entries.into_iter().map(|entry| row(entry, now)).collect();
+    let nothing = history.entries.is_empty();
+    let resumed = resumed(&history.entries);
+    let mut sessions: Vec<Row> = history.entries.into_iter().map(|entry| row(entry, &resumed, now)).collect();
+    sessions.retain(|row| args.status.is_empty() || args.status.iter().any(|status| status.word() == row.status));
+    let older = if args.last == 0 { 0 } else { sessions.len().saturating_sub(args.last) };
+    sessions.drain(..older);
     if context.json() {
         context.print_json(&Output { sessions })?;
         return Ok(done);
     }
     if sessions.is_empty() {
-        complain("no sessions yet: `aerolith backup` makes one");
-        return Ok(Done::Whole);
+        complain(if nothing { "no sessions yet: `aerolith backup` makes one" } else { "none such" });
+        return Ok(done);
     }
     let cells: Vec<Vec<String>> = sessions
         .into_iter()
@@ -124,11 +224,18 @@ pub fn run(context: &Context, _: Args) -> Result<Done> {
                 row.duration_millis.map(text::millis).unwrap_or_default(),
                 row.records.map(text::count).unwrap_or_default(),
                 row.stored_bytes.map(text::bytes).unwrap_or_default(),
-                row.reason.map_or_else(|| status.to_string(), |reason| format!("{status}: {}", text::safe(&reason))),
+                match (row.resumed_by, row.reason) {
+                    (Some(by), _) => format!("{status}, resumed by {}", text::short(&by)),
+                    (None, Some(reason)) => format!("{status}: {reason}"),
+                    (None, None) => status.to_string(),
+                },
             ]
         })
         .collect();
     let header = ["session", "started", "kind", "job", "duration", "records", "stored", "status"];
     print_line(&text::table(&header, &cells, &[4, 5, 6]))?;
+    if older > 0 {
+        complain(&format!("{} older; --last 0 shows all", text::count(older as u64)));
+    }
     Ok(done)
 }

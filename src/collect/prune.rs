@@ -198,6 +198,9 @@ struct Survey {
 /// A plan that stands: its key, and what it condemns.
 type Standing = (String, HashSet<PackId>);
 
+/// How the reason of a collection begins that was refused since others were at work.
+pub const REFUSED: &str = "refused: ";
+
 impl Collector {
     /// Collects. Killed at any point and run again, it finishes.
     pub fn run(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
@@ -248,6 +251,7 @@ impl Collector {
                 report.problems.iter().chain(&report.deferred).cloned().collect::<Vec<_>>().join("; "),
             ),
             Err(Error::Cancelled) => Status::Stopped,
+            Err(Error::Busy(why)) => Status::Failed(format!("{REFUSED}{why}")),
             Err(error) => Status::Failed(error.to_string()),
         };
         let (ended, stored_bytes) = (Timestamp::now().0, report.bytes_moved);

@@ -43,7 +43,7 @@ pub fn settle(
                 Ok(session) if session.kind == SessionKind::Check => {}
                 Ok(session) if is_alive(&session) && !options.fence => {
                     if session.kind == SessionKind::Collection {
-                        return Err(Error::invalid(another(&session)));
+                        return Err(Error::Busy(another(&session)));
                     }
                     waiting.push(id);
                     alive.push(session);
@@ -63,7 +63,7 @@ pub fn settle(
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Error::invalid(still_at_work(&alive)));
+            return Err(Error::Busy(still_at_work(&alive)));
         }
         open = waiting;
         std::thread::sleep(left.min(POLL));

@@ -215,6 +215,11 @@ fn parse_time(text: &str) -> Result<u64> {
     Ok(u64::try_from(millis).unwrap_or(0).saturating_add(precision_millis(text) - 1))
 }
 
+/// The beginning of a day, hour, minute or second as people write it, in milliseconds since the Unix epoch.
+pub fn parse_begin(text: &str) -> Result<u64> {
+    Ok((parse_time(text)? + 1).saturating_sub(precision_millis(text)))
+}
+
 /// How many milliseconds a time as it is written stands for.
 fn precision_millis(text: &str) -> u64 {
     let Some((_, time)) = text.split_once(['T', 't', ' ']) else { return 86_400_000 };

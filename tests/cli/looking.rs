@@ -58,6 +58,30 @@ fn history_lists_sealed_and_failed_backups() {
 }
 
 #[test]
+fn history_shows_the_last_those_since_a_time_of_a_status_or_of_a_cluster() {
+    let sandbox = Sandbox::new();
+    let [one, two] = sandbox.people();
+    let other = sandbox.json(&["backup", "asb:people.asb", "--cluster", "other"])["snapshot"].clone();
+    sandbox.run(&["backup", "asb:absent"]).ends(1);
+    let listed = |more: &[&str]| -> Vec<serde_json::Value> {
+        let history = sandbox.json(&[&["history"], more].concat());
+        history["sessions"].as_array().unwrap().iter().map(|row| row["session"].clone()).collect()
+    };
+    let all = listed(&[]);
+    assert_eq!((all.len(), &all[..3]), (4, &[json!(one), json!(two), other.clone()][..]));
+    assert_eq!(listed(&["--last", "2"]), all[2..]);
+    assert_eq!(listed(&["--last", "0"]), all);
+    assert_eq!(listed(&["--since", "1h"]), all);
+    assert_eq!((listed(&["--since", "2100-01-01"]), listed(&["--since", "2020-01-01T12:00Z"])), (vec![], all.clone()));
+    assert_eq!(listed(&["--status", "failed"]), all[3..]);
+    assert_eq!(listed(&["--status", "failed", "--status", "done"]), all);
+    assert_eq!(listed(&["--cluster", "other"]), [other]);
+    sandbox.run(&["history", "--last", "1"]).ends(0).says(&["3 older; --last 0 shows all"]);
+    sandbox.run(&["history", "--status", "running"]).ends(0).says(&["none such"]);
+    sandbox.run(&["history", "--since", "noon"]).ends(2).says(&["noon"]);
+}
+
+#[test]
 fn history_tells_of_a_backup_whose_source_could_not_be_opened() {
     let sandbox = Sandbox::new();
     sandbox.run(&["backup", "asb:absent", "--kind", "incremental"]).ends(1);

@@ -119,6 +119,11 @@ fn a_backup_that_was_killed_on_this_machine_holds_up_no_prune() {
     assert!(dry["refused"].as_str().unwrap().contains(&session));
     sandbox.run(&["prune", "-n"]).ends(0).shows(&["nothing would be done now", &session, "Once it has ended"]);
     sandbox.run(&["prune", "-n", "--wait", "1h"]).ends(0).shows(&["would wait for session", &session]);
+    // What was refused and did nothing is no event.
+    sandbox.run(&["prune"]).ends(1).says(&[&session]);
+    assert_eq!(sandbox.json(&["history"])["sessions"].as_array().unwrap().len(), 1);
+    let all = sandbox.json(&["history", "--all"])["sessions"].clone();
+    assert!(all[1]["reason"].as_str().unwrap().starts_with("refused: "), "{all}");
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     let crashed = sandbox.json(&["history"])["sessions"][0].clone();

@@ -55,6 +55,14 @@ fn a_killed_backup_goes_on_and_reads_of_finished_partitions_what_changed() {
             assert_eq!(json["namespaces"][0]["counts"]["read"], 400, "nothing was read twice: {json}");
         }
         assert!(done.err.contains("went on where session"), "{done:?}");
+        let told: serde_json::Value = serde_json::from_str(&place.run(&["history", "--json"]).out).unwrap();
+        let killed = told["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["session"] == json["resumed"][0]["session"])
+            .unwrap();
+        assert_eq!((&killed["status"], &killed["resumed_by"]), (&"crashed".into(), &json["snapshot"]), "{told}");
         let verified = place.run(&["verify", "latest", &url]);
         assert_eq!(verified.code, 0, "{verified:?}");
     }
