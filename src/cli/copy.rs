@@ -14,7 +14,7 @@ use std::time::Instant;
 /// Copy snapshots into another repository
 ///
 /// All of them, or those that are named; what the other repository has already is left alone, so the same command every day copies
-/// what is new. The copies have ids of their own, keep times, labels and all else, and say what they are copies of. Oldest first;
+/// what is new. The copies have ids of their own, keep times, labels and all else, and say what they are copies of; copies of held snapshots are held. Oldest first;
 /// stopped or killed, the next copy goes on and stores nothing twice. The other repository has its own pass phrase, from
 /// --to-password-file, --to-password-command, AEROLITH_TO_PASSWORD or a prompt. One that was made with `init
 /// --shared-chunking-with` takes chunks as they are; else records are read and named anew, which takes longer.
@@ -27,6 +27,7 @@ use std::time::Instant;
 Examples:
   aerolith copy --to /mnt/offsite/aero
   aerolith copy latest --to /mnt/offsite/aero --to-password-file offsite.key
+  aerolith copy --to /mnt/offsite/aero --newer-than 2026-05-01
   aerolith copy --to /mnt/offsite/aero --cluster zoo --tag monthly --dry-run")]
 pub struct Args {
     /// Which: an id or its beginning, latest, latest~N, or @TIME [default: all]
@@ -43,6 +44,9 @@ pub struct Args {
     to_password_command: Option<String>,
     #[command(flatten)]
     among: Among,
+    /// Only those that are newer than this: a time, such as 2026-05-01, or a snapshot
+    #[arg(long, value_name = "TIME|SNAPSHOT")]
+    newer_than: Option<String>,
     /// Only say what would be copied
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -56,6 +60,7 @@ struct Output {
     copied: Vec<Row>,
     present: Vec<Present>,
     not_copied: Vec<NotCopied>,
+    holds: u64,
     warnings: Vec<String>,
     duration_millis: u64,
 }
@@ -122,7 +127,12 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
         error => error,
     })?;
-    let options = CopyOptions { snapshots: args.snapshots, filter: args.among.filter(), dry_run: args.dry_run };
+    let options = CopyOptions {
+        snapshots: args.snapshots,
+        filter: args.among.filter(),
+        newer_than: args.newer_than,
+        dry_run: args.dry_run,
+    };
     let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
     let begun = Instant::now();
     let (control, progress) = context.control(format!("copying {from} to {to}"));
@@ -159,6 +169,7 @@ fn output(report: &CopyReport, from: String, to: String, duration_millis: u64) -
         copied: report.copied.iter().map(Row::from).collect(),
         present: present.map(|(id, copy)| Present { snapshot: id.to_string(), copy: copy.to_string() }).collect(),
         not_copied: not_copied.collect(),
+        holds: report.holds,
         warnings: report.warnings.clone(),
         duration_millis,
     }
@@ -189,6 +200,9 @@ fn print(report: &CopyReport, to: &str, millis: u64) -> Result<()> {
     let (read, stored) =
         rows.iter().fold((0, 0), |(read, stored), row| (read + row.bytes_read, stored + row.stored_bytes));
     let there = if present > 0 { format!("; {} there already", text::count(present)) } else { String::new() };
+    if report.holds > 0 {
+        print_line(&format!("placed {} on copies of held snapshots", text::plural(report.holds, "hold")))?;
+    }
     print_line(&match report.dry_run {
         true => format!("would copy {n} to {to}{there}: at most {} to read", text::bytes(read)),
         false => {

@@ -6,15 +6,16 @@
 //! readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they use, and a writer's packs.
 
 use super::session::{BackupSession, SessionOptions};
-use super::{Memory, Repository, SnapshotFilter, named, resolve};
+use super::{Memory, Repository, SnapshotFilter, SnapshotList, named, resolve};
 use crate::control::Control;
-use crate::crypto::Keys;
+use crate::crypto::{Keys, random};
 use crate::error::{Error, Result};
 use crate::format::header::Class;
+use crate::format::hold::Hold;
 use crate::format::leaf::{Entry, LiveEntry};
 use crate::format::session::SessionKind;
 use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salvage, SnapshotState};
-use crate::format::{ChunkId, RepositoryId, SnapshotId};
+use crate::format::{ChunkId, HoldId, RepositoryId, SnapshotId, names};
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, PartitionId, Timestamp};
 use crate::run::{
@@ -40,6 +41,8 @@ pub struct CopyOptions {
     pub snapshots: Vec<String>,
     /// Those that are not named by their ids are looked for among these.
     pub filter: SnapshotFilter,
+    /// Of those the ones that are newer than this: a time, or a snapshot's name.
+    pub newer_than: Option<String>,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -81,6 +84,8 @@ pub struct CopyReport {
     pub present: Vec<(SnapshotId, SnapshotId)>,
     /// What was not copied, and why.
     pub not_copied: Vec<NotCopied>,
+    /// Holds that were placed in the target on copies of held snapshots; 0 in a dry run.
+    pub holds: u64,
     /// Damage in the target that was passed over and made up for, for people.
     pub warnings: Vec<String>,
 }
@@ -154,12 +159,60 @@ impl Repository {
         for manifest in wanted {
             work.copy(manifest, &mut report)?;
         }
+        self.copy_holds(target, &mut report)?;
         Ok(report)
+    }
+
+    /// Holds the copies of what is held here, for the same reasons. What is held so already is left alone.
+    fn copy_holds(&self, target: &Repository, report: &mut CopyReport) -> Result<()> {
+        let made = report.copied.iter().filter_map(|one| Some((one.original.id, one.copy?)));
+        let copies: HashMap<SnapshotId, SnapshotId> = made.chain(report.present.iter().copied()).collect();
+        for (original, id) in objects::list_holds(&*self.store, names::HOLDS)? {
+            let Some(&copy) = copies.get(&original) else { continue };
+            let found = match objects::read_hold(&*self.store, &self.keys, original, id) {
+                Ok(Some(hold)) => hold,
+                // Released since it was listed.
+                Ok(None) => continue,
+                Err(error) if error.is_of_one_object() => {
+                    report
+                        .warnings
+                        .push(format!("{error}; snapshot {original} is held all the same, and its copy is not"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let mut there = objects::list_holds(&*target.store, &names::holds_of(&copy))?.into_iter();
+            let is_same = |(snapshot, id): (SnapshotId, HoldId)| {
+                let hold = objects::read_hold(&*target.store, &target.keys, snapshot, id);
+                hold.is_ok_and(|hold| {
+                    hold.is_some_and(|hold| (hold.placed, &hold.reason) == (found.placed, &found.reason))
+                })
+            };
+            if there.any(is_same) {
+                continue;
+            }
+            let hold = Hold { id: HoldId(random()?), snapshot: copy, ..found };
+            objects::place_hold(&*target.store, &target.keys, target.parameters.suite, &hold)?;
+            report.holds += 1;
+        }
+        if report.holds > 0 { target.store.sync() } else { Ok(()) }
+    }
+
+    /// Whether snapshots are newer than what `newer_than` names.
+    fn newer(&self, list: &mut SnapshotList, options: &CopyOptions) -> Result<Box<dyn Fn(&Manifest) -> bool>> {
+        let Some(named_by) = &options.newer_than else { return Ok(Box::new(|_| true)) };
+        if let Ok(time) = resolve::parse_begin(named_by.strip_prefix('@').unwrap_or(named_by)) {
+            let times = list.times.clone();
+            return Ok(Box::new(move |manifest| times.sealed(manifest) > time));
+        }
+        let place = named(list, named_by, &options.filter)?.place();
+        Ok(Box::new(move |manifest| manifest.place() > place))
     }
 
     /// The snapshots that are asked for, oldest first; those that can't be read go into the report.
     fn chosen(&self, options: &CopyOptions, report: &mut CopyReport) -> Result<Vec<Manifest>> {
         let mut list = self.snapshots()?;
+        let is_newer = self.newer(&mut list, options)?;
         if options.snapshots.is_empty() {
             let CopyOptions { filter, .. } = options;
             filter.check_cluster(&list.snapshots)?;
@@ -168,7 +221,7 @@ impl Repository {
                 problem: error.to_string(),
                 damaged: true,
             }));
-            list.snapshots.retain(|manifest| filter.admits(manifest));
+            list.snapshots.retain(|manifest| filter.admits(manifest) && is_newer(manifest));
             return Ok(list.snapshots);
         }
         let mut chosen = BTreeMap::new();
@@ -177,7 +230,7 @@ impl Repository {
             report.warnings.extend(resolve::doubts(spec, &list.times, manifest.id));
             chosen.insert(manifest.place(), manifest);
         }
-        Ok(chosen.into_values().collect())
+        Ok(chosen.into_values().filter(|manifest| is_newer(manifest)).collect())
     }
 }
 

@@ -111,7 +111,7 @@ fn those_that_are_asked_for_are_copied_and_any_can_be_the_first() {
         let snapshots = snapshots.iter().map(ToString::to_string).collect();
         let (cluster, tags) = (cluster.map(Into::into), tag.map(Into::into).into_iter().collect());
         let filter = SnapshotFilter { cluster, tags, host: None };
-        let options = CopyOptions { snapshots, filter, dry_run: false };
+        let options = CopyOptions { snapshots, filter, ..CopyOptions::default() };
         let report = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
         let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
         (ids, target)
@@ -215,4 +215,37 @@ fn an_unreadable_snapshot_that_a_copy_saw_may_still_be_the_latest() {
     flip(&disk, &aerolith::format::names::snapshot(&own), 90);
     let error = message(target.snapshot("latest"));
     assert!(error.contains("latest means"), "{error}");
+}
+
+#[test]
+fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told() {
+    let scene = Scene::new(20);
+    let source = scene.repository();
+    source.hold(&[scene.id(0)], &SnapshotFilter::ALL, "case 7").unwrap();
+    let target = open_other(other_disk()).unwrap();
+    let newer = |than: &str| {
+        let options = CopyOptions { newer_than: Some(than.into()), dry_run: true, ..CopyOptions::default() };
+        let report = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
+        report.copied.iter().map(|copied| copied.original.id).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
+    assert_eq!((newer("latest~1"), newer(&scene.id(0))), (all[2..].to_vec(), all[1..].to_vec()));
+    assert_eq!((newer("2020-01-01"), newer("@2100-01-01T12:00Z")), (all, vec![]));
+    let report = copy(&source, &target).unwrap();
+    assert_eq!(report.holds, 1);
+    let copied = report.copied[0].copy.unwrap();
+    let held = |target: &Repository| -> Vec<_> {
+        let holds = target.holds().unwrap().into_iter();
+        holds.map(|entry| (entry.snapshot, entry.hold.unwrap().reason)).collect()
+    };
+    assert_eq!(held(&target), [(copied, "case 7".to_string())]);
+    // Again, and with another hold on what is there already.
+    source.hold(&[scene.id(0)], &SnapshotFilter::ALL, "audit").unwrap();
+    assert_eq!(copy(&source, &target).unwrap().holds, 1);
+    assert_eq!(copy(&source, &target).unwrap().holds, 0);
+    assert_eq!(held(&target).len(), 2);
+    assert!(
+        message(target.forget_named(&[copied.to_string()], &SnapshotFilter::ALL, false, &Control::new()))
+            .contains("held")
+    );
 }
