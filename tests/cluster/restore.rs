@@ -206,13 +206,16 @@ fn indexes_and_modules_are_made_and_what_differs_is_named() {
     }
     let target = target(&place.address, "").unwrap();
     let mut second = wanted("other", b"-- b");
+    // A server would give the index that is there the other name.
+    second.indexes.push(index("rs_renamed", "w", &[]));
     second.indexes.push(SecondaryIndex { kind: b'?', other: b"indextype=heap".to_vec(), ..index("rs_heap", "v", &[]) });
     target.begin(NAMESPACE, &second).unwrap();
     let omitted = target.omissions();
-    assert_eq!(omitted.len(), 3, "{omitted:?}");
+    assert_eq!(omitted.len(), 4, "{omitted:?}");
     assert!(omitted[0].contains("rs.lua") && omitted[0].contains("another"), "{omitted:?}");
     assert!(omitted[1].contains("rs_keys") && omitted[1].contains("another"), "{omitted:?}");
-    assert!(omitted[2].contains("rs_heap") && omitted[2].contains("indextype=heap"), "{omitted:?}");
+    assert!(omitted[2].contains("rs_renamed") && omitted[2].contains("the name \"rs_plain\""), "{omitted:?}");
+    assert!(omitted[3].contains("rs_heap") && omitted[3].contains("indextype=heap"), "{omitted:?}");
     let there = place.source().metadata(NAMESPACE).unwrap();
     assert!(first.indexes.iter().all(|index| there.indexes.contains(index)), "{:?}", there.indexes);
     for name in ["rs_keys", "rs_plain"] {

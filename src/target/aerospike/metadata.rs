@@ -40,10 +40,13 @@ pub fn create(cluster: &Cluster, namespace: &str, wanted: &NamespaceMetadata, on
         match there.indexes.iter().find(|other| other.name == index.name) {
             Some(same) if same == index => {}
             Some(_) => omitted.push(of_index(index, "the namespace has another one of this name, which stays")),
-            None if only_look => {}
-            None => match make(cluster, namespace, index)? {
-                Ok(()) => new.indexes.push(index.clone()),
-                Err(problem) => omitted.push(of_index(index, &problem)),
+            None => match of_other_name(index, there.indexes.iter().chain(&new.indexes)) {
+                Some(other) => omitted.push(of_index(index, &stays_as(other))),
+                None if only_look => {}
+                None => match make(cluster, namespace, index)? {
+                    Ok(()) => new.indexes.push(index.clone()),
+                    Err(problem) => omitted.push(of_index(index, &problem)),
+                },
             },
         }
     }
@@ -53,6 +56,19 @@ pub fn create(cluster: &Cluster, namespace: &str, wanted: &NamespaceMetadata, on
 
 fn of_index(index: &SecondaryIndex, problem: &str) -> String {
     format!("secondary index {:?}: {problem}", info::text(&index.name))
+}
+
+/// The one of other indexes that differs from `index` by nothing but its name. To make `index` too, a server would rename that one
+/// without a word, and queries that name it would fail.
+fn of_other_name<'a>(
+    index: &SecondaryIndex,
+    mut others: impl Iterator<Item = &'a SecondaryIndex>,
+) -> Option<&'a SecondaryIndex> {
+    others.find(|other| SecondaryIndex { name: index.name.clone(), ..(*other).clone() } == *index)
+}
+
+fn stays_as(other: &SecondaryIndex) -> String {
+    format!("the namespace has the same one under the name {:?}, which stays", info::text(&other.name))
 }
 
 fn of_module(module: &UdfModule, problem: &str) -> String {
