@@ -7,13 +7,13 @@ use super::text;
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
 use crate::record::Digest;
-use crate::repository::{Comparison, RestoreOptions, RestoreReport};
+use crate::repository::{Comparison, Reasons, RestoreOptions, RestoreReport};
 use crate::target::FailedRecord;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Records that are named on standard error with the same reason; the others are counted. `--json` names more.
-const NAMED_WITH_ONE_REASON: usize = 20;
+const NAMED_WITH_ONE_REASON: u64 = 20;
 
 /// What a restore did.
 pub struct Restored<'a> {
@@ -69,12 +69,16 @@ struct NamespaceOutput {
     lost: Vec<String>,
     /// The first thousand.
     failures: Vec<Failure>,
+    /// How many of the others failed for which reason.
+    more_failures: BTreeMap<String, u64>,
     not_found: Vec<String>,
     /// With --mirror.
     deleted: u64,
     not_deleted: u64,
     /// The first thousand of those.
     undeleted: Vec<Failure>,
+    /// How many of the others could not be deleted for which reason.
+    more_undeleted: BTreeMap<String, u64>,
     /// With --verify.
     verification: Option<Verification>,
 }
@@ -132,9 +136,9 @@ fn print_aside(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Names records with what happened to them, not too many of each kind. `count` is how many there are in all.
-fn name_failures(what: &str, namespace: &str, failures: &[FailedRecord], count: u64) {
-    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+/// Names records with what happened to them, not too many of each kind, and counts `others`.
+fn name_failures(what: &str, namespace: &str, failures: &[FailedRecord], others: &Reasons) {
+    let mut named: BTreeMap<&str, u64> = BTreeMap::new();
     for failed in failures {
         let so_far = named.entry(&failed.reason).or_default();
         *so_far += 1;
@@ -142,22 +146,19 @@ fn name_failures(what: &str, namespace: &str, failures: &[FailedRecord], count: 
             complain(&format!("{what}: {namespace} {}: {}", failed.digest, failed.reason));
         }
     }
-    for (reason, number) in named.into_iter().filter(|(_, number)| *number > NAMED_WITH_ONE_REASON) {
-        let more = text::count((number - NAMED_WITH_ONE_REASON) as u64);
-        complain(&format!("{what}: {namespace}: {more} more: {reason}"));
-    }
-    if count > failures.len() as u64 {
-        let more = text::count(count - failures.len() as u64);
-        complain(&format!("{what}: {namespace}: {more} more"));
+    named.values_mut().for_each(|number| *number = number.saturating_sub(NAMED_WITH_ONE_REASON));
+    others.iter().for_each(|(reason, number)| *named.entry(reason).or_default() += number);
+    for (reason, more) in named.into_iter().filter(|(_, more)| *more > 0) {
+        complain(&format!("{what}: {namespace}: {} more: {reason}", text::count(more)));
     }
 }
 
 fn name_digests(what: &str, namespace: &str, digests: &[Digest]) {
-    for digest in digests.iter().take(NAMED_WITH_ONE_REASON) {
+    for digest in digests.iter().take(NAMED_WITH_ONE_REASON as usize) {
         complain(&format!("{what}: {namespace} {digest}"));
     }
-    if digests.len() > NAMED_WITH_ONE_REASON {
-        let more = text::count((digests.len() - NAMED_WITH_ONE_REASON) as u64);
+    if digests.len() as u64 > NAMED_WITH_ONE_REASON {
+        let more = text::count(digests.len() as u64 - NAMED_WITH_ONE_REASON);
         complain(&format!("{what}: {namespace}: {more} more; --json names all"));
     }
 }
@@ -176,8 +177,8 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
                 "damaged: namespace {namespace}: nothing was deleted, since it may stand in what was lost"
             ));
         }
-        name_failures("failed", namespace, &report.failures, report.failed);
-        name_failures("not deleted", namespace, &report.undeleted, report.not_deleted);
+        name_failures("failed", namespace, &report.failures, &report.more_failures);
+        name_failures("not deleted", namespace, &report.undeleted, &report.more_undeleted);
         for digest in &report.not_found {
             let key = restored.names.get(digest).map(|key| format!(" (key {key:?})")).unwrap_or_default();
             complain(&format!("not in the snapshot: {namespace} {digest}{key}"));
@@ -195,6 +196,10 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
 fn named(failures: &[FailedRecord]) -> Vec<Failure> {
     let failure = |failed: &FailedRecord| Failure { digest: failed.digest.to_string(), reason: failed.reason.clone() };
     failures.iter().map(failure).collect()
+}
+
+fn tally(reasons: &Reasons) -> BTreeMap<String, u64> {
+    reasons.iter().map(|(reason, number)| (reason.to_string(), number)).collect()
 }
 
 fn output(restored: &Restored<'_>) -> Output {
@@ -225,10 +230,12 @@ fn output(restored: &Restored<'_>) -> Output {
         records_lost: report.records_lost,
         lost: losses(report),
         failures: named(&report.failures),
+        more_failures: tally(&report.more_failures),
         not_found: strings(&report.not_found),
         deleted: report.deleted,
         not_deleted: report.not_deleted,
         undeleted: named(&report.undeleted),
+        more_undeleted: tally(&report.more_undeleted),
         verification: restored.comparisons.iter().find(|(name, _)| name == namespace).map(|(_, it)| verification(it)),
     });
     Output {

@@ -33,7 +33,7 @@ pub use keyring::KeyInfo;
 pub use records::RecordOptions;
 pub use repair::{RepairOptions, RepairReport};
 pub use resolve::SnapshotFilter;
-pub use restore::{Expiry, Marks, RestoreOptions, RestoreReport};
+pub use restore::{Expiry, Marks, Reasons, RestoreOptions, RestoreReport};
 pub use rollback::Rollback;
 pub use salvage::{LostRecord, NamespaceLosses, Salvaged};
 pub use selection::Selection;

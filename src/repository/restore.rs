@@ -9,9 +9,14 @@ use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, VoidTime};
 use crate::run::{Loss, Losses};
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
+use std::collections::BTreeMap;
 
 /// Failed records that are kept by name; further ones are only counted.
 const MAX_FAILED: usize = 1000;
+/// Reasons of the others that are told apart: servers and files say what they like.
+const MAX_REASONS: usize = 100;
+/// What those past them are called.
+const OTHER_REASONS: &str = "other reasons";
 
 /// When restored records expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +90,8 @@ pub struct RestoreReport {
     pub damaged: u64,
     /// The first thousand of those that failed, with the reason.
     pub failures: Vec<FailedRecord>,
+    /// How many of the others failed for which reason.
+    pub more_failures: Reasons,
     /// What could not be read of the namespace's entries. These records are in none of the counts above.
     pub lost: Losses,
     /// How many records the snapshot says it holds and `read` lacks, where all were selected.
@@ -101,8 +108,36 @@ pub struct RestoreReport {
     pub not_deleted: u64,
     /// The first thousand of those, with the reason.
     pub undeleted: Vec<FailedRecord>,
+    /// How many of the others could not be deleted for which reason.
+    pub more_undeleted: Reasons,
     /// Which of the selected records, by their place in key order, the target need not have as they are in the snapshot.
     pub left_out: Marks,
+}
+
+/// How many records had which reason. Past the first hundred reasons they are counted as one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(BTreeMap<String, u64>);
+
+impl Reasons {
+    /// The reasons, each with its number of records.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(reason, number)| (reason.as_str(), *number))
+    }
+
+    fn add(&mut self, reason: &str, number: u64) {
+        let known = self.0.len() < MAX_REASONS || self.0.contains_key(reason);
+        *self.0.entry(if known { reason } else { OTHER_REASONS }.to_string()).or_default() += number;
+    }
+
+    /// Keeps the first records by name, and counts the others.
+    fn keep(&mut self, failures: &mut Vec<FailedRecord>, more: impl IntoIterator<Item = FailedRecord>) {
+        for failed in more {
+            match failures.len() < MAX_FAILED {
+                true => failures.push(failed),
+                false => self.add(&failed.reason, 1),
+            }
+        }
+    }
 }
 
 /// A set of records, by their places in key order among those that were selected.
@@ -160,21 +195,19 @@ impl RestoreReport {
         self.lost.add(&other.lost);
         self.metadata_lost = self.metadata_lost.take().or(other.metadata_lost);
         self.bytes += other.bytes;
-        self.failures.extend(other.failures);
-        self.failures.truncate(MAX_FAILED);
+        self.more_failures.keep(&mut self.failures, other.failures);
+        other.more_failures.iter().for_each(|(reason, number)| self.more_failures.add(reason, number));
         self.not_found.extend(other.not_found);
         self.deleted += other.deleted;
         self.not_deleted += other.not_deleted;
-        self.undeleted.extend(other.undeleted);
-        self.undeleted.truncate(MAX_FAILED);
+        self.more_undeleted.keep(&mut self.undeleted, other.undeleted);
+        other.more_undeleted.iter().for_each(|(reason, number)| self.more_undeleted.add(reason, number));
         self.left_out.add(&other.left_out);
     }
 
     pub(super) fn fail(&mut self, failed: FailedRecord) {
         self.failed += 1;
-        if self.failures.len() < MAX_FAILED {
-            self.failures.push(failed);
-        }
+        self.more_failures.keep(&mut self.failures, [failed]);
     }
 
     pub(super) fn fail_damaged(&mut self, digest: Digest, error: &Error) {
@@ -341,8 +374,7 @@ impl Snapshot {
             let outcome = target.delete(name, digests)?;
             report.deleted += outcome.deleted;
             report.not_deleted += outcome.failed.len() as u64;
-            report.undeleted.extend(outcome.failed);
-            report.undeleted.truncate(MAX_FAILED);
+            report.more_undeleted.keep(&mut report.undeleted, outcome.failed);
             Ok(())
         })
     }

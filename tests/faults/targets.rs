@@ -68,6 +68,7 @@ fn records_that_a_target_refuses_are_counted_and_named_and_the_others_are_writte
     assert_eq!((report.read, report.failed, report.written), (3000, refused, 3000 - refused));
     assert!(report.adds_up() && !report.is_damaged());
     assert_eq!(report.failures.len(), 1000);
+    assert_eq!(report.more_failures.iter().collect::<Vec<_>>(), [("record too big", refused - 1000)]);
     assert!(report.failures.iter().all(|failed| is_refused(&failed.digest.0) && failed.reason == "record too big"));
     let expected: Truth = truth.into_iter().filter(|(digest, _)| !is_refused(digest)).collect();
     assert!(target.inner.records.into_inner().unwrap() == expected);
