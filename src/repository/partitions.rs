@@ -62,6 +62,10 @@ pub(super) fn read_partitions(
         Some(open) => Some(Timestamp(open.source_time).minus_millis(margin)),
         None => since_of(partition),
     };
+    // Of changes that the servers date before the parent a filter by time says nothing.
+    let set_back = |time: &Timestamp| *time > source_time;
+    let unfiltered = selected.iter().filter(|partition| since_of(*partition).as_ref().is_some_and(set_back)).count();
+    let since_of = |partition: PartitionId| since_of(partition).filter(|time| !set_back(time));
     let left = |partition: PartitionId| work.left.is_some_and(|(left, _)| left.contains(partition));
     let to_read = selected.iter().filter(|partition| !left(*partition));
     let wanted: Vec<(PartitionId, Option<Timestamp>)> =
@@ -109,10 +113,18 @@ pub(super) fn read_partitions(
         records.sort()
     };
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
-    let Written { mut manifest, unread, mut open, warnings, tally } =
+    let Written { mut manifest, unread, mut open, mut warnings, tally } =
         read_ahead(work.options.threads(), read, Input::size, |next| {
             diff_and_write(work, source_time, next, by_digest, &|| bad_records.check())
         })?;
+    if unfiltered > 0 {
+        warnings.push(format!(
+            "the clock of {} is behind the time of an earlier backup of namespace {}: it is {source_time} there. What changed since can't be \
+             told by time, so all records of {unfiltered} partitions were read. Set the servers' clocks",
+            work.source.name(),
+            work.namespace
+        ));
+    }
     if let Some(problem) = unread.values().next()
         && unread.len() == selected.len()
     {

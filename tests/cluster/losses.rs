@@ -309,3 +309,26 @@ fn a_restore_goes_on_over_restarts_one_after_the_other_where_there_are_copies() 
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(cluster.shared().namespaces[NAMESPACE].records.len() as u64, RECORDS);
 }
+
+#[test]
+fn a_cluster_whose_clock_was_set_back_is_read_whole_and_that_is_said() {
+    let (cluster, mut client) = filled(2);
+    let place = Place::new();
+    let url = url(&cluster);
+    assert_eq!(place.run(&["backup", &url]).code, 0);
+    cluster.shared().clock_ahead = -100_000_000_000;
+    // Deleted and written anew, a record has the generation that it had.
+    (0..40).for_each(|n| {
+        assert!(client.delete(b"s", &int(n)));
+        client.put(b"s", &int(n), true, u32::MAX, &number(n + 1));
+    });
+    let next = place.run(&["backup", &url, "--kind", "incremental", "--json"]);
+    assert_eq!(next.code, 0, "{next:?}");
+    let json: serde_json::Value = serde_json::from_str(&next.out).unwrap();
+    assert_eq!(json["namespaces"][0]["counts"]["changed"], 40, "{json}");
+    assert!(next.err.contains("is behind the time of an earlier backup"), "{next:?}");
+    assert_eq!(place.run(&["verify", "latest", &url]).code, 0);
+    // The next one finds its parent's time behind its own again.
+    let after = place.run(&["backup", &url, "--kind", "incremental"]);
+    assert!(after.code == 0 && !after.err.contains("is behind"), "{after:?}");
+}
