@@ -2,7 +2,8 @@
 //!
 //! A cluster that lost a node answers as if what the node alone had were deleted. What a snapshot notes of the cluster's nodes
 //! ([`Evidence`]) tells the next backup for which partitions that can't be: a node that had them is still the same process. Of the others
-//! (a rolling restart leaves all of them in doubt) it counts what is gone. Deletes are spread over all partitions; a loss takes whole
+//! (a rolling restart leaves all of them in doubt), and of those that the snapshot has from earlier ones since it could not read them,
+//! it counts what is gone. Deletes are spread over all partitions; a loss takes whole
 //! partitions.
 
 use crate::format::SnapshotId;
@@ -75,12 +76,22 @@ impl Doubts {
     ) -> Option<Self> {
         let (parent, namespace) = parent?;
         let standing = standing?;
-        let (unproven, changed) = unproven(namespace.evidence.as_ref()?, &standing.evidence);
+        let (mut unproven, mut changed) = unproven(namespace.evidence.as_ref()?, &standing.evidence);
+        // What the parent could not read it has from earlier snapshots: its own evidence says nothing of that.
+        let left: PartitionSet = PartitionId::all()
+            .filter(|partition| namespace.unread.iter().any(|range| range.contains(*partition)))
+            .collect();
+        if !left.is_empty() {
+            left.iter().for_each(|partition| unproven.insert(partition));
+            changed.push(format!("that snapshot has {} as earlier ones do", left.named()));
+        }
+        let times = namespace.unread.iter().filter_map(|range| range.as_of);
+        let earliest = times.fold(namespace.source_time, u64::min);
         (!unproven.is_empty()).then(|| Doubts {
             parent: *parent,
             unproven,
             changed,
-            since: Timestamp(namespace.source_time).minus_millis(standing.evidence.margin_millis),
+            since: Timestamp(earliest).minus_millis(standing.evidence.margin_millis),
             now,
             truncated: standing.truncated,
             truncated_sets: standing.truncated_sets.iter().cloned().collect(),

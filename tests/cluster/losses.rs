@@ -146,6 +146,13 @@ fn what_was_lost_between_two_backups_is_not_taken_for_deleted_unless_told() {
         (&400.into(), &0.into())
     );
     assert!(json["missing"][0].as_str().unwrap().contains("may have lost data"), "{json}");
+    // What the partial snapshot has from before is in doubt still.
+    for kind in ["incremental", "full"] {
+        let refused = place.run(&["backup", &url, "--kind", kind]);
+        assert!(refused.code == 1 && refused.err.contains("may have lost data"), "{refused:?}");
+    }
+    let again = place.run(&["backup", &url, "--allow-partial", "--json"]);
+    assert!(again.code == 3 && again.out.contains("\"live_records\":400"), "{again:?}");
     // Once the records are back, all is well again.
     let mut client = Client::connect(&[cluster.address(0), cluster.address(1)], NAMESPACE);
     (0..400).for_each(|n| {
