@@ -112,6 +112,9 @@ impl Known {
     }
 }
 
+/// Whether a snapshot is new enough.
+type IsNewer = Box<dyn Fn(&Manifest) -> bool>;
+
 impl Repository {
     /// Copies snapshots into another repository, oldest first; what the target has is left alone. Killed at any point and run
     /// again, it goes on, and stores nothing twice. Each looks for copies that another call made meanwhile before it seals one; what
@@ -199,7 +202,7 @@ impl Repository {
     }
 
     /// Whether snapshots are newer than what `newer_than` names.
-    fn newer(&self, list: &mut SnapshotList, options: &CopyOptions) -> Result<Box<dyn Fn(&Manifest) -> bool>> {
+    fn newer(&self, list: &mut SnapshotList, options: &CopyOptions) -> Result<IsNewer> {
         let Some(named_by) = &options.newer_than else { return Ok(Box::new(|_| true)) };
         if let Ok(time) = resolve::parse_begin(named_by.strip_prefix('@').unwrap_or(named_by)) {
             let times = list.times.clone();
