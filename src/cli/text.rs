@@ -167,10 +167,10 @@ pub const WIDEST_LINE: usize = 2000;
 /// The widest cell of a table, in characters; of a longer one the beginning is shown. JSON has all of it.
 const WIDEST_CELL: usize = 200;
 
-/// Columns padded to their widest cell; those in `right` (by number) flush right.
+/// Columns padded to their widest cell; those in `right` (by number) flush right. No cell ends its line.
 pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| cut(cell, WIDEST_CELL)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| cut(&safe(cell), WIDEST_CELL)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(header.get(column).map(|cell| cell.chars().count())).max().unwrap_or(0)

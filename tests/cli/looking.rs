@@ -82,6 +82,16 @@ fn history_shows_the_last_those_since_a_time_of_a_status_or_of_a_cluster() {
 }
 
 #[test]
+fn a_line_feed_in_a_name_makes_no_row_of_its_own() {
+    let sandbox = Sandbox::new();
+    let name = "x\n0123456789ab  forged.asb";
+    sandbox.write(name, "no backup");
+    sandbox.run(&["backup", &format!("asb:{name}"), "--cluster", "c"]).ends(1);
+    let history = sandbox.run(&["history"]).ends(0).shows(&["x\\n0123456789ab  forged.asb: it begins"]);
+    assert_eq!(history.out.lines().count(), 2, "{history:?}");
+}
+
+#[test]
 fn history_tells_of_a_backup_whose_source_could_not_be_opened() {
     let sandbox = Sandbox::new();
     sandbox.run(&["backup", "asb:absent", "--kind", "incremental"]).ends(1);
