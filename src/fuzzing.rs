@@ -19,7 +19,8 @@ use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
-use crate::format::{HoldId, SnapshotId, leaf, names, node, structured};
+use crate::format::tags::Tags;
+use crate::format::{HoldId, SnapshotId, TagsId, leaf, names, node, structured};
 use crate::jsonl::{
     Line, line_namespace, parse_line, write_index, write_namespace, write_record, write_role, write_shown_value,
     write_udf, write_user,
@@ -82,6 +83,7 @@ pub const TARGETS: &[Target] = &[
     lists("session", session, seeds::session, 60),
     lists("plan", plan, seeds::plan, 40),
     lists("hold", hold, seeds::hold, 40),
+    lists("tags", tags, seeds::tags, 60),
     lists("metadata", metadata, seeds::metadata, 60),
     target("object_key", object_key, seeds::object_key, 16),
     target("snapshot_name", snapshot_name, seeds::snapshot_name, 16),
@@ -244,8 +246,9 @@ pub fn branch_node(bytes: &[u8]) -> bool {
 /// The header of a sealed object of the kind that a byte in front tells: canonical.
 pub fn header(bytes: &[u8]) -> bool {
     let Some(([kind], bytes)) = front(bytes) else { return false };
-    use ObjectKind::{Config, Hold, Index, Pack, Plan, Session, Snapshot};
-    let kind = [Config, Pack, Index, Session, Snapshot, Plan].get(usize::from(kind)).copied().unwrap_or(Hold);
+    use ObjectKind::{Config, Hold, Index, Pack, Plan, Session, Snapshot, Tags};
+    let kinds = [Config, Pack, Index, Session, Snapshot, Plan, Hold];
+    let kind = kinds.get(usize::from(kind)).copied().unwrap_or(Tags);
     let Ok(header) = Header::decode(kind, bytes) else { return false };
     assert!(kind.takes(header.class));
     assert_eq!(bytes.get(..HEADER_BYTES), Some(&header.encode()[..]));
@@ -360,6 +363,15 @@ pub fn hold(bytes: &[u8]) -> bool {
     true
 }
 
+/// Changes of labels, of the id and of the snapshot that its first bytes name: canonical.
+pub fn tags(bytes: &[u8]) -> bool {
+    let Some((id, rest)) = front(bytes) else { return false };
+    let Some((snapshot, _)) = front(rest) else { return false };
+    let Ok(tags) = Tags::decode(SnapshotId(snapshot), TagsId(id), bytes) else { return false };
+    assert_eq!(structured::encode(&tags).as_deref(), Ok(bytes));
+    true
+}
+
 /// What a cluster's node answers: the first byte says to what.
 #[cfg(feature = "cluster")]
 pub fn cluster_answer(bytes: &[u8]) -> bool {
@@ -404,6 +416,7 @@ pub fn object_key(bytes: &[u8]) -> bool {
         names::parse_snapshot(text).map(|id| names::snapshot(&id)),
         names::parse_plan(text).map(|id| names::plan(&id)),
         names::parse_hold(text).map(|(snapshot, id)| names::hold(&snapshot, &id)),
+        names::parse_tags(text).map(|(snapshot, id)| names::tags(&snapshot, &id)),
     ];
     let mut made = made.into_iter().flatten();
     let Some(name) = made.next() else { return false };

@@ -61,6 +61,7 @@ struct Output {
     present: Vec<Present>,
     not_copied: Vec<NotCopied>,
     holds: u64,
+    labelled: u64,
     warnings: Vec<String>,
     duration_millis: u64,
 }
@@ -170,6 +171,7 @@ fn output(report: &CopyReport, from: String, to: String, duration_millis: u64) -
         present: present.map(|(id, copy)| Present { snapshot: id.to_string(), copy: copy.to_string() }).collect(),
         not_copied: not_copied.collect(),
         holds: report.holds,
+        labelled: report.labelled,
         warnings: report.warnings.clone(),
         duration_millis,
     }
@@ -202,6 +204,9 @@ fn print(report: &CopyReport, to: &str, millis: u64) -> Result<()> {
     let there = if present > 0 { format!("; {} there already", text::count(present)) } else { String::new() };
     if report.holds > 0 {
         print_line(&format!("placed {} on copies of held snapshots", text::plural(report.holds, "hold")))?;
+    }
+    if report.labelled > 0 {
+        print_line(&format!("brought the labels of {} up to date", text::plural(report.labelled, "copied snapshot")))?;
     }
     print_line(&match report.dry_run {
         true => format!("would copy {n} to {to}{there}: at most {} to read", text::bytes(read)),

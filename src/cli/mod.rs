@@ -37,6 +37,7 @@ mod show;
 mod signals;
 mod snapshots;
 mod stats;
+mod tag;
 mod text;
 mod verify;
 
@@ -91,6 +92,7 @@ enum Command {
     Forget(forget::Args),
     Prune(prune::Args),
     Hold(hold::Args),
+    Tag(tag::Args),
     Repair(repair::Args),
     Copy(copy::Args),
     Key(key::Args),
@@ -153,6 +155,7 @@ fn execute(context: &Context, command: Command) -> crate::error::Result<Done> {
         Command::Forget(args) => forget::run(context, args),
         Command::Prune(args) => prune::run(context, args),
         Command::Hold(args) => hold::run(context, args),
+        Command::Tag(args) => tag::run(context, args),
         Command::Repair(args) => repair::run(context, args),
         Command::Copy(args) => copy::run(context, args),
         Command::Key(args) => key::run(context, args),

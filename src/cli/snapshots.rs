@@ -56,10 +56,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         print(&snapshots, &held, &list.times)?;
     }
     list.times.warnings().iter().for_each(|warning| complain(warning));
-    for (_, error) in &list.damaged {
+    for (_, error) in list.damaged.iter().chain(&list.unread_labels) {
         complain(&error.to_string());
     }
-    Ok(if list.damaged.is_empty() { Done::Whole } else { Done::Damaged })
+    Ok(if list.damaged.is_empty() && list.unread_labels.is_empty() { Done::Whole } else { Done::Damaged })
 }
 
 fn print(snapshots: &[&Manifest], held: &[String], times: &Times) -> Result<()> {

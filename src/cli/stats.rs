@@ -142,6 +142,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         ("sessions", names::SESSIONS),
         ("plans", names::PLANS),
         ("holds", names::HOLDS),
+        ("tags", names::TAGS),
         ("keys", names::KEYS),
     ];
     let mut stored = Vec::new();

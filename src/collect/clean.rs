@@ -125,8 +125,14 @@ impl Cleaning<'_> {
         Ok(cleaned)
     }
 
-    /// Deletes holds of sessions that were fenced: their snapshots will never be.
-    pub fn release_fenced(&self) -> Result<()> {
+    /// Deletes holds of sessions that were fenced, since their snapshots will never be, and labels of snapshots that are gone.
+    pub fn clear_gone(&self) -> Result<()> {
+        for object in self.store.list(names::TAGS)? {
+            let state = names::parse_tags(&object.key).and_then(|(snapshot, _)| self.states.get(&snapshot));
+            if matches!(state, Some(SnapshotState::Forgotten | SnapshotState::Fenced)) {
+                self.store.delete(&object.key)?;
+            }
+        }
         for (snapshot, id) in objects::list_holds(self.store, names::HOLDS)? {
             if self.states.get(&snapshot) == Some(&SnapshotState::Fenced) {
                 self.store.delete(&names::hold(&snapshot, &id))?;

@@ -420,7 +420,7 @@ impl Collector {
         let (index, states, there, doomed, joined) = (&*index, &states, &there, &doomed, &joined);
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
         let cleaned = cleaning.run(control)?;
-        cleaning.release_fenced()?;
+        cleaning.clear_gone()?;
         (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
         store.sync()?;
         for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {

@@ -98,6 +98,8 @@ pub enum Reason {
     NewerThanWhole,
     /// It is held; why.
     Held(String),
+    /// Labels are a reason to stay, and its labels can't be read.
+    LabelsUnread,
 }
 
 impl fmt::Display for Reason {
@@ -110,6 +112,7 @@ impl fmt::Display for Reason {
             Reason::Within => f.write_str("young enough"),
             Reason::Tag(tag) => write!(f, "labelled {tag}"),
             Reason::Held(why) => f.write_str(why),
+            Reason::LabelsUnread => f.write_str("its labels can't be read"),
             Reason::NewerThanWhole => f.write_str("incomplete, but nothing whole is newer"),
         }
     }

@@ -35,6 +35,8 @@ pub enum ObjectKind {
     Plan,
     /// A hold.
     Hold,
+    /// Changes of a snapshot's labels.
+    Tags,
 }
 
 impl ObjectKind {
@@ -48,6 +50,7 @@ impl ObjectKind {
             ObjectKind::Snapshot => *b"ALsn",
             ObjectKind::Plan => *b"ALgc",
             ObjectKind::Hold => *b"ALho",
+            ObjectKind::Tags => *b"ALta",
         }
     }
 
@@ -56,9 +59,12 @@ impl ObjectKind {
         match self {
             ObjectKind::Pack => matches!(class, Class::Tree | Class::Data),
             ObjectKind::Index => class == Class::Index,
-            ObjectKind::Config | ObjectKind::Session | ObjectKind::Snapshot | ObjectKind::Plan | ObjectKind::Hold => {
-                class == Class::Meta
-            }
+            ObjectKind::Config
+            | ObjectKind::Session
+            | ObjectKind::Snapshot
+            | ObjectKind::Plan
+            | ObjectKind::Hold
+            | ObjectKind::Tags => class == Class::Meta,
         }
     }
 }
@@ -100,7 +106,7 @@ pub enum Class {
     Data,
     /// Index segments.
     Index,
-    /// Config, sessions, snapshots, plans and holds.
+    /// Config, sessions, snapshots, plans, holds and labels.
     Meta,
 }
 

@@ -56,6 +56,10 @@ id!(
     HoldId, 16
 );
 id!(
+    /// The name of changes to a snapshot's labels: random.
+    TagsId, 16
+);
+id!(
     /// A repository's name: random.
     RepositoryId, 16
 );

@@ -19,9 +19,10 @@ pub mod plan;
 pub mod session;
 pub mod snapshot;
 pub mod structured;
+pub mod tags;
 pub mod text;
 
-pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId};
+pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId};
 
 /// The format version that this build writes and reads. Versions 1 to 3 were never released.
 pub const FORMAT_VERSION: u8 = 4;

@@ -1,6 +1,6 @@
 //! The keys under which objects stand in the store. Names reveal no content.
 
-use super::ids::{HoldId, KeyId, PackId, SnapshotId};
+use super::ids::{HoldId, KeyId, PackId, SnapshotId, TagsId};
 
 /// The repository's config.
 pub const CONFIG: &str = "config";
@@ -18,6 +18,8 @@ pub const SNAPSHOTS: &str = "snapshots/";
 pub const PLANS: &str = "gc/";
 /// The folder of holds.
 pub const HOLDS: &str = "holds/";
+/// The folder of changes to labels.
+pub const TAGS: &str = "tags/";
 
 /// A key slot.
 pub fn key(id: &KeyId) -> String {
@@ -58,6 +60,16 @@ pub fn holds_of(snapshot: &SnapshotId) -> String {
 /// A hold on a snapshot.
 pub fn hold(snapshot: &SnapshotId, id: &HoldId) -> String {
     format!("{HOLDS}{snapshot}/{id}")
+}
+
+/// The folder of the changes to a snapshot's labels.
+pub fn tags_of(snapshot: &SnapshotId) -> String {
+    format!("{TAGS}{snapshot}/")
+}
+
+/// Changes of a snapshot's labels.
+pub fn tags(snapshot: &SnapshotId, id: &TagsId) -> String {
+    format!("{TAGS}{snapshot}/{id}")
 }
 
 /// The id in a key slot's key. Like all of these, `None` for any other spelling than the one that is written: one object has
@@ -106,6 +118,13 @@ pub fn parse_hold(name: &str) -> Option<(SnapshotId, HoldId)> {
     (hold(&snapshot, &id) == name).then_some((snapshot, id))
 }
 
+/// The snapshot and the id in the key of changes to labels.
+pub fn parse_tags(name: &str) -> Option<(SnapshotId, TagsId)> {
+    let (snapshot, id) = name.strip_prefix(TAGS)?.split_once('/')?;
+    let (snapshot, id) = (SnapshotId::from_hex(snapshot)?, TagsId::from_hex(id)?);
+    (tags(&snapshot, &id) == name).then_some((snapshot, id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +142,8 @@ mod tests {
         assert_eq!(parse_plan(&plan(&id)), Some(id));
         assert_eq!(parse_hold(&hold(&id, &HoldId([0xef; 16]))), Some((id, HoldId([0xef; 16]))));
         assert!(hold(&id, &HoldId([0xef; 16])).starts_with(&holds_of(&id)));
+        assert_eq!(parse_tags(&tags(&id, &TagsId([0xef; 16]))), Some((id, TagsId([0xef; 16]))));
+        assert!(tags(&id, &TagsId([0xef; 16])).starts_with(&tags_of(&id)));
     }
 
     #[test]
@@ -142,6 +163,7 @@ mod tests {
         assert_eq!(parse_plan(&format!("gc/{id}/")), None);
         for name in [format!("holds/{id}"), format!("holds/{id}/{id}/"), format!("holds/{id}/{}", id.to_uppercase())] {
             assert_eq!(parse_hold(&name), None, "{name}");
+            assert_eq!(parse_tags(&name.replace("holds", "tags")), None, "{name}");
         }
         for folder in ["ab/", "", "c/", "cd/cd/", "CD/"] {
             assert_eq!(parse_pack(&format!("packs/{folder}{pack_id}")), None, "{folder}");

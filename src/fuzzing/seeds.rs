@@ -15,7 +15,8 @@ use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
-use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, names, structured};
+use crate::format::tags::{LabelChange, Tags};
+use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
 use crate::jsonl::{write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user};
 use crate::record::value::MAX_DEPTH;
 use crate::record::{
@@ -198,6 +199,7 @@ pub(super) fn header() -> Vec<Vec<u8>> {
         (2, ObjectKind::Index, Class::Index),
         (5, ObjectKind::Plan, Class::Meta),
         (6, ObjectKind::Hold, Class::Meta),
+        (7, ObjectKind::Tags, Class::Meta),
     ];
     let made = cases.map(|(number, kind, class)| {
         let suite = if number == 1 { Suite::XChaCha20Poly1305 } else { Suite::Aes256Gcm };
@@ -419,6 +421,20 @@ pub(super) fn hold() -> Vec<Vec<u8>> {
     ["", "case 7/2026", &"ü".repeat(40)].map(|reason| encoded(&hold(reason))).to_vec()
 }
 
+pub(super) fn tags() -> Vec<Vec<u8>> {
+    let tags = |n: u64| Tags {
+        id: TagsId([7; 16]),
+        snapshot: SnapshotId([8; 16]),
+        changed: 1_780_000_000_000,
+        host: "host".into(),
+        program: "aerolith".into(),
+        labels: (1..=n)
+            .map(|n| LabelChange { label: format!("ü{n}"), sequence: n * 90, present: n % 2 == 1 })
+            .collect(),
+    };
+    [0, 1, 5].map(|n| encoded(&tags(n))).to_vec()
+}
+
 pub(super) fn plan() -> Vec<Vec<u8>> {
     let plan = |n: u8| Plan { session: SnapshotId([7; 16]), condemned: (0..n).map(|n| PackId([n; 32])).collect() };
     [0, 5].map(|n| encoded(&plan(n))).to_vec()
@@ -452,6 +468,7 @@ pub(super) fn object_key() -> Vec<Vec<u8>> {
         names::snapshot(&id),
         names::plan(&id),
         names::hold(&id, &HoldId([7; 16])),
+        names::tags(&id, &TagsId([7; 16])),
     ];
     made.map(String::into_bytes).to_vec()
 }

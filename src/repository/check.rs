@@ -67,6 +67,7 @@ impl Repository {
         let Look { list, reader, absent, problems } = look;
         self.check_holds(&mut report)?;
         self.check_names(&list.snapshots, &history, &mut report)?;
+        report.problems.extend(list.unread_labels.iter().map(|(_, error)| error.to_string()));
         for (id, error) in list.damaged {
             report.problems.push(error.to_string());
             report.hurt.push(id);

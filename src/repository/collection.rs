@@ -37,12 +37,20 @@ impl Repository {
                 verdict.reasons.push(Reason::Held(describe(&*self.store, &self.keys, id, hold)));
             }
         }
+        if !policy.tags.is_empty() {
+            for verdict in verdicts.iter_mut() {
+                if list.unread_labels.iter().any(|(id, _)| *id == verdict.snapshot) {
+                    verdict.reasons.push(Reason::LabelsUnread);
+                }
+            }
+        }
         let forgotten: Vec<SnapshotId> =
             verdicts.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.snapshot).collect();
         if !dry_run {
             forget(&Frugal::new(self.store.clone()), &self.keys, &forgotten, control)?;
         }
-        let problems = list.damaged.iter().map(|(_, error)| format!("{error}; it was left alone")).collect();
+        let damaged = list.damaged.iter().map(|(_, error)| format!("{error}; it was left alone"));
+        let problems = damaged.chain(list.unread_labels.iter().map(|(_, error)| error.to_string())).collect();
         Ok(ForgetReport { verdicts, forgotten, dry_run, problems })
     }
 

@@ -86,6 +86,8 @@ pub struct CopyReport {
     pub not_copied: Vec<NotCopied>,
     /// Holds that were placed in the target on copies of held snapshots; 0 in a dry run.
     pub holds: u64,
+    /// Copies whose labels were brought up to date, since those of their originals were changed; 0 in a dry run.
+    pub labelled: u64,
     /// Damage in the target that was passed over and made up for, for people.
     pub warnings: Vec<String>,
 }
@@ -162,14 +164,37 @@ impl Repository {
         for manifest in wanted {
             work.copy(manifest, &mut report)?;
         }
-        self.copy_holds(target, &mut report)?;
+        let made = report.copied.iter().filter_map(|one| Some((one.original.id, one.copy?)));
+        let copies: HashMap<SnapshotId, SnapshotId> = made.chain(report.present.iter().copied()).collect();
+        self.copy_holds(target, &copies, &mut report)?;
+        self.copy_labels(target, &copies, &mut report)?;
         Ok(report)
     }
 
+    /// Tells the target which labels came and went here since the snapshots were sealed.
+    fn copy_labels(
+        &self,
+        target: &Repository,
+        copies: &HashMap<SnapshotId, SnapshotId>,
+        report: &mut CopyReport,
+    ) -> Result<()> {
+        for (original, standing) in objects::read_labels(&*self.store, &self.keys, names::TAGS)? {
+            let Some(&copy) = copies.get(&original) else { continue };
+            report.warnings.extend(standing.damaged.iter().map(|(_, error)| format!("{error}; its copy lacks them")));
+            if target.merge_labels(copy, &standing.changes)? {
+                report.labelled += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Holds the copies of what is held here, for the same reasons. What is held so already is left alone.
-    fn copy_holds(&self, target: &Repository, report: &mut CopyReport) -> Result<()> {
-        let made = report.copied.iter().filter_map(|one| Some((one.original.id, one.copy?)));
-        let copies: HashMap<SnapshotId, SnapshotId> = made.chain(report.present.iter().copied()).collect();
+    fn copy_holds(
+        &self,
+        target: &Repository,
+        copies: &HashMap<SnapshotId, SnapshotId>,
+        report: &mut CopyReport,
+    ) -> Result<()> {
         for (original, id) in objects::list_holds(&*self.store, names::HOLDS)? {
             let Some(&copy) = copies.get(&original) else { continue };
             let found = match objects::read_hold(&*self.store, &self.keys, original, id) {

@@ -9,6 +9,7 @@ mod doubt;
 mod hold;
 mod inbox;
 mod keyring;
+mod labels;
 mod loss;
 mod merge;
 mod merge_policy;
@@ -30,6 +31,7 @@ pub use compare::{CompareOptions, Comparison};
 pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
 pub use hold::HoldEntry;
 pub use keyring::KeyInfo;
+pub use labels::Labelled;
 pub use records::RecordOptions;
 pub use repair::{RepairOptions, RepairReport};
 pub use resolve::SnapshotFilter;
@@ -113,12 +115,14 @@ impl std::fmt::Debug for Repository {
 /// The snapshots of a repository, oldest first, and those that could not be read.
 #[derive(Debug, Default)]
 pub struct SnapshotList {
-    /// Those that could be read, in their order ([`Manifest::place`]).
+    /// Those that could be read, in their order ([`Manifest::place`]), with the labels that they have now.
     pub snapshots: Vec<Manifest>,
     /// Those that could not.
     pub damaged: Vec<(SnapshotId, Error)>,
     /// When they were sealed, as far as their times can be believed.
     pub times: Times,
+    /// Those of whose labels something can't be read, and why: what [`Manifest::tags`] says of them may be wrong.
+    pub unread_labels: Vec<(SnapshotId, Error)>,
 }
 
 /// All sessions, oldest first, and those that could not be read.
@@ -154,7 +158,8 @@ impl Repository {
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
         }
-        for folder in [names::SNAPSHOTS, names::PACKS, names::SESSIONS, names::INDEX, names::PLANS, names::HOLDS] {
+        let folders = [names::SNAPSHOTS, names::PACKS, names::SESSIONS, names::INDEX, names::PLANS];
+        for folder in folders.into_iter().chain([names::HOLDS, names::TAGS]) {
             if !store.list(folder)?.is_empty() {
                 return Err(lost_config());
             }
@@ -347,12 +352,14 @@ impl Repository {
         keyring::remove(&*self.store, id)
     }
 
-    /// All sealed snapshots that were not forgotten, oldest first.
+    /// All sealed snapshots that were not forgotten, oldest first, with the labels that they have now.
     pub fn snapshots(&self) -> Result<SnapshotList> {
-        self.snapshots_with(&mut Memory::default())
+        let mut list = self.snapshots_with(&mut Memory::default())?;
+        self.label(&mut list)?;
+        Ok(list)
     }
 
-    /// The same, reading those alone that are not remembered.
+    /// The same as they were sealed, whatever became of their labels, reading those alone that are not remembered.
     fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
         for (id, state) in objects::list_states(&*self.store)? {
@@ -471,7 +478,10 @@ impl Repository {
         let mut index = self.index()?;
         // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
         index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
-        let warnings = resolve::doubts(spec, &list.times, manifest.id);
+        let mut warnings = resolve::doubts(spec, &list.times, manifest.id);
+        if !filter.tags.is_empty() {
+            warnings.extend(list.unread_labels.iter().map(|(_, error)| error.to_string()));
+        }
         Ok(Snapshot::new(self.reader_of(index), manifest).with_warnings(warnings))
     }
 

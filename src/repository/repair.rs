@@ -100,6 +100,7 @@ impl Repository {
         self.repair_index(options.dry_run, control, &mut report)?;
         self.clear_sessions(options.dry_run, &mut report)?;
         self.clear_holds(options.dry_run, &mut report)?;
+        report.cleared.extend(self.clear_labels(options.dry_run)?);
         // The snapshots first: what they need is in the index once it is read.
         let list = self.snapshots()?;
         let reader = self.chunk_reader()?;

@@ -98,7 +98,7 @@ fn in_words(names: &BTreeSet<&str>) -> String {
 /// If there is none, if it can't be read, or if several are meant: those whose ids begin in the same way, or `latest`, `latest~N`
 /// and `@TIME` where that could mean snapshots of different clusters.
 pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
-    let SnapshotList { snapshots, damaged, times } = list;
+    let SnapshotList { snapshots, damaged, times, .. } = list;
     let advice = if snapshots.is_empty() && damaged.is_empty() { EMPTY } else { LISTED };
     let time = spec.strip_prefix('@').map(parse_time).transpose()?;
     let back = match spec.strip_prefix("latest") {

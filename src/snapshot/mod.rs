@@ -1,9 +1,11 @@
 //! Snapshots and sessions in the store: listing, reading, sealing, fencing.
 
+mod labels;
 mod lease;
 pub mod order;
 mod process;
 
+pub use labels::{Changes, Standing, read_labels, write_labels};
 pub use lease::{LEASE_MILLIS, Lease};
 pub use process::{host, is_alive, is_gone, this_process};
 
@@ -131,9 +133,20 @@ pub fn renew_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> 
 
 fn sealed_hold(keys: &Keys, suite: Suite, hold: &Hold) -> Result<(String, Vec<u8>)> {
     let name = names::hold(&hold.snapshot, &hold.id);
-    let value = structured::encode(hold).map_err(|error| error.of(&name))?;
-    let bytes = seal(keys, ObjectKind::Hold, suite, &name, &value)?;
+    let bytes = seal_object(keys, ObjectKind::Hold, suite, &name, hold)?;
     Ok((name, bytes))
+}
+
+/// Encodes and seals an object that has this name.
+fn seal_object(
+    keys: &Keys,
+    kind: ObjectKind,
+    suite: Suite,
+    name: &str,
+    object: &impl serde::Serialize,
+) -> Result<Vec<u8>> {
+    let value = structured::encode(object).map_err(|error| error.of(name))?;
+    seal(keys, kind, suite, name, &value)
 }
 
 /// Fences a session that was not sealed: nobody can seal it any more. Gives back whether the name was free.
@@ -161,8 +174,7 @@ pub fn new_id() -> Result<SnapshotId> {
 /// reply was lost; a fence means that the session lost.
 pub fn seal_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
     let name = names::snapshot(&manifest.id);
-    let value = structured::encode(manifest).map_err(|error| error.of(&name))?;
-    take_name(store, manifest.id, &seal(keys, ObjectKind::Snapshot, suite, &name, &value)?)
+    take_name(store, manifest.id, &seal_object(keys, ObjectKind::Snapshot, suite, &name, manifest)?)
 }
 
 /// The seal of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.

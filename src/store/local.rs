@@ -44,7 +44,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use temporary::{Temporary, is_temporary, remove_if_abandoned};
 
 /// What a repository has in its root; anything else in a directory says that the directory is somebody else's.
-const ROOT_NAMES: [&str; 9] = ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc", "holds"];
+const ROOT_NAMES: [&str; 10] =
+    ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc", "holds", "tags"];
 
 /// What file systems, desktops and network drives leave in any directory. None of these names can be a key.
 const HARMLESS_NAMES: [&str; 24] = [

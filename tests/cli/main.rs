@@ -21,4 +21,5 @@ mod selecting;
 mod sleeping;
 mod stopping;
 mod support;
+mod tag;
 mod values;

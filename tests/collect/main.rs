@@ -8,6 +8,7 @@ mod dry;
 mod full_disk;
 mod healed;
 mod hold;
+mod labels;
 mod looking;
 mod meeting;
 mod repair;

@@ -8,7 +8,8 @@ use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
-use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, names, structured};
+use aerolith::format::tags::{LabelChange, Tags};
+use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
 use serde_json::json;
 
@@ -174,6 +175,29 @@ fn a_hold() {
     assert_eq!(Hold::decode(snapshot, id, &encoded).unwrap(), hold);
     assert!(Hold::decode(SnapshotId([0; 16]), id, &encoded).is_err());
     assert!(Hold::decode(snapshot, HoldId([0; 16]), &encoded).is_err());
+}
+
+#[test]
+fn changes_of_labels() {
+    let (id, snapshot) = (TagsId([0x44; 16]), SnapshotId([0x11; 16]));
+    let change = |label: &str, sequence, present| LabelChange { label: label.into(), sequence, present };
+    let tags = Tags {
+        id,
+        snapshot,
+        changed: 1_780_000_000_000,
+        host: "höst".into(),
+        program: "aerolith 0.1.0".into(),
+        labels: vec![change("nightly", 2, false), change("Ünder", 1, true)],
+    };
+    let plain = structured::encode(&tags).unwrap();
+    let by_hand = Plain::default().raw(&id.0).raw(&snapshot.0).u64(1_780_000_000_000).text("höst");
+    let by_hand = by_hand.text("aerolith 0.1.0").u64(2).text("nightly").u64(2).raw(&[0]);
+    assert_eq!(plain, by_hand.text("Ünder").u64(1).raw(&[1]).0);
+    let shown = serde_json::to_value(&tags).unwrap();
+    let encoded = sealed_value("tags.json", ObjectKind::Tags, &names::tags(&snapshot, &id), shown, &plain, b"");
+    assert_eq!(Tags::decode(snapshot, id, &encoded).unwrap(), tags);
+    assert!(Tags::decode(SnapshotId([0; 16]), id, &encoded).is_err());
+    assert!(Tags::decode(snapshot, TagsId([0; 16]), &encoded).is_err());
 }
 
 #[test]

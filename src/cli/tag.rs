@@ -1,0 +1,71 @@
+//! `tag`: labels that come and go after a snapshot was sealed.
+
+use super::among::Among;
+use super::context::{Context, Done};
+use super::output::{complain, print_line};
+use super::text;
+use crate::error::Result;
+use clap::Subcommand;
+use serde::Serialize;
+
+/// Add labels to a snapshot, and take labels away
+///
+/// The labels that a snapshot has are shown by `snapshots`; `--tag` and `forget --keep-tag` go by them, and copies have them too.
+/// `backup --tag` gives the first ones.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aerolith tag add latest before-upgrade
+  aerolith tag remove 0f3a nightly weekly")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Add labels to a snapshot
+    #[command(after_help = "Example: aerolith tag add latest before-upgrade")]
+    Add(Change),
+    /// Take labels away from a snapshot
+    #[command(after_help = "Example: aerolith tag remove latest before-upgrade")]
+    Remove(Change),
+}
+
+#[derive(clap::Args)]
+struct Change {
+    /// Which
+    #[arg(value_name = "SNAPSHOT")]
+    snapshot: String,
+    /// The labels
+    #[arg(required = true, value_name = "LABEL")]
+    labels: Vec<String>,
+    #[command(flatten)]
+    among: Among,
+}
+
+#[derive(Serialize)]
+struct Output {
+    snapshot: String,
+    tags: Vec<String>,
+    changed: bool,
+}
+
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let repository = context.repository()?;
+    let labelled = match &args.command {
+        Command::Add(change) => repository.tag(&change.snapshot, &change.among.filter(), &change.labels, &[]),
+        Command::Remove(change) => repository.tag(&change.snapshot, &change.among.filter(), &[], &change.labels),
+    }?;
+    let output = Output { snapshot: labelled.snapshot.to_string(), tags: labelled.tags, changed: labelled.changed };
+    if context.json() {
+        context.print_json(&output)?;
+        return Ok(Done::Whole);
+    }
+    if !output.changed {
+        complain("nothing to change");
+    }
+    let tags = if output.tags.is_empty() { "none".to_string() } else { text::safe(&output.tags.join(", ")) };
+    print_line(&format!("labels of snapshot {}: {tags}", output.snapshot))?;
+    Ok(Done::Whole)
+}
