@@ -5,6 +5,7 @@
 
 mod choose;
 mod clean;
+mod expire;
 pub mod forget;
 pub(crate) mod mark;
 mod moves;
@@ -12,5 +13,6 @@ pub mod prune;
 pub mod retention;
 mod settle;
 
+pub use expire::KEPT_MILLIS;
 pub use prune::{Collector, Held, PruneOptions, PruneReport, Waiting};
 pub use retention::{Period, Policy, Reason, Verdict, Zone};

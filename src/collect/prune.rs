@@ -5,6 +5,7 @@
 
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
+use super::expire::expire;
 use super::mark::{States, manifests, reach, refuse_lost};
 use super::moves::{self, move_out};
 use super::settle::{look, settle};
@@ -97,6 +98,8 @@ pub struct PruneReport {
     pub segments_deleted: u64,
     /// Index segments written anew without rows of packs that are gone.
     pub segments_rewritten: u64,
+    /// Objects of sessions that ended long ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)) and left nothing.
+    pub sessions_deleted: u64,
     /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,
     /// In a dry run: sessions at work that a collection would wait for.
@@ -421,6 +424,7 @@ impl Collector {
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
         let cleaned = cleaning.run(control)?;
         cleaning.clear_gone()?;
+        report.sessions_deleted = expire(store, keys, states, Timestamp::now().0)?;
         (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
         store.sync()?;
         for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {

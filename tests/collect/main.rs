@@ -5,6 +5,7 @@ mod combined;
 mod compact;
 mod crash;
 mod dry;
+mod expire;
 mod full_disk;
 mod healed;
 mod hold;
