@@ -139,13 +139,23 @@ impl PartitionedSource for Days {
         if batch.is_empty() { Ok(()) } else { each(batch) }
     }
 
-    fn walk(&self, _: &str, partition: PartitionId, each: &mut dyn FnMut(&[DigestRow]) -> Result<()>) -> Result<()> {
+    fn walk(
+        &self,
+        _: &str,
+        partition: PartitionId,
+        before: Option<Timestamp>,
+        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()> {
+        // Changed an hour before the day's backup begins.
+        let updated = |row: &&Row| u64::from(row.changed + 1) * DAY_MILLIS - 3_600_000;
         let row = |row: &Row| DigestRow {
             digest: row.digest,
             generation: Generation(row.generation),
             void_time: VoidTime::NEVER,
         };
-        each(&self.partitions[usize::from(partition.number())].iter().map(row).collect::<Vec<_>>())
+        let rows = self.partitions[usize::from(partition.number())].iter();
+        let rows = rows.filter(|row| before.is_none_or(|before| updated(row) < before.0));
+        each(&rows.map(row).collect::<Vec<_>>())
     }
 
     fn read(&self, _: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {

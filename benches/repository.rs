@@ -106,7 +106,13 @@ impl PartitionedSource for MadeUp {
         if batch.is_empty() { Ok(()) } else { each(batch) }
     }
 
-    fn walk(&self, _: &str, _: PartitionId, _: &mut dyn FnMut(&[DigestRow]) -> Result<()>) -> Result<()> {
+    fn walk(
+        &self,
+        _: &str,
+        _: PartitionId,
+        _: Option<Timestamp>,
+        _: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()> {
         Ok(())
     }
 

@@ -58,7 +58,7 @@ fn walk(source: &dyn PartitionedSource) -> BTreeMap<Digest, (Generation, VoidTim
     let mut rows = BTreeMap::new();
     for partition in PartitionId::all() {
         source
-            .walk("test", partition, &mut |heads| {
+            .walk("test", partition, None, &mut |heads| {
                 rows.extend(heads.iter().map(|head| (head.digest, (head.generation, head.void_time))));
                 Ok(())
             })
@@ -391,7 +391,7 @@ fn read_all(dir: &TempDir) -> Result<()> {
         source.metadata(&namespace)?;
         for partition in PartitionId::all() {
             source.scan(&namespace, partition, None, &mut |_| Ok(()))?;
-            source.walk(&namespace, partition, &mut |_| Ok(()))?;
+            source.walk(&namespace, partition, None, &mut |_| Ok(()))?;
         }
     }
     Ok(())

@@ -53,7 +53,7 @@ fn measures_a_hundred_thousand_records() {
                 rows += heads.len() as u64;
                 Ok(())
             };
-            source.walk("test", partition, &mut each).unwrap();
+            source.walk("test", partition, None, &mut each).unwrap();
         }
     });
     assert_eq!(rows, RECORDS);

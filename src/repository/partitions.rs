@@ -82,21 +82,21 @@ pub(super) fn read_partitions(
             return Ok(Input { unread: Some(why.clone()), ..Input::default() });
         }
         let since = since_of(partition);
+        let mut walk = None;
+        if since.is_some() {
+            let mut rows = Vec::new();
+            source.walk(work.namespace, partition, since, &mut |found| {
+                rows.extend_from_slice(found);
+                Ok(())
+            })?;
+            walk = Some(Walk::new(rows));
+        }
         let mut records = work.options.partition_records();
         source.scan(work.namespace, partition, since, &mut |batch| {
             work.control.add_records(batch.len() as u64);
             records.push(keys, batch)
         })?;
         records.sort()?;
-        let mut walk = None;
-        if since.is_some() {
-            let mut rows = Vec::new();
-            source.walk(work.namespace, partition, &mut |found| {
-                rows.extend_from_slice(found);
-                Ok(())
-            })?;
-            walk = Some(Walk::new(rows));
-        }
         Ok(Input { records, walk, whole: since.is_none(), unread: None })
     };
     let read = |partition: PartitionId| match read_one(partition) {

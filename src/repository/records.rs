@@ -120,14 +120,14 @@ pub struct NamespaceWork<'a> {
     pub control: &'a Control,
 }
 
-/// All digests of a partition, ascending.
+/// The digests of a partition's records that were last updated before those that were asked for, ascending.
 pub(super) struct Walk(Vec<DigestRow>);
 
 /// What a source says of one partition.
 #[derive(Default)]
 pub(super) struct Input {
     pub records: PartitionRecords,
-    /// All digests of the partition, if the source was asked for what changed only.
+    /// The digests of the other records, if the source was asked for what changed only.
     pub walk: Option<Walk>,
     /// Whether the records are all that there are: what is not among them is gone.
     pub whole: bool,
@@ -469,7 +469,7 @@ impl Walk {
         self.0.get(*position).is_some_and(|row| row.digest == *digest)
     }
 
-    /// The digests that the filter by last update did not deliver, and that are not as the parent has them.
+    /// The digests of records that the filter by last update does not deliver, and that are not as the parent has them.
     fn unknown(&self, records: &PartitionRecords, before: &[Entry]) -> Result<Vec<Digest>> {
         let mut before = before.iter().peekable();
         let mut as_before = |row: &DigestRow| {

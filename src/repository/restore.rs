@@ -409,7 +409,7 @@ impl Snapshot {
                     return Err(self.unknown(namespace, loss));
                 }
                 let mut surplus = Vec::new();
-                there.walk(name, partition, &mut |rows| {
+                there.walk(name, partition, None, &mut |rows| {
                     surplus.extend(rows.iter().map(|row| row.digest).filter(|digest| {
                         let at = ours.binary_search_by_key(&digest.sort_key(), |entry| entry.digest.sort_key());
                         let live = at.ok().and_then(|at| ours.get(at)?.live.as_ref());

@@ -174,7 +174,7 @@ impl<'a> Work<'a> {
         let keys = self.snapshot.chunks().keys();
         let mut found = HashMap::new();
         if !self.options.resume {
-            source.walk(name, partition, &mut |rows| {
+            source.walk(name, partition, None, &mut |rows| {
                 found.extend(rows.iter().map(|row| {
                     let there = There { hashes: [None; 2], generation: row.generation, void_time: row.void_time };
                     (row.digest, there)

@@ -94,13 +94,15 @@ impl PartitionedSource for EmbeddedSource {
         &self,
         namespace: &str,
         partition: PartitionId,
+        before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
         let mut rows = Vec::new();
         self.with_reader(|reader| {
             reader.walk(namespace, partition, &mut |heads| {
                 rows.clear();
-                rows.extend(heads.iter().map(|head| DigestRow {
+                let meant = heads.iter().filter(|head| before.is_none_or(|before| head.last_update < before));
+                rows.extend(meant.map(|head| DigestRow {
                     digest: head.digest,
                     generation: head.generation,
                     void_time: head.void_time,

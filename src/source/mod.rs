@@ -142,7 +142,7 @@ pub trait PartitionedSource: Send + Sync {
     }
 
     /// Says which partitions [`PartitionedSource::scan`] is about to be called for, about in this order, and since when; those
-    /// with a time are walked too. Sources may read ahead by it.
+    /// with a time are walked before, up to that time. Sources may read ahead by it.
     fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
         let _ = (namespace, wanted);
     }
@@ -156,11 +156,14 @@ pub trait PartitionedSource: Send + Sync {
         each: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()>;
 
-    /// Walks the digests of a partition's live records, in any order, without reading their bins.
+    /// Walks the digests of a partition's live records, in any order, without reading their bins: all of them, or those whose last
+    /// update is before a time. What was updated since is left to a [`PartitionedSource::scan`] from that time on, which comes after
+    /// the walk: so each record is met as it is at one of both times, whatever happens in between.
     fn walk(
         &self,
         namespace: &str,
         partition: PartitionId,
+        before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()>;
 

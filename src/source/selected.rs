@@ -8,7 +8,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
 use crate::sync::lock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
 /// Names of sets that are kept for a message about one that isn't there.
@@ -254,24 +254,23 @@ impl PartitionedSource for Selected {
         &self,
         namespace: &str,
         partition: PartitionId,
+        before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
-        if self.selection.sets.is_empty() {
-            return self.partitioned()?.walk(namespace, partition, &mut |rows| {
-                let own: Vec<DigestRow> = rows.iter().filter(|row| self.takes(&row.digest, b"")).copied().collect();
-                if own.is_empty() { Ok(()) } else { each(&own) }
-            });
+        let mut of_sets = HashSet::new();
+        if !self.selection.sets.is_empty() {
+            self.scan(namespace, partition, None, &mut |batch| {
+                of_sets.extend(batch.iter().map(|record| record.meta.digest));
+                Ok(())
+            })?;
         }
-        self.scan(namespace, partition, None, &mut |batch| {
-            let rows: Vec<DigestRow> = batch
-                .iter()
-                .map(|record| DigestRow {
-                    digest: record.meta.digest,
-                    generation: record.meta.generation,
-                    void_time: record.meta.void_time,
-                })
-                .collect();
-            each(&rows)
+        let takes = |digest: &Digest| match self.selection.sets.is_empty() {
+            true => self.takes(digest, b""),
+            false => of_sets.contains(digest),
+        };
+        self.partitioned()?.walk(namespace, partition, before, &mut |rows| {
+            let own: Vec<DigestRow> = rows.iter().filter(|row| takes(&row.digest)).copied().collect();
+            if own.is_empty() { Ok(()) } else { each(&own) }
         })
     }
 

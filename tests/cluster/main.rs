@@ -113,7 +113,7 @@ fn scan(source: &AerospikeSource, since: Option<Timestamp>) -> aerolith::Result<
 fn walk(source: &AerospikeSource) -> aerolith::Result<BTreeMap<[u8; 20], DigestRow>> {
     let mut found = BTreeMap::new();
     for partition in PartitionId::all() {
-        source.walk(NAMESPACE, partition, &mut |rows| {
+        source.walk(NAMESPACE, partition, None, &mut |rows| {
             for row in rows {
                 assert_eq!(row.digest.partition(), partition);
                 assert_eq!(found.insert(row.digest.0, *row), None, "{} came twice", row.digest);

@@ -54,9 +54,10 @@ impl PartitionedSource for StopAt<'_> {
         &self,
         namespace: &str,
         partition: PartitionId,
+        before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
-        self.0.walk(namespace, partition, each)
+        self.0.walk(namespace, partition, before, each)
     }
     fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         self.0.read(namespace, digests, each)

@@ -88,9 +88,10 @@ impl PartitionedSource for Watched<'_> {
         &self,
         namespace: &str,
         partition: PartitionId,
+        before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
-        self.world.walk(namespace, partition, each)
+        self.world.walk(namespace, partition, before, each)
     }
 
     fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {

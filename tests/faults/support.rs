@@ -172,9 +172,16 @@ impl PartitionedSource for World {
         if batch.is_empty() { Ok(()) } else { each(batch) }
     }
 
-    fn walk(&self, _: &str, partition: PartitionId, each: &mut dyn FnMut(&[DigestRow]) -> Result<()>) -> Result<()> {
+    fn walk(
+        &self,
+        _: &str,
+        partition: PartitionId,
+        before: Option<Timestamp>,
+        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
+    ) -> Result<()> {
         let rows: Vec<DigestRow> = self
             .partition(partition)
+            .filter(|(_, row)| before.is_none_or(|before| row.updated < before.0))
             .map(|(digest, row)| DigestRow {
                 digest: Digest(digest),
                 generation: Generation(row.generation),

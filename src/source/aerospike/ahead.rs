@@ -22,7 +22,7 @@ pub struct Task {
 }
 
 /// What is read, and how much of it ahead.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Plan {
     /// What is read, in the order in which it will be asked for; each partition once.
     pub tasks: Vec<Task>,
@@ -30,6 +30,8 @@ pub struct Plan {
     pub workers: usize,
     /// Partitions that nobody has asked for yet are read up to about this many bytes.
     pub memory: usize,
+    /// The pass that reads each partition before this one does.
+    pub after: Option<Arc<Ahead>>,
 }
 
 #[derive(Default)]
@@ -91,6 +93,8 @@ impl Ahead {
     /// Lets the workers end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+        // Nobody may be between a look at the flag and the wait.
+        let _state = self.lock();
         self.changed.notify_all();
     }
 
@@ -126,6 +130,29 @@ impl Ahead {
         }
     }
 
+    /// Waits until these partitions were fetched, as far as they are of this pass, or until it ended.
+    fn wait_for(&self, partitions: &[PartitionId]) {
+        let tasks: Vec<(PartitionId, usize)> =
+            partitions.iter().filter_map(|partition| Some((*partition, *self.task_of.get(partition)?))).collect();
+        let mut state = self.lock();
+        // They are fetched even where memory would have them wait: whoever takes them waits for us.
+        if let Some((_, last)) = tasks.iter().max_by_key(|(_, task)| task)
+            && *last >= state.wanted
+        {
+            state.wanted = last + 1;
+            self.changed.notify_all();
+        }
+        let is_fetched = |state: &State, (partition, task): &(PartitionId, usize)| {
+            *task < state.next && !state.under_way.contains(partition)
+        };
+        while !self.stop.load(Ordering::Relaxed)
+            && state.error.is_none()
+            && !tasks.iter().all(|task| is_fetched(&state, task))
+        {
+            state = self.wait(state);
+        }
+    }
+
     /// Whether every partition was fetched and taken.
     pub fn is_over(&self) -> bool {
         let state = self.lock();
@@ -136,6 +163,9 @@ impl Ahead {
         while let Some(task) = self.next_task() {
             // Should the fetch panic, those who wait must not wait for ever.
             let mut guard = Unfinished { ahead: self, failed: Some("a reading thread ended unexpectedly".to_string()) };
+            if let Some(first) = self.plan.after.as_ref() {
+                first.wait_for(&task.partitions);
+            }
             let fetched =
                 fetcher.partitions(&self.namespace, task.want, &task.partitions, task.partition_bytes, &self.stop);
             guard.failed = None;

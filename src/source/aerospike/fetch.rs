@@ -33,8 +33,8 @@ const ATTEMPTS_AFTER_LOSSES: u32 = 2;
 pub enum Want {
     /// Records: all, or those last updated at or after a time.
     Records(Option<Timestamp>),
-    /// Digests with generation and void time.
-    Digests,
+    /// Digests with generation and void time: all, or those of records last updated before a time.
+    Digests(Option<Timestamp>),
 }
 
 /// What was read of one partition.
@@ -213,9 +213,9 @@ impl Fetcher {
         let selection = &options.selection;
         let (bins, since) = match want {
             Want::Records(since) => (Some(&selection.bins[..]), since),
-            Want::Digests => (None, None),
+            Want::Digests(_) => (None, None),
         };
-        let filter = selection.query_filter(since);
+        let filter = selection.query_filter(want);
         let id = self.cluster.next_id();
         let request = PartitionQuery {
             namespace,
@@ -288,7 +288,7 @@ impl Fetcher {
         stop: &AtomicBool,
     ) -> Result<()> {
         let partitions: Vec<PartitionId> = answer.slots.iter().map(|slot| slot.0).collect();
-        let walked = self.query(node, namespace, Want::Digests, &partitions, size, stop)?;
+        let walked = self.query(node, namespace, Want::Digests(None), &partitions, size, stop)?;
         for (partition, part) in walked.complete {
             let Some(slot) = answer.slot(partition) else { continue };
             let mut found: HashSet<Digest> = slot.bad.iter().filter_map(|bad| bad.digest).collect();
@@ -658,7 +658,7 @@ impl Collector {
         };
         self.records += 1;
         let WireRecord { digest, set, generation, void_time, .. } = *record;
-        if self.want == Want::Digests {
+        if matches!(self.want, Want::Digests(_)) {
             part.rows.push(DigestRow { digest, generation, void_time });
             return Ok(());
         }
@@ -728,7 +728,7 @@ mod tests {
 
     #[test]
     fn a_refused_partition_is_not_complete() {
-        let mut collector = Collector::new(&[partition(5), partition(2)], Want::Digests, 0);
+        let mut collector = Collector::new(&[partition(5), partition(2)], Want::Digests(None), 0);
         let mut frame = Vec::new();
         record(&mut frame, 2, &[]);
         Head { info3: info3::PARTITION_DONE, generation: 2, result: 11, ..Head::default() }.put(&mut frame);

@@ -151,13 +151,13 @@ impl AerospikeSource {
         let group_bytes = match want {
             Want::Records(None) => each(bytes),
             Want::Records(Some(_)) => walk_bytes.max(each(bytes) / 4),
-            Want::Digests => walk_bytes,
+            Want::Digests(_) => walk_bytes,
         };
         let nodes = self.cluster().topology().nodes.len().max(1);
         let most = if want == Want::Records(None) { MAX_GROUP } else { MAX_LIGHT_GROUP };
         let group = (GROUP_BYTES / group_bytes).clamp(1, most) * nodes;
         // A little more than the average, since memory that has to grow is copied.
-        let partition_bytes = if want == Want::Digests { 0 } else { each(bytes) / 8 * 9 };
+        let partition_bytes = if matches!(want, Want::Digests(_)) { 0 } else { each(bytes) / 8 * 9 };
         Ok((group, partition_bytes))
     }
 
@@ -166,9 +166,9 @@ impl AerospikeSource {
         let prepared = lock(&self.prepared).clone().filter(|(name, _)| name == namespace);
         let wanted: Vec<(PartitionId, Want)> = match prepared {
             None => self.partitions().iter().map(|partition| (partition, want)).collect(),
-            Some((_, parts)) if want == Want::Digests => {
+            Some((_, parts)) if matches!(want, Want::Digests(_)) => {
                 let walked = parts.into_iter().filter(|(_, since)| since.is_some());
-                walked.map(|(partition, _)| (partition, Want::Digests)).collect()
+                walked.map(|(partition, since)| (partition, Want::Digests(since))).collect()
             }
             Some((_, parts)) => parts.into_iter().map(|(partition, since)| (partition, Want::Records(since))).collect(),
         };
@@ -197,7 +197,7 @@ impl AerospikeSource {
     /// The pass that is under way and reads a partition so, or a new one; `None` if none does.
     fn pass(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Option<Arc<Ahead>>> {
         let [records, digests] = &self.passes;
-        let mut pass = lock(if want == Want::Digests { digests } else { records });
+        let mut pass = lock(if matches!(want, Want::Digests(_)) { digests } else { records });
         if let Some(running) = &*pass
             && running.is_for(namespace, want, partition)
             && !running.is_over()
@@ -208,8 +208,14 @@ impl AerospikeSource {
         if let Some(old) = &*pass {
             old.stop();
         }
+        // The digests of what was not updated since come first, however far both are ahead.
+        let first = tasks.iter().find_map(|task| match task.want {
+            Want::Records(Some(since)) => Some((Want::Digests(Some(since)), *task.partitions.first()?)),
+            _ => None,
+        });
+        let after = first.map(|(want, partition)| self.pass(namespace, want, partition)).transpose()?.flatten();
         let options = self.cluster().options();
-        let plan = Plan { tasks, workers: options.workers(), memory: options.read_ahead_bytes };
+        let plan = Plan { tasks, workers: options.workers(), memory: options.read_ahead_bytes, after };
         let new = Ahead::start(&self.fetcher, namespace, plan, partition);
         *pass = Some(new.clone());
         Ok(Some(new))
@@ -310,10 +316,13 @@ impl PartitionedSource for AerospikeSource {
         &self,
         namespace: &str,
         partition: PartitionId,
+        before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
         let mut rows = Vec::new();
         match self.selected_digests(partition) {
+            // A scan delivers all of them, whenever they were updated.
+            Some(_) if before.is_some() => {}
             Some(digests) => self.read(namespace, &digests, &mut |batch| {
                 let metas = batch.iter().map(|record| record.meta);
                 rows.extend(metas.map(|RecordMeta { digest, generation, void_time, .. }| DigestRow {
@@ -323,7 +332,7 @@ impl PartitionedSource for AerospikeSource {
                 }));
                 Ok(())
             })?,
-            None => rows = self.part(namespace, Want::Digests, partition)?.rows,
+            None => rows = self.part(namespace, Want::Digests(before), partition)?.rows,
         }
         if rows.is_empty() { Ok(()) } else { each(&rows) }
     }

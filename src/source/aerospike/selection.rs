@@ -1,7 +1,7 @@
 //! How servers are asked for a selection.
 
+use super::fetch::Want;
 use super::wire::expression;
-use crate::record::Timestamp;
 use crate::source::RecordSelection;
 use std::borrow::Cow;
 
@@ -14,10 +14,14 @@ impl RecordSelection {
         }
     }
 
-    /// The filter expression of a query, for what was updated at or after a time if one is given; empty if all pass.
-    pub fn query_filter(&self, since: Option<Timestamp>) -> Vec<u8> {
+    /// The filter expression of a query for records that were updated at or after a time if one is given, or for digests of those
+    /// that were updated before it; empty if all pass.
+    pub fn query_filter(&self, want: Want) -> Vec<u8> {
         let mut conditions: Vec<Cow<'_, [u8]>> = Vec::new();
-        conditions.extend(since.map(|time| expression::updated_since(time).into()));
+        conditions.extend(match want {
+            Want::Records(since) => since.map(|time| expression::updated_since(time).into()),
+            Want::Digests(before) => before.map(|time| expression::updated_before(time).into()),
+        });
         if self.sets.len() > 1 || self.sets.iter().any(Vec::is_empty) {
             conditions.push(expression::in_one_of(&self.sets).into());
         }
@@ -36,6 +40,7 @@ impl RecordSelection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Timestamp;
 
     fn names(names: &[&str]) -> Vec<Vec<u8>> {
         names.iter().map(|name| name.as_bytes().to_vec()).collect()
@@ -44,15 +49,22 @@ mod tests {
     #[test]
     fn a_single_condition_stands_alone_and_several_are_joined() {
         let none = RecordSelection::default();
-        assert!(none.query_filter(None).is_empty());
+        assert!(none.query_filter(Want::Records(None)).is_empty() && none.query_filter(Want::Digests(None)).is_empty());
         let since = expression::updated_since(Timestamp(5));
-        assert_eq!(none.query_filter(Some(Timestamp(5))), since);
+        assert_eq!(none.query_filter(Want::Records(Some(Timestamp(5)))), since);
+        let before = expression::updated_before(Timestamp(5));
+        assert_eq!(none.query_filter(Want::Digests(Some(Timestamp(5)))), before);
+        // Less than (5), last update (66), nanoseconds.
+        assert_eq!(hex::encode(&before), "93059142ce004c4b40");
         let one = RecordSelection { sets: names(&["a"]), filter: vec![0xc3], ..RecordSelection::default() };
-        assert_eq!((one.query_set(), one.query_filter(None)), (&b"a"[..], vec![0xc3]));
-        assert_eq!(one.query_filter(Some(Timestamp(5))), [&[0x93, 16], &since[..], &[0xc3]].concat());
+        assert_eq!((one.query_set(), one.query_filter(Want::Records(None))), (&b"a"[..], vec![0xc3]));
+        assert_eq!(one.query_filter(Want::Records(Some(Timestamp(5)))), [&[0x93, 16], &since[..], &[0xc3]].concat());
         let two = RecordSelection { sets: names(&["a", ""]), ..RecordSelection::default() };
         assert!(two.query_set().is_empty() && two.has_set(b"") && !two.has_set(b"b"));
         // As the Python client encodes it.
-        assert_eq!(hex::encode(two.query_filter(None)), "93119301 9146a2036193019146a103".replace(' ', ""));
+        assert_eq!(
+            hex::encode(two.query_filter(Want::Records(None))),
+            "93119301 9146a2036193019146a103".replace(' ', "")
+        );
     }
 }

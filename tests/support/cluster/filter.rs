@@ -62,11 +62,12 @@ fn holds(value: &Value, record: &Record) -> Option<bool> {
     let Value::List(items) = value else { return (*value == Value::True).then_some(true) };
     let (Value::Int(code), rest) = items.split_first()? else { return None };
     match (code, rest) {
-        (1 | 3 | 4, [a, b]) => {
+        (1 | 3 | 4 | 5, [a, b]) => {
             let (a, b) = (evaluate(a, record)?, evaluate(b, record)?);
             Some(match code {
                 1 => a == b,
                 3 => a > b,
+                5 => a < b,
                 _ => a >= b,
             })
         }

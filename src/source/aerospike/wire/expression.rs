@@ -8,6 +8,7 @@ use crate::record::{ParticleType, Timestamp};
 mod code {
     pub const EQUAL: u8 = 1;
     pub const GREATER_OR_EQUAL: u8 = 4;
+    pub const LESS: u8 = 5;
     pub const AND: u8 = 16;
     pub const OR: u8 = 17;
     pub const LAST_UPDATE: u8 = 66;
@@ -77,9 +78,18 @@ fn call(name: u8) -> Vec<u8> {
 
 /// Records whose last update is at or after `time`. Servers compare nanoseconds since the Unix epoch.
 pub fn updated_since(time: Timestamp) -> Vec<u8> {
+    last_update(code::GREATER_OR_EQUAL, time)
+}
+
+/// The others.
+pub fn updated_before(time: Timestamp) -> Vec<u8> {
+    last_update(code::LESS, time)
+}
+
+fn last_update(compared: u8, time: Timestamp) -> Vec<u8> {
     let mut out = Vec::new();
     put_list(&mut out, 3);
-    put_unsigned(&mut out, u64::from(code::GREATER_OR_EQUAL));
+    put_unsigned(&mut out, u64::from(compared));
     out.extend(call(code::LAST_UPDATE));
     // The server reads a signed number; a time beyond its range is later than any record.
     put_unsigned(&mut out, time.0.saturating_mul(1_000_000).min(i64::MAX as u64));
