@@ -12,12 +12,14 @@ mod login;
 mod losses;
 mod partial;
 mod program;
+mod random_resume;
 mod recorded;
 mod restore;
 mod restore_faults;
 mod restore_options;
 mod resume;
 mod selection;
+mod town;
 mod users;
 
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};

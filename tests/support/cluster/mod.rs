@@ -292,15 +292,30 @@ impl TestCluster {
         self.take_down(node, heir);
     }
 
-    /// Deletes the records of a set, or all of a namespace, at once.
+    /// Deletes the records of a set, or all of a namespace, at once: those that were updated up to now by the servers' clock.
     pub fn truncate(&self, namespace: &str, set: &[u8]) {
+        let now = serve::clock(&self.shared());
+        self.truncate_until(namespace, set, now);
+    }
+
+    /// The same, but up to a time in nanoseconds since the Unix epoch. What was updated later stays.
+    pub fn truncate_until(&self, namespace: &str, set: &[u8], time: u64) {
         let mut shared = self.shared();
-        let now = serve::clock(&shared);
         let Some(records) = shared.namespaces.get_mut(namespace) else { return };
         let sets: BTreeSet<Vec<u8>> = records.records.values().map(|record| record.set.clone()).collect();
-        records.records.retain(|_, record| !set.is_empty() && record.set != set);
+        let hit = |record: &data::Record| (set.is_empty() || record.set == set) && record.updated <= time;
+        records.records.retain(|_, record| !hit(record));
         shared.sets.extend(sets.into_iter().map(|set| (namespace.to_string(), set)));
-        shared.truncated.insert((namespace.to_string(), set.to_vec()), now / 1_000_000 - data::EPOCH * 1000);
+        // A truncation never takes back a later one.
+        let until = shared.truncated.entry((namespace.to_string(), set.to_vec())).or_default();
+        *until = (*until).max(time / 1_000_000 - data::EPOCH * 1000);
+    }
+
+    /// Lets time pass: for the servers' clocks and their processes alike.
+    pub fn pass(&self, seconds: u32) {
+        let mut shared = self.shared();
+        shared.clock_ahead += i64::from(seconds) * 1_000_000_000;
+        shared.nodes.iter_mut().for_each(|node| node.started -= u64::from(seconds));
     }
 
     /// Closes the connections of one node, or of all.
