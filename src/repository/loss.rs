@@ -14,8 +14,10 @@ use crate::run::LiveEntry;
 use crate::source::Standing;
 use std::collections::{BTreeMap, HashMap};
 
-/// The servers' clocks are set now and then: the same process may seem to have begun so many milliseconds apart.
-const START_SLACK_MILLIS: u64 = 10_000;
+/// Servers tell clock and uptime in full seconds, so the same process may seem to have begun so many milliseconds apart. Where its clock was
+/// set meanwhile it is taken for another one: then what is gone is counted, and nothing is refused that isn't gone. To take another
+/// process for the same one would be to take what it lost for deleted.
+const START_SLACK_MILLIS: u64 = 2_000;
 /// Fewer records than this that are gone are no loss to speak of.
 const LEAST_GONE: u64 = 20;
 
@@ -163,6 +165,18 @@ mod tests {
         let (partitions, changed) = unproven(&then, &two_gone);
         assert!(partitions.iter().all(|it| it.number() % 3 == 2) && partitions.len() == 1365);
         assert_eq!(changed, ["A is gone", "B was started anew"]);
+    }
+
+    #[test]
+    fn a_node_that_began_seconds_later_is_another_process_and_one_that_is_off_by_rounding_is_not() {
+        let then = evidence(1, &[("A", 3)]);
+        let began = |later: u64| {
+            let mut now = Evidence { epoch: 2, ..then.clone() };
+            now.nodes[0].started += later;
+            unproven(&then, &now).0.len()
+        };
+        assert_eq!([began(0), began(1_000), began(2_000)], [0; 3]);
+        assert_eq!([began(3_000), began(9_000)], [4096; 2]);
     }
 
     fn doubts() -> Doubts {
