@@ -62,6 +62,18 @@ fn the_first_seed_that_answers_is_enough() {
 }
 
 #[test]
+fn an_admin_port_is_named_with_the_service_port_to_take_instead() {
+    let cluster = filled(1);
+    let admin = cluster.admin_port(0);
+    let error = connect(&admin, quick(b"")).err().unwrap().to_string();
+    for part in [&format!("{admin} is the admin port of node N0"), &format!("service port: {}", cluster.address(0))] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let error = crate::target(&admin, "/test").err().unwrap().to_string();
+    assert!(error.contains("is the admin port of node N0"), "{error}");
+}
+
+#[test]
 fn partitions_are_read_in_groups() {
     let cluster = filled(1);
     scan(&source(&cluster), None).unwrap();

@@ -4,6 +4,7 @@
 //! request fails, and then learnt anew. Connections are kept for later requests, those on which anything went wrong are
 //! closed.
 
+use super::admin_port;
 use super::connection::Connection;
 use super::error::{ClusterError, Result};
 use super::lineage::{ClusterKey, Lineage, Look, Seen, Start};
@@ -342,6 +343,16 @@ impl Cluster {
         }
     }
 
+    /// What a node is asked for its own addresses, of the kind by which it is reached.
+    fn service_command(&self) -> &'static str {
+        match (self.tls.is_some(), self.options.alternate_addresses) {
+            (false, false) => "service-clear-std",
+            (false, true) => "service-clear-alt",
+            (true, false) => "service-tls-std",
+            (true, true) => "service-tls-alt",
+        }
+    }
+
     fn peers_command(&self) -> &'static str {
         match (self.tls.is_some(), self.options.alternate_addresses) {
             (false, false) => "peers-clear-std",
@@ -399,6 +410,7 @@ impl Cluster {
                 "node {name} runs release {build}; queries by partition need release 6.0 or newer"
             )));
         }
+        admin_port::refuse(&mut connection, &name, &build, address, self.service_command())?;
         let edition = text("edition").unwrap_or_default();
         let node = Node {
             batch_writes: has(BATCH_WRITES),

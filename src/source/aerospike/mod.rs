@@ -12,6 +12,7 @@
 //! - *Records of a walk* come with generation and void time; servers with stored user keys read the key from their storage
 //!   even then.
 
+mod admin_port;
 mod ahead;
 pub mod cluster;
 pub(crate) mod connection;

@@ -49,6 +49,8 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             let peers: Vec<String> = peers.map(|(_, peer)| format!("[{},,[{}]]", peer.name, peer.address)).collect();
             format!("{},3000,[{}]", shared.generation, peers.join(","))
         }
+        "service-clear-std" => shared.nodes[node].address.to_string(),
+        "connection" => "admin=false".into(),
         "rack-ids" => {
             let rack = shared.nodes[node].rack;
             let racks = shared.namespaces.keys().filter_map(|namespace| Some(format!("{namespace}:{}", rack?)));

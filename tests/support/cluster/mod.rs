@@ -238,6 +238,20 @@ impl TestCluster {
         lock(&self.shared).nodes[node].address.to_string()
     }
 
+    /// Opens the admin port of a node, and gives back its address.
+    pub fn admin_port(&self, node: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let shared = self.shared.clone();
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let shared = shared.clone();
+                std::thread::spawn(move || serve::admin(stream, node, &shared));
+            }
+        });
+        address
+    }
+
     /// What the nodes share, to look at or to change.
     pub fn shared(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)

@@ -73,6 +73,17 @@ pub fn connection(mut stream: impl Read + Write, node: usize, shared: &Mutex<Sha
     }
 }
 
+/// A connection to the admin port: it takes no requests for records.
+pub fn admin(mut stream: impl Read + Write, node: usize, shared: &Mutex<Shared>) {
+    while let Ok((INFO, body)) = read_frame(&mut stream) {
+        let answer = String::from_utf8(info::answer(&mut lock(shared), node, &body)).unwrap();
+        let answer = answer.replace("connection\tadmin=false", "connection\tadmin=true");
+        if stream.write_all(&frame(INFO, answer.as_bytes())).is_err() {
+            return;
+        }
+    }
+}
+
 /// The partitions that a query asks for whole.
 fn partitions(message: &Message) -> Vec<u16> {
     let numbers = message.field(11).unwrap_or_default();
