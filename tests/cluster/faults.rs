@@ -162,6 +162,24 @@ fn a_partition_that_is_unavailable_for_a_while_is_waited_for() {
 }
 
 #[test]
+fn a_partition_that_servers_are_putting_together_is_waited_for_while_they_come_on() {
+    for (migrations, waits) in [(1000, 9), (4, 9), (0, 3)] {
+        let cluster = filled(2);
+        let options = ClusterOptions { attempts: 4, ..quick(b"") };
+        let source = connect(&cluster.address(0), options).unwrap();
+        let number = partition(&at(7));
+        cluster.shared().migrations = migrations;
+        cluster.fault(usize::from(number % 2), On::Query, Fault::Partition(number, 11), waits);
+        let found = scan(&source, None);
+        match migrations {
+            // Nothing moves any more, and the partition is still refused.
+            4 => assert!(found.unwrap_err().to_string().contains("the partition is unavailable on this node")),
+            _ => assert_eq!(found.unwrap().len(), RECORDS, "{migrations}"),
+        }
+    }
+}
+
+#[test]
 fn a_partition_that_nobody_has_is_an_error_that_names_it() {
     let cluster = filled(2);
     let number = partition(&at(7));

@@ -595,6 +595,22 @@ impl Cluster {
         self.patiently(|topology| topology.nodes.values().map(|node| self.info(node, name, what)).collect())
     }
 
+    /// How many partitions of a namespace the servers have still to move, from one to another and counted at both; `None` if that
+    /// can't be told.
+    pub fn migrations_left(&self, namespace: &str) -> Option<u64> {
+        let name = format!("namespace/{namespace}");
+        let topology = self.topology();
+        let mut left = None;
+        for node in topology.nodes.values() {
+            let Ok(statistics) = self.info(node, &name, "a namespace's statistics") else { continue };
+            for direction in ["migrate_tx_partitions_remaining", "migrate_rx_partitions_remaining"] {
+                let more: Option<u64> = info::number(&statistics, b';', direction);
+                left = more.map_or(left, |more| Some(left.unwrap_or(0) + more));
+            }
+        }
+        left
+    }
+
     /// Asks a node for values; once more on a fresh connection if the kept one was closed meanwhile.
     pub fn info_of(&self, node: &Node, names: &[&str]) -> Result<InfoReply> {
         let ask = || self.with(node, |connection| connection.info(names));

@@ -162,6 +162,8 @@ impl Fetcher {
                     }
                 }
             }
+            // Whether owners that are there said of all that is left that they don't have it whole.
+            let mut are_merging = by_node.values().map(|(_, wanted)| wanted.len()).sum::<usize>() == pending.len();
             for (node, wanted) in by_node.values() {
                 match self.query(node, namespace, want, wanted, size, stop) {
                     Ok(answer) => {
@@ -169,11 +171,13 @@ impl Fetcher {
                             done.insert(partition, Ok(part));
                         }
                         if let Some((partition, code)) = answer.refused {
+                            are_merging &= code == ResultCode::UNAVAILABLE;
                             let doing = format!("read partition {} of namespace {namespace}", partition.number());
                             problems.insert(partition, ClusterError::refused(&node.name, doing, code).to_string());
                         }
                     }
                     Err(error) if error.is_passing() => {
+                        are_merging = false;
                         problems.extend(wanted.iter().map(|partition| (*partition, error.to_string())));
                     }
                     Err(error) => return Err(error),
@@ -181,7 +185,11 @@ impl Fetcher {
             }
             pending.retain(|partition| !done.contains_key(partition));
             patience.awaited = pending.iter().all(|partition| topology.may_return(namespace, *partition));
-            match patience.next_round(topology.version, pending.len() < before, pending.is_empty())? {
+            // A node that was away for a while comes back with records that others have changed since. Until the servers have brought
+            // all copies of a partition together, none of them hands it out whole: how long that takes is theirs to say.
+            let progress = pending.len() < before;
+            patience.merging = !progress && are_merging && patience.migrations_go_on(namespace);
+            match patience.next_round(topology.version, progress, pending.is_empty())? {
                 Round::Next => {}
                 Round::GiveUp => {
                     self.gave_up.store(true, Ordering::Relaxed);
@@ -514,6 +522,10 @@ struct Patience<'a> {
     /// Whether all that is left waits for nodes that are gone.
     awaited: bool,
     waiting_since: Option<Instant>,
+    /// Whether all that is left waits for servers that put partitions together, and come on with it.
+    merging: bool,
+    /// How many partitions the servers had still to move when they were asked last.
+    migrations: Option<u64>,
     last: Option<ClusterError>,
 }
 
@@ -526,7 +538,25 @@ enum Round {
 impl<'a> Patience<'a> {
     fn new(cluster: &'a Cluster, stop: &'a AtomicBool) -> Self {
         let (attempts, absence) = (cluster.options().attempts.max(1), cluster.options().absence);
-        Self { cluster, stop, attempts, failures: 0, absence, awaited: false, waiting_since: None, last: None }
+        Self {
+            cluster,
+            stop,
+            attempts,
+            failures: 0,
+            absence,
+            awaited: false,
+            waiting_since: None,
+            merging: false,
+            migrations: None,
+            last: None,
+        }
+    }
+
+    /// Whether the servers move partitions of a namespace, and have come on since they were asked last, or begun anew.
+    fn migrations_go_on(&mut self, namespace: &str) -> bool {
+        let left = self.cluster.migrations_left(namespace);
+        let before = std::mem::replace(&mut self.migrations, left);
+        left.is_some_and(|left| left > 0) && left != before
     }
 
     fn failed(&mut self, error: ClusterError) {
@@ -560,9 +590,11 @@ impl<'a> Patience<'a> {
             return Ok(Round::Next);
         }
         let awaited = std::mem::take(&mut self.awaited);
+        let merging = std::mem::take(&mut self.merging);
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         self.failures = match () {
             () if progress => 1,
+            () if merging => (self.failures + 1).min(self.attempts.saturating_sub(1)),
             () if awaited && since.elapsed() < self.absence => self.failures.max(1),
             () => self.failures + 1,
         };

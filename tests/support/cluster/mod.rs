@@ -106,6 +106,8 @@ pub struct Shared {
     pub fresh: BTreeSet<u16>,
     /// How many of them the nodes speak of: those of the last change.
     pub fresh_told: usize,
+    /// How many partitions they say that they have still to move; one less each time that they are asked.
+    pub migrations: usize,
     /// What changes whenever nodes come or go.
     pub key: u64,
     /// For each namespace and set (empty for the whole namespace) the milliseconds since the servers' epoch until which it was truncated.
