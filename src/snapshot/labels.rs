@@ -1,6 +1,6 @@
 //! Labels of snapshots as they are now: those of the manifest, and what was changed since.
 
-use super::seal_object;
+use super::{put_named_at_random, seal_object};
 use crate::crypto::Keys;
 use crate::crypto::sealed::{MAX_SEALED_BYTES, unseal};
 use crate::error::{Error, Result};
@@ -116,9 +116,7 @@ fn read(store: &dyn Store, keys: &Keys, snapshot: SnapshotId, id: TagsId) -> Res
 pub fn write_labels(store: &dyn Store, keys: &Keys, suite: Suite, tags: &Tags) -> Result<()> {
     let name = names::tags(&tags.snapshot, &tags.id);
     let bytes = seal_object(keys, ObjectKind::Tags, suite, &name, tags)?;
-    // Its name is random: if it is taken, the reply to an earlier try was lost.
-    store.put_new(&name, &bytes).or_else(|_| store.put_new(&name, &bytes))?;
-    store.sync()
+    put_named_at_random(store, &name, &bytes)
 }
 
 #[cfg(test)]

@@ -119,8 +119,12 @@ pub fn read_hold(store: &dyn Store, keys: &Keys, snapshot: SnapshotId, id: HoldI
 /// Places a hold. Whoever does looks afterwards whether the snapshot still stands.
 pub fn place_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> Result<()> {
     let (name, bytes) = sealed_hold(keys, suite, hold)?;
-    // Its name is random: if it is taken, the reply to an earlier try was lost.
-    store.put_new(&name, &bytes).or_else(|_| store.put_new(&name, &bytes))?;
+    put_named_at_random(store, &name, &bytes)
+}
+
+/// Creates an object whose name is random: if it is taken, the reply to an earlier try was lost.
+fn put_named_at_random(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
+    store.put_new(name, bytes).or_else(|_| store.put_new(name, bytes))?;
     store.sync()
 }
 
