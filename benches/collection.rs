@@ -41,6 +41,13 @@ struct Row {
     generation: u32,
 }
 
+impl Row {
+    /// When it was last updated, in milliseconds: an hour before the day's backup begins.
+    fn updated(&self) -> u64 {
+        u64::from(self.changed + 1) * DAY_MILLIS - 3_600_000
+    }
+}
+
 /// The sample records as they are on one day.
 struct Days {
     partitions: Vec<Vec<Row>>,
@@ -130,10 +137,8 @@ impl PartitionedSource for Days {
         each: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
         let mut batch = RecordBatch::new();
-        // Changed an hour before the day's backup begins.
-        let updated = |row: &Row| u64::from(row.changed + 1) * DAY_MILLIS - 3_600_000;
         let rows = self.partitions[usize::from(partition.number())].iter();
-        for row in rows.filter(|row| since.is_none_or(|since| updated(row) >= since.0)) {
+        for row in rows.filter(|row| since.is_none_or(|since| row.updated() >= since.0)) {
             self.push(row, &mut batch)?;
         }
         if batch.is_empty() { Ok(()) } else { each(batch) }
@@ -146,15 +151,13 @@ impl PartitionedSource for Days {
         before: Option<Timestamp>,
         each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
     ) -> Result<()> {
-        // Changed an hour before the day's backup begins.
-        let updated = |row: &&Row| u64::from(row.changed + 1) * DAY_MILLIS - 3_600_000;
         let row = |row: &Row| DigestRow {
             digest: row.digest,
             generation: Generation(row.generation),
             void_time: VoidTime::NEVER,
         };
         let rows = self.partitions[usize::from(partition.number())].iter();
-        let rows = rows.filter(|row| before.is_none_or(|before| updated(row) < before.0));
+        let rows = rows.filter(|row| before.is_none_or(|before| row.updated() < before.0));
         each(&rows.map(row).collect::<Vec<_>>())
     }
 
