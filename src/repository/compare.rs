@@ -117,7 +117,11 @@ impl Snapshot {
                 stream.read(name, &inbox, control)?;
                 work.sorted(&mut walk, &inbox.sorter)?
             }
-            SourceShape::Partitioned(source) => work.partitioned(source, name, &mut walk)?,
+            SourceShape::Partitioned(source) => {
+                let compared = work.partitioned(source, name, &mut walk)?;
+                source.check_losses(name, &options.selection.partitions().into_iter().collect())?;
+                compared
+            }
         };
         let damaged = walk.unreadable.iter().map(|(digest, _)| *digest);
         compared.unreadable.extend(damaged);

@@ -7,7 +7,7 @@
 //! partitions.
 
 use crate::format::SnapshotId;
-use crate::format::evidence::Evidence;
+use crate::format::evidence::{Evidence, NodeEvidence};
 use crate::format::snapshot::NamespaceManifest;
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::run::LiveEntry;
@@ -21,14 +21,14 @@ const START_SLACK_MILLIS: u64 = 2_000;
 /// Fewer records than this that are gone are no loss to speak of.
 const LEAST_GONE: u64 = 20;
 
-/// The partitions that none of the nodes holds any more which held them then, and what became of those nodes.
+/// The partitions of which it can't be shown that a node still has what it held then, and why. What no node held then in full, since it was
+/// being lost or handed over at that moment, is among them.
 pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) {
-    if then.epoch == now.epoch && now.epoch != 0 {
-        return Default::default();
-    }
+    let same_epoch = then.epoch == now.epoch && now.epoch != 0;
     let (mut living, mut changed) = (Vec::new(), Vec::new());
     for node in &then.nodes {
         match now.nodes.iter().find(|other| other.name == node.name) {
+            _ if same_epoch => living.push(node),
             None => changed.push(format!("{} is gone", node.name)),
             // A server that doesn't tell is believed.
             Some(other)
@@ -41,9 +41,13 @@ pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) 
             Some(_) => changed.push(format!("{} was started anew", node.name)),
         }
     }
-    let held = |partition: &PartitionId| then.nodes.iter().any(|node| node.holds(*partition));
-    let lives = |partition: &PartitionId| living.iter().any(|node| node.holds(*partition));
-    (PartitionId::all().filter(|partition| held(partition) && !lives(partition)).collect(), changed)
+    let held_by = |nodes: &[&NodeEvidence], partition| nodes.iter().any(|node| node.holds(partition));
+    let nodes: Vec<&NodeEvidence> = then.nodes.iter().collect();
+    let held_by_none: PartitionSet = PartitionId::all().filter(|it| !held_by(&nodes, *it)).collect();
+    if !held_by_none.is_empty() {
+        changed.push(format!("no node had {} in full then", held_by_none.named()));
+    }
+    (PartitionId::all().filter(|partition| !held_by(&living, *partition)).collect(), changed)
 }
 
 /// The partitions of a namespace that may have lost something since the parent, and what explains that records are gone.
@@ -141,7 +145,6 @@ impl Doubts {
 mod tests {
     use super::*;
     use crate::format::ChunkId;
-    use crate::format::evidence::NodeEvidence;
     use crate::run::{RecordHash, ValuePlace};
 
     /// Nodes that each have two thirds of the partitions, all but those of which the number leaves this remainder.
@@ -165,6 +168,16 @@ mod tests {
         let (partitions, changed) = unproven(&then, &two_gone);
         assert!(partitions.iter().all(|it| it.number() % 3 == 2) && partitions.len() == 1365);
         assert_eq!(changed, ["A is gone", "B was started anew"]);
+    }
+
+    #[test]
+    fn a_partition_that_no_node_held_is_in_doubt_whether_nodes_came_and_went_or_not() {
+        let then = evidence(1, &[("A", 0), ("B", 0)]);
+        for now in [then.clone(), Evidence { epoch: 2, ..then.clone() }] {
+            let (partitions, changed) = unproven(&then, &now);
+            assert!(partitions.iter().all(|it| it.number() % 3 == 0) && partitions.len() == 1366);
+            assert!(changed.len() == 1 && changed[0].starts_with("no node had 1366 partitions (0,3,6,"), "{changed:?}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub fn adopt(
         .filter(|(session, _, open)| match differs(open, job.standing) {
             None => true,
             Some(why) => {
-                warnings.push(format!("session {} is not gone on with: {why} since; all is read anew", session.id));
+                warnings.push(format!("session {} is not gone on with, and all is read anew: {why}", session.id));
                 false
             }
         })
@@ -130,7 +130,7 @@ fn differs(open: &OpenNamespace, standing: Option<&Standing>) -> Option<String> 
         _ => return Some("it can't be told whether the source held its data".into()),
     };
     let (unproven, changed) = unproven(then, &standing.evidence);
-    if !unproven.is_empty() {
+    if finished(open).iter().any(|partition| unproven.contains(partition)) {
         return Some(changed.join(", "));
     }
     let since = Timestamp(open.source_time).minus_millis(standing.evidence.margin_millis);

@@ -170,6 +170,13 @@ pub trait PartitionedSource: Send + Sync {
     /// Reads records by digest; those that are gone meanwhile are left out.
     fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()>;
 
+    /// Looks, once these partitions were read, whether the source still has what it had of them when it was opened: an error if it
+    /// may have lost some of it.
+    fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> Result<()> {
+        let _ = (namespace, partitions);
+        Ok(())
+    }
+
     /// How far the clocks of the source may be apart, in milliseconds: an incremental reads back this much further.
     fn clock_margin_millis(&self) -> u64;
 

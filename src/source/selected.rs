@@ -281,6 +281,10 @@ impl PartitionedSource for Selected {
         })
     }
 
+    fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> Result<()> {
+        self.partitioned()?.check_losses(namespace, partitions)
+    }
+
     fn clock_margin_millis(&self) -> u64 {
         self.partitioned().map_or(0, PartitionedSource::clock_margin_millis)
     }

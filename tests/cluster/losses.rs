@@ -8,17 +8,95 @@ use crate::support::{TestCluster, serve_slow};
 use crate::{NAMESPACE, connect, quick};
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::{NamespaceMetadata, PartitionId};
-use aerolith::repository::{RecordOptions, Repository, SessionOptions, Snapshot};
-use aerolith::source::PartitionedSource;
+use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
+use aerolith::repository::{CompareOptions, RecordOptions, Repository, Selection, SessionOptions, Snapshot};
 use aerolith::source::aerospike::AerospikeSource;
+use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use aerolith::target::{ConflictPolicy, RecordTarget};
 
 const RECORDS: u64 = 400;
 
+/// A cluster to which something happens once all its records were read: right before a backup asks for its indexes and UDF modules, and
+/// before a comparison ends.
+struct AfterRecords<'a> {
+    source: AerospikeSource,
+    happens: &'a (dyn Fn() + Sync),
+}
+
+impl RecordSource for AfterRecords<'_> {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn cluster(&self) -> Option<String> {
+        self.source.cluster()
+    }
+
+    fn namespaces(&self) -> aerolith::Result<Vec<String>> {
+        self.source.namespaces()
+    }
+
+    fn clock(&self) -> aerolith::Result<Timestamp> {
+        self.source.clock()
+    }
+
+    fn metadata(&self, namespace: &str) -> aerolith::Result<NamespaceMetadata> {
+        (self.happens)();
+        self.source.metadata(namespace)
+    }
+
+    fn standing(&self, namespace: &str) -> aerolith::Result<Option<Standing>> {
+        self.source.standing(namespace)
+    }
+
+    fn shape(&self) -> SourceShape<'_> {
+        SourceShape::Partitioned(self)
+    }
+}
+
+impl PartitionedSource for AfterRecords<'_> {
+    fn scan(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        since: Option<Timestamp>,
+        each: &mut dyn FnMut(RecordBatch) -> aerolith::Result<()>,
+    ) -> aerolith::Result<()> {
+        self.source.scan(namespace, partition, since, each)
+    }
+
+    fn walk(
+        &self,
+        namespace: &str,
+        partition: PartitionId,
+        before: Option<Timestamp>,
+        each: &mut dyn FnMut(&[DigestRow]) -> aerolith::Result<()>,
+    ) -> aerolith::Result<()> {
+        self.source.walk(namespace, partition, before, each)
+    }
+
+    fn read(
+        &self,
+        namespace: &str,
+        digests: &[Digest],
+        each: &mut dyn FnMut(RecordBatch) -> aerolith::Result<()>,
+    ) -> aerolith::Result<()> {
+        self.source.read(namespace, digests, each)
+    }
+
+    fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> aerolith::Result<()> {
+        (self.happens)();
+        self.source.check_losses(namespace, partitions)
+    }
+
+    fn clock_margin_millis(&self) -> u64 {
+        self.source.clock_margin_millis()
+    }
+}
+
 fn session_of(
     repository: &Repository,
-    source: &AerospikeSource,
+    source: &dyn RecordSource,
     kind: BackupKind,
     options: &RecordOptions,
 ) -> aerolith::Result<Snapshot> {
@@ -170,6 +248,36 @@ fn what_was_lost_between_two_backups_is_not_taken_for_deleted_unless_told() {
 }
 
 #[test]
+fn what_is_lost_after_the_last_record_was_read_is_not_taken_for_deleted_by_the_next_backup() {
+    for accepts in [false, true] {
+        let (cluster, _) = filled(2);
+        let repository = empty();
+        let lose = || {
+            cluster.restart(1);
+            cluster.shared().fresh_told = 0;
+        };
+        let source = AfterRecords { source: connect(&cluster.address(0), quick(b"")).unwrap(), happens: &lose };
+        let whole = session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+        assert_eq!((whole.manifest().namespaces[0].live_records, whole.manifest().missing.len()), (RECORDS, 0));
+        for kind in [BackupKind::Incremental, BackupKind::Full] {
+            let refused = back_up(&repository, &cluster, kind).err().unwrap().to_string();
+            for part in ["may have lost data", "no node had 2048 partitions (1,3,5,"] {
+                assert!(refused.contains(part), "{part}: {refused}");
+            }
+        }
+        let options = RecordOptions { accept_loss: accepts, allow_partial: !accepts, ..RecordOptions::default() };
+        let source = connect(&cluster.address(0), quick(b"")).unwrap();
+        let next = session_of(&repository, &source, BackupKind::Incremental, &options).unwrap();
+        let namespace = &next.manifest().namespaces[0];
+        assert_eq!((namespace.counts.deleted > 100, namespace.live_records == RECORDS), (accepts, !accepts));
+        if accepts {
+            let after = back_up(&repository, &cluster, BackupKind::Incremental).unwrap();
+            assert_eq!(after.manifest().namespaces[0].counts.deleted, 0);
+        }
+    }
+}
+
+#[test]
 fn deletes_and_truncations_are_no_losses_even_after_restarts() {
     let (cluster, _) = filled(2);
     cluster.shared().copies = true;
@@ -276,6 +384,25 @@ fn a_restore_into_a_server_that_comes_back_empty_fails_and_names_it() {
     let again = place.run(&["restore", "latest:test", &url, "--resume", "--verify"]);
     assert_eq!(again.code, 0, "{again:?}");
     assert_eq!(cluster.shared().namespaces[NAMESPACE].records.len() as u64, RECORDS);
+}
+
+#[test]
+fn what_is_lost_while_a_snapshot_is_compared_is_noticed_at_the_end_where_it_was_read() {
+    let (cluster, _) = filled(2);
+    let snapshot = back_up(&empty(), &cluster, BackupKind::Full).unwrap();
+    let compare = |partitions: Option<PartitionSet>| {
+        let lose = || cluster.restart(1);
+        let source = AfterRecords { source: connect(&cluster.address(0), quick(b"")).unwrap(), happens: &lose };
+        let selection = Selection { partitions, ..Selection::default() };
+        let options = CompareOptions { selection, within: true, ..CompareOptions::default() };
+        snapshot.compare(NAMESPACE, &source, &options, &Control::new())
+    };
+    let error = compare(None).unwrap_err().to_string();
+    for part in ["what was read of 2048 partitions (1,3,5,", "may be lost", "N1"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let of_the_other = PartitionId::all().filter(|partition| partition.number() % 2 == 0).collect();
+    assert!(compare(Some(of_the_other)).unwrap().is_same());
 }
 
 #[test]

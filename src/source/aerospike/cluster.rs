@@ -124,18 +124,18 @@ impl Topology {
         )
     }
 
-    /// The partitions whose data may be gone, and the nodes that had them.
-    pub fn lost(&self, namespace: &str) -> (PartitionSet, Vec<Arc<str>>) {
+    /// Of some partitions those whose data may be gone, and the nodes that had them.
+    pub fn lost(&self, namespace: &str, of: &PartitionSet) -> (PartitionSet, Vec<Arc<str>>) {
         let Some(lineage) = self.lineages.get(namespace) else { return Default::default() };
-        let (mut partitions, mut nodes) = (PartitionSet::default(), Vec::new());
-        for partition in PartitionId::all() {
+        let (mut lost, mut nodes) = (PartitionSet::default(), Vec::new());
+        for partition in of.iter() {
             let Some(holders) = lineage.lost_with(partition) else { continue };
-            partitions.insert(partition);
+            lost.insert(partition);
             nodes.extend(holders);
             nodes.sort();
             nodes.dedup();
         }
-        (partitions, nodes)
+        (lost, nodes)
     }
 
     /// What a node's copies of a namespace that count are of.

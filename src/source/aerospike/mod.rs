@@ -21,6 +21,7 @@ mod fetch;
 mod lineage;
 pub(crate) mod metadata;
 mod options;
+pub mod remains;
 pub(crate) mod security;
 mod selection;
 mod standing;
@@ -342,6 +343,10 @@ impl PartitionedSource for AerospikeSource {
         let Size { records, bytes } = self.size(namespace)?;
         let size = usize::try_from(bytes / records.max(1)).unwrap_or(usize::MAX);
         self.named(self.fetcher.by_digest(namespace, digests, size, each))?
+    }
+
+    fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> Result<()> {
+        self.named(remains::check(self.cluster(), std::iter::once(namespace), partitions, "read of"))
     }
 
     fn clock_margin_millis(&self) -> u64 {

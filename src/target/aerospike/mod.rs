@@ -21,14 +21,16 @@ mod write;
 
 use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome, leave_out};
 use crate::error::{Error, Result};
-use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, RecordMeta, Timestamp, VoidTime};
+use crate::record::{
+    Digest, Generation, NamespaceMetadata, PartitionSet, RecordBatch, RecordMeta, Timestamp, VoidTime,
+};
 use crate::source::RecordSource;
 use crate::source::aerospike::cluster::{Cluster, ClusterUse};
 use crate::source::aerospike::error::ClusterError;
 use crate::source::aerospike::throttle::Throttle;
 use crate::source::aerospike::wire::info;
 use crate::source::aerospike::wire::write::{NEVER_EXPIRES, RecordWrite, WriteMode};
-use crate::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection, error};
+use crate::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection, error, remains};
 use crate::sync::lock;
 use pace::Pace;
 use std::collections::BTreeSet;
@@ -257,30 +259,8 @@ impl RecordTarget for AerospikeTarget {
         if self.dry_run || written.is_empty() {
             return Ok(());
         }
-        let begun = Instant::now();
-        loop {
-            // If this fails, the old picture may still do.
-            let _ = self.cluster.refresh(self.cluster.topology().version);
-            let topology = self.cluster.topology();
-            let lost = written.iter().map(|namespace| (namespace, topology.lost(namespace)));
-            let Some((namespace, (partitions, nodes))) = lost.into_iter().find(|(_, (lost, _))| !lost.is_empty())
-            else {
-                return Ok(());
-            };
-            // A node that is gone may come back with what it had.
-            let awaited = partitions.iter().any(|partition| topology.may_return(namespace, partition));
-            if awaited && begun.elapsed() < self.cluster.options().absence {
-                std::thread::sleep(Duration::from_secs(1));
-                continue;
-            }
-            let nodes: Vec<&str> = nodes.iter().map(AsRef::as_ref).collect();
-            return self.named(Err(ClusterError::Other(format!(
-                "what was written into {} of namespace {namespace} may be lost: of the nodes that had it ({}), none is there that was not \
-                 started anew since",
-                partitions.named(),
-                nodes.join(", ")
-            ))));
-        }
+        let namespaces = written.iter().map(String::as_str);
+        self.named(remains::check(&self.cluster, namespaces, &PartitionSet::all(), "written into"))
     }
 
     fn omissions(&self) -> Vec<String> {

@@ -6,7 +6,7 @@
 use super::AerospikeTarget;
 use super::advice;
 use super::encode::{self, Unsent};
-use crate::record::{Body, RecordBatch, Timestamp};
+use crate::record::{Body, PartitionSet, RecordBatch, Timestamp};
 use crate::source::aerospike::cluster::{Cluster, Node};
 use crate::source::aerospike::connection::Connection;
 use crate::source::aerospike::error::{ClusterError, Result};
@@ -179,8 +179,8 @@ impl Work<'_> {
                 }
                 None => {
                     let partition = record.meta.digest.partition();
-                    let (lost, _) = topology.lost(self.namespace);
-                    if !lost.contains(partition) {
+                    let (lost, _) = topology.lost(self.namespace, &PartitionSet::from_iter([partition]));
+                    if lost.is_empty() {
                         self.settle(pending, Verdict::Again("no node has its partition".into()));
                         continue;
                     }
