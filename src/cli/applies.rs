@@ -49,23 +49,25 @@ pub struct GivenOption {
     pub why: &'static str,
 }
 
-/// Refuses the first option that was given for something that doesn't take it.
+/// Refuses options that were given for something that doesn't take them: the first, and all that are refused for the same reason.
 pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> Result<()> {
     let kinds: Vec<(&str, Kind)> = urls.iter().filter_map(|url| Some((*url, Kind::of(url)?))).collect();
-    for option in options.into_iter().filter(|option| option.given) {
+    let refused_by = |option: &GivenOption| {
         let takes = |(_, kind): &&(&str, Kind)| option.goes_with.contains(kind);
-        let is_taken = kinds.iter().any(|kind| takes(&kind));
-        let Some((url, _)) = kinds.iter().find(|kind| !takes(kind)) else { continue };
-        if is_taken && !option.all {
-            continue;
-        }
-        let with: Vec<&str> = option.goes_with.iter().map(|kind| kind.scheme()).collect();
-        return Err(Error::usage(format!(
-            "{} goes with {} alone, not with {url}: {}. Leave it out",
-            option.name,
-            with.join(" and "),
-            option.why
-        )));
-    }
-    Ok(())
+        let is_taken = !option.all && kinds.iter().any(|kind| takes(&kind));
+        kinds.iter().find(|kind| !is_taken && !takes(kind)).map(|(url, _)| *url)
+    };
+    let given = options.into_iter().filter(|option| option.given);
+    let refused: Vec<_> = given.filter_map(|option| Some((refused_by(&option)?, option))).collect();
+    let Some((url, first)) = refused.first() else { return Ok(()) };
+    let alike = refused.iter().filter(|(other, option)| (other, option.why) == (url, first.why));
+    let names: Vec<&str> = alike.map(|(_, option)| option.name).collect();
+    let with: Vec<&str> = first.goes_with.iter().map(|kind| kind.scheme()).collect();
+    let (go, them) = if names.len() == 1 { ("goes", "it") } else { ("go", "them") };
+    Err(Error::usage(format!(
+        "{} {go} with {} alone, not with {url}: {}. Leave {them} out",
+        names.join(" and "),
+        with.join(" and "),
+        first.why
+    )))
 }

@@ -1,6 +1,6 @@
 //! How `.asb` files are written.
 
-use super::endpoint;
+use super::applies::{GivenOption, Kind};
 use crate::error::{Error, Result};
 use crate::source::asb::AsbCipher;
 use crate::target::asb::{AsbTargetOptions, AsbVersion, DEFAULT_FILE_LIMIT};
@@ -43,19 +43,27 @@ enum Version {
 }
 
 impl AsbArgs {
-    /// The options for this target. Those that it has no use for are refused.
+    /// All of them, and whether they were given. No `..`: an option that is added must be told of here.
+    pub fn given(&self) -> Vec<GivenOption> {
+        let Self { zstd, asb_key, asb_encrypt, file_limit, asb_version } = self;
+        let writes = |name, given| GivenOption {
+            name,
+            given,
+            goes_with: &[Kind::Asb],
+            all: true,
+            why: "that is for .asb files",
+        };
+        vec![
+            writes("--zstd", zstd.is_some()),
+            writes("--asb-key", asb_key.is_some()),
+            writes("--asb-encrypt", asb_encrypt.is_some()),
+            writes("--file-limit", file_limit.is_some()),
+            writes("--asb-version", asb_version.is_some()),
+        ]
+    }
+
+    /// The options for this target.
     pub fn options(&self, target: &str) -> Result<AsbTargetOptions> {
-        let given = [
-            ("--zstd", self.zstd.is_some()),
-            ("--asb-key", self.asb_key.is_some()),
-            ("--file-limit", self.file_limit.is_some()),
-            ("--asb-version", self.asb_version.is_some()),
-        ];
-        if endpoint::scheme(target) != "asb"
-            && let Some((option, _)) = given.iter().find(|(_, given)| *given)
-        {
-            return Err(Error::usage(format!("{option} is for .asb files, and {target} is none: leave it out")));
-        }
         let path = target.strip_prefix("asb:").unwrap_or_default();
         let is_single = path == "-" || path.ends_with(".asb") && !Path::new(path).is_dir();
         if self.file_limit.is_some() && is_single {

@@ -1,5 +1,6 @@
 //! `backup`: backs up sources into one snapshot.
 
+use super::applies::{self, GivenOption};
 use super::context::{Context, Done, stopped};
 use super::from_command::{FromCommand, Output};
 use super::output::{complain, print_line};
@@ -94,9 +95,10 @@ pub struct Args {
     /// Read everything, even if an earlier run of this backup was killed less than a day ago; else it goes on where that stopped
     #[arg(long)]
     no_resume: bool,
-    /// Note how far it came so often, in seconds, so that a killed backup can go on from there
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=86_400))]
-    note_every: u32,
+    /// Note how far a backup of a cluster or an embedded store came so often, in seconds, so that one that is killed can go on from
+    /// there [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    note_every: Option<u32>,
     /// Memory for sorting records that come without order, in MiB; what does not fit goes to an encrypted temporary file
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
@@ -193,7 +195,8 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
             ));
         }
     }
-    args.reading.check(&args.source.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let sources: Vec<&str> = args.source.iter().map(String::as_str).collect();
+    applies::check(&sources, own_options(&args).into_iter().chain(args.reading.given()))?;
     let repository = context.repository()?;
     let begun = Instant::now();
     let scheme = endpoint::scheme(&args.source[0]).to_string();
@@ -213,7 +216,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
             hold: args.hold.clone(),
             lease: args.lease,
             resume: !args.no_resume,
-            note_every: Some(Duration::from_secs(u64::from(args.note_every))),
+            note_every: args.note_every.map(|seconds| Duration::from_secs(u64::from(seconds))),
         }
     };
     let opened = open(&args, command.as_ref().zip(output)).and_then(|sources| {
@@ -324,6 +327,21 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
         return Err(Error::invalid(format!("the counts of namespace {} don't add up: {:?}", wrong.name, wrong.counts)));
     }
     Ok(if manifest.missing.is_empty() && !fails_strict { Done::Whole } else { Done::Incomplete })
+}
+
+/// Options of its own that not every source takes.
+fn own_options(args: &Args) -> [GivenOption; 4] {
+    use applies::Kind::{Asb, Cluster, Embedded, Jsonl};
+    let option = |name, given, goes_with, why| GivenOption { name, given, goes_with, all: false, why };
+    let lost = "it has no nodes that could be gone with their partitions";
+    let whole = "it can be asked for all that was deleted";
+    let restarts = "a file is read from its beginning whenever a backup of it starts again";
+    [
+        GivenOption { all: true, ..option("--partial", args.partial, &[Asb, Jsonl], whole) },
+        option("--allow-partial", args.allow_partial, &[Cluster], lost),
+        option("--accept-loss", args.accept_loss, &[Cluster], lost),
+        option("--note-every", args.note_every.is_some(), &[Cluster, Embedded], restarts),
+    ]
 }
 
 /// The shortest lease.

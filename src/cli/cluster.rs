@@ -148,7 +148,7 @@ enum Auth {
 }
 
 /// Why nothing but a live cluster takes an option.
-const SERVERS: &str = "there is no server that it could be for";
+const SERVERS: &str = "there is no server that this could be for";
 
 impl ClusterArgs {
     /// All of them, and whether they were given. No `..`: an option that is added must be told of here.

@@ -1,6 +1,6 @@
 //! SOURCE and TARGET as people write them.
 
-use super::applies::{self, GivenOption, Kind};
+use super::applies::{GivenOption, Kind};
 use super::schema;
 use super::select::SelectArgs;
 use crate::error::{Error, Result};
@@ -31,10 +31,15 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Refuses options that these sources have no use for.
-    pub fn check(&self, urls: &[&str]) -> Result<()> {
-        // What selects, each source can do.
-        let Self { asb_key, select: _, .. } = self;
+    /// All of them that not every source takes, and whether they were given. No `..`: an option that is added must be told of here.
+    pub fn given(&self) -> Vec<GivenOption> {
+        let Self {
+            asb_key,
+            // What selects, each source can do.
+            select: _,
+            #[cfg(feature = "cluster")]
+            cluster,
+        } = self;
         let key = GivenOption {
             name: "--asb-key",
             given: asb_key.is_some(),
@@ -42,10 +47,11 @@ impl SourceArgs {
             all: false,
             why: "nothing else is encrypted so",
         };
-        applies::check(urls, [key])?;
+        #[cfg_attr(not(feature = "cluster"), expect(unused_mut))]
+        let mut all = vec![key];
         #[cfg(feature = "cluster")]
-        applies::check(urls, self.cluster.given())?;
-        Ok(())
+        all.extend(cluster.given());
+        all
     }
 
     /// Which records are selected; `set` is one that was named in another place.
@@ -63,19 +69,17 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// Refuses options that this target has no use for.
-    pub fn check(&self, url: &str, conflict: bool) -> Result<()> {
-        let conflict = GivenOption {
-            name: "--conflict",
-            given: conflict,
-            goes_with: &[Kind::Cluster, Kind::Embedded],
-            all: true,
-            why: "files are written anew, so no record is there before",
-        };
-        applies::check(&[url], [conflict])?;
+    /// All of them, and whether they were given. No `..`: an option that is added must be told of here.
+    pub fn given(&self) -> Vec<GivenOption> {
+        let Self {
+            #[cfg(feature = "cluster")]
+            cluster,
+        } = self;
         #[cfg(feature = "cluster")]
-        applies::check(&[url], self.cluster.given())?;
-        Ok(())
+        let all = cluster.given();
+        #[cfg(not(feature = "cluster"))]
+        let all = Vec::new();
+        all
     }
 }
 

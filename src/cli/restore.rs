@@ -1,6 +1,7 @@
 //! `restore`: writes the records of a snapshot into a target.
 
 use super::among::{Among, describe};
+use super::applies::{self, GivenOption, Kind};
 use super::asb::AsbArgs;
 use super::context::{Context, Done};
 use super::endpoint;
@@ -251,15 +252,27 @@ fn selection(which: &Which, set: Option<&str>) -> Result<(Selection, BTreeMap<Di
     Ok((selection, names))
 }
 
+/// Whether a target has records already. What is none at all is told by whoever opens it.
+fn is_live(target: &str) -> bool {
+    !matches!(Kind::of(target), Some(Kind::Asb | Kind::Jsonl))
+}
+
 /// Refuses what can be told to be wrong before anything is opened.
 fn check(args: &Args) -> Result<()> {
-    let live = matches!(endpoint::scheme(&args.target), "aerospike" | "embedded");
-    if live && !args.which.bins.is_empty() && args.conflict.is_none() {
+    if is_live(&args.target) && !args.which.bins.is_empty() && args.conflict.is_none() {
         return Err(Error::usage(
             "--bins needs --conflict here: merge keeps what a record of the target has beside these bins, replace does not",
         ));
     }
-    args.writing.check(&args.target, args.conflict.is_some())?;
+    let conflict = GivenOption {
+        name: "--conflict",
+        given: args.conflict.is_some(),
+        goes_with: &[Kind::Cluster, Kind::Embedded],
+        all: true,
+        why: "files are written anew, so no record is there before",
+    };
+    let options = [conflict].into_iter().chain(args.asb.given()).chain(args.writing.given());
+    applies::check(&[&args.target], options)?;
     if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
         return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
     }
@@ -348,6 +361,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         resume: args.resume,
         mirror: args.mirror,
     };
+    options.check(&args.target, is_live(&args.target))?;
     let target = endpoint::target(&args.target, asb, args.writing, args.dry_run)?;
     if args.mirror && !args.yes && !args.dry_run {
         ask(context, &snapshot, &namespaces, &*target, &options)?;

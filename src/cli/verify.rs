@@ -3,7 +3,7 @@
 use super::among::{Among, describe};
 use super::context::{Context, Done, stopped};
 use super::output::{complain, name_damage, print_line};
-use super::{endpoint, schema, text};
+use super::{applies, endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::record::Digest;
@@ -158,7 +158,7 @@ fn other_name(args: &Args, names: &[String]) -> Result<Option<String>> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
-    args.reading.check(&[&args.source])?;
+    applies::check(&[&args.source], args.reading.given())?;
     let asked = args.reading.selection(path.set.as_deref())?;
     let repository = context.repository()?;
     let snapshot = args.among.open_in(&repository, &path.snapshot)?;

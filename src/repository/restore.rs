@@ -67,6 +67,41 @@ pub struct RestoreOptions {
     pub mirror: bool,
 }
 
+impl RestoreOptions {
+    /// Refuses options that don't go together, or not with this target: one that has records already (`is_live`), or files. Every
+    /// restore does so; a caller may want to know before it opens the target.
+    pub fn check(&self, target: &str, is_live: bool) -> Result<()> {
+        let wrong = |problem: &str| Err(Error::usage(format!("{target}: {problem}")));
+        if !is_live {
+            if self.conflict == ConflictPolicy::Merge {
+                return wrong("a file is written anew, so there is nothing to merge with; leave out --conflict merge");
+            }
+            if self.resume {
+                return wrong("a file is written anew as a whole, and can't be resumed; leave out --resume");
+            }
+            if self.mirror {
+                return wrong("a file holds what is restored and nothing else; leave out --mirror");
+            }
+            if self.indexes_last {
+                return wrong("in a file indexes stand before the records; leave out --indexes-last");
+            }
+        }
+        if self.mirror {
+            let selection = &self.selection;
+            if selection.digests.is_some() || selection.bins.is_some() {
+                return wrong("--mirror is for whole namespaces, sets and partitions, not for single records or bins");
+            }
+            if self.conflict != ConflictPolicy::Replace {
+                return wrong("--mirror makes the target what the snapshot is, and goes with --conflict replace alone");
+            }
+            if selection.sets.as_ref().is_some_and(|sets| sets.contains(&b""[..])) {
+                return wrong("--mirror can't tell the records without a set from the others; leave out the set");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What became of every record. `read` is the sum of the next seven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
@@ -228,7 +263,7 @@ impl Snapshot {
         options: &RestoreOptions,
         control: &Control,
     ) -> Result<RestoreReport> {
-        check(target, options)?;
+        options.check(target.name(), target.is_live())?;
         if options.mirror {
             self.may_be_mirrored(namespace)?;
         }
@@ -351,7 +386,7 @@ impl Snapshot {
         options: &RestoreOptions,
         control: &Control,
     ) -> Result<u64> {
-        check(target, options)?;
+        options.check(target.name(), target.is_live())?;
         self.may_be_mirrored(namespace)?;
         let mut count = 0;
         self.surplus(namespace, target, options, control, &mut |digests| {
@@ -435,36 +470,4 @@ pub(super) fn only_set(selection: &Selection) -> Option<&[u8]> {
         }
         _ => None,
     }
-}
-
-/// Refuses options that don't go together, or not with this target.
-fn check(target: &dyn RecordTarget, options: &RestoreOptions) -> Result<()> {
-    let wrong = |problem: &str| Err(Error::usage(format!("{}: {problem}", target.name())));
-    let selection = &options.selection;
-    if !target.is_live() {
-        if options.conflict == ConflictPolicy::Merge {
-            return wrong("a file is written anew, so there is nothing to merge with; leave out --conflict merge");
-        }
-        if options.resume {
-            return wrong("a file is written anew as a whole, and can't be resumed; leave out --resume");
-        }
-        if options.mirror {
-            return wrong("a file holds what is restored and nothing else; leave out --mirror");
-        }
-        if options.indexes_last {
-            return wrong("in a file indexes stand before the records; leave out --indexes-last");
-        }
-    }
-    if options.mirror {
-        if selection.digests.is_some() || selection.bins.is_some() {
-            return wrong("--mirror is for whole namespaces, sets and partitions, not for single records or bins");
-        }
-        if options.conflict != ConflictPolicy::Replace {
-            return wrong("--mirror makes the target what the snapshot is, and goes with --conflict replace alone");
-        }
-        if selection.sets.as_ref().is_some_and(|sets| sets.contains(&b""[..])) {
-            return wrong("--mirror can't tell the records without a set from the others; leave out the set");
-        }
-    }
-    Ok(())
 }

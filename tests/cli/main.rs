@@ -14,6 +14,7 @@ mod keys;
 mod looking;
 mod moving;
 mod odd;
+mod options;
 mod repair;
 mod restoring;
 mod rollback;
