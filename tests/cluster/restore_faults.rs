@@ -13,11 +13,12 @@ use aerolith::record::{
 };
 use aerolith::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
 use aerolith::source::RecordSource;
-use aerolith::source::aerospike::ClusterUrl;
+use aerolith::source::aerospike::{ClusterOptions, ClusterUrl};
 use aerolith::store::MemoryStore;
 use aerolith::target::aerospike::AerospikeTarget;
 use aerolith::target::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
 use std::sync::Arc;
+use std::time::Duration;
 
 const RECORDS: usize = 400;
 
@@ -52,6 +53,19 @@ fn all_written() -> WriteOutcome {
 }
 
 const POLICIES: [ConflictPolicy; 3] = [ConflictPolicy::Replace, ConflictPolicy::Keep, ConflictPolicy::Newer];
+
+#[test]
+fn a_server_may_keep_writes_waiting_for_ten_seconds_whatever_the_socket_timeout() {
+    for (timeout, longest) in [(60, 10_000), (5, 5_000)] {
+        let (cluster, records) = emptied(1);
+        cluster.shared().longest_batch = 0;
+        let options = ClusterOptions { socket_timeout: Duration::from_secs(timeout), ..quick(b"") };
+        let url = ClusterUrl::parse(&format!("aerospike://{}", cluster.address(0))).unwrap();
+        let target = AerospikeTarget::connect(&url, options).unwrap();
+        assert_eq!(target.write(NAMESPACE, &records, ConflictPolicy::Replace).unwrap(), all_written());
+        assert_eq!(cluster.shared().longest_batch, longest, "{timeout} s");
+    }
+}
 
 #[test]
 fn a_passing_fault_costs_no_record_and_changes_no_count() {

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A server answers a write that waits for the copy on a node that is gone once this time is over, and not before; then it is sent again.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A message is closed once it has so many bytes; one record may be larger.
 const MESSAGE_BYTES: usize = 256 << 10;
 /// The most records of a message. Servers take 5000 unless configured otherwise.
@@ -220,9 +222,15 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// How long a server may take for a message, in milliseconds.
+    fn time_limit(&self) -> u32 {
+        let limit = self.target.cluster.options().socket_timeout.min(LONGEST_WAIT);
+        u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)
+    }
+
     /// Puts a message together from the end of `queue`, and sends it. `None` if there was none to send, or it failed.
     fn send(&mut self, node: &Arc<Node>, queue: &mut Vec<Pending>, now: Timestamp) -> Result<Option<Sent>> {
-        let time_limit = u32::try_from(self.target.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
+        let time_limit = self.time_limit();
         let (mut batch, mut single) = (BatchWriter::default(), Vec::new());
         batch.begin(time_limit);
         let mut taken: Vec<Pending> = Vec::new();
@@ -353,7 +361,7 @@ impl Work<'_> {
     fn is_ours(&self, node: &Node, pending: &Pending) -> Result<bool> {
         let Some(record) = self.batch.get(pending.place) else { return Ok(false) };
         let Ok(body) = record.parse() else { return Ok(false) };
-        let time_limit = u32::try_from(self.target.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
+        let time_limit = self.time_limit();
         let request = batch::request(self.namespace, &[record.meta.digest], time_limit);
         let mut ours = false;
         let looked = self.target.cluster.with(node, |connection| {

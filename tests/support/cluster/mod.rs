@@ -100,6 +100,8 @@ pub struct Shared {
     pub unread: HashMap<u64, u64>,
     /// What was asked, for tests to look at.
     pub log: Vec<String>,
+    /// The most milliseconds that a batch was allowed to take.
+    pub longest_batch: u32,
     pub features: String,
     pub edition: String,
     /// The partitions of which no node has a copy any more, and which are empty now.

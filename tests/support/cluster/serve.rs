@@ -330,6 +330,7 @@ fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fau
     let count = input.u32();
     input.u8();
     shared.log.push(format!("batch {count} rows on {node}"));
+    shared.longest_batch = shared.longest_batch.max(request.row);
     let mut answers = Vec::new();
     let mut before: Option<(String, Message)> = None;
     let mut seen = HashMap::new();
