@@ -10,6 +10,7 @@ use crate::format::snapshot::SnapshotState;
 use crate::format::{PackId, SnapshotId};
 use crate::record::Timestamp;
 use crate::repository::HistoryEntry;
+use crate::repository::resolve::parse_begin;
 use crate::snapshot::is_gone;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -72,7 +73,11 @@ impl StatusName {
 fn since(text: &str) -> Result<u64, String> {
     match text::parse_duration(text) {
         Ok(ago) => Ok(Timestamp::now().0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))),
-        Err(_) => crate::repository::resolve::parse_begin(text).map_err(|error| error.to_string()),
+        Err(_) => parse_begin(text).ok_or_else(|| {
+            "that is neither a time, such as 2026-05-01 or 2026-05-01T12:00Z, nor how long ago: a number and s, min, h, d, w or y, \
+             such as 7d"
+                .to_string()
+        }),
     }
 }
 

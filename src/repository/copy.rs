@@ -229,7 +229,7 @@ impl Repository {
     /// Whether snapshots are newer than what `newer_than` names.
     fn newer(&self, list: &mut SnapshotList, options: &CopyOptions) -> Result<IsNewer> {
         let Some(named_by) = &options.newer_than else { return Ok(Box::new(|_| true)) };
-        if let Ok(time) = resolve::parse_begin(named_by.strip_prefix('@').unwrap_or(named_by)) {
+        if let Some(time) = resolve::parse_begin(named_by.strip_prefix('@').unwrap_or(named_by)) {
             let times = list.times.clone();
             return Ok(Box::new(move |manifest| times.sealed(manifest) > time));
         }

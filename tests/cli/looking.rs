@@ -82,6 +82,19 @@ fn history_shows_the_last_those_since_a_time_of_a_status_or_of_a_cluster() {
 }
 
 #[test]
+fn a_wrong_since_is_told_what_it_takes_and_not_how_snapshots_are_named() {
+    let sandbox = Sandbox::new();
+    for wrong in ["noon", "@2026-05-01", "30", "5000y", "99999999999999999999d"] {
+        let refused = sandbox.run(&["history", "--since", wrong]).ends(2).says(&[wrong, "2026-05-01T12:00Z", "7d"]);
+        assert!(
+            !refused.err.contains(&format!("@{wrong}")) && !refused.err.contains("@2026-05-01T"),
+            "{}",
+            refused.err
+        );
+    }
+}
+
+#[test]
 fn a_line_feed_in_a_name_makes_no_row_of_its_own() {
     let sandbox = Sandbox::new();
     let name = "x\n0123456789ab  forged.asb";
