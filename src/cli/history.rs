@@ -192,6 +192,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         Some(_) => repository.snapshots()?.snapshots.into_iter().map(|one| (one.id, one.cluster)).collect(),
         None => HashMap::new(),
     };
+    let nothing = history.entries.is_empty();
     history.entries.retain(|HistoryEntry { session, .. }| {
         let noted = session.journal.as_ref().map(|journal| &journal.cluster);
         (args.all || !was_refused(session))
@@ -200,7 +201,6 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     });
     history.damaged.iter().for_each(|(_, error)| complain(&error.to_string()));
     let done = if history.damaged.is_empty() { Done::Whole } else { Done::Damaged };
-    let nothing = history.entries.is_empty();
     let resumed = resumed(&history.entries);
     let mut sessions: Vec<Row> = history.entries.into_iter().map(|entry| row(entry, &resumed, now)).collect();
     sessions.retain(|row| args.status.is_empty() || args.status.iter().any(|status| status.word() == row.status));

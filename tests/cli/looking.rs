@@ -77,7 +77,13 @@ fn history_shows_the_last_those_since_a_time_of_a_status_or_of_a_cluster() {
     assert_eq!(listed(&["--status", "failed", "--status", "done"]), all);
     assert_eq!(listed(&["--cluster", "other"]), [other]);
     sandbox.run(&["history", "--last", "1"]).ends(0).says(&["3 older; --last 0 shows all"]);
-    sandbox.run(&["history", "--status", "running"]).ends(0).says(&["none such"]);
+    // Those that are hidden are not counted.
+    sandbox.run(&["history", "--last", "1", "--status", "done"]).ends(0).says(&["2 older; --last 0 shows all"]);
+    sandbox.run(&["history", "--last", "1", "--cluster", "asb"]).ends(0).says(&["1 older; --last 0 shows all"]);
+    for hides_all in [["--status", "running"], ["--since", "2100-01-01"], ["--cluster", "nobody's"]] {
+        let none = sandbox.run(&[&["history"], &hides_all[..]].concat()).ends(0).says(&["none such"]);
+        assert!(!none.err.contains("no sessions yet") && !none.err.contains("older"), "{none:?}");
+    }
     sandbox.run(&["history", "--since", "noon"]).ends(2).says(&["noon"]);
 }
 
