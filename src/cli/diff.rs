@@ -273,19 +273,23 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         Ok(repository.open_snapshot(&chunks, manifest))
     };
     let (first, second) = (open(&a.snapshot)?, open(&b.snapshot)?);
-    if !context.quiet() {
-        let (first, second) = (first.manifest(), second.manifest());
-        complain(&format!("from {} to {}", describe(first), describe(second)));
-    }
     let pairs: Vec<(String, String)> = match (&a.namespace, &b.namespace) {
-        (Some(a), Some(b)) => vec![(a.clone(), b.clone())],
+        (Some(a), Some(b)) => {
+            // A namespace that was named must be there.
+            first.namespace(a)?;
+            second.namespace(b)?;
+            vec![(a.clone(), b.clone())]
+        }
         _ => {
             let all = first.manifest().namespaces.iter().chain(&second.manifest().namespaces);
             let names: BTreeSet<&String> = all.map(|namespace| &namespace.name).collect();
             names.into_iter().map(|name| (name.clone(), name.clone())).collect()
         }
     };
-    let named = a.namespace.is_some();
+    if !context.quiet() {
+        let (first, second) = (first.manifest(), second.manifest());
+        complain(&format!("from {} to {}", describe(first), describe(second)));
+    }
     let sets = [a.set.as_deref(), b.set.as_deref()];
     let left = if args.summary { 0 } else { args.limit.unwrap_or(u64::MAX) };
     let (summary, values) = (Summary::default(), args.values);
@@ -294,8 +298,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     comparison.summary.before = first.id().to_string();
     comparison.summary.after = second.id().to_string();
     for (before, after) in &pairs {
-        // A namespace that was named must be there.
-        let there = |snapshot: &Snapshot, name: &str| named || snapshot.manifest().namespace(name).is_some();
+        let there = |snapshot: &Snapshot, name: &str| snapshot.manifest().namespace(name).is_some();
         match (there(&first, before), there(&second, after)) {
             (true, true) => {
                 let (was, is) = (first.namespace(before)?, second.namespace(after)?);

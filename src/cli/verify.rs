@@ -166,17 +166,21 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let rename = other_name(&args, &names)?;
     let source = endpoint::source(&args.source, args.reading.clone(), asked.clone(), 0)?;
     let there = source.namespaces()?;
-    let (control, progress) = context.control(format!("comparing with {}", source.name()));
-    let (mut namespaces, mut absent, mut empty) = (Vec::new(), Vec::new(), false);
+    let (mut wanted, mut absent) = (Vec::new(), Vec::new());
     for name in names {
         let name_there = rename.as_deref().unwrap_or(&name);
-        if !there.iter().any(|one| one == name_there) {
+        if there.iter().any(|one| one == name_there) {
+            let selection = part(snapshot.namespace(&name)?.manifest(), &*source, &asked)?;
+            wanted.push((name, selection));
+        } else {
             absent.push(name_there.to_string());
-            continue;
         }
+    }
+    let (control, progress) = context.control(format!("comparing with {}", source.name()));
+    let (mut namespaces, mut empty) = (Vec::new(), false);
+    for (name, selection) in wanted {
         let view = snapshot.namespace(&name)?;
         let manifest = view.manifest();
-        let selection = part(manifest, &*source, &asked)?;
         let options = CompareOptions {
             selection,
             rename: rename.clone(),

@@ -101,6 +101,22 @@ fn a_wrong_since_is_told_what_it_takes_and_not_how_snapshots_are_named() {
 }
 
 #[test]
+fn what_is_refused_is_refused_before_anything_is_printed() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    for [a, b] in [["latest~1:nowhere", "latest"], ["latest~1", "latest:nowhere"], ["latest~1:test", "latest:nowhere"]]
+    {
+        let refused = sandbox.run_with(&["diff", a, b], |_| {}).ends(1);
+        assert!(!refused.err.contains("from snapshot"), "{refused:?}");
+        refused.says(&["namespace nowhere not found", "has test"]);
+    }
+    sandbox.json(&["backup", "asb:people.asb", "--set", "people"]);
+    let refused = sandbox.run_with(&["verify", "latest", "asb:people.asb"], |_| {}).ends(2);
+    assert!(!refused.err.contains("comparing with"), "{refused:?}");
+    refused.says(&["give verify the options that the backup had"]);
+}
+
+#[test]
 fn a_line_feed_in_a_name_makes_no_row_of_its_own() {
     let sandbox = Sandbox::new();
     let name = "x\n0123456789ab  forged.asb";
