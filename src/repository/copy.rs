@@ -31,6 +31,9 @@ use std::sync::{Arc, Mutex};
 /// Partitions whose sums other threads are making; past that the walking thread makes its own.
 const MAX_SUMMING: usize = 8;
 
+/// What to do about labels of a copy that can't be read.
+const UNREAD_THERE: &str = "`aerolith repair`, run on that repository, deletes the object; then copy once more";
+
 /// Stands for the root of a run that the source does not have.
 const NO_ROOT: ChunkId = ChunkId([0; 32]);
 
@@ -88,7 +91,7 @@ pub struct CopyReport {
     pub holds: u64,
     /// Copies whose labels were brought up to date, since those of their originals were changed; 0 in a dry run.
     pub labelled: u64,
-    /// Damage in the target that was passed over and made up for, for people.
+    /// For people: damage that was passed over and made up for, and holds and labels that copies lack.
     pub warnings: Vec<String>,
 }
 
@@ -181,8 +184,23 @@ impl Repository {
         for (original, standing) in objects::read_labels(&*self.store, &self.keys, names::TAGS)? {
             let Some(&copy) = copies.get(&original) else { continue };
             report.warnings.extend(standing.damaged.iter().map(|(_, error)| format!("{error}; its copy lacks them")));
-            if target.merge_labels(copy, &standing.changes)? {
-                report.labelled += 1;
+            match target.merge_labels(copy, &standing.changes) {
+                Ok(changed) => report.labelled += u64::from(changed),
+                Err(error) if error.is_of_one_object() || matches!(error, Error::Invalid(_)) => {
+                    let there = target.store.location();
+                    report.warnings.push(match target.is_forgotten(&copy)? {
+                        true => format!(
+                            "snapshot {copy} of {there}, the copy of {original}, was forgotten meanwhile and got no labels. To have \
+                             it again, copy once more"
+                        ),
+                        false => format!(
+                            "snapshot {copy} of {there} stands, but labels that came and went since its original {original} was \
+                             sealed were not brought up to date: {}",
+                            error.with_advice(UNREAD_THERE)
+                        ),
+                    });
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -88,6 +88,10 @@ impl Repository {
     }
 
     /// Takes over what became of the labels of a copy's original. Gives back whether that changed anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::tag`].
     pub(super) fn merge_labels(&self, snapshot: SnapshotId, changes: &Changes) -> Result<bool> {
         let standing = self.standing_labels(snapshot)?;
         let mut merged = standing.changes.clone();

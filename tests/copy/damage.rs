@@ -10,7 +10,7 @@ use aerolith::format::names;
 use aerolith::format::session::Status;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, leaf};
-use aerolith::repository::{CopyOptions, Repository};
+use aerolith::repository::{CopyOptions, RepairOptions, Repository, SnapshotFilter};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -26,6 +26,38 @@ fn own_chunks(repository: &Repository, scene: &Scene, n: usize) -> Vec<(ChunkId,
         snapshot.reach(&mut seen, &mut |id, class| own.push((id, class))).unwrap();
     }
     own
+}
+
+#[test]
+fn labels_of_a_copy_that_cannot_be_read_are_named_and_the_copy_stands() {
+    let scene = Scene::new(60);
+    let (source, disk) = (scene.repository(), other_disk());
+    let target = open_other(disk.clone()).unwrap();
+    let tag = |label: &str| {
+        for n in [0, 2] {
+            source.tag(&scene.id(n), &SnapshotFilter::ALL, &[label.to_string()], &[]).unwrap();
+        }
+    };
+    tag("one");
+    assert_eq!(copy(&source, &target).unwrap().labelled, 2);
+    let first = copy_of(&source, &target, scene.snapshots[0].0).id;
+    let key = disk.list(&names::tags_of(&first)).unwrap().pop().unwrap().key;
+    flip(&disk, &key, 90);
+    tag("two");
+    let report = copy(&source, &target).unwrap();
+    assert_eq!((report.copied.len(), report.present.len(), report.labelled), (0, 3, 1), "{report:?}");
+    let [warning] = &report.warnings[..] else { panic!("{report:?}") };
+    for part in [&key, &first.to_string(), &scene.id(0), "labels", "`aerolith repair`", "copy once more"] {
+        assert!(warning.contains(part), "{part:?} is not in {warning}");
+    }
+    let tags = |n: usize| copy_of(&source, &target, scene.snapshots[n].0).tags;
+    assert_eq!((tags(2), disk.list(&names::tags_of(&first)).unwrap().len()), (vec!["one".into(), "two".into()], 1));
+    // What it says helps.
+    repair(&target, &RepairOptions::default()).unwrap();
+    let report = copy(&source, &target).unwrap();
+    assert_eq!((report.labelled, &report.warnings[..]), (1, &[][..]), "{report:?}");
+    assert_eq!(tags(0), ["one", "two"]);
+    assert_exact_copies(&source, &target, &scene.snapshots, "labelled");
 }
 
 #[test]

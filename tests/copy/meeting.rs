@@ -7,7 +7,7 @@ use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::CopyOptions;
+use aerolith::repository::{CopyOptions, SnapshotFilter};
 use aerolith::store::{Call, MemoryStore, Store};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -170,4 +170,39 @@ fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_
     prune(&target, &PruneOptions { fence: true, ..thorough() }).unwrap();
     assert_exact_copies(&source, &target, &scene.snapshots[1..], "a plan came to stand");
     assert_nothing_unused(&target, "a plan came to stand");
+}
+
+#[test]
+fn a_copy_that_is_forgotten_while_labels_are_copied_is_named_and_the_others_get_theirs() {
+    let scene = Scene::new(60);
+    let (source, disk) = (scene.repository(), other_disk());
+    for n in [0, 2] {
+        source.tag(&scene.id(n), &SnapshotFilter::ALL, &["one".to_string()], &[]).unwrap();
+    }
+    // The copy whose labels are written first is forgotten just before.
+    let (plain, mut forgotten) = (disk.clone(), false);
+    let store = HookStore::new(disk.clone(), move |call, key| {
+        if call == Call::PutNew && key.starts_with(names::TAGS) && !forgotten {
+            forgotten = true;
+            let (snapshot, _) = names::parse_tags(key).unwrap();
+            forget(&open_other(plain.clone()).unwrap(), &[snapshot.to_string()]).unwrap();
+        }
+    });
+    let report = copy(&source, &open_other(store).unwrap()).unwrap();
+    assert_eq!((report.copied.len(), report.not_copied.len(), report.labelled), (3, 0, 1), "{report:?}");
+    let [warning] = &report.warnings[..] else { panic!("{report:?}") };
+    let target = open_other(disk.clone()).unwrap();
+    let there: HashSet<_> = target.snapshots().unwrap().snapshots.into_iter().map(|copy| copy.id).collect();
+    let gone = report.copied.iter().find(|one| !there.contains(&one.copy.unwrap())).unwrap();
+    for part in
+        [&gone.original.id.to_string(), &gone.copy.unwrap().to_string(), "forgotten meanwhile", "copy once more"]
+    {
+        assert!(warning.contains(part), "{part:?} is not in {warning}");
+    }
+    // What it says helps.
+    let report = copy(&source, &target).unwrap();
+    assert_eq!((report.copied.len(), report.labelled, &report.warnings[..]), (1, 1, &[][..]), "{report:?}");
+    for n in [0, 2] {
+        assert_eq!(copy_of(&source, &target, scene.snapshots[n].0).tags, ["one"]);
+    }
 }
