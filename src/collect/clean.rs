@@ -20,12 +20,14 @@ const FEW_SEGMENTS: usize = 8;
 const MAX_JOINED_ROWS: u32 = 1 << 20;
 
 /// What was cleaned.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Cleaned {
     /// Segments that are gone.
     pub deleted: u64,
     /// Segments that were written anew without the rows of packs that are gone.
     pub rewritten: u64,
+    /// The sessions of the segments that stay.
+    pub indexed: HashSet<SnapshotId>,
 }
 
 /// The rows of a segment, by pack; `None` if they can't be read.
@@ -120,6 +122,8 @@ impl Cleaning<'_> {
             if delete {
                 self.store.delete(&listed.key)?;
                 cleaned.deleted += 1;
+            } else {
+                cleaned.indexed.insert(session);
             }
         }
         Ok(cleaned)

@@ -14,15 +14,14 @@ use std::collections::HashSet;
 pub const KEPT_MILLIS: u64 = 90 * 86_400_000;
 
 /// Deletes the objects of old sessions that nothing asks for any more, and gives back how many. `states` are what stands under
-/// `snapshots/`, read before; names there never become free again. `now` is in milliseconds since the Unix epoch.
+/// `snapshots/`, read before; names there never become free again. `indexed` are the sessions of the index segments that stand,
+/// listed after that: a session writes all its segments before it takes its name, so none of a name that was taken is missing
+/// there. `now` is in milliseconds since the Unix epoch.
 ///
 /// These go: a session whose name is fenced, unless it says that it was sealed, since that is what tells an emptied snapshot; a
 /// session whose name is a marker, once no index segment of it is left, since an emptied marker would be noticed by it; and a check
 /// that noted no damage, which never takes a name and writes no chunks. What can't be read is for a repair.
-pub fn expire(store: &dyn Store, keys: &Keys, states: &States, now: u64) -> Result<u64> {
-    let listed = store.list(names::INDEX)?;
-    let indexed: HashSet<SnapshotId> =
-        listed.iter().filter_map(|object| names::parse_index_segment(&object.key)).map(|(id, _)| id).collect();
+pub fn expire(store: &dyn Store, keys: &Keys, states: &States, indexed: &HashSet<SnapshotId>, now: u64) -> Result<u64> {
     let mut deleted = 0;
     for id in objects::list_sessions(store)? {
         let state = states.get(&id).copied();

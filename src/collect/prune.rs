@@ -424,7 +424,7 @@ impl Collector {
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
         let cleaned = cleaning.run(control)?;
         cleaning.clear_gone()?;
-        report.sessions_deleted = expire(store, keys, states, Timestamp::now().0)?;
+        report.sessions_deleted = expire(store, keys, states, &cleaned.indexed, Timestamp::now().0)?;
         (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
         store.sync()?;
         for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {

@@ -9,8 +9,9 @@ use aerolith::format::snapshot::SnapshotState;
 use aerolith::format::{SnapshotId, names};
 use aerolith::record::Timestamp;
 use aerolith::repository::{CheckOptions, Repository};
-use aerolith::store::Store;
+use aerolith::store::{Call, FaultStore, Operation, Store};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Lets all sessions be so much older.
 fn age(scene: &Scene, repository: &Repository, millis: u64) {
@@ -98,4 +99,16 @@ fn what_tells_an_emptied_snapshot_or_marker_and_what_noted_damage_stays() {
     assert!(session, "the session that tells it was deleted");
     let status = repository.history().unwrap().entries.into_iter().find(|one| one.session.id == scene.snapshots[0].0);
     assert_eq!(status.unwrap().session.outcome.unwrap().status, Status::Done);
+}
+
+#[test]
+fn a_collection_that_has_nothing_to_delete_lists_the_index_once_to_read_it_and_once_to_clean_it() {
+    let scene = Scene::new(60);
+    let store = Arc::new(FaultStore::new(scene.disk.clone()));
+    let repository = open(store.clone()).unwrap();
+    let before = store.operations().len();
+    let report = prune(&repository, &Default::default()).unwrap();
+    assert_eq!((report.packs_deleted, report.sessions_deleted), (0, 0), "{report:?}");
+    let lists = |operation: &&Operation| operation.call == Call::List && operation.key == names::INDEX;
+    assert_eq!(store.operations()[before..].iter().filter(lists).count(), 2);
 }
