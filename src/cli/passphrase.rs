@@ -65,7 +65,7 @@ impl PassphraseWay<'_> {
         let set = |name: &String| std::env::var_os(name).map(|value| (name.clone(), value));
         let found: Vec<(String, OsString)> = [&variable, &file, &command].into_iter().filter_map(set).collect();
         match &found[..] {
-            [] if std::io::stdin().is_terminal() => Ok(Origin::Prompt),
+            [] if can_ask() => Ok(Origin::Prompt),
             [] => {
                 let dash = if self.prefix.is_empty() { "" } else { "-" };
                 let option = format!("--{}{dash}password", self.prefix);
@@ -223,6 +223,17 @@ fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Ve
     Ok(passphrase)
 }
 
+/// Whether there is a terminal to ask on. On Unix that is the one that the process runs on, whatever its standard input is: what
+/// is backed up may come on that.
+fn can_ask() -> bool {
+    if cfg!(unix) {
+        std::fs::File::options().read(true).write(true).open("/dev/tty").is_ok()
+    } else {
+        std::io::stdin().is_terminal()
+    }
+}
+
+/// Asks on the terminal itself, and so leaves standard input alone.
 fn prompt(text: &str) -> Result<Zeroizing<Vec<u8>>> {
     rpassword::prompt_password(text)
         .map(|text| Zeroizing::new(text.into_bytes()))

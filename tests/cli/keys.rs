@@ -100,7 +100,7 @@ fn the_pass_phrase_comes_from_a_file_a_command_or_the_environment() {
     run(&["--password-file", "absent"]).ends(1).says(&["cannot read the pass phrase of repo from absent"]);
     run(&["--password-command", "exit 3"]).ends(1).says(&["cannot run the password command", "exit status: 3"]);
     run(&["--password-file", "right", "--password-command", "x"]).ends(2).says(&["cannot be used with"]);
-    // Standard input is no terminal here: a prompt would wait for ever.
+    // There is no terminal here: a prompt would wait for ever.
     run(&[]).ends(2).says(&["no pass phrase of repo, and no terminal", "AEROLITH_PASSWORD", "--password-file"]);
 }
 
@@ -264,4 +264,21 @@ fn a_prompt_names_the_repository_and_asks_three_times() {
     assert!(shown.contains("new pass phrase of repo: ") && shown.contains("the two pass phrases differ"), "{shown}");
     let (code, shown) = on_a_terminal(&sandbox, "snapshots", &["new"]);
     assert_eq!(code, Some(0), "{shown}");
+}
+
+#[test]
+fn a_prompt_asks_at_the_terminal_where_standard_input_is_what_is_backed_up() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let (code, shown) = on_a_terminal(&sandbox, "backup asb:- --cluster other <people.asb", &["wrong", PASSWORD]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.matches("pass phrase of repo: ").count(), 2, "{shown}");
+    assert!(shown.contains("sealed snapshot"), "{shown}");
+    assert_eq!(sandbox.json(&["snapshots", "--cluster", "other"])["snapshots"].as_array().unwrap().len(), 1);
+    // So is a new one, twice.
+    let new = "key add --password-file first </dev/null";
+    sandbox.write("first", PASSWORD);
+    let (code, shown) = on_a_terminal(&sandbox, new, &["second", "second"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(sandbox.json(&["key", "list"])["keys"].as_array().unwrap().len(), 2);
 }

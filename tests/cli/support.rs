@@ -6,12 +6,16 @@ use aerolith::record::{Digest, ParticleType};
 use aerolith::repository::{CreateOptions, Repository};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 pub const PASSWORD: &str = "a pass phrase of the tests";
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_aerolith");
+/// Runs a program in a session of its own, which has no terminal.
+const SETSID: &str = "/usr/bin/setsid";
 
 /// What a run of the program left.
 #[derive(Debug)]
@@ -86,9 +90,14 @@ impl Sandbox {
         self.folder.path().join(name)
     }
 
-    /// The program, to be run in the folder, with nothing on standard input.
+    /// The program, to be run in the folder, with nothing on standard input, and away from the terminal of whoever runs the tests,
+    /// where a prompt would wait for them. `setsid` becomes the program: it is the same process.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aerolith"));
+        let mut command = Command::new(PROGRAM);
+        if Path::new(SETSID).exists() {
+            command = Command::new(SETSID);
+            command.arg(PROGRAM);
+        }
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_clear().env("AEROLITH_REPO", "repo").env("AEROLITH_PASSWORD", PASSWORD).env("TZ", "UTC");
         command.env("TMPDIR", self.folder.path());
