@@ -21,6 +21,8 @@ mod resume;
 mod selection;
 mod town;
 mod users;
+#[path = "../support/watching.rs"]
+mod watching;
 
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
 use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection};

@@ -7,17 +7,18 @@
 use crate::support::TestCluster;
 use crate::support::data::{Digest as Raw, partition};
 use crate::town::{Event, NAMESPACES, Random, SETS, Town, World};
+use crate::watching::{Asked, Watch, Watching};
 use crate::{Found, connect, quick};
 use aerolith::control::Control;
 use aerolith::format::SnapshotId;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
+use aerolith::record::{Digest, PartitionId, RecordBatch};
 use aerolith::repository::{
     CheckOptions, CompareOptions, CreateOptions, RecordOptions, Repository, SessionOptions, Snapshot,
 };
+use aerolith::source::RecordSource;
 use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, RecordSelection};
-use aerolith::source::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore};
 use aerolith::{Error, Result};
 use rayon::prelude::*;
@@ -101,85 +102,21 @@ impl Watched<'_> {
 
 const KILLED: &str = "the test ends it here";
 
-impl RecordSource for Watched<'_> {
-    fn name(&self) -> &str {
-        self.source.name()
+impl Watch for Watched<'_> {
+    type Source = AerospikeSource;
+
+    fn source(&self) -> &AerospikeSource {
+        self.source
     }
 
-    fn cluster(&self) -> Option<String> {
-        self.source.cluster()
-    }
-
-    fn namespaces(&self) -> Result<Vec<String>> {
-        self.source.namespaces()
-    }
-
-    fn clock(&self) -> Result<Timestamp> {
-        self.source.clock()
-    }
-
-    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
+    fn asked(&self, asked: Asked) -> Result<()> {
+        if !matches!(asked, Asked::Metadata) {
+            return self.called();
+        }
         for (_, event) in self.events.iter().filter(|(at, _)| *at == usize::MAX) {
             self.event(*event);
         }
-        self.source.metadata(namespace)
-    }
-
-    fn selection(&self) -> String {
-        self.source.selection()
-    }
-
-    fn standing(&self, namespace: &str) -> Result<Option<Standing>> {
-        self.source.standing(namespace)
-    }
-
-    fn shape(&self) -> SourceShape<'_> {
-        SourceShape::Partitioned(self)
-    }
-}
-
-impl PartitionedSource for Watched<'_> {
-    fn partitions(&self) -> PartitionSet {
-        self.source.partitions()
-    }
-
-    fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
-        self.source.prepare(namespace, wanted);
-    }
-
-    fn scan(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        since: Option<Timestamp>,
-        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        self.called()?;
-        self.source.scan(namespace, partition, since, each)
-    }
-
-    fn walk(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        before: Option<Timestamp>,
-        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
-    ) -> Result<()> {
-        self.called()?;
-        self.source.walk(namespace, partition, before, each)
-    }
-
-    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        self.called()?;
-        self.source.read(namespace, digests, each)
-    }
-
-    fn clock_margin_millis(&self) -> u64 {
-        self.source.clock_margin_millis()
-    }
-
-    fn take_bad_records(&self) -> (u64, Vec<BadRecord>) {
-        self.source.take_bad_records()
+        Ok(())
     }
 }
 
@@ -305,7 +242,7 @@ impl Story<'_> {
         };
         let mut seen = Vec::new();
         for (n, namespace) in NAMESPACES.iter().enumerate().take(if plan.both { 2 } else { 1 }) {
-            let watched = Watched {
+            let watched = Watching(Watched {
                 source: &source,
                 town: &self.town,
                 namespace,
@@ -315,7 +252,7 @@ impl Story<'_> {
                 events: plan.events.clone(),
                 worlds: Mutex::new(vec![self.town.world(namespace)]),
                 lost: Mutex::default(),
-            };
+            });
             let cuts = self.town.facts().cuts[n];
             if let Err(error) = session.records(namespace, &watched, KINDS[usize::from(job.kind)], &options) {
                 if self.random.one_of(2) {
@@ -328,7 +265,7 @@ impl Story<'_> {
                 self.town.tell(format!("  went on with {} partitions of {namespace}", resumed.partitions));
                 assert_eq!(self.begun[&resumed.session][n], cuts, "it went on with what was cut off since");
             }
-            let (worlds, lost) = (watched.worlds.into_inner().unwrap(), watched.lost.into_inner().unwrap());
+            let (worlds, lost) = (watched.0.worlds.into_inner().unwrap(), watched.0.lost.into_inner().unwrap());
             seen.push((*namespace, worlds, lost));
         }
         let (id, sealed) = (session.id(), session.seal());

@@ -1,12 +1,12 @@
 //! Ctrl-C, which is [`Control::stop`], at any point of a long call.
 
 use super::support::*;
+use super::watching::{Asked, Watch, Watching};
 use aerolith::control::Control;
 use aerolith::format::session::Status;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::{Digest, NamespaceMetadata, PartitionId, RecordBatch, Timestamp};
+use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::repository::{CheckOptions, RecordOptions, RestoreOptions, SessionOptions};
-use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::MemoryStore;
 use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
 use aerolith::{Error, Result};
@@ -16,54 +16,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Stops the backup when it is asked for this partition.
 struct StopAt<'a>(&'a World, u16, Arc<Control>);
 
-impl RecordSource for StopAt<'_> {
-    fn name(&self) -> &str {
-        "memory"
-    }
-    fn cluster(&self) -> Option<String> {
-        self.0.cluster()
-    }
-    fn namespaces(&self) -> Result<Vec<String>> {
-        self.0.namespaces()
-    }
-    fn clock(&self) -> Result<Timestamp> {
-        self.0.clock()
-    }
-    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
-        self.0.metadata(namespace)
-    }
-    fn shape(&self) -> SourceShape<'_> {
-        SourceShape::Partitioned(self)
-    }
-}
+impl Watch for StopAt<'_> {
+    type Source = World;
 
-impl PartitionedSource for StopAt<'_> {
-    fn scan(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        since: Option<Timestamp>,
-        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        if partition.number() >= self.1 {
+    fn source(&self) -> &World {
+        self.0
+    }
+
+    fn asked(&self, asked: Asked) -> Result<()> {
+        if matches!(asked, Asked::Scan(partition, _) if partition.number() >= self.1) {
             self.2.stop();
         }
-        self.0.scan(namespace, partition, since, each)
-    }
-    fn walk(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        before: Option<Timestamp>,
-        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
-    ) -> Result<()> {
-        self.0.walk(namespace, partition, before, each)
-    }
-    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        self.0.read(namespace, digests, each)
-    }
-    fn clock_margin_millis(&self) -> u64 {
-        0
+        Ok(())
     }
 }
 
@@ -78,7 +42,7 @@ fn a_stopped_backup_seals_nothing_says_so_and_stands_in_no_ones_way() {
             let control = Arc::new(Control::new());
             let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
             let mut session = repository.begin(about, control.clone()).unwrap();
-            let source = StopAt(&second, partition, control);
+            let source = Watching(StopAt(&second, partition, control));
             let options = RecordOptions { parallel: 2, ..RecordOptions::default() };
             let error = match session.records(NAMESPACE, &source, kind, &options) {
                 // The last partitions may have been on their way; then the seal is stopped.

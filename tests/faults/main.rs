@@ -10,3 +10,5 @@ mod objects;
 mod resume;
 mod support;
 mod targets;
+#[path = "../support/watching.rs"]
+mod watching;

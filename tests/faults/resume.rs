@@ -1,12 +1,12 @@
 //! A backup that was killed goes on where it was, and is whole in the end.
 
 use super::support::*;
+use super::watching::{Asked, Watch, Watching};
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{PackId, SnapshotId, names};
-use aerolith::record::{Digest, NamespaceMetadata, PartitionId, RecordBatch, Timestamp};
 use aerolith::repository::{BackupSession, RecordOptions, Repository, Resumed, SessionOptions};
-use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
+use aerolith::source::RecordSource;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use aerolith::{Result, record::PartitionSet};
 use rayon::prelude::*;
@@ -23,84 +23,47 @@ static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
     worlds
 });
 
-/// A world that notes which partitions it was asked for, but for what changed in them since the killed backup read them.
+/// Notes which partitions a world was asked for, but for what changed in them since the killed backup read them.
 struct Watched<'a> {
     world: &'a World,
     selection: String,
-    asked: Mutex<PartitionSet>,
+    scanned: Mutex<PartitionSet>,
 }
 
-impl<'a> Watched<'a> {
-    fn new(world: &'a World) -> Self {
-        Watched { world, selection: String::new(), asked: Mutex::default() }
-    }
-
-    fn asked(&self) -> PartitionSet {
-        *self.asked.lock().unwrap()
+impl Watched<'_> {
+    fn scanned(&self) -> PartitionSet {
+        *self.scanned.lock().unwrap()
     }
 }
 
-impl RecordSource for Watched<'_> {
-    fn name(&self) -> &str {
-        self.world.name()
+impl Watch for Watched<'_> {
+    type Source = World;
+
+    fn source(&self) -> &World {
+        self.world
     }
 
-    fn cluster(&self) -> Option<String> {
-        self.world.cluster()
-    }
-
-    fn namespaces(&self) -> Result<Vec<String>> {
-        self.world.namespaces()
-    }
-
-    fn clock(&self) -> Result<Timestamp> {
-        self.world.clock()
-    }
-
-    fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
-        self.world.metadata(namespace)
+    fn asked(&self, asked: Asked) -> Result<()> {
+        if let Asked::Scan(partition, since) = asked
+            && since != Some(WORLDS[1].clock()?)
+        {
+            self.scanned.lock().unwrap().insert(partition);
+        }
+        Ok(())
     }
 
     fn selection(&self) -> String {
         self.selection.clone()
     }
-
-    fn shape(&self) -> SourceShape<'_> {
-        SourceShape::Partitioned(self)
-    }
 }
 
-impl PartitionedSource for Watched<'_> {
-    fn scan(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        since: Option<Timestamp>,
-        each: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        if since != Some(WORLDS[1].clock()?) {
-            self.asked.lock().unwrap().insert(partition);
-        }
-        self.world.scan(namespace, partition, since, each)
-    }
+fn watching(world: &World) -> Watching<Watched<'_>> {
+    selecting(world, "")
+}
 
-    fn walk(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        before: Option<Timestamp>,
-        each: &mut dyn FnMut(&[DigestRow]) -> Result<()>,
-    ) -> Result<()> {
-        self.world.walk(namespace, partition, before, each)
-    }
-
-    fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        self.world.read(namespace, digests, each)
-    }
-
-    fn clock_margin_millis(&self) -> u64 {
-        0
-    }
+/// The same, where it is said that a selection was asked for.
+fn selecting<'a>(world: &'a World, selection: &str) -> Watching<Watched<'a>> {
+    Watching(Watched { world, selection: selection.into(), scanned: Mutex::default() })
 }
 
 fn begin(repository: &Repository, resume: bool) -> Result<BackupSession> {
@@ -133,7 +96,7 @@ fn prepared(kind: BackupKind) -> Arc<MemoryStore> {
 /// Goes on after a fault, and checks what came of it. Gives back how many partitions were taken over.
 fn goes_on(disk: &Arc<MemoryStore>, kind: BackupKind, about: &str) -> usize {
     let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
-    let source = Watched::new(&WORLDS[2]);
+    let source = watching(&WORLDS[2]);
     let sealed = repository.snapshots().unwrap().snapshots.len();
     let expected = usize::from(kind != BackupKind::Full);
     if sealed > expected {
@@ -144,7 +107,7 @@ fn goes_on(disk: &Arc<MemoryStore>, kind: BackupKind, about: &str) -> usize {
     }
     let resumed = attempt(&repository, &source, kind).unwrap_or_else(|error| panic!("{about}: {error}"));
     let again: usize = resumed.iter().map(|resumed| resumed.partitions).sum();
-    assert_eq!(again + source.asked().len(), 4096, "{about}");
+    assert_eq!(again + source.scanned().len(), 4096, "{about}");
     // What was taken over was brought up to date: all is as it is now.
     assert_whole(&repository, "latest", &WORLDS[2].truth(), about);
     let snapshot = repository.snapshot("latest").unwrap();
@@ -222,7 +185,7 @@ fn a_backup_that_is_killed_twice_loses_neither_part() {
     let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
     store.inject(Fault::nth(12, Effect::CrashBefore).under("sessions/").of(Call::Put));
     assert!(attempt(&repository, &WORLDS[1], BackupKind::Full).is_err());
-    let source = Watched::new(&WORLDS[1]);
+    let source = watching(&WORLDS[1]);
     let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
     let resumed = attempt(&repository, &source, BackupKind::Full).unwrap();
     assert!(taken(&resumed) > 45 * 64, "{resumed:?}");
@@ -265,9 +228,9 @@ fn another_selection_or_a_clock_that_was_set_back_takes_nothing_over() {
         session.records(NAMESPACE, source, BackupKind::Full, &RecordOptions::default()).unwrap();
         taken(session.resumed())
     };
-    let watched = Watched::new(&WORLDS[1]);
+    let watched = watching(&WORLDS[1]);
     assert!(count(&watched) > 0);
-    assert_eq!(count(&Watched { selection: "one set".into(), ..Watched::new(&WORLDS[1]) }), 0);
+    assert_eq!(count(&selecting(&WORLDS[1], "one set")), 0);
     // What is said to have been read in the future can't be gone on with: the next incremental would miss what changes until then.
     assert_eq!(count(&WORLDS[0]), 0);
 }
@@ -365,7 +328,7 @@ fn a_sealed_session_keeps_no_journal() {
 #[test]
 fn a_namespace_that_was_done_is_not_read_again() {
     let disk = prepared(BackupKind::Full);
-    let both = |repository: &Repository, source: &Watched<'_>| -> Result<Vec<Resumed>> {
+    let both = |repository: &Repository, source: &dyn RecordSource| -> Result<Vec<Resumed>> {
         let mut session = begin(repository, true)?;
         for namespace in ["other", NAMESPACE] {
             session.records(
@@ -381,12 +344,12 @@ fn a_namespace_that_was_done_is_not_read_again() {
     let store = Arc::new(FaultStore::new(disk.clone()));
     let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();
     store.inject(Fault::nth(90, Effect::CrashBefore).under("sessions/").of(Call::Put));
-    assert!(both(&repository, &Watched::new(&WORLDS[1])).is_err());
+    assert!(both(&repository, &watching(&WORLDS[1])).is_err());
     let repository = Repository::open(disk, PASSPHRASE).unwrap();
-    let source = Watched::new(&WORLDS[1]);
+    let source = watching(&WORLDS[1]);
     let resumed = both(&repository, &source).unwrap();
     assert_eq!((resumed.len(), resumed[0].namespace.as_str(), resumed[0].partitions), (2, "other", 4096));
-    assert!(resumed[1].partitions >= 64 && resumed[1].partitions + source.asked().len() == 4096, "{resumed:?}");
+    assert!(resumed[1].partitions >= 64 && resumed[1].partitions + source.scanned().len() == 4096, "{resumed:?}");
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "both");
     let snapshot = repository.snapshot("latest").unwrap();
     let [a, b] = &snapshot.manifest().namespaces[..] else { panic!("two namespaces") };
