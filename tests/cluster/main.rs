@@ -21,6 +21,7 @@ mod resume;
 mod selection;
 mod town;
 mod users;
+mod verify;
 #[path = "../support/watching.rs"]
 mod watching;
 

@@ -1,0 +1,63 @@
+//! Comparing a snapshot with a cluster.
+
+use crate::conformance::{int, number};
+use crate::partial::filled;
+use crate::program::Place;
+use crate::support::client::Client;
+use crate::{NAMESPACE, partial};
+use aerolith::record::Digest;
+
+#[test]
+fn a_path_in_the_address_or_a_new_name_says_with_which_namespace_one_is_compared() {
+    let (cluster, mut own) = filled(2);
+    let addresses: Vec<String> = (0..2).map(|node| cluster.address(node)).collect();
+    let place = Place::new();
+    let (root, bar) = (format!("aerospike://{}", addresses[0]), format!("aerospike://{}/bar", addresses[0]));
+    assert_eq!(place.run(&["backup", &format!("{root}/{NAMESPACE}")]).code, 0);
+    let from = format!("latest:{NAMESPACE}");
+    let verify = |arguments: &[&str]| place.run(&[&["verify"], arguments].concat());
+
+    // What differs in the namespace of the same name must not count, and what differs in the other one must.
+    assert_eq!(place.run(&["restore", &from, &bar]).code, 0);
+    own.put(b"s", &int(1), true, u32::MAX, &number(1000));
+    for same in [
+        &[&from[..], &bar][..],
+        &["latest", &bar],
+        &[&from, &root, "--rename", "bar"],
+        &[&from, &bar, "--rename", "bar"],
+    ] {
+        let output = verify(same);
+        assert!(output.code == 0 && output.out.contains("is as in snapshot"), "{same:?}: {output:?}");
+    }
+    let changed = format!("changed: {NAMESPACE} {}", Digest(partial::at(1)));
+    for own in [[&from[..], &root], ["latest", &root]] {
+        let output = verify(&own);
+        assert!(output.code == 3 && output.out.contains(&changed), "{own:?}: {output:?}");
+    }
+    let mut other = Client::connect(&addresses, "bar");
+    other.put(b"s", &int(2), true, u32::MAX, &number(1000));
+    let changed = format!("changed: {NAMESPACE} {}", Digest(partial::at(2)));
+    for arguments in [&[&from[..], &bar][..], &[&from, &root, "--rename", "bar"]] {
+        let output = verify(arguments);
+        assert!(output.code == 3 && output.out.contains(&changed), "{arguments:?}: {output:?}");
+    }
+
+    // A namespace that isn't there, and two names for one.
+    for arguments in [&[&from[..], &format!("{root}/nosuch")][..], &[&from, &root, "--rename", "nosuch"]] {
+        let output = verify(arguments);
+        assert!(output.code != 0 && (output.out.clone() + &output.err).contains("nosuch"), "{output:?}");
+    }
+    let both = verify(&[&from, &bar, "--rename", "other"]);
+    assert!(both.code == 2 && both.err.contains("--rename says \"other\", the address"), "{both:?}");
+
+    // Of a snapshot of several the address names the one that is compared; one that is none of them could be for any.
+    assert_eq!(place.run(&["backup", &root]).code, 0);
+    let one = verify(&["latest", &bar]);
+    assert!(
+        one.code == 3 && one.out.contains(&format!("not in the source: namespace {NAMESPACE}; it has bar")),
+        "{one:?}"
+    );
+    assert!(one.out.contains("bar: 400 records in the snapshot, 400 in the source; 0 only"), "{one:?}");
+    let which = verify(&["latest", &root, "--rename", "bar"]);
+    assert!(which.code == 2 && which.err.contains("needs a single namespace"), "{which:?}");
+}
