@@ -3,13 +3,14 @@
 use super::applies::{GivenOption, Kind};
 use super::schema;
 use super::select::SelectArgs;
+use super::text;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
 use crate::repository::Snapshot;
 use crate::source::asb::{AsbOptions, AsbSource};
 use crate::source::embedded::EmbeddedSource;
 use crate::source::jsonl::JsonlSource;
-use crate::source::{RecordSelection, RecordSource, Selected};
+use crate::source::{MetSets, RecordSelection, RecordSource, Selected};
 use crate::target::RecordTarget;
 use crate::target::asb::{AsbTarget, AsbTargetOptions};
 use crate::target::embedded::EmbeddedTarget;
@@ -224,10 +225,10 @@ pub fn target(text: &str, asb: AsbTargetOptions, args: TargetArgs, dry_run: bool
     })
 }
 
-/// A set was named of which the snapshot has no record: most likely a slip of the pen.
-pub fn no_such_set(set: &str, snapshot: &Snapshot) -> Error {
-    let advice = "`aerolith ls SNAPSHOT:NAMESPACE --no-keys` shows which sets there are";
-    Error::not_found(format!("a record of set {set:?} in snapshot {}", snapshot.id()), advice)
+/// A set was named of which the snapshot has no record where it was looked for: most likely a slip of the pen.
+pub fn no_such_set(set: &[u8], snapshot: &Snapshot, there: &MetSets) -> Error {
+    let what = format!("a record of set {:?} in snapshot {}", String::from_utf8_lossy(set), snapshot.id());
+    Error::not_found(what, format!("What was looked through has these sets: {}", text::safe(&there.to_string())))
 }
 
 /// What a snapshot's backup could not read of these namespaces, line by line.

@@ -6,6 +6,7 @@ use super::output::{Lines, complain, name_damage};
 use super::{endpoint, text};
 use crate::error::{Error, Result};
 use crate::record::Body;
+use crate::source::MetSets;
 use serde::Serialize;
 
 /// List the records of a snapshot, one a line
@@ -45,16 +46,18 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let set = path.set.as_ref().map(|set| set.as_bytes());
     let mut lines = Lines::new();
     let mut done = Done::Whole;
-    let mut found = false;
+    let mut sets = MetSets::default();
     for name in path.namespaces(&snapshot)? {
         let view = snapshot.namespace(&name)?;
         let mut entries = view.readable_entries()?;
         while let Some(entry) = entries.next()? {
             let Some(live) = entry.live else { continue };
-            if set.is_some_and(|set| *live.set != *set) {
-                continue;
+            if let Some(set) = set {
+                sets.note(&live.set, *live.set == *set);
+                if *live.set != *set {
+                    continue;
+                }
             }
-            found = true;
             let mut key = None;
             if !args.no_keys {
                 let read = view.value(&live).and_then(|bytes| {
@@ -101,8 +104,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
     }
     lines.finish()?;
-    if let (false, Done::Whole, Some(set)) = (found, &done, &path.set) {
-        return Err(endpoint::no_such_set(set, &snapshot));
+    let set = path.set.map(String::into_bytes);
+    if let (Done::Whole, [set]) = (&done, &sets.lacking(&set)[..]) {
+        return Err(endpoint::no_such_set(set, &snapshot, &sets));
     }
     Ok(done)
 }

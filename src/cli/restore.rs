@@ -11,6 +11,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, ParticleType, PartitionSet};
 use crate::repository::{Expiry, RestoreOptions, Selection, Snapshot};
+use crate::source::MetSets;
 use crate::target::{ConflictPolicy, RecordTarget};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,7 @@ use std::time::Instant;
 ///
 /// What an aborted restore wrote into a live store stays there. Run it again, with --resume to pass over what is there already.
 ///
-/// Ends with exit code 3 if a record failed or was not found, an index was left out, or --verify found a difference; each is named.
+/// Ends with exit code 3 if a record failed, a record or a set was not found, an index was left out, or --verify found a difference; each is named.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -398,12 +399,13 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     target.notes().iter().for_each(|note| complain(note));
     let unread = endpoint::unread(snapshot.manifest(), &namespaces);
     unread.iter().for_each(|line| complain(line));
-    let no_such_set = reports.iter().all(|(_, report)| report.read == 0) && options.selection.sets.is_some();
-    if let Some(sets) = options.selection.sets.as_ref().filter(|_| no_such_set) {
-        for set in sets {
-            complain(&endpoint::no_such_set(&String::from_utf8_lossy(set), &snapshot).to_string());
-        }
-    }
+    let mut sets = MetSets::default();
+    reports.iter().for_each(|(_, report)| sets.add(report.sets.clone()));
+    let lacking = sets.lacking(options.selection.sets.iter().flatten());
+    lacking.iter().for_each(|set| complain(&endpoint::no_such_set(set, &snapshot, &sets).to_string()));
+    // In the selected partitions there may be none of some set. That there is none of any is no success.
+    let no_such_set = !lacking.is_empty()
+        && (options.selection.partitions.is_none() || reports.iter().all(|(_, report)| report.read == 0));
     let restored = Restored {
         snapshot: snapshot.manifest(),
         target: target.name(),

@@ -16,7 +16,7 @@ use serde::Serialize;
 /// Compares sets, keys and bins; generations and expiry are not compared, nor are the cells that servers derive from the text
 /// of GeoJSON values and files lack. A set, and the options that select, compare that part of both. Records of the snapshot that have expired since and
 /// are gone from the source are no difference. A namespace that the source lacks is one; one that the snapshot lacks is named.
-/// Ends with exit code 3 if the two differ.
+/// Ends with exit code 3 if the two differ, or if what was selected is in neither.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -156,6 +156,11 @@ fn other_name(args: &Args, names: &[String]) -> Result<Option<String>> {
     }
 }
 
+/// What was selected and isn't in a source that was read, as far as it can be told; for people.
+fn unfound(source: &dyn RecordSource, namespace: &str) -> Option<String> {
+    source.unfound(namespace).or_else(|| source.standing(namespace).ok()??.unfound(namespace))
+}
+
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
     applies::check(&[&args.source], args.reading.given())?;
@@ -193,6 +198,16 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         if compared.records_in_snapshot == 0 && compared.records_in_source == 0 && !source.selection().is_empty() {
             complain(&format!("neither side has a record of what was selected of namespace {}", text::safe(&name)));
             empty = true;
+        }
+        // With digests a set says nothing more.
+        if let Some(problem) =
+            unfound(&*source, rename.as_deref().unwrap_or(&name)).filter(|_| asked.digests.is_empty())
+        {
+            complain(&format!("{}: {}", source.name(), text::safe(&problem)));
+            // A set that the snapshot has is compared: what is in it, and isn't expired, differs. So it is with all that its backup had
+            // selected.
+            empty |= manifest.selection.is_empty()
+                && (asked.sets.is_empty() || !compared.sets.lacking(&asked.sets).is_empty());
         }
         namespaces.push(Compared::new(manifest, &compared));
     }

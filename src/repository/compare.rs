@@ -11,7 +11,7 @@ use crate::record::{
     geojson_text,
 };
 use crate::run::{Entry, LiveEntry, Losses, PartitionRecords, Sorter, ValueReader};
-use crate::source::{PartitionedSource, RecordSource, SourceShape};
+use crate::source::{MetSets, PartitionedSource, RecordSource, SourceShape};
 use rayon::prelude::*;
 
 /// Records of a source without order are held in memory up to about this many bytes.
@@ -61,6 +61,8 @@ pub struct Comparison {
     pub lost: Losses,
     /// Records whose bodies were needed to tell, and can't be read.
     pub unreadable: Vec<Digest>,
+    /// The sets of the snapshot's namespace that were met, where sets were selected.
+    pub sets: MetSets,
 }
 
 impl Comparison {
@@ -126,6 +128,7 @@ impl Snapshot {
         let damaged = walk.unreadable.iter().map(|(digest, _)| *digest);
         compared.unreadable.extend(damaged);
         compared.lost = walk.losses();
+        compared.sets = walk.sets;
         Ok(compared)
     }
 }

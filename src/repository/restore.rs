@@ -8,6 +8,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, VoidTime};
 use crate::run::{Loss, Losses};
+use crate::source::MetSets;
 use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
 use std::collections::BTreeMap;
 
@@ -135,6 +136,8 @@ pub struct RestoreReport {
     pub metadata_lost: Option<String>,
     /// Wanted digests that the snapshot does not have.
     pub not_found: Vec<Digest>,
+    /// The sets of the namespace that were met, where sets were selected.
+    pub sets: MetSets,
     /// Bytes of the bodies.
     pub bytes: u64,
     /// Records of the target that were deleted since the snapshot lacks them.
@@ -229,6 +232,7 @@ impl RestoreReport {
         self.records_lost += other.records_lost;
         self.lost.add(&other.lost);
         self.metadata_lost = self.metadata_lost.take().or(other.metadata_lost);
+        self.sets.add(other.sets);
         self.bytes += other.bytes;
         self.more_failures.keep(&mut self.failures, other.failures);
         other.more_failures.iter().for_each(|(reason, number)| self.more_failures.add(reason, number));

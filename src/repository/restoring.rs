@@ -160,6 +160,7 @@ impl<'a> Work<'a> {
         }
         report.lost = walk.losses();
         report.not_found = walk.not_found;
+        report.sets = walk.sets;
         Ok(report)
     }
 

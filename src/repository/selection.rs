@@ -4,6 +4,7 @@ use super::view::NamespaceView;
 use crate::error::{Error, Result};
 use crate::record::{BodyError, Digest, PARTITIONS, PartitionId, PartitionSet, RecordBatch, RecordView};
 use crate::run::{Entry, Losses, MergedCursor};
+use crate::source::MetSets;
 use std::collections::BTreeSet;
 
 /// Which records are meant: those that meet all that is given. What is `None` leaves nothing out.
@@ -89,12 +90,15 @@ pub(super) struct Walk<'v> {
     pub not_found: Vec<Digest>,
     /// Wanted digests whose entries can't be read.
     pub unreadable: Vec<(Digest, Error)>,
+    /// The sets of what was walked, where sets are selected.
+    pub sets: MetSets,
 }
 
 impl<'v> Walk<'v> {
     pub fn new(view: NamespaceView<'v>, selection: &'v Selection) -> Self {
         let (not_found, unreadable) = (Vec::new(), Vec::new());
-        Walk { view, selection, cursor: None, losses: Losses::default(), not_found, unreadable }
+        let (losses, sets) = (Losses::default(), MetSets::default());
+        Walk { view, selection, cursor: None, losses, not_found, unreadable, sets }
     }
 
     /// The selected live entries of a partition, in key order. Partitions must be asked for in order.
@@ -124,10 +128,15 @@ impl<'v> Walk<'v> {
         let Some((cursor, _, last)) = &mut self.cursor else { return Ok(Vec::new()) };
         let mut entries = cursor.take_partition(partition)?;
         *last = partition;
-        let selection = self.selection;
+        let (selection, met) = (self.selection, &mut self.sets);
         entries.retain(|entry| {
-            let set = entry.live.as_ref().map(|live| &live.set[..]);
-            entry.digest.partition() == partition && set.is_some_and(|set| selection.takes(&entry.digest, set))
+            let Some(live) = entry.live.as_ref().filter(|_| entry.digest.partition() == partition) else {
+                return false;
+            };
+            if let Some(sets) = &selection.sets {
+                met.note(&live.set, sets.contains(&live.set[..]));
+            }
+            selection.takes(&entry.digest, &live.set)
         });
         Ok(entries)
     }

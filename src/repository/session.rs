@@ -747,10 +747,8 @@ fn look_at(
     options: &RecordOptions,
 ) -> Result<Option<String>, String> {
     // A set that an earlier backup found was emptied since, or went with a restart.
-    if let (Some((unknown, known)), None) = (&standing.unknown_sets, parent) {
-        let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-        let (sets, are) = if unknown.len() == 1 { ("set", "isn't") } else { ("sets", "aren't") };
-        return Err(format!("{sets} {} {are} in namespace {namespace}; its sets are: {known}", unknown.join(", ")));
+    if let (Some(problem), None) = (standing.unfound(namespace), parent) {
+        return Err(problem);
     }
     let all = usize::from(PARTITIONS);
     let same = |evidence: &Evidence| evidence.epoch == standing.evidence.epoch && evidence.epoch != 0;

@@ -13,9 +13,11 @@ pub mod embedded;
 pub mod jsonl;
 mod selected;
 mod selection;
+pub(crate) mod sets;
 
 pub use selected::Selected;
 pub use selection::RecordSelection;
+pub use sets::MetSets;
 
 use crate::control::Control;
 use crate::error::Result;
@@ -106,6 +108,15 @@ pub struct Standing {
     pub fresh: usize,
     /// The sets that were selected and that the namespace doesn't know, and those that it knows.
     pub unknown_sets: Option<(Vec<String>, Vec<String>)>,
+}
+
+impl Standing {
+    /// Which of the selected sets the namespace doesn't know, and which it knows; for people.
+    pub fn unfound(&self, namespace: &str) -> Option<String> {
+        let (unknown, known) = self.unknown_sets.as_ref()?;
+        let names = |names: &[String]| sets::listed(names.iter().map(String::as_bytes));
+        Some(sets::unknown(&names(unknown), unknown.len() == 1, namespace, &names(known)))
+    }
 }
 
 /// The two shapes of a source.

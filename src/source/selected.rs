@@ -1,5 +1,6 @@
 //! A part of a source that can't select for itself: files and embedded stores.
 
+use super::sets::{self, MetSets, listed};
 use super::{
     BadRecord, DigestRow, PartitionedSource, RecordSelection, RecordSink, RecordSource, SourceShape, Standing,
     StreamSource,
@@ -10,9 +11,6 @@ use crate::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, Record
 use crate::sync::lock;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
-
-/// Names of sets that are kept for a message about one that isn't there.
-const SETS_NAMED: usize = 20;
 
 /// The selected records of a source, with the selected bins. A filter expression, which only servers can evaluate, is not applied:
 /// callers refuse it.
@@ -27,10 +25,8 @@ pub struct Selected {
 /// What of a namespace was met.
 #[derive(Clone, Default)]
 struct Met {
-    /// The first few sets.
-    sets: BTreeSet<Vec<u8>>,
-    /// The selected ones among all.
-    selected: BTreeSet<Vec<u8>>,
+    /// The sets, if some were selected.
+    sets: MetSets,
     /// The selected bins.
     bins: BTreeSet<Vec<u8>>,
     /// Selected records.
@@ -62,12 +58,7 @@ impl Selected {
         for record in batch.iter() {
             let (digest, set) = (record.meta.digest, record.meta.set);
             if !self.selection.sets.is_empty() {
-                if met.sets.len() < SETS_NAMED && !met.sets.contains(set) {
-                    met.sets.insert(set.to_vec());
-                }
-                if self.selection.has_set(set) && !met.selected.contains(set) {
-                    met.selected.insert(set.to_vec());
-                }
+                met.sets.note(set, self.selection.has_set(set));
             }
             if is_whole {
                 continue;
@@ -100,11 +91,25 @@ impl Selected {
     fn note(&self, namespace: &str, met: Met) {
         let mut all = lock(&self.met);
         let known = all.entry(namespace.to_string()).or_default();
-        let room = SETS_NAMED.saturating_sub(known.sets.len());
-        known.sets.extend(met.sets.into_iter().take(room));
-        known.selected.extend(met.selected);
+        known.sets.add(met.sets);
         known.bins.extend(met.bins);
         known.records += met.records;
+    }
+
+    /// The sets in the partitions that were not selected, of a source that delivers single ones; nothing if they can't be told.
+    fn sets_elsewhere(&self, namespace: &str) -> Option<MetSets> {
+        let mut met = MetSets::default();
+        if let (SourceShape::Partitioned(source), Some(selected)) = (self.source.shape(), self.selection.partitions) {
+            for partition in source.partitions().iter().filter(|partition| !selected.contains(*partition)) {
+                let scanned = source.scan(namespace, partition, None, &mut |batch| {
+                    let sets = batch.iter().map(|record| record.meta.set);
+                    sets.for_each(|set| met.note(set, self.selection.has_set(set)));
+                    Ok(())
+                });
+                scanned.ok()?;
+            }
+        }
+        Some(met)
     }
 
     fn partitioned(&self) -> Result<&dyn PartitionedSource> {
@@ -115,17 +120,6 @@ impl Selected {
             }
         }
     }
-}
-
-/// Names for people, with commas between them.
-fn listed<'a>(names: impl Iterator<Item = &'a Vec<u8>>) -> String {
-    let names: Vec<String> = names
-        .map(|name| match &name[..] {
-            [] => "(no set)".to_string(),
-            name => String::from_utf8_lossy(name).into_owned(),
-        })
-        .collect();
-    if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 impl RecordSource for Selected {
@@ -154,19 +148,22 @@ impl RecordSource for Selected {
     }
 
     fn unfound(&self, namespace: &str) -> Option<String> {
-        let met = lock(&self.met).get(namespace).cloned().unwrap_or_default();
-        let lacking: Vec<&Vec<u8>> = self.selection.sets.iter().filter(|set| !met.selected.contains(*set)).collect();
+        let mut met = lock(&self.met).get(namespace).cloned().unwrap_or_default();
+        if !met.sets.lacking(&self.selection.sets).is_empty() {
+            // They may be in the partitions that were not asked for.
+            met.sets.add(self.sets_elsewhere(namespace)?);
+        }
+        let lacking = met.sets.lacking(&self.selection.sets);
         if !lacking.is_empty() {
-            let (sets, are) = if lacking.len() == 1 { ("set", "isn't") } else { ("sets", "aren't") };
-            let (lacking, there) = (listed(lacking.into_iter()), listed(met.sets.iter()));
-            return Some(format!("{sets} {lacking} {are} in namespace {namespace}; its sets are: {there}"));
+            let is_one = lacking.len() == 1;
+            return Some(sets::unknown(&listed(lacking.into_iter()), is_one, namespace, &met.sets.to_string()));
         }
         let lacking: Vec<&Vec<u8>> = self.selection.bins.iter().filter(|bin| !met.bins.contains(*bin)).collect();
         if !lacking.is_empty() && met.records > 0 {
             let bins = if lacking.len() == 1 { "bin" } else { "bins" };
             return Some(format!(
                 "no selected record of namespace {namespace} has the {bins} {}",
-                listed(lacking.into_iter())
+                listed(lacking.into_iter().map(Vec::as_slice))
             ));
         }
         None

@@ -176,3 +176,69 @@ fn differences_are_printed_up_to_a_limit_and_counted_in_all() {
     assert_eq!(limited.out.lines().count(), 2);
     limited.shows(&["1 added, 1 removed, 1 changed, 1 touched"]);
 }
+
+#[test]
+fn what_is_named_and_is_not_there_is_a_failure_and_what_there_is_is_listed() {
+    let sandbox = Sandbox::new();
+    let sources = three(&sandbox);
+    let before = sandbox.json(&["snapshots"]);
+    let fails = |arguments: &[&str], says: &[&str]| {
+        sandbox.run(arguments).ends(1).says(says);
+    };
+    for source in sources {
+        let back_up = ["backup", source, "--cluster", "asb"];
+        fails(&[&back_up[..], &["--namespace", "tset"]].concat(), &["namespace tset not found", "has test"]);
+        let sets = "set poeple isn't in namespace test; its sets are: numbers, people";
+        fails(&[&back_up[..], &["--set", "poeple"]].concat(), &[sets]);
+        fails(&[&back_up[..], &["--set", "people", "--set", "poeple"]].concat(), &[sets]);
+        fails(&["verify", "latest:tset", source], &["namespace tset not found", "has test"]);
+    }
+    fails(&["backup", "asb:absent", "--cluster", "asb"], &["source asb:absent not found"]);
+    fails(&["restore", "latest:tset", "asb:out"], &["namespace tset not found", "has test"]);
+    fails(&["restore", "0000", "asb:out"], &["0000"]);
+    fails(&["ls", "latest:tset"], &["namespace tset not found", "has test"]);
+    fails(&["ls", "latest:test/poeple"], &["set \"poeple\"", "not found", "these sets: numbers, people"]);
+    assert_eq!(sandbox.json(&["snapshots"]), before);
+    assert!(!sandbox.path("out").exists());
+}
+
+#[test]
+fn of_several_sets_of_a_snapshot_each_that_is_not_there_is_named() {
+    let sandbox = Sandbox::new();
+    let sources = three(&sandbox);
+    let restore = ["restore", "latest:test", "jsonl:some.jsonl", "--set", "people", "--set", "poeple"];
+    let restored = sandbox.run(&restore).ends(3);
+    restored.says(&["a record of set \"poeple\"", "not found", "these sets: numbers, people"]);
+    assert_eq!(std::fs::read_to_string(sandbox.path("some.jsonl")).unwrap().matches("\"record\"").count(), 3);
+    sandbox.run(&["restore", "latest:test", "asb:both", "--set", "people", "--set", "numbers"]).ends(0);
+    for source in sources {
+        let verify = ["verify", "latest:test", source, "--set", "people", "--set"];
+        let compared = sandbox.run(&[&verify[..], &["poeple"]].concat()).ends(3);
+        compared.says(&["set poeple isn't in namespace test; its sets are: numbers, people"]).shows(&["is as in"]);
+        sandbox.run(&[&verify[..], &["numbers"]].concat()).ends(0);
+        let compared = sandbox.run(&["verify", "latest:test", source, "--bins", "agee"]).ends(3);
+        compared.says(&["no selected record of namespace test has the bin agee"]);
+        sandbox.run(&["verify", "latest:test/people", source, "--bins", "age"]).ends(0);
+    }
+}
+
+#[test]
+fn a_set_that_has_no_record_in_the_selected_partitions_is_there_all_the_same() {
+    let sandbox = Sandbox::new();
+    let sources = three(&sandbox);
+    let hex = sandbox.json(&["get", "latest:test/numbers", "i:7"])["digest"].as_str().unwrap().to_string();
+    let byte = |at: usize| u16::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let partition = ((byte(0) | byte(2) << 8) & 4095).to_string();
+    for source in sources {
+        let part = |set: &str| {
+            let cluster = format!("{set} of {source}");
+            sandbox.run(&["backup", source, "--cluster", &cluster, "--partitions", &partition, "--set", set])
+        };
+        part("people").ends(0).shows(&["sealed snapshot"]);
+        let unknown = part("poeple").ends(1);
+        unknown.says(&["set poeple isn't in namespace test; its sets are: numbers, people"]);
+        let verify = ["verify", "latest:test", source, "--cluster", "asb", "--partitions", &partition];
+        let compared = sandbox.run(&[&verify[..], &["--set", "people", "--set", "numbers"]].concat()).ends(0);
+        assert!(!compared.err.contains("isn't in namespace"), "{compared:?}");
+    }
+}

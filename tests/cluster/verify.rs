@@ -61,3 +61,28 @@ fn a_path_in_the_address_or_a_new_name_says_with_which_namespace_one_is_compared
     let which = verify(&["latest", &root, "--rename", "bar"]);
     assert!(which.code == 2 && which.err.contains("needs a single namespace"), "{which:?}");
 }
+
+#[test]
+fn a_set_that_is_not_in_the_cluster_is_named_with_those_that_are() {
+    let (cluster, _) = filled(2);
+    let place = Place::new();
+    let url = format!("aerospike://{}/{NAMESPACE}", cluster.address(0));
+    assert_eq!(place.run(&["backup", &url]).code, 0);
+    let part = |sets: &[&str]| place.run(&[&["verify", "latest:test", &url], sets].concat());
+    assert_eq!(part(&["--set", "s"]).code, 0);
+    for sets in [&["--set", "nosuchset"][..], &["--set", "s", "--set", "nosuchset"]] {
+        let output = part(sets);
+        let named = output.err.contains("set nosuchset isn't in namespace test; its sets are: s");
+        assert!(output.code == 3 && named, "{sets:?}: {output:?}");
+    }
+    // An unknown namespace ends as an unknown set does.
+    let root = format!("aerospike://{}", cluster.address(0));
+    for (unknown, says) in [
+        (&["backup", &root, "--namespace", "nosuch"][..], "namespace nosuch not found"),
+        (&["backup", &format!("{root}/nosuch")], "nosuch"),
+        (&["backup", &url, "--set", "nosuchset"], "set nosuchset isn't in namespace test; its sets are: s"),
+    ] {
+        let output = place.run(unknown);
+        assert!(output.code == 1 && output.err.contains(says), "{unknown:?}: {output:?}");
+    }
+}
