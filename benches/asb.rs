@@ -5,10 +5,10 @@
 //! text a second: the best of five. `ONLY=read` or `ONLY=write` runs one half.
 
 use aerolith::record::{NamespaceMetadata, RecordBatch};
-use aerolith::source::asb::{AsbOptions, AsbSource};
-use aerolith::source::{BadRecord, RecordSink, RecordSource, SourceShape};
-use aerolith::target::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::asb::{AsbOptions, AsbSource};
+use aerolith::sources::{BadRecord, RecordSink, RecordSource, SourceShape};
+use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use aerolith::{Control, Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};

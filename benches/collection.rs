@@ -16,7 +16,7 @@ use aerolith::record::{
     VoidTime,
 };
 use aerolith::repository::{CheckOptions, CreateOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
-use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
+use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore, Store};
 use aerolith::{Control, Error, Result};
 use peak_alloc::PeakAlloc;

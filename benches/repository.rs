@@ -11,7 +11,7 @@ use aerolith::record::{
     VoidTime,
 };
 use aerolith::repository::{CopiedSnapshot, CopyOptions, CreateOptions, RecordOptions, Repository, SessionOptions};
-use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
+use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore};
 use aerolith::{Control, Error, Result};
 use peak_alloc::PeakAlloc;

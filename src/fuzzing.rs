@@ -6,6 +6,7 @@
 
 mod seeds;
 
+use crate::asb::format::{Formatter, put_head, put_index};
 use crate::chunk::{compress, decompress};
 use crate::crypto::sealed;
 use crate::embedded::layout;
@@ -33,10 +34,9 @@ use crate::record::{
 use crate::repository::SnapshotFilter;
 use crate::repository::SnapshotList;
 use crate::repository::resolve::resolve;
-use crate::source::asb::{ParsedAsb, parse_asb_bytes};
+use crate::sources::asb::{ParsedAsb, parse_asb_bytes};
 use crate::store::local_path;
-use crate::target::asb::AsbVersion;
-use crate::target::asb::format::{Formatter, put_head, put_index};
+use crate::targets::asb::AsbVersion;
 use serde::de::IgnoredAny;
 
 /// One parser.
@@ -375,8 +375,8 @@ pub fn tags(bytes: &[u8]) -> bool {
 /// What a cluster's node answers: the first byte says to what.
 #[cfg(feature = "cluster")]
 pub fn cluster_answer(bytes: &[u8]) -> bool {
-    use crate::source::aerospike::topology;
-    use crate::source::aerospike::wire::{WireError, admin, batch, info, login, query};
+    use crate::aerospike::topology;
+    use crate::aerospike::wire::{WireError, admin, batch, info, login, query};
     let Some((kind, answer)) = bytes.split_first() else { return false };
     match kind % 8 {
         0 => query::items(answer, |_| Ok::<_, WireError>(())).is_ok(),

@@ -31,6 +31,8 @@
 //! # }
 //! ```
 
+pub mod aerospike;
+pub mod asb;
 pub mod chunk;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -45,16 +47,17 @@ pub mod format;
 pub mod fuzzing;
 pub mod index;
 pub mod jsonl;
+pub mod objects;
 pub mod pack;
 pub mod record;
 mod rename;
 pub mod repository;
 pub mod run;
-pub mod snapshot;
-pub mod source;
+pub mod sources;
+pub mod spool;
 pub mod store;
 mod sync;
-pub mod target;
+pub mod targets;
 
 pub use control::Control;
 pub use error::{Error, Result};

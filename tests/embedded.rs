@@ -5,10 +5,10 @@ use aerolith::record::{
     Digest, Generation, NamespaceMetadata, PARTITIONS, ParticleType, PartitionId, RecordBatch, RecordMeta,
     SecondaryIndex, Timestamp, UdfModule, VoidTime,
 };
-use aerolith::source::embedded::EmbeddedSource;
-use aerolith::source::{PartitionedSource, RecordSource, SourceShape};
-use aerolith::target::embedded::EmbeddedTarget;
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::embedded::EmbeddedSource;
+use aerolith::sources::{PartitionedSource, RecordSource, SourceShape};
+use aerolith::targets::embedded::EmbeddedTarget;
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use aerolith::{Error, Result};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

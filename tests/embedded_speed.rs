@@ -2,10 +2,10 @@
 
 use aerolith::embedded::{EmbeddedStore, StoreOptions, sample};
 use aerolith::record::PartitionId;
-use aerolith::source::PartitionedSource;
-use aerolith::source::embedded::EmbeddedSource;
-use aerolith::target::embedded::EmbeddedTarget;
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::PartitionedSource;
+use aerolith::sources::embedded::EmbeddedSource;
+use aerolith::targets::embedded::EmbeddedTarget;
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use std::time::Instant;
 
 const RECORDS: u64 = 100_000;
@@ -49,7 +49,7 @@ fn measures_a_hundred_thousand_records() {
     let mut rows = 0;
     timed("walk 4096 partitions", || {
         for partition in PartitionId::all() {
-            let mut each = |heads: &[aerolith::source::DigestRow]| {
+            let mut each = |heads: &[aerolith::sources::DigestRow]| {
                 rows += heads.len() as u64;
                 Ok(())
             };

@@ -13,14 +13,14 @@ use aerolith::format::session::{Session, SessionKind};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::index::{Index, write_segments};
+use aerolith::objects;
 use aerolith::pack::{ChunkReader, ChunkWriter, WriteOptions};
 use aerolith::record::{BinRef, Digest, Generation, ParticleType, RecordBatch, RecordMeta, RecordView, VoidTime};
 use aerolith::repository::{CheckOptions, CreateOptions, Repository, RestoreOptions, Selection};
 use aerolith::run::{NewRecord, RunCursor, find, write_run};
-use aerolith::snapshot;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::target::RecordTarget;
-use aerolith::target::jsonl::JsonlTarget;
+use aerolith::targets::RecordTarget;
+use aerolith::targets::jsonl::JsonlTarget;
 use std::sync::Arc;
 
 const SUITE: Suite = Suite::Aes256Gcm;
@@ -206,7 +206,7 @@ fn seal(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
         origin: None,
         namespaces: vec![namespace],
     };
-    snapshot::seal_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();
+    objects::seal_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();
 }
 
 #[test]
@@ -328,13 +328,13 @@ fn a_session_or_plan_of_another_id_than_its_name_is_refused() {
     for id in [SESSION, other] {
         put(ObjectKind::Session, names::session(&id), structured::encode(&session).unwrap());
     }
-    assert_eq!(snapshot::read_session(&store, &keys, other).unwrap(), session);
-    let error = snapshot::read_session(&store, &keys, SESSION).unwrap_err().to_string();
+    assert_eq!(objects::read_session(&store, &keys, other).unwrap(), session);
+    let error = objects::read_session(&store, &keys, SESSION).unwrap_err().to_string();
     assert!(error.contains("the session's id"), "{error}");
     put(ObjectKind::Plan, names::plan(&other), structured::encode(&plan).unwrap());
-    assert_eq!(snapshot::condemned(&store, &keys).unwrap(), [PackId([3; 32])].into());
+    assert_eq!(objects::condemned(&store, &keys).unwrap(), [PackId([3; 32])].into());
     put(ObjectKind::Plan, names::plan(&SESSION), structured::encode(&plan).unwrap());
-    let error = snapshot::condemned(&store, &keys).unwrap_err().to_string();
+    let error = objects::condemned(&store, &keys).unwrap_err().to_string();
     assert!(error.contains("the plan's session"), "{error}");
 }
 
@@ -344,10 +344,10 @@ fn an_object_in_a_deeper_folder_stands_for_nothing() {
     store.put(&names::snapshot(&SESSION), &[1; 100]).unwrap();
     // A fence of the same id, were the folder not looked at.
     store.put(&format!("snapshots/z/{SESSION}"), b"").unwrap();
-    let states = snapshot::list_states(&store).unwrap();
+    let states = objects::list_states(&store).unwrap();
     assert!(states.len() == 1 && states[&SESSION].was_sealed());
     store.put(&format!("sessions/z/{SESSION}"), b"").unwrap();
-    assert!(snapshot::list_sessions(&store).unwrap().is_empty());
+    assert!(objects::list_sessions(&store).unwrap().is_empty());
 }
 
 #[test]

@@ -5,10 +5,10 @@ use aerolith::record::{
     BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta, Role,
     SecondaryIndex, UdfModule, User, VoidTime,
 };
-use aerolith::source::jsonl::JsonlSource;
-use aerolith::source::{BadRecord, RecordSink, RecordSource, StreamSource};
-use aerolith::target::jsonl::JsonlTarget;
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::jsonl::JsonlSource;
+use aerolith::sources::{BadRecord, RecordSink, RecordSource, StreamSource};
+use aerolith::targets::jsonl::JsonlTarget;
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use aerolith::{Control, Error, Result};
 use proptest::prelude::*;
 use std::sync::Mutex;

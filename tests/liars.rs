@@ -17,9 +17,9 @@ use aerolith::format::plan::Plan;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::index::{Index, write_segments};
+use aerolith::objects;
 use aerolith::pack::{ChunkReader, PackWriter, read_directory};
 use aerolith::repository::Repository;
-use aerolith::snapshot;
 use aerolith::store::{MemoryStore, Store};
 use peak_alloc::PeakAlloc;
 use scene::*;
@@ -65,17 +65,17 @@ fn counts_that_no_object_has_bytes_for_are_refused_before_memory_is_taken() {
         value.extend_from_slice(&count.to_le_bytes());
         value.extend_from_slice(&[9; 64]);
         put(&repository, ObjectKind::Plan, &names::plan(&LIAR), &value);
-        let condemned = within(4, || snapshot::condemned(&**repository.store(), repository.keys()));
+        let condemned = within(4, || objects::condemned(&**repository.store(), repository.keys()));
         let error = message(condemned);
         assert!(error.contains(&names::plan(&LIAR)), "{count}: {error}");
         // A session: its kind, then a text of so many bytes. A manifest: two times, then the same.
         let session = [&LIAR.0[..], &[0; 4], &count.to_le_bytes(), b"ab"].concat();
         put(&repository, ObjectKind::Session, &names::session(&LIAR), &session);
-        let read = within(4, || snapshot::read_session(&**repository.store(), repository.keys(), LIAR));
+        let read = within(4, || objects::read_session(&**repository.store(), repository.keys(), LIAR));
         assert!(message(read).contains(&names::session(&LIAR)), "{count}");
         let manifest = [&LIAR.0[..], &[0; 16], &count.to_le_bytes(), b"ab"].concat();
         put(&repository, ObjectKind::Snapshot, &names::snapshot(&LIAR), &manifest);
-        let read = within(4, || snapshot::read_manifest(&**repository.store(), repository.keys(), LIAR));
+        let read = within(4, || objects::read_manifest(&**repository.store(), repository.keys(), LIAR));
         assert!(message(read).contains(&names::snapshot(&LIAR)), "{count}");
     }
     // Nothing of it stands in the way of those who read: it is named, and passed over.
@@ -113,7 +113,7 @@ fn a_session_from_the_future_holds_a_collection_up_and_can_be_fenced() {
     let _alone = alone();
     let scene = Scene::new(30);
     let repository = scene.repository();
-    let mut session = snapshot::read_session(&*scene.disk, repository.keys(), scene.snapshots[0].0).unwrap();
+    let mut session = objects::read_session(&*scene.disk, repository.keys(), scene.snapshots[0].0).unwrap();
     (session.id, session.job, session.outcome) = (LIAR, "to stay for ever".into(), None);
     (session.started, session.heartbeat, session.lease_millis) = (u64::MAX, u64::MAX, u64::MAX);
     session.adopted = vec![PackId([3; 32]); 100_000];
@@ -132,7 +132,7 @@ fn the_marker_of_another_snapshot_forgets_nothing() {
     let scene = Scene::new(30);
     let repository = scene.repository();
     let (first, second) = (scene.snapshots[0].0, scene.snapshots[1].0);
-    let marker = snapshot::marker(repository.keys(), first, 1);
+    let marker = objects::marker(repository.keys(), first, 1);
     let name = names::snapshot(&second);
     let manifest = scene.disk.get(&name, u64::MAX).unwrap().unwrap();
     scene.disk.put(&name, &marker).unwrap();
@@ -196,7 +196,7 @@ fn an_index_that_lies_about_packs_places_and_counts_hides_nothing() {
     let scene = Scene::new(100);
     // The liar's session was sealed: its segments are believed.
     let believed = scene.repository();
-    snapshot::seal_without_snapshot(&*scene.disk, believed.keys(), LIAR, 1).unwrap();
+    objects::seal_without_snapshot(&*scene.disk, believed.keys(), LIAR, 1).unwrap();
     let mut truth: Vec<(PackId, u64, IndexRow)> = Vec::new();
     for object in scene.disk.list(names::PACKS).unwrap() {
         let id = names::parse_pack(&object.key).unwrap();
@@ -279,7 +279,7 @@ fn runs_and_snapshots_that_claim_more_than_they_have_are_told_so_in_bounded_memo
     let scene = Scene::new(100);
     let repository = scene.repository();
     let id = scene.snapshots[2].0;
-    let manifest = snapshot::read_manifest(&*scene.disk, repository.keys(), id).unwrap();
+    let manifest = objects::read_manifest(&*scene.disk, repository.keys(), id).unwrap();
     const MOST: u64 = (1 << 48) - 1;
     for claim in 0..4 {
         let mut claims = manifest.clone();

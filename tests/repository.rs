@@ -11,11 +11,11 @@ use aerolith::repository::{
     CheckOptions, CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions, Snapshot,
 };
 use aerolith::run::RunCursor;
-use aerolith::source::embedded::EmbeddedSource;
-use aerolith::source::{PartitionedSource, RecordSource};
+use aerolith::sources::embedded::EmbeddedSource;
+use aerolith::sources::{PartitionedSource, RecordSource};
 use aerolith::store::{CountingStore, MemoryStore, Store};
-use aerolith::target::RecordTarget;
-use aerolith::target::embedded::EmbeddedTarget;
+use aerolith::targets::RecordTarget;
+use aerolith::targets::embedded::EmbeddedTarget;
 use aerolith::{Error, Result};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! How `.asb` files are written.
 
 use super::applies::{GivenOption, Kind};
+use crate::asb::AsbCipher;
 use crate::error::{Error, Result};
-use crate::source::asb::AsbCipher;
-use crate::target::asb::{AsbTargetOptions, AsbVersion, DEFAULT_FILE_LIMIT};
+use crate::targets::asb::{AsbTargetOptions, AsbVersion, DEFAULT_FILE_LIMIT};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 

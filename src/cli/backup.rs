@@ -10,7 +10,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
 use crate::repository::{self, RecordOptions, Repository, SessionOptions};
-use crate::source::RecordSource;
+use crate::sources::RecordSource;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -2,9 +2,9 @@
 
 use super::applies::{GivenOption, Kind};
 use super::passphrase::from_file;
+use crate::aerospike::{AuthMode, ClusterOptions, TlsOptions};
 use crate::error::{Error, Result};
-use crate::source::RecordSelection;
-use crate::source::aerospike::{AuthMode, ClusterOptions, TlsOptions};
+use crate::record::RecordSelection;
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,15 +6,16 @@ use super::select::SelectArgs;
 use super::text;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
+use crate::record::RecordSelection;
 use crate::repository::Snapshot;
-use crate::source::asb::{AsbOptions, AsbSource};
-use crate::source::embedded::EmbeddedSource;
-use crate::source::jsonl::JsonlSource;
-use crate::source::{MetSets, RecordSelection, RecordSource, Selected};
-use crate::target::RecordTarget;
-use crate::target::asb::{AsbTarget, AsbTargetOptions};
-use crate::target::embedded::EmbeddedTarget;
-use crate::target::jsonl::JsonlTarget;
+use crate::sources::asb::{AsbOptions, AsbSource};
+use crate::sources::embedded::EmbeddedSource;
+use crate::sources::jsonl::JsonlSource;
+use crate::sources::{MetSets, RecordSource, Selected};
+use crate::targets::RecordTarget;
+use crate::targets::asb::{AsbTarget, AsbTargetOptions};
+use crate::targets::embedded::EmbeddedTarget;
+use crate::targets::jsonl::JsonlTarget;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -162,7 +163,8 @@ fn cluster(
     parallel: usize,
     args: super::cluster::ClusterReadArgs,
 ) -> Result<Box<dyn RecordSource>> {
-    use crate::source::aerospike::{AerospikeSource, ClusterUrl};
+    use crate::aerospike::ClusterUrl;
+    use crate::sources::aerospike::AerospikeSource;
     Ok(Box::new(AerospikeSource::connect(&ClusterUrl::parse(text)?, args.options(selection, parallel)?)?))
 }
 
@@ -173,8 +175,8 @@ fn cluster(text: &str, _: RecordSelection, _: usize) -> Result<Box<dyn RecordSou
 
 #[cfg(feature = "cluster")]
 fn cluster_target(text: &str, args: TargetArgs, dry_run: bool) -> Result<Box<dyn RecordTarget>> {
-    use crate::source::aerospike::ClusterUrl;
-    use crate::target::aerospike::AerospikeTarget;
+    use crate::aerospike::ClusterUrl;
+    use crate::targets::aerospike::AerospikeTarget;
     let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
     Ok(Box::new(connect(&ClusterUrl::parse(text)?, args.cluster.options(0)?)?))
 }
@@ -188,7 +190,7 @@ fn cluster_target(text: &str, _: TargetArgs, _: bool) -> Result<Box<dyn RecordTa
 #[cfg(feature = "cluster")]
 pub fn target_namespace(text: &str) -> Result<Option<String>> {
     match scheme(text) {
-        "aerospike" => Ok(crate::source::aerospike::ClusterUrl::parse(text)?.namespace),
+        "aerospike" => Ok(crate::aerospike::ClusterUrl::parse(text)?.namespace),
         _ => Ok(None),
     }
 }

@@ -182,7 +182,7 @@ fn all_segments(repository: &Repository) -> Result<(Vec<Segment>, Index)> {
 }
 
 fn segments(repository: &Repository, lines: &mut Lines) -> Result<Done> {
-    let states = crate::snapshot::list_states(&**repository.store())?;
+    let states = crate::objects::list_states(&**repository.store())?;
     let (segments, index) = all_segments(repository)?;
     for (session, number, bytes) in &segments {
         lines.json(&json!({

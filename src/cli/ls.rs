@@ -6,7 +6,7 @@ use super::output::{Lines, complain, name_damage};
 use super::{endpoint, text};
 use crate::error::{Error, Result};
 use crate::record::Body;
-use crate::source::MetSets;
+use crate::sources::MetSets;
 use serde::Serialize;
 
 /// List the records of a snapshot, one a line

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::snapshot::Manifest;
 use crate::record::Digest;
 use crate::repository::{Comparison, Reasons, RestoreOptions, RestoreReport};
-use crate::target::FailedRecord;
+use crate::targets::FailedRecord;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -3,9 +3,9 @@
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::{self as format, Counts, Manifest, NamespaceManifest, RunRef, Unread};
+use crate::objects::order;
 use crate::record::{NamespaceMetadata, PartitionSet};
 use crate::repository::NamespaceView;
-use crate::snapshot::order;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

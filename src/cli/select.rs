@@ -3,7 +3,7 @@
 use super::restore::parse_digest;
 use crate::error::{Error, Result};
 use crate::record::PartitionSet;
-use crate::source::RecordSelection;
+use crate::record::RecordSelection;
 use std::path::PathBuf;
 
 /// Where the help shows them.

@@ -39,7 +39,7 @@ fn watch(mut signals: Signals) {
             }
             _ => {
                 super::from_command::end_at_once();
-                crate::target::partial::remove_all();
+                crate::targets::partial::remove_all();
                 std::process::exit(128 + signal);
             }
         }

@@ -7,7 +7,7 @@ use super::schema::{DamagedSnapshot, DoubtfulTime, Snapshot};
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
-use crate::snapshot::order::Times;
+use crate::objects::order::Times;
 use serde::Serialize;
 
 /// List the snapshots, oldest first

@@ -7,8 +7,9 @@ use super::{applies, endpoint, schema, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::record::Digest;
+use crate::record::RecordSelection;
 use crate::repository::{CompareOptions, Comparison, Selection};
-use crate::source::{RecordSelection, RecordSource, SourceShape};
+use crate::sources::{RecordSource, SourceShape};
 use serde::Serialize;
 
 /// Compare a snapshot with a source, partition by partition

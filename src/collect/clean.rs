@@ -10,7 +10,7 @@ use crate::format::pack::DirectoryRow;
 use crate::format::snapshot::SnapshotState;
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, IndexedPack, encode_segment};
-use crate::snapshot as objects;
+use crate::objects;
 use crate::store::Store;
 use std::collections::{HashMap, HashSet};
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::format::session::{Session, SessionKind};
 use crate::format::snapshot::SnapshotState;
 use crate::format::{SnapshotId, names};
-use crate::snapshot as objects;
+use crate::objects;
 use crate::store::Store;
 use std::collections::HashSet;
 

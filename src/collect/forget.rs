@@ -5,8 +5,8 @@ use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::{HoldId, SnapshotId, names};
+use crate::objects;
 use crate::record::Timestamp;
-use crate::snapshot as objects;
 use crate::store::Store;
 
 /// What became of the snapshots.

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
+use crate::objects;
 use crate::pack::ChunkReader;
 use crate::run::reach_run;
-use crate::snapshot as objects;
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

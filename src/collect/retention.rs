@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
-use crate::snapshot::order::Times;
+use crate::objects::order::Times;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 

@@ -6,9 +6,9 @@ use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::session::{Session, SessionKind};
+use crate::objects;
+use crate::objects::is_alive;
 use crate::record::Timestamp;
-use crate::snapshot as objects;
-use crate::snapshot::is_alive;
 use crate::store::Store;
 use std::time::{Duration, Instant};
 

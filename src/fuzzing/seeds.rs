@@ -1,5 +1,6 @@
 //! Bytes to begin with: what the library itself writes.
 
+use crate::asb::format::{Formatter, put_head, put_index, put_udf};
 use crate::chunk::compress;
 use crate::embedded::layout;
 use crate::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
@@ -23,8 +24,7 @@ use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, PartitionId, PartitionSet, Privilege,
     RecordBatch, RecordMeta, Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
 };
-use crate::target::asb::AsbVersion;
-use crate::target::asb::format::{Formatter, put_head, put_index, put_udf};
+use crate::targets::asb::AsbVersion;
 use std::sync::Arc;
 
 const NAMESPACE: &str = "test";
@@ -514,7 +514,7 @@ pub(super) fn chunk() -> Vec<Vec<u8>> {
 
 #[cfg(feature = "cluster")]
 pub(super) fn cluster_answer() -> Vec<Vec<u8>> {
-    use crate::source::aerospike::wire::message::{Head, field, info3, put_field, put_operation};
+    use crate::aerospike::wire::message::{Head, field, info3, put_field, put_operation};
     let mut records = vec![0];
     Head { generation: 3, fields: 3, operations: 2, ..Head::default() }.put(&mut records);
     put_field(&mut records, field::DIGEST, &[7; 20]);

@@ -10,8 +10,9 @@ use crate::record::{
     BinRef, Body, Digest, PARTITIONS, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp,
     geojson_text,
 };
-use crate::run::{Entry, LiveEntry, Losses, PartitionRecords, Sorter, ValueReader};
-use crate::source::{MetSets, PartitionedSource, RecordSource, SourceShape};
+use crate::run::{Entry, LiveEntry, Losses, ValueReader};
+use crate::sources::{MetSets, PartitionedSource, RecordSource, SourceShape};
+use crate::spool::{PartitionRecords, Sorter};
 use rayon::prelude::*;
 
 /// Records of a source without order are held in memory up to about this many bytes.

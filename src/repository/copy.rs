@@ -16,12 +16,12 @@ use crate::format::leaf::{Entry, LiveEntry};
 use crate::format::session::SessionKind;
 use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salvage, SnapshotState};
 use crate::format::{ChunkId, HoldId, RepositoryId, SnapshotId, names};
+use crate::objects;
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, PartitionId, Timestamp};
 use crate::run::{
     MergedCursor, RecordHash, RunCopy, StateSums, Transfer, ValuePlace, ValueReader, reach_run, write_run,
 };
-use crate::snapshot as objects;
 use crate::sync::lock;
 use rayon::Scope;
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::format::hold::Hold;
 use crate::format::snapshot::SnapshotState;
 use crate::format::{HoldId, SnapshotId, names, text};
+use crate::objects;
 use crate::record::Timestamp;
-use crate::snapshot as objects;
 
 /// A hold, as it stands in the store.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use super::records::MAX_BAD;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::RecordBatch;
-use crate::run::Sorter;
-use crate::source::{BadRecord, RecordSink};
+use crate::sources::{BadRecord, RecordSink};
+use crate::spool::Sorter;
 use crate::sync::lock;
 use std::sync::{Mutex, PoisonError};
 

@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::SnapshotState;
 use crate::format::tags::{Tags, check_changes};
 use crate::format::{SnapshotId, TagsId, names, text};
+use crate::objects;
+use crate::objects::{Changes, Standing};
 use crate::record::Timestamp;
-use crate::snapshot::{self as objects, Changes, Standing};
 use std::collections::BTreeSet;
 
 /// What to do about labels that can't be read.

@@ -11,7 +11,7 @@ use crate::format::evidence::{Evidence, NodeEvidence};
 use crate::format::snapshot::NamespaceManifest;
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::run::LiveEntry;
-use crate::source::Standing;
+use crate::sources::Standing;
 use std::collections::{BTreeMap, HashMap};
 
 /// Servers tell clock and uptime in full seconds, so the same process may seem to have begun so many milliseconds apart. Where its clock was

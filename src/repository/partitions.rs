@@ -6,8 +6,8 @@ use super::resume::{bad_places, finished, join_bad};
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::record::{Digest, PartitionId, PartitionSet, Timestamp};
-use crate::run::PartitionRecords;
-use crate::source::{BadRecord, PartitionedSource};
+use crate::sources::{BadRecord, PartitionedSource};
+use crate::spool::PartitionRecords;
 use crate::sync::lock;
 use std::sync::Mutex;
 

@@ -17,11 +17,9 @@ use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unr
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, PartitionSet, RecordMeta, RecordView, Timestamp};
-use crate::run::{
-    Entry, LiveEntry, Losses, MergedCursor, NewRecord, PartitionRecords, RecordHash, RunFeeder, Sorter, StateSums,
-    write_run,
-};
-use crate::source::{BadRecord, DigestRow, RecordSource, SourceShape};
+use crate::run::{Entry, LiveEntry, Losses, MergedCursor, NewRecord, RecordHash, RunFeeder, StateSums, write_run};
+use crate::sources::{BadRecord, DigestRow, RecordSource, SourceShape};
+use crate::spool::{PartitionRecords, Sorter};
 use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};

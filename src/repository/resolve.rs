@@ -4,7 +4,7 @@ use super::SnapshotList;
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
-use crate::snapshot::order::Times;
+use crate::objects::order::Times;
 use std::collections::BTreeSet;
 use std::fmt;
 

@@ -8,8 +8,8 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, VoidTime};
 use crate::run::{Loss, Losses};
-use crate::source::MetSets;
-use crate::target::{ConflictPolicy, FailedRecord, RecordTarget};
+use crate::sources::MetSets;
+use crate::targets::{ConflictPolicy, FailedRecord, RecordTarget};
 use std::collections::BTreeMap;
 
 /// Failed records that are kept by name; further ones are only counted.

@@ -13,9 +13,9 @@ use crate::record::{
     geojson_text,
 };
 use crate::run::{Entry, LiveEntry, RecordHash, ValueReader, wrong_hash};
-use crate::source::RecordSource;
+use crate::sources::RecordSource;
 use crate::sync::lock;
-use crate::target::{ConflictPolicy, Fate, RecordTarget};
+use crate::targets::{ConflictPolicy, Fate, RecordTarget};
 use std::collections::HashMap;
 use std::sync::Mutex;
 

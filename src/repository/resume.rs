@@ -14,7 +14,7 @@ use crate::format::{PackId, SnapshotId};
 use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::run::{Entry, RunCursor, reach_run};
-use crate::source::{BadRecord, Standing};
+use crate::sources::{BadRecord, Standing};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use super::view::NamespaceView;
 use crate::error::{Error, Result};
 use crate::record::{BodyError, Digest, PARTITIONS, PartitionId, PartitionSet, RecordBatch, RecordView};
 use crate::run::{Entry, Losses, MergedCursor};
-use crate::source::MetSets;
+use crate::sources::MetSets;
 use std::collections::BTreeSet;
 
 /// Which records are meant: those that meet all that is given. What is `None` leaves nothing out.

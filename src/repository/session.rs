@@ -14,12 +14,12 @@ use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKi
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names, text};
 use crate::index::{Index, write_segments};
+use crate::objects;
+use crate::objects::{Lease, order};
 use crate::pack::{ChunkReader, ChunkWriter, WriteOptions, stored_packs};
 use crate::record::{PARTITIONS, Timestamp};
 use crate::run::{Losses, reach_run, survey};
-use crate::snapshot as objects;
-use crate::snapshot::{Lease, order};
-use crate::source::{BadRecord, RecordSource, SourceShape, Standing};
+use crate::sources::{BadRecord, RecordSource, SourceShape, Standing};
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -6,7 +6,6 @@ mod feeder;
 mod loss;
 mod merge;
 mod reach;
-mod sort;
 mod state;
 mod transfer;
 mod tree;
@@ -17,7 +16,6 @@ pub use feeder::{NewRecord, RunFeeder, RunStats, write_run};
 pub use loss::{Loss, Losses};
 pub use merge::MergedCursor;
 pub use reach::{needed_of, reach_run, survey};
-pub use sort::{Batches, PartitionRecords, Sorter};
 pub use state::StateSums;
 pub use transfer::Transfer;
 

@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use aerolith::Error;
-use aerolith::source::RecordSource;
-use aerolith::source::asb::{AsbOptions, AsbSource};
+use aerolith::sources::RecordSource;
+use aerolith::sources::asb::{AsbOptions, AsbSource};
 use std::path::PathBuf;
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use aerolith::record::{Digest, ParticleType, RecordBatch};
-use aerolith::source::{RecordSource, SourceShape};
-use aerolith::target::asb::{AsbTargetOptions, AsbVersion};
+use aerolith::sources::{RecordSource, SourceShape};
+use aerolith::targets::asb::{AsbTargetOptions, AsbVersion};
 use aerolith::{Control, Error};
 
 #[test]

@@ -1,10 +1,10 @@
 //! What the tests share: fixtures, a collecting sink, copying, and a splitter of their own.
 
 use aerolith::record::RecordBatch;
-use aerolith::source::asb::{AsbOptions, AsbSource};
-use aerolith::source::{BadRecord, RecordSink, RecordSource, SourceShape};
-use aerolith::target::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::asb::{AsbOptions, AsbSource};
+use aerolith::sources::{BadRecord, RecordSink, RecordSource, SourceShape};
+use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use aerolith::{Control, Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

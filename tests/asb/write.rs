@@ -1,11 +1,11 @@
 //! What is written: the same text, for every reader.
 
 use crate::support::*;
+use aerolith::asb::AsbCipher;
 use aerolith::record::{NamespaceMetadata, RecordBatch};
-use aerolith::source::RecordSource;
-use aerolith::source::asb::AsbCipher;
-use aerolith::target::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::RecordSource;
+use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use std::path::{Path, PathBuf};
 
 #[test]

@@ -1,9 +1,9 @@
 //! Files that restores write: at once, after one another, encrypted, of every version.
 
 use super::support::{Sandbox, asb, person};
-use aerolith::target::RecordTarget;
-use aerolith::target::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::target::jsonl::JsonlTarget;
+use aerolith::targets::RecordTarget;
+use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
+use aerolith::targets::jsonl::JsonlTarget;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};

@@ -3,8 +3,8 @@
 use crate::support::TestCluster;
 use crate::support::User;
 use crate::{NAMESPACE, connect, quick, scan};
-use aerolith::source::RecordSource;
-use aerolith::source::aerospike::{AuthMode, ClusterOptions, TlsOptions};
+use aerolith::aerospike::{AuthMode, ClusterOptions, TlsOptions};
+use aerolith::sources::RecordSource;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;

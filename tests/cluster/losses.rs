@@ -10,9 +10,9 @@ use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
 use aerolith::repository::{CompareOptions, RecordOptions, Repository, Selection, SessionOptions, Snapshot};
-use aerolith::source::aerospike::AerospikeSource;
-use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::aerospike::AerospikeSource;
+use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 
 const RECORDS: u64 = 400;
 

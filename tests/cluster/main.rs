@@ -25,10 +25,12 @@ mod verify;
 #[path = "../support/watching.rs"]
 mod watching;
 
+use aerolith::aerospike::{ClusterOptions, ClusterUrl};
+use aerolith::record::RecordSelection;
 use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
-use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, ClusterUrl, RecordSelection};
-use aerolith::source::{DigestRow, PartitionedSource};
-use aerolith::target::aerospike::AerospikeTarget;
+use aerolith::sources::aerospike::AerospikeSource;
+use aerolith::sources::{DigestRow, PartitionedSource};
+use aerolith::targets::aerospike::AerospikeTarget;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -9,16 +9,18 @@ use crate::support::data::{Digest as Raw, partition};
 use crate::town::{Event, NAMESPACES, Random, SETS, Town, World};
 use crate::watching::{Asked, Watch, Watching};
 use crate::{Found, connect, quick};
+use aerolith::aerospike::ClusterOptions;
 use aerolith::control::Control;
 use aerolith::format::SnapshotId;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
+use aerolith::record::RecordSelection;
 use aerolith::record::{Digest, PartitionId, RecordBatch};
 use aerolith::repository::{
     CheckOptions, CompareOptions, CreateOptions, RecordOptions, Repository, SessionOptions, Snapshot,
 };
-use aerolith::source::RecordSource;
-use aerolith::source::aerospike::{AerospikeSource, ClusterOptions, RecordSelection};
+use aerolith::sources::RecordSource;
+use aerolith::sources::aerospike::AerospikeSource;
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore};
 use aerolith::{Error, Result};
 use rayon::prelude::*;

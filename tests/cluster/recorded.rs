@@ -11,9 +11,9 @@ use crate::{Found, NAMESPACE, connect, quick, read, scan, take, target, walk};
 use aerolith::control::Control;
 use aerolith::record::{BinRef, Generation, KeyRef, NamespaceMetadata, ParticleType};
 use aerolith::record::{Digest, RecordBatch, RecordMeta, Timestamp, VoidTime};
-use aerolith::source::asb::{AsbOptions, AsbSource};
-use aerolith::source::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::sources::asb::{AsbOptions, AsbSource};
+use aerolith::sources::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -287,7 +287,7 @@ fn look(address: &str, since: Timestamp) -> Seen {
         clock: source.clock().unwrap(),
         all,
     };
-    assert_eq!(aerolith::source::PartitionedSource::take_bad_records(&source), (0, vec![]));
+    assert_eq!(aerolith::sources::PartitionedSource::take_bad_records(&source), (0, vec![]));
     seen
 }
 

@@ -7,8 +7,8 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     UdfModule, VoidTime,
 };
-use aerolith::source::RecordSource;
-use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::sources::RecordSource;
+use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
 use std::collections::BTreeMap;
 
 /// Without generations, which begin anew.

@@ -4,6 +4,7 @@ use crate::support::client::{Client, digest};
 use crate::support::data::partition;
 use crate::support::{Fault, On, TestCluster};
 use crate::{NAMESPACE, batches, connect, joined, quick, scan, target};
+use aerolith::aerospike::{ClusterOptions, ClusterUrl};
 use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
@@ -12,11 +13,10 @@ use aerolith::record::{
     VoidTime,
 };
 use aerolith::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
-use aerolith::source::RecordSource;
-use aerolith::source::aerospike::{ClusterOptions, ClusterUrl};
+use aerolith::sources::RecordSource;
 use aerolith::store::MemoryStore;
-use aerolith::target::aerospike::AerospikeTarget;
-use aerolith::target::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
+use aerolith::targets::aerospike::AerospikeTarget;
+use aerolith::targets::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
 use std::sync::Arc;
 use std::time::Duration;
 

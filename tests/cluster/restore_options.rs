@@ -3,6 +3,7 @@
 use crate::conformance::{NEVER, Place, bin, int, number};
 use crate::support::client::digest;
 use crate::{NAMESPACE, quick};
+use aerolith::aerospike::ClusterUrl;
 use aerolith::control::Control;
 use aerolith::embedded::{Bin, EmbeddedStore, Key, NewRecord};
 use aerolith::format::keyslot::KdfCost;
@@ -12,12 +13,11 @@ use aerolith::repository::{
     CreateOptions, Expiry, RecordOptions, Repository, RestoreOptions, RestoreReport, Selection, SessionOptions,
     Snapshot,
 };
-use aerolith::source::RecordSource;
-use aerolith::source::aerospike::ClusterUrl;
-use aerolith::source::embedded::EmbeddedSource;
+use aerolith::sources::RecordSource;
+use aerolith::sources::embedded::EmbeddedSource;
 use aerolith::store::MemoryStore;
-use aerolith::target::aerospike::AerospikeTarget;
-use aerolith::target::{ConflictPolicy, RecordTarget};
+use aerolith::targets::aerospike::AerospikeTarget;
+use aerolith::targets::{ConflictPolicy, RecordTarget};
 use std::sync::Arc;
 
 /// Records of the set of a test.

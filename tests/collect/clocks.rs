@@ -6,9 +6,9 @@ use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, Manifest};
 use aerolith::format::{SnapshotId, names};
+use aerolith::objects::seal_snapshot;
 use aerolith::record::Timestamp;
 use aerolith::repository::Repository;
-use aerolith::snapshot::seal_snapshot;
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 

@@ -126,7 +126,7 @@ fn a_damaged_hold_of_a_snapshot_that_is_gone_goes_with_the_next_repair() {
     let hold = repository.hold(&[scene.id(1)], &SnapshotFilter::ALL, "case 7").unwrap().remove(0);
     let key = names::hold(&hold.snapshot, &hold.id);
     scene.disk.put(&key, &[]).unwrap();
-    aerolith::snapshot::forget(&*scene.disk, repository.keys(), hold.snapshot, 1).unwrap();
+    aerolith::objects::forget(&*scene.disk, repository.keys(), hold.snapshot, 1).unwrap();
     let report = repair(&repository, &thorough_repair()).unwrap();
     assert_eq!(report.cleared.len(), 1, "{report:?}");
     assert_eq!(scene.disk.size(&key).unwrap(), None);

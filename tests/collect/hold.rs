@@ -85,7 +85,7 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
         reason: String::new(),
     };
     let suite = repository.parameters().suite;
-    aerolith::snapshot::place_hold(&*scene.disk, repository.keys(), suite, &orphan).unwrap();
+    aerolith::objects::place_hold(&*scene.disk, repository.keys(), suite, &orphan).unwrap();
     scene.disk.put(&names::snapshot(&dead.id()), b"").unwrap();
     assert_eq!(repository.holds().unwrap().iter().filter(|hold| hold.state == Some(SnapshotState::Fenced)).count(), 1);
     drop(dead);

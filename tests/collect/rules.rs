@@ -7,10 +7,10 @@ use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};
 use aerolith::format::{ChunkId, PackId, SnapshotId, names};
 use aerolith::index::Location;
+use aerolith::objects;
 use aerolith::pack::stored_packs;
 use aerolith::record::Timestamp;
 use aerolith::repository::{RepairOptions, Repository, SessionOptions, SnapshotFilter};
-use aerolith::snapshot;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::sync::Arc;
 
@@ -266,7 +266,7 @@ fn a_session_is_dead_after_a_day_whatever_it_says_of_its_lease() {
     let scene = Scene::new(40);
     let repository = scene.repository();
     let id = SnapshotId([5; 16]);
-    let mut session = snapshot::read_session(&*scene.disk, repository.keys(), scene.snapshots[0].0).unwrap();
+    let mut session = objects::read_session(&*scene.disk, repository.keys(), scene.snapshots[0].0).unwrap();
     (session.id, session.outcome, session.lease_millis) = (id, None, u64::MAX);
     let hours_ago = |hours: u64| Timestamp::now().0 - hours * 3_600_000;
     session.heartbeat = hours_ago(23);

@@ -105,8 +105,8 @@ fn nothing_but_the_content_keys_is_shared() {
             let id = names::parse_pack(&object.key).unwrap();
             opened += usize::from(aerolith::pack::read_directory(store, keys, id, object.size).is_ok());
         }
-        for id in aerolith::snapshot::list_states(store).unwrap().into_keys() {
-            opened += usize::from(aerolith::snapshot::read_manifest(store, keys, id).is_ok());
+        for id in aerolith::objects::list_states(store).unwrap().into_keys() {
+            opened += usize::from(aerolith::objects::read_manifest(store, keys, id).is_ok());
         }
         let index = aerolith::index::Index::open(store, keys, |_| true, HashSet::new()).unwrap();
         opened + index.segments().len()

@@ -147,7 +147,7 @@ fn a_manifest_that_says_other_than_its_entries_is_not_copied() {
         }
         disk.delete(&names::snapshot(&manifest.id)).unwrap();
         let suite = source.parameters().suite;
-        aerolith::snapshot::seal_snapshot(&*disk, source.keys(), suite, &manifest).unwrap();
+        aerolith::objects::seal_snapshot(&*disk, source.keys(), suite, &manifest).unwrap();
         let target = other(Arc::new(MemoryStore::new()));
         let report = copy(&open(disk).unwrap(), &target).unwrap();
         assert_eq!((report.copied.len(), report.not_copied.len()), (2, 1), "{change}");
@@ -227,7 +227,7 @@ fn a_run_of_the_target_that_is_no_copy_is_not_built_on() {
     of_first.origin.as_mut().unwrap().roots.reverse();
     there.delete(&names::snapshot(&of_first.id)).unwrap();
     for manifest in [&of_first, &manifest] {
-        aerolith::snapshot::seal_snapshot(&*there, target.keys(), target.parameters().suite, manifest).unwrap();
+        aerolith::objects::seal_snapshot(&*there, target.keys(), target.parameters().suite, manifest).unwrap();
     }
     let report = copy(&source, &target).unwrap();
     assert_eq!((report.copied.len(), report.not_copied.len()), (1, 0), "{report:?}");
@@ -260,7 +260,7 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
     run.root = writer.put(Class::Tree, &bytes).unwrap();
     writer.finish().unwrap();
     disk.delete(&names::snapshot(&manifest.id)).unwrap();
-    aerolith::snapshot::seal_snapshot(&*disk, source.keys(), source.parameters().suite, &manifest).unwrap();
+    aerolith::objects::seal_snapshot(&*disk, source.keys(), source.parameters().suite, &manifest).unwrap();
     let target = other(Arc::new(MemoryStore::new()));
     let report = copy(&open(disk).unwrap(), &target).unwrap();
     assert!(report.not_copied[0].problem.contains("uses other value chunks"), "{report:?}");

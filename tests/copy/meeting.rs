@@ -162,7 +162,7 @@ fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_
     // The last copy doesn't rest on what is condemned, whoever forgets the one before it.
     let reader = target.chunk_reader().unwrap();
     let last = copy_of(&source, &target, scene.snapshots[2].0);
-    let condemned = aerolith::snapshot::condemned(&**target.store(), target.keys()).unwrap();
+    let condemned = aerolith::objects::condemned(&**target.store(), target.keys()).unwrap();
     let each = &mut |id, _| {
         assert!(reader.locate(&id).unwrap().iter().any(|at| !condemned.contains(&at.pack)), "{id}");
     };

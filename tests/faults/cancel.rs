@@ -8,7 +8,7 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::repository::{CheckOptions, RecordOptions, RestoreOptions, SessionOptions};
 use aerolith::store::MemoryStore;
-use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
 use aerolith::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

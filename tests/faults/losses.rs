@@ -8,7 +8,7 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, PartitionId, PartitionSet};
 use aerolith::repository::{Change, RecordOptions, RestoreOptions, Selection, SessionOptions};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::target::embedded::EmbeddedTarget;
+use aerolith::targets::embedded::EmbeddedTarget;
 use std::sync::Arc;
 
 fn repository() -> (Arc<MemoryStore>, aerolith::Repository) {

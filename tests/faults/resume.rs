@@ -6,7 +6,7 @@ use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{PackId, SnapshotId, names};
 use aerolith::repository::{BackupSession, RecordOptions, Repository, Resumed, SessionOptions};
-use aerolith::source::RecordSource;
+use aerolith::sources::RecordSource;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use aerolith::{Result, record::PartitionSet};
 use rayon::prelude::*;

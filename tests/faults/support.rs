@@ -17,9 +17,9 @@ use aerolith::repository::{
     CheckOptions, CheckReport, CreateOptions, RecordOptions, Repository, RestoreOptions, RestoreReport, SessionOptions,
     Snapshot,
 };
-use aerolith::source::{DigestRow, PartitionedSource, RecordSource, SourceShape};
+use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::target::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
 use aerolith::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

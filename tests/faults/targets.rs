@@ -6,7 +6,7 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::repository::RestoreOptions;
 use aerolith::store::MemoryStore;
-use aerolith::target::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
+use aerolith::targets::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use aerolith::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

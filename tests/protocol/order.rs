@@ -6,8 +6,8 @@
 use aerolith::collect::Policy;
 use aerolith::format::SnapshotId;
 use aerolith::format::snapshot::Manifest;
+use aerolith::objects::order::{Times, heads, next_sequence};
 use aerolith::record::Timestamp;
-use aerolith::snapshot::order::{Times, heads, next_sequence};
 use std::collections::BTreeSet;
 
 const WRITERS: usize = 4;

@@ -2,7 +2,7 @@
 
 use aerolith::Result;
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
-use aerolith::source::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
+use aerolith::sources::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use std::ops::Deref;
 
 /// What a source is asked for.

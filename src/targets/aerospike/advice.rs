@@ -1,0 +1,50 @@
+//! What to do about a server's refusal.
+
+use crate::aerospike::cluster::Node;
+use crate::aerospike::wire::result_code::ResultCode;
+
+/// What is wrong for all records, so that going on is of no use; `None` if a refusal is of one record alone.
+pub fn for_all(node: &Node, namespace: &str, code: ResultCode, user: &Option<String>) -> Option<String> {
+    let name = &node.name;
+    match code {
+        ResultCode::OUT_OF_SPACE => Some(format!(
+            "node {name} takes no more writes into namespace {namespace}: {code}. Make room there (more storage, a higher \
+             stop-writes threshold, data that is not needed)"
+        )),
+        ResultCode::ROLE_VIOLATION | ResultCode::NOT_ALLOWED => {
+            let who =
+                user.as_deref().map_or_else(|| "a client without a user".to_string(), |user| format!("user {user}"));
+            Some(format!(
+                "node {name} does not let {who} write into namespace {namespace}: {code}. Grant the role read-write (for \
+                 indexes sindex-admin, for UDF modules udf-admin), or give another --user"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The refusal of one record, with what can be done about it.
+pub fn for_one(code: ResultCode) -> String {
+    let advice = match code {
+        ResultCode::RECORD_TOO_BIG => "raise the namespace's max-record-size (or flush-size), or leave the record out",
+        ResultCode::FORBIDDEN => {
+            "the namespace or the set forbids it: look for a set's stop-writes-count or stop-writes-size, a truncation \
+             under way, clocks that are apart, or an XDR filter"
+        }
+        ResultCode::BIN_NAME => "servers take 15 bytes",
+        ResultCode::KEY_MISMATCH => "another record has this digest",
+        ResultCode::PARAMETER => "the server's log says why",
+        ResultCode::INCOMPATIBLE_TYPE => "the value is not what its type promises",
+        _ => return code.to_string(),
+    };
+    format!("{code}: {advice}")
+}
+
+/// What to add to the refusal of a command that makes an index or loads a module.
+pub fn for_command(found: &str) -> &'static str {
+    if found.contains("role violation") || found.contains("ERROR:81") {
+        return " (the user needs the role sindex-admin for indexes, udf-admin for modules; or leave them out with --no-indexes, \
+                --no-udfs)";
+    }
+    ""
+}

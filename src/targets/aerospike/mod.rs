@@ -1,0 +1,271 @@
+//! Writes into a live Aerospike cluster: `aerospike://HOST:PORT[,HOST:PORT…][/NAMESPACE]`.
+//!
+//! Records are written by their stored digests, with their particles' exact bytes and the user key where one was stored, in
+//! batches to the nodes that have their partitions (`write`). A record is always written whole. Each has a result of its
+//! own: those that may yet succeed are sent again, those that the server refuses are reported.
+//!
+//! - *Times to live* are reckoned by the servers' clock, so that a record expires when it would have; one that has expired
+//!   meanwhile is not sent.
+//! - *Generations* can't be set: a record begins anew with 1. They only decide what is newer.
+//! - *What can't succeed* for any record (no room, no permission) ends the restore with advice; what one record is refused for
+//!   is told of that record.
+//! - *In doubt* is a write whose answer was lost. It is sent again; if it then turns out that the record is there, a look at
+//!   it tells whether it is ours.
+
+mod advice;
+mod encode;
+mod metadata;
+mod pace;
+mod security;
+mod write;
+
+use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome, leave_out};
+use crate::aerospike::cluster::{Cluster, ClusterUse};
+use crate::aerospike::error::ClusterError;
+use crate::aerospike::throttle::Throttle;
+use crate::aerospike::wire::info;
+use crate::aerospike::wire::write::{NEVER_EXPIRES, RecordWrite, WriteMode};
+use crate::aerospike::{ClusterOptions, ClusterUrl, error, remains};
+use crate::error::{Error, Result};
+use crate::record::RecordSelection;
+use crate::record::{
+    Digest, Generation, NamespaceMetadata, PartitionSet, RecordBatch, RecordMeta, Timestamp, VoidTime,
+};
+use crate::sources::RecordSource;
+use crate::sources::aerospike::AerospikeSource;
+use crate::sync::lock;
+use pace::Pace;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// The servers' clock is looked at this often; in between ours counts on.
+const CLOCK_LASTS: Duration = Duration::from_secs(10);
+
+/// Records that are deleted in one go.
+const DELETES_AT_ONCE: usize = 10_000;
+
+/// A live cluster as a target.
+pub struct AerospikeTarget {
+    cluster: Cluster,
+    url: ClusterUrl,
+    dry_run: bool,
+    name: String,
+    /// The namespace that the URL names: what is written goes there, whatever it is called in the snapshot.
+    only: Option<String>,
+    /// The namespace that began first, where the URL names one.
+    first: Mutex<Option<String>>,
+    throttle: Throttle,
+    pace: Pace,
+    clock: Mutex<Option<(Timestamp, Instant)>>,
+    omissions: Mutex<Vec<String>>,
+    /// Namespaces into which something was written.
+    written: Mutex<BTreeSet<String>>,
+    /// Namespaces that take no record that expires.
+    without_expiry: Mutex<BTreeSet<String>>,
+}
+
+impl AerospikeTarget {
+    /// Connects to a cluster.
+    pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
+        Self::connect_for(url, options, false)
+    }
+
+    /// Connects to a cluster, to say what would be done and do nothing.
+    pub fn dry_run(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
+        Self::connect_for(url, options, true)
+    }
+
+    fn connect_for(url: &ClusterUrl, options: ClusterOptions, dry_run: bool) -> Result<Self> {
+        let name = url.to_string();
+        let throttle = Throttle::new(options.records_per_second, options.bytes_per_second);
+        let cluster = Cluster::connect(url, options, ClusterUse::Write).map_err(|error| error.of_target(&name))?;
+        let target = Self {
+            cluster,
+            url: url.clone(),
+            dry_run,
+            name,
+            only: url.namespace.clone(),
+            first: Mutex::default(),
+            throttle,
+            pace: Pace::default(),
+            clock: Mutex::default(),
+            omissions: Mutex::default(),
+            written: Mutex::default(),
+            without_expiry: Mutex::default(),
+        };
+        if let Some(namespace) = &target.only {
+            target.check_namespace(namespace)?;
+        }
+        Ok(target)
+    }
+
+    fn named<T>(&self, result: error::Result<T>) -> Result<T> {
+        result.map_err(|error| error.of_target(&self.name))
+    }
+
+    /// What a namespace of the snapshot is called here.
+    fn namespace<'a>(&'a self, namespace: &'a str) -> &'a str {
+        self.only.as_deref().unwrap_or(namespace)
+    }
+
+    fn check_namespace(&self, namespace: &str) -> Result<()> {
+        let there = self.cluster.topology().namespaces();
+        if there.iter().any(|name| name == namespace) {
+            return Ok(());
+        }
+        let found = if there.is_empty() { "none".to_string() } else { there.join(", ") };
+        self.named(Err(ClusterError::Other(format!(
+            "the cluster has no namespace {namespace:?}, its namespaces are: {found}. Namespaces are made in the servers' \
+             configuration; to restore into another one, put its name behind the address or give --rename"
+        ))))
+    }
+
+    /// Looks at what would keep all writes from succeeding.
+    fn look_at(&self, namespace: &str) -> error::Result<()> {
+        let statistics = self.cluster.info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics")?;
+        for statistics in statistics {
+            let is = |name: &str| info::value(&statistics, b';', name);
+            let reason = match (is("stop_writes"), is("clock_skew_stop_writes")) {
+                (Some(b"true"), _) => {
+                    "it is at stop-writes: its memory, storage or index is too full. Make room there first"
+                }
+                (_, Some(b"true")) => "the nodes' clocks are too far apart. Set them first",
+                _ => "",
+            };
+            if !reason.is_empty() {
+                return Err(ClusterError::Other(format!("namespace {namespace} takes no writes just now: {reason}")));
+            }
+            let no_nsup = is("nsup-period") == Some(b"0") && is("allow-ttl-without-nsup") == Some(b"false");
+            if no_nsup {
+                lock(&self.without_expiry).insert(namespace.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the servers would refuse a write for its time to live.
+    fn forbids(&self, namespace: &str, write: &RecordWrite<'_>) -> Option<String> {
+        let expires = ![0, NEVER_EXPIRES].contains(&write.time_to_live);
+        (expires && lock(&self.without_expiry).contains(namespace)).then(|| {
+            format!(
+                "it expires, and namespace {namespace} takes no such records while its nsup-period is 0: set a nsup-period \
+                 there, or restore with --no-ttl"
+            )
+        })
+    }
+
+    /// The servers' time. Between two looks at it our clock counts on.
+    fn now(&self) -> error::Result<Timestamp> {
+        let mut known = lock(&self.clock);
+        if let Some((time, seen)) = *known
+            && seen.elapsed() < CLOCK_LASTS
+        {
+            let passed = u64::try_from(seen.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return Ok(Timestamp(time.0.saturating_add(passed)));
+        }
+        let time = self.cluster.clock()?;
+        *known = Some((time, Instant::now()));
+        Ok(time)
+    }
+}
+
+impl RecordTarget for AerospikeTarget {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    fn clock(&self) -> Result<Timestamp> {
+        self.named(self.now())
+    }
+
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        if self.only.is_some() {
+            let mut first = lock(&self.first);
+            if first.get_or_insert_with(|| namespace.to_string()) != namespace {
+                return Err(Error::usage(format!(
+                    "{}: several namespaces can't be restored into one; leave the namespace out of the address",
+                    self.name
+                )));
+            }
+        }
+        let namespace = self.namespace(namespace);
+        self.check_namespace(namespace)?;
+        self.named(self.look_at(namespace))?;
+        lock(&self.written).insert(namespace.to_string());
+        self.add_metadata(namespace, metadata)
+    }
+
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        let namespace = self.namespace(namespace);
+        let mut omitted = self.named(metadata::create(&self.cluster, namespace, metadata, self.dry_run))?;
+        omitted.extend(self.named(security::create(&self.cluster, metadata, self.dry_run))?);
+        leave_out(&self.omissions, omitted);
+        Ok(())
+    }
+
+    fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
+        let namespace = self.namespace(namespace);
+        self.named(match self.dry_run {
+            true => write::rehearse(self, namespace, batch, policy),
+            false => write::write(self, namespace, batch, encode::mode(policy)),
+        })
+    }
+
+    /// On the Enterprise Edition with tombstones, so that no restart of a node brings the records back.
+    fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
+        let mut outcome = DeleteOutcome::default();
+        if self.dry_run {
+            outcome.deleted = digests.len() as u64;
+            return Ok(outcome);
+        }
+        let topology = self.cluster.topology();
+        let durable = topology.nodes.values().all(|node| node.edition.contains("Enterprise"));
+        for digests in digests.chunks(DELETES_AT_ONCE) {
+            let mut batch = RecordBatch::new();
+            for &digest in digests {
+                let (generation, void_time) = (Generation(0), VoidTime::NEVER);
+                let pushed = batch.push(RecordMeta { digest, set: b"", generation, void_time }, None, &[]);
+                pushed.map_err(|error| Error::invalid(format!("record {digest}: {error}")))?;
+            }
+            let mode = WriteMode::Delete { durable };
+            let deleted = self.named(write::write(self, self.namespace(namespace), &batch, mode))?;
+            outcome.deleted += deleted.written;
+            outcome.failed.extend(deleted.failed);
+        }
+        Ok(outcome)
+    }
+
+    fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        let sets = set.filter(|set| !set.is_empty()).map(<[u8]>::to_vec).into_iter().collect();
+        let selection = RecordSelection { sets, ..RecordSelection::default() };
+        let options = ClusterOptions { selection, ..self.cluster.options().clone() };
+        Ok(Some(Box::new(AerospikeSource::connect(&self.url, options)?)))
+    }
+
+    fn name_of<'a>(&'a self, namespace: &'a str) -> &'a str {
+        self.namespace(namespace)
+    }
+
+    /// Looks whether what was written is there still.
+    fn finish(&self) -> Result<()> {
+        let written = lock(&self.written).clone();
+        if self.dry_run || written.is_empty() {
+            return Ok(());
+        }
+        let namespaces = written.iter().map(String::as_str);
+        self.named(remains::check(&self.cluster, namespaces, &PartitionSet::all(), "written into"))
+    }
+
+    fn omissions(&self) -> Vec<String> {
+        lock(&self.omissions).clone()
+    }
+}

@@ -1,0 +1,172 @@
+//! Where records go on a restore.
+
+#[cfg(feature = "cluster")]
+pub mod aerospike;
+pub mod asb;
+pub mod embedded;
+pub mod jsonl;
+pub mod partial;
+
+use crate::error::{Error, Result};
+use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, Timestamp};
+use crate::sources::RecordSource;
+use crate::sync::lock;
+use std::sync::Mutex;
+
+/// What happens to a record that the target already has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ConflictPolicy {
+    /// The snapshot's record replaces it.
+    #[default]
+    Replace,
+    /// The snapshot's bins are written over its own; those that the snapshot's record lacks stay.
+    Merge,
+    /// The target's record stays.
+    Keep,
+    /// The one with the higher generation stays; on a tie the target's.
+    Newer,
+}
+
+/// What a policy makes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is written.
+    Written,
+    /// It is left alone, because the target has it.
+    Exists,
+    /// It is left alone, because the target's is as new or newer.
+    Fresher,
+}
+
+impl ConflictPolicy {
+    /// What becomes of a record of this generation where the target has one of generation `there`, if any.
+    pub fn fate(self, there: Option<Generation>, generation: Generation) -> Fate {
+        match (self, there) {
+            (ConflictPolicy::Keep, Some(_)) => Fate::Exists,
+            (ConflictPolicy::Newer, Some(there)) if there >= generation => Fate::Fresher,
+            _ => Fate::Written,
+        }
+    }
+}
+
+/// A record that the target refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRecord {
+    /// Its digest.
+    pub digest: Digest,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of one batch. The four counts and the failures add up to the batch's length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// Records written.
+    pub written: u64,
+    /// Records that expired between being read and being written.
+    pub expired: u64,
+    /// Records left alone because the target had them ([`ConflictPolicy::Keep`]).
+    pub exists: u64,
+    /// Records left alone because the target's was as new or newer ([`ConflictPolicy::Newer`]).
+    pub fresher: u64,
+    /// Records that were refused.
+    pub failed: Vec<FailedRecord>,
+    /// The records that make up `expired`, `exists` and `fresher`.
+    pub left_alone: Vec<Digest>,
+}
+
+/// What became of records that were to be deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// Records deleted, or gone already.
+    pub deleted: u64,
+    /// Records that the target would not delete.
+    pub failed: Vec<FailedRecord>,
+}
+
+/// Something that can be restored into.
+///
+/// A target that was made for a dry run does nothing: it says what it would do.
+pub trait RecordTarget: Send + Sync {
+    /// Its name for people, such as `asb:/restore/out`; no secrets.
+    fn name(&self) -> &str;
+
+    /// Whether records expire there. Expired records are skipped for a live target; files keep them.
+    fn is_live(&self) -> bool;
+
+    /// Whether it writes nothing.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
+
+    /// The target's clock, by which a live target's records expire.
+    fn clock(&self) -> Result<Timestamp>;
+
+    /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for each
+    /// namespace, before its first batch.
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()>;
+
+    /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an error
+    /// means that the target as a whole can't go on.
+    fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome>;
+
+    /// Takes indexes and UDF modules after the records. Only live targets do.
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+        let _ = (namespace, metadata);
+        Err(Error::usage(format!("{}: indexes stand before the records there, not behind them", self.name())))
+    }
+
+    /// Deletes records. Only live targets can.
+    fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
+        let _ = (namespace, digests);
+        Err(Error::usage(format!(
+            "{} holds what is written to it and nothing else: there is nothing to delete",
+            self.name()
+        )))
+    }
+
+    /// The target as a source, to look at what it holds: all of it, or one set. Files can be read once they are finished.
+    /// `None` if there is nothing, or nothing can be read back.
+    fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
+        let _ = set;
+        Ok(None)
+    }
+
+    /// What a namespace that is restored as `namespace` is called in the target.
+    fn name_of<'a>(&'a self, namespace: &'a str) -> &'a str {
+        namespace
+    }
+
+    /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be taken
+    /// for a whole one.
+    fn finish(&self) -> Result<()>;
+
+    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A restore with
+    /// any is done but incomplete.
+    fn omissions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What else to tell people of the target: what an earlier restore had left there and was removed, or how files have to be
+    /// read.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Notes what is left out. What belongs to a whole cluster comes with each namespace, and is noted once.
+fn leave_out(omissions: &Mutex<Vec<String>>, mut more: Vec<String>) {
+    let mut omissions = lock(omissions);
+    more.retain(|one| !omissions.contains(one));
+    omissions.append(&mut more);
+}
+
+/// Says that users and roles are left out, if there are any, and why.
+fn without_users(metadata: &NamespaceMetadata, why: &str) -> Option<String> {
+    if metadata.roles.is_empty() && metadata.users.is_empty() {
+        return None;
+    }
+    let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+    let (roles, users) = (count(metadata.roles.len(), "role"), count(metadata.users.len(), "user"));
+    Some(format!("{roles} and {users}: {why}; --no-users leaves users and roles out"))
+}
