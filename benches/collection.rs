@@ -5,6 +5,7 @@
 //! prune reads, writes and keeps in memory once 20 of the 30 snapshots were forgotten. `RECORDS=100000` takes another number,
 //! `DAYS=60` other days, `FOLDER=/mnt/disk` another place than the temporary folder.
 
+use aerolith::backup::RecordOptions;
 use aerolith::chunk::compress;
 use aerolith::collect::PruneOptions;
 use aerolith::embedded::{Bin, sample};
@@ -15,9 +16,11 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, RecordMeta, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CheckOptions, CreateOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
+use aerolith::repository::{CreateOptions, Repository, SnapshotFilter};
+use aerolith::session::SessionOptions;
 use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore, Store};
+use aerolith::verify::CheckOptions;
 use aerolith::{Control, Error, Result};
 use peak_alloc::PeakAlloc;
 use std::collections::HashMap;

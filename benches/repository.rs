@@ -4,13 +4,16 @@
 //! most memory that was in use at once and what a single `get` in a freshly opened repository read; then copies it into two other
 //! repositories, with keys of their own and with shared content keys. `RECORDS=10000000` takes another number.
 
+use aerolith::backup::RecordOptions;
+use aerolith::copy::{CopiedSnapshot, CopyOptions};
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, PartitionId, RecordBatch, RecordMeta, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CopiedSnapshot, CopyOptions, CreateOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::repository::{CreateOptions, Repository};
+use aerolith::session::SessionOptions;
 use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore};
 use aerolith::{Control, Error, Result};

@@ -6,6 +6,7 @@
 
 mod seeds;
 
+use crate::asb::AsbVersion;
 use crate::asb::format::{Formatter, put_head, put_index};
 use crate::chunk::{compress, decompress};
 use crate::crypto::sealed;
@@ -36,7 +37,6 @@ use crate::repository::SnapshotList;
 use crate::repository::resolve::resolve;
 use crate::sources::asb::{ParsedAsb, parse_asb_bytes};
 use crate::store::local_path;
-use crate::targets::asb::AsbVersion;
 use serde::de::IgnoredAny;
 
 /// One parser.

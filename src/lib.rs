@@ -1,8 +1,8 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records, Aerospike first.
 //!
 //! A [`Repository`] holds snapshots; a backup is a session between [`Repository::begin`] and
-//! [`repository::BackupSession::seal`]. Sources ([`source::RecordSource`]) deliver records, targets
-//! ([`target::RecordTarget`]) take them back.
+//! [`session::BackupSession::seal`]. Sources ([`sources::RecordSource`]) deliver records, targets
+//! ([`targets::RecordTarget`]) take them back.
 //!
 //! ```
 //! use aerolith::embedded::{EmbeddedStore, sample};
@@ -33,12 +33,15 @@
 
 pub mod aerospike;
 pub mod asb;
+pub mod backup;
 pub mod chunk;
+pub mod chunks;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 pub mod collect;
 pub mod control;
+pub mod copy;
 pub mod crypto;
 pub mod embedded;
 pub mod error;
@@ -51,13 +54,17 @@ pub mod objects;
 pub mod pack;
 pub mod record;
 mod rename;
+pub mod repair;
 pub mod repository;
+pub mod restore;
 pub mod run;
+pub mod session;
 pub mod sources;
 pub mod spool;
 pub mod store;
 mod sync;
 pub mod targets;
+pub mod verify;
 
 pub use control::Control;
 pub use error::{Error, Result};

@@ -199,8 +199,10 @@ fn last_updates_never_go_backwards_though_the_clock_does() {
 /// A record that is deleted and written anew begins with generation 1 again, so only its last update tells it from the old one.
 #[test]
 fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_back() {
+    use aerolith::backup::RecordOptions;
     use aerolith::format::snapshot::BackupKind;
-    use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
+    use aerolith::repository::{CreateOptions, Repository};
+    use aerolith::session::SessionOptions;
     let (_dir, store) = store();
     let digest = put(&store, "a", 1);
     let memory = std::sync::Arc::new(aerolith::store::MemoryStore::new());

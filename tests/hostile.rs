@@ -1,6 +1,7 @@
 //! Objects made by someone who holds the keys and lies: readers refuse them, in bounded time and memory.
 
 use aerolith::chunk::Cutter;
+use aerolith::chunks::{ChunkReader, ChunkWriter, WriteOptions};
 use aerolith::control::Control;
 use aerolith::crypto::{Keys, sealed};
 use aerolith::format::config::{ChunkSizes, Compression};
@@ -14,13 +15,14 @@ use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::index::{Index, write_segments};
 use aerolith::objects;
-use aerolith::pack::{ChunkReader, ChunkWriter, WriteOptions};
 use aerolith::record::{BinRef, Digest, Generation, ParticleType, RecordBatch, RecordMeta, RecordView, VoidTime};
-use aerolith::repository::{CheckOptions, CreateOptions, Repository, RestoreOptions, Selection};
+use aerolith::repository::{CreateOptions, Repository, Selection};
+use aerolith::restore::RestoreOptions;
 use aerolith::run::{NewRecord, RunCursor, find, write_run};
 use aerolith::store::{MemoryStore, Store};
 use aerolith::targets::RecordTarget;
 use aerolith::targets::jsonl::JsonlTarget;
+use aerolith::verify::CheckOptions;
 use std::sync::Arc;
 
 const SUITE: Suite = Suite::Aes256Gcm;

@@ -8,6 +8,7 @@ mod scene;
 #[path = "faults/support.rs"]
 mod support;
 
+use aerolith::chunks::ChunkReader;
 use aerolith::control::Control;
 use aerolith::crypto::{Sealer, sealed};
 use aerolith::format::header::{Class, ObjectKind, Suite};
@@ -18,7 +19,7 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
 use aerolith::index::{Index, write_segments};
 use aerolith::objects;
-use aerolith::pack::{ChunkReader, PackWriter, read_directory};
+use aerolith::pack::{PackWriter, read_directory};
 use aerolith::repository::Repository;
 use aerolith::store::{MemoryStore, Store};
 use peak_alloc::PeakAlloc;

@@ -1,5 +1,6 @@
 //! Backups and restores through the library: real `.asb` files and the embedded store, proved record by record.
 
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::embedded::{EmbeddedStore, Key, sample};
 use aerolith::format::header::Class;
@@ -7,15 +8,16 @@ use aerolith::format::keyslot::KdfCost;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{PartitionId, RecordBatch};
-use aerolith::repository::{
-    CheckOptions, CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions, Snapshot,
-};
+use aerolith::repository::{CreateOptions, Repository, Snapshot};
+use aerolith::restore::RestoreOptions;
 use aerolith::run::RunCursor;
+use aerolith::session::SessionOptions;
 use aerolith::sources::embedded::EmbeddedSource;
 use aerolith::sources::{PartitionedSource, RecordSource};
 use aerolith::store::{CountingStore, MemoryStore, Store};
 use aerolith::targets::RecordTarget;
 use aerolith::targets::embedded::EmbeddedTarget;
+use aerolith::verify::CheckOptions;
 use aerolith::{Error, Result};
 use std::sync::Arc;
 

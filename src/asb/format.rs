@@ -6,11 +6,19 @@ use crate::asb::parse::BYTES_LETTERS;
 use crate::record::batch::parse_bin_order;
 use crate::record::body::Body;
 use crate::record::{BinRef, KeyRef, ParticleType, RecordView, SecondaryIndex, UdfModule, geojson_text};
-use crate::targets::asb::AsbVersion;
 use base64_simd::STANDARD;
 
 /// The widest generation that the format holds.
 const MAX_GENERATION: u32 = 65_535;
+
+/// A version of the `.asb` format that can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsbVersion {
+    /// 3.1, which asrestore and absctl read. It has no indexes over expressions.
+    V3_1,
+    /// 3.2, which absctl reads and asrestore (up to 4.5.8 at least) refuses.
+    V3_2,
+}
 
 /// Appends the head of a file.
 pub(crate) fn put_head(out: &mut Vec<u8>, version: AsbVersion, namespace: &[u8], first: bool) {

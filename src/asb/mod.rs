@@ -11,3 +11,4 @@ pub(crate) mod parse;
 pub(crate) mod walk;
 
 pub use encrypt::AsbCipher;
+pub use format::AsbVersion;

@@ -2,8 +2,9 @@
 
 use super::applies::{GivenOption, Kind};
 use crate::asb::AsbCipher;
+use crate::asb::AsbVersion;
 use crate::error::{Error, Result};
-use crate::targets::asb::{AsbTargetOptions, AsbVersion, DEFAULT_FILE_LIMIT};
+use crate::targets::asb::{AsbTargetOptions, DEFAULT_FILE_LIMIT};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 

@@ -6,10 +6,12 @@ use super::from_command::{FromCommand, Output};
 use super::output::{complain, print_line};
 use super::schema::Snapshot;
 use super::{endpoint, schema, text};
+use crate::backup::RecordOptions;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
-use crate::repository::{self, RecordOptions, Repository, SessionOptions};
+use crate::repository::Repository;
+use crate::session::SessionOptions;
 use crate::sources::RecordSource;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -147,9 +149,9 @@ struct Vanished {
     deleted: u64,
 }
 
-impl From<repository::Vanished> for Vanished {
-    fn from(vanished: repository::Vanished) -> Self {
-        let repository::Vanished { namespace, parent, records, deleted } = vanished;
+impl From<crate::backup::Vanished> for Vanished {
+    fn from(vanished: crate::backup::Vanished) -> Self {
+        let crate::backup::Vanished { namespace, parent, records, deleted } = vanished;
         Vanished { namespace, parent: parent.to_string(), records, deleted }
     }
 }
@@ -162,9 +164,9 @@ struct Resumed {
     partitions: usize,
 }
 
-impl From<&repository::Resumed> for Resumed {
-    fn from(resumed: &repository::Resumed) -> Self {
-        let repository::Resumed { session, namespace, partitions } = resumed;
+impl From<&crate::session::Resumed> for Resumed {
+    fn from(resumed: &crate::session::Resumed) -> Self {
+        let crate::session::Resumed { session, namespace, partitions } = resumed;
         Resumed { session: session.to_string(), namespace: namespace.clone(), partitions: *partitions }
     }
 }

@@ -5,7 +5,7 @@ use super::output::print_line;
 use super::read_data::ReadData;
 use super::text;
 use crate::error::Result;
-use crate::repository::CheckOptions;
+use crate::verify::CheckOptions;
 use serde::Serialize;
 
 /// Check that everything the snapshots need is there, and on request read it

@@ -3,13 +3,16 @@
 use super::context::{Context, Done};
 use super::output::print_line;
 use super::text;
+use crate::backup::RecordOptions;
 use crate::control::Control;
 use crate::embedded::{EmbeddedStore, sample};
 use crate::error::{Error, Result};
 use crate::format::keyslot::KdfCost;
 use crate::format::snapshot::BackupKind;
 use crate::record::{PartitionId, RecordBatch};
-use crate::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
+use crate::repository::{CreateOptions, Repository};
+use crate::restore::RestoreOptions;
+use crate::session::SessionOptions;
 use crate::sources::embedded::EmbeddedSource;
 use crate::sources::{PartitionedSource, RecordSource};
 use crate::targets::RecordTarget;

@@ -5,7 +5,7 @@ use super::output::{complain, print_line};
 use super::read_data::ReadData;
 use super::text;
 use crate::error::Result;
-use crate::repository::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
+use crate::repair::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
 use serde::Serialize;
 use std::time::Duration;
 

@@ -7,8 +7,9 @@ use super::text;
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
 use crate::record::Digest;
-use crate::repository::{Comparison, Reasons, RestoreOptions, RestoreReport};
+use crate::restore::{Reasons, RestoreOptions, RestoreReport};
 use crate::targets::FailedRecord;
+use crate::verify::Comparison;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

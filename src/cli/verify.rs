@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::record::Digest;
 use crate::record::RecordSelection;
-use crate::repository::{CompareOptions, Comparison, Selection};
+use crate::repository::Selection;
 use crate::sources::{RecordSource, SourceShape};
+use crate::verify::{CompareOptions, Comparison};
 use serde::Serialize;
 
 /// Compare a snapshot with a source, partition by partition

@@ -3,12 +3,13 @@
 
 use super::mark::each_place;
 use super::prune::PruneOptions;
+use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::{Index, Location};
-use crate::pack::{ChunkReader, read_directory, stored_packs};
+use crate::pack::{read_directory, stored_packs};
 use crate::store::Store;
 use crate::sync::lock;
 use rayon::prelude::*;

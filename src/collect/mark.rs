@@ -1,5 +1,6 @@
 //! What the snapshots need: found by reading their branch nodes, never a value.
 
+use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -7,7 +8,6 @@ use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
 use crate::objects;
-use crate::pack::ChunkReader;
 use crate::run::reach_run;
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -10,6 +10,7 @@ pub mod forget;
 pub(crate) mod mark;
 mod moves;
 pub mod prune;
+mod repository;
 pub mod retention;
 mod settle;
 

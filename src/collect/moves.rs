@@ -2,11 +2,11 @@
 
 use super::choose::{ReadChunks, is_whole};
 use super::mark::each_place;
+use crate::chunks::{ChunkReader, ChunkWriter, WriteOptions};
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::{ChunkId, PackId};
 use crate::index::{IndexedPack, Location};
-use crate::pack::{ChunkReader, ChunkWriter, WriteOptions};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

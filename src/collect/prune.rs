@@ -9,6 +9,7 @@ use super::expire::expire;
 use super::mark::{States, manifests, reach, refuse_lost};
 use super::moves::{self, move_out};
 use super::settle::{look, settle};
+use crate::chunks::{ChunkReader, WriteOptions};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::crypto::sealed::seal;
@@ -21,7 +22,7 @@ use crate::format::{ChunkId, PackId, SnapshotId, names, structured};
 use crate::index::{Index, write_segments};
 use crate::objects;
 use crate::objects::{LEASE_MILLIS, Lease};
-use crate::pack::{ChunkReader, WriteOptions, stored_packs};
+use crate::pack::stored_packs;
 use crate::record::Timestamp;
 use crate::run::needed_of;
 use crate::store::reserve::Frugal;
@@ -121,7 +122,7 @@ pub struct PruneReport {
 }
 
 /// What a snapshot holds of values for what its records need. The next backup that merges runs lets go of the rest, and one with
-/// [`RecordOptions::compact`](crate::repository::RecordOptions::compact) of all of it.
+/// [`RecordOptions::compact`](crate::backup::RecordOptions::compact) of all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The snapshot.

@@ -1,5 +1,6 @@
 //! Bytes to begin with: what the library itself writes.
 
+use crate::asb::AsbVersion;
 use crate::asb::format::{Formatter, put_head, put_index, put_udf};
 use crate::chunk::compress;
 use crate::embedded::layout;
@@ -24,7 +25,6 @@ use crate::record::{
     BinRef, Digest, Fact, Generation, KeyRef, NamespaceMetadata, ParticleType, PartitionId, PartitionSet, Privilege,
     RecordBatch, RecordMeta, Role, SecondaryIndex, Timestamp, UdfModule, User, VoidTime,
 };
-use crate::targets::asb::AsbVersion;
 use std::sync::Arc;
 
 const NAMESPACE: &str = "test";

@@ -48,7 +48,7 @@ impl Repository {
     }
 
     /// Places a hold on a name, whatever stands there.
-    pub(super) fn place_hold(&self, snapshot: SnapshotId, reason: &str) -> Result<Hold> {
+    pub(crate) fn place_hold(&self, snapshot: SnapshotId, reason: &str) -> Result<Hold> {
         check_reason(reason)?;
         let hold = Hold {
             id: HoldId(random()?),
@@ -63,7 +63,7 @@ impl Repository {
     }
 
     /// Writes a hold anew that can't be read.
-    pub(super) fn renew_hold(&self, snapshot: SnapshotId, id: HoldId) -> Result<()> {
+    pub(crate) fn renew_hold(&self, snapshot: SnapshotId, id: HoldId) -> Result<()> {
         let hold = Hold {
             id,
             snapshot,
@@ -138,6 +138,6 @@ impl Repository {
 }
 
 /// Refuses a reason that is too long to be kept.
-pub(super) fn check_reason(reason: &str) -> Result<()> {
+pub(crate) fn check_reason(reason: &str) -> Result<()> {
     text::check("the reason of a hold", reason, text::REASON_BYTES).map_err(Error::usage)
 }

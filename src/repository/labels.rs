@@ -28,7 +28,7 @@ pub struct Labelled {
 
 impl Repository {
     /// Gives the snapshots of a list the labels that they have now.
-    pub(super) fn label(&self, list: &mut SnapshotList) -> Result<()> {
+    pub(crate) fn label(&self, list: &mut SnapshotList) -> Result<()> {
         let standing = objects::read_labels(&*self.store, &self.keys, names::TAGS)?;
         if standing.is_empty() {
             return Ok(());
@@ -93,7 +93,7 @@ impl Repository {
     /// # Errors
     ///
     /// As [`Repository::tag`].
-    pub(super) fn merge_labels(&self, snapshot: SnapshotId, changes: &Changes) -> Result<bool> {
+    pub(crate) fn merge_labels(&self, snapshot: SnapshotId, changes: &Changes) -> Result<bool> {
         let standing = self.standing_labels(snapshot)?;
         let mut merged = standing.changes.clone();
         merged.merge(changes.labels());
@@ -136,7 +136,7 @@ impl Repository {
     }
 
     /// Deletes changes of labels that can't be read, and says so.
-    pub(super) fn clear_labels(&self, dry_run: bool) -> Result<Vec<String>> {
+    pub(crate) fn clear_labels(&self, dry_run: bool) -> Result<Vec<String>> {
         let mut cleared = Vec::new();
         for (snapshot, standing) in objects::read_labels(&*self.store, &self.keys, names::TAGS)? {
             for (id, error) in standing.damaged {

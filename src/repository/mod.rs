@@ -1,48 +1,26 @@
 //! The library's main type: a repository, opened with its keys.
 
-mod ahead;
-mod check;
-mod collection;
-mod compare;
-mod copy;
 mod doubt;
 mod hold;
-mod inbox;
-mod keyring;
+pub(crate) mod keyring;
 mod labels;
-mod loss;
-mod merge;
-mod merge_policy;
-mod partitions;
-mod records;
-mod repair;
 pub(crate) mod resolve;
-mod restore;
-mod restoring;
-mod resume;
 mod rollback;
-mod salvage;
 mod selection;
-mod session;
 mod view;
 
-pub use check::{CheckOptions, CheckReport};
-pub use compare::{CompareOptions, Comparison};
-pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
 pub use hold::HoldEntry;
+pub(crate) use hold::check_reason;
 pub use keyring::KeyInfo;
 pub use labels::Labelled;
-pub use records::RecordOptions;
-pub use repair::{RepairOptions, RepairReport};
 pub use resolve::SnapshotFilter;
-pub use restore::{Expiry, Marks, Reasons, RestoreOptions, RestoreReport};
 pub use rollback::Rollback;
-pub use salvage::{LostRecord, NamespaceLosses, Salvaged};
 pub use selection::Selection;
-pub use session::{BackupSession, Resumed, SessionOptions, Vanished};
+pub(crate) use selection::Walk;
 pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
 
 use crate::chunk::Cutter;
+use crate::chunks::ChunkReader;
 use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
 use crate::crypto::{Keys, random, suite};
 use crate::error::{Error, Result};
@@ -57,7 +35,6 @@ use crate::format::{KeyId, RepositoryId, SnapshotId, names};
 use crate::index::Index;
 use crate::objects;
 use crate::objects::order::Times;
-use crate::pack::ChunkReader;
 use crate::record::Timestamp;
 use crate::store::{Put, Store};
 use std::collections::HashMap;
@@ -65,7 +42,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Plaintext of chunks that a reader keeps in memory: 192 MiB.
-const READ_CACHE_BYTES: usize = 192 << 20;
+pub(crate) const READ_CACHE_BYTES: usize = 192 << 20;
 
 /// How a repository is made.
 #[derive(Clone, Debug)]
@@ -98,12 +75,12 @@ impl Default for CreateOptions {
 /// A repository: everything under one root of a store, with one config and one set of keys.
 #[derive(Clone)]
 pub struct Repository {
-    store: Arc<dyn Store>,
-    keys: Arc<Keys>,
-    master: Arc<Zeroizing<[u8; 32]>>,
-    id: RepositoryId,
-    parameters: Parameters,
-    slot: KeyId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) master: Arc<Zeroizing<[u8; 32]>>,
+    pub(crate) id: RepositoryId,
+    pub(crate) parameters: Parameters,
+    pub(crate) slot: KeyId,
 }
 
 impl std::fmt::Debug for Repository {
@@ -145,7 +122,7 @@ pub struct HistoryEntry {
 
 /// Objects that never change again and were read before: for work that begins many sessions in one repository.
 #[derive(Debug, Default)]
-struct Memory {
+pub(crate) struct Memory {
     /// Manifests. Only a listing says whether their snapshots still stand.
     manifests: HashMap<SnapshotId, Manifest>,
     /// Sessions that have an outcome.
@@ -232,7 +209,7 @@ impl Repository {
     }
 
     /// The same, with so much to spend on trying the pass phrase.
-    fn open_within(store: Arc<dyn Store>, passphrase: &[u8], mut budget: keyring::Budget) -> Result<Self> {
+    pub(crate) fn open_within(store: Arc<dyn Store>, passphrase: &[u8], mut budget: keyring::Budget) -> Result<Self> {
         let Some(config) = store.get(names::CONFIG, MAX_SEALED_BYTES)? else {
             if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
                 return Err(lost_config());
@@ -317,7 +294,7 @@ impl Repository {
         &self.keys
     }
 
-    fn cutter(&self) -> Cutter {
+    pub(crate) fn cutter(&self) -> Cutter {
         Cutter::new(self.parameters.value_chunks)
     }
 
@@ -360,7 +337,7 @@ impl Repository {
     }
 
     /// The same as they were sealed, whatever became of their labels, reading those alone that are not remembered.
-    fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
+    pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
         for (id, state) in objects::list_states(&*self.store)? {
             if state == SnapshotState::Fenced && self.says_sealed(&id)? {
@@ -397,7 +374,7 @@ impl Repository {
     }
 
     /// The same, reading those alone that are not remembered.
-    fn history_with(&self, memory: &mut Memory) -> Result<History> {
+    pub(crate) fn history_with(&self, memory: &mut Memory) -> Result<History> {
         let states = objects::list_states(&*self.store)?;
         let mut history = History::default();
         for id in objects::list_sessions(&*self.store)? {
@@ -422,7 +399,7 @@ impl Repository {
     }
 
     /// What stands under a session's name in `snapshots/` now.
-    fn state_of(&self, id: &SnapshotId) -> Result<Option<SnapshotState>> {
+    pub(crate) fn state_of(&self, id: &SnapshotId) -> Result<Option<SnapshotState>> {
         Ok(self.store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
     }
 
@@ -432,7 +409,7 @@ impl Repository {
     }
 
     /// Whether a session says that it sealed its snapshot.
-    fn says_sealed(&self, id: &SnapshotId) -> Result<bool> {
+    pub(crate) fn says_sealed(&self, id: &SnapshotId) -> Result<bool> {
         match objects::read_session(&*self.store, &self.keys, *id) {
             Ok(session) => Ok(session.says_sealed()),
             Err(error) if error.is_of_one_object() => Ok(false),
@@ -452,7 +429,7 @@ impl Repository {
         Ok(self.reader_of(self.index()?))
     }
 
-    fn reader_of(&self, index: Index) -> Arc<ChunkReader> {
+    pub(crate) fn reader_of(&self, index: Index) -> Arc<ChunkReader> {
         Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), READ_CACHE_BYTES))
     }
 
@@ -498,12 +475,12 @@ fn made_meanwhile(store: &dyn Store) -> Error {
     Error::invalid(format!("another program made a repository in {} at the same time", store.location()))
 }
 
-fn lost_config() -> Error {
+pub(crate) fn lost_config() -> Error {
     Error::Missing { object: names::CONFIG.into(), advice: COPY_OF_CONFIG.into() }
 }
 
 /// Opens the sealed part of `config`, with keys of which those of the content don't matter.
-fn read_config(keys: &Keys, version: u8, id: &RepositoryId, sealed: Vec<u8>) -> Result<Config> {
+pub(crate) fn read_config(keys: &Keys, version: u8, id: &RepositoryId, sealed: Vec<u8>) -> Result<Config> {
     let of = |error: crate::format::FormatError| error.of(names::CONFIG);
     let value = unseal(keys, ObjectKind::Config, &config_name(id), sealed).map_err(of)?;
     Config::decode(version, &Zeroizing::new(value)).map_err(of)
@@ -514,7 +491,7 @@ fn config_name(id: &RepositoryId) -> String {
 }
 
 /// A session that begins now, on this machine, with a lease of the usual length.
-fn new_session(id: SnapshotId, kind: SessionKind, job: String) -> Session {
+pub(crate) fn new_session(id: SnapshotId, kind: SessionKind, job: String) -> Session {
     let now = Timestamp::now().0;
     Session {
         id,
@@ -533,17 +510,17 @@ fn new_session(id: SnapshotId, kind: SessionKind, job: String) -> Session {
 }
 
 /// This machine's name.
-fn host() -> String {
+pub(crate) fn host() -> String {
     objects::host()
 }
 
 /// This program's name and version.
-fn program() -> String {
+pub(crate) fn program() -> String {
     format!("aerolith {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The manifest of the snapshot that `spec` names, unless one that can't be read may be the one that is meant.
-fn named(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
+pub(crate) fn named(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
     let doubt = doubt::Doubt::of(list);
     doubt.settle(spec, resolve::resolve(list, spec, filter))
 }

@@ -80,7 +80,7 @@ fn first_of(partition: PartitionId) -> Digest {
 }
 
 /// Walks the selected live entries of a namespace, past damaged nodes.
-pub(super) struct Walk<'v> {
+pub(crate) struct Walk<'v> {
     view: NamespaceView<'v>,
     selection: &'v Selection,
     /// The cursor, the partition that it was opened for, and the last one that was taken.

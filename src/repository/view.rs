@@ -1,11 +1,11 @@
 //! Looking into a snapshot.
 
+use crate::chunks::ChunkReader;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::format::{ChunkId, SnapshotId, structured};
-use crate::pack::ChunkReader;
 use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta};
 use crate::run::{Entry, LiveEntry, Loss, Losses, MergedCursor, StateSums, find, reach_run, read_record_into};
 use std::collections::HashSet;
@@ -69,11 +69,11 @@ pub struct SizeReport {
 }
 
 impl Snapshot {
-    pub(super) fn new(chunks: Arc<ChunkReader>, manifest: Manifest) -> Self {
+    pub(crate) fn new(chunks: Arc<ChunkReader>, manifest: Manifest) -> Self {
         Snapshot { chunks, manifest, warnings: Vec::new() }
     }
 
-    pub(super) fn with_warnings(self, warnings: Vec<String>) -> Self {
+    pub(crate) fn with_warnings(self, warnings: Vec<String>) -> Self {
         Snapshot { warnings, ..self }
     }
 
@@ -202,7 +202,7 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// The same from a digest on.
-    pub(super) fn readable_entries_from(&self, from: Digest) -> Result<MergedCursor<'a>> {
+    pub(crate) fn readable_entries_from(&self, from: Digest) -> Result<MergedCursor<'a>> {
         MergedCursor::tolerant_from(self.chunks, &self.manifest.runs, from)
     }
 

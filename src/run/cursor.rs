@@ -1,13 +1,13 @@
 //! Walking a run in order, and finding one entry.
 
 use super::loss::{Loss, Losses, NodeRef, Ranges};
+use crate::chunks::ChunkReader;
 use crate::error::Result;
 use crate::format::FormatError;
 use crate::format::header::Class;
 use crate::format::leaf::{self, Entry};
 use crate::format::node::{self, Child};
 use crate::format::snapshot::RunRef;
-use crate::pack::ChunkReader;
 use crate::record::Digest;
 use rayon::prelude::*;
 use std::collections::VecDeque;

@@ -6,13 +6,13 @@
 
 use super::tree::TreeBuilder;
 use crate::chunk::Cutter;
+use crate::chunks::ChunkWriter;
 use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::format::header::Class;
 use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
 use crate::format::node::Child;
 use crate::format::snapshot::RunRef;
-use crate::pack::ChunkWriter;
 use crate::record::RecordMeta;
 use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender};

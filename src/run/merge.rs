@@ -2,10 +2,10 @@
 
 use super::cursor::RunCursor;
 use super::loss::Losses;
+use crate::chunks::ChunkReader;
 use crate::error::Result;
 use crate::format::leaf::Entry;
 use crate::format::snapshot::RunRef;
-use crate::pack::ChunkReader;
 use crate::record::{Digest, PartitionId};
 
 /// Walks runs, given newest first, in key order.

@@ -21,10 +21,10 @@ pub use transfer::Transfer;
 
 pub use crate::format::leaf::{Entry, LiveEntry, RecordHash, ValuePlace};
 
+use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::format::header::Class;
-use crate::pack::ChunkReader;
 use crate::record::{Digest, RecordBatch, RecordMeta, VoidTime};
 use std::ops::Range;
 use std::sync::Arc;

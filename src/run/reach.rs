@@ -3,13 +3,13 @@
 use super::cursor::{RunCursor, below, read_leaf, read_node, root};
 use super::loss::{Loss, Losses};
 use super::merge::MergedCursor;
+use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::header::Class;
 use crate::format::leaf;
 use crate::format::snapshot::RunRef;
-use crate::pack::ChunkReader;
 use std::collections::HashSet;
 
 /// Calls `each` for every chunk that a run refers to and that is not in `seen` yet, reading branch nodes alone (and the one leaf of a

@@ -1,11 +1,11 @@
 //! Taking chunks from one repository into another, where they have other names unless both share their content keys.
 
+use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::header::Class;
 use crate::index::cache::Cache;
-use crate::pack::{ChunkReader, ChunkWriter};
 use std::sync::Arc;
 
 /// Names of chunks in both repositories that are kept at hand, at most some 150 MiB; a chunk that fell out is read again.

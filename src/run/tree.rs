@@ -1,10 +1,10 @@
 //! Building the branch nodes above a run's leaves, level by level, as the leaves come.
 
+use crate::chunks::ChunkWriter;
 use crate::error::Result;
 use crate::format::header::Class;
 use crate::format::node::{self, Child, Node};
 use crate::format::snapshot::RunRef;
-use crate::pack::ChunkWriter;
 
 /// A node is closed at a child whose id has five zero bits, once it has this many …
 const MIN_CHILDREN: usize = 16;

@@ -18,7 +18,7 @@ pub use selected::Selected;
 pub use sets::MetSets;
 
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::evidence::Evidence;
 use crate::record::{
     Digest, Generation, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp, VoidTime,
@@ -123,6 +123,16 @@ pub enum SourceShape<'a> {
     Stream(&'a dyn StreamSource),
     /// One partition at a time, on demand.
     Partitioned(&'a dyn PartitionedSource),
+}
+
+/// A source that can be asked for partitions, as all live ones can.
+pub(crate) fn partitioned(source: &dyn RecordSource) -> Result<&dyn PartitionedSource> {
+    match source.shape() {
+        SourceShape::Partitioned(source) => Ok(source),
+        SourceShape::Stream(_) => {
+            Err(Error::invalid(format!("{} can't be read partition by partition", source.name())))
+        }
+    }
 }
 
 /// A source that delivers every record once, in any order.

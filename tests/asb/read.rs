@@ -1,9 +1,10 @@
 //! What is read from each kind of file and line.
 
 use crate::support::*;
+use aerolith::asb::AsbVersion;
 use aerolith::record::{Digest, ParticleType, RecordBatch};
 use aerolith::sources::{RecordSource, SourceShape};
-use aerolith::targets::asb::{AsbTargetOptions, AsbVersion};
+use aerolith::targets::asb::AsbTargetOptions;
 use aerolith::{Control, Error};
 
 #[test]

@@ -6,13 +6,16 @@ use crate::program::Place;
 use crate::support::client::Client;
 use crate::support::{TestCluster, serve_slow};
 use crate::{NAMESPACE, connect, quick};
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
-use aerolith::repository::{CompareOptions, RecordOptions, Repository, Selection, SessionOptions, Snapshot};
+use aerolith::repository::{Repository, Selection, Snapshot};
+use aerolith::session::SessionOptions;
 use aerolith::sources::aerospike::AerospikeSource;
 use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use aerolith::targets::{ConflictPolicy, RecordTarget};
+use aerolith::verify::CompareOptions;
 
 const RECORDS: u64 = 400;
 

@@ -10,18 +10,19 @@ use crate::town::{Event, NAMESPACES, Random, SETS, Town, World};
 use crate::watching::{Asked, Watch, Watching};
 use crate::{Found, connect, quick};
 use aerolith::aerospike::ClusterOptions;
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::SnapshotId;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::RecordSelection;
 use aerolith::record::{Digest, PartitionId, RecordBatch};
-use aerolith::repository::{
-    CheckOptions, CompareOptions, CreateOptions, RecordOptions, Repository, SessionOptions, Snapshot,
-};
+use aerolith::repository::{CreateOptions, Repository, Snapshot};
+use aerolith::session::SessionOptions;
 use aerolith::sources::RecordSource;
 use aerolith::sources::aerospike::AerospikeSource;
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore};
+use aerolith::verify::{CheckOptions, CompareOptions};
 use aerolith::{Error, Result};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,7 @@ use crate::support::data::partition;
 use crate::support::{Fault, On, TestCluster};
 use crate::{NAMESPACE, batches, connect, joined, quick, scan, target};
 use aerolith::aerospike::{ClusterOptions, ClusterUrl};
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
@@ -12,7 +13,9 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CreateOptions, RecordOptions, Repository, RestoreOptions, SessionOptions};
+use aerolith::repository::{CreateOptions, Repository};
+use aerolith::restore::RestoreOptions;
+use aerolith::session::SessionOptions;
 use aerolith::sources::RecordSource;
 use aerolith::store::MemoryStore;
 use aerolith::targets::aerospike::AerospikeTarget;

@@ -4,15 +4,15 @@ use crate::conformance::{NEVER, Place, bin, int, number};
 use crate::support::client::digest;
 use crate::{NAMESPACE, quick};
 use aerolith::aerospike::ClusterUrl;
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::embedded::{Bin, EmbeddedStore, Key, NewRecord};
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, PartitionId, PartitionSet, SecondaryIndex, UdfModule};
-use aerolith::repository::{
-    CreateOptions, Expiry, RecordOptions, Repository, RestoreOptions, RestoreReport, Selection, SessionOptions,
-    Snapshot,
-};
+use aerolith::repository::{CreateOptions, Repository, Selection, Snapshot};
+use aerolith::restore::{Expiry, RestoreOptions, RestoreReport};
+use aerolith::session::SessionOptions;
 use aerolith::sources::RecordSource;
 use aerolith::sources::embedded::EmbeddedSource;
 use aerolith::store::MemoryStore;

@@ -2,9 +2,10 @@
 
 use super::scene::*;
 use super::support::*;
+use aerolith::backup::RecordOptions;
 use aerolith::collect::PruneReport;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{RecordOptions, Repository};
+use aerolith::repository::Repository;
 use aerolith::store::MemoryStore;
 use std::sync::Arc;
 

@@ -8,8 +8,9 @@ use aerolith::format::session::{SessionKind, Status};
 use aerolith::format::snapshot::SnapshotState;
 use aerolith::format::{SnapshotId, names};
 use aerolith::record::Timestamp;
-use aerolith::repository::{CheckOptions, Repository};
+use aerolith::repository::Repository;
 use aerolith::store::{Call, FaultStore, Operation, Store};
+use aerolith::verify::CheckOptions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -4,8 +4,9 @@ use super::scene::*;
 use super::support::*;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
-use aerolith::repository::{CheckOptions, CheckReport, Repository, SnapshotFilter};
+use aerolith::repository::{Repository, SnapshotFilter};
 use aerolith::store::{MemoryStore, Store};
+use aerolith::verify::{CheckOptions, CheckReport};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -104,8 +105,7 @@ fn sessions_and_holds_that_cannot_be_read_are_named_and_a_repair_clears_them() {
         assert!(named, "{key}: {found:?}");
     }
     let before = scene.disk.list("").unwrap();
-    let report =
-        repair(&repository, &aerolith::repository::RepairOptions { dry_run: true, ..thorough_repair() }).unwrap();
+    let report = repair(&repository, &aerolith::repair::RepairOptions { dry_run: true, ..thorough_repair() }).unwrap();
     assert_eq!(report.cleared.len(), 3, "{report:?}");
     assert_eq!(scene.disk.list("").unwrap(), before, "a dry run changed something");
     let report = repair(&repository, &thorough_repair()).unwrap();

@@ -6,7 +6,8 @@ use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::repository::{SessionOptions, SnapshotFilter};
+use aerolith::repository::SnapshotFilter;
+use aerolith::session::SessionOptions;
 use aerolith::store::{Call, Store};
 use std::sync::Arc;
 

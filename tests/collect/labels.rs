@@ -7,8 +7,10 @@ use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CheckOptions, Labelled, RepairOptions, Repository, SnapshotFilter};
+use aerolith::repair::RepairOptions;
+use aerolith::repository::{Labelled, Repository, SnapshotFilter};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::verify::CheckOptions;
 use std::sync::Arc;
 
 fn tag(repository: &Repository, id: &str, add: &[&str], remove: &[&str]) -> Result<Labelled> {

@@ -8,8 +8,9 @@ use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CheckOptions, Repository};
+use aerolith::repository::Repository;
 use aerolith::store::{Call, MemoryStore, Store};
+use aerolith::verify::CheckOptions;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -90,7 +91,7 @@ fn at_every_call<T>(work: impl Fn(&Repository) -> Result<T>, judge: impl Fn(&str
     }
 }
 
-fn check_all(repository: &Repository) -> Result<aerolith::repository::CheckReport> {
+fn check_all(repository: &Repository) -> Result<aerolith::verify::CheckReport> {
     repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new())
 }
 

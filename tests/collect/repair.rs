@@ -2,12 +2,14 @@
 
 use super::scene::*;
 use super::support::*;
+use aerolith::backup::RecordOptions;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{PackId, SnapshotId, names};
 use aerolith::record::Digest;
-use aerolith::repository::{RecordOptions, RepairOptions, RepairReport, Repository};
+use aerolith::repair::{RepairOptions, RepairReport};
+use aerolith::repository::Repository;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

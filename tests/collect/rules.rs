@@ -10,7 +10,9 @@ use aerolith::index::Location;
 use aerolith::objects;
 use aerolith::pack::stored_packs;
 use aerolith::record::Timestamp;
-use aerolith::repository::{RepairOptions, Repository, SessionOptions, SnapshotFilter};
+use aerolith::repair::RepairOptions;
+use aerolith::repository::{Repository, SnapshotFilter};
+use aerolith::session::SessionOptions;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::sync::Arc;
 

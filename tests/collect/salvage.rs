@@ -4,7 +4,7 @@ use super::scene::*;
 use super::support::*;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, SnapshotId, names};
-use aerolith::repository::{RepairOptions, RepairReport, Salvaged};
+use aerolith::repair::{RepairOptions, RepairReport, Salvaged};
 use aerolith::store::{Call, MemoryStore, Store};
 use std::sync::Arc;
 

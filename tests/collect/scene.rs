@@ -1,15 +1,16 @@
 //! A repository in which packs are partly needed, and what the tests ask of it.
 
 use super::support::*;
+use aerolith::backup::RecordOptions;
 use aerolith::collect::{PruneOptions, PruneReport};
 use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, Manifest, SnapshotState};
 use aerolith::format::{ChunkId, SnapshotId, names};
 use aerolith::pack::read_directory;
-use aerolith::repository::{
-    BackupSession, RecordOptions, RepairOptions, RepairReport, Repository, RestoreOptions, SessionOptions,
-    SnapshotFilter,
-};
+use aerolith::repair::{RepairOptions, RepairReport};
+use aerolith::repository::{Repository, SnapshotFilter};
+use aerolith::restore::RestoreOptions;
+use aerolith::session::{BackupSession, SessionOptions};
 use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
 use aerolith::{Error, Result};
 use std::collections::{BTreeMap, HashSet};

@@ -7,7 +7,7 @@ use aerolith::control::Control;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::pack::read_directory;
-use aerolith::repository::SessionOptions;
+use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 

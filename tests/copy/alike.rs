@@ -3,12 +3,15 @@
 use super::scene::*;
 use super::support::*;
 use super::two::*;
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
+use aerolith::copy::CopyOptions;
 use aerolith::format::header::Class;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CopyOptions, CreateOptions, RecordOptions, Repository, SessionOptions};
+use aerolith::repository::{CreateOptions, Repository};
+use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

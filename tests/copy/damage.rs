@@ -5,12 +5,14 @@ use super::support::*;
 use super::two::*;
 use aerolith::Error;
 use aerolith::control::Control;
+use aerolith::copy::CopyOptions;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::format::session::Status;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, leaf};
-use aerolith::repository::{CopyOptions, RepairOptions, Repository, SnapshotFilter};
+use aerolith::repair::RepairOptions;
+use aerolith::repository::{Repository, SnapshotFilter};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -248,7 +250,7 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
     assert_eq!(leaf::chunk_ids(&entries), children[0].uses);
     children[0].uses.pop();
     let bytes = node::encode(&node::Node { level: 1, children });
-    let options = aerolith::pack::WriteOptions {
+    let options = aerolith::chunks::WriteOptions {
         suite: source.parameters().suite,
         compression: source.parameters().compression,
         pack_bytes: 1 << 20,
@@ -256,7 +258,7 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
     let repository = open(disk.clone()).unwrap();
     let control = Arc::new(Control::new());
     let reader = repository.chunk_reader().unwrap();
-    let writer = aerolith::pack::ChunkWriter::new(reader, HashSet::new(), options, control);
+    let writer = aerolith::chunks::ChunkWriter::new(reader, HashSet::new(), options, control);
     run.root = writer.put(Class::Tree, &bytes).unwrap();
     writer.finish().unwrap();
     disk.delete(&names::snapshot(&manifest.id)).unwrap();

@@ -3,10 +3,13 @@
 use super::scene::*;
 use super::support::*;
 use super::two::*;
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
+use aerolith::copy::CopyOptions;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CopyOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
+use aerolith::repository::{Repository, SnapshotFilter};
+use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 

@@ -2,13 +2,16 @@
 
 use super::support::*;
 use super::watching::{Asked, Watch, Watching};
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::session::Status;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
-use aerolith::repository::{CheckOptions, RecordOptions, RestoreOptions, SessionOptions};
+use aerolith::restore::RestoreOptions;
+use aerolith::session::SessionOptions;
 use aerolith::store::MemoryStore;
 use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::verify::CheckOptions;
 use aerolith::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,10 +1,12 @@
 //! A crash, a failed call, a lost reply or a power cut at every single call to the store.
 
 use super::support::*;
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::SnapshotId;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{RecordOptions, Repository, SessionOptions};
+use aerolith::repository::Repository;
+use aerolith::session::SessionOptions;
 use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, Store};
 use aerolith::{Error, Result};
 use rayon::prelude::*;

@@ -1,12 +1,15 @@
 //! Damaged leaves, branch nodes and values: what they cost, and what they don't.
 
 use super::support::*;
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::embedded::EmbeddedStore;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, PartitionId, PartitionSet};
-use aerolith::repository::{Change, RecordOptions, RestoreOptions, Selection, SessionOptions};
+use aerolith::repository::{Change, Selection};
+use aerolith::restore::RestoreOptions;
+use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
 use aerolith::targets::embedded::EmbeddedTarget;
 use std::sync::Arc;

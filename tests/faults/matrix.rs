@@ -2,10 +2,10 @@
 //! restored, and the next full backup is whole.
 
 use super::support::*;
+use aerolith::chunks::ChunkReader;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::{BackupKind, RunRef};
 use aerolith::format::{ChunkId, FORMAT_VERSION, PackId, names, node};
-use aerolith::pack::ChunkReader;
 use aerolith::record::Digest;
 use aerolith::repository::Snapshot;
 use aerolith::store::{MemoryStore, Store};

@@ -2,10 +2,12 @@
 
 use super::support::*;
 use super::watching::{Asked, Watch, Watching};
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{PackId, SnapshotId, names};
-use aerolith::repository::{BackupSession, RecordOptions, Repository, Resumed, SessionOptions};
+use aerolith::repository::Repository;
+use aerolith::session::{BackupSession, Resumed, SessionOptions};
 use aerolith::sources::RecordSource;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use aerolith::{Result, record::PartitionSet};

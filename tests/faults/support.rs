@@ -1,5 +1,6 @@
 //! A source and a target in memory, and what the tests share.
 
+use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::crypto::sealed::seal;
 use aerolith::embedded::{Bin, sample};
@@ -13,13 +14,13 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{
-    CheckOptions, CheckReport, CreateOptions, RecordOptions, Repository, RestoreOptions, RestoreReport, SessionOptions,
-    Snapshot,
-};
+use aerolith::repository::{CreateOptions, Repository, Snapshot};
+use aerolith::restore::{RestoreOptions, RestoreReport};
+use aerolith::session::SessionOptions;
 use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{MemoryStore, Store};
 use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::verify::{CheckOptions, CheckReport};
 use aerolith::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -4,7 +4,7 @@ use super::support::*;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
-use aerolith::repository::RestoreOptions;
+use aerolith::restore::RestoreOptions;
 use aerolith::store::MemoryStore;
 use aerolith::targets::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use aerolith::{Error, Result};

@@ -1,6 +1,6 @@
 //! Reads a live Aerospike cluster: `aerospike://HOST:PORT[,HOST:PORT…][/NAMESPACE]`.
 //!
-//! Records come through our own reader of the wire protocol ([`wire`]), which hands on every bin's bytes untouched. Partitions
+//! Records come through our own reader of the wire protocol ([`wire`](crate::aerospike::wire)), which hands on every bin's bytes untouched. Partitions
 //! are read whole from the nodes that have them; whatever goes wrong on the way (a connection that breaks, a node that
 //! leaves, a partition that moves) makes the partition be read again, from where it is then. A partition that stays
 //! unreadable is an error: no record is left out in silence.

@@ -12,9 +12,9 @@ mod files;
 #[cfg(test)]
 mod tests;
 
-use crate::asb::AsbCipher;
 use crate::asb::encrypt::Encryption;
 use crate::asb::format::{self, Formatter};
+use crate::asb::{AsbCipher, AsbVersion};
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::sources::RecordSource;
@@ -43,15 +43,6 @@ pub struct AsbTargetOptions {
     /// The version of the format. If not given, each file has the oldest that holds all that goes into it: 3.1, or 3.2 for indexes
     /// over expressions.
     pub version: Option<AsbVersion>,
-}
-
-/// A version of the `.asb` format that can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AsbVersion {
-    /// 3.1, which asrestore and absctl read. It has no indexes over expressions.
-    V3_1,
-    /// 3.2, which absctl reads and asrestore (up to 4.5.8 at least) refuses.
-    V3_2,
 }
 
 impl Default for AsbTargetOptions {

@@ -6,7 +6,7 @@
 //! readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they use, and a writer's packs.
 
 use super::session::{BackupSession, SessionOptions};
-use super::{Memory, Repository, SnapshotFilter, SnapshotList, named, resolve};
+use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
 use crate::crypto::{Keys, random};
 use crate::error::{Error, Result};
@@ -17,8 +17,8 @@ use crate::format::session::SessionKind;
 use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salvage, SnapshotState};
 use crate::format::{ChunkId, HoldId, RepositoryId, SnapshotId, names};
 use crate::objects;
-use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, PartitionId, Timestamp};
+use crate::repository::{Memory, Repository, SnapshotFilter, SnapshotList, named, resolve};
 use crate::run::{
     MergedCursor, RecordHash, RunCopy, StateSums, Transfer, ValuePlace, ValueReader, reach_run, write_run,
 };

@@ -1,10 +1,5 @@
 //! The work of one restore: one thread walks the entries, several read values and hand them to the target.
 
-use super::Snapshot;
-use super::compare::partitioned;
-use super::restore::{RestoreOptions, RestoreReport, only_set};
-use super::selection::Walk;
-use super::view::NamespaceView;
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -12,8 +7,12 @@ use crate::record::{
     BinRef, Digest, Generation, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime,
     geojson_text,
 };
+use crate::repository::NamespaceView;
+use crate::repository::Snapshot;
+use crate::repository::Walk;
+use crate::restore::{RestoreOptions, RestoreReport, only_set};
 use crate::run::{Entry, LiveEntry, RecordHash, ValueReader, wrong_hash};
-use crate::sources::RecordSource;
+use crate::sources::{RecordSource, partitioned};
 use crate::sync::lock;
 use crate::targets::{ConflictPolicy, Fate, RecordTarget};
 use std::collections::HashMap;
@@ -36,7 +35,7 @@ struct There {
     void_time: VoidTime,
 }
 
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     snapshot: &'a Snapshot,
     target: &'a dyn RecordTarget,
     name: &'a str,

@@ -1,18 +1,19 @@
 //! Comparing a snapshot with what a source holds: partition by partition, each record by its hash.
 
-use super::Snapshot;
-use super::inbox::Inbox;
-use super::restore::{Expiry, Marks};
-use super::selection::{Selection, Walk};
+use crate::backup::Inbox;
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::{
     BinRef, Body, Digest, PARTITIONS, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp,
     geojson_text,
 };
+use crate::repository::Snapshot;
+use crate::repository::{Selection, Walk};
+use crate::restore::{Expiry, Marks, RestoreOptions, RestoreReport, only_set};
 use crate::run::{Entry, LiveEntry, Losses, ValueReader};
 use crate::sources::{MetSets, PartitionedSource, RecordSource, SourceShape};
 use crate::spool::{PartitionRecords, Sorter};
+use crate::targets::{ConflictPolicy, RecordTarget};
 use rayon::prelude::*;
 
 /// Records of a source without order are held in memory up to about this many bytes.
@@ -91,16 +92,6 @@ impl Comparison {
     }
 }
 
-/// A source that can be asked for partitions, as all live ones can.
-pub(super) fn partitioned(source: &dyn RecordSource) -> Result<&dyn PartitionedSource> {
-    match source.shape() {
-        SourceShape::Partitioned(source) => Ok(source),
-        SourceShape::Stream(_) => {
-            Err(Error::invalid(format!("{} can't be read partition by partition", source.name())))
-        }
-    }
-}
-
 impl Snapshot {
     /// Compares a namespace with a source's: sets, keys and bins; generations and expiry are not compared.
     pub fn compare(
@@ -131,6 +122,31 @@ impl Snapshot {
         compared.lost = walk.losses();
         compared.sets = walk.sets;
         Ok(compared)
+    }
+
+    /// Reads back what [`Snapshot::restore`] wrote and compares it with the snapshot: files as a whole, of a live target the
+    /// restored records. Files must be finished. `None` if the target can't be read back.
+    pub fn verify_restored(
+        &self,
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        report: &RestoreReport,
+        control: &Control,
+    ) -> Result<Option<Comparison>> {
+        let set = only_set(&options.selection);
+        let Some(source) = target.read_back(set)? else { return Ok(None) };
+        let name = target.name_of(options.rename.as_deref().unwrap_or(namespace)).to_string();
+        let compare = CompareOptions {
+            selection: options.selection.clone(),
+            rename: Some(name),
+            others_differ: !target.is_live() || options.mirror,
+            within: target.is_live(),
+            more_bins: options.conflict == ConflictPolicy::Merge,
+            expiry: options.expiry,
+            left_out: report.left_out.clone(),
+        };
+        self.compare(namespace, &*source, &compare, control).map(Some)
     }
 }
 

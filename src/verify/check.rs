@@ -1,7 +1,6 @@
 //! Checking a repository: everything that a snapshot reaches, and on request the bytes themselves.
 
-use super::session::noted_chunks;
-use super::{History, Repository, SnapshotList, keyring, new_session, read_config};
+use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::config::CONFIG_HEADER_BYTES;
@@ -12,9 +11,11 @@ use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::Location;
 use crate::objects;
 use crate::objects::Lease;
-use crate::pack::{ChunkReader, read_directory};
+use crate::pack::read_directory;
 use crate::record::Timestamp;
+use crate::repository::{History, Repository, SnapshotList, keyring, new_session, read_config};
 use crate::run::needed_of;
+use crate::session::noted_chunks;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -145,7 +146,7 @@ impl Repository {
     /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report, and gives
     /// back the chunks that are missing or damaged. A snapshot is hurt if an entry that no newer run hides, or a node, needs one of
     /// them: runs go on to refer to what stood in older versions of records, and to what a full backup wrote anew.
-    pub(super) fn walk(
+    pub(crate) fn walk(
         &self,
         reader: &Arc<ChunkReader>,
         snapshots: Vec<Manifest>,
@@ -241,7 +242,7 @@ impl Repository {
     /// Looks at the config and the key slots: what a later opening needs.
     fn check_ways_in(&self, report: &mut CheckReport) -> Result<()> {
         let config = self.store.get(names::CONFIG, crate::crypto::sealed::MAX_SEALED_BYTES).and_then(|config| {
-            let config = config.ok_or_else(super::lost_config)?;
+            let config = config.ok_or_else(crate::repository::lost_config)?;
             let header = crate::format::config::decode_header(&mut &config[..]);
             let (version, id) = header.map_err(|error| error.of(names::CONFIG))?;
             let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
@@ -335,7 +336,7 @@ impl Repository {
     }
 
     /// Leaves sessions that name damaged chunks, unless earlier ones name them all; full backups don't build on those.
-    pub(super) fn note_damage(&self, damaged: &HashSet<ChunkId>, history: &History) -> Result<()> {
+    pub(crate) fn note_damage(&self, damaged: &HashSet<ChunkId>, history: &History) -> Result<()> {
         if damaged.is_subset(&noted_chunks(history)) {
             return Ok(());
         }
@@ -402,7 +403,7 @@ fn check_chunk(
 }
 
 /// Whether something of this name is in the part to be read: the same at every check, and evenly spread.
-pub(super) fn is_chosen(name: &[u8; 32], options: &CheckOptions) -> bool {
+pub(crate) fn is_chosen(name: &[u8; 32], options: &CheckOptions) -> bool {
     f64::from(u16::from_be_bytes([name[2], name[3]])) / 65536.0 * 100.0 < options.read_percent
 }
 
@@ -418,7 +419,7 @@ impl CheckReport {
 }
 
 /// What a walk through the snapshots found missing or damaged.
-pub(super) struct Walked {
+pub(crate) struct Walked {
     /// All of it.
     pub damaged: HashSet<ChunkId>,
     /// Those of them that a snapshot needs.

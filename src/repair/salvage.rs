@@ -1,8 +1,7 @@
 //! Salvaging a snapshot that lost chunks: what can be read, and what others still have, becomes a new snapshot, and what is gone is
 //! named.
 
-use super::session::{SessionOptions, take_over};
-use super::{Repository, Snapshot};
+use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -11,9 +10,10 @@ use crate::format::leaf::{Entry, LiveEntry};
 use crate::format::session::SessionKind;
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage};
 use crate::format::{ChunkId, SnapshotId, structured};
-use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Body, Digest, Fact, NamespaceMetadata, ParticleType, RecordMeta, Timestamp};
+use crate::repository::{Repository, Snapshot};
 use crate::run::{MergedCursor, NewRecord, StateSums, find, reach_run, read_record_into, write_run};
+use crate::session::{SessionOptions, take_over};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -329,7 +329,7 @@ impl Repository {
     /// Makes of a snapshot that lost chunks a new one that holds what can be read. `bad` are the chunks that are lost; `earlier` is
     /// what earlier repairs made of it: a new one is made only if it would hold more than those that are whole.
     #[expect(clippy::too_many_arguments, reason = "all of it is one repair's")]
-    pub(super) fn salvage(
+    pub(crate) fn salvage(
         &self,
         original: &Manifest,
         reader: &Arc<ChunkReader>,
@@ -398,7 +398,7 @@ impl Repository {
     /// Writes the namespaces; gives back what was lost and their manifests.
     fn write_salvage(
         &self,
-        session: &super::BackupSession,
+        session: &crate::session::BackupSession,
         original: &Manifest,
         work: &Work<'_>,
         planned: &Salvaged,

@@ -1,14 +1,13 @@
 //! Restoring: entries in key order, values read and handed to the target by several threads; every record is accounted for.
 
-use super::Snapshot;
-use super::compare::{CompareOptions, Comparison};
-use super::restoring::Work;
-use super::selection::{Selection, Walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, VoidTime};
+use crate::repository::Snapshot;
+use crate::repository::{Selection, Walk};
+use crate::restore::work::Work;
 use crate::run::{Loss, Losses};
-use crate::sources::MetSets;
+use crate::sources::{MetSets, partitioned};
 use crate::targets::{ConflictPolicy, FailedRecord, RecordTarget};
 use std::collections::BTreeMap;
 
@@ -244,12 +243,12 @@ impl RestoreReport {
         self.left_out.add(&other.left_out);
     }
 
-    pub(super) fn fail(&mut self, failed: FailedRecord) {
+    pub(crate) fn fail(&mut self, failed: FailedRecord) {
         self.failed += 1;
         self.more_failures.keep(&mut self.failures, [failed]);
     }
 
-    pub(super) fn fail_damaged(&mut self, digest: Digest, error: &Error) {
+    pub(crate) fn fail_damaged(&mut self, digest: Digest, error: &Error) {
         self.damaged += 1;
         self.fail(FailedRecord { digest, reason: error.to_string() });
     }
@@ -315,31 +314,6 @@ impl Snapshot {
             target.add_metadata(name, &last)?;
         }
         Ok(report)
-    }
-
-    /// Reads back what [`Snapshot::restore`] wrote and compares it with the snapshot: files as a whole, of a live target the
-    /// restored records. Files must be finished. `None` if the target can't be read back.
-    pub fn verify_restored(
-        &self,
-        namespace: &str,
-        target: &dyn RecordTarget,
-        options: &RestoreOptions,
-        report: &RestoreReport,
-        control: &Control,
-    ) -> Result<Option<Comparison>> {
-        let set = only_set(&options.selection);
-        let Some(source) = target.read_back(set)? else { return Ok(None) };
-        let name = target.name_of(options.rename.as_deref().unwrap_or(namespace)).to_string();
-        let compare = CompareOptions {
-            selection: options.selection.clone(),
-            rename: Some(name),
-            others_differ: !target.is_live() || options.mirror,
-            within: target.is_live(),
-            more_bins: options.conflict == ConflictPolicy::Merge,
-            expiry: options.expiry,
-            left_out: report.left_out.clone(),
-        };
-        self.compare(namespace, &*source, &compare, control).map(Some)
     }
 
     /// Whether all that a namespace held is known, so that what the snapshot lacks was not there.
@@ -437,7 +411,7 @@ impl Snapshot {
         let now = target.clock()?;
         for set in sets {
             let Some(source) = target.read_back(set)? else { continue };
-            let there = super::compare::partitioned(&*source)?;
+            let there = partitioned(&*source)?;
             // Whatever its set, a record that the snapshot has is written over and not deleted.
             let everything = Selection { partitions: options.selection.partitions, ..Selection::default() };
             let mut walk = Walk::new(view, &everything);
@@ -466,7 +440,7 @@ impl Snapshot {
 }
 
 /// The one set that is selected, if it is one.
-pub(super) fn only_set(selection: &Selection) -> Option<&[u8]> {
+pub(crate) fn only_set(selection: &Selection) -> Option<&[u8]> {
     match &selection.sets {
         // Servers take no name for none.
         Some(sets) if sets.len() == 1 && selection.digests.is_none() => {

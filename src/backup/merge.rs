@@ -2,11 +2,11 @@
 
 use super::merge_policy::Merge;
 use crate::chunk::Cutter;
+use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::leaf::LiveEntry;
 use crate::format::snapshot::RunRef;
-use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::RecordMeta;
 use crate::run::{MergedCursor, NewRecord, read_record_into, write_run};
 

@@ -1,9 +1,7 @@
 //! Writing chunks: named, deduplicated, compressed and sealed by whoever calls, stored by threads of their own.
 
-use super::chunks::ChunkReader;
-use super::reader::PackedChunk;
-use super::writer::{FinishedPack, PackWriter};
 use crate::chunk::compress;
+use crate::chunks::reader::ChunkReader;
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -11,6 +9,8 @@ use crate::format::config::Compression;
 use crate::format::header::{Class, Suite};
 use crate::format::{ChunkId, PackId};
 use crate::index::IndexedPack;
+use crate::pack::PackedChunk;
+use crate::pack::{FinishedPack, PackWriter};
 use crate::sync::lock;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};

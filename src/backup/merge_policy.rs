@@ -4,11 +4,11 @@
 //! writes: it takes as many of the oldest as it must, and neighbours that are small where there are just too many runs. Only a
 //! chunk to which no other run refers is let go.
 
+use crate::chunks::ChunkReader;
 use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::header::Class;
 use crate::format::snapshot::{NamespaceManifest, RunRef};
-use crate::pack::ChunkReader;
 use crate::run::{Losses, MergedCursor, ValuePlace, reach_run};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

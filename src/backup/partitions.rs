@@ -41,7 +41,7 @@ impl BadRecords<'_> {
 }
 
 /// Reads the partitions, all of them or what changed since the parent.
-pub(super) fn read_partitions(
+pub(crate) fn read_partitions(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
     source: &dyn PartitionedSource,

@@ -1,6 +1,6 @@
 //! Forgetting snapshots and reclaiming what none of the others needs.
 
-use super::{Repository, SnapshotFilter, SnapshotList, host, named, program};
+use crate::chunks::WriteOptions;
 use crate::collect::Reason;
 use crate::collect::forget::{ForgetReport, describe, forget, held};
 use crate::collect::mark::lost_names;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{SnapshotId, names};
 use crate::objects;
-use crate::pack::WriteOptions;
+use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, program};
 use crate::store::reserve::Frugal;
 use std::collections::BTreeMap;
 use std::sync::Arc;

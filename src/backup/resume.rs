@@ -5,25 +5,20 @@
 //! same job takes these packs over, and brings those partitions up to date: it reads what changed since, and the digests. If that can't
 //! be enough, since the source may not hold the same data any more, it reads everything anew.
 
-use super::HistoryEntry;
 use super::loss::unproven;
+use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::Result;
-use crate::format::session::{BadPlace, Journal, OpenNamespace, Session, SessionKind};
+use crate::format::session::{BadPlace, Journal, OpenNamespace, Session};
 use crate::format::snapshot::{Counts, RunRef};
 use crate::format::{PackId, SnapshotId};
-use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::run::{Entry, RunCursor, reach_run};
 use crate::sources::{BadRecord, Standing};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// A session notes how far it came this often. To close packs and leaves early costs little then, and a crash half a minute.
-pub const JOURNAL_EVERY: Duration = Duration::from_secs(30);
 /// At least so many partitions lie between two notes.
 const LEAST_PARTITIONS: u16 = 64;
-/// A session that was last heard of longer ago is not gone on with, in milliseconds: a day.
-const OLDEST_MILLIS: u64 = 86_400_000;
 /// A session that stored more packs than this writes no notes: its object would become too large.
 const MAX_PACKS: usize = 1 << 20;
 
@@ -67,20 +62,6 @@ pub struct TakenOver {
     pub open: OpenNamespace,
     /// The packs that its run needs.
     pub packs: Vec<PackId>,
-}
-
-/// The sessions that stopped before their seal and noted how far they came, the latest first.
-pub fn stopped_sessions(history: &[HistoryEntry], now: u64) -> Vec<Session> {
-    let stopped = |entry: &&HistoryEntry| {
-        entry.session.kind == SessionKind::Backup
-            && !entry.state.is_some_and(|state| state.was_sealed())
-            && !entry.session.says_sealed()
-            && entry.session.journal.is_some()
-            && now.saturating_sub(entry.session.heartbeat) <= OLDEST_MILLIS
-    };
-    let mut sessions: Vec<Session> = history.iter().filter(stopped).map(|entry| entry.session.clone()).collect();
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.heartbeat, session.id)));
-    sessions
 }
 
 /// Takes over what the latest session of the same job left: its packs must be there, no standing plan may name them, and all

@@ -1,29 +1,29 @@
 //! One writer's work from `begin` to `seal`.
 
-use super::hold::check_reason;
-use super::loss::Doubts;
-use super::merge_policy::{self, Extent, Merge};
-use super::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
-use super::resume::{JOURNAL_EVERY, Job, Notes, TakenOver, adopt, finished, stopped_sessions};
-use super::{History, Memory, Repository, Snapshot, host, new_session, program};
+use crate::chunks::{ChunkReader, ChunkWriter, WriteOptions};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::evidence::Evidence;
-use crate::format::header::Class;
 use crate::format::session::{Journal, OpenNamespace, Outcome, Session, SessionKind, Status};
-use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Salvage, SnapshotState};
+use crate::format::snapshot::{Manifest, NamespaceManifest, Salvage, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names, text};
 use crate::index::{Index, write_segments};
 use crate::objects;
 use crate::objects::{Lease, order};
-use crate::pack::{ChunkReader, ChunkWriter, WriteOptions, stored_packs};
-use crate::record::{PARTITIONS, Timestamp};
-use crate::run::{Losses, reach_run, survey};
-use crate::sources::{BadRecord, RecordSource, SourceShape, Standing};
+use crate::pack::stored_packs;
+use crate::record::Timestamp;
+use crate::repository::check_reason;
+use crate::repository::{History, HistoryEntry, Memory, Repository, Snapshot, host, new_session, program};
+use crate::run::reach_run;
+use crate::sources::BadRecord;
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// A session notes how far it came this often. To close packs and leaves early costs little then, and a crash half a minute.
+const JOURNAL_EVERY: Duration = Duration::from_secs(30);
+/// A session that was last heard of longer ago is not gone on with, in milliseconds: a day.
+const OLDEST_MILLIS: u64 = 86_400_000;
 
 /// What a session is told about itself.
 #[derive(Clone, Debug, Default)]
@@ -59,25 +59,25 @@ pub struct Resumed {
 
 /// A backup that has begun. Dropped without a seal, it leaves nothing but orphans, and a failed run in the history.
 pub struct BackupSession {
-    repository: Repository,
-    lease: Lease,
-    manifest: Manifest,
-    hold: Option<String>,
-    parents: Vec<Manifest>,
-    warnings: Vec<String>,
-    reader: Arc<ChunkReader>,
+    pub(crate) repository: Repository,
+    pub(crate) lease: Lease,
+    pub(crate) manifest: Manifest,
+    pub(crate) hold: Option<String>,
+    pub(crate) parents: Vec<Manifest>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) reader: Arc<ChunkReader>,
     /// While a plan stands: a reader that sees condemned packs too, as long as they are there.
-    doomed_too: Option<Arc<ChunkReader>>,
-    writer: Option<ChunkWriter>,
-    control: Arc<Control>,
-    bad: Vec<BadRecord>,
+    pub(crate) doomed_too: Option<Arc<ChunkReader>>,
+    pub(crate) writer: Option<ChunkWriter>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) bad: Vec<BadRecord>,
     /// Sessions that stopped, of which this one may take something over.
-    stopped: Vec<Session>,
-    resumed: Vec<Resumed>,
-    note_every: Duration,
+    pub(crate) stopped: Vec<Session>,
+    pub(crate) resumed: Vec<Resumed>,
+    pub(crate) note_every: Duration,
     /// How far the namespaces came that are done or under way.
-    journal: Mutex<Journal>,
-    ended: bool,
+    pub(crate) journal: Mutex<Journal>,
+    pub(crate) ended: bool,
 }
 
 impl Repository {
@@ -88,7 +88,7 @@ impl Repository {
     }
 
     /// The same for what is not a backup and leaves a snapshot.
-    pub(super) fn begin_as(
+    pub(crate) fn begin_as(
         &self,
         kind: SessionKind,
         options: SessionOptions,
@@ -121,7 +121,7 @@ impl Repository {
 
     /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added. What is remembered
     /// is not read again.
-    pub(super) fn begin_with(
+    pub(crate) fn begin_with(
         &self,
         kind: SessionKind,
         options: SessionOptions,
@@ -198,7 +198,12 @@ impl Repository {
             true => None,
             false => {
                 let index = Arc::new(Index::open(&*self.store, &self.keys, believed, HashSet::new())?);
-                Some(Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), index, super::READ_CACHE_BYTES)))
+                Some(Arc::new(ChunkReader::new(
+                    self.store.clone(),
+                    self.keys.clone(),
+                    index,
+                    crate::repository::READ_CACHE_BYTES,
+                )))
             }
         };
         let mut index = Index::open(&*self.store, &self.keys, believed, condemned)?;
@@ -218,7 +223,7 @@ impl Repository {
             index.recover(&*self.store, &self.keys)?;
             warnings.extend(damaged.iter().map(|problem| format!("{problem}; this backup writes the index anew")));
         }
-        let cache = super::READ_CACHE_BYTES;
+        let cache = crate::repository::READ_CACHE_BYTES;
         let reader = Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), cache));
         let history = self.history_with(memory)?;
         warnings.extend(history.damaged.iter().map(|(_, error)| {
@@ -238,7 +243,7 @@ impl Repository {
 
     /// What stopped a session in reading this repository: if it was fenced, the collection that took it for dead may have deleted
     /// what it read, and that is told instead of damage.
-    pub(super) fn unless_fenced(&self, session: SnapshotId, error: Error) -> Error {
+    pub(crate) fn unless_fenced(&self, session: SnapshotId, error: Error) -> Error {
         if error.is_of_one_object() && matches!(self.state_of(&session), Ok(Some(SnapshotState::Fenced))) {
             return Error::Fenced { session: session.to_string() };
         }
@@ -246,7 +251,7 @@ impl Repository {
     }
 
     /// Packs that the index names but that are gone, or have another size than they had.
-    pub(super) fn absent_packs(&self, index: &Index) -> Result<HashSet<PackId>> {
+    pub(crate) fn absent_packs(&self, index: &Index) -> Result<HashSet<PackId>> {
         let there: HashMap<PackId, u64> = stored_packs(&*self.store)?.into_iter().collect();
         let absent = index.packs().into_iter().filter(|(id, size)| there.get(id) != Some(size));
         Ok(absent.map(|(id, _)| id).collect())
@@ -255,7 +260,7 @@ impl Repository {
 
 /// Writes anew what the parent's runs refer to and no pack holds but condemned ones. The parent may be forgotten before the
 /// collection looks for what is live, and then nobody else moves these chunks.
-pub(super) fn take_over(
+pub(crate) fn take_over(
     reader: &ChunkReader,
     writer: &ChunkWriter,
     parent: &NamespaceManifest,
@@ -280,20 +285,18 @@ pub(super) fn take_over(
     Ok(())
 }
 
-/// Whether the runs refer to values that can't be had.
-fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &NamespaceManifest) -> Result<bool> {
-    let mut seen = HashSet::new();
-    for run in &parent.runs {
-        let mut reached = Vec::new();
-        let each = &mut |id, class| reached.extend((class == Class::Data).then_some(id));
-        reach_run(reader, run, &mut seen, each, &mut |_| {})?;
-        for id in reached {
-            if !writer.has(&id)? {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
+/// The sessions that stopped before their seal and noted how far they came, the latest first.
+fn stopped_sessions(history: &[HistoryEntry], now: u64) -> Vec<Session> {
+    let stopped = |entry: &&HistoryEntry| {
+        entry.session.kind == SessionKind::Backup
+            && !entry.state.is_some_and(|state| state.was_sealed())
+            && !entry.session.says_sealed()
+            && entry.session.journal.is_some()
+            && now.saturating_sub(entry.session.heartbeat) <= OLDEST_MILLIS
+    };
+    let mut sessions: Vec<Session> = history.iter().filter(stopped).map(|entry| entry.session.clone()).collect();
+    sessions.sort_by_key(|session| std::cmp::Reverse((session.heartbeat, session.id)));
+    sessions
 }
 
 /// What a session must know before it writes.
@@ -310,23 +313,10 @@ struct Prepared {
 }
 
 /// Chunks that checks found damaged.
-pub(super) fn noted_chunks(history: &History) -> HashSet<ChunkId> {
+pub(crate) fn noted_chunks(history: &History) -> HashSet<ChunkId> {
     let checks = history.entries.iter().filter(|entry| entry.session.kind == SessionKind::Check);
     let outcomes = checks.filter_map(|entry| entry.session.outcome.as_ref());
     outcomes.flat_map(|outcome| outcome.damaged_chunks.iter().copied()).collect()
-}
-
-/// A namespace of which more than half of the records are gone since its parent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vanished {
-    /// Its name.
-    pub namespace: String,
-    /// The snapshot that the backup builds on.
-    pub parent: SnapshotId,
-    /// Records that this has.
-    pub records: u64,
-    /// How many of them are gone.
-    pub deleted: u64,
 }
 
 impl BackupSession {
@@ -340,42 +330,25 @@ impl BackupSession {
         &self.warnings
     }
 
-    /// The namespaces so far of which more than half of the parent's records are gone. That happens, but it is also what a backup
-    /// of another database under the same name looks like, or one of a source that lost data.
-    pub fn vanished(&self) -> Vec<Vanished> {
-        let of = |namespace: &NamespaceManifest| {
-            let parent = self.parents.iter().find(|parent| Some(parent.id) == namespace.parent)?;
-            let records = parent.namespace(&namespace.name)?.live_records;
-            let (name, deleted) = (namespace.name.clone(), namespace.counts.deleted);
-            (deleted.saturating_mul(2) > records).then_some(Vanished {
-                namespace: name,
-                parent: parent.id,
-                records,
-                deleted,
-            })
-        };
-        self.manifest.namespaces.iter().filter_map(of).collect()
-    }
-
     /// The snapshots that stood when it began, oldest first.
-    pub(super) fn parents(&self) -> &[Manifest] {
+    pub(crate) fn parents(&self) -> &[Manifest] {
         &self.parents
     }
 
     /// Takes the session's chunks.
-    pub(super) fn writer(&self) -> Result<&ChunkWriter> {
+    pub(crate) fn writer(&self) -> Result<&ChunkWriter> {
         self.writer.as_ref().ok_or_else(|| Error::invalid("the session has ended"))
     }
 
     /// Adds a namespace whose chunks were written otherwise than by [`BackupSession::records`].
-    pub(super) fn add(&mut self, namespace: NamespaceManifest) -> Result<&NamespaceManifest> {
+    pub(crate) fn add(&mut self, namespace: NamespaceManifest) -> Result<&NamespaceManifest> {
         let at = self.manifest.namespaces.partition_point(|other| other.name < namespace.name);
         self.manifest.namespaces.insert(at, namespace);
         self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
     }
 
     /// Says which roots the runs of a copy have in the source.
-    pub(super) fn set_roots(&mut self, roots: Vec<ChunkId>) {
+    pub(crate) fn set_roots(&mut self, roots: Vec<ChunkId>) {
         self.manifest.origin.iter_mut().for_each(|origin| origin.roots.clone_from(&roots));
     }
 
@@ -390,7 +363,7 @@ impl BackupSession {
     }
 
     /// Notes how far a namespace came. The journal serves sessions to come: whether the note gets through is not this one's worry.
-    fn note(&self, open: OpenNamespace, packs: Vec<PackId>) {
+    pub(crate) fn note(&self, open: OpenNamespace, packs: Vec<PackId>) {
         let mut journal = lock(&self.journal);
         journal.namespaces.retain(|other| other.name != open.name);
         journal.namespaces.push(open);
@@ -399,240 +372,14 @@ impl BackupSession {
         let _ = self.lease.note(|session| session.journal = Some(journal));
     }
 
-    /// Takes over what an earlier session of the same job finished of a namespace.
-    fn take_over(
-        &mut self,
-        job: &OpenNamespace,
-        source: &dyn RecordSource,
-        standing: Option<&Standing>,
-        options: &RecordOptions,
-    ) -> Result<Option<OpenNamespace>> {
-        let (SourceShape::Partitioned(_), Some(writer), false) =
-            (source.shape(), &self.writer, self.stopped.is_empty())
-        else {
-            return Ok(None);
-        };
-        let skips_bad_records = options.skip_bad_records;
-        let job =
-            Job { cluster: &self.manifest.cluster, namespace: job, skips_bad_records, now: source.clock()?, standing };
-        let taken = match adopt(&self.stopped, job, &self.reader, writer, &mut self.warnings) {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return Ok(None),
-            Err(error) if error.is_of_one_object() => {
-                self.warnings
-                    .push(format!("{error}; what session left it can't be gone on with, and all is read anew"));
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let TakenOver { from, open, packs } = taken;
-        let adopted = packs.clone();
-        let _ = self.lease.note(|session| {
-            session
-                .adopted
-                .extend(adopted.iter().filter(|id| !session.adopted.contains(id)).copied().collect::<Vec<_>>());
-        });
-        // Killed at once, the next session goes on from the same place.
-        self.note(open.clone(), writer.stored_packs());
-        let namespace = open.name.clone();
-        self.resumed.push(Resumed { session: from, namespace, partitions: finished(&open).len() });
-        Ok(Some(open))
-    }
-
-    fn newest_parent(&self, namespace: &str, selection: &str, full: bool) -> Option<(SnapshotId, NamespaceManifest)> {
-        self.parents.iter().rev().filter(|parent| parent.cluster == self.manifest.cluster).find_map(|parent| {
-            let found = parent.namespace(namespace)?;
-            let builds = found.selection == selection && (!full || found.kind == BackupKind::Full);
-            builds.then(|| (parent.id, found.clone()))
-        })
-    }
-
-    /// Backs up the records of a namespace.
-    pub fn records(
-        &mut self,
-        namespace: &str,
-        source: &dyn RecordSource,
-        kind: BackupKind,
-        options: &RecordOptions,
-    ) -> Result<&NamespaceManifest> {
-        let mut parent = self.newest_parent(namespace, &source.selection(), kind == BackupKind::Differential);
-        if options.partial
-            && let Some((parent, _)) = &parent
-            && let Some(salvage) = self.parents.iter().find(|one| one.id == *parent).and_then(|one| one.salvage)
-            && salvage.records_lost > 0
-        {
-            return Err(Error::invalid(format!(
-                "snapshot {parent} is what a repair could save of snapshot {}: {} records are gone, and a source that holds \
-                 only what changed doesn't bring them back. Make a full backup",
-                salvage.original, salvage.records_lost
-            )));
-        }
-        if parent.is_none() && kind != BackupKind::Full {
-            let selected = match source.selection() {
-                all if all.is_empty() => String::new(),
-                some => format!(", {some},"),
-            };
-            return Err(Error::invalid(format!(
-                "there is no earlier snapshot of namespace {namespace}{selected} of cluster {:?} that this {kind} backup could \
-                 build on. Make a full one first",
-                self.manifest.cluster
-            )));
-        }
-        let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
-        if self.manifest.namespace(namespace).is_some() {
-            return Err(Error::invalid(format!(
-                "namespace {namespace} is in this snapshot already; a second one needs another session"
-            )));
-        }
-        let standing = source.standing(namespace)?;
-        let mut missing = Vec::new();
-        if let Some(standing) = &standing {
-            missing.extend(
-                look_at(standing, namespace, parent.as_ref(), options)
-                    .map_err(|problem| Error::Source { source_name: source.name().to_string(), problem })?,
-            );
-        }
-        let doubts = Doubts::of(parent.as_ref(), standing.as_ref(), source.clock()?);
-        // Only a backup that reads every record can make up for what the parent has lost.
-        let heals = kind == BackupKind::Full && !options.partial;
-        let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
-        let (repository, id) = (self.repository.clone(), self.manifest.id);
-        let told = |error: Error| repository.unless_fenced(id, error);
-        let taken_over = match (&self.doomed_too, &parent) {
-            (Some(reader), Some((_, parent))) => take_over(reader, writer, parent, &self.control).map_err(told),
-            _ => Ok(()),
-        };
-        match (taken_over, &parent) {
-            (Err(error), Some((id, _))) if error.is_of_one_object() => {
-                if !heals {
-                    return Err(error.with_advice(&format!(
-                        "A collection is moving what snapshot {id} needs: run the {kind} backup again once it has ended"
-                    )));
-                }
-                let problem = format!("{error}; this backup doesn't build on snapshot {id}, and reads everything");
-                self.warnings.push(problem);
-                parent = None;
-            }
-            (taken_over, _) => taken_over?,
-        }
-        let mut lost = Losses::default();
-        if let (true, Some((id, parent))) = (heals, &parent) {
-            lost = survey(reader, &parent.runs)?;
-            let warning =
-                |loss| format!("namespace {namespace} of snapshot {id}: {loss}; all entries are written anew");
-            self.warnings.extend(lost.named.iter().map(warning));
-        }
-        let parent_id = parent.as_ref().map(|(id, _)| *id);
-        let advise = |error: Error| match (told(error), parent_id) {
-            (error, Some(parent)) if !heals => error.with_advice(&format!(
-                "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
-            )),
-            (error, _) => error,
-        };
-        let merge = match &parent {
-            Some((_, parent)) => {
-                let extent = match options.compact {
-                    true => Extent::Compact,
-                    false if heals && lost.is_empty() && refers_to_lost(reader, writer, parent)? => Extent::All,
-                    false => Extent::Due,
-                };
-                merge_policy::plan(reader, parent, &lost, extent).map_err(advise)?
-            }
-            None => Merge::default(),
-        };
-        let job = OpenNamespace {
-            name: namespace.to_string(),
-            kind,
-            selection: source.selection(),
-            parent: parent_id,
-            merged: merge.all,
-            source_time: 0,
-            partitions: 0,
-            unread: Vec::new(),
-            run: None,
-            value_bytes: 0,
-            counts: Counts::default(),
-            bad: Vec::new(),
-            evidence: standing.as_ref().map(|standing| standing.evidence.clone()),
-        };
-        let taken = self.take_over(&job, source, standing.as_ref(), options)?;
-        let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
-        let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
-        let write = |open, packs| self.note(open, packs);
-        let notes = Notes { every: self.note_every, write: &write };
-        let mut left = None;
-        let (done, loss) = loop {
-            let work = NamespaceWork {
-                id: self.manifest.id,
-                namespace,
-                source,
-                kind,
-                parent: parent.clone(),
-                lost: lost.clone(),
-                merge: merge.clone(),
-                options,
-                reader,
-                writer,
-                cutter: self.repository.cutter(),
-                evidence: job.evidence.clone(),
-                doubts: doubts.as_ref(),
-                left: left.as_ref(),
-                taken: taken.as_ref(),
-                notes: Some(&notes),
-                control: &self.control,
-            };
-            let done = back_up(work).map_err(advise)?;
-            match doubts.as_ref().and_then(|doubts| doubts.judge(namespace, &done.tally)) {
-                // Once more, and what seems to be lost stays as the parent has it.
-                Some(loss) if options.allow_partial && !options.accept_loss && left.is_none() => {
-                    left = Some((loss.partitions, loss.problem));
-                }
-                Some(loss) if !options.accept_loss => {
-                    let problem = format!("{}. {ACCEPT_LOSS}", loss.problem);
-                    return Err(Error::Source { source_name: source.name().to_string(), problem });
-                }
-                loss => break (done, loss),
-            }
-        };
-        let BackedUp { mut manifest, bad, missing: unread, warnings, tally: _, open } = done;
-        missing.extend(unread);
-        if manifest.evidence.is_some()
-            && let Ok(Some(standing)) = source.standing(namespace)
-        {
-            // Whatever was read, the nodes that hold it now hold it.
-            manifest.evidence = Some(standing.evidence);
-        }
-        self.warnings.extend(loss.map(|loss| format!("{}; it is taken for deleted", loss.problem)));
-        // What belongs to the whole cluster is told with each of its namespaces.
-        let mut warnings = warnings;
-        warnings.retain(|warning| !self.warnings.contains(warning));
-        self.warnings.append(&mut warnings);
-        if !bad.is_empty() {
-            let missing = match manifest.counts.bad {
-                1 => format!("1 record of {namespace} that could not be understood"),
-                count => format!("{count} records of {namespace} that could not be understood"),
-            };
-            self.manifest.missing.push(missing);
-        }
-        self.bad.extend(bad);
-        self.manifest.missing.extend(missing);
-        // Noted with the next note of a later namespace: its packs may still be open.
-        if let Some(open) = open {
-            let mut journal = lock(&self.journal);
-            journal.namespaces.retain(|other| other.name != open.name);
-            journal.namespaces.push(open);
-        }
-        self.add(manifest)
-    }
-
     /// Where a salvage reads chunks, and where it writes them.
-    pub(super) fn reader_and_writer(&self) -> Result<(&Arc<ChunkReader>, &ChunkWriter)> {
+    pub(crate) fn reader_and_writer(&self) -> Result<(&Arc<ChunkReader>, &ChunkWriter)> {
         let writer = self.writer.as_ref().ok_or_else(|| Error::invalid("the session has ended"))?;
         Ok((self.doomed_too.as_ref().unwrap_or(&self.reader), writer))
     }
 
     /// Seals what a salvage made of `original`: with its source and its labels, in its place in the order of snapshots.
-    pub(super) fn seal_salvage(
+    pub(crate) fn seal_salvage(
         mut self,
         original: &Manifest,
         sealed: u64,
@@ -731,42 +478,6 @@ impl BackupSession {
         };
         // The snapshot, if there is one, is sealed already: a failure to note the outcome loses only the note.
         let _ = self.lease.end(outcome);
-    }
-}
-
-/// What to do about what looks like a loss.
-const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last snapshot has them with \
-                           --allow-partial. If it was meant, run the backup again with --accept-loss: what is gone then counts as deleted";
-
-/// Looks at how a source stands before it is read. An error is what speaks against reading it; what speaks against calling the
-/// snapshot whole is given back.
-fn look_at(
-    standing: &Standing,
-    namespace: &str,
-    parent: Option<&(SnapshotId, NamespaceManifest)>,
-    options: &RecordOptions,
-) -> Result<Option<String>, String> {
-    // A set that an earlier backup found was emptied since, or went with a restart.
-    if let (Some(problem), None) = (standing.unfound(namespace), parent) {
-        return Err(problem);
-    }
-    let all = usize::from(PARTITIONS);
-    let same = |evidence: &Evidence| evidence.epoch == standing.evidence.epoch && evidence.epoch != 0;
-    let accepted = parent.is_some_and(|(_, parent)| parent.evidence.as_ref().is_some_and(same));
-    // All of them are fresh in a cluster that was just made.
-    if standing.fresh == 0 || standing.fresh >= all || accepted || options.accept_loss {
-        return Ok(None);
-    }
-    let problem = format!(
-        "namespace {namespace} may have lost data: when nodes came or went last, {} of {all} partitions had no copy left in the cluster, \
-         and began anew, empty",
-        standing.fresh
-    );
-    match options.allow_partial {
-        true => Ok(Some(problem)),
-        false => Err(format!(
-            "{problem}. If nodes are missing, bring them back first. To back up what is there, run the backup again with --accept-loss"
-        )),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reading chunks by name: through the index, out of the packs, with a bounded cache.
 
-use super::reader::{PackReader, PackedChunk};
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::cache::Cache;
 use crate::index::{Index, Location};
+use crate::pack::{PackReader, PackedChunk};
 use crate::store::Store;
 use crate::sync::lock;
 use std::collections::HashSet;

@@ -10,7 +10,7 @@ use crate::sync::lock;
 use std::sync::{Mutex, PoisonError};
 
 /// Sorts what a source delivers.
-pub(super) struct Inbox<'a> {
+pub(crate) struct Inbox<'a> {
     pub sorter: Sorter,
     /// Whether records that can't be understood are left out and listed, instead of ending the reading.
     skip: bool,

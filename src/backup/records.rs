@@ -8,6 +8,7 @@ use super::merge_policy::Merge;
 use super::partitions::read_partitions;
 use super::resume::{Finished, NoteTaker, Notes, bad_places, sum};
 use crate::chunk::Cutter;
+use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::evidence::Evidence;
@@ -15,7 +16,6 @@ use crate::format::header::Class;
 use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef, Unread};
 use crate::format::{ChunkId, SnapshotId, structured};
-use crate::pack::{ChunkReader, ChunkWriter};
 use crate::record::{Digest, NOT_READ, PARTITIONS, PartitionId, PartitionSet, RecordMeta, RecordView, Timestamp};
 use crate::run::{Entry, LiveEntry, Losses, MergedCursor, NewRecord, RecordHash, RunFeeder, StateSums, write_run};
 use crate::sources::{BadRecord, DigestRow, RecordSource, SourceShape};
@@ -30,7 +30,7 @@ const SUMMED_AT_ONCE: usize = 4096;
 /// … unless so many threads are at it; past that the writing thread makes its own sums.
 const MAX_SUMMING: usize = 8;
 /// Bad records that are kept by name; further ones are only counted.
-pub(super) const MAX_BAD: usize = 1000;
+pub(crate) const MAX_BAD: usize = 1000;
 
 /// How records are read.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Default for RecordOptions {
 }
 
 impl RecordOptions {
-    pub(super) fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         match self.parallel {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             n => n,
@@ -75,7 +75,7 @@ impl RecordOptions {
     }
 
     /// Takes the records of one partition, within the bound of memory.
-    pub(super) fn partition_records(&self) -> PartitionRecords {
+    pub(crate) fn partition_records(&self) -> PartitionRecords {
         PartitionRecords::with_bound(PartitionRecords::BOUND.min(self.memory_bytes / 8))
     }
 }
@@ -119,11 +119,11 @@ pub struct NamespaceWork<'a> {
 }
 
 /// The digests of a partition's records that were last updated before those that were asked for, ascending.
-pub(super) struct Walk(Vec<DigestRow>);
+pub(crate) struct Walk(Vec<DigestRow>);
 
 /// What a source says of one partition.
 #[derive(Default)]
-pub(super) struct Input {
+pub(crate) struct Input {
     pub records: PartitionRecords,
     /// The digests of the other records, if the source was asked for what changed only.
     pub walk: Option<Walk>,
@@ -217,7 +217,7 @@ fn unfound(work: &NamespaceWork<'_>) -> Result<Option<String>> {
 }
 
 /// The ranges of partitions that were not read, each with the time of which what the parent holds of it is.
-pub(super) fn unread_ranges(
+pub(crate) fn unread_ranges(
     parent: Option<&NamespaceManifest>,
     unread: impl Iterator<Item = PartitionId>,
 ) -> Vec<Unread> {
@@ -250,7 +250,7 @@ struct Progress<'a> {
 }
 
 /// What was written of a namespace.
-pub(super) struct Written {
+pub(crate) struct Written {
     pub manifest: NamespaceManifest,
     /// The partitions that could not be read, and why.
     pub unread: BTreeMap<PartitionId, String>,
@@ -261,7 +261,7 @@ pub(super) struct Written {
     pub tally: Tally,
 }
 
-pub(super) fn diff_and_write(
+pub(crate) fn diff_and_write(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
     next: &mut dyn FnMut(PartitionId) -> Result<Input>,

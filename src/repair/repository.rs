@@ -3,10 +3,7 @@
 //! Nothing that is sealed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
 //! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
 
-use super::check::{CheckOptions, CheckReport, Walked};
-use super::salvage::{Donor, Earlier, Salvaged};
-use super::session::noted_chunks;
-use super::{HoldEntry, Repository, new_session};
+use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::crypto::Sealer;
 use crate::error::{Error, Result};
@@ -18,8 +15,12 @@ use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, IndexedPack, encode_segment, write_segments};
 use crate::objects;
 use crate::objects::Lease;
-use crate::pack::{ChunkReader, read_directory, stored_packs};
+use crate::pack::{read_directory, stored_packs};
 use crate::record::Timestamp;
+use crate::repair::salvage::{Donor, Earlier, Salvaged};
+use crate::repository::{HoldEntry, Repository, new_session};
+use crate::session::noted_chunks;
+use crate::verify::check::{CheckOptions, CheckReport, Walked};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -111,7 +112,7 @@ impl Repository {
         let noted = noted_chunks(&history);
         let absent = self.absent_packs(reader.index())?;
         let chosen = CheckOptions { read_percent: options.read_percent };
-        let read = |id: &ChunkId| noted.contains(id) || super::check::is_chosen(&id.0, &chosen);
+        let read = |id: &ChunkId| noted.contains(id) || crate::verify::check::is_chosen(&id.0, &chosen);
         let Walked { damaged: bad, .. } =
             self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
         let mut told = HashSet::new();

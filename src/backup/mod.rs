@@ -1,0 +1,15 @@
+//! Backups of namespaces of records: what is read, compared with the parent, and written.
+
+mod ahead;
+mod inbox;
+mod loss;
+mod merge;
+mod merge_policy;
+mod namespace;
+mod partitions;
+mod records;
+mod resume;
+
+pub(crate) use inbox::Inbox;
+pub use namespace::Vanished;
+pub use records::RecordOptions;
