@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cluster")]
 pub mod aerospike;
 pub mod asb;
 pub mod backup;
