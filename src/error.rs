@@ -117,6 +117,9 @@ pub enum Error {
         /// The session's id.
         session: String,
     },
+    /// The program is in a state that it rules out itself.
+    #[error("internal error: {0}. Nothing more was written; please report it")]
+    Internal(String),
     /// The caller asked to stop.
     #[error("stopped on request")]
     Cancelled,
@@ -135,6 +138,11 @@ impl Error {
     /// A damaged object without advice.
     pub fn damaged(object: impl Into<String>, found: impl Into<String>) -> Self {
         Error::Damaged { object: object.into(), found: found.into(), advice: String::new() }
+    }
+
+    /// A state that the program itself rules out: `what` was found in it.
+    pub(crate) fn internal(what: impl Into<String>) -> Self {
+        Error::Internal(what.into())
     }
 
     /// Arguments that don't fit.

@@ -31,6 +31,11 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
+)]
+
 #[cfg(feature = "cluster")]
 pub mod aerospike;
 pub mod asb;
@@ -48,6 +53,7 @@ pub mod embedded;
 pub mod error;
 pub mod format;
 #[doc(hidden)]
+#[expect(clippy::panic, clippy::indexing_slicing, reason = "a fuzzer panics where a property does not hold")]
 pub mod fuzzing;
 pub mod index;
 pub mod jsonl;
@@ -62,6 +68,7 @@ pub mod run;
 pub mod session;
 pub mod sources;
 pub mod spool;
+#[allow(clippy::indexing_slicing, reason = "each call has a counter, and ranges are checked before they are cut")]
 pub mod store;
 mod sync;
 pub mod targets;

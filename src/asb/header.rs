@@ -32,7 +32,7 @@ pub(crate) fn parse_header(text: &[u8], last: bool) -> Result<(Header, usize), S
         None => Err(Stop::More),
     };
     let end = line(0, VERSION)?;
-    let first_line = &text[..end];
+    let first_line = text.get(..end).unwrap_or_default();
     let dialect = match first_line {
         b"Version 3.0" => Dialect { escapes: false, expressions: false },
         b"Version 3.1" => Dialect { escapes: true, expressions: false },
@@ -55,13 +55,17 @@ pub(crate) fn parse_header(text: &[u8], last: bool) -> Result<(Header, usize), S
         if text.get(at..).is_some_and(|rest| rest.starts_with(NAMESPACE)) {
             let Some((name, end)) = token(text, at + NAMESPACE.len(), false, dialect.escapes) else {
                 const EXPECTED: &str = "a namespace's name and a line feed";
-                return if whole { fault(at, EXPECTED, quote(&text[at..])) } else { Err(Stop::More) };
+                return if whole {
+                    fault(at, EXPECTED, quote(text.get(at..).unwrap_or_default()))
+                } else {
+                    Err(Stop::More)
+                };
             };
             header.namespace = Some(name.unescape().into_owned());
             at = end + 1;
         } else {
             let end = line(at, "a metadata line")?;
-            match &text[at..end] {
+            match text.get(at..end).unwrap_or_default() {
                 b"# first-file" => header.first = true,
                 other => return fault(at, "\"# namespace NAME\" or \"# first-file\"", quote(other)),
             }

@@ -78,6 +78,7 @@ const DIGIT_PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
     8081828384858687888990919293949596979899";
 
 /// Writes the decimal digits of `value` to the end of `buffer`; returns where they begin.
+#[expect(clippy::indexing_slicing, reason = "20 digits hold every u64, and a pair is less than 100")]
 fn digits_from_end(buffer: &mut [u8; 20], mut value: u64) -> usize {
     let mut at = buffer.len();
     while value >= 100 {
@@ -98,6 +99,7 @@ fn digits_from_end(buffer: &mut [u8; 20], mut value: u64) -> usize {
 }
 
 /// Appends an unsigned integer.
+#[expect(clippy::indexing_slicing, reason = "digits begin within their buffer")]
 pub(crate) fn put_unsigned(out: &mut Vec<u8>, value: u64) {
     if value < 10 {
         out.push(b'0' + value as u8);
@@ -138,6 +140,10 @@ pub(crate) fn put_double(out: &mut Vec<u8>, bits: u64) {
 }
 
 /// The 17 significant decimal digits of a positive finite double, rounded half to even, and the exponent of the first.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "digits begin within their buffer, and what is unused of it is no longer than it"
+)]
 fn significant_digits(value: f64) -> ([u8; PRECISION], i32) {
     if let Some((digits, exponent)) = digits_by_integers(value) {
         let mut buffer = [0; 20];
@@ -194,6 +200,7 @@ fn digits_by_integers(value: f64) -> Option<(u64, i32)> {
 }
 
 /// Lays digits out as `%g` does: no trailing zeros, an exponent if it is below -4 or not below the precision.
+#[expect(clippy::indexing_slicing, reason = "at least one digit is kept, and at most all")]
 fn put_general(out: &mut Vec<u8>, digits: &[u8; PRECISION], exponent: i32) {
     let kept = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
     let digits = &digits[..kept];

@@ -202,7 +202,7 @@ impl<'a> Walk<'a> {
         let rest = self.text.get(start..).unwrap_or_default();
         let Some(length) = line_feed(rest) else { return self.unended_rest(expected) };
         self.at = start + length + 1;
-        Ok(&rest[..length])
+        Ok(rest.get(..length).unwrap_or_default())
     }
 
     /// The rest of the text in place of the rest of the line, if it may be.
@@ -307,7 +307,7 @@ impl<'a> Walk<'a> {
                 Ok(letter)
             }
             Some(_) => self.fault(self.at, expected),
-            None if b"+ ".starts_with(&rest[..rest.len().min(2)]) => self.cut(expected),
+            None if b"+ ".starts_with(rest.get(..2).unwrap_or(rest)) => self.cut(expected),
             None => self.fault(self.at, expected),
         }
     }
@@ -402,7 +402,7 @@ impl<'a> Walk<'a> {
             // The shortest bin line, a nil bin without a name, has five bytes.
             None => {
                 let rest = self.text.get(start..).unwrap_or_default();
-                return if b"- ".starts_with(&rest[..rest.len().min(2)]) {
+                return if b"- ".starts_with(rest.get(..2).unwrap_or(rest)) {
                     self.cut("the next bin")
                 } else {
                     self.fault(start, EXPECTED)
@@ -486,7 +486,7 @@ impl<'a> Walk<'a> {
 /// The beginning of some text, for an error message.
 pub(crate) fn quote(text: &[u8]) -> String {
     const SHOWN: usize = 40;
-    let shown = &text[..text.len().min(SHOWN)];
+    let shown = text.get(..SHOWN).unwrap_or(text);
     let dots = if text.len() > SHOWN { "…" } else { "" };
     format!("\"{}\"{dots}", shown.escape_ascii())
 }

@@ -231,7 +231,8 @@ impl ChunkWriter {
 
     fn add(&self, class: Class, id: ChunkId, add: impl FnOnce(&mut PackWriter) -> Result<()>) -> Result<()> {
         let group = if class == Class::Tree { 0 } else { SPREAD };
-        let Some(slot) = self.open.get(group + usize::from(id.0[0]) % SPREAD) else { return Ok(()) };
+        let slot = self.open.get(group + usize::from(id.0[0]) % SPREAD);
+        let slot = slot.ok_or_else(|| Error::internal("a chunk belongs into no open pack"))?;
         let mut open = lock(slot);
         let mut pack = match open.take() {
             Some(pack) => pack,

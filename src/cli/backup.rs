@@ -201,7 +201,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     applies::check(&sources, own_options(&args).into_iter().chain(args.reading.given()))?;
     let repository = context.repository()?;
     let begun = Instant::now();
-    let scheme = endpoint::scheme(&args.source[0]).to_string();
+    let scheme = args.source.first().map(|first| endpoint::scheme(first).to_string()).unwrap_or_default();
     // Ctrl-C must end the command from its start on.
     let watched = args.from_command.as_ref().map(|_| context.control("backing up the output of a command"));
     let command = args.from_command.as_deref().map(FromCommand::start).transpose()?;

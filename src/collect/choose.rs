@@ -5,7 +5,7 @@ use super::mark::each_place;
 use super::prune::PruneOptions;
 use crate::chunks::ChunkReader;
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::{Index, Location};
@@ -82,7 +82,8 @@ pub fn choose(
     let homes = homes(reader, live, there, &numbers, control)?;
     each_place(index, store, &mut |id, at| {
         let Some(&number) = numbers.get(&at.pack) else { return Ok(()) };
-        let Some(pack) = packs.get_mut(number as usize) else { return Ok(()) };
+        let pack = packs.get_mut(number as usize);
+        let pack = pack.ok_or_else(|| Error::internal("a pack has a number and no place"))?;
         pack.all += u64::from(at.place.stored);
         if live.binary_search(id).ok().and_then(|at| homes.get(at)) == Some(&number) {
             pack.live += u64::from(at.place.stored);
@@ -190,7 +191,8 @@ fn homes(
         let mut copies = BTreeSet::new();
         let whole = each_place(index, store, &mut |id, at| {
             let Ok(place) = live.binary_search(id) else { return Ok(()) };
-            let Some(home) = homes.get_mut(place) else { return Ok(()) };
+            let home = homes.get_mut(place);
+            let home = home.ok_or_else(|| Error::internal("a live chunk has no place"))?;
             match numbers.get(&at.pack) {
                 Some(_) if *home < DOOMED => {
                     copies.insert(place);

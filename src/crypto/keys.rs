@@ -61,9 +61,9 @@ impl Keys {
         let (words, _) = bytes.as_chunks::<8>();
         let mut gear = Box::new([0; 256]);
         let mut gear_shifted = Box::new([0; 256]);
-        for (i, word) in words.iter().enumerate() {
-            gear[i] = u64::from_le_bytes(*word);
-            gear_shifted[i] = gear[i] << 1;
+        for ((gear, shifted), word) in gear.iter_mut().zip(gear_shifted.iter_mut()).zip(words) {
+            *gear = u64::from_le_bytes(*word);
+            *shifted = *gear << 1;
         }
         Keys {
             content,

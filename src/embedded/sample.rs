@@ -66,6 +66,7 @@ impl Random {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a number below N")]
     fn pick<'w, const N: usize>(&mut self, words: &'w [&'static str; N]) -> &'w str {
         words[self.below(N as u32) as usize]
     }

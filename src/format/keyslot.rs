@@ -135,6 +135,7 @@ pub struct SlotSecret {
 
 impl SlotSecret {
     /// Its bytes.
+    #[expect(clippy::indexing_slicing, reason = "the label was found to be short enough")]
     pub fn encode(&self) -> Result<Zeroizing<[u8; SLOT_SECRET_BYTES]>, FormatError> {
         let label = self.label.as_bytes();
         if label.len() > MAX_LABEL_BYTES {

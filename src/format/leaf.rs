@@ -179,10 +179,11 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
         out.extend_from_slice(bytes);
     }
     out.extend(entries.iter().map(|entry| u8::from(entry.live.is_none())));
-    for plane in 0..3 {
-        out.extend(entries.iter().map(|entry| entry.digest.0[plane]));
-    }
-    entries.iter().for_each(|entry| out.extend_from_slice(&entry.digest.0[3..]));
+    let digests = || entries.iter().map(|entry| entry.digest.0);
+    out.extend(digests().map(|[first, ..]| first));
+    out.extend(digests().map(|[_, second, ..]| second));
+    out.extend(digests().map(|[_, _, third, ..]| third));
+    digests().for_each(|[_, _, _, rest @ ..]| out.extend_from_slice(&rest));
     for column in [hashes, set, order, generation, void_time, chunk, more, offset, length] {
         out.extend_from_slice(&column);
     }
@@ -190,6 +191,7 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Decodes a leaf. Entries must ascend, every number must be within its table, every place within a chunk's bounds.
+#[expect(clippy::indexing_slicing, reason = "every column has a number for each live entry, of which `i` is one")]
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     let input = &mut bytes;
     let n = take_varint(input, MAX_ENTRIES as u64, "the number of entries")? as usize;
@@ -225,7 +227,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
         digest[3..].copy_from_slice(tail);
         digests.push(Digest(digest));
     }
-    if !digests.windows(2).all(|pair| pair[0].sort_key() < pair[1].sort_key()) {
+    if !digests.is_sorted_by(|a, b| a.sort_key() < b.sort_key()) {
         return Err(FormatError::field("the digests", "ascending by partition and digest", "another order"));
     }
     let live = flags.iter().filter(|&&flag| flag == 0).count();

@@ -237,11 +237,11 @@ impl Index {
         each: &mut dyn FnMut(&ChunkId, &Location) -> Result<()>,
     ) -> Result<()> {
         let named = Some((*session, number));
-        let Some(at) = self.segments.iter().position(|segment| names::parse_index_segment(&segment.key) == named)
+        let mut segments = self.segments.iter().enumerate();
+        let Some((at, segment)) = segments.find(|(_, segment)| names::parse_index_segment(&segment.key) == named)
         else {
             return Ok(());
         };
-        let Some(segment) = self.segments.get(at) else { return Ok(()) };
         for block in 0..segment.trailer.blocks() {
             for row in self.block(store, at, block)?.iter() {
                 if let Some((pack, _)) = segment.directory.packs.get(row.pack as usize) {
@@ -302,15 +302,20 @@ impl Index {
     /// All places that the segments know.
     fn search(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<Location>> {
         let mut found = Vec::new();
-        for number in 0..self.segments.len() {
-            self.search_segment(store, number, id, &mut found)?;
+        for (number, segment) in self.segments.iter().enumerate() {
+            self.search_segment(store, (number, segment), id, &mut found)?;
         }
         Ok(found)
     }
 
     /// The places that one segment knows.
-    fn search_segment(&self, store: &dyn Store, number: usize, id: &ChunkId, found: &mut Vec<Location>) -> Result<()> {
-        let Some(segment) = self.segments.get(number) else { return Ok(()) };
+    fn search_segment(
+        &self,
+        store: &dyn Store,
+        (number, segment): (usize, &Segment),
+        id: &ChunkId,
+        found: &mut Vec<Location>,
+    ) -> Result<()> {
         let head = id.0.split_first_chunk::<8>().map_or(0, |(head, _)| u64::from_be_bytes(*head));
         let fences = &segment.directory.fences;
         // Rows with equal first bytes may begin in the block before the first fence that equals them.
@@ -338,8 +343,9 @@ impl Index {
     pub fn find_near(&self, store: &dyn Store, id: &ChunkId) -> Result<Option<Location>> {
         let last = self.last_hit.load(Ordering::Relaxed).min(self.segments.len());
         let mut found = Vec::new();
-        for number in (last..self.segments.len()).chain(0..last) {
-            self.search_segment(store, number, id, &mut found)?;
+        let segments = || self.segments.iter().enumerate();
+        for (number, segment) in segments().skip(last).chain(segments().take(last)) {
+            self.search_segment(store, (number, segment), id, &mut found)?;
             if let Some(at) = found.drain(..).find(|at| !self.excluded.contains(&at.pack)) {
                 self.last_hit.store(number, Ordering::Relaxed);
                 return Ok(Some(at));

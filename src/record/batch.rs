@@ -98,7 +98,7 @@ impl RecordBatch {
 
     fn set_number(&mut self, set: &[u8]) -> Result<u32, BodyError> {
         if let Some(number) = self.last_set
-            && *self.sets[number as usize] == *set
+            && self.sets.get(number as usize).is_some_and(|known| **known == *set)
         {
             return Ok(number);
         }
@@ -203,6 +203,10 @@ impl RecordBatch {
         self.rows.iter().map(|row| self.view(row))
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "rows are made by pushes alone, which put what they refer to into the batch"
+    )]
     fn view<'a>(&'a self, row: &Row) -> RecordView<'a> {
         let holder = row.shared.map_or(&self.arena, |number| &self.shared[number as usize]);
         RecordView {

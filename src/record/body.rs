@@ -111,6 +111,10 @@ fn name_prefix(name: &[u8]) -> u128 {
 
 impl OrderScratch {
     /// Finds the sorted order of `bins`; `None` if they are in order already.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "positions are a permutation of the bins, of which there is a name each"
+    )]
     fn sort(&mut self, bins: &[BinRef<'_>]) -> Result<Option<&[u16]>, BodyError> {
         let Self { names, known } = self;
         names.clear();
@@ -146,6 +150,7 @@ impl OrderScratch {
 
 /// Appends the canonical body of `key` and `bins` to `out`; `order` receives, for each bin in the source's order, its place
 /// in the body, or stays empty if `bins` came sorted. On error `out` is as it was.
+#[expect(clippy::indexing_slicing, reason = "positions are a permutation of the bins")]
 pub(super) fn encode(
     out: &mut Vec<u8>,
     order: &mut Vec<u16>,

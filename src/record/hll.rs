@@ -37,7 +37,7 @@ impl Hll {
         for register in 0..count {
             let start = register * width;
             let position = (start..start + POSITION_BITS).fold(0, |value, at| value << 1 | usize::from(bit(at)));
-            positions[position % POSITIONS] += 1;
+            positions.get_mut(position % POSITIONS).into_iter().for_each(|count| *count += 1);
         }
         Some(Hll { index_bits, minhash_bits, estimate: estimate(index_bits, &positions) })
     }

@@ -185,7 +185,7 @@ impl<'a> Writing<'a> {
 
     /// Stores the node whose children are all there.
     fn close(&mut self, transfer: &Transfer<'_>, run: &RunRef) -> Result<()> {
-        let Some(open) = self.path.pop() else { return Ok(()) };
+        let open = self.path.pop().ok_or_else(|| Error::internal("a node is closed that was not opened"))?;
         let child = Child {
             first: open.done.first().map_or(Digest([0; 20]), |child| child.first),
             entries: open.done.iter().map(|child| child.entries).sum(),

@@ -90,6 +90,10 @@ impl OpenSet {
     }
 }
 
+fn open_set(sets: &mut [OpenSet], number: usize) -> Result<&mut OpenSet> {
+    sets.get_mut(number).ok_or_else(|| Error::internal(format!("there is no set {number} whose values are open")))
+}
+
 enum Job {
     Chunk(Vec<u8>, Slot),
     Leaf(u64, Vec<Waiting>),
@@ -364,13 +368,13 @@ impl RunFeeder<'_> {
 
     /// Makes a chunk of a set's open values up to `end`, where a record ends.
     fn emit(&mut self, set: usize, end: usize) -> Result<()> {
-        let Some(open) = self.sets.get_mut(set) else { return Ok(()) };
+        let open = open_set(&mut self.sets, set)?;
         let chunk = open.bytes.get(open.begin..end).unwrap_or_default().to_vec();
         let mut begin = std::mem::replace(&mut open.begin, end);
         let base = begin;
         self.open_bytes -= chunk.len();
         let slot = self.send_chunk(chunk)?;
-        let Some(open) = self.sets.get_mut(set) else { return Ok(()) };
+        let open = open_set(&mut self.sets, set)?;
         while let Some(&(number, record_end)) = open.records.front()
             && record_end <= end
         {
@@ -397,7 +401,9 @@ impl RunFeeder<'_> {
             if self.open_bytes <= MAX_OPEN_BYTES && self.waiting.len() <= MAX_WAITING {
                 return Ok(());
             }
-            let Some(&Waiting { on: Wait::Open(set), .. }) = self.waiting.front() else { return Ok(()) };
+            let Some(&Waiting { on: Wait::Open(set), .. }) = self.waiting.front() else {
+                return Err(Error::internal("values wait to be cut, and no entry waits for them"));
+            };
             if !self.cut_set(set)? {
                 self.flush_set(set)?;
             }

@@ -63,8 +63,8 @@ impl StateSums {
     pub fn hash(&self, keys: &Keys) -> [u8; 32] {
         keys.state_hash(self.0.iter().map(|sum| {
             let mut bytes = [0; 32];
-            for (i, word) in sum.iter().enumerate() {
-                bytes[i * 8..i * 8 + 8].copy_from_slice(&word.to_le_bytes());
+            for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(sum) {
+                *bytes = word.to_le_bytes();
             }
             bytes
         }))

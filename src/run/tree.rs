@@ -1,7 +1,7 @@
 //! Building the branch nodes above a run's leaves, level by level, as the leaves come.
 
 use crate::chunks::ChunkWriter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::node::{self, Child, Node};
 use crate::format::snapshot::RunRef;
@@ -48,7 +48,8 @@ impl<'a> TreeBuilder<'a> {
             let parent = self.close(level)?;
             self.add(level + 1, parent)?;
         }
-        let Some(open) = self.levels.get_mut(level) else { return Ok(()) };
+        let open = self.levels.get_mut(level);
+        let open = open.ok_or_else(|| Error::internal(format!("a tree has no level {level}")))?;
         let ends = child.id.0[31] & 31 == 0;
         open.uses += child.uses.len();
         open.children.push(child);

@@ -218,7 +218,7 @@ impl PartitionRecords {
     /// Brings the records into key order and drops copies: the highest generation stays, and of equal ones what came last.
     pub fn sort(&mut self) -> Result<()> {
         self.rows.sort_unstable_by_key(|row| row.key);
-        if self.rows.windows(2).all(|pair| pair[0].key != pair[1].key) {
+        if self.rows.is_sorted_by(|a, b| a.key < b.key) {
             return Ok(());
         }
         let rows = std::mem::take(&mut self.rows);

@@ -66,7 +66,7 @@ fn put_unsigned(out: &mut Vec<u8>, value: u64) {
         _ => (Some(0xcf), 0),
     };
     out.extend(head);
-    out.extend_from_slice(&bytes[from..]);
+    out.extend(bytes.iter().skip(from));
 }
 
 fn call(name: u8) -> Vec<u8> {
