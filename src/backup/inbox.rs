@@ -1,6 +1,6 @@
 //! Where a source without order puts its records: sorted, and those that it can't understand listed.
 
-use super::records::MAX_BAD;
+use super::work::MAX_BAD;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::RecordBatch;

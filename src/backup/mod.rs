@@ -1,7 +1,9 @@
 //! Backups of namespaces of records: what is read, compared with the parent, and written.
 
 mod ahead;
+mod diff;
 mod inbox;
+mod input;
 mod loss;
 mod merge;
 mod merge_policy;
@@ -9,7 +11,8 @@ mod namespace;
 mod partitions;
 mod records;
 mod resume;
+mod work;
 
 pub(crate) use inbox::Inbox;
 pub use namespace::Vanished;
-pub use records::RecordOptions;
+pub use work::RecordOptions;

@@ -1,10 +1,11 @@
 //! Backing up a namespace of records in a session.
 
-use crate::backup::loss::Doubts;
-use crate::backup::merge_policy;
-use crate::backup::merge_policy::{Extent, Merge};
-use crate::backup::records::{BackedUp, NamespaceWork, RecordOptions, back_up};
-use crate::backup::resume::{Job, Notes, TakenOver, adopt, finished};
+use super::loss::Doubts;
+use super::merge_policy;
+use super::merge_policy::{Extent, Merge};
+use super::records::back_up;
+use super::resume::{Job, Notes, TakenOver, adopt, finished};
+use super::work::{BackedUp, NamespaceWork, RecordOptions};
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;

@@ -1,8 +1,10 @@
 //! Backing up a namespace of a source that is read by partitions: all of them, or what changed since the parent.
 
 use super::ahead::read_ahead;
-use super::records::{BackedUp, Input, MAX_BAD, NamespaceWork, Walk, Written, diff_and_write, unread_ranges};
+use super::diff::diff_and_write;
+use super::input::{Input, Walk};
 use super::resume::{bad_places, finished, join_bad};
+use super::work::{BackedUp, MAX_BAD, NamespaceWork, Written, unread_ranges};
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::record::{Digest, PartitionId, PartitionSet, Timestamp};

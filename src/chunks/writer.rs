@@ -1,7 +1,7 @@
 //! Writing chunks: named, deduplicated, compressed and sealed by whoever calls, stored by threads of their own.
 
+use super::reader::ChunkReader;
 use crate::chunk::compress;
-use crate::chunks::reader::ChunkReader;
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 //! too much is held in all, and small ones once there are many.
 
 use super::mark::each_place;
-use super::prune::PruneOptions;
+use super::options::PruneOptions;
 use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::{Error, Result};

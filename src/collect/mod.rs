@@ -9,11 +9,13 @@ mod expire;
 pub mod forget;
 pub(crate) mod mark;
 mod moves;
+mod options;
 pub mod prune;
 mod repository;
 pub mod retention;
 mod settle;
 
 pub use expire::KEPT_MILLIS;
-pub use prune::{Collector, Held, PruneOptions, PruneReport, Waiting};
+pub use options::PruneOptions;
+pub use prune::{Collector, Held, PruneReport, Waiting};
 pub use retention::{Period, Policy, Reason, Verdict, Zone};

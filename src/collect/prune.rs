@@ -8,6 +8,7 @@ use super::clean::{Cleaning, to_join};
 use super::expire::expire;
 use super::mark::{States, manifests, reach, refuse_lost};
 use super::moves::{self, move_out};
+use super::options::PruneOptions;
 use super::settle::{look, settle};
 use crate::chunks::{ChunkReader, WriteOptions};
 use crate::control::Control;
@@ -29,7 +30,7 @@ use crate::store::reserve::Frugal;
 use crate::store::{Put, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Plaintext of chunks that a collector keeps in memory: 64 MiB, since branch nodes are read once.
 const CACHE_BYTES: usize = 64 << 20;
@@ -42,33 +43,6 @@ const SMALL_OBJECTS: u64 = 256 << 10;
 /// What a collection says that found the disk full.
 const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed of a pack has to be written anew before the pack can go: it \
     was left for the next prune. If that frees nothing either, forget more snapshots, free some megabytes of the disk, or enlarge it";
-
-/// How space is reclaimed.
-#[derive(Clone, Debug)]
-pub struct PruneOptions {
-    /// So much of what the packs hold may be unused, in percent; 0 leaves nothing.
-    pub max_unused_percent: f64,
-    /// Move at most so many stored bytes of chunks out of packs that are partly needed.
-    pub max_rewrite_bytes: Option<u64>,
-    /// Only say what would be done.
-    pub dry_run: bool,
-    /// Wait so long for sessions that are at work; then give up.
-    pub wait: Duration,
-    /// Fence sessions that are at work instead of waiting for them: they fail.
-    pub fence: bool,
-}
-
-impl Default for PruneOptions {
-    fn default() -> Self {
-        PruneOptions {
-            max_unused_percent: 5.0,
-            max_rewrite_bytes: None,
-            dry_run: false,
-            wait: Duration::ZERO,
-            fence: false,
-        }
-    }
-}
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Forgetting snapshots and reclaiming what none of the others needs.
 
+use super::Reason;
+use super::forget::{ForgetReport, describe, forget, held};
+use super::mark::lost_names;
+use super::{Collector, Policy, PruneOptions, PruneReport};
 use crate::chunks::WriteOptions;
-use crate::collect::Reason;
-use crate::collect::forget::{ForgetReport, describe, forget, held};
-use crate::collect::mark::lost_names;
-use crate::collect::{Collector, Policy, PruneOptions, PruneReport};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, SnapshotState};

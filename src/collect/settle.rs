@@ -1,6 +1,6 @@
 //! Waiting for the sessions that may still refer to packs that a plan condemns, or fencing them.
 
-use super::prune::PruneOptions;
+use super::options::PruneOptions;
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};

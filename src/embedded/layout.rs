@@ -15,8 +15,8 @@
 //!
 //! A record is in both tables or in neither.
 
-use crate::error::Error;
-use crate::record::{Digest, Generation, PartitionId, Timestamp, VoidTime, varint};
+use crate::error::{Error, Result};
+use crate::record::{Digest, Generation, NamespaceMetadata, PartitionId, Timestamp, VoidTime, varint};
 use redb::TableDefinition;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,6 +161,12 @@ impl StoreFile {
             other => self.problem(format!("cannot {doing}: {other}")),
         }
     }
+}
+
+/// Reads a row of the metadata table.
+pub(super) fn decode_metadata(file: &StoreFile, namespace: &str, row: &[u8]) -> Result<NamespaceMetadata> {
+    serde_json::from_slice(row)
+        .map_err(|error| file.damaged(format_args!("indexes and UDF modules of namespace {namespace}: {error}")))
 }
 
 #[cfg(test)]

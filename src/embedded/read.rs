@@ -1,14 +1,14 @@
 //! Reading a store: one consistent view, scans of a partition, walks of its digests, records by digest.
 
 use super::layout::{self, BODIES, HEADS, Head, METADATA, NAMESPACES, PlaceKey, SETS, StoreFile};
-use super::layout::{HeadValue, decode_body, digest_of, namespace_range, partition_range, place};
-use super::store::EmbeddedStore;
+use super::layout::{HeadValue, decode_body, decode_metadata, digest_of, namespace_range, partition_range, place};
 use super::value::{Bin, Key};
 use crate::error::Result;
 use crate::record::{
     Body, Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, Timestamp, VoidTime,
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -52,7 +52,9 @@ pub struct StoredRecord {
 /// One consistent view of a store: it sees what was committed before it was made, and nothing later. Records that have
 /// expired by the time of the view are invisible.
 pub struct Reader {
-    store: EmbeddedStore,
+    file: StoreFile,
+    /// Keeps the database open.
+    _database: Arc<dyn Any + Send + Sync>,
     now: Timestamp,
     namespaces: ReadOnlyTable<&'static [u8], u16>,
     metadata: ReadOnlyTable<u16, &'static [u8]>,
@@ -74,8 +76,12 @@ fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 impl Reader {
-    pub(super) fn new(store: &EmbeddedStore, transaction: &ReadTransaction, now: Timestamp) -> Result<Self> {
-        let file = store.file();
+    pub(super) fn new(
+        database: Arc<dyn Any + Send + Sync>,
+        file: &StoreFile,
+        transaction: &ReadTransaction,
+        now: Timestamp,
+    ) -> Result<Self> {
         Ok(Reader {
             now,
             namespaces: open_table(file, transaction, NAMESPACES)?,
@@ -83,12 +89,13 @@ impl Reader {
             sets: open_table(file, transaction, SETS)?,
             heads: open_table(file, transaction, HEADS)?,
             bodies: open_table(file, transaction, BODIES)?,
-            store: store.clone(),
+            file: file.clone(),
+            _database: database,
         })
     }
 
     fn file(&self) -> &StoreFile {
-        self.store.file()
+        &self.file
     }
 
     /// The time by which this view decides what has expired.
@@ -296,12 +303,6 @@ impl Reader {
         }
         Ok(count)
     }
-}
-
-/// Reads a row of the metadata table.
-pub(super) fn decode_metadata(file: &StoreFile, namespace: &str, row: &[u8]) -> Result<NamespaceMetadata> {
-    serde_json::from_slice(row)
-        .map_err(|error| file.damaged(format_args!("indexes and UDF modules of namespace {namespace}: {error}")))
 }
 
 /// Collects records and hands them on in batches.

@@ -190,7 +190,7 @@ impl EmbeddedStore {
     pub fn reader(&self) -> Result<Reader> {
         let transaction = self.0.database.begin_read();
         let transaction = transaction.map_err(|error| self.file().failed("begin to read", error))?;
-        Reader::new(self, &transaction, self.now())
+        Reader::new(self.0.clone(), self.file(), &transaction, self.now())
     }
 
     /// Runs `work` as one synced transaction: all of it stays, or, if it returns an error, nothing.

@@ -1,8 +1,9 @@
 //! Writing a store: the operations of one transaction.
 
 use super::layout::{self, BODIES, HEADS, Head, METADATA, NAMESPACES, SET_NUMBERS, SETS, StoreFile};
-use super::layout::{HeadValue, PlaceKey, decode_body, digest_of, encode_body, namespace_range, place};
-use super::read::decode_metadata;
+use super::layout::{
+    HeadValue, PlaceKey, decode_body, decode_metadata, digest_of, encode_body, namespace_range, place,
+};
 use super::value::{Bin, Key};
 use crate::error::{Error, Result};
 use crate::record::{

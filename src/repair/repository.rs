@@ -3,6 +3,7 @@
 //! Nothing that is sealed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
 //! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
 
+use super::salvage::{Donor, Earlier, Salvaged};
 use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::crypto::Sealer;
@@ -17,7 +18,6 @@ use crate::objects;
 use crate::objects::Lease;
 use crate::pack::{read_directory, stored_packs};
 use crate::record::Timestamp;
-use crate::repair::salvage::{Donor, Earlier, Salvaged};
 use crate::repository::{HoldEntry, Repository, new_session};
 use crate::session::noted_chunks;
 use crate::verify::check::{CheckOptions, CheckReport, Walked};

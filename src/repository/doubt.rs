@@ -1,6 +1,6 @@
 //! Whether a snapshot that can't be read may be the one that a person means by `latest` or a time.
 
-use super::SnapshotList;
+use super::catalogue::SnapshotList;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, Place};
 use crate::format::{SnapshotId, names};

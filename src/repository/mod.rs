@@ -1,5 +1,6 @@
 //! The library's main type: a repository, opened with its keys.
 
+mod catalogue;
 mod doubt;
 mod hold;
 pub(crate) mod keyring;
@@ -9,6 +10,8 @@ mod rollback;
 mod selection;
 mod view;
 
+pub(crate) use catalogue::Memory;
+pub use catalogue::{History, HistoryEntry, SnapshotList};
 pub use hold::HoldEntry;
 pub(crate) use hold::check_reason;
 pub use keyring::KeyInfo;
@@ -87,46 +90,6 @@ impl std::fmt::Debug for Repository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Repository({} at {})", self.id, self.store.location())
     }
-}
-
-/// The snapshots of a repository, oldest first, and those that could not be read.
-#[derive(Debug, Default)]
-pub struct SnapshotList {
-    /// Those that could be read, in their order ([`Manifest::place`]), with the labels that they have now.
-    pub snapshots: Vec<Manifest>,
-    /// Those that could not.
-    pub damaged: Vec<(SnapshotId, Error)>,
-    /// When they were sealed, as far as their times can be believed.
-    pub times: Times,
-    /// Those of whose labels something can't be read, and why: what [`Manifest::tags`] says of them may be wrong.
-    pub unread_labels: Vec<(SnapshotId, Error)>,
-}
-
-/// All sessions, oldest first, and those that could not be read.
-#[derive(Debug, Default)]
-pub struct History {
-    /// Those that could be read.
-    pub entries: Vec<HistoryEntry>,
-    /// Those that could not.
-    pub damaged: Vec<(SnapshotId, Error)>,
-}
-
-/// One run in the history: a session, and what became of it.
-#[derive(Debug)]
-pub struct HistoryEntry {
-    /// The session.
-    pub session: Session,
-    /// What stands under its name in `snapshots/`.
-    pub state: Option<SnapshotState>,
-}
-
-/// Objects that never change again and were read before: for work that begins many sessions in one repository.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    /// Manifests. Only a listing says whether their snapshots still stand.
-    manifests: HashMap<SnapshotId, Manifest>,
-    /// Sessions that have an outcome.
-    sessions: HashMap<SnapshotId, Session>,
 }
 
 impl Repository {

@@ -1,6 +1,6 @@
 //! Which snapshot a person means.
 
-use super::SnapshotList;
+use super::catalogue::SnapshotList;
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;

@@ -1,7 +1,8 @@
 //! Restores of namespaces of records into targets.
 
 mod namespace;
+mod report;
 mod work;
 
-pub(crate) use namespace::only_set;
-pub use namespace::{Expiry, Marks, Reasons, RestoreOptions, RestoreReport};
+pub(crate) use report::only_set;
+pub use report::{Expiry, Marks, Reasons, RestoreOptions, RestoreReport};

@@ -1,5 +1,6 @@
 //! The work of one restore: one thread walks the entries, several read values and hand them to the target.
 
+use super::report::{RestoreOptions, RestoreReport, only_set};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -10,7 +11,6 @@ use crate::record::{
 use crate::repository::NamespaceView;
 use crate::repository::Snapshot;
 use crate::repository::Walk;
-use crate::restore::{RestoreOptions, RestoreReport, only_set};
 use crate::run::{Entry, LiveEntry, RecordHash, ValueReader, wrong_hash};
 use crate::sources::{RecordSource, partitioned};
 use crate::sync::lock;

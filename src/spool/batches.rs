@@ -1,6 +1,6 @@
 //! The batches of one partition on their way from a source.
 
-use super::rows::Block;
+use super::block::Block;
 use super::spill::{Spill, SpillPlace};
 use crate::error::Result;
 use crate::format::leaf::RecordHash;

@@ -5,6 +5,7 @@
 //! temporary file.
 
 mod batches;
+mod block;
 mod rows;
 mod spill;
 
@@ -15,7 +16,8 @@ use crate::crypto::Keys;
 use crate::error::Result;
 use crate::record::{PARTITIONS, PartitionId, RecordBatch};
 use crate::sync::lock;
-use rows::{Block, Row};
+use block::Block;
+use rows::Row;
 use spill::{Spill, SpillPlace};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

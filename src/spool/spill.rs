@@ -1,7 +1,7 @@
 //! Records that don't fit in memory, in an unnamed temporary file: block by block, each sealed under a key that lives only in
 //! memory, so nobody finds plaintext on the disk.
 
-use super::rows::Block;
+use super::block::Block;
 use crate::crypto::{Keys, Sealer, random};
 use crate::error::{Error, Result};
 use crate::format::header::{Class, ObjectKind, Suite};

@@ -18,13 +18,14 @@ mod metadata;
 mod pace;
 mod security;
 mod write;
+mod writer;
 
 use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome, leave_out};
 use crate::aerospike::cluster::{Cluster, ClusterUse};
 use crate::aerospike::error::ClusterError;
 use crate::aerospike::throttle::Throttle;
 use crate::aerospike::wire::info;
-use crate::aerospike::wire::write::{NEVER_EXPIRES, RecordWrite, WriteMode};
+use crate::aerospike::wire::write::WriteMode;
 use crate::aerospike::{ClusterOptions, ClusterUrl, error, remains};
 use crate::error::{Error, Result};
 use crate::record::RecordSelection;
@@ -34,20 +35,16 @@ use crate::record::{
 use crate::sources::RecordSource;
 use crate::sources::aerospike::AerospikeSource;
 use crate::sync::lock;
-use pace::Pace;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
-/// The servers' clock is looked at this often; in between ours counts on.
-const CLOCK_LASTS: Duration = Duration::from_secs(10);
+use writer::Writer;
 
 /// Records that are deleted in one go.
 const DELETES_AT_ONCE: usize = 10_000;
 
 /// A live cluster as a target.
 pub struct AerospikeTarget {
-    cluster: Cluster,
+    writer: Writer,
     url: ClusterUrl,
     dry_run: bool,
     name: String,
@@ -55,14 +52,9 @@ pub struct AerospikeTarget {
     only: Option<String>,
     /// The namespace that began first, where the URL names one.
     first: Mutex<Option<String>>,
-    throttle: Throttle,
-    pace: Pace,
-    clock: Mutex<Option<(Timestamp, Instant)>>,
     omissions: Mutex<Vec<String>>,
     /// Namespaces into which something was written.
     written: Mutex<BTreeSet<String>>,
-    /// Namespaces that take no record that expires.
-    without_expiry: Mutex<BTreeSet<String>>,
 }
 
 impl AerospikeTarget {
@@ -81,18 +73,14 @@ impl AerospikeTarget {
         let throttle = Throttle::new(options.records_per_second, options.bytes_per_second);
         let cluster = Cluster::connect(url, options, ClusterUse::Write).map_err(|error| error.of_target(&name))?;
         let target = Self {
-            cluster,
+            writer: Writer::new(cluster, throttle),
             url: url.clone(),
             dry_run,
             name,
             only: url.namespace.clone(),
             first: Mutex::default(),
-            throttle,
-            pace: Pace::default(),
-            clock: Mutex::default(),
             omissions: Mutex::default(),
             written: Mutex::default(),
-            without_expiry: Mutex::default(),
         };
         if let Some(namespace) = &target.only {
             target.check_namespace(namespace)?;
@@ -110,7 +98,7 @@ impl AerospikeTarget {
     }
 
     fn check_namespace(&self, namespace: &str) -> Result<()> {
-        let there = self.cluster.topology().namespaces();
+        let there = self.writer.cluster.topology().namespaces();
         if there.iter().any(|name| name == namespace) {
             return Ok(());
         }
@@ -123,7 +111,8 @@ impl AerospikeTarget {
 
     /// Looks at what would keep all writes from succeeding.
     fn look_at(&self, namespace: &str) -> error::Result<()> {
-        let statistics = self.cluster.info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics")?;
+        let statistics =
+            self.writer.cluster.info_of_all(&format!("namespace/{namespace}"), "a namespace's statistics")?;
         for statistics in statistics {
             let is = |name: &str| info::value(&statistics, b';', name);
             let reason = match (is("stop_writes"), is("clock_skew_stop_writes")) {
@@ -138,35 +127,10 @@ impl AerospikeTarget {
             }
             let no_nsup = is("nsup-period") == Some(b"0") && is("allow-ttl-without-nsup") == Some(b"false");
             if no_nsup {
-                lock(&self.without_expiry).insert(namespace.to_string());
+                self.writer.note_without_expiry(namespace);
             }
         }
         Ok(())
-    }
-
-    /// Why the servers would refuse a write for its time to live.
-    fn forbids(&self, namespace: &str, write: &RecordWrite<'_>) -> Option<String> {
-        let expires = ![0, NEVER_EXPIRES].contains(&write.time_to_live);
-        (expires && lock(&self.without_expiry).contains(namespace)).then(|| {
-            format!(
-                "it expires, and namespace {namespace} takes no such records while its nsup-period is 0: set a nsup-period \
-                 there, or restore with --no-ttl"
-            )
-        })
-    }
-
-    /// The servers' time. Between two looks at it our clock counts on.
-    fn now(&self) -> error::Result<Timestamp> {
-        let mut known = lock(&self.clock);
-        if let Some((time, seen)) = *known
-            && seen.elapsed() < CLOCK_LASTS
-        {
-            let passed = u64::try_from(seen.elapsed().as_millis()).unwrap_or(u64::MAX);
-            return Ok(Timestamp(time.0.saturating_add(passed)));
-        }
-        let time = self.cluster.clock()?;
-        *known = Some((time, Instant::now()));
-        Ok(time)
     }
 }
 
@@ -184,7 +148,7 @@ impl RecordTarget for AerospikeTarget {
     }
 
     fn clock(&self) -> Result<Timestamp> {
-        self.named(self.now())
+        self.named(self.writer.now())
     }
 
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
@@ -206,8 +170,8 @@ impl RecordTarget for AerospikeTarget {
 
     fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
         let namespace = self.namespace(namespace);
-        let mut omitted = self.named(metadata::create(&self.cluster, namespace, metadata, self.dry_run))?;
-        omitted.extend(self.named(security::create(&self.cluster, metadata, self.dry_run))?);
+        let mut omitted = self.named(metadata::create(&self.writer.cluster, namespace, metadata, self.dry_run))?;
+        omitted.extend(self.named(security::create(&self.writer.cluster, metadata, self.dry_run))?);
         leave_out(&self.omissions, omitted);
         Ok(())
     }
@@ -215,8 +179,8 @@ impl RecordTarget for AerospikeTarget {
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
         let namespace = self.namespace(namespace);
         self.named(match self.dry_run {
-            true => write::rehearse(self, namespace, batch, policy),
-            false => write::write(self, namespace, batch, encode::mode(policy)),
+            true => write::rehearse(&self.writer, namespace, batch, policy),
+            false => write::write(&self.writer, namespace, batch, encode::mode(policy)),
         })
     }
 
@@ -227,7 +191,7 @@ impl RecordTarget for AerospikeTarget {
             outcome.deleted = digests.len() as u64;
             return Ok(outcome);
         }
-        let topology = self.cluster.topology();
+        let topology = self.writer.cluster.topology();
         let durable = topology.nodes.values().all(|node| node.edition.contains("Enterprise"));
         for digests in digests.chunks(DELETES_AT_ONCE) {
             let mut batch = RecordBatch::new();
@@ -237,7 +201,7 @@ impl RecordTarget for AerospikeTarget {
                 pushed.map_err(|error| Error::invalid(format!("record {digest}: {error}")))?;
             }
             let mode = WriteMode::Delete { durable };
-            let deleted = self.named(write::write(self, self.namespace(namespace), &batch, mode))?;
+            let deleted = self.named(write::write(&self.writer, self.namespace(namespace), &batch, mode))?;
             outcome.deleted += deleted.written;
             outcome.failed.extend(deleted.failed);
         }
@@ -247,7 +211,7 @@ impl RecordTarget for AerospikeTarget {
     fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
         let sets = set.filter(|set| !set.is_empty()).map(<[u8]>::to_vec).into_iter().collect();
         let selection = RecordSelection { sets, ..RecordSelection::default() };
-        let options = ClusterOptions { selection, ..self.cluster.options().clone() };
+        let options = ClusterOptions { selection, ..self.writer.cluster.options().clone() };
         Ok(Some(Box::new(AerospikeSource::connect(&self.url, options)?)))
     }
 
@@ -262,7 +226,7 @@ impl RecordTarget for AerospikeTarget {
             return Ok(());
         }
         let namespaces = written.iter().map(String::as_str);
-        self.named(remains::check(&self.cluster, namespaces, &PartitionSet::all(), "written into"))
+        self.named(remains::check(&self.writer.cluster, namespaces, &PartitionSet::all(), "written into"))
     }
 
     fn omissions(&self) -> Vec<String> {

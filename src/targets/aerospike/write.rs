@@ -3,9 +3,9 @@
 //! One round sends what is left: to each node a few messages at a time, each on a connection of its own, then all answers are
 //! read. What was not settled goes into the next round, after a wait and another look at the cluster.
 
-use super::AerospikeTarget;
 use super::advice;
 use super::encode::{self, Unsent};
+use super::writer::Writer;
 use crate::aerospike::cluster::{Cluster, Node};
 use crate::aerospike::connection::Connection;
 use crate::aerospike::error::{ClusterError, Result};
@@ -61,7 +61,7 @@ enum Verdict {
 
 /// The work on one batch.
 struct Work<'a> {
-    target: &'a AerospikeTarget,
+    writer: &'a Writer,
     namespace: &'a str,
     batch: &'a RecordBatch,
     mode: WriteMode,
@@ -79,19 +79,14 @@ struct Work<'a> {
 }
 
 /// Says what [`write()`] would do, as far as that can be told without asking a server.
-pub fn rehearse(
-    target: &AerospikeTarget,
-    namespace: &str,
-    batch: &RecordBatch,
-    policy: ConflictPolicy,
-) -> Result<WriteOutcome> {
-    let now = target.now()?;
+pub fn rehearse(writer: &Writer, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
+    let now = writer.now()?;
     let mut outcome = WriteOutcome::default();
     let (mut body, mut bins) = (Body::default(), Vec::new());
     for record in batch.iter() {
         let digest = record.meta.digest;
         match encode::record_write(namespace, &record, (&mut body, &mut bins), now, encode::mode(policy)) {
-            Ok(write) => match target.forbids(namespace, &write) {
+            Ok(write) => match writer.forbids(namespace, &write) {
                 None => outcome.written += 1,
                 Some(reason) => outcome.failed.push(FailedRecord { digest, reason }),
             },
@@ -106,10 +101,10 @@ pub fn rehearse(
 }
 
 /// Writes a batch, or deletes its records; every record is accounted for.
-pub fn write(target: &AerospikeTarget, namespace: &str, batch: &RecordBatch, mode: WriteMode) -> Result<WriteOutcome> {
+pub fn write(writer: &Writer, namespace: &str, batch: &RecordBatch, mode: WriteMode) -> Result<WriteOutcome> {
     let pending = (0..batch.len()).map(|place| Pending { place, failures: 0, in_doubt: false, alone: false });
     let mut work = Work {
-        target,
+        writer,
         namespace,
         batch,
         mode,
@@ -126,7 +121,7 @@ pub fn write(target: &AerospikeTarget, namespace: &str, batch: &RecordBatch, mod
 
 impl Work<'_> {
     fn run(&mut self) -> Result<()> {
-        let cluster = &self.target.cluster;
+        let cluster = &self.writer.cluster;
         let (mut idle_rounds, mut since_progress) = (0, Instant::now());
         while !self.left.is_empty() {
             let topology = cluster.topology();
@@ -171,8 +166,8 @@ impl Work<'_> {
 
     /// Sends everything that is left once.
     fn round(&mut self) -> Result<()> {
-        let topology = self.target.cluster.topology();
-        let now = self.target.now()?;
+        let topology = self.writer.cluster.topology();
+        let now = self.writer.now()?;
         let mut queues: BTreeMap<Arc<str>, (Arc<Node>, Vec<Pending>)> = BTreeMap::new();
         for pending in std::mem::take(&mut self.left) {
             let Some(record) = self.batch.get(pending.place) else { continue };
@@ -200,7 +195,7 @@ impl Work<'_> {
         // They are taken from the end.
         queues.values_mut().for_each(|(_, queue)| queue.reverse());
         while queues.values().any(|(_, queue)| !queue.is_empty()) {
-            std::thread::sleep(self.target.pace.wait());
+            std::thread::sleep(self.writer.pace.wait());
             let mut sent = Vec::new();
             for (node, queue) in queues.values_mut() {
                 for _ in 0..IN_FLIGHT {
@@ -218,7 +213,7 @@ impl Work<'_> {
             for (node, message) in sent {
                 self.receive(&node, message)?;
             }
-            self.target.pace.note(self.overloaded);
+            self.writer.pace.note(self.overloaded);
             self.overloaded |= overloaded;
         }
         Ok(())
@@ -226,7 +221,7 @@ impl Work<'_> {
 
     /// How long a server may take for a message, in milliseconds.
     fn time_limit(&self) -> u32 {
-        let limit = self.target.cluster.options().socket_timeout.min(LONGEST_WAIT);
+        let limit = self.writer.cluster.options().socket_timeout.min(LONGEST_WAIT);
         u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)
     }
 
@@ -246,7 +241,7 @@ impl Work<'_> {
                 break;
             }
             let write = encode::record_write(self.namespace, &record, (&mut body, &mut bins), now, self.mode);
-            let allowed = write.and_then(|write| match self.target.forbids(self.namespace, &write) {
+            let allowed = write.and_then(|write| match self.writer.forbids(self.namespace, &write) {
                 None => Ok(write),
                 Some(reason) => Err(Unsent::Refused(reason)),
             });
@@ -268,9 +263,9 @@ impl Work<'_> {
         }
         let is_single = !single.is_empty();
         let bytes = if is_single { &single[..] } else { batch.finish() };
-        std::thread::sleep(self.target.throttle.read(taken.len() as u64, bytes.len() as u64));
-        self.target.cluster.look_again();
-        let connection = self.target.cluster.take_connection(node);
+        std::thread::sleep(self.writer.throttle.read(taken.len() as u64, bytes.len() as u64));
+        self.writer.cluster.look_again();
+        let connection = self.writer.cluster.take_connection(node);
         let sent = connection.and_then(|mut connection| connection.send(bytes).map(|()| connection));
         match sent {
             Ok(connection) => Ok(Some(Sent { connection, pending: taken, single: is_single })),
@@ -350,7 +345,7 @@ impl Work<'_> {
             }
             return Ok(());
         }
-        if let Some(problem) = advice::for_all(node, self.namespace, result, &self.target.cluster.options().user) {
+        if let Some(problem) = advice::for_all(node, self.namespace, result, &self.writer.cluster.options().user) {
             return Err(ClusterError::Other(problem));
         }
         let there = [ResultCode::RECORD_EXISTS, ResultCode::GENERATION].contains(&result);
@@ -366,7 +361,7 @@ impl Work<'_> {
         let time_limit = self.time_limit();
         let request = batch::request(self.namespace, &[record.meta.digest], time_limit);
         let mut ours = false;
-        let looked = self.target.cluster.with(node, |connection| {
+        let looked = self.writer.cluster.with(node, |connection| {
             connection.send(&request)?;
             read_rows(connection, |row, result, bins| {
                 if row == 0 && result == ResultCode::OK {
@@ -429,7 +424,7 @@ impl Work<'_> {
             }
             Verdict::Again(problem) => {
                 pending.failures += 1;
-                if pending.failures >= self.target.cluster.options().attempts {
+                if pending.failures >= self.writer.cluster.options().attempts {
                     let times = pending.failures;
                     self.fail(&pending, format!("{problem}; it was sent {times} times"));
                 } else {

@@ -1,0 +1,30 @@
+//! How space is reclaimed.
+
+use std::time::Duration;
+
+/// How space is reclaimed.
+#[derive(Clone, Debug)]
+pub struct PruneOptions {
+    /// So much of what the packs hold may be unused, in percent; 0 leaves nothing.
+    pub max_unused_percent: f64,
+    /// Move at most so many stored bytes of chunks out of packs that are partly needed.
+    pub max_rewrite_bytes: Option<u64>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Wait so long for sessions that are at work; then give up.
+    pub wait: Duration,
+    /// Fence sessions that are at work instead of waiting for them: they fail.
+    pub fence: bool,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        PruneOptions {
+            max_unused_percent: 5.0,
+            max_rewrite_bytes: None,
+            dry_run: false,
+            wait: Duration::ZERO,
+            fence: false,
+        }
+    }
+}

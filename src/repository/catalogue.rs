@@ -1,0 +1,48 @@
+//! What the repository holds: its snapshots, and every session that there was.
+
+use crate::error::Error;
+use crate::format::SnapshotId;
+use crate::format::session::Session;
+use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::objects::order::Times;
+use std::collections::HashMap;
+
+/// The snapshots of a repository, oldest first, and those that could not be read.
+#[derive(Debug, Default)]
+pub struct SnapshotList {
+    /// Those that could be read, in their order ([`Manifest::place`]), with the labels that they have now.
+    pub snapshots: Vec<Manifest>,
+    /// Those that could not.
+    pub damaged: Vec<(SnapshotId, Error)>,
+    /// When they were sealed, as far as their times can be believed.
+    pub times: Times,
+    /// Those of whose labels something can't be read, and why: what [`Manifest::tags`] says of them may be wrong.
+    pub unread_labels: Vec<(SnapshotId, Error)>,
+}
+
+/// All sessions, oldest first, and those that could not be read.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Those that could be read.
+    pub entries: Vec<HistoryEntry>,
+    /// Those that could not.
+    pub damaged: Vec<(SnapshotId, Error)>,
+}
+
+/// One run in the history: a session, and what became of it.
+#[derive(Debug)]
+pub struct HistoryEntry {
+    /// The session.
+    pub session: Session,
+    /// What stands under its name in `snapshots/`.
+    pub state: Option<SnapshotState>,
+}
+
+/// Objects that never change again and were read before: for work that begins many sessions in one repository.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Manifests. Only a listing says whether their snapshots still stand.
+    pub manifests: HashMap<SnapshotId, Manifest>,
+    /// Sessions that have an outcome.
+    pub sessions: HashMap<SnapshotId, Session>,
+}
