@@ -14,7 +14,8 @@ use crate::format::header::Class;
 use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest};
 use crate::record::PARTITIONS;
-use crate::run::{Losses, reach_run, survey};
+use crate::repository::Root;
+use crate::run::{Losses, survey};
 use crate::session::{BackupSession, Resumed, take_over};
 use crate::sources::{RecordSource, SourceShape, Standing};
 use crate::sync::lock;
@@ -281,10 +282,15 @@ impl BackupSession {
 /// Whether the runs refer to values that can't be had.
 fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &NamespaceManifest) -> Result<bool> {
     let mut seen = HashSet::new();
-    for run in &parent.runs {
+    for root in parent.roots() {
+        match root {
+            // The backup writes its own.
+            Root::Metadata { .. } => continue,
+            Root::Run { .. } => {}
+        }
         let mut reached = Vec::new();
         let each = &mut |id, class| reached.extend((class == Class::Data).then_some(id));
-        reach_run(reader, run, &mut seen, each, &mut |_| {})?;
+        root.reach(reader, &mut seen, each, &mut |_| {})?;
         for id in reached {
             if !writer.has(&id)? {
                 return Ok(true);

@@ -8,10 +8,11 @@ use crate::error::{Error, Result};
 use crate::format::config::{ChunkSizes, Compression};
 use crate::format::header::{Class, Suite};
 use crate::format::pack::Place;
+use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, PackId, SnapshotId, leaf, names, node};
 use crate::index::Index;
 use crate::pack::{PackReader, read_directory, stored_packs};
-use crate::repository::Repository;
+use crate::repository::{Repository, Root};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -264,7 +265,11 @@ fn chunk(context: &Context, prefix: &str, hex: bool, lines: &mut Lines) -> Resul
 fn tree(context: &Context, prefix: &str, lines: &mut Lines) -> Result<Done> {
     let repository = context.repository()?;
     let manifests = repository.snapshots()?.snapshots;
-    let runs = manifests.iter().flat_map(|manifest| &manifest.namespaces).flat_map(|namespace| &namespace.runs);
+    let runs = manifests.iter().flat_map(Manifest::roots).filter_map(|root| match root {
+        // One value and no tree.
+        Root::Metadata { .. } => None,
+        Root::Run { run, .. } => Some(run),
+    });
     let found: BTreeMap<ChunkId, u8> =
         runs.filter(|run| run.root.to_string().starts_with(prefix)).map(|run| (run.root, run.level)).collect();
     let (root, level) = only("run", prefix, found.into_iter().collect())?;

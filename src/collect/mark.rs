@@ -8,7 +8,6 @@ use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
 use crate::objects;
-use crate::run::reach_run;
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -105,23 +104,20 @@ pub fn reach(
     control: &Control,
 ) -> Result<()> {
     'manifests: for manifest in manifests {
-        for namespace in &manifest.namespaces {
-            live.extend(namespace.metadata.iter().copied());
-            for run in &namespace.runs {
-                control.check()?;
-                let mut lost = None;
-                reach_run(chunks, run, live, &mut |_, _| {}, &mut |loss| lost = lost.take().or(Some(loss)))?;
-                if let Some(loss) = lost {
-                    // Forgotten since it was listed, and collected by another: it needs nothing any more.
-                    if state_of(&**chunks.store(), &manifest.id)? == Some(SnapshotState::Forgotten) {
-                        continue 'manifests;
-                    }
-                    let object = format!("snapshot {}, namespace {}", manifest.id, namespace.name);
-                    return Err(Error::damaged(object, loss.to_string()).with_advice(
-                        "What stands below can't be told, so nothing is deleted. Make a full backup, which writes anew what \
-                         was lost, then forget this snapshot",
-                    ));
+        for root in manifest.roots() {
+            control.check()?;
+            let mut lost = None;
+            root.reach(chunks, live, &mut |_, _| {}, &mut |loss| lost = lost.take().or(Some(loss)))?;
+            if let Some(loss) = lost {
+                // Forgotten since it was listed, and collected by another: it needs nothing any more.
+                if state_of(&**chunks.store(), &manifest.id)? == Some(SnapshotState::Forgotten) {
+                    continue 'manifests;
                 }
+                let object = format!("snapshot {}, {root}", manifest.id);
+                return Err(Error::damaged(object, loss.to_string()).with_advice(
+                    "What stands below can't be told, so nothing is deleted. Make a full backup, which writes anew what \
+                     was lost, then forget this snapshot",
+                ));
             }
         }
     }

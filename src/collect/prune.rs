@@ -25,7 +25,7 @@ use crate::objects;
 use crate::objects::{LEASE_MILLIS, Lease};
 use crate::pack::stored_packs;
 use crate::record::Timestamp;
-use crate::run::needed_of;
+use crate::repository::needed_by;
 use crate::store::reserve::Frugal;
 use crate::store::{Put, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -427,9 +427,8 @@ fn needed(reader: &ChunkReader, found: &[Manifest], missing: &HashSet<ChunkId>, 
     if missing.is_empty() {
         return Ok(0);
     }
-    for namespace in found.iter().flat_map(|manifest| &manifest.namespaces) {
-        needed.extend(namespace.metadata.iter().filter(|id| missing.contains(id)));
-        needed.extend(needed_of(reader, &namespace.runs, missing, control)?);
+    for manifest in found {
+        needed.extend(needed_by(reader, manifest, missing, control)?);
     }
     Ok(needed.len() as u64)
 }

@@ -18,7 +18,7 @@ use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salva
 use crate::format::{ChunkId, HoldId, RepositoryId, SnapshotId, names};
 use crate::objects;
 use crate::record::{Digest, PartitionId, Timestamp};
-use crate::repository::{Memory, Repository, SnapshotFilter, SnapshotList, named, resolve};
+use crate::repository::{Memory, Repository, Root, SnapshotFilter, SnapshotList, named, resolve};
 use crate::run::{
     MergedCursor, RecordHash, RunCopy, StateSums, Transfer, ValuePlace, ValueReader, reach_run, write_run,
 };
@@ -107,7 +107,7 @@ struct Known {
 impl Known {
     fn add(&mut self, manifest: &Manifest, here: RepositoryId, from: RepositoryId, alike: bool) {
         self.snapshots.insert(manifest.first_written(here), manifest.id);
-        let runs = manifest.namespaces.iter().flat_map(|namespace| &namespace.runs);
+        let runs = runs_of(manifest);
         if alike {
             self.runs.extend(runs.map(|run| (run.root, *run)));
         } else if let Some(origin) = manifest.origin.as_ref().filter(|origin| origin.from == from) {
@@ -115,6 +115,15 @@ impl Known {
             self.runs.extend(named.filter(|(root, _)| *root != NO_ROOT));
         }
     }
+}
+
+/// The runs of a snapshot, in the order of `Origin::roots`.
+fn runs_of(manifest: &Manifest) -> impl Iterator<Item = &RunRef> {
+    manifest.roots().into_iter().filter_map(|root| match root {
+        // It is copied each time that its namespace is, and has no entries.
+        Root::Metadata { .. } => None,
+        Root::Run { run, .. } => Some(run),
+    })
 }
 
 /// Whether a snapshot is new enough.
@@ -318,8 +327,10 @@ impl Copying<'_> {
     /// Announces how many entries will be gone through, for progress.
     fn expect(&self, wanted: &[Manifest]) {
         let mut told = HashSet::new();
-        let runs = wanted.iter().flat_map(|manifest| &manifest.namespaces).flat_map(|namespace| &namespace.runs);
-        let fresh = runs.filter(|run| !self.known.runs.contains_key(&run.root) && told.insert(run.root));
+        let fresh = wanted
+            .iter()
+            .flat_map(runs_of)
+            .filter(|run| !self.known.runs.contains_key(&run.root) && told.insert(run.root));
         self.control.add_total_records(fresh.map(|run| run.entries).sum());
     }
 
@@ -330,12 +341,15 @@ impl Copying<'_> {
         for original in wanted {
             let mut chunks: Vec<ChunkId> = Vec::new();
             let mut lost = None;
-            for namespace in &original.namespaces {
-                chunks.extend(namespace.metadata.iter().filter(|id| seen.insert(**id)));
-                for run in namespace.runs.iter().filter(|run| !self.known.runs.contains_key(&run.root)) {
-                    self.control.check()?;
+            for root in original.roots() {
+                self.control.check()?;
+                let is_there = match root {
+                    Root::Metadata { .. } => false,
+                    Root::Run { run, .. } => self.known.runs.contains_key(&run.root),
+                };
+                if !is_there {
                     let mut each = |id: ChunkId, _: Class| chunks.push(id);
-                    reach_run(&self.reader, run, &mut seen, &mut each, &mut |loss| lost = lost.take().or(Some(loss)))?;
+                    root.reach(&self.reader, &mut seen, &mut each, &mut |loss| lost = lost.take().or(Some(loss)))?;
                 }
             }
             if let Some(loss) = lost {
@@ -409,7 +423,7 @@ impl Copying<'_> {
             Done::Sealed(manifest, chunks) => {
                 self.recovers = false;
                 self.known.add(&manifest, self.target.id, self.source.id, self.alike);
-                self.whole.extend(manifest.namespaces.iter().flat_map(|one| &one.runs).map(|run| run.root));
+                self.whole.extend(runs_of(&manifest).map(|run| run.root));
                 let bytes_read = self.reader.fetched_bytes().saturating_sub(before);
                 let (copy, stored_bytes) = (Some(manifest.id), manifest.stored_bytes);
                 report.copied.push(CopiedSnapshot { original, copy, chunks, bytes_read, stored_bytes });
@@ -422,11 +436,21 @@ impl Copying<'_> {
     fn template(&self, original: &Manifest) -> Result<Manifest> {
         let (repository, place) = original.first_place(self.source.id);
         let (from, copied) = (self.source.id, Timestamp::now().0);
+        // All fields are named: one that refers to chunks of the source would say something else in the target.
         Ok(Manifest {
             id: objects::new_id()?,
+            started: original.started,
+            sealed: original.sealed,
+            sequence: original.sequence,
+            host: original.host.clone(),
+            program: original.program.clone(),
+            source: original.source.clone(),
+            cluster: original.cluster.clone(),
+            tags: original.tags.clone(),
             heads: Vec::new(),
             index_segments: 0,
             stored_bytes: 0,
+            missing: original.missing.clone(),
             salvage: original.salvage.map(|salvage| Salvage { original: self.name_of(salvage.original), ..salvage }),
             origin: Some(Origin {
                 repository,
@@ -437,7 +461,6 @@ impl Copying<'_> {
                 roots: Vec::new(),
             }),
             namespaces: Vec::new(),
-            ..original.clone()
         })
     }
 
@@ -543,13 +566,24 @@ impl Copying<'_> {
         }
         let metadata = namespace.metadata.iter().map(|id| transfer.take(Class::Tree, id, false));
         let full = if namespace.full == original.id { own } else { self.name_of(namespace.full) };
+        // All fields are named: one that refers to chunks of the source would say something else in the target.
         let copy = NamespaceManifest {
+            name: namespace.name.clone(),
+            kind: namespace.kind,
+            source_time: namespace.source_time,
             parent: namespace.parent.map(|parent| self.name_of(parent)),
             full,
-            metadata: metadata.collect::<Result<_>>()?,
+            deletes_unknown: namespace.deletes_unknown,
+            selection: namespace.selection.clone(),
+            unread: namespace.unread.clone(),
             runs,
+            live_records: namespace.live_records,
+            live_bytes: namespace.live_bytes,
+            reached_bytes: namespace.reached_bytes,
             state_hash: walked.target_hash,
-            ..namespace.clone()
+            metadata: metadata.collect::<Result<_>>()?,
+            counts: namespace.counts,
+            evidence: namespace.evidence.clone(),
         };
         Ok((copy, roots))
     }
@@ -557,9 +591,13 @@ impl Copying<'_> {
     /// Whether values were asked for of which no whole copy was found, and that these runs refer to.
     fn lost_values(&self, namespace: &NamespaceManifest) -> Result<bool> {
         let (mut seen, mut lost) = (HashSet::new(), false);
-        for run in &namespace.runs {
+        for root in namespace.roots() {
+            match root {
+                Root::Metadata { .. } => continue,
+                Root::Run { .. } => {}
+            }
             let each = &mut |id, class| lost |= class == Class::Data && self.reader.is_damaged(&id);
-            reach_run(&self.reader, run, &mut seen, each, &mut |_| {})?;
+            root.reach(&self.reader, &mut seen, each, &mut |_| {})?;
         }
         Ok(lost)
     }

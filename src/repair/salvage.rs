@@ -11,8 +11,8 @@ use crate::format::session::SessionKind;
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef, Salvage};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::record::{Body, Digest, Fact, NamespaceMetadata, ParticleType, RecordMeta, Timestamp};
-use crate::repository::{Repository, Snapshot};
-use crate::run::{MergedCursor, NewRecord, StateSums, find, reach_run, read_record_into, write_run};
+use crate::repository::{Repository, Root, Snapshot};
+use crate::run::{MergedCursor, NewRecord, StateSums, find, read_record_into, write_run};
 use crate::session::{SessionOptions, take_over};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -99,12 +99,15 @@ impl Donor {
     pub fn of(repository: &Repository, own: bool) -> Result<Self> {
         let mut runs: HashMap<String, Vec<RunRef>> = HashMap::new();
         for manifest in repository.snapshots()?.snapshots.iter().rev() {
-            for namespace in &manifest.namespaces {
-                let known = runs.entry(namespace.name.clone()).or_default();
-                for run in &namespace.runs {
-                    if !known.contains(run) {
-                        known.push(*run);
-                    }
+            for root in manifest.roots() {
+                let (namespace, run) = match root {
+                    // Nobody can tell whether that of another snapshot says the same.
+                    Root::Metadata { .. } => continue,
+                    Root::Run { namespace, run } => (namespace, run),
+                };
+                let known = runs.entry(namespace.to_string()).or_default();
+                if !known.contains(run) {
+                    known.push(*run);
                 }
             }
         }
@@ -178,13 +181,17 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Whether a namespace's runs reach a chunk that is lost.
+    /// Whether a namespace's runs reach a chunk that is lost. Its metadata is judged by [`metadata_of`].
     fn is_hurt(&self, namespace: &NamespaceManifest) -> Result<bool> {
         let mut hurt = false;
-        for run in &namespace.runs {
+        for root in namespace.roots() {
+            match root {
+                Root::Metadata { .. } => continue,
+                Root::Run { .. } => {}
+            }
             let mut lost = false;
             let each = &mut |id, _| hurt |= self.bad.contains(&id);
-            reach_run(self.reader, run, &mut HashSet::new(), each, &mut |_| lost = true)?;
+            root.reach(self.reader, &mut HashSet::new(), each, &mut |_| lost = true)?;
             hurt |= lost;
         }
         Ok(hurt)
@@ -410,11 +417,24 @@ impl Repository {
         for namespace in &original.namespaces {
             let planned = planned.namespaces.iter().find(|losses| losses.namespace == namespace.name);
             let (mut metadata, unread) = metadata_of(&snapshot, &namespace.name)?;
+            // All fields are named: what refers to chunks is taken over below, or written anew.
             let mut made = NamespaceManifest {
+                name: namespace.name.clone(),
+                kind: namespace.kind,
+                source_time: namespace.source_time,
                 parent: Some(original.id),
                 full: if namespace.kind == BackupKind::Full { session.id() } else { namespace.full },
+                deletes_unknown: namespace.deletes_unknown,
+                selection: namespace.selection.clone(),
+                unread: namespace.unread.clone(),
+                runs: namespace.runs.clone(),
+                live_records: namespace.live_records,
+                live_bytes: namespace.live_bytes,
+                reached_bytes: namespace.reached_bytes,
+                state_hash: namespace.state_hash,
+                metadata: Vec::new(),
                 counts: Counts { unchanged: namespace.live_records, ..Counts::default() },
-                ..namespace.clone()
+                evidence: namespace.evidence.clone(),
             };
             let mut losses = NamespaceLosses {
                 namespace: namespace.name.clone(),

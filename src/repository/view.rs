@@ -1,5 +1,6 @@
 //! Looking into a snapshot.
 
+use super::needs::Root;
 use crate::chunks::ChunkReader;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
@@ -7,7 +8,7 @@ use crate::format::header::Class;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta};
-use crate::run::{Entry, LiveEntry, Loss, Losses, MergedCursor, StateSums, find, reach_run, read_record_into};
+use crate::run::{Entry, LiveEntry, Loss, Losses, MergedCursor, StateSums, find, read_record_into};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -123,25 +124,16 @@ impl Snapshot {
         }
     }
 
-    /// The same past damaged branch nodes: `lost` gets the name of the namespace and what can't be read there. What stands below
-    /// those is not reached.
+    /// The same past damaged branch nodes: `lost` gets the root and what can't be read below it. What stands below those is not
+    /// reached.
     pub fn reach_readable(
         &self,
         seen: &mut HashSet<ChunkId>,
         each: &mut dyn FnMut(ChunkId, Class),
-        lost: &mut dyn FnMut(&str, Loss),
+        lost: &mut dyn FnMut(Root<'_>, Loss),
     ) -> Result<()> {
-        for namespace in &self.manifest.namespaces {
-            for id in &namespace.metadata {
-                if seen.insert(*id) {
-                    each(*id, Class::Tree);
-                }
-            }
-            for run in &namespace.runs {
-                reach_run(&self.chunks, run, seen, each, &mut |loss| lost(&namespace.name, loss))?;
-            }
-        }
-        Ok(())
+        let mut roots = self.manifest.roots().into_iter();
+        roots.try_for_each(|root| root.reach(&self.chunks, seen, each, &mut |loss| lost(root, loss)))
     }
 }
 

@@ -12,8 +12,7 @@ use crate::objects::{Lease, order};
 use crate::pack::stored_packs;
 use crate::record::Timestamp;
 use crate::repository::check_reason;
-use crate::repository::{History, HistoryEntry, Memory, Repository, Snapshot, host, new_session, program};
-use crate::run::reach_run;
+use crate::repository::{History, HistoryEntry, Memory, Repository, Root, Snapshot, host, new_session, program};
 use crate::sources::BadRecord;
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -267,9 +266,14 @@ pub(crate) fn take_over(
     control: &Control,
 ) -> Result<()> {
     let mut seen = HashSet::new();
-    for run in &parent.runs {
+    for root in parent.roots() {
+        match root {
+            // Every session writes it whole, and so anew where it stands in condemned packs alone.
+            Root::Metadata { .. } => continue,
+            Root::Run { .. } => {}
+        }
         let (mut reached, mut lost) = (Vec::new(), None);
-        reach_run(reader, run, &mut seen, &mut |id, class| reached.push((id, class)), &mut |loss| {
+        root.reach(reader, &mut seen, &mut |id, class| reached.push((id, class)), &mut |loss| {
             lost = lost.take().or(Some(loss));
         })?;
         if let Some(loss) = lost {
@@ -391,18 +395,25 @@ impl BackupSession {
         // What the writer of a copy saw tells nothing of its place, which is the original's.
         let heads = if original.origin.is_none() { original.heads.as_slice() } else { &[] };
         let heads = heads.iter().copied().chain([original.id]).collect::<BTreeSet<_>>();
+        // All fields are named: one that refers to chunks must be taken over before it is named here.
         self.manifest = Manifest {
             id,
+            started: original.started,
+            sealed,
+            sequence: original.sequence,
             host,
             program,
-            sealed,
+            source: original.source.clone(),
+            cluster: original.cluster.clone(),
+            tags: original.tags.clone(),
             heads: heads.into_iter().collect(),
+            index_segments: 0,
+            stored_bytes: 0,
+            missing,
             salvage: Some(salvage),
             // What it holds is no longer what the original of a copy holds.
             origin: None,
-            missing,
             namespaces,
-            ..original.clone()
         };
         self.seal()
     }

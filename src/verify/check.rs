@@ -13,8 +13,7 @@ use crate::objects;
 use crate::objects::Lease;
 use crate::pack::read_directory;
 use crate::record::Timestamp;
-use crate::repository::{History, Repository, SnapshotList, keyring, new_session, read_config};
-use crate::run::needed_of;
+use crate::repository::{History, Repository, SnapshotList, keyring, needed_by, new_session, read_config};
 use crate::session::noted_chunks;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -167,9 +166,7 @@ impl Repository {
             snapshot.reach_readable(
                 &mut HashSet::new(),
                 &mut |id, class| reached.push((id, class)),
-                &mut |name, loss| {
-                    lost.push((name.to_string(), loss));
-                },
+                &mut |root, loss| lost.push((root.to_string(), loss)),
             )?;
             let fresh: Vec<(ChunkId, Class)> =
                 reached.iter().filter(|(id, _)| !walked.contains_key(id)).copied().collect();
@@ -197,22 +194,19 @@ impl Repository {
             }
             let bad = |id: &&ChunkId| walked.get(*id) == Some(&false);
             let bad: HashSet<ChunkId> = reached.iter().map(|(id, _)| id).filter(bad).copied().collect();
-            let mut needed_here: HashSet<ChunkId> = HashSet::new();
-            if !bad.is_empty() {
-                for namespace in &snapshot.manifest().namespaces {
-                    needed_here.extend(namespace.metadata.iter().filter(|id| bad.contains(id)));
-                    needed_here.extend(needed_of(reader, &namespace.runs, &bad, control)?);
-                }
-            }
+            let needed_here = match bad.is_empty() {
+                true => HashSet::new(),
+                false => needed_by(reader, snapshot.manifest(), &bad, control)?,
+            };
             if !needed_here.is_empty() || !lost.is_empty() {
                 report.hurt.push(snapshot.id());
             }
             let fresh = reached.iter().filter(|(id, _)| needed_here.contains(id) && needed.insert(*id));
             report.problems.extend(fresh.filter_map(|(id, _)| wrong.get(id).cloned()));
-            for (namespace, loss) in lost {
+            for (root, loss) in lost {
                 damaged.insert(loss.chunk);
                 needed.insert(loss.chunk);
-                report.problems.push(format!("snapshot {}, namespace {namespace}: {loss}", snapshot.id()));
+                report.problems.push(format!("snapshot {}, {root}: {loss}", snapshot.id()));
             }
         }
         let more = damaged.difference(&needed).count();

@@ -1,6 +1,9 @@
 //! Commands that look: `snapshots`, `history`, `show`, `ls`, `get`, `diff`, `stats`, `check`, `inspect`.
 
-use super::support::{Sandbox, assert_id, assert_time, digest_of_person};
+use super::parted::{lose, part};
+use super::support::{PASSWORD, Sandbox, assert_id, assert_time, digest_of_person};
+use aerolith::format::names;
+use aerolith::repository::Repository;
 use serde_json::{Value, json};
 
 /// Every key of a document is snake case, wherever it stands.
@@ -286,6 +289,29 @@ fn stats_adds_up() {
     assert!(stats["unique_bytes"].as_u64().unwrap() > 0);
     assert_time(&stats["snapshots"][0]["sealed"]);
     sandbox.run(&["stats"]).ends(0).shows(&["logical", "unique", "reached", "stored", "packs", "adds"]);
+}
+
+#[test]
+fn stats_misses_whatever_a_snapshot_needs_once_it_is_lost() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    let store = aerolith::store::open(sandbox.path("repo").to_str().unwrap()).unwrap();
+    let repository = Repository::open(store.clone(), PASSWORD.as_bytes()).unwrap();
+    let packs = part(&repository);
+    assert!(packs.len() >= 4, "{packs:?}");
+    sandbox.run(&["stats"]).ends(0);
+    for (pack, _, rows) in &packs {
+        let kept: Vec<(String, Vec<u8>)> = [names::PACKS, names::INDEX]
+            .iter()
+            .flat_map(|prefix| store.list(prefix).unwrap())
+            .map(|object| (object.key.clone(), store.get(&object.key, u64::MAX).unwrap().unwrap()))
+            .collect();
+        lose(&repository, &packs, pack);
+        let stats = sandbox.run(&["stats"]);
+        assert_eq!(stats.code, 10, "chunk {} is lost: {stats:?}", rows[0].id);
+        kept.iter().for_each(|(key, bytes)| store.put(key, bytes).unwrap());
+    }
+    sandbox.run(&["stats"]).ends(0);
 }
 
 #[test]

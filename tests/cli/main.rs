@@ -15,6 +15,8 @@ mod looking;
 mod moving;
 mod odd;
 mod options;
+#[path = "../support/parted.rs"]
+mod parted;
 mod repair;
 mod restoring;
 mod rollback;

@@ -12,6 +12,9 @@ mod hold;
 mod labels;
 mod looking;
 mod meeting;
+mod needs;
+#[path = "../support/parted.rs"]
+mod parted;
 mod repair;
 mod rules;
 mod salvage;
