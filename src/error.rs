@@ -111,7 +111,7 @@ pub enum Error {
     },
     /// The session lost its name: somebody fenced it.
     #[error(
-        "session {session} was fenced before it could seal: it was taken for dead (asleep past its lease). Nothing was sealed; run the backup again"
+        "session {session} was fenced before it could seal: another program took it for dead (asleep past its lease), or was told to by `prune --fence`. Nothing was sealed; run the backup again"
     )]
     Fenced {
         /// The session's id.

@@ -7,8 +7,10 @@
 //! ```
 //! use aerolith::embedded::{EmbeddedStore, sample};
 //! use aerolith::format::{keyslot::KdfCost, snapshot::BackupKind};
-//! use aerolith::repository::{CreateOptions, RecordOptions, Repository, SessionOptions};
-//! use aerolith::source::embedded::EmbeddedSource;
+//! use aerolith::backup::RecordOptions;
+//! use aerolith::repository::{CreateOptions, Repository};
+//! use aerolith::session::SessionOptions;
+//! use aerolith::sources::embedded::EmbeddedSource;
 //! use aerolith::{Control, store::MemoryStore};
 //! use std::sync::Arc;
 //!

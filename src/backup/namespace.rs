@@ -13,7 +13,7 @@ use crate::format::evidence::Evidence;
 use crate::format::header::Class;
 use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest};
-use crate::record::PARTITIONS;
+use crate::record::{PARTITIONS, RecordSelection};
 use crate::repository::Root;
 use crate::run::{Losses, survey};
 use crate::session::{BackupSession, Resumed, take_over};
@@ -248,6 +248,16 @@ impl BackupSession {
             }
         };
         let BackedUp { mut manifest, bad, missing: unread, warnings, tally: _, open } = done;
+        // An earlier backup of the same selection found something; now it may all be deleted.
+        if parent.is_none()
+            && RecordSelection::must_find(&manifest.selection)
+            && manifest.live_records == 0
+            && bad.is_empty()
+            && unread.is_none()
+        {
+            let problem = format!("namespace {namespace} has no record of what is selected ({})", manifest.selection);
+            return Err(Error::Source { source_name: source.name().to_string(), problem });
+        }
         missing.extend(unread);
         if manifest.evidence.is_some()
             && let Ok(Some(standing)) = source.standing(namespace)

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::output::complain;
 use super::text;
 use crate::error::Result;
-use crate::format::snapshot::Manifest;
+use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::repository::{Repository, Snapshot, SnapshotFilter};
 
 /// Where the help shows them.
@@ -42,6 +42,16 @@ impl Among {
 }
 
 /// A snapshot for people: which, of which cluster, and when.
+/// Of which namespaces a snapshot holds but a part, line by line: of one or of all.
+pub fn parts(manifest: &Manifest, namespace: Option<&str>) -> Vec<String> {
+    let asked = |one: &&NamespaceManifest| namespace.is_none_or(|name| one.name == name) && !one.selection.is_empty();
+    let line = |one: &NamespaceManifest| {
+        let (id, name) = (text::short(&manifest.id.to_string()), text::safe(&one.name));
+        format!("snapshot {id} holds of namespace {name} only {}", text::safe(&one.selection))
+    };
+    manifest.namespaces.iter().filter(asked).map(line).collect()
+}
+
 pub fn describe(manifest: &Manifest) -> String {
     let (id, cluster, time) = (manifest.id, text::safe(&manifest.cluster), text::time(manifest.sealed));
     format!("snapshot {id} of cluster {cluster}, sealed {time}")

@@ -1,6 +1,6 @@
 //! `diff`: what differs between two snapshots.
 
-use super::among::{Among, describe};
+use super::among::{Among, describe, parts};
 use super::context::{Context, Done};
 use super::output::{Lines, complain, name_damage};
 use super::{endpoint, schema, text};
@@ -9,6 +9,7 @@ use crate::jsonl;
 use crate::record::{Body, BodyError, ParticleType};
 use crate::repository::{Change, NamespaceView, Snapshot};
 use crate::run::{LiveEntry, Losses};
+use crate::sources::MetSets;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
@@ -255,6 +256,29 @@ impl Comparison<'_> {
     }
 }
 
+/// Refuses a set that was named and that neither of the snapshots has; where each side names its own, that one must have it.
+fn check_sets(snapshots: [&Snapshot; 2], pairs: &[(String, String)], sets: [Option<&str>; 2]) -> Result<()> {
+    let mut sides = Vec::new();
+    for (place, (snapshot, set)) in snapshots.into_iter().zip(sets).enumerate() {
+        let Some(set) = set else { continue };
+        let wanted = BTreeSet::from([set.as_bytes().to_vec()]);
+        let mut met = MetSets::default();
+        for (before, after) in pairs {
+            let name = if place == 0 { before } else { after };
+            if snapshot.manifest().namespace(name).is_some() {
+                met.add(snapshot.namespace(name)?.look_for_sets(&wanted)?);
+            }
+        }
+        let found = met.lacking(&wanted).is_empty();
+        sides.push((found, endpoint::no_such_set(set.as_bytes(), snapshot, &met)));
+    }
+    let same = sets[0] == sets[1];
+    if same && sides.iter().any(|(found, _)| *found) {
+        return Ok(());
+    }
+    sides.into_iter().try_for_each(|(found, error)| if found { Ok(()) } else { Err(error) })
+}
+
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let (mut a, mut b) = (endpoint::path3(&args.a), endpoint::path3(&args.b));
     let (given_a, given_b) = (a.clone(), b.clone());
@@ -291,6 +315,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         complain(&format!("from {} to {}", describe(first), describe(second)));
     }
     let sets = [a.set.as_deref(), b.set.as_deref()];
+    for (snapshot, side) in [(&first, &a), (&second, &b)] {
+        parts(snapshot.manifest(), side.namespace.as_deref()).iter().for_each(|line| complain(line));
+    }
+    check_sets([&first, &second], &pairs, sets)?;
     let left = if args.summary { 0 } else { args.limit.unwrap_or(u64::MAX) };
     let (summary, values) = (Summary::default(), args.values);
     let mut comparison = Comparison { context, lines: Lines::new(), left, values, summary, damaged: false };
@@ -300,6 +328,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     for (before, after) in &pairs {
         let there = |snapshot: &Snapshot, name: &str| snapshot.manifest().namespace(name).is_some();
         match (there(&first, before), there(&second, after)) {
+            // Records of different sets are different records: each side has its own.
+            (true, true) if sets[0] != sets[1] => {
+                comparison.whole(before, &first.namespace(before)?, sets, false)?;
+                comparison.whole(after, &second.namespace(after)?, sets, true)?;
+            }
             (true, true) => {
                 let (was, is) = (first.namespace(before)?, second.namespace(after)?);
                 let losses =

@@ -1,6 +1,6 @@
 //! `restore`: writes the records of a snapshot into a target.
 
-use super::among::{Among, describe};
+use super::among::{Among, describe, parts};
 use super::applies::{self, GivenOption, Kind};
 use super::asb::AsbArgs;
 use super::context::{Context, Done};
@@ -9,7 +9,8 @@ use super::output::complain;
 use super::restored::{self, Restored};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::record::{Digest, ParticleType, PartitionSet};
+use crate::format::snapshot::NamespaceManifest;
+use crate::record::{Digest, ParticleType, PartitionSet, RecordSelection};
 use crate::repository::{Selection, Snapshot};
 use crate::restore::{Expiry, RestoreOptions};
 use crate::sources::MetSets;
@@ -311,6 +312,35 @@ fn ask(
     Ok(())
 }
 
+/// Refuses to replace whole records by those of a snapshot that holds but some of their bins, unless told.
+fn check_parts(snapshot: &Snapshot, namespaces: &[String], target: &str, conflict: Option<Conflict>) -> Result<()> {
+    let parted =
+        |one: &&NamespaceManifest| namespaces.contains(&one.name) && RecordSelection::names_bins(&one.selection);
+    match snapshot.manifest().namespaces.iter().find(parted) {
+        Some(one) if is_live(target) && conflict.is_none() => Err(Error::usage(format!(
+            "snapshot {} holds of namespace {} only {}: say --conflict merge, which keeps what a record of the target has beside these \
+             bins, or --conflict replace, which drops it",
+            snapshot.id(),
+            one.name,
+            one.selection
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a restore of sets of which the snapshot has none, before anything is written.
+fn check_sets(snapshot: &Snapshot, namespaces: &[String], selection: &Selection) -> Result<()> {
+    let Some(sets) = &selection.sets else { return Ok(()) };
+    let mut met = MetSets::default();
+    for namespace in namespaces {
+        met.add(snapshot.namespace(namespace)?.look_for_sets(sets)?);
+    }
+    match &met.lacking(sets)[..] {
+        [set, ..] if met.lacking(sets).len() == sets.len() => Err(endpoint::no_such_set(set, snapshot, &met)),
+        _ => Ok(()),
+    }
+}
+
 /// Says what an error leaves in the target.
 fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Error {
     let again = match target.is_live() {
@@ -364,6 +394,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         mirror: args.mirror,
     };
     options.check(&args.target, is_live(&args.target))?;
+    check_parts(&snapshot, &namespaces, &args.target, args.conflict)?;
+    check_sets(&snapshot, &namespaces, &options.selection)?;
     let target = endpoint::target(&args.target, asb, args.writing, args.dry_run)?;
     if args.mirror && !args.yes && !args.dry_run {
         ask(context, &snapshot, &namespaces, &*target, &options)?;
@@ -372,6 +404,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let (control, progress) = context.control(format!("{doing} {}", target.name()));
     if !context.quiet() {
         complain(&format!("{doing} {}: {}", target.name(), describe(snapshot.manifest())));
+        namespaces
+            .iter()
+            .for_each(|name| parts(snapshot.manifest(), Some(name)).iter().for_each(|line| complain(line)));
     }
     if options.selection.is_every_record() {
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| namespaces.contains(&namespace.name));

@@ -62,6 +62,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(if list.damaged.is_empty() && list.unread_labels.is_empty() { Done::Whole } else { Done::Damaged })
 }
 
+/// Selections up to this many characters wide are shown whole.
+const LONGEST_SELECTION: usize = 60;
+
 fn print(snapshots: &[&Manifest], held: &[String], times: &Times) -> Result<()> {
     let mut rows = Vec::new();
     for manifest in snapshots {
@@ -81,6 +84,9 @@ fn print(snapshots: &[&Manifest], held: &[String], times: &Times) -> Result<()> 
             }
             if times.doubtful().iter().any(|doubtful| doubtful.snapshot == manifest.id) {
                 notes.push("time in doubt".into());
+            }
+            if !namespace.selection.is_empty() {
+                notes.push(format!("only {}", text::cut(&namespace.selection, LONGEST_SELECTION)));
             }
             if !manifest.missing.is_empty() {
                 notes.push("incomplete".into());

@@ -69,6 +69,19 @@ impl RecordSelection {
         parts.join("; ")
     }
 
+    /// Whether a selection of this name that finds nothing was most likely a slip of the pen: it names bins or records. A set or some
+    /// partitions may well be empty.
+    pub fn must_find(name: &str) -> bool {
+        let has = |begins: &str| name.split("; ").any(|part| part.starts_with(begins));
+        let digests = has("digest ") || name.split("; ").any(|part| part.contains(" digests ("));
+        (has("bins ") || digests) && !has("partitions ")
+    }
+
+    /// Whether a selection of this name leaves bins out.
+    pub fn names_bins(name: &str) -> bool {
+        name.split("; ").any(|part| part.starts_with("bins "))
+    }
+
     /// The partitions that may have such records.
     pub fn partitions(&self) -> PartitionSet {
         let all = self.partitions.unwrap_or_else(PartitionSet::all);
@@ -113,6 +126,9 @@ mod tests {
             ..one
         };
         assert_eq!(rest.name(), "set users; bins x; partitions 0-2,4; filter ww==");
+        assert!(!RecordSelection::must_find(&rest.name()) && !RecordSelection::must_find("set bins; filter ww=="));
+        assert!(["bins x", "set a; digest 00", "2 digests (00)"].into_iter().all(RecordSelection::must_find));
+        assert!(RecordSelection::names_bins(&rest.name()) && !RecordSelection::names_bins("set bins x; digest 00"));
         let long = |byte| RecordSelection { filter: vec![byte; 200], ..RecordSelection::default() }.name();
         assert!(long(1).len() < 50 && long(1) != long(2));
     }

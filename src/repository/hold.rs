@@ -139,5 +139,8 @@ impl Repository {
 
 /// Refuses a reason that is too long to be kept.
 pub(crate) fn check_reason(reason: &str) -> Result<()> {
+    if reason.is_empty() {
+        return Err(Error::usage("a hold needs a reason: say why the snapshot must stay"));
+    }
     text::check("the reason of a hold", reason, text::REASON_BYTES).map_err(Error::usage)
 }

@@ -9,7 +9,8 @@ use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta};
 use crate::run::{Entry, LiveEntry, Loss, Losses, MergedCursor, StateSums, find, read_record_into};
-use std::collections::HashSet;
+use crate::sources::MetSets;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A snapshot, ready to be read.
@@ -191,6 +192,20 @@ impl<'a> NamespaceView<'a> {
     /// All live entries that can be read for certain, in key order; [`MergedCursor::losses`] says what could not.
     pub fn readable_entries(&self) -> Result<MergedCursor<'a>> {
         MergedCursor::tolerant(self.chunks, &self.manifest.runs)
+    }
+
+    /// Looks for the sets of some records, and stops once it has found them all. Nothing but entries is read.
+    pub fn look_for_sets(&self, wanted: &BTreeSet<Vec<u8>>) -> Result<MetSets> {
+        let mut met = MetSets::default();
+        let mut entries = self.readable_entries()?;
+        while !met.lacking(wanted).is_empty()
+            && let Some(entry) = entries.next()?
+        {
+            if let Some(live) = &entry.live {
+                met.note(&live.set, wanted.contains(&live.set[..]));
+            }
+        }
+        Ok(met)
     }
 
     /// The same from a digest on.

@@ -25,7 +25,7 @@ impl Snapshot {
     ) -> Result<RestoreReport> {
         options.check(target.name(), target.is_live())?;
         if options.mirror {
-            self.may_be_mirrored(namespace)?;
+            self.may_be_mirrored(namespace, &options.selection)?;
         }
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
@@ -74,7 +74,7 @@ impl Snapshot {
     }
 
     /// Whether all that a namespace held is known, so that what the snapshot lacks was not there.
-    fn may_be_mirrored(&self, namespace: &str) -> Result<()> {
+    fn may_be_mirrored(&self, namespace: &str, selection: &Selection) -> Result<()> {
         let manifest = self.namespace(namespace)?.manifest();
         let refused = |reason: String| {
             let from = format!("namespace {namespace} of snapshot {}", self.id());
@@ -94,6 +94,12 @@ impl Snapshot {
         }
         if !manifest.unread.is_empty() {
             return refused(format!("{} could not be read when it was made", manifest.unread_partitions().named()));
+        }
+        // A set that is named and isn't there is more likely a slip of the pen than one to be emptied.
+        if let Some(sets) = &selection.sets
+            && let [set, ..] = self.namespace(namespace)?.look_for_sets(sets)?.lacking(sets)[..]
+        {
+            return refused(format!("it has no record of set {:?}", String::from_utf8_lossy(set)));
         }
         let everything = Selection::default();
         let mut walk = Walk::new(self.namespace(namespace)?, &everything);
@@ -122,7 +128,7 @@ impl Snapshot {
         control: &Control,
     ) -> Result<u64> {
         options.check(target.name(), target.is_live())?;
-        self.may_be_mirrored(namespace)?;
+        self.may_be_mirrored(namespace, &options.selection)?;
         let mut count = 0;
         self.surplus(namespace, target, options, control, &mut |digests| {
             count += digests.len() as u64;

@@ -95,6 +95,9 @@ impl Repository {
     ) -> Result<BackupSession> {
         text::check("the name of a cluster", &options.cluster, text::NAME_BYTES).map_err(Error::usage)?;
         text::check_tags(&options.tags).map_err(Error::usage)?;
+        if options.tags.iter().any(String::is_empty) {
+            return Err(Error::usage("a label must not be empty"));
+        }
         options.hold.as_deref().map_or(Ok(()), check_reason)?;
         let id = objects::new_id()?;
         let manifest = Manifest {

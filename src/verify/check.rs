@@ -72,7 +72,9 @@ impl Repository {
             report.problems.push(error.to_string());
             report.hurt.push(id);
         }
-        let read = |id: &ChunkId| is_chosen(&id.0, options);
+        // What an earlier check found damaged is damaged still until it can be read.
+        let noted = noted_chunks(&history);
+        let read = |id: &ChunkId| noted.contains(id) || is_chosen(&id.0, options);
         let Walked { damaged, needed } = self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
         let held = packs_of(&reader, &needed)?;
         let healed: Vec<String> = absent.difference(&held).map(names::pack).collect();

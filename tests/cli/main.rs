@@ -17,6 +17,7 @@ mod odd;
 mod options;
 #[path = "../support/parted.rs"]
 mod parted;
+mod parts;
 mod repair;
 mod restoring;
 mod rollback;

@@ -139,6 +139,9 @@ fn damage_that_the_source_makes_up_for_needs_no_repair() {
     let [_, second] = sandbox.people();
     damage_people(&sandbox, &second);
     sandbox.run(&["check", "--read-data"]).ends(10);
+    // What it noted is looked at by every check, until it is healed.
+    let again = sandbox.run_with(&["check", "--json", "--quiet"], |_| ()).ends(10).json();
+    assert_eq!(again["hurt_snapshots"].as_array().unwrap().len(), 1, "{again}");
     let people = [person("ann", 2, 31), person("bob", 1, 40), person("dee", 1, 20)];
     sandbox.write("people.asb", &asb("test", &people.concat()));
     sandbox.run(&["backup", "asb:people.asb"]).ends(0);

@@ -252,10 +252,14 @@ impl RecordSource for AerospikeSource {
 
     fn namespaces(&self) -> Result<Vec<String>> {
         let all = self.cluster().topology().namespaces();
-        Ok(match &self.only {
-            Some(only) => all.into_iter().filter(|name| name == only).collect(),
-            None => all,
-        })
+        match &self.only {
+            None => Ok(all),
+            Some(only) if all.contains(only) => Ok(vec![only.clone()]),
+            Some(only) => {
+                let what = format!("namespace {only} of {}", self.name);
+                Err(Error::not_found(what, format!("Its namespaces are: {}", all.join(", "))))
+            }
+        }
     }
 
     /// The clock of the node that is furthest behind, in full seconds.
