@@ -101,9 +101,15 @@ fn assert_same(actor: &str, steps: &[&str], operations: &[Operation]) {
     assert!(next == expected.len(), "{:?} was not asked after {:?}: {asked:?}", expected[next], &expected[..next]);
 }
 
-/// A repository in which packs are partly needed, and a store that logs what is asked of it once it is open.
+/// A repository in which packs are partly needed once its first snapshot is forgotten, and a store that logs what is asked of it once it
+/// is open. The keys decide which chunk falls into which pack, and with few of them no pack is partly needed: then another one is made.
 fn logged() -> (Repositories, Arc<FaultStore<Arc<MemoryStore>>>) {
-    let scene = Repositories::new(150);
+    let has_to_move = |scene: &Repositories| {
+        let repository = open(Arc::new(scene.disk.fork())).unwrap();
+        forget(&repository, &[scene.id(0)]).unwrap();
+        prune(&repository, &thorough()).unwrap().chunks_moved > 0
+    };
+    let scene = std::iter::repeat_with(|| Repositories::new(150)).find(has_to_move).unwrap();
     let store = Arc::new(FaultStore::new(scene.disk.clone()));
     (scene, store)
 }
