@@ -5,15 +5,16 @@ use crate::partial::{at, empty, filled};
 use crate::program::Place;
 use crate::support::client::Client;
 use crate::support::{TestCluster, serve_slow};
+use crate::watching::{Asked, Watch, Watching};
 use crate::{NAMESPACE, connect, quick};
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
-use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
+use aerolith::record::{NamespaceMetadata, PartitionId, PartitionSet};
 use aerolith::repository::{Repository, Selection, Snapshot};
 use aerolith::session::SessionOptions;
 use aerolith::sources::aerospike::AerospikeSource;
-use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
+use aerolith::sources::{PartitionedSource, RecordSource};
 use aerolith::targets::{ConflictPolicy, RecordTarget};
 use aerolith::verify::CompareOptions;
 
@@ -26,74 +27,18 @@ struct AfterRecords<'a> {
     happens: &'a (dyn Fn() + Sync),
 }
 
-impl RecordSource for AfterRecords<'_> {
-    fn name(&self) -> &str {
-        self.source.name()
+impl Watch for AfterRecords<'_> {
+    type Source = AerospikeSource;
+
+    fn source(&self) -> &AerospikeSource {
+        &self.source
     }
 
-    fn cluster(&self) -> Option<String> {
-        self.source.cluster()
-    }
-
-    fn namespaces(&self) -> aerolith::Result<Vec<String>> {
-        self.source.namespaces()
-    }
-
-    fn clock(&self) -> aerolith::Result<Timestamp> {
-        self.source.clock()
-    }
-
-    fn metadata(&self, namespace: &str) -> aerolith::Result<NamespaceMetadata> {
-        (self.happens)();
-        self.source.metadata(namespace)
-    }
-
-    fn standing(&self, namespace: &str) -> aerolith::Result<Option<Standing>> {
-        self.source.standing(namespace)
-    }
-
-    fn shape(&self) -> SourceShape<'_> {
-        SourceShape::Partitioned(self)
-    }
-}
-
-impl PartitionedSource for AfterRecords<'_> {
-    fn scan(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        since: Option<Timestamp>,
-        each: &mut dyn FnMut(RecordBatch) -> aerolith::Result<()>,
-    ) -> aerolith::Result<()> {
-        self.source.scan(namespace, partition, since, each)
-    }
-
-    fn walk(
-        &self,
-        namespace: &str,
-        partition: PartitionId,
-        before: Option<Timestamp>,
-        each: &mut dyn FnMut(&[DigestRow]) -> aerolith::Result<()>,
-    ) -> aerolith::Result<()> {
-        self.source.walk(namespace, partition, before, each)
-    }
-
-    fn read(
-        &self,
-        namespace: &str,
-        digests: &[Digest],
-        each: &mut dyn FnMut(RecordBatch) -> aerolith::Result<()>,
-    ) -> aerolith::Result<()> {
-        self.source.read(namespace, digests, each)
-    }
-
-    fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> aerolith::Result<()> {
-        (self.happens)();
-        self.source.check_losses(namespace, partitions)
-    }
-
-    fn clock_margin_millis(&self) -> u64 {
-        self.source.clock_margin_millis()
+    fn asked(&self, asked: Asked) -> aerolith::Result<()> {
+        if matches!(asked, Asked::Metadata | Asked::CheckLosses) {
+            (self.happens)();
+        }
+        Ok(())
     }
 }
 
@@ -259,7 +204,8 @@ fn what_is_lost_after_the_last_record_was_read_is_not_taken_for_deleted_by_the_n
             cluster.restart(1);
             cluster.shared().fresh_told = 0;
         };
-        let source = AfterRecords { source: connect(&cluster.address(0), quick(b"")).unwrap(), happens: &lose };
+        let source = connect(&cluster.address(0), quick(b"")).unwrap();
+        let source = Watching(AfterRecords { source, happens: &lose });
         let whole = session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
         assert_eq!((whole.manifest().namespaces[0].live_records, whole.manifest().missing.len()), (RECORDS, 0));
         for kind in [BackupKind::Incremental, BackupKind::Full] {
@@ -395,7 +341,8 @@ fn what_is_lost_while_a_snapshot_is_compared_is_noticed_at_the_end_where_it_was_
     let snapshot = back_up(&empty(), &cluster, BackupKind::Full).unwrap();
     let compare = |partitions: Option<PartitionSet>| {
         let lose = || cluster.restart(1);
-        let source = AfterRecords { source: connect(&cluster.address(0), quick(b"")).unwrap(), happens: &lose };
+        let source = connect(&cluster.address(0), quick(b"")).unwrap();
+        let source = Watching(AfterRecords { source, happens: &lose });
         let selection = Selection { partitions, ..Selection::default() };
         let options = CompareOptions { selection, within: true, ..CompareOptions::default() };
         snapshot.compare(NAMESPACE, &source, &options, &Control::new())

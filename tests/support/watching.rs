@@ -13,6 +13,7 @@ pub enum Asked {
     Scan(PartitionId, Option<Timestamp>),
     Walk,
     Read,
+    CheckLosses,
 }
 
 /// What a test does about it.
@@ -123,6 +124,11 @@ impl<W: Watch> PartitionedSource for Watching<W> {
     fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         self.asked(Asked::Read)?;
         self.source().read(namespace, digests, each)
+    }
+
+    fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> Result<()> {
+        self.asked(Asked::CheckLosses)?;
+        self.source().check_losses(namespace, partitions)
     }
 
     fn clock_margin_millis(&self) -> u64 {
