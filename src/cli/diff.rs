@@ -310,15 +310,15 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             names.into_iter().map(|name| (name.clone(), name.clone())).collect()
         }
     };
+    let sets = [a.set.as_deref(), b.set.as_deref()];
+    check_sets([&first, &second], &pairs, sets)?;
     if !context.quiet() {
         let (first, second) = (first.manifest(), second.manifest());
         complain(&format!("from {} to {}", describe(first), describe(second)));
     }
-    let sets = [a.set.as_deref(), b.set.as_deref()];
     for (snapshot, side) in [(&first, &a), (&second, &b)] {
         parts(snapshot.manifest(), side.namespace.as_deref()).iter().for_each(|line| complain(line));
     }
-    check_sets([&first, &second], &pairs, sets)?;
     let left = if args.summary { 0 } else { args.limit.unwrap_or(u64::MAX) };
     let (summary, values) = (Summary::default(), args.values);
     let mut comparison = Comparison { context, lines: Lines::new(), left, values, summary, damaged: false };
