@@ -72,9 +72,9 @@ impl RecordSelection {
     /// Whether a selection of this name that finds nothing was most likely a slip of the pen: it names bins or records. A set or some
     /// partitions may well be empty.
     pub fn must_find(name: &str) -> bool {
-        let has = |begins: &str| name.split("; ").any(|part| part.starts_with(begins));
-        let digests = has("digest ") || name.split("; ").any(|part| part.contains(" digests ("));
-        (has("bins ") || digests) && !has("partitions ")
+        let has = |is: fn(&str) -> bool| name.split("; ").any(is);
+        let digests = has(|part| part.starts_with("digest ") || part.contains(" digests ("));
+        (Self::names_bins(name) || digests) && !has(|part| part.starts_with("partitions "))
     }
 
     /// Whether a selection of this name leaves bins out.
