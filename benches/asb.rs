@@ -1,7 +1,7 @@
-//! How fast `.asb` text is read and written: `cargo bench --bench asb -- [FOLDER]`.
+//! How fast `.asb` text is read and written: `cargo bench --bench asb -- [DIRECTORY]`.
 //!
-//! Grows a file of some 480 MB from the backups in FOLDER (by default `AEROLITH_DATA` or `../shared/data`, there
-//! `users/day0/full`) in the temporary folder (`TMPDIR`; `/dev/shm` leaves the disk out), and prints megabytes (10^6) of
+//! Grows a file of some 480 MB from the backups in DIRECTORY (by default `AEROLITH_DATA` or `../shared/data`, there
+//! `users/day0/full`) in the temporary directory (`TMPDIR`; `/dev/shm` leaves the disk out), and prints megabytes (10^6) of
 //! text a second: the best of five. `ONLY=read` or `ONLY=write` runs one half.
 
 use aerolith::record::{NamespaceMetadata, RecordBatch};
@@ -51,8 +51,8 @@ fn read(path: &Path, sink: &Counter, threads: Option<usize>) {
     }
 }
 
-fn grow(folder: &Path, file: &Path) -> usize {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn grow(directory: &Path, file: &Path) -> usize {
+    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let texts: Vec<_> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let body = |text: &[u8]| memchr::memmem::find(text, b"\n+ k ").map_or(text.len(), |at| at + 1);
@@ -83,18 +83,18 @@ fn report(what: &str, bytes: usize, work: impl Fn()) {
 }
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| {
+    let directory = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).map(PathBuf::from);
+    let directory = directory.unwrap_or_else(|| {
         let root = std::env::var_os("AEROLITH_DATA").map(PathBuf::from);
         let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
         root.join("users/day0/full")
     });
-    if !folder.is_dir() {
-        return println!("skipped: no {}", folder.display());
+    if !directory.is_dir() {
+        return println!("skipped: no {}", directory.display());
     }
     let temporary = tempfile::tempdir().unwrap();
     let file = temporary.path().join("grown.asb");
-    let size = grow(&folder, &file);
+    let size = grow(&directory, &file);
     report("read, all threads", size, || read(&file, &Counter::default(), None));
     report("read, one parsing thread", size, || read(&file, &Counter::default(), Some(1)));
 

@@ -3,7 +3,7 @@
 //! A full backup of a million sample records, then 29 incremental ones, each after one record in twenty was changed. Prints what all
 //! of it takes on disk, against the first day and the compressed bodies of the changed records; how long `check` takes; and what a
 //! prune reads, writes and keeps in memory once 20 of the 30 snapshots were forgotten. `RECORDS=100000` takes another number,
-//! `DAYS=60` other days, `FOLDER=/mnt/disk` another place than the temporary folder.
+//! `DAYS=60` other days, `DIRECTORY=/mnt/disk` another place than the temporary directory.
 
 use aerolith::backup::RecordOptions;
 use aerolith::chunk::compress;
@@ -196,7 +196,7 @@ fn fill(repository: &Repository, records: u64, days: u32) -> Result<(u64, u64)> 
         let kind = if day == 0 { BackupKind::Full } else { BackupKind::Incremental };
         let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
         session.records(NAMESPACE, &source, kind, &RecordOptions::default())?;
-        let snapshot = session.seal()?;
+        let snapshot = session.commit()?;
         if day == 0 {
             first = stored(&**repository.store())?;
         } else {
@@ -260,9 +260,9 @@ fn get(path: &std::path::Path) -> Result<()> {
 fn main() -> Result<()> {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (records, days) = (number("RECORDS", 1_000_000), number("DAYS", 30) as u32);
-    let parent = std::env::var_os("FOLDER").map_or_else(std::env::temp_dir, Into::into);
-    let folder = tempfile::tempdir_in(parent).map_err(|error| Error::io("make a temporary folder", error))?;
-    let path = folder.path().join("repository");
+    let parent = std::env::var_os("DIRECTORY").map_or_else(std::env::temp_dir, Into::into);
+    let directory = tempfile::tempdir_in(parent).map_err(|error| Error::io("make a temporary directory", error))?;
+    let path = directory.path().join("repository");
     let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(LocalStore::create(&path)?), b"bench", &options)?;
     let begun = Instant::now();

@@ -129,15 +129,15 @@ impl PartitionedSource for MadeUp {
 }
 
 fn run(records: u64, sets: u64) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|error| Error::io("make a temporary folder", error))?;
-    let path = folder.path().join("repository");
+    let directory = tempfile::tempdir().map_err(|error| Error::io("make a temporary directory", error))?;
+    let path = directory.path().join("repository");
     let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(LocalStore::create(&path)?), b"bench", &options)?;
     let (before, begun) = (MEMORY.current_usage_as_mb(), Instant::now());
     MEMORY.reset_peak_usage();
     let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
     session.records(NAMESPACE, &MadeUp { records, sets }, BackupKind::Full, &RecordOptions::default())?;
-    let snapshot = session.seal()?;
+    let snapshot = session.commit()?;
     let peak = MEMORY.peak_usage_as_mb() - before;
     let stored = snapshot.manifest().stored_bytes;
     let seconds = begun.elapsed().as_secs_f64();
@@ -165,7 +165,7 @@ fn run(records: u64, sets: u64) -> Result<()> {
     let begun = Instant::now();
     let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
     session.records(NAMESPACE, &MadeUp { records, sets }, BackupKind::Full, &RecordOptions::default())?;
-    session.seal()?;
+    session.commit()?;
     println!("  the same once more, nothing changed: {:.1} s", begun.elapsed().as_secs_f64());
     copies(records, sets, &path)
 }
@@ -175,10 +175,10 @@ fn run(records: u64, sets: u64) -> Result<()> {
 fn copies(records: u64, sets: u64, path: &std::path::Path) -> Result<()> {
     let source = Repository::open(Arc::new(LocalStore::open(path)?), b"bench")?;
     for shared in [false, true] {
-        let folder = tempfile::tempdir().map_err(|error| Error::io("make a temporary folder", error))?;
+        let directory = tempfile::tempdir().map_err(|error| Error::io("make a temporary directory", error))?;
         let shares_chunking_with = shared.then(|| source.clone());
         let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
-        let target = Repository::create(Arc::new(LocalStore::create(folder.path())?), b"other", &options)?;
+        let target = Repository::create(Arc::new(LocalStore::create(directory.path())?), b"other", &options)?;
         let what = if shared { "shared content keys" } else { "keys of its own" };
         for snapshot in ["latest~1", "latest"] {
             let options = CopyOptions { snapshots: vec![snapshot.into()], ..CopyOptions::default() };

@@ -46,9 +46,9 @@ pub enum Error {
         /// The newest version that this build reads.
         known: u32,
     },
-    /// No key slot opens with the given pass phrase.
+    /// No key slot opens with the given passphrase.
     #[error(
-        "wrong pass phrase: none of the {slots} key slot(s) of {repository} opens with it. If it is certainly right, `config` isn't what it was (slots open only with the repository id in it): restore it from a copy"
+        "wrong passphrase: none of the {slots} key slot(s) of {repository} opens with it. If it is certainly right, `config` isn't what it was (slots open only with the repository id in it): restore it from a copy"
     )]
     WrongPassphrase {
         /// Where the repository is.
@@ -111,7 +111,7 @@ pub enum Error {
     },
     /// The session lost its name: somebody fenced it.
     #[error(
-        "session {session} was fenced before it could seal: another program took it for dead (asleep past its lease), or was told to by `prune --fence`. Nothing was sealed; run the backup again"
+        "session {session} was fenced before it could commit: another program took it for dead (asleep past its lease), or was told to by `prune --fence`. Nothing was committed; run the backup again"
     )]
     Fenced {
         /// The session's id.

@@ -1,7 +1,7 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records, Aerospike first.
 //!
 //! A [`Repository`] holds snapshots; a backup is a session between [`Repository::begin`] and
-//! [`session::BackupSession::seal`]. Sources ([`sources::RecordSource`]) deliver records, targets
+//! [`session::BackupSession::commit`]. Sources ([`sources::RecordSource`]) deliver records, targets
 //! ([`targets::RecordTarget`]) take them back.
 //!
 //! ```
@@ -15,17 +15,17 @@
 //! use std::sync::Arc;
 //!
 //! # fn main() -> aerolith::Result<()> {
-//! # let folder = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a folder", error))?;
-//! let records = EmbeddedStore::create(folder.path().join("records"))?;
+//! # let directory = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a directory", error))?;
+//! let records = EmbeddedStore::create(directory.path().join("records"))?;
 //! sample::fill(&records, "shop", 0..100)?;
 //!
 //! // A real repository keeps the default cost; the weak one is for examples.
 //! let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
-//! let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long pass phrase", &options)?;
+//! let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
 //!
 //! let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
 //! session.records("shop", &EmbeddedSource::new(records), BackupKind::Full, &RecordOptions::default())?;
-//! let snapshot = session.seal()?;
+//! let snapshot = session.commit()?;
 //!
 //! let record = snapshot.namespace("shop")?.get(&sample::digest_of(7))?.expect("record 7 was backed up");
 //! assert!(!record.parse()?.bins().is_empty());

@@ -210,7 +210,7 @@ fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_bac
     let backup = |kind| {
         let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
         session.records("test", &EmbeddedSource::new(store.clone()), kind, &RecordOptions::default()).unwrap();
-        session.seal().unwrap()
+        session.commit().unwrap()
     };
     backup(BackupKind::Full);
     store.set_clock(Some(Timestamp(START.0 - 60_000)));

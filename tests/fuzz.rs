@@ -3,7 +3,7 @@
 //! - `AEROLITH_FUZZ_RUNS`: inputs for each target (10,000 if not given).
 //! - `AEROLITH_FUZZ_SEED`: the seed of the mutations, as a failed run printed it; a new one each time if not given.
 //! - `AEROLITH_FUZZ_TARGET`: only the target with this name.
-//! - `AEROLITH_FUZZ_CORPUS`: a folder that receives the seeds, a folder of its own for each target, for fuzzers guided by coverage.
+//! - `AEROLITH_FUZZ_CORPUS`: a directory that receives the seeds, a directory of its own for each target, for fuzzers guided by coverage.
 //!
 //! Beside the properties that `aerolith::fuzzing` asserts, the memory that each input takes is measured and bounded.
 
@@ -155,10 +155,10 @@ fn seeds(target: &Target) -> Vec<Vec<u8>> {
     seeds
 }
 
-fn write_seeds(target: &Target, folder: &Path) -> std::io::Result<()> {
-    let folder = folder.join(target.name);
-    std::fs::create_dir_all(&folder)?;
-    seeds(target).iter().enumerate().try_for_each(|(n, seed)| std::fs::write(folder.join(format!("seed-{n}")), seed))
+fn write_seeds(target: &Target, directory: &Path) -> std::io::Result<()> {
+    let directory = directory.join(target.name);
+    std::fs::create_dir_all(&directory)?;
+    seeds(target).iter().enumerate().try_for_each(|(n, seed)| std::fs::write(directory.join(format!("seed-{n}")), seed))
 }
 
 /// Gives back how many of the inputs were accepted.
@@ -214,8 +214,8 @@ fn every_parser_holds_its_properties_on_mutated_bytes() {
     println!("AEROLITH_FUZZ_SEED={seed}");
     let mut count = 0;
     for target in TARGETS.iter().filter(|target| only.as_ref().is_none_or(|only| only == target.name)) {
-        if let Some(folder) = &corpus {
-            write_seeds(target, Path::new(folder)).unwrap();
+        if let Some(directory) = &corpus {
+            write_seeds(target, Path::new(directory)).unwrap();
         }
         let begun = std::time::Instant::now();
         let accepted = fuzz(target, runs, seed);

@@ -168,8 +168,8 @@ fn repository_and_forge() -> (Repository, Forge) {
     (repository, forge)
 }
 
-/// Seals a snapshot of one run, which was forged.
-fn seal(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
+/// Commits a snapshot of one run, which was forged.
+fn commit(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
     let store = forge.store.clone();
     forge.finish();
     let namespace = NamespaceManifest {
@@ -193,7 +193,7 @@ fn seal(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
     let manifest = Manifest {
         id: SESSION,
         started: 1,
-        sealed: 2,
+        committed: 2,
         sequence: 1,
         host: String::new(),
         program: String::new(),
@@ -208,14 +208,14 @@ fn seal(repository: &Repository, forge: Forge, run: RunRef, live_records: u64) {
         origin: None,
         namespaces: vec![namespace],
     };
-    objects::seal_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();
+    objects::commit_snapshot(&*store, repository.keys(), SUITE, &manifest).unwrap();
 }
 
 #[test]
 fn a_check_of_a_thicket_ends() {
     let (repository, forge) = repository_and_forge();
     let run = thicket(&forge);
-    seal(&repository, forge, run, 0);
+    commit(&repository, forge, run, 0);
     let report = repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new()).unwrap();
     assert!(report.chunks <= 17, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.contains("its first digest")), "{report:?}");
@@ -249,11 +249,11 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
         Ok(())
     })
     .unwrap();
-    seal(&repository, forge, run.unwrap(), 5);
+    commit(&repository, forge, run.unwrap(), 5);
     let snapshot = repository.snapshot("latest").unwrap();
     for bins in [None, Some([b"b".to_vec()].into())] {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("out.jsonl");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("out.jsonl");
         let target = JsonlTarget::create(&file).unwrap();
         let selection = Selection { bins, ..Selection::default() };
         let options = RestoreOptions { selection, ..RestoreOptions::default() };
@@ -341,13 +341,13 @@ fn a_session_or_plan_of_another_id_than_its_name_is_refused() {
 }
 
 #[test]
-fn an_object_in_a_deeper_folder_stands_for_nothing() {
+fn an_object_in_a_deeper_directory_stands_for_nothing() {
     let store = MemoryStore::new();
     store.put(&names::snapshot(&SESSION), &[1; 100]).unwrap();
-    // A fence of the same id, were the folder not looked at.
+    // A fence of the same id, were the directory not looked at.
     store.put(&format!("snapshots/z/{SESSION}"), b"").unwrap();
     let states = objects::list_states(&store).unwrap();
-    assert!(states.len() == 1 && states[&SESSION].was_sealed());
+    assert!(states.len() == 1 && states[&SESSION].was_committed());
     store.put(&format!("sessions/z/{SESSION}"), b"").unwrap();
     assert!(objects::list_sessions(&store).unwrap().is_empty());
 }

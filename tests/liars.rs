@@ -195,9 +195,9 @@ fn an_index_that_lies_about_packs_places_and_counts_hides_nothing() {
         ("a directory in its header", |said| SegmentTrailer { directory: 0, ..said }),
     ];
     let scene = Scene::new(100);
-    // The liar's session was sealed: its segments are believed.
+    // The liar's session was committed: its segments are believed.
     let believed = scene.repository();
-    objects::seal_without_snapshot(&*scene.disk, believed.keys(), LIAR, 1).unwrap();
+    objects::commit_without_snapshot(&*scene.disk, believed.keys(), LIAR, 1).unwrap();
     let mut truth: Vec<(PackId, u64, IndexRow)> = Vec::new();
     for object in scene.disk.list(names::PACKS).unwrap() {
         let id = names::parse_pack(&object.key).unwrap();

@@ -41,7 +41,7 @@ fn back_up(repository: &Repository, source: &dyn RecordSource, namespace: &str, 
     };
     let mut session = repository.begin(about, Arc::new(Control::new()))?;
     session.records(namespace, source, kind, &RecordOptions::default())?;
-    session.seal()
+    session.commit()
 }
 
 type Truth = Vec<([u8; 20], Vec<u8>, u32, Vec<u8>)>;
@@ -63,8 +63,8 @@ fn truth(store: &EmbeddedStore) -> Truth {
     all
 }
 
-fn restored(snapshot: &Snapshot, folder: &std::path::Path) -> Truth {
-    let store = EmbeddedStore::create(folder).unwrap();
+fn restored(snapshot: &Snapshot, directory: &std::path::Path) -> Truth {
+    let store = EmbeddedStore::create(directory).unwrap();
     let target = EmbeddedTarget::new(store.clone());
     let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new()).unwrap();
     target.finish().unwrap();
@@ -85,8 +85,8 @@ fn quiet_days(live: &EmbeddedStore, seed: u64) {
 
 #[test]
 fn every_kind_of_backup_restores_what_the_source_held_deletes_included() {
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..3000).unwrap();
     let (_, repository) = repository();
     let source = EmbeddedSource::new(live.clone());
@@ -99,7 +99,7 @@ fn every_kind_of_backup_restores_what_the_source_held_deletes_included() {
     }
     for (n, (id, truth)) in taken.iter().enumerate() {
         let snapshot = repository.snapshot(&id.to_string()).unwrap();
-        assert_eq!(restored(&snapshot, &folder.path().join(format!("out{n}"))), *truth, "snapshot {n}");
+        assert_eq!(restored(&snapshot, &directory.path().join(format!("out{n}"))), *truth, "snapshot {n}");
     }
 }
 
@@ -115,8 +115,8 @@ fn incrementals_have_the_state_hash_of_a_full_backup_through_merges_and_moves() 
 /// Backs up so many days and proves what comes of it; gives back how many merges moved values, and how many of them left newer runs
 /// as they were.
 fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..3000).unwrap();
     let source = EmbeddedSource::new(live.clone());
     let (_, repository) = repository();
@@ -151,7 +151,7 @@ fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
     }
     let last = repository.snapshot("latest").unwrap();
     let hash = last.namespace(NAMESPACE).unwrap().manifest().state_hash;
-    assert_eq!(restored(&last, &folder.path().join("out")), truth(&live));
+    assert_eq!(restored(&last, &directory.path().join("out")), truth(&live));
     // With the same master key, a fresh full backup of the same content must come to the same hash.
     let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
@@ -161,8 +161,8 @@ fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
 
 #[test]
 fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..3000).unwrap();
     let source = EmbeddedSource::new(live.clone());
     let (_, repository) = repository();
@@ -193,7 +193,7 @@ fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
     }
     assert!(merges > 1, "{merges} merges");
     let last = repository.snapshot("latest").unwrap();
-    assert_eq!(restored(&last, &folder.path().join("out")), truth(&live));
+    assert_eq!(restored(&last, &directory.path().join("out")), truth(&live));
     let hash = last.namespace(NAMESPACE).unwrap().manifest().state_hash;
     let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
@@ -202,8 +202,8 @@ fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
 #[test]
 fn one_record_out_of_many_runs_takes_a_node_and_a_leaf_of_each() {
     const RECORDS: u64 = 60_000;
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..RECORDS).unwrap();
     let source = EmbeddedSource::new(live.clone());
     let (store, repository) = repository();
@@ -232,8 +232,8 @@ fn one_record_out_of_many_runs_takes_a_node_and_a_leaf_of_each() {
 
 #[test]
 fn a_lost_index_costs_nothing_and_the_next_backup_writes_it_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..500).unwrap();
     let (store, repository) = repository();
     let source = EmbeddedSource::new(live.clone());
@@ -242,17 +242,17 @@ fn a_lost_index_costs_nothing_and_the_next_backup_writes_it_anew() {
         store.delete(&object.key).unwrap();
     }
     let snapshot = repository.snapshot("latest").unwrap();
-    assert_eq!(restored(&snapshot, &folder.path().join("out1")), truth(&live));
+    assert_eq!(restored(&snapshot, &directory.path().join("out1")), truth(&live));
     back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert!(!store.list(names::INDEX).unwrap().is_empty());
     let snapshot = repository.snapshot("latest").unwrap();
-    assert_eq!(restored(&snapshot, &folder.path().join("out2")), truth(&live));
+    assert_eq!(restored(&snapshot, &directory.path().join("out2")), truth(&live));
 }
 
 #[test]
 fn a_full_backup_heals_what_a_lost_pack_took_and_check_names_the_snapshots_that_are_hurt() {
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..2000).unwrap();
     let (store, repository) = repository();
     let source = EmbeddedSource::new(live.clone());
@@ -266,11 +266,11 @@ fn a_full_backup_heals_what_a_lost_pack_took_and_check_names_the_snapshots_that_
     assert_eq!(report.hurt.len(), 1, "{report:?}");
     let healed = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert!(healed.namespace(NAMESPACE).unwrap().manifest().counts.healed > 0);
-    assert_eq!(restored(&healed, &folder.path().join("out")), truth(&live));
+    assert_eq!(restored(&healed, &directory.path().join("out")), truth(&live));
 }
 
 #[test]
-fn refuses_a_wrong_pass_phrase_and_to_remove_the_last_way_in() {
+fn refuses_a_wrong_passphrase_and_to_remove_the_last_way_in() {
     let (store, repository) = repository();
     let opened = Repository::open(store.clone(), b"wrong");
     assert!(matches!(opened, Err(Error::WrongPassphrase { slots: 1, .. })), "{opened:?}");
@@ -284,8 +284,8 @@ fn refuses_a_wrong_pass_phrase_and_to_remove_the_last_way_in() {
 
 #[test]
 fn a_namespace_is_backed_up_once_in_a_session() {
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path().join("live")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path().join("live")).unwrap();
     sample::fill(&live, NAMESPACE, 0..50).unwrap();
     let (_, repository) = repository();
     let source = EmbeddedSource::new(live);
@@ -293,5 +293,5 @@ fn a_namespace_is_backed_up_once_in_a_session() {
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let again = session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default());
     assert!(again.unwrap_err().to_string().contains("already"));
-    assert_eq!(session.seal().unwrap().manifest().namespaces.len(), 1);
+    assert_eq!(session.commit().unwrap().manifest().namespaces.len(), 1);
 }

@@ -33,17 +33,17 @@ fn open(disk: &Arc<MemoryStore>) -> Repository {
 #[test]
 fn a_name_that_is_gone_and_a_snapshot_that_is_back_are_told_whatever_was_remembered_since() {
     let (newer, older, [forgotten, made, fenced]) = newer_and_older();
-    let folder = tempfile::tempdir().unwrap();
-    assert_eq!(open(&newer).look_back(folder.path()).unwrap(), None);
-    open(&newer).remember(folder.path()).unwrap();
-    assert_eq!(open(&newer).look_back(folder.path()).unwrap(), None);
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(open(&newer).look_back(directory.path()).unwrap(), None);
+    open(&newer).remember(directory.path()).unwrap();
+    assert_eq!(open(&newer).look_back(directory.path()).unwrap(), None);
     for _ in 0..2 {
-        let found = open(&older).look_back(folder.path()).unwrap().unwrap();
+        let found = open(&older).look_back(directory.path()).unwrap().unwrap();
         let mut gone = [made, fenced];
         gone.sort_unstable();
         assert_eq!((&found.gone[..], &found.revived[..]), (&gone[..], &[forgotten][..]));
         // What the older state shows makes nothing of the newer one forgotten.
-        open(&older).remember(folder.path()).unwrap();
+        open(&older).remember(directory.path()).unwrap();
     }
-    assert_eq!(open(&newer).look_back(folder.path()).unwrap(), None);
+    assert_eq!(open(&newer).look_back(directory.path()).unwrap(), None);
 }

@@ -7,13 +7,13 @@ use soak::{Options, soak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[test]
-fn processes_that_are_killed_and_stopped_lose_nothing_that_was_sealed() {
-    let folder = tempfile::tempdir().unwrap();
+fn processes_that_are_killed_and_stopped_lose_nothing_that_was_committed() {
+    let directory = tempfile::tempdir().unwrap();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let options = Options {
         binary: env!("CARGO_BIN_EXE_aerolith").into(),
-        folder: folder.path().into(),
+        directory: directory.path().into(),
         seconds: number("AEROLITH_SOAK_SECONDS", 15),
         seed: number("AEROLITH_SOAK_SEED", clock),
         writers: 2,

@@ -47,7 +47,7 @@ struct Stored {
     /// The number of the next pack.
     next: u64,
     failed: Option<Error>,
-    /// Whether a chunk that counts as written was not stored: then nothing may be sealed that this writer wrote.
+    /// Whether a chunk that counts as written was not stored: then nothing may be committed that this writer wrote.
     broken: bool,
 }
 
@@ -216,7 +216,7 @@ impl ChunkWriter {
         Ok(lock(self.shard(id)).insert(*id))
     }
 
-    /// A chunk that counts as written and is not leaves nothing to seal.
+    /// A chunk that counts as written and is not leaves nothing to commit.
     fn unless_broken(&self, added: Result<()>) -> Result<()> {
         if added.is_err() {
             lock(&self.stored).broken = true;
@@ -275,7 +275,7 @@ impl ChunkWriter {
     fn check(&self) -> Result<()> {
         let mut stored = lock(&self.stored);
         let broken =
-            || Error::invalid("a pack could not be stored, so nothing of this session can be sealed. Begin anew");
+            || Error::invalid("a pack could not be stored, so nothing of this session can be committed. Begin anew");
         if stored.broken { Err(stored.failed.take().unwrap_or_else(broken)) } else { Ok(()) }
     }
 

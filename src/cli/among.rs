@@ -53,6 +53,6 @@ pub fn parts(manifest: &Manifest, namespace: Option<&str>) -> Vec<String> {
 }
 
 pub fn describe(manifest: &Manifest) -> String {
-    let (id, cluster, time) = (manifest.id, text::safe(&manifest.cluster), text::time(manifest.sealed));
-    format!("snapshot {id} of cluster {cluster}, sealed {time}")
+    let (id, cluster, time) = (manifest.id, text::safe(&manifest.cluster), text::time(manifest.committed));
+    format!("snapshot {id} of cluster {cluster}, committed {time}")
 }

@@ -69,7 +69,7 @@ impl AsbArgs {
         let is_single = path == "-" || path.ends_with(".asb") && !Path::new(path).is_dir();
         if self.file_limit.is_some() && is_single {
             return Err(Error::usage(format!(
-                "--file-limit is for several files, and {target} is a single one: name a folder, or leave it out"
+                "--file-limit is for several files, and {target} is a single one: name a directory, or leave it out"
             )));
         }
         Ok(AsbTargetOptions {

@@ -43,7 +43,7 @@ Examples:
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
     /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
-    /// asb:PATH (a file or a folder), jsonl:FILE or embedded:FOLDER; asb:- and jsonl:- are standard input. A pipe doesn't tell
+    /// asb:PATH (a file or a directory), jsonl:FILE or embedded:DIRECTORY; asb:- and jsonl:- are standard input. A pipe doesn't tell
     /// how its writer ended: if that failed, forget the snapshot. Several sources become one snapshot; no namespace may be in
     /// two of them
     #[arg(required_unless_present = "from_command")]
@@ -75,14 +75,14 @@ pub struct Args {
     /// [default: 10min]
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     lease: Option<std::time::Duration>,
-    /// End with exit code 3 if more than half of the records that the snapshot before has are gone. The snapshot is sealed, and
+    /// End with exit code 3 if more than half of the records that the snapshot before has are gone. The snapshot is committed, and
     /// the warning is given, in any case
     #[arg(long)]
     strict: bool,
     /// Leave out records that can't be understood, list them, and exit with 3
     #[arg(long)]
     skip_bad_records: bool,
-    /// Seal the snapshot even if some partitions of a cluster can't be read: they are named, stay as the snapshot before has
+    /// Commit the snapshot even if some partitions of a cluster can't be read: they are named, stay as the snapshot before has
     /// them, and the next backup catches up. Exits with 3
     #[arg(long)]
     allow_partial: bool,
@@ -239,7 +239,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
                     Err(other) => complain(&format!("the history doesn't tell of this run: {other}")),
                 }
             }
-            return Err(stopped(error, UNSEALED));
+            return Err(stopped(error, UNCOMMITTED));
         }
     };
     let cluster = match args.cluster.clone() {
@@ -275,7 +275,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     }
     if let Err(error) = read {
         session.abandon(&error);
-        return Err(stopped(error, UNSEALED));
+        return Err(stopped(error, UNCOMMITTED));
     }
     let notes: Vec<String> = sources.iter().flat_map(|one| one.source.notes()).collect();
     notes.iter().for_each(|note| complain(note));
@@ -283,7 +283,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     let resumed: Vec<Resumed> = session.resumed().iter().map(Resumed::from).collect();
     session.warnings().iter().for_each(|warning| complain(warning));
     let vanished: Vec<Vanished> = session.vanished().into_iter().map(Vanished::from).collect();
-    let snapshot = session.seal().map_err(|error| stopped(error, UNSEALED))?;
+    let snapshot = session.commit().map_err(|error| stopped(error, UNCOMMITTED))?;
     drop(progress);
     for Resumed { session, namespace, partitions } in &resumed {
         complain(&format!(
@@ -448,7 +448,7 @@ fn common_cluster(sources: &[Reading]) -> Result<Option<String>> {
 }
 
 /// What a stopped backup leaves.
-const UNSEALED: &str = "nothing was sealed, and the repository holds the snapshots it held. Run the backup again";
+const UNCOMMITTED: &str = "nothing was committed, and the repository holds the snapshots it held. Run the backup again";
 
 /// The records of the snapshot, by what the backup found of them.
 fn accounted(counts: &Counts) -> u64 {
@@ -504,7 +504,7 @@ fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
         print_line(&format!("missing: {}", text::safe(missing)))?;
     }
     print_line(&format!(
-        "sealed snapshot {}: {} stored in {}",
+        "committed snapshot {}: {} stored in {}",
         manifest.id,
         text::bytes(manifest.stored_bytes),
         text::millis(millis)

@@ -64,8 +64,8 @@ fn place(given: Option<&Path>) -> Option<(PathBuf, bool)> {
     if let Some(path) = given.map(Path::to_owned).or_else(|| variable("AEROLITH_CONFIG")) {
         return Some((path, true));
     }
-    let folder = |name: &str| variable(name).filter(|path| path.is_absolute());
-    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    let directory = |name: &str| variable(name).filter(|path| path.is_absolute());
+    let config = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")))?;
     Some((config.join("aerolith/config.toml"), false))
 }
 
@@ -93,8 +93,9 @@ pub fn find(given: Option<&Path>, name: Option<&str>) -> Result<Option<Named>> {
         }
         text => text.map_err(|error| Error::io(format!("read the configuration {}", path.display()), error))?,
     };
-    let folder = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    parse(&text, name, &folder).map_err(|problem| Error::usage(format!("{}: {problem}", path.display())))
+    let directory =
+        std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    parse(&text, name, &directory).map_err(|problem| Error::usage(format!("{}: {problem}", path.display())))
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -106,8 +107,8 @@ fn read(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Finds the repository in the text of a file that lies in `folder`.
-fn parse(text: &str, name: Option<&str>, folder: &Path) -> Result<Option<Named>, String> {
+/// Finds the repository in the text of a file that lies in `directory`.
+fn parse(text: &str, name: Option<&str>, directory: &Path) -> Result<Option<Named>, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_string())?;
     let Some(name) = name.or(file.default.as_deref()) else { return Ok(None) };
     let Some(named) = file.repositories.get(name) else {
@@ -125,23 +126,24 @@ fn parse(text: &str, name: Option<&str>, folder: &Path) -> Result<Option<Named>,
     }
     // What isn't a local path is told by whoever opens it.
     if let Ok(path) = local_path(&named.repo) {
-        named.repo = within(folder, path)?.into_os_string().into_string().map_err(|_| "the path is no UTF-8 text")?;
+        named.repo =
+            within(directory, path)?.into_os_string().into_string().map_err(|_| "the path is no UTF-8 text")?;
     }
     let Live { cluster_password_file, tls_ca, tls_cert, tls_key, .. } = &mut named.aerospike;
     for file in [&mut named.password_file, cluster_password_file, tls_ca, tls_cert, tls_key].into_iter().flatten() {
-        *file = within(folder, file)?;
+        *file = within(directory, file)?;
     }
     Ok(Some(named))
 }
 
 /// A path as the file means it: `~/` is the user's home, and what isn't absolute lies beside the file.
-fn within(folder: &Path, path: &Path) -> Result<PathBuf, String> {
+fn within(directory: &Path, path: &Path) -> Result<PathBuf, String> {
     match path.strip_prefix("~") {
         Ok(rest) => match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
             Some(home) => Ok(Path::new(&home).join(rest)),
             None => Err(format!("{}: HOME is not set", path.display())),
         },
-        Err(_) => Ok(folder.join(path)),
+        Err(_) => Ok(directory.join(path)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all commands share: which repository, which pass phrase, how to print, progress and Ctrl-C.
+//! What all commands share: which repository, which passphrase, how to print, progress and Ctrl-C.
 
 use super::config::{self, Named};
 use super::output::{complain, print_raw, to_json};
@@ -45,7 +45,7 @@ pub fn switch(variable: &'static str) -> impl Fn(&str) -> Result<bool, String> +
 
 #[derive(Args)]
 pub struct Global {
-    /// The repository: a folder, or file:PATH [env: AEROLITH_REPO]
+    /// The repository: a directory, or file:PATH [env: AEROLITH_REPO]
     #[arg(long, global = true, value_name = "URL", help_heading = HEADING)]
     repo: Option<String>,
     /// The repository of this name in the configuration file
@@ -54,14 +54,14 @@ pub struct Global {
     /// The configuration file [env: AEROLITH_CONFIG] [default: aerolith/config.toml in the user's configuration directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     config: Option<PathBuf>,
-    /// Read the pass phrase from the first line of this file, not from AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE,
+    /// Read the passphrase from the first line of this file, not from AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE,
     /// AEROLITH_PASSWORD_COMMAND or a prompt
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     password_file: Option<PathBuf>,
-    /// Read the pass phrase from the first line that this command prints
+    /// Read the passphrase from the first line that this command prints
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file", help_heading = HEADING)]
     password_command: Option<String>,
-    /// Don't remember, in the user's state folder, which snapshots the store has shown, and don't compare it with that
+    /// Don't remember, in the user's state directory, which snapshots the store has shown, and don't compare it with that
     #[arg(long, global = true, env = NO_ROLLBACK_CHECK, hide_env_values = true,
           value_parser = switch(NO_ROLLBACK_CHECK), help_heading = HEADING)]
     no_rollback_check: bool,
@@ -73,10 +73,10 @@ pub struct Global {
     quiet: bool,
 }
 
-/// The pass phrase of a key slot that is to be made.
+/// The passphrase of a key slot that is to be made.
 #[derive(Args)]
 pub struct NewArgs {
-    /// Read the new pass phrase from the first line of this file, not from AEROLITH_NEW_PASSWORD, AEROLITH_NEW_PASSWORD_FILE,
+    /// Read the new passphrase from the first line of this file, not from AEROLITH_NEW_PASSWORD, AEROLITH_NEW_PASSWORD_FILE,
     /// AEROLITH_NEW_PASSWORD_COMMAND or a prompt
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
@@ -85,10 +85,10 @@ pub struct NewArgs {
     new_password_command: Option<String>,
 }
 
-/// The pass phrase of the other repository that a command reads from.
+/// The passphrase of the other repository that a command reads from.
 #[derive(Args)]
 pub struct OtherArgs {
-    /// Read the other repository's pass phrase from the first line of this file, not from AEROLITH_FROM_PASSWORD or a prompt
+    /// Read the other repository's passphrase from the first line of this file, not from AEROLITH_FROM_PASSWORD or a prompt
     #[arg(long, value_name = "FILE", requires = "from")]
     from_password_file: Option<PathBuf>,
     /// Read it from the first line that this command prints
@@ -166,7 +166,7 @@ impl Context {
         store::open(self.url()?)
     }
 
-    /// Where the repository's pass phrase comes from: what was given, else what the configuration file says, else the environment.
+    /// Where the repository's passphrase comes from: what was given, else what the configuration file says, else the environment.
     fn own_way(&self) -> Result<PassphraseWay<'_>> {
         let Global { password_file, password_command, .. } = &self.global;
         let (mut file, mut command) = (password_file.as_deref(), password_command.as_deref());
@@ -176,12 +176,12 @@ impl Context {
         Ok(PassphraseWay { file, command, prefix: "", repository: self.url()? })
     }
 
-    /// The pass phrase of a repository that is to be made.
+    /// The passphrase of a repository that is to be made.
     pub fn first_passphrase(&self) -> Result<Zeroizing<Vec<u8>>> {
         self.own_way()?.read_new()
     }
 
-    /// The pass phrase of a new key slot: from the file, the command, the environment, or a prompt that asks twice.
+    /// The passphrase of a new key slot: from the file, the command, the environment, or a prompt that asks twice.
     pub fn new_passphrase(&self, args: &NewArgs) -> Result<Zeroizing<Vec<u8>>> {
         let (file, command) = (args.new_password_file.as_deref(), args.new_password_command.as_deref());
         PassphraseWay { file, command, prefix: NEW, repository: self.url()? }.read_new()
@@ -194,8 +194,8 @@ impl Context {
     /// The repository, and what opened it.
     pub fn repository_and_passphrase(&self) -> Result<(Repository, Zeroizing<Vec<u8>>)> {
         let (repository, passphrase) = self.own_way()?.open(&self.store()?)?;
-        if let Some(folder) = self.seen_folder() {
-            match repository.look_back(&folder) {
+        if let Some(directory) = self.seen_directory() {
+            match repository.look_back(&directory) {
                 Ok(None) => *self.opened.borrow_mut() = Some(repository.clone()),
                 Ok(Some(rollback)) => complain(&rollback.to_string()),
                 Err(error) => complain(&format!("{error}. --no-rollback-check does without")),
@@ -204,18 +204,18 @@ impl Context {
         Ok((repository, passphrase))
     }
 
-    /// Where it is remembered what repositories have shown: a folder of the user's, not of the repository's.
-    fn seen_folder(&self) -> Option<PathBuf> {
-        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    /// Where it is remembered what repositories have shown: a directory of the user's, not of the repository's.
+    fn seen_directory(&self) -> Option<PathBuf> {
+        let directory = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
         state.filter(|_| !self.global.no_rollback_check).map(|state| state.join("aerolith/seen"))
     }
 
     /// Remembers what the store shows once a command is done: what it added too.
     pub fn remember(&self) {
-        let Some(folder) = self.seen_folder() else { return };
+        let Some(directory) = self.seen_directory() else { return };
         if let Some(repository) = self.opened.borrow_mut().take()
-            && let Err(error) = repository.remember(&folder)
+            && let Err(error) = repository.remember(&directory)
         {
             complain(&format!("{error}. --no-rollback-check does without"));
         }

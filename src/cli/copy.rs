@@ -15,7 +15,7 @@ use std::time::Instant;
 ///
 /// All of them, or those that are named; what the other repository has already is left alone, so the same command every day copies
 /// what is new. The copies have ids of their own, keep times, labels and all else, and say what they are copies of; copies of held snapshots are held. Oldest first;
-/// stopped or killed, the next copy goes on and stores nothing twice. The other repository has its own pass phrase, from
+/// stopped or killed, the next copy goes on and stores nothing twice. The other repository has its own passphrase, from
 /// --to-password-file, --to-password-command, AEROLITH_TO_PASSWORD or a prompt. One that was made with `init
 /// --shared-chunking-with` takes chunks as they are; else records are read and named anew, which takes longer.
 ///
@@ -33,13 +33,13 @@ pub struct Args {
     /// Which: an id or its beginning, latest, latest~N, or @TIME [default: all]
     #[arg(value_name = "SNAPSHOT")]
     snapshots: Vec<String>,
-    /// The repository to copy into: a folder, or file:PATH
+    /// The repository to copy into: a directory, or file:PATH
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Read its pass phrase from the first line of this file, not from AEROLITH_TO_PASSWORD or a prompt
+    /// Read its passphrase from the first line of this file, not from AEROLITH_TO_PASSWORD or a prompt
     #[arg(long, value_name = "FILE")]
     to_password_file: Option<PathBuf>,
-    /// Read its pass phrase from the first line that this command prints
+    /// Read its passphrase from the first line that this command prints
     #[arg(long, value_name = "COMMAND", conflicts_with = "to_password_file")]
     to_password_command: Option<String>,
     #[command(flatten)]
@@ -70,7 +70,7 @@ struct Output {
 struct Row {
     snapshot: String,
     copy: Option<String>,
-    sealed: String,
+    committed: String,
     cluster: String,
     namespaces: Vec<String>,
     records: u64,
@@ -98,7 +98,7 @@ impl From<&CopiedSnapshot> for Row {
         Row {
             snapshot: original.id.to_string(),
             copy: copy.map(|id| id.to_string()),
-            sealed: text::rfc3339(original.sealed),
+            committed: text::rfc3339(original.committed),
             cluster: original.cluster.clone(),
             namespaces: original.namespaces.iter().map(|namespace| namespace.name.clone()).collect(),
             records: original.namespaces.iter().map(|namespace| namespace.live_records).sum(),
@@ -110,7 +110,7 @@ impl From<&CopiedSnapshot> for Row {
 }
 
 /// What a stopped copy leaves.
-const UNSEALED: &str = "snapshots that were copied by then stay; the next copy goes on with the others";
+const UNCOMMITTED: &str = "snapshots that were copied by then stay; the next copy goes on with the others";
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let source = context.repository()?;
@@ -137,7 +137,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
     let begun = Instant::now();
     let (control, progress) = context.control(format!("copying {from} to {to}"));
-    let report = source.copy(&target, &options, &control).map_err(|error| stopped(error, UNSEALED))?;
+    let report = source.copy(&target, &options, &control).map_err(|error| stopped(error, UNCOMMITTED))?;
     drop(progress);
     let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.warnings.iter().for_each(|warning| complain(warning));

@@ -28,24 +28,24 @@ const PASSPHRASE: &str = "demo";
 /// Back up and restore an embedded store in all three ways, and prove the copies equal
 ///
 /// Fills a store, backs it up in full, changes and deletes, backs up as incremental and as differential, restores all three,
-/// and compares record by record. Needs no repository; keeps the folder, to look around in.
+/// and compares record by record. Needs no repository; keeps the directory, to look around in.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith demo
-  aerolith demo --records 1000000 --folder /tmp/demo")]
+  aerolith demo --records 1000000 --directory /tmp/demo")]
 pub struct Args {
     /// How many records
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     records: u64,
-    /// An empty or new folder for it all [default: a new one in the temporary directory]
+    /// An empty or new directory for it all [default: a new one in the temporary directory]
     #[arg(long)]
-    folder: Option<PathBuf>,
+    directory: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
 struct Output {
-    folder: String,
+    directory: String,
     repository: String,
     records: u64,
     backups: Vec<Row>,
@@ -84,22 +84,22 @@ fn truth(store: &EmbeddedStore) -> Result<Truth> {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let folder = match args.folder {
-        Some(folder) => folder,
+    let directory = match args.directory {
+        Some(directory) => directory,
         None => tempfile::Builder::new()
             .prefix("aerolith-demo-")
             .tempdir()
-            .map_err(|error| Error::io("make a folder for the demo", error))?
+            .map_err(|error| Error::io("make a directory for the demo", error))?
             .keep(),
     };
-    let live = EmbeddedStore::create(folder.join("store"))?;
+    let live = EmbeddedStore::create(directory.join("store"))?;
     let begun = Instant::now();
     sample::fill(&live, NAMESPACE, 0..args.records)?;
     let (count, millis) = (text::count(args.records), begun.elapsed().as_millis() as u64);
     // JSON is one document: what it does is told to people only.
     let tell = |text: &str| if context.json() { Ok(()) } else { print_line(text) };
     tell(&format!("filled an embedded store with {count} records in {}", text::millis(millis)))?;
-    let location = folder.join("repository");
+    let location = directory.join("repository");
     let store = crate::store::create(&location.to_string_lossy())?;
     let options = CreateOptions { cost: KdfCost::RECOMMENDED, label: "demo".into(), ..CreateOptions::default() };
     let repository = Repository::create(store, PASSPHRASE.as_bytes(), &options)?;
@@ -117,14 +117,14 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         truths.push(truth(&live)?);
     }
     for (row, truth) in rows.iter_mut().zip(&truths) {
-        restore(&repository, &folder, truth, row)?;
+        restore(&repository, &directory, truth, row)?;
     }
     let proved = rows.iter().all(|row| row.equal);
     if context.json() {
-        let (folder, repository) = (folder.display().to_string(), location.display().to_string());
-        context.print_json(&Output { folder, repository, records: args.records, backups: rows })?;
+        let (directory, repository) = (directory.display().to_string(), location.display().to_string());
+        context.print_json(&Output { directory, repository, records: args.records, backups: rows })?;
     } else {
-        print(&folder, &location, &rows)?;
+        print(&directory, &location, &rows)?;
     }
     if !proved {
         return Err(Error::invalid("a restored store differs from what was backed up"));
@@ -132,7 +132,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(Done::Whole)
 }
 
-fn print(folder: &Path, location: &Path, rows: &[Row]) -> Result<()> {
+fn print(directory: &Path, location: &Path, rows: &[Row]) -> Result<()> {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
@@ -151,10 +151,10 @@ fn print(folder: &Path, location: &Path, rows: &[Row]) -> Result<()> {
     let header = ["backup", "records", "changed", "deleted", "stored", "time", "restored in", "equal"];
     print_line(&format!("\n{}\n", text::table(&header, &cells, &[1, 2, 3, 4, 5, 6])))?;
     let at = location.display();
-    print_line(&format!("Everything is in {}. Go on with:", folder.display()))?;
+    print_line(&format!("Everything is in {}. Go on with:", directory.display()))?;
     print_line(&format!("  export AEROLITH_REPO={at} AEROLITH_PASSWORD={PASSPHRASE}"))?;
     print_line("  aerolith snapshots")?;
-    print_line(&format!("  aerolith restore latest asb:{}", folder.join("out").display()))
+    print_line(&format!("  aerolith restore latest asb:{}", directory.join("out").display()))
 }
 
 fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> Result<Row> {
@@ -169,7 +169,7 @@ fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> R
     };
     let mut session = repository.begin(about, Arc::new(Control::new()))?;
     session.records(NAMESPACE, &source, kind, &RecordOptions::default())?;
-    let snapshot = session.seal()?;
+    let snapshot = session.commit()?;
     let millis = begun.elapsed().as_millis() as u64;
     let manifest = snapshot.manifest();
     let namespace = manifest.namespaces.first().ok_or_else(|| Error::invalid("the snapshot is empty".to_string()))?;
@@ -187,9 +187,9 @@ fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> R
 }
 
 /// Restores a backup into a store of its own, and compares.
-fn restore(repository: &Repository, folder: &Path, truth: &Truth, row: &mut Row) -> Result<()> {
+fn restore(repository: &Repository, directory: &Path, truth: &Truth, row: &mut Row) -> Result<()> {
     let snapshot = repository.snapshot(&row.snapshot)?;
-    let restored = EmbeddedStore::create(folder.join(format!("restored-{}", snapshot.id())))?;
+    let restored = EmbeddedStore::create(directory.join(format!("restored-{}", snapshot.id())))?;
     let target = EmbeddedTarget::new(restored.clone());
     let begun = Instant::now();
     snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new())?;

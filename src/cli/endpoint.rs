@@ -90,7 +90,7 @@ fn split(text: &str) -> Result<(&str, &Path)> {
         Some((scheme @ ("asb" | "jsonl" | "embedded"), path)) if !path.is_empty() => Ok((scheme, Path::new(path))),
         _ => Err(Error::usage(format!(
             "{text:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
-             embedded:FOLDER"
+             embedded:DIRECTORY"
         ))),
     }
 }

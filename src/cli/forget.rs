@@ -135,7 +135,7 @@ struct Output {
 #[derive(Serialize)]
 struct Row {
     snapshot: String,
-    sealed: String,
+    committed: String,
     cluster: String,
     namespaces: Vec<String>,
     stays: bool,
@@ -199,14 +199,14 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(done)
 }
 
-/// What is decided on each snapshot, in the order in which they were sealed; those that were named go.
+/// What is decided on each snapshot, in the order in which they were committed; those that were named go.
 fn rows(report: &ForgetReport, manifests: &HashMap<SnapshotId, Manifest>) -> Vec<Row> {
     let row = |id: &SnapshotId, reasons: Vec<String>| {
         let manifest = manifests.get(id);
         let names = manifest.iter().flat_map(|manifest| &manifest.namespaces).map(|namespace| namespace.name.clone());
         Row {
             snapshot: id.to_string(),
-            sealed: manifest.map(|manifest| text::rfc3339(manifest.sealed)).unwrap_or_default(),
+            committed: manifest.map(|manifest| text::rfc3339(manifest.committed)).unwrap_or_default(),
             cluster: manifest.map(|manifest| manifest.cluster.clone()).unwrap_or_default(),
             namespaces: names.collect(),
             stays: !reasons.is_empty(),
@@ -226,7 +226,7 @@ fn print(report: &ForgetReport, rows: &[Row]) -> Result<()> {
         .map(|row| {
             vec![
                 text::short(&row.snapshot),
-                row.sealed.clone(),
+                row.committed.clone(),
                 text::safe(&row.cluster),
                 text::safe(&row.namespaces.join(", ")),
                 if row.stays { "stays" } else { "goes" }.to_string(),
@@ -235,7 +235,7 @@ fn print(report: &ForgetReport, rows: &[Row]) -> Result<()> {
         })
         .collect();
     if !cells.is_empty() {
-        print_line(&text::table(&["snapshot", "sealed", "cluster", "namespaces", "", "why"], &cells, &[]))?;
+        print_line(&text::table(&["snapshot", "committed", "cluster", "namespaces", "", "why"], &cells, &[]))?;
     }
     let n = text::plural(report.forgotten.len() as u64, "snapshot");
     print_line(&if report.dry_run { format!("would forget {n}") } else { format!("forgot {n}") })

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 
 /// List all sessions, oldest first: those that failed, crashed or still run too
 ///
-/// A backup is one session, and so is the copy of a snapshot; a check that finds damage leaves one too. Of a session that was not sealed, records and stored
+/// A backup is one session, and so is the copy of a snapshot; a check that finds damage leaves one too. Of a session that was not committed, records and stored
 /// bytes are how far it came.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -37,7 +37,7 @@ pub struct Args {
     /// Only those that ended so; may be given more than once
     #[arg(long, value_enum, value_name = "STATUS")]
     status: Vec<StatusName>,
-    /// Only those of this cluster, where that is known: of what was sealed, and of backups of live sources
+    /// Only those of this cluster, where that is known: of what was committed, and of backups of live sources
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// Those too that did nothing: prunes that were refused while others were at work
@@ -101,7 +101,7 @@ struct Row {
     reason: Option<String>,
     /// The session that went on with what this one had read.
     resumed_by: Option<String>,
-    /// sealed, forgotten or fenced, if anything stands under its name.
+    /// committed, forgotten or fenced, if anything stands under its name.
     snapshot: Option<&'static str>,
     duration_millis: Option<u64>,
     records: Option<u64>,
@@ -129,10 +129,10 @@ fn resumed(entries: &[HistoryEntry]) -> HashMap<SnapshotId, SnapshotId> {
 fn row(entry: HistoryEntry, resumed: &HashMap<SnapshotId, SnapshotId>, now: u64) -> Row {
     let session = entry.session;
     let resumed_by = resumed.get(&session.id).map(ToString::to_string);
-    // A collection seals itself with a marker, and never has a snapshot.
-    let state = entry.state.filter(|state| session.kind != SessionKind::Collection || !state.was_sealed());
+    // A collection commits itself with a marker, and never has a snapshot.
+    let state = entry.state.filter(|state| session.kind != SessionKind::Collection || !state.was_committed());
     let snapshot = state.map(|state| match state {
-        SnapshotState::Sealed => "sealed",
+        SnapshotState::Committed => "committed",
         SnapshotState::Forgotten => "forgotten",
         SnapshotState::Fenced => "fenced",
     });
@@ -141,8 +141,8 @@ fn row(entry: HistoryEntry, resumed: &HashMap<SnapshotId, SnapshotId>, now: u64)
         Some(Status::Incomplete(reason)) => ("incomplete", Some(reason.clone())),
         Some(Status::Failed(reason)) => ("failed", Some(reason.clone())),
         Some(Status::Stopped) => ("stopped", None),
-        // The seal counts, even if the writer did not live to note how it ended.
-        None if entry.state.is_some_and(SnapshotState::was_sealed) => ("done", None),
+        // The commit counts, even if the writer did not live to note how it ended.
+        None if entry.state.is_some_and(SnapshotState::was_committed) => ("done", None),
         None if entry.state.is_some() => ("crashed", Some("fenced".to_string())),
         None if session.heartbeat.saturating_add(session.lease_millis) < now => {
             ("crashed", Some("its lease lapsed".to_string()))

@@ -74,7 +74,7 @@ struct Row {
 impl Row {
     fn new(entry: HoldEntry) -> Self {
         let state = entry.state.map(|state| match state {
-            SnapshotState::Sealed => "sealed",
+            SnapshotState::Committed => "committed",
             SnapshotState::Forgotten => "forgotten",
             SnapshotState::Fenced => "fenced",
         });
@@ -97,7 +97,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let (entries, done) = match args.command {
         Command::Add { snapshots, reason, among } => {
             let placed = repository.hold(&snapshots, &among.filter(), &reason)?.into_iter();
-            let state = Some(SnapshotState::Sealed);
+            let state = Some(SnapshotState::Committed);
             let entry = |hold: Hold| HoldEntry { id: hold.id, snapshot: hold.snapshot, hold: Ok(hold), state };
             (placed.map(entry).collect(), Some("holds"))
         }

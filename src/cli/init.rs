@@ -14,11 +14,11 @@ use std::path::PathBuf;
 
 /// Make a repository
 ///
-/// The folder must be new or empty; what is stored in it only its owner can open. The pass phrase comes from --password-file,
+/// The directory must be new or empty; what is stored in it only its owner can open. The passphrase comes from --password-file,
 /// --password-command, the configuration file, AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE, AEROLITH_PASSWORD_COMMAND or a prompt that
 /// asks twice; without it nobody reads the backups.
 ///
-/// With --shared-chunking-with, values are cut and named as in another repository, whose pass phrase is asked for too: `aerolith
+/// With --shared-chunking-with, values are cut and named as in another repository, whose passphrase is asked for too: `aerolith
 /// copy` between the two takes chunks as they are, and is quick. All other keys are the new one's own. Who can open one of the
 /// two still can't read the other (SECURITY.md says what it makes easier).
 #[derive(clap::Args)]
@@ -37,13 +37,13 @@ pub struct Args {
     /// What the first key slot is called
     #[arg(long, default_value = "")]
     label: String,
-    /// Cut and name chunks as this repository does: a folder, or file:PATH
+    /// Cut and name chunks as this repository does: a directory, or file:PATH
     #[arg(long, value_name = "URL")]
     shared_chunking_with: Option<String>,
-    /// Read that repository's pass phrase from the first line of this file, not from AEROLITH_SHARED_PASSWORD or a prompt
+    /// Read that repository's passphrase from the first line of this file, not from AEROLITH_SHARED_PASSWORD or a prompt
     #[arg(long, value_name = "FILE", requires = "shared_chunking_with")]
     shared_password_file: Option<PathBuf>,
-    /// Read that repository's pass phrase from the first line that this command prints
+    /// Read that repository's passphrase from the first line that this command prints
     #[arg(long, value_name = "COMMAND", requires = "shared_chunking_with", conflicts_with = "shared_password_file")]
     shared_password_command: Option<String>,
 }
@@ -113,7 +113,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         if let Some(other) = &other {
             print_line(&format!("It cuts and names chunks as {} does.", other.store().location()))?;
         }
-        print_line("Keep the pass phrase safe: without it nobody, not even you, reads these backups.")?;
+        print_line("Keep the passphrase safe: without it nobody, not even you, reads these backups.")?;
     }
     Ok(Done::Whole)
 }

@@ -172,7 +172,7 @@ fn pack(context: &Context, prefix: &str, lines: &mut Lines) -> Result<Done> {
 /// A segment: its session, its number, its size in bytes.
 type Segment = (SnapshotId, u32, u64);
 
-/// All segments, those that no sealed session owns too, and the index that holds all their rows.
+/// All segments, those that no committed session owns too, and the index that holds all their rows.
 fn all_segments(repository: &Repository) -> Result<(Vec<Segment>, Index)> {
     let listed = repository.store().list(names::INDEX)?;
     let segments = listed.iter().filter_map(|object| {
@@ -191,7 +191,7 @@ fn segments(repository: &Repository, lines: &mut Lines) -> Result<Done> {
             "session": session.to_string(),
             "segment": number,
             "bytes": bytes,
-            "believed": states.get(session).is_some_and(|state| state.was_sealed()),
+            "believed": states.get(session).is_some_and(|state| state.was_committed()),
         }))?;
     }
     let damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();

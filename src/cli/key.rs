@@ -1,4 +1,4 @@
-//! `key`: the pass phrases that open the repository.
+//! `key`: the passphrases that open the repository.
 
 use super::context::{Context, Done, NewArgs};
 use super::output::print_line;
@@ -11,9 +11,9 @@ use crate::repository::Repository;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Add, list, change or remove pass phrases
+/// Add, list, change or remove passphrases
 ///
-/// Each key slot holds the repository's master key under a pass phrase of its own; any of them opens the repository.
+/// Each key slot holds the repository's master key under a passphrase of its own; any of them opens the repository.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Add a pass phrase: from a file, a command, AEROLITH_NEW_PASSWORD, or a prompt
+    /// Add a passphrase: from a file, a command, AEROLITH_NEW_PASSWORD, or a prompt
     #[command(after_help = "Example: aerolith key add --label ops --new-password-file /run/secrets/new")]
     Add {
         /// What the key slot is called, in at most 64 bytes
@@ -37,11 +37,11 @@ enum Command {
         #[command(flatten)]
         new: NewArgs,
     },
-    /// Change the pass phrase that opens the repository now
+    /// Change the passphrase that opens the repository now
     ///
-    /// A new key slot is made, and opened once, before the old one is removed: if the command is stopped in between, both pass phrases
+    /// A new key slot is made, and opened once, before the old one is removed: if the command is stopped in between, both passphrases
     /// open the repository, and `aerolith key list` shows both slots. The label stays. The master key stays too: whoever had the old
-    /// pass phrase may have kept it.
+    /// passphrase may have kept it.
     #[command(after_help = "\
 Examples:
   aerolith key passwd
@@ -52,14 +52,14 @@ Examples:
     },
     /// List the key slots
     ///
-    /// Labels and times are sealed: they show for slots that the pass phrase at hand opens.
+    /// Labels and times are committed: they show for slots that the passphrase at hand opens.
     #[command(after_help = "Example: aerolith key list")]
     List,
     /// Remove a key slot; the last one stays
     ///
-    /// The slot that the pass phrase at hand opens is removed only with --this-key: make sure that you know another one's.
+    /// The slot that the passphrase at hand opens is removed only with --this-key: make sure that you know another one's.
     ///
-    /// Whoever had the pass phrase may have kept the master key that it opened: removing a slot locks the door, it does not
+    /// Whoever had the passphrase may have kept the master key that it opened: removing a slot locks the door, it does not
     /// change the lock.
     #[command(after_help = "Example: aerolith key remove 3f2a")]
     Remove {
@@ -130,9 +130,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             };
             if id == repository.key_current() && !this_key {
                 return Err(Error::usage(format!(
-                    "key slot {id} is the one that opened the repository just now: without it this pass phrase is worth nothing. \
-                     Make sure that you know the pass phrase of another slot, then give --this-key. `aerolith key passwd` changes \
-                     the pass phrase"
+                    "key slot {id} is the one that opened the repository just now: without it this passphrase is worth nothing. \
+                     Make sure that you know the passphrase of another slot, then give --this-key. `aerolith key passwd` changes \
+                     the passphrase"
                 )));
             }
             repository.key_remove(&id)?;
@@ -150,10 +150,10 @@ pub fn check_label(label: &str) -> Result<()> {
     Ok(())
 }
 
-/// Changes the pass phrase of the slot that opened the repository.
+/// Changes the passphrase of the slot that opened the repository.
 fn passwd(context: &Context, repository: &Repository, old: &[u8], new: &[u8]) -> Result<Done> {
     if old == new {
-        return Err(Error::usage("the new pass phrase is the old one: nothing was changed"));
+        return Err(Error::usage("the new passphrase is the old one: nothing was changed"));
     }
     let replaced = repository.key_current();
     let slots = repository.key_list(old)?;
@@ -166,7 +166,7 @@ fn changed(context: &Context, id: &KeyId, change: &'static str, replaced: Option
     if context.json() {
         context.print_json(&Changed { key: id.to_string(), change, replaced: replaced.map(ToString::to_string) })?;
     } else if let Some(replaced) = replaced {
-        print_line(&format!("changed the pass phrase: key slot {id} took the place of {replaced}"))?;
+        print_line(&format!("changed the passphrase: key slot {id} took the place of {replaced}"))?;
     } else {
         print_line(&format!("{change} key slot {id}"))?;
     }
@@ -199,7 +199,7 @@ fn list(context: &Context, repository: &Repository, passphrase: &[u8]) -> Result
                 format!("{} KiB, {} passes, {} lanes", text::count(slot.memory_kib.into()), slot.passes, slot.lanes),
                 slot.label
                     .or(slot.damaged)
-                    .map_or_else(|| "(another pass phrase)".to_string(), |label| text::safe(&label)),
+                    .map_or_else(|| "(another passphrase)".to_string(), |label| text::safe(&label)),
             ]
         })
         .collect();

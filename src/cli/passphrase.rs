@@ -1,4 +1,4 @@
-//! Where pass phrases come from: options, the configuration file, the environment, or a prompt.
+//! Where passphrases come from: options, the configuration file, the environment, or a prompt.
 
 use super::output::complain;
 use crate::error::{Error, Result};
@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 /// How often a prompt asks.
 const TRIES: usize = 3;
-/// A file or a command that gives more than this has no pass phrase in its first line.
+/// A file or a command that gives more than this has no passphrase in its first line.
 pub const MAX_BYTES: u64 = 64 << 10;
 
-/// Where a pass phrase comes from.
+/// Where a passphrase comes from.
 #[derive(Clone, Copy)]
 pub struct PassphraseWay<'a> {
     /// A file whose first line it is.
@@ -50,7 +50,7 @@ impl PassphraseWay<'_> {
     /// What it is, for people.
     fn what(&self) -> String {
         let new = if self.prefix == NEW { "new " } else { "" };
-        format!("{new}pass phrase of {}", self.repository)
+        format!("{new}passphrase of {}", self.repository)
     }
 
     fn origin(&self) -> Result<Origin> {
@@ -77,7 +77,7 @@ impl PassphraseWay<'_> {
             }
             [(name, _)] if *name == variable => Ok(Origin::Variable(variable)),
             [(name, value)] if value.is_empty() => {
-                Err(Error::usage(format!("{name} is empty: unset it, or let it name what the pass phrase comes from")))
+                Err(Error::usage(format!("{name} is empty: unset it, or let it name what the passphrase comes from")))
             }
             [(name, value)] if *name == file => Ok(Origin::File(value.into())),
             [(name, value)] => match value.to_str() {
@@ -87,14 +87,14 @@ impl PassphraseWay<'_> {
             _ => {
                 let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
                 Err(Error::usage(format!(
-                    "{} are set: which of them has the pass phrase? Unset the others",
+                    "{} are set: which of them has the passphrase? Unset the others",
                     names.join(" and ")
                 )))
             }
         }
     }
 
-    /// A pass phrase that is to be: from the file, the command, the environment, or a prompt that asks for it twice.
+    /// A passphrase that is to be: from the file, the command, the environment, or a prompt that asks for it twice.
     pub fn read_new(&self) -> Result<Zeroizing<Vec<u8>>> {
         let origin = self.origin()?;
         let Origin::Prompt = origin else { return self.read(&origin) };
@@ -102,8 +102,8 @@ impl PassphraseWay<'_> {
         for left in (0..TRIES).rev() {
             let (first, second) = (prompt(&format!("{what}: "))?, prompt("once more: ")?);
             let wrong = match &first {
-                first if *first != second => "the two pass phrases differ",
-                first if first.is_empty() => "the pass phrase is empty: nothing was typed",
+                first if *first != second => "the two passphrases differ",
+                first if first.is_empty() => "the passphrase is empty: nothing was typed",
                 _ => return Ok(first),
             };
             if left == 0 {
@@ -111,7 +111,7 @@ impl PassphraseWay<'_> {
             }
             complain(&format!("{wrong}. Once more"));
         }
-        Err(Error::usage("no pass phrase was typed"))
+        Err(Error::usage("no passphrase was typed"))
     }
 
     fn read(&self, origin: &Origin) -> Result<Zeroizing<Vec<u8>>> {
@@ -126,10 +126,10 @@ impl PassphraseWay<'_> {
         }
     }
 
-    /// Opens a repository. A prompt asks again where the pass phrase is wrong.
+    /// Opens a repository. A prompt asks again where the passphrase is wrong.
     pub fn open(&self, store: &Arc<dyn Store>) -> Result<(Repository, Zeroizing<Vec<u8>>)> {
         if store.size(names::CONFIG)?.is_none() {
-            // There is no repository, which is said whatever the pass phrase: nobody is asked for it.
+            // There is no repository, which is said whatever the passphrase: nobody is asked for it.
             let passphrase: Zeroizing<Vec<u8>> = Zeroizing::default();
             return Ok((Repository::open(store.clone(), &passphrase)?, passphrase));
         }
@@ -140,7 +140,7 @@ impl PassphraseWay<'_> {
             left -= 1;
             match Repository::open(store.clone(), &passphrase) {
                 Err(Error::WrongPassphrase { .. }) if left > 0 => {
-                    complain(&format!("that is no pass phrase of {}. Once more", self.repository));
+                    complain(&format!("that is no passphrase of {}. Once more", self.repository));
                 }
                 opened => return Ok((opened.map_err(|error| name_origin(error, &origin))?, passphrase)),
             }
@@ -148,7 +148,7 @@ impl PassphraseWay<'_> {
     }
 }
 
-/// The prefix of a pass phrase that is to be added.
+/// The prefix of a passphrase that is to be added.
 pub const NEW: &str = "new";
 
 /// Opens a second repository.
@@ -157,7 +157,7 @@ pub fn open_other(url: &str, way: &PassphraseWay<'_>) -> Result<Repository> {
     Ok(PassphraseWay { repository: url, ..*way }.open(&store)?.0)
 }
 
-/// Adds to an error that the pass phrase is wrong where it came from.
+/// Adds to an error that the passphrase is wrong where it came from.
 fn name_origin(error: Error, origin: &Origin) -> Error {
     let Error::WrongPassphrase { .. } = error else { return error };
     let origin = match origin {
@@ -195,7 +195,7 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
         let _ = child.kill();
         let _ = child.wait();
         return Err(Error::invalid(format!(
-            "the password command {command:?} prints more than {MAX_BYTES} bytes; it should print the pass phrase alone"
+            "the password command {command:?} prints more than {MAX_BYTES} bytes; it should print the passphrase alone"
         )));
     }
     let status = child.wait().map_err(in_context)?;
@@ -210,15 +210,15 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
 fn secret(bytes: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>> {
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     if line.len() as u64 == MAX_BYTES {
-        return Err(Error::invalid(format!("{place} has {MAX_BYTES} bytes or more: that is no pass phrase")));
+        return Err(Error::invalid(format!("{place} has {MAX_BYTES} bytes or more: that is no passphrase")));
     }
     not_empty(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec()), place)
 }
 
-/// An empty pass phrase is always a mistake: a variable that is not set, a file that could not be filled.
+/// An empty passphrase is always a mistake: a variable that is not set, a file that could not be filled.
 fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Vec<u8>>> {
     if passphrase.is_empty() {
-        return Err(Error::usage(format!("the pass phrase is empty: {place} holds none")));
+        return Err(Error::usage(format!("the passphrase is empty: {place} holds none")));
     }
     Ok(passphrase)
 }
@@ -237,5 +237,5 @@ fn can_ask() -> bool {
 fn prompt(text: &str) -> Result<Zeroizing<Vec<u8>>> {
     rpassword::prompt_password(text)
         .map(|text| Zeroizing::new(text.into_bytes()))
-        .map_err(|error| Error::io("read the pass phrase from the terminal", error))
+        .map_err(|error| Error::io("read the passphrase from the terminal", error))
 }

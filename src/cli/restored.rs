@@ -39,7 +39,7 @@ pub struct Restored<'a> {
 #[derive(Serialize)]
 struct Output {
     snapshot: String,
-    sealed: String,
+    committed: String,
     cluster: String,
     target: String,
     dry_run: bool,
@@ -241,7 +241,7 @@ fn output(restored: &Restored<'_>) -> Output {
     });
     Output {
         snapshot: restored.snapshot.id.to_string(),
-        sealed: text::rfc3339(restored.snapshot.sealed),
+        committed: text::rfc3339(restored.snapshot.committed),
         cluster: restored.snapshot.cluster.clone(),
         target: restored.target.to_string(),
         dry_run: restored.dry_run,

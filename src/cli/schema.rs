@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub struct Snapshot {
     pub snapshot: String,
     pub started: String,
-    pub sealed: String,
+    pub committed: String,
     pub host: String,
     pub program: String,
     pub source: String,
@@ -35,7 +35,7 @@ impl From<&Manifest> for Snapshot {
         Snapshot {
             snapshot: manifest.id.to_string(),
             started: text::rfc3339(manifest.started),
-            sealed: text::rfc3339(manifest.sealed),
+            committed: text::rfc3339(manifest.committed),
             host: manifest.host.clone(),
             program: manifest.program.clone(),
             source: manifest.source.clone(),
@@ -62,7 +62,7 @@ impl From<&Manifest> for Snapshot {
 pub struct DoubtfulTime {
     pub snapshot: String,
     pub host: String,
-    pub sealed: String,
+    pub committed: String,
     pub plausible: String,
     pub problem: String,
 }
@@ -72,7 +72,7 @@ impl From<&order::DoubtfulTime> for DoubtfulTime {
         DoubtfulTime {
             snapshot: doubtful.snapshot.to_string(),
             host: doubtful.host.clone(),
-            sealed: text::rfc3339(doubtful.sealed),
+            committed: text::rfc3339(doubtful.committed),
             plausible: text::rfc3339(doubtful.plausible),
             problem: doubtful.to_string(),
         }

@@ -93,7 +93,7 @@ fn print(snapshots: &[&Manifest], held: &[String], times: &Times) -> Result<()> 
             }
             rows.push(vec![
                 text::short(&manifest.id.to_string()),
-                text::time(manifest.sealed),
+                text::time(manifest.committed),
                 text::safe(&manifest.cluster),
                 text::safe(&namespace.name),
                 namespace.kind.to_string(),
@@ -104,6 +104,6 @@ fn print(snapshots: &[&Manifest], held: &[String], times: &Times) -> Result<()> 
             ]);
         }
     }
-    let header = ["snapshot", "sealed", "cluster", "namespace", "kind", "records", "bytes", "stored", "notes"];
+    let header = ["snapshot", "committed", "cluster", "namespace", "kind", "records", "bytes", "stored", "notes"];
     print_line(&text::table(&header, &rows, &[5, 6, 7]))
 }

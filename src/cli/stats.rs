@@ -45,7 +45,7 @@ struct Stored {
 #[derive(Serialize)]
 struct SnapshotOutput {
     snapshot: String,
-    sealed: String,
+    committed: String,
     records: u64,
     needed_bytes: u64,
     held_bytes: u64,
@@ -93,7 +93,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         let namespaces = &snapshot.manifest().namespaces;
         let mut output = SnapshotOutput {
             snapshot: snapshot.id().to_string(),
-            sealed: text::rfc3339(snapshot.manifest().sealed),
+            committed: text::rfc3339(snapshot.manifest().committed),
             records: namespaces.iter().map(|namespace| namespace.live_records).sum(),
             needed_bytes: namespaces.iter().map(|namespace| namespace.live_bytes).sum(),
             held_bytes: namespaces.iter().map(|namespace| namespace.reached_bytes).sum(),
@@ -177,7 +177,8 @@ fn print(output: &Output) -> Result<()> {
         .snapshots
         .iter()
         .map(|snapshot| {
-            let mut row = vec![text::short(&snapshot.snapshot), snapshot.sealed.clone(), text::count(snapshot.records)];
+            let mut row =
+                vec![text::short(&snapshot.snapshot), snapshot.committed.clone(), text::count(snapshot.records)];
             let sizes = [
                 snapshot.needed_bytes,
                 snapshot.held_bytes,
@@ -189,7 +190,7 @@ fn print(output: &Output) -> Result<()> {
             row
         })
         .collect();
-    let header = ["snapshot", "sealed", "records", "needs", "holds", "reaches", "adds", "only"];
+    let header = ["snapshot", "committed", "records", "needs", "holds", "reaches", "adds", "only"];
     print_line(&text::table(&header, &rows, &[2, 3, 4, 5, 6, 7]))?;
     print_line("")?;
     let totals = [

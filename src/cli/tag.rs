@@ -1,4 +1,4 @@
-//! `tag`: labels that come and go after a snapshot was sealed.
+//! `tag`: labels that come and go after a snapshot was committed.
 
 use super::among::Among;
 use super::context::{Context, Done};

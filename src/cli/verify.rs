@@ -29,7 +29,7 @@ Examples:
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or embedded:FOLDER
+    /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or embedded:DIRECTORY
     source: String,
     /// The namespace's name in the source, where that is another
     #[arg(long, value_name = "NAME")]
@@ -49,7 +49,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Output {
     snapshot: String,
-    sealed: String,
+    committed: String,
     cluster: String,
     source: String,
     same: bool,
@@ -225,7 +225,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let manifest = snapshot.manifest();
     let output = Output {
         snapshot: manifest.id.to_string(),
-        sealed: text::rfc3339(manifest.sealed),
+        committed: text::rfc3339(manifest.committed),
         cluster: manifest.cluster.clone(),
         source: source.name().to_string(),
         same,

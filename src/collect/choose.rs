@@ -232,7 +232,7 @@ fn homes(
     Ok(homes)
 }
 
-/// What stands in no pack that was stored since those in `there` were listed, as those are that a backup brought which was sealed
+/// What stands in no pack that was stored since those in `there` were listed, as those are that a backup brought which was committed
 /// meanwhile.
 fn without_newer(
     index: &Index,

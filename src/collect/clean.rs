@@ -1,4 +1,4 @@
-//! Cleaning the index: segments of sessions that were never sealed go, rows of packs that are gone go, and small segments of
+//! Cleaning the index: segments of sessions that were never committed go, rows of packs that are gone go, and small segments of
 //! sessions that have no snapshot any more become one.
 
 use super::mark::States;

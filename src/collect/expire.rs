@@ -18,14 +18,15 @@ pub const KEPT_MILLIS: u64 = 90 * 86_400_000;
 /// listed after that: a session writes all its segments before it takes its name, so none of a name that was taken is missing
 /// there. `now` is in milliseconds since the Unix epoch.
 ///
-/// These go: a session whose name is fenced, unless it says that it was sealed, since that is what tells an emptied snapshot; a
+/// These go: a session whose name is fenced, unless it says that it was committed, since that is what tells an emptied snapshot; a
 /// session whose name is a marker, once no index segment of it is left, since an emptied marker would be noticed by it; and a check
 /// that noted no damage, which never takes a name and writes no chunks. What can't be read is for a repair.
 pub fn expire(store: &dyn Store, keys: &Keys, states: &States, indexed: &HashSet<SnapshotId>, now: u64) -> Result<u64> {
     let mut deleted = 0;
     for id in objects::list_sessions(store)? {
         let state = states.get(&id).copied();
-        if state == Some(SnapshotState::Sealed) || (state == Some(SnapshotState::Forgotten) && indexed.contains(&id)) {
+        if state == Some(SnapshotState::Committed) || (state == Some(SnapshotState::Forgotten) && indexed.contains(&id))
+        {
             continue;
         }
         let session = match objects::read_session(store, keys, id) {
@@ -44,9 +45,9 @@ pub fn expire(store: &dyn Store, keys: &Keys, states: &States, indexed: &HashSet
 /// Whether nothing asks for a session's object any more, however old it is.
 fn may_go(session: &Session, state: Option<SnapshotState>) -> bool {
     match state {
-        Some(SnapshotState::Sealed) => false,
+        Some(SnapshotState::Committed) => false,
         Some(SnapshotState::Forgotten) => true,
-        Some(SnapshotState::Fenced) => !session.says_sealed(),
+        Some(SnapshotState::Fenced) => !session.says_committed(),
         None => {
             session.kind == SessionKind::Check
                 && session.outcome.as_ref().is_none_or(|outcome| outcome.damaged_chunks.is_empty())

@@ -30,8 +30,8 @@ pub fn manifests(
     known: &HashSet<SnapshotId>,
 ) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
-    let sealed = states.iter().filter(|(_, state)| **state == SnapshotState::Sealed).map(|(id, _)| *id);
-    for id in sealed.filter(|id| !known.contains(id)) {
+    let committed = states.iter().filter(|(_, state)| **state == SnapshotState::Committed).map(|(id, _)| *id);
+    for id in committed.filter(|id| !known.contains(id)) {
         match objects::read_manifest(store, keys, id) {
             Ok(manifest) => manifests.push(manifest),
             // Forgotten since it was listed.
@@ -46,46 +46,47 @@ fn state_of(store: &dyn Store, id: &SnapshotId) -> Result<Option<SnapshotState>>
     Ok(store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
 }
 
-/// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it sealed, or
+/// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it committed, or
 /// its marker is none.
 pub fn refuse_lost(store: &dyn Store, keys: &Keys, states: &States, manifests: &[Manifest]) -> Result<()> {
     for (id, _) in states.iter().filter(|(_, state)| **state == SnapshotState::Forgotten) {
         objects::check_marker(store, keys, *id).map_err(|error| error.with_advice(UNKNOWN_NEEDS))?;
     }
     if let Some(id) = lost_names(store, keys, states, manifests)?.first() {
-        let error = Error::damaged(names::snapshot(id), "it was sealed once, and is neither a manifest nor a marker");
+        let error =
+            Error::damaged(names::snapshot(id), "it was committed once, and is neither a manifest nor a marker");
         return Err(error.with_advice(UNKNOWN_NEEDS));
     }
     Ok(())
 }
 
-/// Snapshots that were sealed once, as others say, and of which nothing is left.
+/// Snapshots that were committed once, as others say, and of which nothing is left.
 pub fn lost_names(
     store: &dyn Store,
     keys: &Keys,
     states: &States,
     manifests: &[Manifest],
 ) -> Result<BTreeSet<SnapshotId>> {
-    let mut sealed: BTreeSet<SnapshotId> =
+    let mut committed: BTreeSet<SnapshotId> =
         manifests.iter().flat_map(|manifest| manifest.heads.iter().copied()).collect();
     for id in objects::list_sessions(store)? {
-        if states.get(&id).is_some_and(|state| state.was_sealed()) {
+        if states.get(&id).is_some_and(|state| state.was_committed()) {
             continue;
         }
         match objects::read_session(store, keys, id) {
-            Ok(session) if session.says_sealed() => {
-                sealed.insert(id);
+            Ok(session) if session.says_committed() => {
+                committed.insert(id);
             }
             Ok(_) => {}
             Err(error) if error.is_of_one_object() => {}
             Err(error) => return Err(error),
         }
     }
-    sealed.retain(|id| !states.get(id).is_some_and(|state| state.was_sealed()));
+    committed.retain(|id| !states.get(id).is_some_and(|state| state.was_committed()));
     let mut lost = BTreeSet::new();
-    for id in sealed {
-        // It may have been sealed since the names were listed.
-        if !state_of(store, &id)?.is_some_and(SnapshotState::was_sealed) {
+    for id in committed {
+        // It may have been committed since the names were listed.
+        if !state_of(store, &id)?.is_some_and(SnapshotState::was_committed) {
             lost.insert(id);
         }
     }

@@ -253,7 +253,7 @@ impl Collector {
     }
 
     fn index(&self, states: &States, excluded: HashSet<PackId>) -> Result<Arc<Index>> {
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
         Index::open(&*self.store, &self.keys, believed, excluded).map(Arc::new)
     }
 
@@ -320,7 +320,7 @@ impl Collector {
     ) -> Result<()> {
         let (store, keys): (&dyn Store, &Keys) = (frugal, &self.keys);
         let until = Instant::now().checked_add(options.wait).unwrap_or_else(Instant::now);
-        // Not needed by the protocol, but kind: what a writer is about to seal would be condemned, and moved for nothing.
+        // Not needed by the protocol, but kind: what a writer is about to commit would be condemned, and moved for nothing.
         report.fenced = settle(store, keys, id, options, until, control)?;
         let mut standing = self.plans()?;
         let mut doomed = condemned_by(&standing);
@@ -336,7 +336,7 @@ impl Collector {
             standing.push((names::plan(&id), doomed.clone()));
             self.write_plan(store, id, &doomed)?;
             report.fenced.extend(settle(store, keys, id, options, until, control)?);
-            // What was sealed meanwhile may need what the plan condemns.
+            // What was committed meanwhile may need what the plan condemns.
             states = objects::list_states(store)?;
             let newer = manifests(store, keys, &states, &marked)?;
             index = self.index(&states, HashSet::new())?;
@@ -369,7 +369,7 @@ impl Collector {
             report.chunks_moved = moved.chunks;
             report.bytes_moved = moved.stored_bytes;
             report.problems.extend(moved.problems);
-            // What only others condemn may be needed by what is sealed from now on: its rows stay until it is gone.
+            // What only others condemn may be needed by what is committed from now on: its rows stay until it is gone.
             let goes = |id: &PackId| doomed.contains(id) && !moved.kept.contains(id);
             let stays = |id: &PackId| before.contains_key(id) && !goes(id);
             let (keys_joined, more) = match report.deferred {
@@ -379,7 +379,7 @@ impl Collector {
             joined.extend(keys_joined);
             let packs = moved.packs.into_iter().chain(more).collect();
             write_segments(store, keys, self.write.suite, &id, packs)?;
-            objects::seal_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
+            objects::commit_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
             // From here on, whatever happens, all that is live has a copy that stays.
             for pack in doomed.iter().filter(|id| !moved.kept.contains(id)) {
                 let Some(size) = before.get(pack) else { continue };
@@ -390,9 +390,9 @@ impl Collector {
             }
             store.sync()?;
         } else {
-            objects::seal_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
+            objects::commit_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
         }
-        // Listed after the index was read: what was sealed meanwhile may stand in packs that were not there before.
+        // Listed after the index was read: what was committed meanwhile may stand in packs that were not there before.
         let there = self.packs()?;
         let (suite, missing) = (self.write.suite, &choice.missing);
         let (index, states, there, doomed, joined) = (&*index, &states, &there, &doomed, &joined);

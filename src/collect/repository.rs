@@ -98,7 +98,7 @@ impl Repository {
             if list.damaged.iter().any(|(damaged, _)| *damaged == id) {
                 return Ok(id);
             }
-            let is_marker = states.get(&id).is_some_and(|state| state.was_sealed());
+            let is_marker = states.get(&id).is_some_and(|state| state.was_committed());
             if is_marker && list.snapshots.iter().all(|manifest| manifest.id != id) {
                 // A marker that is none can be written anew; a sound one says that there is nothing to do.
                 return match objects::check_marker(&*self.store, &self.keys, id) {

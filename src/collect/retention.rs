@@ -27,9 +27,9 @@ pub struct Policy {
     pub monthly: Option<u64>,
     /// The newest of each of the last so many years that have one.
     pub yearly: Option<u64>,
-    /// All that were sealed at most so many milliseconds before the newest of the group.
+    /// All that were committed at most so many milliseconds before the newest of the group.
     pub within_millis: Option<u64>,
-    /// The newest of each period of this length, of those that were sealed at most so many milliseconds before the newest of the
+    /// The newest of each period of this length, of those that were committed at most so many milliseconds before the newest of the
     /// group.
     pub within_newest: BTreeMap<Period, u64>,
     /// All that have one of these labels.
@@ -166,7 +166,7 @@ impl Policy {
             && self.tags.is_empty()
     }
 
-    /// Whether what stays depends on when snapshots were sealed.
+    /// Whether what stays depends on when snapshots were committed.
     pub fn goes_by_time(&self) -> bool {
         let [_, periods @ ..] = self.counts();
         periods.iter().any(Option::is_some) || self.within_millis.is_some() || !self.within_newest.is_empty()
@@ -194,7 +194,7 @@ impl Policy {
         }
         if self.goes_by_time() && times.reader_is_behind() {
             return Err(Error::invalid(
-                "most snapshots were sealed later than it is now by this machine's clock, so either that or the clocks of the hosts \
+                "most snapshots were committed later than it is now by this machine's clock, so either that or the clocks of the hosts \
                  that wrote them are wrong; nothing was forgotten. Set this machine's clock; or give --keep-last or --keep-tag, \
                  which don't go by time, or name the snapshots to forget",
             ));
@@ -248,15 +248,15 @@ impl Policy {
         ];
         let mut taken: [HashSet<i64>; 5] = Default::default();
         let mut taken_within: HashSet<(Period, i64)> = HashSet::new();
-        let newest = members.first().map_or(0, |manifest| times.sealed(manifest));
+        let newest = members.first().map_or(0, |manifest| times.committed(manifest));
         let mut whole = 0;
         for (manifest, reasons) in members.iter().zip(&mut kept) {
             // What was salvaged stands for the snapshot that lost chunks, with its labels and its time: no rule keeps both.
             if salvaged.contains(&manifest.id) {
                 continue;
             }
-            let sealed = times.sealed(manifest);
-            let is_within = |millis: u64| newest.saturating_sub(sealed) <= millis;
+            let committed = times.committed(manifest);
+            let is_within = |millis: u64| newest.saturating_sub(committed) <= millis;
             if self.within_millis.is_some_and(is_within) {
                 reasons.push(Reason::Within);
             }
@@ -278,12 +278,12 @@ impl Policy {
             }
             for ((period, wanted), taken) in periods.iter().zip(&mut taken) {
                 let room = wanted.is_some_and(|wanted| (taken.len() as u64) < wanted);
-                if room && taken.insert(period.number(sealed, &self.zone)) {
+                if room && taken.insert(period.number(committed, &self.zone)) {
                     reasons.push(Reason::Newest(*period));
                 }
             }
             for (&period, &millis) in &self.within_newest {
-                if is_within(millis) && taken_within.insert((period, period.number(sealed, &self.zone))) {
+                if is_within(millis) && taken_within.insert((period, period.number(committed, &self.zone))) {
                     reasons.push(Reason::NewestWithin(period));
                 }
             }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long to sleep before the sessions are looked at again.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Returns once none of the sessions that exist now can be sealed any more, and gives back those that it fenced though they had
+/// Returns once none of the sessions that exist now can be committed any more, and gives back those that it fenced though they had
 /// not ended. The collector's own, and checks, which write no chunks, don't count.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub fn settle(
                     waiting.push(id);
                     alive.push(session);
                 }
-                // It can't tell whether its seal is on its way.
+                // It can't tell whether its commit is on its way.
                 Ok(session) if session.outcome.is_some() => {
                     objects::fence(store, id)?;
                 }

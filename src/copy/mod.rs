@@ -131,8 +131,8 @@ type IsNewer = Box<dyn Fn(&Manifest) -> bool>;
 
 impl Repository {
     /// Copies snapshots into another repository, oldest first; what the target has is left alone. Killed at any point and run
-    /// again, it goes on, and stores nothing twice. Each looks for copies that another call made meanwhile before it seals one; what
-    /// the other seals after that look leaves two copies of a snapshot, which share their chunks.
+    /// again, it goes on, and stores nothing twice. Each looks for copies that another call made meanwhile before it commits one; what
+    /// the other commits after that look leaves two copies of a snapshot, which share their chunks.
     ///
     /// A snapshot of which something can't be read is not copied, and named in the report; the others are.
     ///
@@ -183,7 +183,7 @@ impl Repository {
         Ok(report)
     }
 
-    /// Tells the target which labels came and went here since the snapshots were sealed.
+    /// Tells the target which labels came and went here since the snapshots were committed.
     fn copy_labels(
         &self,
         target: &Repository,
@@ -204,7 +204,7 @@ impl Repository {
                         ),
                         false => format!(
                             "snapshot {copy} of {there} stands, but labels that came and went since its original {original} was \
-                             sealed were not brought up to date: {}",
+                             committed were not brought up to date: {}",
                             error.with_advice(UNREAD_THERE)
                         ),
                     });
@@ -258,7 +258,7 @@ impl Repository {
         let Some(named_by) = &options.newer_than else { return Ok(Box::new(|_| true)) };
         if let Some(time) = resolve::parse_begin(named_by.strip_prefix('@').unwrap_or(named_by)) {
             let times = list.times.clone();
-            return Ok(Box::new(move |manifest| times.sealed(manifest) > time));
+            return Ok(Box::new(move |manifest| times.committed(manifest) > time));
         }
         let place = named(list, named_by, &options.filter)?.place();
         Ok(Box::new(move |manifest| manifest.place() > place))
@@ -309,7 +309,7 @@ struct Copying<'a> {
 
 /// How copying a snapshot ended that did not fail.
 enum Done {
-    Sealed(Box<Manifest>, u64),
+    Committed(Box<Manifest>, u64),
     /// Another program copied it meanwhile.
     Present(SnapshotId),
 }
@@ -401,7 +401,7 @@ impl Copying<'_> {
             }
             Ok(None) => {
                 let chunks = session.writer()?.written_chunks();
-                Done::Sealed(Box::new(session.seal()?.manifest().clone()), chunks)
+                Done::Committed(Box::new(session.commit()?.manifest().clone()), chunks)
             }
             Err(error) if error.is_of_one_object() => {
                 session.abandon(&error);
@@ -420,7 +420,7 @@ impl Copying<'_> {
         };
         match done {
             Done::Present(copy) => report.present.push((id, copy)),
-            Done::Sealed(manifest, chunks) => {
+            Done::Committed(manifest, chunks) => {
                 self.recovers = false;
                 self.known.add(&manifest, self.target.id, self.source.id, self.alike);
                 self.whole.extend(runs_of(&manifest).map(|run| run.root));
@@ -440,7 +440,7 @@ impl Copying<'_> {
         Ok(Manifest {
             id: objects::new_id()?,
             started: original.started,
-            sealed: original.sealed,
+            committed: original.committed,
             sequence: original.sequence,
             host: original.host.clone(),
             program: original.program.clone(),
@@ -494,7 +494,7 @@ impl Copying<'_> {
         // Two copies at once would otherwise leave two snapshots for each.
         let seen: HashSet<SnapshotId> = session.parents().iter().map(|manifest| manifest.id).collect();
         for (id, state) in objects::list_states(&*self.target.store)? {
-            if state != SnapshotState::Sealed || seen.contains(&id) {
+            if state != SnapshotState::Committed || seen.contains(&id) {
                 continue;
             }
             match objects::read_manifest(&*self.target.store, &self.target.keys, id) {

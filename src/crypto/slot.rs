@@ -1,4 +1,4 @@
-//! Wrapping the master key with a pass phrase.
+//! Wrapping the master key with a passphrase.
 
 use super::random;
 use crate::error::{Error, Result};
@@ -11,12 +11,12 @@ use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
 fn stretch(passphrase: &[u8], cost: KdfCost, salt: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>> {
-    let failed = |error| Error::invalid(format!("cannot derive a key from the pass phrase: {error}"));
+    let failed = |error| Error::invalid(format!("cannot derive a key from the passphrase: {error}"));
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(failed)?;
     // To have so much memory for the first time takes as long as to compute with it, so all processors ask for it.
     let mut blocks = Vec::new();
     let no_memory = |_| {
-        Error::invalid(format!("cannot derive a key from the pass phrase: {} KiB are not to be had", cost.memory_kib))
+        Error::invalid(format!("cannot derive a key from the passphrase: {} KiB are not to be had", cost.memory_kib))
     };
     blocks.try_reserve_exact(params.block_count()).map_err(no_memory)?;
     (0..params.block_count()).into_par_iter().map(|_| Block::new()).collect_into_vec(&mut blocks);
@@ -35,7 +35,7 @@ fn associated(repository: &RepositoryId, header: &SlotHeader) -> Vec<u8> {
     bytes
 }
 
-/// Makes a slot: wraps `secret` with a pass phrase.
+/// Makes a slot: wraps `secret` with a passphrase.
 pub fn wrap(repository: &RepositoryId, passphrase: &[u8], cost: KdfCost, secret: &SlotSecret) -> Result<Vec<u8>> {
     let header = SlotHeader { cost, salt: random()?, nonce: random()? };
     wrap_with(repository, passphrase, &header, secret)
@@ -60,7 +60,7 @@ pub fn wrap_with(
     Ok(bytes)
 }
 
-/// Opens a slot; `None` if the pass phrase is not its.
+/// Opens a slot; `None` if the passphrase is not its.
 pub fn unwrap(
     repository: &RepositoryId,
     passphrase: &[u8],

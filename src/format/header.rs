@@ -132,7 +132,7 @@ impl Class {
 pub struct Header {
     /// What the object is.
     pub kind: ObjectKind,
-    /// How it is sealed.
+    /// How it is committed.
     pub suite: Suite,
     /// How its subkey is had: 0 derives it from the class key.
     pub scheme: u8,

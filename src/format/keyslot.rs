@@ -3,7 +3,7 @@
 //! ```text
 //!   0  4  magic "ALky"
 //!   4  1  format version
-//!   5  1  kind: 1 = pass phrase by Argon2id
+//!   5  1  kind: 1 = passphrase by Argon2id
 //!   6  2  zero
 //!   8  4  Argon2id memory in KiB
 //!  12  4  Argon2id passes
@@ -39,7 +39,7 @@ pub struct KdfCost {
 impl KdfCost {
     /// RFC 9106, section 4, second recommended option: 64 MiB, 3 passes, 4 lanes.
     pub const RECOMMENDED: KdfCost = KdfCost { memory_kib: 64 << 10, passes: 3, lanes: 4 };
-    /// The least that Argon2id takes. For tests only: it protects no pass phrase.
+    /// The least that Argon2id takes. For tests only: it protects no passphrase.
     pub const WEAK: KdfCost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
 
     /// The most [`KdfCost::work`] that a slot may ask for: 64 GiB gone through once.
@@ -99,7 +99,7 @@ impl SlotHeader {
         }
         let kind = take_u8(input, "the slot's header")?;
         if kind != 1 {
-            return Err(FormatError::field("the slot's kind", "1 (pass phrase)", kind));
+            return Err(FormatError::field("the slot's kind", "1 (passphrase)", kind));
         }
         let zero: [u8; 2] = take_array(input, "the slot's header")?;
         if zero != [0; 2] {

@@ -4,21 +4,21 @@ use super::ids::{HoldId, KeyId, PackId, SnapshotId, TagsId};
 
 /// The repository's config.
 pub const CONFIG: &str = "config";
-/// The folder of key slots.
+/// The directory of key slots.
 pub const KEYS: &str = "keys/";
-/// The folder of packs.
+/// The directory of packs.
 pub const PACKS: &str = "packs/";
-/// The folder of index segments.
+/// The directory of index segments.
 pub const INDEX: &str = "index/";
-/// The folder of sessions.
+/// The directory of sessions.
 pub const SESSIONS: &str = "sessions/";
-/// The folder of snapshots, fences and markers.
+/// The directory of snapshots, fences and markers.
 pub const SNAPSHOTS: &str = "snapshots/";
-/// The folder of collection plans.
+/// The directory of collection plans.
 pub const PLANS: &str = "gc/";
-/// The folder of holds.
+/// The directory of holds.
 pub const HOLDS: &str = "holds/";
-/// The folder of changes to labels.
+/// The directory of changes to labels.
 pub const TAGS: &str = "tags/";
 
 /// A key slot.
@@ -26,7 +26,7 @@ pub fn key(id: &KeyId) -> String {
     format!("{KEYS}{id}")
 }
 
-/// A pack: two hexadecimal digits of the id make the folder.
+/// A pack: two hexadecimal digits of the id make the directory.
 pub fn pack(id: &PackId) -> String {
     let hex = id.to_string();
     format!("{PACKS}{}/{hex}", hex.get(..2).unwrap_or_default())
@@ -52,7 +52,7 @@ pub fn plan(session: &SnapshotId) -> String {
     format!("{PLANS}{session}")
 }
 
-/// The folder of a snapshot's holds.
+/// The directory of a snapshot's holds.
 pub fn holds_of(snapshot: &SnapshotId) -> String {
     format!("{HOLDS}{snapshot}/")
 }
@@ -62,7 +62,7 @@ pub fn hold(snapshot: &SnapshotId, id: &HoldId) -> String {
     format!("{HOLDS}{snapshot}/{id}")
 }
 
-/// The folder of the changes to a snapshot's labels.
+/// The directory of the changes to a snapshot's labels.
 pub fn tags_of(snapshot: &SnapshotId) -> String {
     format!("{TAGS}{snapshot}/")
 }
@@ -165,8 +165,8 @@ mod tests {
             assert_eq!(parse_hold(&name), None, "{name}");
             assert_eq!(parse_tags(&name.replace("holds", "tags")), None, "{name}");
         }
-        for folder in ["ab/", "", "c/", "cd/cd/", "CD/"] {
-            assert_eq!(parse_pack(&format!("packs/{folder}{pack_id}")), None, "{folder}");
+        for directory in ["ab/", "", "c/", "cd/cd/", "CD/"] {
+            assert_eq!(parse_pack(&format!("packs/{directory}{pack_id}")), None, "{directory}");
         }
     }
 }

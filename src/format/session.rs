@@ -41,17 +41,17 @@ pub struct Outcome {
     pub ended: u64,
     /// How.
     pub status: Status,
-    /// Records read from the source; without a seal, those that it came to.
+    /// Records read from the source; without a commit, those that it came to.
     pub records: u64,
-    /// Bytes stored in packs and index segments; without a seal, those in packs.
+    /// Bytes stored in packs and index segments; without a commit, those in packs.
     pub stored_bytes: u64,
     /// Chunks that were found damaged or missing.
     pub damaged_chunks: Vec<ChunkId>,
 }
 
 impl Session {
-    /// Whether it says of itself that its name was sealed: of backups, copies and repairs that did what they were to do.
-    pub fn says_sealed(&self) -> bool {
+    /// Whether it says of itself that its name was committed: of backups, copies and repairs that did what they were to do.
+    pub fn says_committed(&self) -> bool {
         let status = self.outcome.as_ref().map(|outcome| &outcome.status);
         matches!(self.kind, SessionKind::Backup | SessionKind::Other)
             && matches!(status, Some(Status::Done | Status::Incomplete(_)))
@@ -96,7 +96,7 @@ pub struct Session {
     pub adopted: Vec<PackId>,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
-    /// How far a backup came, for a session that goes on where it stopped; absent once it is sealed.
+    /// How far a backup came, for a session that goes on where it stopped; absent once it is committed.
     pub journal: Option<Journal>,
 }
 
@@ -145,7 +145,7 @@ pub struct OpenNamespace {
 pub struct Journal {
     /// The cluster.
     pub cluster: String,
-    /// The packs that it stored. With the adopted ones and those that sealed sessions' segments name, they hold whatever the runs
+    /// The packs that it stored. With the adopted ones and those that committed sessions' segments name, they hold whatever the runs
     /// below refer to.
     pub packs: Vec<PackId>,
     /// Its namespaces so far.

@@ -1,4 +1,4 @@
-//! Snapshots: the manifest that a seal creates, the marker that `forget` leaves, and the fence. A manifest is a sealed value
+//! Snapshots: the manifest that a commit creates, the marker that `forget` leaves, and the fence. A manifest is a sealed value
 //! of kind snapshot; a marker has exactly [`MARKER_BYTES`], a fence none, and no manifest has either size.
 
 use super::FormatError;
@@ -21,10 +21,10 @@ pub const MARKER_MAGIC: [u8; 8] = *b"ALforgot";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SnapshotState {
     /// A manifest.
-    Sealed,
-    /// Forgotten: it was sealed once.
+    Committed,
+    /// Forgotten: it was committed once.
     Forgotten,
-    /// Fenced: it was never sealed and never will be.
+    /// Fenced: it was never committed and never will be.
     Fenced,
 }
 
@@ -34,12 +34,12 @@ impl SnapshotState {
         match size {
             0 => SnapshotState::Fenced,
             MARKER_BYTES => SnapshotState::Forgotten,
-            _ => SnapshotState::Sealed,
+            _ => SnapshotState::Committed,
         }
     }
 
     /// Whether index segments of the session count.
-    pub fn was_sealed(self) -> bool {
+    pub fn was_committed(self) -> bool {
         self != SnapshotState::Fenced
     }
 }
@@ -165,7 +165,7 @@ pub struct NamespaceManifest {
 /// What a snapshot was made of that a repair made out of one that lost chunks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Salvage {
-    /// The snapshot that lost chunks. `started` and `sealed` are its times.
+    /// The snapshot that lost chunks. `started` and `committed` are its times.
     pub original: SnapshotId,
     /// When the repair made this one, in milliseconds since the Unix epoch.
     pub made: u64,
@@ -197,8 +197,8 @@ pub struct Origin {
 pub struct Place {
     /// Its sequence number.
     pub sequence: u64,
-    /// When it was sealed.
-    pub sealed: u64,
+    /// When it was committed.
+    pub committed: u64,
     /// Its id.
     pub id: SnapshotId,
 }
@@ -210,8 +210,8 @@ pub struct Manifest {
     pub id: SnapshotId,
     /// When the session began, in milliseconds since the Unix epoch.
     pub started: u64,
-    /// When it was sealed, by the clock of its host, in milliseconds since the Unix epoch.
-    pub sealed: u64,
+    /// When it was committed, by the clock of its host, in milliseconds since the Unix epoch.
+    pub committed: u64,
     /// Its place in the order of snapshots: greater than that of every snapshot that its writer saw. A salvage has its original's;
     /// a copy gets one that puts it where its original stood.
     pub sequence: u64,
@@ -335,15 +335,15 @@ impl Manifest {
     pub fn first_place(&self, here: RepositoryId) -> (RepositoryId, Place) {
         match &self.origin {
             Some(Origin { repository, snapshot, sequence, .. }) => {
-                (*repository, Place { sequence: *sequence, sealed: self.sealed, id: *snapshot })
+                (*repository, Place { sequence: *sequence, committed: self.committed, id: *snapshot })
             }
             None => (here, self.place()),
         }
     }
 
-    /// What orders snapshots: the sequence number, and the time of the seal only where two writers did not see each other.
+    /// What orders snapshots: the sequence number, and the time of the commit only where two writers did not see each other.
     pub fn place(&self) -> Place {
-        Place { sequence: self.sequence, sealed: self.sealed, id: self.id }
+        Place { sequence: self.sequence, committed: self.committed, id: self.id }
     }
 
     /// The namespace with this name.
@@ -380,7 +380,7 @@ mod tests {
         Manifest {
             id: SnapshotId([2; 16]),
             started: 1,
-            sealed: 2,
+            committed: 2,
             sequence: 1,
             host: String::new(),
             program: String::new(),

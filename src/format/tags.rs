@@ -23,7 +23,7 @@ pub struct LabelChange {
     pub present: bool,
 }
 
-/// What became of a snapshot's labels since it was sealed.
+/// What became of a snapshot's labels since it was committed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tags {
     /// Its id.

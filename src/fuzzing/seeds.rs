@@ -330,7 +330,7 @@ pub(super) fn manifests() -> Vec<Manifest> {
         Manifest {
             id,
             started: 1_780_000_000_000,
-            sealed: 1_780_000_000_000 + 60_000 * u64::from(last),
+            committed: 1_780_000_000_000 + 60_000 * u64::from(last),
             host: "host".into(),
             program: "aerolith".into(),
             source: "embedded:shop".into(),

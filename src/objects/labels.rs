@@ -63,16 +63,16 @@ pub struct Standing {
     pub damaged: Vec<(TagsId, Error)>,
 }
 
-/// The changes that stand in a folder: [`names::TAGS`] or [`names::tags_of`].
+/// The changes that stand in a directory: [`names::TAGS`] or [`names::tags_of`].
 ///
 /// Who changes labels writes what was there and the change into a new object, and then deletes those that it replaces. So an object
 /// that is gone by the time that it is read is no loss, but what replaced it must be read: it is listed again.
-pub fn read_labels(store: &dyn Store, keys: &Keys, folder: &str) -> Result<BTreeMap<SnapshotId, Standing>> {
+pub fn read_labels(store: &dyn Store, keys: &Keys, directory: &str) -> Result<BTreeMap<SnapshotId, Standing>> {
     let mut all: BTreeMap<SnapshotId, Standing> = BTreeMap::new();
     let mut seen: BTreeSet<(SnapshotId, TagsId)> = BTreeSet::new();
     for _ in 0..MAX_LISTINGS {
         let mut gone = false;
-        for object in store.list(folder)? {
+        for object in store.list(directory)? {
             let Some((snapshot, id)) = names::parse_tags(&object.key).filter(|place| !seen.contains(place)) else {
                 continue;
             };
@@ -100,7 +100,7 @@ pub fn read_labels(store: &dyn Store, keys: &Keys, folder: &str) -> Result<BTree
         }
     }
     Err(Error::invalid(format!(
-        "the labels under {folder} were changed all the while that they were read, {MAX_LISTINGS} times: try again"
+        "the labels under {directory} were changed all the while that they were read, {MAX_LISTINGS} times: try again"
     )))
 }
 

@@ -77,7 +77,7 @@ impl Lease {
         self.shared.write(false, change)
     }
 
-    /// Writes the outcome; there are no heartbeats after it. Once the session is sealed, nobody goes on with it.
+    /// Writes the outcome; there are no heartbeats after it. Once the session is committed, nobody goes on with it.
     pub fn end(&mut self, mut outcome: Outcome) -> Result<()> {
         self.silence();
         if let Status::Incomplete(reason) | Status::Failed(reason) = &mut outcome.status {
@@ -85,7 +85,7 @@ impl Lease {
         }
         self.shared.write(false, |session| {
             session.outcome = Some(outcome);
-            if session.says_sealed() {
+            if session.says_committed() {
                 session.journal = None;
             }
         })

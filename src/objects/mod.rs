@@ -1,4 +1,4 @@
-//! Snapshots and sessions in the store: listing, reading, sealing, fencing.
+//! Snapshots and sessions in the store: listing, reading, committing, fencing.
 
 mod labels;
 mod lease;
@@ -103,8 +103,8 @@ pub fn forget(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Resul
 }
 
 /// The holds on snapshots, by their keys alone: a hold that can't be read holds too.
-pub fn list_holds(store: &dyn Store, folder: &str) -> Result<Vec<(SnapshotId, HoldId)>> {
-    let listed = store.list(folder)?;
+pub fn list_holds(store: &dyn Store, directory: &str) -> Result<Vec<(SnapshotId, HoldId)>> {
+    let listed = store.list(directory)?;
     Ok(listed.iter().filter_map(|object| names::parse_hold(&object.key)).collect())
 }
 
@@ -153,7 +153,7 @@ fn seal_object(
     seal(keys, kind, suite, name, &value)
 }
 
-/// Fences a session that was not sealed: nobody can seal it any more. Gives back whether the name was free.
+/// Fences a session that was not committed: nobody can commit it any more. Gives back whether the name was free.
 pub fn fence(store: &dyn Store, id: SnapshotId) -> Result<bool> {
     Ok(store.put_new(&names::snapshot(&id), &[])? == Put::Created)
 }
@@ -174,25 +174,25 @@ pub fn new_id() -> Result<SnapshotId> {
     random().map(SnapshotId)
 }
 
-/// The seal: creates the snapshot, once, if its name is free. A name that is taken by this very manifest means that an earlier
+/// The commit: creates the snapshot, once, if its name is free. A name that is taken by this very manifest means that an earlier
 /// reply was lost; a fence means that the session lost.
-pub fn seal_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
+pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
     let name = names::snapshot(&manifest.id);
     take_name(store, manifest.id, &seal_object(keys, ObjectKind::Snapshot, suite, &name, manifest)?)
 }
 
-/// The seal of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
+/// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
 /// From then on its index segments are believed.
-pub fn seal_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
+pub fn commit_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
     take_name(store, id, &marker(keys, id, now))
 }
 
 /// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk.
 fn take_name(store: &dyn Store, id: SnapshotId, bytes: &[u8]) -> Result<()> {
     let name = names::snapshot(&id);
-    // Whatever came before the seal must be on the disk before it.
+    // Whatever came before the commit must be on the disk before it.
     store.sync()?;
-    // After an error nobody knows whether the seal is there. Asked again, the store says so.
+    // After an error nobody knows whether the commit is there. Asked again, the store says so.
     match store.put_new(&name, bytes).or_else(|_| store.put_new(&name, bytes))? {
         Put::Created => Ok(()),
         Put::Exists if store.get(&name, MAX_SEALED_BYTES)?.as_deref() == Some(bytes) => Ok(()),

@@ -37,14 +37,14 @@ pub fn sequence_of_copy(here: RepositoryId, snapshots: &[Manifest], copy: &Manif
     let (repository, place) = copy.first_place(here);
     let before = |one: &&Manifest| match one.first_place(here) {
         (same, other) if same == repository => other < place,
-        _ => one.sealed <= copy.sealed,
+        _ => one.committed <= copy.committed,
     };
     let older: Vec<&Manifest> = snapshots.iter().filter(before).collect();
     if older.len() == snapshots.len() {
         return next_sequence(older, unreadable);
     }
     // Where the numbers are the same, times and ids decide.
-    let behind = |one: &Manifest| one.sequence + u64::from((one.sealed, one.id) > (copy.sealed, copy.id));
+    let behind = |one: &Manifest| one.sequence + u64::from((one.committed, one.id) > (copy.committed, copy.id));
     older.into_iter().map(behind).max().unwrap_or(0).min(NUMBER_BOUND - 1)
 }
 
@@ -69,8 +69,8 @@ pub struct DoubtfulTime {
     pub snapshot: SnapshotId,
     /// The host whose clock it was.
     pub host: String,
-    /// When it was sealed, as its manifest says, in milliseconds since the Unix epoch.
-    pub sealed: u64,
+    /// When it was committed, as its manifest says, in milliseconds since the Unix epoch.
+    pub committed: u64,
     /// The time that is taken for it instead.
     pub plausible: u64,
     /// Why.
@@ -79,8 +79,8 @@ pub struct DoubtfulTime {
 
 impl fmt::Display for DoubtfulTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DoubtfulTime { snapshot, host, sealed, plausible, found } = self;
-        write!(f, "the time of snapshot {snapshot}, {} by the clock of host {host}, ", Timestamp(*sealed))?;
+        let DoubtfulTime { snapshot, host, committed, plausible, found } = self;
+        write!(f, "the time of snapshot {snapshot}, {} by the clock of host {host}, ", Timestamp(*committed))?;
         match found {
             Contradiction::Ahead => f.write_str("lies in the future: that clock is wrong, or this machine's is")?,
             Contradiction::BeforeOlder(other, time) => {
@@ -102,7 +102,7 @@ impl fmt::Display for DoubtfulTime {
     }
 }
 
-/// When snapshots were sealed, as far as that can be believed.
+/// When snapshots were committed, as far as that can be believed.
 ///
 /// The longest row of snapshots whose times ascend as their order does is believed: so as few clocks as can be are taken to be
 /// wrong. Of the others, the time of one that contradicts that row is bounded by those of its neighbours in it. Snapshots that
@@ -121,31 +121,31 @@ impl Times {
         let mut snapshots: Vec<&Manifest> = snapshots.iter().collect();
         snapshots.sort_by_key(|manifest| manifest.place());
         let latest = now.0.saturating_add(LEASE_MILLIS);
-        let ahead = snapshots.iter().filter(|manifest| manifest.sealed > latest).count();
+        let ahead = snapshots.iter().filter(|manifest| manifest.committed > latest).count();
         let reader_is_behind = snapshots.len() > 1 && ahead * 2 > snapshots.len();
-        let is_ahead = |manifest: &Manifest| !reader_is_behind && manifest.sealed > latest;
+        let is_ahead = |manifest: &Manifest| !reader_is_behind && manifest.committed > latest;
         let row = longest_row(&snapshots, &is_ahead);
         let found = contradictions(&snapshots, &row, &is_ahead);
         let mut times = Times { behind: reader_is_behind.then_some(now), ..Times::default() };
         // The times of the row before and behind each place, while the places are gone through.
         let (mut before, mut behind) = (None, times_behind(&snapshots, &row));
         for (at, manifest) in snapshots.iter().enumerate() {
-            let mut plausible = manifest.sealed;
+            let mut plausible = manifest.committed;
             if row.contains(&at) {
-                (before, _) = (Some(manifest.sealed), behind.pop());
+                (before, _) = (Some(manifest.committed), behind.pop());
             } else if let Some(found) = found.get(&at) {
                 // Where the row has nothing newer, it is taken to be no newer than what is older: so rules that count back from it
                 // keep too much rather than too little.
                 plausible = match (before, behind.last().copied()) {
-                    (Some(least), Some(most)) => manifest.sealed.clamp(least, most),
+                    (Some(least), Some(most)) => manifest.committed.clamp(least, most),
                     (Some(time), None) | (None, Some(time)) => time,
-                    (None, None) => manifest.sealed.min(now.0),
+                    (None, None) => manifest.committed.min(now.0),
                 };
                 before = before.map(|time| time.max(plausible));
                 times.doubtful.push(DoubtfulTime {
                     snapshot: manifest.id,
                     host: manifest.host.clone(),
-                    sealed: manifest.sealed,
+                    committed: manifest.committed,
                     plausible,
                     found: *found,
                 });
@@ -155,9 +155,9 @@ impl Times {
         times
     }
 
-    /// When a snapshot was sealed, in milliseconds since the Unix epoch: what it says, unless that contradicts the others.
-    pub fn sealed(&self, manifest: &Manifest) -> u64 {
-        self.plausible.get(&manifest.id).copied().unwrap_or(manifest.sealed)
+    /// When a snapshot was committed, in milliseconds since the Unix epoch: what it says, unless that contradicts the others.
+    pub fn committed(&self, manifest: &Manifest) -> u64 {
+        self.plausible.get(&manifest.id).copied().unwrap_or(manifest.committed)
     }
 
     /// The snapshots whose times can't be right, in the order of snapshots.
@@ -165,7 +165,7 @@ impl Times {
         &self.doubtful
     }
 
-    /// Whether most snapshots were sealed later than it is now by this machine's clock: then that clock is wrong.
+    /// Whether most snapshots were committed later than it is now by this machine's clock: then that clock is wrong.
     pub fn reader_is_behind(&self) -> bool {
         self.behind.is_some()
     }
@@ -174,7 +174,7 @@ impl Times {
     pub fn warnings(&self) -> Vec<String> {
         let behind = self.behind.map(|now| {
             format!(
-                "most snapshots were sealed later than it is now by this machine's clock, {now}: that clock is wrong, or those of the \
+                "most snapshots were committed later than it is now by this machine's clock, {now}: that clock is wrong, or those of the \
                  hosts that wrote them. Snapshots are in order all the same; but their times can't be told right from wrong"
             )
         });
@@ -188,7 +188,7 @@ impl Times {
 /// The times of the row, the earliest last.
 fn times_behind(snapshots: &[&Manifest], row: &HashSet<usize>) -> Vec<u64> {
     let in_row = snapshots.iter().enumerate().filter(|(at, _)| row.contains(at));
-    let mut times: Vec<u64> = in_row.map(|(_, manifest)| manifest.sealed).collect();
+    let mut times: Vec<u64> = in_row.map(|(_, manifest)| manifest.committed).collect();
     times.reverse();
     times
 }
@@ -199,13 +199,13 @@ fn longest_row(snapshots: &[&Manifest], is_ahead: &dyn Fn(&Manifest) -> bool) ->
     let mut ends: Vec<(u64, usize)> = Vec::new();
     let mut previous: Vec<Option<usize>> = vec![None; snapshots.len()];
     for (at, manifest) in snapshots.iter().enumerate().filter(|(_, manifest)| !is_ahead(manifest)) {
-        let length = ends.partition_point(|(time, _)| *time <= manifest.sealed);
+        let length = ends.partition_point(|(time, _)| *time <= manifest.committed);
         if let Some(slot) = previous.get_mut(at) {
             *slot = length.checked_sub(1).and_then(|one| ends.get(one)).map(|(_, at)| *at);
         }
         match ends.get_mut(length) {
-            Some(end) => *end = (manifest.sealed, at),
-            None => ends.push((manifest.sealed, at)),
+            Some(end) => *end = (manifest.committed, at),
+            None => ends.push((manifest.committed, at)),
         }
     }
     let mut row = HashSet::new();
@@ -236,20 +236,20 @@ fn contradictions(
             // A copy's place among others was chosen by its time, and its writer's host is not the original's.
             continue;
         }
-        let saw = |other: &Manifest| one.heads.contains(&other.id) && other.sealed > one.sealed;
-        let before = |other: &Manifest| other.sequence < one.sequence && other.started > one.sealed;
+        let saw = |other: &Manifest| one.heads.contains(&other.id) && other.committed > one.committed;
+        let before = |other: &Manifest| other.sequence < one.sequence && other.started > one.committed;
         let older = row.iter().filter(|other| **other < at).filter_map(|other| snapshots.get(*other));
-        if let Some(other) = older.filter(|other| saw(other) || before(other)).min_by_key(|other| other.sealed) {
-            found.insert(at, Contradiction::BeforeOlder(other.id, other.sealed));
+        if let Some(other) = older.filter(|other| saw(other) || before(other)).min_by_key(|other| other.committed) {
+            found.insert(at, Contradiction::BeforeOlder(other.id, other.committed));
             continue;
         }
         let newer = row.iter().filter(|other| **other > at).filter_map(|other| snapshots.get(*other));
-        let newer = newer.filter(|other| other.origin.is_none() && other.sealed < one.sealed);
+        let newer = newer.filter(|other| other.origin.is_none() && other.committed < one.committed);
         let after = |other: &&&Manifest| {
-            other.heads.contains(&one.id) || (one.sequence < other.sequence && one.started > other.sealed)
+            other.heads.contains(&one.id) || (one.sequence < other.sequence && one.started > other.committed)
         };
-        if let Some(other) = newer.filter(after).min_by_key(|other| other.sealed) {
-            found.insert(at, Contradiction::AfterNewer(other.id, other.sealed));
+        if let Some(other) = newer.filter(after).min_by_key(|other| other.committed) {
+            found.insert(at, Contradiction::AfterNewer(other.id, other.committed));
         }
     }
     found

@@ -54,7 +54,7 @@ pub fn is_gone(session: &Session) -> bool {
 }
 
 /// Whether a session has not ended, its lease has not lapsed, and its process is not known to be gone. Safety never rests on this: one
-/// that is fenced can't be sealed.
+/// that is fenced can't be committed.
 pub fn is_alive(session: &Session) -> bool {
     let silent = Timestamp::now().0.saturating_sub(session.heartbeat);
     session.outcome.is_none() && silent <= session.lease_millis.min(LONGEST_LEASE) && !is_gone(session)

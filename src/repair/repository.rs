@@ -1,6 +1,6 @@
 //! Repairing: the index is rebuilt from the packs, and snapshots that lost chunks are salvaged as new ones.
 //!
-//! Nothing that is sealed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
+//! Nothing that is committed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
 //! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
 
 use super::salvage::{Donor, Earlier, Salvaged};
@@ -178,7 +178,7 @@ impl Repository {
         let rebuilt = self.rebuild_index(id, control);
         let (status, stored_bytes) = match &rebuilt {
             Ok(Some((_, stored))) => (Status::Done, *stored),
-            // It did not seal, and must not say that it did.
+            // It did not commit, and must not say that it did.
             Ok(None) => (Status::Failed(PLAN_STANDS.into()), 0),
             Err(Error::Cancelled) => (Status::Stopped, 0),
             Err(error) => (Status::Failed(error.to_string()), 0),
@@ -196,7 +196,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the seal, and last what nobody
+    /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the commit, and last what nobody
     /// can read any more. `None` if a plan stands.
     fn rebuild_index(&self, id: SnapshotId, control: &Control) -> Result<Option<(Vec<String>, u64)>> {
         let (store, keys, suite) = (&*self.store, &*self.keys, self.parameters.suite);
@@ -206,7 +206,7 @@ impl Repository {
         let survey = self.survey_index()?;
         control.check()?;
         let (_, stored) = write_segments(store, keys, suite, &id, survey.packs)?;
-        objects::seal_without_snapshot(store, keys, id, Timestamp::now().0)?;
+        objects::commit_without_snapshot(store, keys, id, Timestamp::now().0)?;
         store.sync()?;
         // What these told stands elsewhere now, or nobody knows it any more.
         let states = objects::list_states(store)?;
@@ -214,7 +214,7 @@ impl Repository {
         for key in survey.unreadable.iter().map(|(key, _)| key).chain(&survey.gone) {
             control.check()?;
             match state_of(key) {
-                Some(SnapshotState::Sealed) => {
+                Some(SnapshotState::Committed) => {
                     let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
                     store.put(key, &encode_segment(&sealer, key, &[]).map_err(|error| error.of(key))?)?;
                 }
@@ -243,7 +243,7 @@ impl Repository {
                 }
                 store.delete(&names::session(&id))?;
             }
-            let fenced = if open { ", and the session was fenced: it can never be sealed" } else { "" };
+            let fenced = if open { ", and the session was fenced: it can never be committed" } else { "" };
             report.cleared.push(format!("{error}; the object was deleted{fenced}"));
         }
         Ok(())
@@ -275,7 +275,7 @@ impl Repository {
         // The snapshots first: their segments are there once the index is read.
         let manifests = self.snapshots()?.snapshots;
         let states = objects::list_states(store)?;
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
         let index = Index::open(store, &self.keys, believed, HashSet::new())?;
         let mut survey = IndexSurvey { unreadable: index.unreadable(store)?, ..IndexSurvey::default() };
         let listed: HashSet<String> = store.list(names::INDEX)?.into_iter().map(|object| object.key).collect();

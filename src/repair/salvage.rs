@@ -389,9 +389,9 @@ impl Repository {
                 let lost = salvaged.namespaces.iter().filter_map(missing);
                 let missing = original.missing.iter().cloned().chain(lost).collect();
                 // Right behind the original and what was made of it before, and before whatever came later.
-                let before = earlier.iter().map(|one| one.manifest.sealed).chain([original.sealed]).max();
-                let sealed = before.unwrap_or_default().saturating_add(1);
-                let made = session.seal_salvage(original, sealed, salvage, missing, namespaces)?;
+                let before = earlier.iter().map(|one| one.manifest.committed).chain([original.committed]).max();
+                let committed = before.unwrap_or_default().saturating_add(1);
+                let made = session.commit_salvage(original, committed, salvage, missing, namespaces)?;
                 salvaged.snapshot = Some(made.id());
                 Ok(salvaged)
             }

@@ -14,7 +14,7 @@ pub struct SnapshotList {
     pub snapshots: Vec<Manifest>,
     /// Those that could not.
     pub damaged: Vec<(SnapshotId, Error)>,
-    /// When they were sealed, as far as their times can be believed.
+    /// When they were committed, as far as their times can be believed.
     pub times: Times,
     /// Those of whose labels something can't be read, and why: what [`Manifest::tags`] says of them may be wrong.
     pub unread_labels: Vec<(SnapshotId, Error)>,

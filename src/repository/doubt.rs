@@ -7,7 +7,7 @@ use crate::format::{SnapshotId, names};
 
 /// The snapshots that can't be read, and what is known of their place among the others.
 pub struct Doubt {
-    /// Each with why it can't be read, and the first snapshot that is certainly newer: its writer saw this one sealed.
+    /// Each with why it can't be read, and the first snapshot that is certainly newer: its writer saw this one committed.
     unread: Vec<(SnapshotId, String, Option<Place>)>,
 }
 

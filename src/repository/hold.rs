@@ -18,7 +18,7 @@ pub struct HoldEntry {
     pub snapshot: SnapshotId,
     /// What it says, or why it can't be read. It holds in any case.
     pub hold: Result<Hold>,
-    /// What stands under the snapshot's name; nothing while a backup with a hold is about to seal.
+    /// What stands under the snapshot's name; nothing while a backup with a hold is about to commit.
     pub state: Option<SnapshotState>,
 }
 
@@ -36,7 +36,7 @@ impl Repository {
         let mut placed = Vec::new();
         for snapshot in ids {
             let hold = self.place_hold(snapshot, reason)?;
-            if self.state_of(&snapshot)? != Some(SnapshotState::Sealed) {
+            if self.state_of(&snapshot)? != Some(SnapshotState::Committed) {
                 self.store.delete(&crate::format::names::hold(&snapshot, &hold.id))?;
                 return Err(Error::invalid(format!(
                     "snapshot {snapshot} was forgotten at this moment: it is not held"

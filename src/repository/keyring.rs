@@ -11,9 +11,9 @@ use crate::store::{Put, Store};
 pub struct KeyInfo {
     /// Its id.
     pub id: KeyId,
-    /// What the pass phrase costs to try.
+    /// What the passphrase costs to try.
     pub cost: KdfCost,
-    /// Its label and when it was made (milliseconds since the Unix epoch), if the pass phrase at hand opens it.
+    /// Its label and when it was made (milliseconds since the Unix epoch), if the passphrase at hand opens it.
     pub opened: Option<(String, u64)>,
     /// Whether it is the one that the repository was opened with.
     pub current: bool,
@@ -21,7 +21,7 @@ pub struct KeyInfo {
     pub damaged: Option<String>,
 }
 
-/// The id that a slot of these bytes has: so anybody can tell a damaged slot from one that another pass phrase opens.
+/// The id that a slot of these bytes has: so anybody can tell a damaged slot from one that another passphrase opens.
 fn id_of(bytes: &[u8]) -> KeyId {
     let mut id = [0; KeyId::BYTES];
     blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut id);
@@ -49,13 +49,13 @@ fn is_whole(id: &KeyId, bytes: &[u8]) -> Result<()> {
     Err(error.with_advice("Restore it from a copy, or open the repository with another slot and add a new one"))
 }
 
-/// Trying a pass phrase on all slots together takes at most this much [`KdfCost::work`]: two slots of the highest cost that there may
+/// Trying a passphrase on all slots together takes at most this much [`KdfCost::work`]: two slots of the highest cost that there may
 /// be, or some 680 of the usual one.
 pub const MAX_WORK: u64 = 2 * KdfCost::MAX_WORK;
 /// At most so many slots are read.
 const MAX_READ: usize = 16_384;
 
-/// What may still be spent on trying a pass phrase. A hostile store can plant slots without number, each as slow as there may be.
+/// What may still be spent on trying a passphrase. A hostile store can plant slots without number, each as slow as there may be.
 pub struct Budget {
     slots: usize,
     work: u64,
@@ -82,7 +82,7 @@ pub struct Found {
     pub id: KeyId,
     /// Its bytes, or why they can't be read.
     pub bytes: Result<Vec<u8>>,
-    /// What trying a pass phrase on it costs; nothing if it can't be read.
+    /// What trying a passphrase on it costs; nothing if it can't be read.
     pub cost: KdfCost,
 }
 
@@ -112,7 +112,7 @@ pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<Found>,
 /// Of a slot that can't be read.
 const NO_COST: KdfCost = KdfCost { memory_kib: 0, passes: 0, lanes: 0 };
 
-/// Opens a slot of these bytes; `None` if the pass phrase is not its.
+/// Opens a slot of these bytes; `None` if the passphrase is not its.
 pub fn open_slot(
     repository: &RepositoryId,
     id: &KeyId,
@@ -135,7 +135,7 @@ pub fn add_slot(
     secret: &SlotSecret,
 ) -> Result<KeyId> {
     if passphrase.is_empty() {
-        return Err(Error::invalid("the pass phrase is empty; choose one that nobody guesses"));
+        return Err(Error::invalid("the passphrase is empty; choose one that nobody guesses"));
     }
     let bytes = slot::wrap(repository, passphrase, cost, secret)?;
     let id = id_of(&bytes);
@@ -172,8 +172,8 @@ pub fn others(store: &dyn Store, id: &KeyId) -> Result<Vec<KeyId>> {
 pub fn check_opens(store: &dyn Store, repository: &RepositoryId, id: &KeyId, passphrase: &[u8]) -> Result<()> {
     let opened = open_slot(repository, id, &read(store, id)?, passphrase)?;
     opened.map(|_| ()).ok_or_else(|| {
-        let error = Error::damaged(names::key(id), "it doesn't open with the pass phrase that it was just made with");
-        error.with_advice("The old pass phrase still opens the repository")
+        let error = Error::damaged(names::key(id), "it doesn't open with the passphrase that it was just made with");
+        error.with_advice("The old passphrase still opens the repository")
     })
 }
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_phrase_is_replaced_by_a_slot_that_opens_before_the_old_one_goes() {
+    fn a_passphrase_is_replaced_by_a_slot_that_opens_before_the_old_one_goes() {
         let store = Arc::new(MemoryStore::new());
         let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
         let repository = Repository::create(store.clone(), b"old", &options).unwrap();

@@ -1,4 +1,4 @@
-//! Labels that come and go after a snapshot was sealed. Its manifest never changes, so what became of them stands beside it.
+//! Labels that come and go after a snapshot was committed. Its manifest never changes, so what became of them stands beside it.
 
 use super::{Repository, SnapshotFilter, SnapshotList, host, named, program};
 use crate::crypto::random;
@@ -12,7 +12,7 @@ use crate::record::Timestamp;
 use std::collections::BTreeSet;
 
 /// What to do about labels that can't be read.
-const UNREAD: &str = "Which labels came and went since the snapshot was sealed is not known for certain. `aerolith repair` deletes the \
+const UNREAD: &str = "Which labels came and went since the snapshot was committed is not known for certain. `aerolith repair` deletes the \
     object; then set the labels once more";
 
 /// The labels of a snapshot after they were changed.
@@ -61,10 +61,10 @@ impl Repository {
             text::check("a label", label, text::NAME_BYTES).map_err(Error::usage)?;
         }
         let id = named(&mut self.snapshots()?, spec, filter)?.id;
-        let sealed = objects::read_manifest(&*self.store, &self.keys, id)?;
+        let committed = objects::read_manifest(&*self.store, &self.keys, id)?;
         let standing = self.standing_labels(id)?;
         let mut changes = standing.changes.clone();
-        let before = changes.applied(&sealed.tags);
+        let before = changes.applied(&committed.tags);
         if let Some(label) = remove.iter().find(|label| !before.contains(label)) {
             let has =
                 if before.is_empty() { "It has none".to_string() } else { format!("It has {}", before.join(", ")) };
@@ -72,7 +72,7 @@ impl Repository {
         }
         add.iter().filter(|label| !before.contains(label)).for_each(|label| changes.set(label, true));
         remove.iter().for_each(|label| changes.set(label, false));
-        let tags = changes.applied(&sealed.tags);
+        let tags = changes.applied(&committed.tags);
         let wanted: BTreeSet<&String> = before.iter().chain(add).filter(|label| !remove.contains(label)).collect();
         if wanted.len() > text::TAGS {
             return Err(Error::usage(format!(
@@ -123,7 +123,7 @@ impl Repository {
         let id = TagsId(random()?);
         let tags = Tags { id, snapshot, changed: Timestamp::now().0, host: host(), program: program(), labels };
         objects::write_labels(&*self.store, &self.keys, self.parameters.suite, &tags)?;
-        if self.state_of(&snapshot)? != Some(SnapshotState::Sealed) {
+        if self.state_of(&snapshot)? != Some(SnapshotState::Committed) {
             self.store.delete(&names::tags(&snapshot, &id))?;
             return Err(Error::invalid(format!(
                 "snapshot {snapshot} was forgotten at this moment: its labels were not changed"
@@ -144,7 +144,7 @@ impl Repository {
                     self.store.delete(&names::tags(&snapshot, &id))?;
                 }
                 cleared.push(format!(
-                    "{error}; it was deleted: labels of snapshot {snapshot} that were changed since it was sealed may have to \
+                    "{error}; it was deleted: labels of snapshot {snapshot} that were changed since it was committed may have to \
                      be set once more"
                 ));
             }

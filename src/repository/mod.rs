@@ -56,7 +56,7 @@ pub struct CreateOptions {
     pub suite: Option<Suite>,
     /// How chunks are compressed.
     pub compression: Compression,
-    /// What opening it with the pass phrase costs.
+    /// What opening it with the passphrase costs.
     pub cost: KdfCost,
     /// What the first key slot is called.
     pub label: String,
@@ -100,9 +100,9 @@ impl Repository {
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
         }
-        let folders = [names::SNAPSHOTS, names::PACKS, names::SESSIONS, names::INDEX, names::PLANS];
-        for folder in folders.into_iter().chain([names::HOLDS, names::TAGS]) {
-            if !store.list(folder)?.is_empty() {
+        let directories = [names::SNAPSHOTS, names::PACKS, names::SESSIONS, names::INDEX, names::PLANS];
+        for directory in directories.into_iter().chain([names::HOLDS, names::TAGS]) {
+            if !store.list(directory)?.is_empty() {
                 return Err(lost_config());
             }
         }
@@ -168,12 +168,12 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Opens a repository with a pass phrase.
+    /// Opens a repository with a passphrase.
     pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
         Self::open_within(store, passphrase, keyring::Budget::default())
     }
 
-    /// The same, with so much to spend on trying the pass phrase.
+    /// The same, with so much to spend on trying the passphrase.
     pub(crate) fn open_within(store: Arc<dyn Store>, passphrase: &[u8], mut budget: keyring::Budget) -> Result<Self> {
         let Some(config) = store.get(names::CONFIG, MAX_SEALED_BYTES)? else {
             if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
@@ -212,7 +212,7 @@ impl Repository {
         if untried > 0 {
             return Err(Error::invalid(format!(
                 "{untried} of the {slots} key slots of {} were not tried, since all together may take no longer than {} of the \
-                 usual cost; the pass phrase opens none of the others. Whoever can write to the store \
+                 usual cost; the passphrase opens none of the others. Whoever can write to the store \
                  can plant such slots: delete from {} what nobody made, or restore it from a copy",
                 store.location(),
                 keyring::MAX_WORK / KdfCost::RECOMMENDED.work(),
@@ -221,7 +221,7 @@ impl Repository {
         }
         if let Some(error) = damaged {
             let advice = format!(
-                "None of the other {} key slot(s) opens with the pass phrase: if it is the right one, it was this slot's. \
+                "None of the other {} key slot(s) opens with the passphrase: if it is the right one, it was this slot's. \
                  Restore the slot from a copy",
                 slots - 1
             );
@@ -270,12 +270,12 @@ impl Repository {
         keyring::add_slot(&*self.store, &self.id, passphrase, cost, &secret)
     }
 
-    /// All key slots. Labels of slots that this pass phrase doesn't open are unknown.
+    /// All key slots. Labels of slots that this passphrase doesn't open are unknown.
     pub fn key_list(&self, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
         keyring::list(&*self.store, &self.id, &self.slot, passphrase)
     }
 
-    /// Replaces the pass phrase of the slot that the repository was opened with, and gives back the new slot. It is there, and was
+    /// Replaces the passphrase of the slot that the repository was opened with, and gives back the new slot. It is there, and was
     /// opened once, before the old one goes: stopped in between, both open the repository.
     pub fn key_replace(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
         let id = self.key_add(passphrase, label, cost)?;
@@ -294,23 +294,23 @@ impl Repository {
         keyring::remove(&*self.store, id)
     }
 
-    /// All sealed snapshots that were not forgotten, oldest first, with the labels that they have now.
+    /// All committed snapshots that were not forgotten, oldest first, with the labels that they have now.
     pub fn snapshots(&self) -> Result<SnapshotList> {
         let mut list = self.snapshots_with(&mut Memory::default())?;
         self.label(&mut list)?;
         Ok(list)
     }
 
-    /// The same as they were sealed, whatever became of their labels, reading those alone that are not remembered.
+    /// The same as they were committed, whatever became of their labels, reading those alone that are not remembered.
     pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
         for (id, state) in objects::list_states(&*self.store)? {
-            if state == SnapshotState::Fenced && self.says_sealed(&id)? {
+            if state == SnapshotState::Fenced && self.says_committed(&id)? {
                 let error =
-                    Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was sealed");
+                    Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was committed");
                 list.damaged.push((id, error));
             }
-            if state != SnapshotState::Sealed {
+            if state != SnapshotState::Committed {
                 continue;
             }
             if let Some(manifest) = memory.manifests.get(&id) {
@@ -373,19 +373,19 @@ impl Repository {
         Ok(self.state_of(id)? == Some(SnapshotState::Forgotten))
     }
 
-    /// Whether a session says that it sealed its snapshot.
-    pub(crate) fn says_sealed(&self, id: &SnapshotId) -> Result<bool> {
+    /// Whether a session says that it committed its snapshot.
+    pub(crate) fn says_committed(&self, id: &SnapshotId) -> Result<bool> {
         match objects::read_session(&*self.store, &self.keys, *id) {
-            Ok(session) => Ok(session.says_sealed()),
+            Ok(session) => Ok(session.says_committed()),
             Err(error) if error.is_of_one_object() => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// The index as it stands: segments of sealed sessions, without packs that a plan condemns.
+    /// The index as it stands: segments of committed sessions, without packs that a plan condemns.
     pub fn index(&self) -> Result<Index> {
         let states = objects::list_states(&*self.store)?;
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
         Index::open(&*self.store, &self.keys, believed, Default::default())
     }
 

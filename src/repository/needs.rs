@@ -74,7 +74,7 @@ impl Manifest {
         let Manifest {
             id: _,
             started: _,
-            sealed: _,
+            committed: _,
             sequence: _,
             host: _,
             program: _,

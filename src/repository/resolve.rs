@@ -110,7 +110,7 @@ pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> 
         return by_id(snapshots, damaged, spec, filter, advice);
     }
     let is_meant =
-        |manifest: &&Manifest| filter.admits(manifest) && time.is_none_or(|time| times.sealed(manifest) <= time);
+        |manifest: &&Manifest| filter.admits(manifest) && time.is_none_or(|time| times.committed(manifest) <= time);
     let meant: Vec<&Manifest> = snapshots.iter().rev().filter(is_meant).collect();
     let of = clusters(meant.iter().copied());
     if of.len() > 1 {
@@ -197,7 +197,7 @@ pub fn doubts(spec: &str, times: &Times, found: SnapshotId) -> Vec<String> {
     let decided = times
         .doubtful()
         .iter()
-        .filter(|doubtful| doubtful.snapshot == found || (doubtful.sealed <= time) != (doubtful.plausible <= time));
+        .filter(|doubtful| doubtful.snapshot == found || (doubtful.committed <= time) != (doubtful.plausible <= time));
     decided.map(ToString::to_string).collect()
 }
 

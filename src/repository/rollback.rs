@@ -40,7 +40,7 @@ struct Seen {
 
 fn letter(state: SnapshotState) -> char {
     match state {
-        SnapshotState::Sealed => 's',
+        SnapshotState::Committed => 's',
         SnapshotState::Forgotten => 'm',
         SnapshotState::Fenced => 'f',
     }
@@ -56,7 +56,7 @@ impl Seen {
         let name = |line: &str| {
             let (letter, id) = line.split_once(' ')?;
             let state = match letter {
-                "s" => SnapshotState::Sealed,
+                "s" => SnapshotState::Committed,
                 "m" => SnapshotState::Forgotten,
                 "f" => SnapshotState::Fenced,
                 _ => return None,
@@ -95,21 +95,21 @@ impl Seen {
 }
 
 impl Repository {
-    /// The file in `folder` that says what this client has seen of this repository.
-    fn seen_file(&self, folder: &Path) -> PathBuf {
-        folder.join(self.id.to_string())
+    /// The file in `directory` that says what this client has seen of this repository.
+    fn seen_file(&self, directory: &Path) -> PathBuf {
+        directory.join(self.id.to_string())
     }
 
-    /// Compares the store with what this client remembers of it in `folder`.
-    pub fn look_back(&self, folder: &Path) -> Result<Option<Rollback>> {
-        let file = self.seen_file(folder);
+    /// Compares the store with what this client remembers of it in `directory`.
+    pub fn look_back(&self, directory: &Path) -> Result<Option<Rollback>> {
+        let file = self.seen_file(directory);
         let Some(seen) = Seen::read(&file)? else { return Ok(None) };
         let states = objects::list_states(&*self.store)?;
         let (mut gone, mut revived) = (Vec::new(), Vec::new());
         for (id, was) in &seen.names {
             match (was, states.get(id)) {
                 (_, None) => gone.push(*id),
-                (SnapshotState::Forgotten, Some(SnapshotState::Sealed)) => revived.push(*id),
+                (SnapshotState::Forgotten, Some(SnapshotState::Committed)) => revived.push(*id),
                 // Damage, which reading it finds.
                 _ => {}
             }
@@ -118,9 +118,9 @@ impl Repository {
         Ok(older.then_some(Rollback { seen: seen.at, gone, revived, file }))
     }
 
-    /// Remembers in `folder` what stands under `snapshots/` now, beside what was remembered before.
-    pub fn remember(&self, folder: &Path) -> Result<()> {
-        let file = self.seen_file(folder);
+    /// Remembers in `directory` what stands under `snapshots/` now, beside what was remembered before.
+    pub fn remember(&self, directory: &Path) -> Result<()> {
+        let file = self.seen_file(directory);
         let mut seen = Seen::read(&file)?.unwrap_or_default();
         let before = seen.names.clone();
         for (id, state) in objects::list_states(&*self.store)? {
@@ -134,9 +134,9 @@ impl Repository {
         }
         seen.at = Timestamp::now().0;
         let doing = || format!("write {}, which says what this client has seen of the repository", file.display());
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(doing(), error))?;
+        std::fs::create_dir_all(directory).map_err(|error| Error::io(doing(), error))?;
         // Under its own name only once it is whole; another process may do the same at the same time.
-        let mut new = tempfile::NamedTempFile::new_in(folder).map_err(|error| Error::io(doing(), error))?;
+        let mut new = tempfile::NamedTempFile::new_in(directory).map_err(|error| Error::io(doing(), error))?;
         new.write_all(seen.text().as_bytes()).map_err(|error| Error::io(doing(), error))?;
         new.persist(&file).map_err(|error| Error::io(doing(), error.error))?;
         Ok(())
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn what_is_remembered_comes_back_and_nothing_else_is_understood() {
-        use SnapshotState::{Fenced, Forgotten, Sealed};
-        let names = [(1, Sealed), (2, Forgotten), (3, Fenced)].map(|(n, state)| (SnapshotId([n; 16]), state)).into();
+        use SnapshotState::{Committed, Fenced, Forgotten};
+        let names = [(1, Committed), (2, Forgotten), (3, Fenced)].map(|(n, state)| (SnapshotId([n; 16]), state)).into();
         let seen = Seen { at: 1_780_000_000_000, names };
         let read = Seen::parse(&seen.text()).unwrap();
         assert_eq!((read.at, read.names), (seen.at, seen.names.clone()));

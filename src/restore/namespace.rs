@@ -84,7 +84,7 @@ impl Snapshot {
             )))
         };
         if let Some(missing) = self.manifest().missing.first() {
-            return refused(format!("it was sealed incomplete ({missing})"));
+            return refused(format!("it was committed incomplete ({missing})"));
         }
         if manifest.counts.bad > 0 {
             return refused(format!("{} records could not be understood when it was made", manifest.counts.bad));

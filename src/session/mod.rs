@@ -1,4 +1,4 @@
-//! One writer's work from `begin` to `seal`.
+//! One writer's work from `begin` to `commit`.
 
 use crate::chunks::{ChunkReader, ChunkWriter, WriteOptions};
 use crate::control::Control;
@@ -37,7 +37,7 @@ pub struct SessionOptions {
     pub job: String,
     /// After so long without a heartbeat the session is taken for dead; ten minutes if not given. A heartbeat comes ten times as often.
     pub lease: Option<Duration>,
-    /// Why the snapshot must not be forgotten, if so: it is held before it is sealed.
+    /// Why the snapshot must not be forgotten, if so: it is held before it is committed.
     pub hold: Option<String>,
     /// Whether to go on where an earlier session of the same job stopped, if it did so less than a day ago.
     pub resume: bool,
@@ -56,7 +56,7 @@ pub struct Resumed {
     pub partitions: usize,
 }
 
-/// A backup that has begun. Dropped without a seal, it leaves nothing but orphans, and a failed run in the history.
+/// A backup that has begun. Dropped without a commit, it leaves nothing but orphans, and a failed run in the history.
 pub struct BackupSession {
     pub(crate) repository: Repository,
     pub(crate) lease: Lease,
@@ -103,7 +103,7 @@ impl Repository {
         let manifest = Manifest {
             id,
             started: Timestamp::now().0,
-            sealed: 0,
+            committed: 0,
             sequence: 0,
             host: host(),
             program: program(),
@@ -195,7 +195,7 @@ impl Repository {
         );
         warnings.extend(list.times.reader_is_behind().then(|| list.times.warnings()).into_iter().flatten());
         let parents = list.snapshots;
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_sealed());
+        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
         let doomed_too = match condemned.is_empty() {
             true => None,
             false => {
@@ -292,12 +292,12 @@ pub(crate) fn take_over(
     Ok(())
 }
 
-/// The sessions that stopped before their seal and noted how far they came, the latest first.
+/// The sessions that stopped before their commit and noted how far they came, the latest first.
 fn stopped_sessions(history: &[HistoryEntry], now: u64) -> Vec<Session> {
     let stopped = |entry: &&HistoryEntry| {
         entry.session.kind == SessionKind::Backup
-            && !entry.state.is_some_and(|state| state.was_sealed())
-            && !entry.session.says_sealed()
+            && !entry.state.is_some_and(|state| state.was_committed())
+            && !entry.session.says_committed()
             && entry.session.journal.is_some()
             && now.saturating_sub(entry.session.heartbeat) <= OLDEST_MILLIS
     };
@@ -385,11 +385,11 @@ impl BackupSession {
         Ok((self.doomed_too.as_ref().unwrap_or(&self.reader), writer))
     }
 
-    /// Seals what a salvage made of `original`: with its source and its labels, in its place in the order of snapshots.
-    pub(crate) fn seal_salvage(
+    /// Commits what a salvage made of `original`: with its source and its labels, in its place in the order of snapshots.
+    pub(crate) fn commit_salvage(
         mut self,
         original: &Manifest,
-        sealed: u64,
+        committed: u64,
         salvage: Salvage,
         missing: Vec<String>,
         namespaces: Vec<NamespaceManifest>,
@@ -402,7 +402,7 @@ impl BackupSession {
         self.manifest = Manifest {
             id,
             started: original.started,
-            sealed,
+            committed,
             sequence: original.sequence,
             host,
             program,
@@ -418,25 +418,25 @@ impl BackupSession {
             origin: None,
             namespaces,
         };
-        self.seal()
+        self.commit()
     }
 
-    /// Seals: packs and index segments first, then the one object that makes it a snapshot.
-    pub fn seal(mut self) -> Result<Snapshot> {
-        let sealed = self.try_seal();
-        let status = match &sealed {
+    /// Commits: packs and index segments first, then the one object that makes it a snapshot.
+    pub fn commit(mut self) -> Result<Snapshot> {
+        let committed = self.try_commit();
+        let status = match &committed {
             Ok(()) if self.manifest.missing.is_empty() => Status::Done,
             Ok(()) => Status::Incomplete(self.manifest.missing.join("; ")),
-            Err(error) => unsealed(error),
+            Err(error) => uncommitted(error),
         };
         self.end(status);
-        sealed?;
-        // It is sealed, whatever happens now; this reader finds the new packs too, if more slowly.
+        committed?;
+        // It is committed, whatever happens now; this reader finds the new packs too, if more slowly.
         let chunks = self.repository.chunk_reader().unwrap_or_else(|_| self.reader.clone());
         Ok(Snapshot::new(chunks, self.manifest.clone()))
     }
 
-    fn try_seal(&mut self) -> Result<()> {
+    fn try_commit(&mut self) -> Result<()> {
         self.control.check()?;
         let Some(writer) = self.writer.take() else { return Err(Error::invalid("the session has ended")) };
         let mut packs = writer.finish()?;
@@ -451,52 +451,52 @@ impl BackupSession {
         self.manifest.stored_bytes = stored + bytes;
         // These keep the times of what they were made of.
         if self.manifest.salvage.is_none() && self.manifest.origin.is_none() {
-            self.manifest.sealed = Timestamp::now().0;
+            self.manifest.committed = Timestamp::now().0;
         }
         self.control.check()?;
         let hold = match &self.hold {
             Some(reason) => Some(repository.place_hold(self.manifest.id, reason)?),
             None => None,
         };
-        let sealed = objects::seal_snapshot(&*repository.store, &repository.keys, suite, &self.manifest);
-        if let (Err(Error::Fenced { .. }), Some(hold)) = (&sealed, hold) {
+        let committed = objects::commit_snapshot(&*repository.store, &repository.keys, suite, &self.manifest);
+        if let (Err(Error::Fenced { .. }), Some(hold)) = (&committed, hold) {
             // Nothing is there that it could hold; were it left, the next collection would take it away.
             let _ = repository.store.delete(&names::hold(&hold.snapshot, &hold.id));
         }
-        sealed
+        committed
     }
 
-    /// Ends without a seal; the history will say why.
+    /// Ends without a commit; the history will say why.
     pub fn abandon(mut self, error: &Error) {
-        self.end(unsealed(error));
+        self.end(uncommitted(error));
     }
 
     fn end(&mut self, status: Status) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let sealed = matches!(status, Status::Done | Status::Incomplete(_));
+        let committed = matches!(status, Status::Done | Status::Incomplete(_));
         let outcome = Outcome {
             ended: Timestamp::now().0,
             status,
-            // Without a seal: how far it came.
-            records: match sealed {
+            // Without a commit: how far it came.
+            records: match committed {
                 true if self.manifest.origin.is_some() => {
                     self.manifest.namespaces.iter().map(|one| one.live_records).sum()
                 }
                 true => self.manifest.namespaces.iter().map(|namespace| namespace.counts.read).sum(),
                 false => self.control.records(),
             },
-            stored_bytes: if sealed { self.manifest.stored_bytes } else { self.control.bytes_out() },
+            stored_bytes: if committed { self.manifest.stored_bytes } else { self.control.bytes_out() },
             damaged_chunks: Vec::new(),
         };
-        // The snapshot, if there is one, is sealed already: a failure to note the outcome loses only the note.
+        // The snapshot, if there is one, is committed already: a failure to note the outcome loses only the note.
         let _ = self.lease.end(outcome);
     }
 }
 
-/// How a session that was not sealed ended.
-fn unsealed(error: &Error) -> Status {
+/// How a session that was not committed ended.
+fn uncommitted(error: &Error) -> Status {
     match error {
         Error::Cancelled => Status::Stopped,
         error => Status::Failed(error.to_string()),
@@ -505,6 +505,6 @@ fn unsealed(error: &Error) -> Status {
 
 impl Drop for BackupSession {
     fn drop(&mut self) {
-        self.end(Status::Failed("it ended without a seal".into()));
+        self.end(Status::Failed("it ended without a commit".into()));
     }
 }

@@ -19,7 +19,7 @@ macro_rules! tests {
             a_range_past_the_end_comes_back_short,
             an_object_larger_than_the_limit_is_damage,
             a_listing_holds_what_is_under_its_prefix_sorted_by_key,
-            a_missing_folder_is_an_empty_listing,
+            a_missing_directory_is_an_empty_listing,
             a_deleted_object_is_gone_and_its_key_free,
             creators_survive_deletions_around_them,
             bad_keys_are_refused_by_every_call,
@@ -164,7 +164,7 @@ pub(super) fn a_listing_holds_what_is_under_its_prefix_sorted_by_key(store: &dyn
     assert_eq!((all[0].as_str(), all[6].as_str()), ("config", "parity/ab/a"));
 }
 
-pub(super) fn a_missing_folder_is_an_empty_listing(store: &dyn Store) {
+pub(super) fn a_missing_directory_is_an_empty_listing(store: &dyn Store) {
     assert_eq!(store.list("").unwrap(), []);
     assert_eq!(store.list("gc/").unwrap(), []);
     store.put_new("packs/a", b"").unwrap();

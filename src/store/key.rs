@@ -14,10 +14,10 @@ pub(super) fn check_key(key: &str) -> Result<()> {
 
 /// Refuses what is no prefix to list by: empty for everything, or a key and a slash.
 pub(super) fn check_prefix(prefix: &str) -> Result<()> {
-    if prefix.is_empty() || prefix.strip_suffix('/').is_some_and(|folder| folder.split('/').all(is_segment)) {
+    if prefix.is_empty() || prefix.strip_suffix('/').is_some_and(|directory| directory.split('/').all(is_segment)) {
         return Ok(());
     }
-    Err(Error::invalid(format!("{prefix:?} is no folder to list: a folder's name is a key that ends in a slash")))
+    Err(Error::invalid(format!("{prefix:?} is no directory to list: a directory's name is a key that ends in a slash")))
 }
 
 /// Whether `name` can be one segment of a key.
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn only_folders_are_listed() {
+    fn only_directories_are_listed() {
         for bad in ["packs", "/", "packs//", "../", "a/../", " "] {
             assert!(matches!(check_prefix(bad), Err(Error::Invalid(_))), "{bad:?}");
         }

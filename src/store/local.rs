@@ -4,14 +4,14 @@
 //! so is no key; only when the disk has its bytes does the file get its name, in one step that for `put_new` fails where the
 //! name is taken. No crash leaves half an object, and no reader sees one.
 //!
-//! **Power cuts.** A name is safe once its folder was synced, and the folders above it. `put`, and `put_new` outside `packs/`,
-//! do so before they return; [`Store::sync`] does it for every folder that this store value changed, found a key taken in, or
+//! **Power cuts.** A name is safe once its directory was synced, and the directories above it. `put`, and `put_new` outside `packs/`,
+//! do so before they return; [`Store::sync`] does it for every directory that this store value changed, found a key taken in, or
 //! saw objects in by `size` or `list`. So a writer that builds on what another process left (packs taken over, a snapshot
-//! just sealed) makes that safe as well before its own seal. Deletions are safe after `sync` too.
+//! just committed) makes that safe as well before its own commit. Deletions are safe after `sync` too.
 //!
 //! **Listings.** On some file systems (btrfs) a file that is being replaced can be missing from a listing made meanwhile, and
-//! a collector that misses a live session loses data. So `put` holds a `flock` of the folder for the length of its rename, and
-//! `list` while it reads the folder's names. Neither waits for it for long, since its holder may be asleep: see `folder`.
+//! a collector that misses a live session loses data. So `put` holds a `flock` of the directory for the length of its rename, and
+//! `list` while it reads the directory's names. Neither waits for it for long, since its holder may be asleep: see `directory`.
 //!
 //! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that snapshots can be forgotten and packs
 //! deleted; the next writer makes it anew.
@@ -24,7 +24,7 @@
 //! A store may be used by many processes of one host. A network file system that several hosts share must not cache names
 //! or attributes (NFS: `noac,lookupcache=none`), else listings aren't current.
 
-mod folder;
+mod directory;
 mod names;
 mod private;
 mod temporary;
@@ -33,8 +33,8 @@ use super::key::{check_key, check_prefix, is_segment, too_large, waits_for_sync}
 use super::reserve::RESERVE_BYTES;
 use super::{Listed, Put, Store};
 use crate::error::{Error, Result};
-use folder::Locks;
-use names::{Names, sync_folder};
+use directory::Locks;
+use names::{Names, sync_directory};
 use private::Modes;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -90,8 +90,8 @@ fn is_ours_or_harmless(name: &str) -> bool {
 /// Room for a disk that is full. Its name begins with a dot, and so is no key.
 const RESERVE: &str = ".reserve";
 
-/// How often a folder that a deletion removes under a put's hands is made again.
-const FOLDER_TRIES: usize = 16;
+/// How often a directory that a deletion removes under a put's hands is made again.
+const DIRECTORY_TRIES: usize = 16;
 
 /// A store in a local directory.
 pub struct LocalStore {
@@ -156,7 +156,7 @@ impl LocalStore {
         }
     }
 
-    /// An error in a call that was to `verb` the object or folder `key`.
+    /// An error in a call that was to `verb` the object or directory `key`.
     fn error(&self, verb: &str, key: &str, error: io::Error) -> Error {
         Error::io(format!("{verb} {key} in {}", self.location), error)
     }
@@ -169,12 +169,12 @@ impl LocalStore {
         self.error("read", key, error)
     }
 
-    /// The path of the object, and its folder.
+    /// The path of the object, and its directory.
     fn place(&self, key: &str) -> Result<(PathBuf, PathBuf)> {
         check_key(key)?;
         let path = self.root.join(key);
-        let folder = path.parent().map_or_else(|| self.root.clone(), Path::to_path_buf);
-        Ok((path, folder))
+        let directory = path.parent().map_or_else(|| self.root.clone(), Path::to_path_buf);
+        Ok((path, directory))
     }
 
     /// Says that nothing was found, unless the reason is that the whole store is away.
@@ -193,24 +193,24 @@ impl LocalStore {
         Ok(metadata.is_file().then_some((file, metadata.len())))
     }
 
-    /// Writes a temporary file in `folder`, which is made if need be. The root is not: where it is gone, so is its disk.
-    fn write_temporary(&self, folder: &Path, bytes: &[u8]) -> io::Result<Temporary> {
+    /// Writes a temporary file in `directory`, which is made if need be. The root is not: where it is gone, so is its disk.
+    fn write_temporary(&self, directory: &Path, bytes: &[u8]) -> io::Result<Temporary> {
         self.has_written.store(true, Ordering::Relaxed);
-        for _ in 1..FOLDER_TRIES {
-            match Temporary::write(folder, bytes, &self.modes) {
-                Err(error) if error.kind() == ErrorKind::NotFound => self.make_folder(folder)?,
+        for _ in 1..DIRECTORY_TRIES {
+            match Temporary::write(directory, bytes, &self.modes) {
+                Err(error) if error.kind() == ErrorKind::NotFound => self.make_directory(directory)?,
                 outcome => return outcome,
             }
         }
-        Temporary::write(folder, bytes, &self.modes)
+        Temporary::write(directory, bytes, &self.modes)
     }
 
-    /// Makes `folder` and what is missing between it and the root. On success it may be gone again, removed as empty.
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+    /// Makes `directory` and what is missing between it and the root. On success it may be gone again, removed as empty.
+    fn make_directory(&self, directory: &Path) -> io::Result<()> {
         self.absent::<()>()?;
-        let mut missing: Vec<_> = folder.ancestors().take_while(|above| *above != self.root).collect();
+        let mut missing: Vec<_> = directory.ancestors().take_while(|above| *above != self.root).collect();
         while let Some(next) = missing.pop() {
-            match self.modes.make_folder(next) {
+            match self.modes.make_directory(next) {
                 Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
                     return Err(error);
                 }
@@ -220,21 +220,21 @@ impl LocalStore {
         Ok(())
     }
 
-    fn create_object(&self, path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<Put> {
+    fn create_object(&self, path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<Put> {
         // Spares the writing; whether the name is free is decided when it is given.
         if fs::symlink_metadata(path).is_ok() {
             return Ok(Put::Exists);
         }
-        let named = self.write_temporary(folder, bytes)?.name_if_free(path)?;
+        let named = self.write_temporary(directory, bytes)?.name_if_free(path)?;
         Ok(if named { Put::Created } else { Put::Exists })
     }
 
-    fn replace_object(&self, path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.write_temporary(folder, bytes)?;
-        let lock = self.locks.take(folder)?;
+    fn replace_object(&self, path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.write_temporary(directory, bytes)?;
+        let lock = self.locks.take(directory)?;
         temporary.rename_over(path)?;
         drop(lock);
-        self.names.sync_folder(folder)
+        self.names.sync_directory(directory)
     }
 
     fn read_object(&self, path: &Path, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
@@ -266,11 +266,11 @@ impl LocalStore {
         Ok(Some(bytes))
     }
 
-    /// Adds the objects in `folder`, whose keys begin with `prefix`, and in the folders below it.
-    fn list_folder(&self, folder: &Path, prefix: &str, listed: &mut Vec<Listed>) -> io::Result<()> {
+    /// Adds the objects in `directory`, whose keys begin with `prefix`, and in the directories below it.
+    fn list_directory(&self, directory: &Path, prefix: &str, listed: &mut Vec<Listed>) -> io::Result<()> {
         let before = listed.len();
-        for name in self.names_in(folder)? {
-            let path = folder.join(&name);
+        for name in self.names_in(directory)? {
+            let path = directory.join(&name);
             let metadata = match fs::metadata(&path) {
                 Ok(metadata) => metadata,
                 // Deleted since its name was read.
@@ -278,20 +278,20 @@ impl LocalStore {
                 Err(error) => return Err(error),
             };
             if metadata.is_dir() {
-                self.list_folder(&path, &format!("{prefix}{name}/"), listed)?;
+                self.list_directory(&path, &format!("{prefix}{name}/"), listed)?;
             } else if metadata.is_file() {
                 listed.push(Listed { key: format!("{prefix}{name}"), size: metadata.len() });
             }
         }
         if listed.len() > before {
-            self.names.note(folder);
+            self.names.note(directory);
         }
         Ok(())
     }
 
-    /// The names in `folder` that can be part of a key; none if there is no such folder.
-    fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let found = match self.locks.names_of(folder) {
+    /// The names in `directory` that can be part of a key; none if there is no such directory.
+    fn names_in(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let found = match self.locks.names_of(directory) {
             Err(error) if is_absence(&error) => return self.absent::<()>().map(|_| Vec::new()),
             found => found?,
         };
@@ -299,7 +299,7 @@ impl LocalStore {
         for name in found {
             match name.into_string() {
                 Ok(name) if is_segment(&name) => names.push(name),
-                Ok(name) if self.has_written.load(Ordering::Relaxed) => remove_if_abandoned(&folder.join(name)),
+                Ok(name) if self.has_written.load(Ordering::Relaxed) => remove_if_abandoned(&directory.join(name)),
                 _ => {}
             }
         }
@@ -315,7 +315,7 @@ impl LocalStore {
         let mut bytes = vec![0; RESERVE_BYTES];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         self.write_temporary(&self.root, &bytes)?.rename_over(&path)?;
-        sync_folder(&self.root)
+        sync_directory(&self.root)
     }
 
     fn remove_reserve(&self) -> io::Result<bool> {
@@ -323,23 +323,23 @@ impl LocalStore {
             Err(error) if is_absence(&error) => self.absent::<()>().map(|_| false),
             outcome => {
                 outcome?;
-                sync_folder(&self.root)?;
+                sync_directory(&self.root)?;
                 Ok(true)
             }
         }
     }
 
-    fn remove_object(&self, path: &Path, folder: &Path) -> io::Result<()> {
+    fn remove_object(&self, path: &Path, directory: &Path) -> io::Result<()> {
         self.has_written.store(true, Ordering::Relaxed);
         match fs::remove_file(path) {
             Err(error) if is_absence(&error) => return self.absent::<()>().map(drop),
             outcome => outcome?,
         }
-        // Each session has an index folder of its own, so emptied folders would pile up. Those in the root are few.
-        if folder.parent().is_some_and(|above| above != self.root && above.starts_with(&self.root)) {
-            let _ = fs::remove_dir(folder);
+        // Each session has an index directory of its own, so emptied directories would pile up. Those in the root are few.
+        if directory.parent().is_some_and(|above| above != self.root && above.starts_with(&self.root)) {
+            let _ = fs::remove_dir(directory);
         }
-        self.names.note(folder);
+        self.names.note(directory);
         Ok(())
     }
 }
@@ -350,21 +350,21 @@ impl Store for LocalStore {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
-        let (path, folder) = self.place(key)?;
+        let (path, directory) = self.place(key)?;
         let in_context = |error| self.error("write", key, error);
-        let outcome = self.create_object(&path, &folder, bytes).map_err(in_context)?;
+        let outcome = self.create_object(&path, &directory, bytes).map_err(in_context)?;
         // Also where the key was taken: whoever took it may not have come to this, and the caller builds on what is there.
         if waits_for_sync(key) {
-            self.names.note(&folder);
+            self.names.note(&directory);
         } else {
-            self.names.sync_folder(&folder).map_err(in_context)?;
+            self.names.sync_directory(&directory).map_err(in_context)?;
         }
         Ok(outcome)
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        let (path, folder) = self.place(key)?;
-        self.replace_object(&path, &folder, bytes).map_err(|error| self.error("write", key, error))
+        let (path, directory) = self.place(key)?;
+        self.replace_object(&path, &directory, bytes).map_err(|error| self.error("write", key, error))
     }
 
     fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
@@ -378,22 +378,22 @@ impl Store for LocalStore {
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
-        let (path, folder) = self.place(key)?;
+        let (path, directory) = self.place(key)?;
         let metadata = match fs::metadata(&path) {
             Err(error) if is_absence(&error) => self.absent(),
             outcome => outcome.map(|metadata| metadata.is_file().then_some(metadata)),
         };
         let Some(metadata) = metadata.map_err(|error| self.error("look at", key, error))? else { return Ok(None) };
-        self.names.note(&folder);
+        self.names.note(&directory);
         Ok(Some(metadata.len()))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         check_prefix(prefix)?;
-        let folder = self.root.join(prefix.trim_end_matches('/'));
+        let directory = self.root.join(prefix.trim_end_matches('/'));
         let mut listed = Vec::new();
         let shown = if prefix.is_empty() { "everything" } else { prefix };
-        self.list_folder(&folder, prefix, &mut listed).map_err(|error| self.error("list", shown, error))?;
+        self.list_directory(&directory, prefix, &mut listed).map_err(|error| self.error("list", shown, error))?;
         listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         // A directory may show a file twice that was replaced while it was read.
         listed.dedup_by(|later, kept| later.key == kept.key);
@@ -401,8 +401,8 @@ impl Store for LocalStore {
     }
 
     fn delete(&self, key: &str) -> Result<()> {
-        let (path, folder) = self.place(key)?;
-        self.remove_object(&path, &folder).map_err(|error| self.error("delete", key, error))
+        let (path, directory) = self.place(key)?;
+        self.remove_object(&path, &directory).map_err(|error| self.error("delete", key, error))
     }
 
     fn sync(&self) -> Result<()> {
@@ -441,7 +441,7 @@ fn make_with_parents(path: &Path) -> io::Result<()> {
         Err(error) if !path.is_dir() => return Err(error),
         _ => {}
     }
-    missing.iter().filter_map(|made| made.parent()).try_for_each(sync_folder)
+    missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)
 }
 
 /// Whether the error says that there is nothing by that name.

@@ -7,7 +7,7 @@
 //! - A listing shows every object whose creation returned before the listing began.
 //! - After [`Store::sync`] returned, everything put before survives a power cut.
 //! - [`Store::put`], and [`Store::put_new`] of any key outside `packs/`, need no `sync`: what they did survives a power cut
-//!   once they returned. Packs are many and count only once a snapshot names them, so one `sync` before the seal does for all.
+//!   once they returned. Packs are many and count only once a snapshot names them, so one `sync` before the commit does for all.
 //! - An error from a call that changes the store doesn't say that nothing happened: the reply may have been lost.
 //!
 //! [`open`] and [`create`] turn what a user typed into a store.
@@ -73,7 +73,7 @@ pub trait Store: Send + Sync {
     /// An object's size in bytes; `None` if there is none.
     fn size(&self, key: &str) -> Result<Option<u64>>;
 
-    /// All objects whose key begins with `prefix` (a folder name that ends in a slash), sorted by key.
+    /// All objects whose key begins with `prefix` (a directory name that ends in a slash), sorted by key.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
 
     /// Deletes an object; it is no error if there is none.

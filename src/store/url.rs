@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn what_was_created_by_url_opens_by_url() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("file:{}", folder.path().join("new/store").display());
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", directory.path().join("new/store").display());
         assert!(open(&url).is_err());
         create(&url).unwrap().put("config", b"1").unwrap();
         assert_eq!(open(&url).unwrap().get("config", 1).unwrap().as_deref(), Some(&b"1"[..]));

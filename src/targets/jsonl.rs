@@ -1,6 +1,6 @@
 //! Writes JSON lines: `jsonl:FILE`, or `jsonl:-` for standard output. The format is in [`crate::jsonl`].
 
-use super::partial::{Partial, begin_single, folder_of, sync_folder};
+use super::partial::{Partial, begin_single, directory_of, sync_directory};
 use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
 use crate::error::{Error, Result};
 use crate::jsonl::{
@@ -61,9 +61,9 @@ impl JsonlTarget {
         let name = format!("jsonl:{}", path.display());
         if path != Path::new("-") {
             check_absent(path, &name)?;
-            let folder = folder_of(path);
-            let failed = |error| Error::io(format!("create {} in {}", path.display(), folder.display()), error);
-            std::fs::read_dir(folder).map_err(failed)?;
+            let directory = directory_of(path);
+            let failed = |error| Error::io(format!("create {} in {}", path.display(), directory.display()), error);
+            std::fs::read_dir(directory).map_err(failed)?;
         }
         let mut target = Self::to_writer(Box::new(std::io::sink()), name)?;
         target.dry_run = true;
@@ -177,7 +177,7 @@ impl RecordTarget for JsonlTarget {
         place.file.sync_all().map_err(|error| self.failed(error))?;
         let mut partial = lock(&place.partial);
         partial.publish()?;
-        sync_folder(folder_of(&place.path))?;
+        sync_directory(directory_of(&place.path))?;
         partial.settle();
         Ok(())
     }

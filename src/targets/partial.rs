@@ -1,7 +1,7 @@
 //! Files on their way: under names of their own that nobody takes for whole files, until they are whole.
 //!
 //! A file that is written for `NAME` is called `NAME.<16 hex digits>.partial`, a name that no other restore chooses. Whoever
-//! writes it holds a lock, on the file or on its folder, so that the next restore tells what a killed one left from what is
+//! writes it holds a lock, on the file or on its directory, so that the next restore tells what a killed one left from what is
 //! being written. A file that isn't whole in the end is removed, also when the program ends in the middle ([`remove_all`]).
 
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ impl Drop for Partial {
 
 /// Begins a single file that will be called `path`, unless another restore is writing one; also what to tell of an earlier one.
 pub(super) fn begin_single(path: &Path, target_name: &str) -> Result<(Partial, File, Vec<String>)> {
-    let found = sweep(folder_of(path), |name| path.file_name().is_some_and(|wanted| wanted == name), true)?;
+    let found = sweep(directory_of(path), |name| path.file_name().is_some_and(|wanted| wanted == name), true)?;
     if let Some(other) = found.at_work.first() {
         return Err(at_work(target_name, other, "name another file"));
     }
@@ -119,15 +119,15 @@ pub(super) fn at_work(target_name: &str, other: &Path, instead: &str) -> Error {
     Error::Target { target_name: target_name.to_owned(), problem }
 }
 
-/// The folder in which a file stands.
-pub(super) fn folder_of(file: &Path) -> &Path {
+/// The directory in which a file stands.
+pub(super) fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes the names in a folder last.
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
-    let doing = || format!("flush the folder {}", folder.display());
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::io(doing(), e))
+/// Makes the names in a directory last.
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
+    let doing = || format!("flush the directory {}", directory.display());
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|e| Error::io(doing(), e))
 }
 
 /// Renames a file unless the new name is taken.
@@ -148,7 +148,7 @@ fn name_if_free(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// What stands in a folder of files on their way that will have the names that `ours` knows.
+/// What stands in a directory of files on their way that will have the names that `ours` knows.
 pub(super) struct Found {
     /// They are being written.
     pub(super) at_work: Vec<PathBuf>,
@@ -172,12 +172,12 @@ impl Found {
     }
 }
 
-/// Looks for files on their way in a folder, and removes those that nobody writes any more. `can_tell` says whether a lock
+/// Looks for files on their way in a directory, and removes those that nobody writes any more. `can_tell` says whether a lock
 /// would show who does.
-pub(super) fn sweep(folder: &Path, ours: impl Fn(&str) -> bool, can_tell: bool) -> Result<Found> {
+pub(super) fn sweep(directory: &Path, ours: impl Fn(&str) -> bool, can_tell: bool) -> Result<Found> {
     let mut found = Found { at_work: Vec::new(), removed: Vec::new(), unclear: Vec::new() };
-    let failed = |error| Error::io(format!("list {}", folder.display()), error);
-    let entries = match std::fs::read_dir(folder) {
+    let failed = |error| Error::io(format!("list {}", directory.display()), error);
+    let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
         entries => entries.map_err(failed)?,
     };
@@ -217,8 +217,8 @@ pub(super) fn sweep(folder: &Path, ours: impl Fn(&str) -> bool, can_tell: bool) 
 mod tests {
     use super::*;
 
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(folder).unwrap();
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
@@ -226,42 +226,42 @@ mod tests {
 
     #[test]
     fn two_files_for_one_name_are_two_files_and_one_gets_the_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
         let (mut one, _) = Partial::create(&path).unwrap();
         let (mut other, _) = Partial::create(&path).unwrap();
-        assert_eq!(names(folder.path()).len(), 2);
+        assert_eq!(names(directory.path()).len(), 2);
         one.publish().unwrap();
         let refused = other.publish().unwrap_err().to_string();
         assert!(refused.contains("exists"), "{refused}");
         one.settle();
         drop((one, other));
-        assert_eq!(names(folder.path()), ["a"]);
+        assert_eq!(names(directory.path()), ["a"]);
     }
 
     #[test]
     fn what_is_not_settled_goes_also_under_its_last_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut published, _) = Partial::create(&folder.path().join("a")).unwrap();
-        let unpublished = Partial::create(&folder.path().join("b")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (mut published, _) = Partial::create(&directory.path().join("a")).unwrap();
+        let unpublished = Partial::create(&directory.path().join("b")).unwrap();
         published.publish().unwrap();
         drop((published, unpublished));
-        assert_eq!(names(folder.path()), [""; 0]);
+        assert_eq!(names(directory.path()), [""; 0]);
     }
 
     #[test]
     fn a_sweep_removes_what_nobody_writes_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let left = "a.0123456789abcdef.partial";
         let others = ["a.partial", "a.0123456789ABCDEF.partial", "a.0123.partial", "b.0123456789abcdef.partial", "a"];
         for name in others.into_iter().chain([left]) {
-            std::fs::write(folder.path().join(name), "x").unwrap();
+            std::fs::write(directory.path().join(name), "x").unwrap();
         }
-        let (at_work, _file) = Partial::create(&folder.path().join("a")).unwrap();
-        let found = sweep(folder.path(), |name| name == "a", true).unwrap();
+        let (at_work, _file) = Partial::create(&directory.path().join("a")).unwrap();
+        let found = sweep(directory.path(), |name| name == "a", true).unwrap();
         assert_eq!(found.at_work, [at_work.current()]);
-        assert_eq!(found.removed, [folder.path().join(left)]);
+        assert_eq!(found.removed, [directory.path().join(left)]);
         assert!(found.notes()[0].contains(left), "{:?}", found.notes());
-        assert_eq!(names(folder.path()).len(), others.len() + 1);
+        assert_eq!(names(directory.path()).len(), others.len() + 1);
     }
 }

@@ -279,15 +279,16 @@ impl Repository {
     fn check_names(&self, manifests: &[Manifest], history: &History, report: &mut CheckReport) -> Result<()> {
         let states = objects::list_states(&*self.store)?;
         let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
-        let sealed = history.entries.iter().filter(|entry| entry.session.says_sealed()).map(|entry| entry.session.id);
-        let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(sealed).collect();
+        let committed =
+            history.entries.iter().filter(|entry| entry.session.says_committed()).map(|entry| entry.session.id);
+        let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(committed).collect();
         for id in expected {
             let found = match states.get(&id) {
-                Some(SnapshotState::Sealed | SnapshotState::Forgotten) => continue,
+                Some(SnapshotState::Committed | SnapshotState::Forgotten) => continue,
                 Some(SnapshotState::Fenced) => "is damaged: it is empty",
                 None => "is missing",
             };
-            report.problems.push(format!("{} {found}, though it was sealed once", names::snapshot(&id)));
+            report.problems.push(format!("{} {found}, though it was committed once", names::snapshot(&id)));
             report.hurt.push(id);
         }
         for (id, state) in states {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 #[test]
 fn says_what_to_do_about_what_cannot_be_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
     std::fs::create_dir_all(path("empty")).unwrap();
     std::fs::create_dir_all(path("other")).unwrap();
     std::fs::write(path("other/readme"), "x").unwrap();
@@ -74,8 +74,8 @@ fn a_cut_file_gives_an_error_or_whole_records_at_every_cut() {
         }
         ends
     };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cut.asb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cut.asb");
     for cut in 0..whole.len() {
         std::fs::write(&path, &whole[..cut]).unwrap();
         let Ok(source) = open(&path, None) else {
@@ -113,8 +113,8 @@ fn a_cut_file_gives_an_error_or_whole_records_at_every_cut() {
 #[test]
 fn a_cut_or_damaged_container_is_an_error() {
     let key = fixture("key-pkcs1.pem");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cut.asb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cut.asb");
     for name in ["every-kind-zstd.asb", "every-kind-zstd-aes256.asb"] {
         let whole = std::fs::read(fixture(name)).unwrap();
         for cut in 0..whole.len() {
@@ -151,8 +151,8 @@ fn names_the_bad_record_and_goes_on_behind_it() {
     };
     let own = record.lines().nth(2).unwrap().strip_prefix("+ d ").unwrap().to_owned();
     let numbered = |n: usize| record.replace(&own, &digest(n));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bad.asb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bad.asb");
     // Each damage, and what must be said of it.
     let damages: [(&str, &str, &str); 22] = [
         ("+ k S 1 k", "+ k S 2 k", "line feed after the value"),
@@ -207,8 +207,8 @@ fn bad_length(text: &str, start: usize) -> usize {
 fn a_bin_that_occurs_twice_makes_its_record_bad() {
     let text = std::fs::read_to_string(fixture("version-3.0.asb")).unwrap();
     let twice = text.replace("+ b 1\n", "+ b 2\n- I back\\slash 7\n");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("twice.asb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("twice.asb");
     std::fs::write(&path, twice).unwrap();
     let error = read(&open(&path, None).unwrap(), "old", &Collector::default()).unwrap_err().to_string();
     assert!(error.contains("occurs twice"), "{error}");
@@ -219,10 +219,10 @@ fn a_file_that_lost_only_its_last_line_feed_is_taken_and_named() {
     for name in ["every-kind.asb", "compact.asb"] {
         let mut text = std::fs::read(fixture(name)).unwrap();
         assert_eq!(text.pop(), Some(b'\n'));
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let namespace = open(&fixture(name), None).unwrap().namespaces().unwrap().remove(0);
         for bytes in [text.clone(), zstd::bulk::compress(&text, 3).unwrap()] {
-            let path = folder.path().join("cut.asb");
+            let path = directory.path().join("cut.asb");
             std::fs::write(&path, bytes).unwrap();
             let source = open(&path, None).unwrap();
             assert_eq!(source.notes(), [""; 0]);
@@ -233,7 +233,7 @@ fn a_file_that_lost_only_its_last_line_feed_is_taken_and_named() {
         }
         // A stream that broke there is another thing.
         let packed = zstd::bulk::compress(&text, 3).unwrap();
-        let path = folder.path().join("broken.asb");
+        let path = directory.path().join("broken.asb");
         std::fs::write(&path, &packed[..packed.len() - 1]).unwrap();
         if let Ok(source) = open(&path, None) {
             assert!(read(&source, &namespace, &Collector::default()).is_err());

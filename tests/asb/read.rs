@@ -117,33 +117,33 @@ fn version_3_0_has_no_escapes_and_3_2_has_expressions() {
     let metadata = source.metadata(NAMESPACE).unwrap();
     assert_eq!(metadata.indexes[0].expression, b"\x93\x01expression");
     // Version 3.1 can't hold it: it is named, and all else is written.
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let older = AsbTargetOptions { version: Some(AsbVersion::V3_1), ..AsbTargetOptions::default() };
-    let omissions = copy(&fixture("version-3.2.asb"), folder.path(), NAMESPACE, older);
+    let omissions = copy(&fixture("version-3.2.asb"), directory.path(), NAMESPACE, older);
     assert_eq!(omissions.len(), 1);
     assert!(omissions[0].contains("by-exp") && omissions[0].contains("expression"), "{omissions:?}");
-    let text = std::fs::read_to_string(folder.path().join("name space_00000.asb")).unwrap();
+    let text = std::fs::read_to_string(directory.path().join("name space_00000.asb")).unwrap();
     assert_eq!(text, "Version 3.1\n# namespace name\\ space\n# first-file\n");
     // Left to itself, the copy has all of it.
-    let copied = folder.path().join("copy.asb");
+    let copied = directory.path().join("copy.asb");
     assert_eq!(copy(&fixture("version-3.2.asb"), &copied, NAMESPACE, AsbTargetOptions::default()), [""; 0]);
     let [copied, original] = [copied, fixture("version-3.2.asb")].map(|path| std::fs::read_to_string(path).unwrap());
     assert_eq!(copied.replace("# first-file\n", ""), original);
 }
 
 #[test]
-fn a_folder_groups_its_files_by_namespace() {
-    let folder = tempfile::tempdir().unwrap();
+fn a_directory_groups_its_files_by_namespace() {
+    let directory = tempfile::tempdir().unwrap();
     for name in ["every-kind.asb", "version-3.0.asb", "version-3.2.asb"] {
-        std::fs::copy(fixture(name), folder.path().join(name)).unwrap();
+        std::fs::copy(fixture(name), directory.path().join(name)).unwrap();
     }
-    std::fs::write(folder.path().join("notes.txt"), "no backup").unwrap();
-    std::fs::write(folder.path().join("cut.asb.partial"), "no backup").unwrap();
-    let source = open(folder.path(), None).unwrap();
+    std::fs::write(directory.path().join("notes.txt"), "no backup").unwrap();
+    std::fs::write(directory.path().join("cut.asb.partial"), "no backup").unwrap();
+    let source = open(directory.path(), None).unwrap();
     assert_eq!(source.namespaces().unwrap(), [NAMESPACE, "old"]);
     assert_eq!(source.metadata(NAMESPACE).unwrap().indexes.len(), 5);
-    assert_eq!(records_of(folder.path(), None, NAMESPACE).len(), 7);
-    assert_eq!(records_of(folder.path(), None, "old").len(), 1);
+    assert_eq!(records_of(directory.path(), None, NAMESPACE).len(), 7);
+    assert_eq!(records_of(directory.path(), None, "old").len(), 1);
     let missing = read(&source, "none", &Collector::default()).unwrap_err().to_string();
     assert!(missing.contains("namespace none") && missing.contains("old"), "{missing}");
     assert!(source.clock().unwrap().0 > 1_600_000_000_000);

@@ -16,7 +16,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/asb").join(name)
 }
 
-/// A folder of real backups, if they are on this machine.
+/// A directory of real backups, if they are on this machine.
 pub fn real(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("AEROLITH_DATA").map(PathBuf::from);
     let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
@@ -170,8 +170,8 @@ pub fn record_texts(files: &[PathBuf]) -> Vec<Vec<u8>> {
     records
 }
 
-pub fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+pub fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }

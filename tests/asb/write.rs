@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn a_file_comes_back_byte_for_byte() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("copy.asb");
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("copy.asb");
     assert_eq!(copy(&fixture("every-kind.asb"), &out, NAMESPACE, AsbTargetOptions::default()), Vec::<String>::new());
     let (copied, original) = (std::fs::read(&out).unwrap(), std::fs::read(fixture("every-kind.asb")).unwrap());
     assert_eq!(copied.escape_ascii().to_string(), original.escape_ascii().to_string());
@@ -21,11 +21,11 @@ fn a_file_comes_back_byte_for_byte() {
 fn real_backups_come_back_record_for_record() {
     let backups = ["zoo/plain.asb", "users/day0/full", "users/day1/full", "users/day2/incr", "users/day3/full"];
     for path in backups.into_iter().filter_map(real) {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let limit = AsbTargetOptions { file_limit: 3 << 20, ..Default::default() };
-        assert_eq!(copy(&path, folder.path(), "bar", limit), Vec::<String>::new());
+        assert_eq!(copy(&path, directory.path(), "bar", limit), Vec::<String>::new());
         let originals = if path.is_dir() { files_in(&path) } else { vec![path.clone()] };
-        let copies = files_in(folder.path());
+        let copies = files_in(directory.path());
         assert!(record_texts(&originals) == record_texts(&copies), "{}", path.display());
         let head = |file: &PathBuf| split(&std::fs::read(file).unwrap()).0;
         assert_eq!(head(&originals[0]), head(&copies[0]), "{}", path.display());
@@ -34,8 +34,8 @@ fn real_backups_come_back_record_for_record() {
 
 #[test]
 fn a_compressed_copy_holds_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("copy.asb");
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("copy.asb");
     copy(&fixture("every-kind.asb"), &out, NAMESPACE, AsbTargetOptions { zstd: Some(3), ..Default::default() });
     assert!(std::fs::read(&out).unwrap().starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     assert_eq!(records_of(&out, None, NAMESPACE), records_of(&fixture("every-kind.asb"), None, NAMESPACE));
@@ -47,25 +47,25 @@ fn a_compressed_copy_holds_the_same() {
 fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
     let (key, expected) = (fixture("key-pkcs8.pem"), records_of(&fixture("every-kind.asb"), None, NAMESPACE));
     for (cipher, zstd) in [(AsbCipher::Aes128, None), (AsbCipher::Aes256, None), (AsbCipher::Aes256, Some(3))] {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         // Several files, since each has a beginning of its own.
         let file_limit = 1;
         let options = AsbTargetOptions { zstd, cipher, file_limit, key_file: Some(key.clone()), ..Default::default() };
-        copy(&fixture("every-kind.asb"), folder.path(), NAMESPACE, options.clone());
-        let files = files_in(folder.path());
+        copy(&fixture("every-kind.asb"), directory.path(), NAMESPACE, options.clone());
+        let files = files_in(directory.path());
         assert!(files.len() > 1);
         let starts: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()[..16].to_vec()).collect();
         assert!(starts.iter().all(|start| starts.iter().filter(|other| *other == start).count() == 1), "{starts:?}");
-        assert!(open(folder.path(), None).err().unwrap().to_string().contains("--asb-key"));
-        assert_eq!(records_of(folder.path(), key.to_str(), NAMESPACE), expected, "{options:?}");
+        assert!(open(directory.path(), None).err().unwrap().to_string().contains("--asb-key"));
+        assert_eq!(records_of(directory.path(), key.to_str(), NAMESPACE), expected, "{options:?}");
     }
 }
 
 #[test]
 fn what_is_read_back_of_an_encrypted_target_is_what_was_written() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let options = AsbTargetOptions { key_file: Some(fixture("key-pkcs1.pem")), ..Default::default() };
-    let target = AsbTarget::create(folder.path(), options).unwrap();
+    let target = AsbTarget::create(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     target.finish().unwrap();
     assert_eq!(target.read_back(None).unwrap().unwrap().namespaces().unwrap(), ["bar"]);
@@ -78,37 +78,37 @@ fn what_is_read_back_of_an_encrypted_target_is_what_was_written() {
 
 #[test]
 fn a_target_that_is_not_finished_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let batch = Collector::default();
     read(&open(&fixture("every-kind.asb"), None).unwrap(), NAMESPACE, &batch).unwrap();
     let batches = batch.batches.into_inner().unwrap();
-    for path in [folder.path().join("new"), folder.path().to_owned(), folder.path().join("one.asb")] {
+    for path in [directory.path().join("new"), directory.path().to_owned(), directory.path().join("one.asb")] {
         let target = AsbTarget::create(&path, AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
         target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
         for batch in &batches {
             target.write(NAMESPACE, batch, ConflictPolicy::Replace).unwrap();
         }
         drop(target);
-        assert_eq!(files_in(folder.path()), [""; 0].map(PathBuf::from), "{}", path.display());
+        assert_eq!(files_in(directory.path()), [""; 0].map(PathBuf::from), "{}", path.display());
     }
     // A name that was taken meanwhile: no part of the others stays, and what has the name is not touched.
-    let target = AsbTarget::create(folder.path(), AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
+    let target = AsbTarget::create(directory.path(), AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
     target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
     target.write(NAMESPACE, &batches[0], ConflictPolicy::Replace).unwrap();
-    let taken = folder.path().join(format!("{NAMESPACE}_00000.asb"));
+    let taken = directory.path().join(format!("{NAMESPACE}_00000.asb"));
     std::fs::write(&taken, "mine").unwrap();
     let refused = target.finish().unwrap_err().to_string();
     assert!(refused.contains("not overwritten"), "{refused}");
     assert!(target.finish().is_err(), "nor the second time");
     drop(target);
-    assert_eq!((files_in(folder.path()), std::fs::read(&taken).unwrap()), (vec![taken], b"mine".to_vec()));
+    assert_eq!((files_in(directory.path()), std::fs::read(&taken).unwrap()), (vec![taken], b"mine".to_vec()));
 }
 
 #[test]
-fn a_folder_takes_one_restore_at_a_time_and_is_free_again_then() {
-    let folder = tempfile::tempdir().unwrap();
+fn a_directory_takes_one_restore_at_a_time_and_is_free_again_then() {
+    let directory = tempfile::tempdir().unwrap();
     let create = |path: &Path| AsbTarget::create(path, AsbTargetOptions::default());
-    for path in [folder.path().join("out"), folder.path().join("one.asb")] {
+    for path in [directory.path().join("out"), directory.path().join("one.asb")] {
         let first = create(&path).unwrap();
         first.begin("bar", &NamespaceMetadata::default()).unwrap();
         let refused = create(&path).and_then(|second| second.begin("bar", &NamespaceMetadata::default()));
@@ -123,21 +123,21 @@ fn a_folder_takes_one_restore_at_a_time_and_is_free_again_then() {
 
 #[test]
 fn what_a_killed_restore_left_is_removed_by_the_next_and_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let left = "bar_00003.asb.0123456789abcdef.partial";
     let others = ["notes.txt", "one.jsonl.0123456789abcdef.partial"];
     for name in others.into_iter().chain([left]) {
-        std::fs::write(folder.path().join(name), "x").unwrap();
+        std::fs::write(directory.path().join(name), "x").unwrap();
     }
-    let target = AsbTarget::create(folder.path(), AsbTargetOptions::default()).unwrap();
+    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default()).unwrap();
     assert!(target.notes()[0].contains(left), "{:?}", target.notes());
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     target.finish().unwrap();
-    let names = ["bar_00000.asb", others[0], others[1]].map(|name| folder.path().join(name));
-    assert_eq!(files_in(folder.path()), names);
-    let left = folder.path().join("one.asb.0123456789abcdef.partial");
+    let names = ["bar_00000.asb", others[0], others[1]].map(|name| directory.path().join(name));
+    assert_eq!(files_in(directory.path()), names);
+    let left = directory.path().join("one.asb.0123456789abcdef.partial");
     std::fs::write(&left, "x").unwrap();
-    let target = AsbTarget::create(&folder.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
+    let target = AsbTarget::create(&directory.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     assert!(target.notes()[0].contains("one.asb.0123456789abcdef.partial"), "{:?}", target.notes());
     target.finish().unwrap();
@@ -146,8 +146,8 @@ fn what_a_killed_restore_left_is_removed_by_the_next_and_named() {
 
 #[test]
 fn a_target_leaves_nothing_whole_until_it_is_finished() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("new/folder");
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("new/directory");
     let target = AsbTarget::create(&out, AsbTargetOptions::default()).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     assert!(files_in(&out).iter().all(|file| file.extension().unwrap() != "asb"));
@@ -163,18 +163,18 @@ fn a_target_leaves_nothing_whole_until_it_is_finished() {
 
 #[test]
 fn a_target_never_mixes_with_what_is_there() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("old.asb"), "x").unwrap();
-    for path in [folder.path().to_owned(), folder.path().join("old.asb")] {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("old.asb"), "x").unwrap();
+    for path in [directory.path().to_owned(), directory.path().join("old.asb")] {
         let error = AsbTarget::create(&path, AsbTargetOptions::default()).err().unwrap().to_string();
         assert!(error.contains("already"), "{error}");
     }
-    let single = AsbTarget::create(&folder.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
+    let single = AsbTarget::create(&directory.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
     single.begin("bar", &NamespaceMetadata::default()).unwrap();
     let error = single.begin("foo", &NamespaceMetadata::default()).unwrap_err().to_string();
-    assert!(error.contains("folder"), "{error}");
+    assert!(error.contains("directory"), "{error}");
     let options = AsbTargetOptions { zstd: Some(99), ..Default::default() };
-    assert!(AsbTarget::create(&folder.path().join("two.asb"), options).is_err());
+    assert!(AsbTarget::create(&directory.path().join("two.asb"), options).is_err());
 }
 
 /// `ASRESTORE` names Aerospike's own tool; it reads without a server when told to validate.
@@ -186,15 +186,15 @@ fn asrestore_takes_what_is_written() {
     inputs.extend(real("users/day0/full").map(|path| (path, "bar", 40_000)));
     for (input, namespace, records) in inputs {
         for zstd in [None, Some(1), Some(9)] {
-            let folder = tempfile::tempdir().unwrap();
+            let directory = tempfile::tempdir().unwrap();
             copy(
                 &input,
-                folder.path(),
+                directory.path(),
                 namespace,
                 AsbTargetOptions { zstd, file_limit: 5 << 20, ..Default::default() },
             );
             let mut command = std::process::Command::new(&tool);
-            command.arg("--validate").arg("--directory").arg(folder.path());
+            command.arg("--validate").arg("--directory").arg(directory.path());
             if zstd.is_some() {
                 command.args(["--compress", "zstd"]);
             }

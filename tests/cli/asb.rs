@@ -12,7 +12,7 @@ fn with_a_bad_record() -> (String, usize) {
 }
 
 #[test]
-fn a_malformed_record_is_named_by_file_offset_and_expectation_and_nothing_is_sealed() {
+fn a_malformed_record_is_named_by_file_offset_and_expectation_and_nothing_is_committed() {
     let sandbox = Sandbox::new();
     let (text, at) = with_a_bad_record();
     sandbox.write("bad.asb", &text);
@@ -33,7 +33,7 @@ fn bad_records_are_left_out_on_request_and_listed() {
     skipped.says(&[&place]).shows(&[
         "bad",
         "missing: 1 record of test that could not be understood",
-        "sealed snapshot",
+        "committed snapshot",
     ]);
     let skipped = sandbox.run_with(&["backup", "asb:bad.asb", "--skip-bad-records"], |command| {
         command.args(["--json", "--quiet"]);
@@ -92,7 +92,7 @@ fn what_is_no_backup_is_refused_with_what_it_looks_like() {
     let fails = |source: &str, says: &[&str]| {
         sandbox.run(&["backup", source]).ends(1).says(says);
     };
-    fails("asb:empty", &["the folder is empty", ".asb files"]);
+    fails("asb:empty", &["the directory is empty", ".asb files"]);
     fails("asb:empty.asb", &["empty.asb at byte 0", "Version 3.1"]);
     fails("asb:letter.asb", &["neither as asb text nor as zstd", "key file"]);
     fails("asb:absent", &["source asb:absent not found", "Check the path"]);
@@ -148,19 +148,19 @@ fn a_file_whose_head_names_no_namespace_is_read_as_asrestore_reads_it() {
     assert_eq!(held, [(&json!("more"), &json!(0)), (&json!("other"), &json!(1)), (&json!("test"), &json!(2))]);
     sandbox.run(&["show", "latest"]).ends(0).shows(&["by-x"]);
     sandbox.run(&["verify", "latest", "asb:all.asb"]).ends(0);
-    // In a folder each file brings what it has, also one that has nothing but a module.
-    std::fs::create_dir(sandbox.path("folder")).unwrap();
-    sandbox.write("folder/a.asb", &format!("Version 3.1\n{other}"));
-    sandbox.write("folder/b.asb", &asb("test", &person("ann", 1, 30)));
-    sandbox.write("folder/c.asb", "Version 3.1\n* u L sum.lua 3 abc\n");
-    let backup = sandbox.json(&["backup", "asb:folder", "--cluster", "folder"]);
+    // In a directory each file brings what it has, also one that has nothing but a module.
+    std::fs::create_dir(sandbox.path("directory")).unwrap();
+    sandbox.write("directory/a.asb", &format!("Version 3.1\n{other}"));
+    sandbox.write("directory/b.asb", &asb("test", &person("ann", 1, 30)));
+    sandbox.write("directory/c.asb", "Version 3.1\n* u L sum.lua 3 abc\n");
+    let backup = sandbox.json(&["backup", "asb:directory", "--cluster", "directory"]);
     assert_eq!(backup["namespaces"].as_array().unwrap().len(), 2);
     assert_eq!(
-        sandbox.json(&["show", "latest", "--cluster", "folder"])["metadata"][1]["udf_modules"][0]["name"],
+        sandbox.json(&["show", "latest", "--cluster", "directory"])["metadata"][1]["udf_modules"][0]["name"],
         "sum.lua"
     );
     // Alone it belongs to no namespace.
-    sandbox.run(&["backup", "asb:folder/c.asb"]).ends(1).says(&["folder/c.asb", "names no namespace"]);
+    sandbox.run(&["backup", "asb:directory/c.asb"]).ends(1).says(&["directory/c.asb", "names no namespace"]);
     // A head that names one means all that follows.
     sandbox.write("mixed.asb", &asb("test", &records));
     sandbox
@@ -171,11 +171,11 @@ fn a_file_whose_head_names_no_namespace_is_read_as_asrestore_reads_it() {
 
 /// Writes what Aerospike Backup Service writes of a namespace.
 fn of_service(sandbox: &Sandbox, backup: &str, namespace: &str, records: &str, is_done: bool) {
-    let folder = format!("service/daily/{backup}/data/{namespace}");
-    std::fs::create_dir_all(sandbox.path(&folder)).unwrap();
-    sandbox.write(&format!("{folder}/0_{namespace}_1.asb"), &asb(namespace, records));
+    let directory = format!("service/daily/{backup}/data/{namespace}");
+    std::fs::create_dir_all(sandbox.path(&directory)).unwrap();
+    sandbox.write(&format!("{directory}/0_{namespace}_1.asb"), &asb(namespace, records));
     if is_done {
-        sandbox.write(&format!("{folder}/metadata.yaml"), "created: 2023-11-14T22:13:20Z\n");
+        sandbox.write(&format!("{directory}/metadata.yaml"), "created: 2023-11-14T22:13:20Z\n");
     }
 }
 
@@ -221,7 +221,7 @@ fn a_tree_of_aerospike_backup_service_is_read_if_it_holds_one_backup() {
 }
 
 #[test]
-fn of_other_trees_one_folder_with_files_is_taken_and_several_are_named() {
+fn of_other_trees_one_directory_with_files_is_taken_and_several_are_named() {
     let sandbox = Sandbox::new();
     for day in ["monday", "tuesday"] {
         std::fs::create_dir_all(sandbox.path(&format!("days/{day}"))).unwrap();

@@ -89,12 +89,12 @@ fn cluster_label_and_host_say_which_snapshots_are_meant() {
 fn restores_comparisons_and_diffs_say_which_snapshot_of_which_cluster_they_took() {
     let sandbox = Sandbox::new();
     let [_, staging, prod, last] = prod_and_staging(&sandbox);
-    let of_prod = format!("snapshot {prod} of cluster prod, sealed 2");
+    let of_prod = format!("snapshot {prod} of cluster prod, committed 2");
     let restored = sandbox.run_with(&["restore", "latest:test", "asb:out", "--cluster", "prod"], |_| {}).ends(0);
     restored.shows(&[&of_prod]).says(&[&of_prod]);
     let restored = sandbox.json(&["restore", "latest:test", "asb:again", "--cluster", "prod"]);
     assert_eq!((&restored["snapshot"], &restored["cluster"]), (&prod.as_str().into(), &"prod".into()));
-    super::support::assert_time(&restored["sealed"]);
+    super::support::assert_time(&restored["committed"]);
     sandbox.run(&["verify", "latest", "asb:out", "--cluster", "prod"]).ends(0).shows(&[&of_prod]);
     let verified = sandbox.json(&["verify", "latest", "asb:out", "--cluster", "prod"]);
     assert_eq!((&verified["snapshot"], &verified["cluster"]), (&prod.as_str().into(), &"prod".into()));
@@ -143,7 +143,7 @@ fn a_backup_after_which_most_records_are_gone_warns_and_is_no_success_with_stric
         .run(&["backup", "asb:shop.asb", "--cluster", "shop", "--strict"])
         .ends(3)
         .says(&named)
-        .shows(&["sealed snapshot"]);
+        .shows(&["committed snapshot"]);
     let held = back_up(&sandbox, "shop", 0..5, &["--strict"]);
     sandbox.write("shop.asb", &asb("test", &person("shop0", 1, 20)));
     let done = sandbox.json(&["backup", "asb:shop.asb", "--cluster", "shop"]);

@@ -5,7 +5,7 @@ use aerolith::Repository;
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::format::names;
 use aerolith::format::snapshot::Manifest;
-use aerolith::objects::seal_snapshot;
+use aerolith::objects::commit_snapshot;
 
 /// Four snapshots of the sample records, of which the first is labelled.
 fn four(sandbox: &Sandbox) -> Vec<String> {
@@ -37,7 +37,7 @@ fn rules_say_why_each_snapshot_stays_and_the_rest_goes() {
     assert_eq!((&rows[0]["reasons"][0], &rows[3]["reasons"][0]), (&"labelled hold".into(), &"the newest".into()));
     assert_eq!((&rows[0]["cluster"], &rows[0]["namespaces"][0]), (&"zoo".into(), &"shop".into()));
     assert_id(&rows[1]["snapshot"], 32);
-    assert_time(&rows[1]["sealed"]);
+    assert_time(&rows[1]["committed"]);
     assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 4, "a dry run changed something");
     let shown = sandbox.run(&[&rules[..], &["-n"]].concat()).ends(0);
     shown.shows(&["labelled hold", "the newest", "goes", "would forget 2 snapshots"]);
@@ -132,18 +132,18 @@ fn a_prune_that_frees_nothing_says_why_and_a_compact_backup_helps() {
     assert!(!shown.out.contains("--compact"), "{}", shown.out);
 }
 
-/// Lets the host that sealed this snapshot have had a clock that was ahead by so many days.
+/// Lets the host that committed this snapshot have had a clock that was ahead by so many days.
 fn clock_was_ahead(sandbox: &Sandbox, id: &str, days: i64) {
     let repository =
         Repository::open(aerolith::store::open(&sandbox.path("repo").to_string_lossy()).unwrap(), PASSWORD.as_bytes())
             .unwrap();
     let manifest = repository.snapshot(id).unwrap().manifest().clone();
     let moved = |time: u64| time.saturating_add_signed(days * 86_400_000);
-    let (started, sealed, host) = (moved(manifest.started), moved(manifest.sealed), "fast".to_string());
-    let manifest = Manifest { started, sealed, host, ..manifest };
+    let (started, committed, host) = (moved(manifest.started), moved(manifest.committed), "fast".to_string());
+    let manifest = Manifest { started, committed, host, ..manifest };
     let store = repository.store();
     store.delete(&names::snapshot(&manifest.id)).unwrap();
-    seal_snapshot(&**store, repository.keys(), repository.parameters().suite, &manifest).unwrap();
+    commit_snapshot(&**store, repository.keys(), repository.parameters().suite, &manifest).unwrap();
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_clock_ten_years_ahead_is_named_and_makes_no_other_snapshot_old() {
     sandbox.run(&["snapshots"]).ends(0).says(&named).shows(&["time in doubt"]);
     let doubtful = &sandbox.json(&["snapshots"])["doubtful_times"];
     assert_eq!((&doubtful[0]["snapshot"], &doubtful[0]["host"]), (&ids[1].as_str().into(), &"fast".into()));
-    assert_time(&doubtful[0]["sealed"]);
+    assert_time(&doubtful[0]["committed"]);
     assert_time(&doubtful[0]["plausible"]);
     assert_eq!(sandbox.json(&["show", "latest"])["snapshot"], ids[3]);
     let rules = ["forget", "--keep-last", "1", "--keep-within", "30d"];

@@ -31,7 +31,7 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn repositories_have_names_and_pass_phrases_in_the_configuration_file() {
+fn repositories_have_names_and_passphrases_in_the_configuration_file() {
     let sandbox = sandbox();
     sandbox.people();
     let count = |output: Output| output.ends(0).json()["snapshots"].as_array().unwrap().len();
@@ -45,7 +45,7 @@ fn repositories_have_names_and_pass_phrases_in_the_configuration_file() {
         })
     };
     assert_eq!(count(with(&["-p", "first", "snapshots", "--json"])), 2);
-    with(&["snapshots", "--json"]).ends(1).says(&["wrong pass phrase", "second", "AEROLITH_PASSWORD"]);
+    with(&["snapshots", "--json"]).ends(1).says(&["wrong passphrase", "second", "AEROLITH_PASSWORD"]);
     assert_eq!(count(with(&["snapshots", "--json", "--password-file", "config/aerolith/key"])), 0);
     // A password option goes before what the file says.
     let wrong = run(&sandbox, &["-p", "first", "snapshots", "--password-command", "echo wrong"]);

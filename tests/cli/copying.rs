@@ -5,9 +5,9 @@ use aerolith::format::keyslot::KdfCost;
 use aerolith::repository::{CreateOptions, Repository};
 use std::process::Command;
 
-const OTHER: &str = "the pass phrase of the other one";
+const OTHER: &str = "the passphrase of the other one";
 
-/// Makes `offsite` in the sandbox, whose pass phrase costs next to nothing to try.
+/// Makes `offsite` in the sandbox, whose passphrase costs next to nothing to try.
 fn offsite(sandbox: &Sandbox, shared: bool) {
     let path = |name: &str| sandbox.path(name).to_str().unwrap().to_string();
     let open = || Repository::open(aerolith::store::open(&path("repo")).unwrap(), PASSWORD.as_bytes()).unwrap();
@@ -16,7 +16,7 @@ fn offsite(sandbox: &Sandbox, shared: bool) {
     Repository::create(aerolith::store::create(&path("offsite")).unwrap(), OTHER.as_bytes(), &options).unwrap();
 }
 
-/// With the other pass phrase in the environment.
+/// With the other passphrase in the environment.
 fn with_other(command: &mut Command) {
     command.args(["--quiet", "--json"]).env("AEROLITH_TO_PASSWORD", OTHER);
 }
@@ -42,7 +42,7 @@ fn all_that_is_new_is_copied_and_the_copies_say_where_they_come_from() {
         assert_eq!((&copied[0]["cluster"], &dry["copied"][0]["chunks"]), (&"asb".into(), &copied[0]["chunks"]));
         assert!(copied[0]["bytes_read"].as_u64().unwrap() > 0 && copied[0]["stored_bytes"].as_u64().unwrap() > 0);
         assert_id(&copied[0]["copy"], 32);
-        assert_time(&copied[0]["sealed"]);
+        assert_time(&copied[0]["committed"]);
         for (list, n) in [("present", 0), ("not_copied", 0), ("warnings", 0)] {
             assert_eq!(done[list].as_array().unwrap().len(), n, "{list}");
         }
@@ -56,8 +56,8 @@ fn all_that_is_new_is_copied_and_the_copies_say_where_they_come_from() {
         let shown = sandbox.run_with(&["show", id], there).ends(0).json();
         let home = sandbox.json(&["show", &one]);
         assert_eq!(
-            (&shown["sealed"], &shown["tags"], &shown["source"]),
-            (&home["sealed"], &home["tags"], &home["source"])
+            (&shown["committed"], &shown["tags"], &shown["source"]),
+            (&home["committed"], &home["tags"], &home["source"])
         );
         assert_eq!((&shown["origin"]["snapshot"], &home["origin"]), (&home["snapshot"], &serde_json::Value::Null));
         assert_eq!(shown["origin"]["repository"], shown["origin"]["copied_from"]);
@@ -73,7 +73,7 @@ fn all_that_is_new_is_copied_and_the_copies_say_where_they_come_from() {
         let last = history["sessions"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(
             (&last["kind"], &last["status"], &last["snapshot"]),
-            (&"other".into(), &"done".into(), &"sealed".into())
+            (&"other".into(), &"done".into(), &"committed".into())
         );
         assert_eq!(last["records"], 4);
         assert!(last["job"].as_str().unwrap().contains(&two), "{last}");
@@ -104,7 +104,7 @@ fn named_and_labelled_snapshots_are_copied_and_a_table_says_which() {
 }
 
 #[test]
-fn the_other_pass_phrase_comes_from_its_own_file_command_or_variable() {
+fn the_other_passphrase_comes_from_its_own_file_command_or_variable() {
     let sandbox = Sandbox::new();
     sandbox.people();
     offsite(&sandbox, false);
@@ -112,21 +112,18 @@ fn the_other_pass_phrase_comes_from_its_own_file_command_or_variable() {
     sandbox.run(&["copy", "--to", "offsite", "--to-password-file", "key"]).ends(0);
     sandbox.run(&["copy", "--to", "offsite", "--to-password-command", "cat key"]).ends(0);
     let none = sandbox.run(&["copy", "--to", "offsite"]).ends(2);
-    none.says(&["no pass phrase of offsite", "AEROLITH_TO_PASSWORD", "--to-password-file or --to-password-command"]);
+    none.says(&["no passphrase of offsite", "AEROLITH_TO_PASSWORD", "--to-password-file or --to-password-command"]);
     let wrong = |command: &mut Command| {
         command.args(["--quiet"]).env("AEROLITH_TO_PASSWORD", PASSWORD);
     };
     let said = sandbox.run_with(&["copy", "--to", "offsite"], wrong).ends(1);
-    said.says(&["wrong pass phrase", "offsite", "It came from AEROLITH_TO_PASSWORD"]);
+    said.says(&["wrong passphrase", "offsite", "It came from AEROLITH_TO_PASSWORD"]);
     sandbox.write("empty", "\n");
-    sandbox
-        .run(&["copy", "--to", "offsite", "--to-password-file", "empty"])
-        .ends(2)
-        .says(&["the pass phrase is empty"]);
+    sandbox.run(&["copy", "--to", "offsite", "--to-password-file", "empty"]).ends(2).says(&["the passphrase is empty"]);
     let both = ["--to-password-file", "key", "--to-password-command", "x"];
     sandbox.run(&[&["copy", "--to", "offsite"], &both[..]].concat()).ends(2).says(&["cannot be used with"]);
-    // No other pass phrase is tried in its place.
-    sandbox.run(&["copy", "--to", "offsite", "--password-file", "key"]).ends(1).says(&["wrong pass phrase"]);
+    // No other passphrase is tried in its place.
+    sandbox.run(&["copy", "--to", "offsite", "--password-file", "key"]).ends(1).says(&["wrong passphrase"]);
 }
 
 #[test]
@@ -175,7 +172,7 @@ fn init_shares_the_chunking_of_a_repository_that_it_can_open() {
     };
     let share = ["--shared-chunking-with", "repo"];
     init(&share, None).ends(2).says(&["AEROLITH_SHARED_PASSWORD", "--shared-password-file"]);
-    init(&share, Some("wrong")).ends(1).says(&["wrong pass phrase", "It came from AEROLITH_SHARED_PASSWORD"]);
+    init(&share, Some("wrong")).ends(1).says(&["wrong passphrase", "It came from AEROLITH_SHARED_PASSWORD"]);
     init(&["--shared-password-file", "x"], None).ends(2).says(&["--shared-chunking-with"]);
     init(&["--shared-chunking-with", "nowhere"], Some("x")).ends(1).says(&["nowhere"]);
     let made = init(&share, Some(PASSWORD)).ends(0).json();
@@ -183,6 +180,6 @@ fn init_shares_the_chunking_of_a_repository_that_it_can_open() {
     let config = sandbox.run_with(&["inspect", "config"], there).ends(0).json();
     assert_eq!((&config["shared_chunking"], &config["compression"]), (&true.into(), &"lz4".into()));
     assert_eq!(sandbox.json(&["inspect", "config"])["shared_chunking"], false);
-    // Neither pass phrase opens the other.
-    sandbox.run(&["--repo", "offsite", "snapshots"]).ends(1).says(&["wrong pass phrase"]);
+    // Neither passphrase opens the other.
+    sandbox.run(&["--repo", "offsite", "snapshots"]).ends(1).says(&["wrong passphrase"]);
 }

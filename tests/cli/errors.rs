@@ -5,9 +5,9 @@ use super::support::Sandbox;
 #[test]
 fn a_repository_that_is_not_there_is_named_and_what_to_do() {
     let sandbox = Sandbox::empty();
-    std::fs::create_dir(sandbox.path("folder")).unwrap();
+    std::fs::create_dir(sandbox.path("directory")).unwrap();
     sandbox.run(&["snapshots"]).ends(1).says(&["repo not found", "Check the path"]);
-    sandbox.run(&["snapshots", "--repo", "folder"]).ends(1).says(&["folder not found", "aerolith init"]);
+    sandbox.run(&["snapshots", "--repo", "directory"]).ends(1).says(&["directory not found", "aerolith init"]);
     let unset = sandbox.run_with(&["snapshots"], |command| {
         command.env_remove("AEROLITH_REPO");
     });
@@ -15,15 +15,15 @@ fn a_repository_that_is_not_there_is_named_and_what_to_do() {
 }
 
 #[test]
-fn a_wrong_or_empty_pass_phrase_is_told_apart_from_a_missing_one() {
+fn a_wrong_or_empty_passphrase_is_told_apart_from_a_missing_one() {
     let sandbox = Sandbox::new();
     let with = |password: &str| {
         sandbox.run_with(&["snapshots"], |command| {
             command.env("AEROLITH_PASSWORD", password);
         })
     };
-    with("guess").ends(1).says(&["wrong pass phrase", "1 key slot", "It came from AEROLITH_PASSWORD"]);
-    with("").ends(2).says(&["the pass phrase is empty", "AEROLITH_PASSWORD"]);
+    with("guess").ends(1).says(&["wrong passphrase", "1 key slot", "It came from AEROLITH_PASSWORD"]);
+    with("").ends(2).says(&["the passphrase is empty", "AEROLITH_PASSWORD"]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn sources_and_targets_that_are_none_are_usage_errors() {
         sandbox
             .run(&["backup", name])
             .ends(2)
-            .says(&["is no source or target", "asb:PATH, jsonl:FILE or embedded:FOLDER"]);
+            .says(&["is no source or target", "asb:PATH, jsonl:FILE or embedded:DIRECTORY"]);
         sandbox.run(&["restore", "latest", name]).ends(2).says(&["is no source or target"]);
         sandbox.run(&["verify", "latest", name]).ends(2).says(&["is no source or target"]);
     }
@@ -86,8 +86,8 @@ fn nothing_that_is_there_is_overwritten_by_a_restore_into_files() {
     sandbox.people();
     sandbox.write("there.jsonl", "mine");
     sandbox.write("there.asb", "mine");
-    std::fs::create_dir(sandbox.path("folder")).unwrap();
-    sandbox.write("folder/mine.asb", "mine");
+    std::fs::create_dir(sandbox.path("directory")).unwrap();
+    sandbox.write("directory/mine.asb", "mine");
     std::fs::create_dir(sandbox.path("other")).unwrap();
     sandbox.write("other/mine.txt", "mine");
     let restore = |target: &str, says: &[&str]| {
@@ -95,12 +95,12 @@ fn nothing_that_is_there_is_overwritten_by_a_restore_into_files() {
     };
     restore("jsonl:there.jsonl", &["there.jsonl", "the file exists", "name another"]);
     restore("asb:there.asb", &["there.asb", "the file exists already", "another name"]);
-    restore("asb:folder", &["folder", "holds .asb files already (mine.asb)", "empty one"]);
+    restore("asb:directory", &["directory", "holds .asb files already (mine.asb)", "empty one"]);
     restore("embedded:other", &["other", "the directory is not empty", "mine.txt"]);
     restore("embedded:there.asb", &["there.asb"]);
     restore("jsonl:absent/x.jsonl", &["absent/x.jsonl"]);
     restore("asb:there.asb/x", &["there.asb/x"]);
-    for file in ["there.jsonl", "there.asb", "folder/mine.asb", "other/mine.txt"] {
+    for file in ["there.jsonl", "there.asb", "directory/mine.asb", "other/mine.txt"] {
         assert_eq!(std::fs::read_to_string(sandbox.path(file)).unwrap(), "mine", "{file}");
     }
     let zstd = sandbox.run(&["restore", "latest", "asb:new", "--zstd", "99"]).ends(2);

@@ -10,8 +10,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 /// The names in the sandbox, but for the repository and what begins with `except`.
-fn names(sandbox: &Sandbox, folder: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(sandbox.path(folder)).unwrap();
+fn names(sandbox: &Sandbox, directory: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(sandbox.path(directory)).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
@@ -29,8 +29,8 @@ fn a_second_restore_into_files_that_are_being_written_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.people();
     let metadata = Default::default();
-    let folder = AsbTarget::create(&sandbox.path("out"), AsbTargetOptions::default()).unwrap();
-    folder.begin("test", &metadata).unwrap();
+    let directory = AsbTarget::create(&sandbox.path("out"), AsbTargetOptions::default()).unwrap();
+    directory.begin("test", &metadata).unwrap();
     let single = AsbTarget::create(&sandbox.path("one.asb"), AsbTargetOptions::default()).unwrap();
     single.begin("test", &metadata).unwrap();
     let lines = JsonlTarget::create(sandbox.path("out.jsonl")).unwrap();
@@ -42,7 +42,7 @@ fn a_second_restore_into_files_that_are_being_written_is_refused() {
     for target in ["asb:other", "asb:two.asb", "jsonl:other.jsonl"] {
         sandbox.run(&["restore", "latest", target]).ends(0);
     }
-    for target in [&folder as &dyn RecordTarget, &single, &lines] {
+    for target in [&directory as &dyn RecordTarget, &single, &lines] {
         target.finish().unwrap();
     }
     assert_eq!(names(&sandbox, "out"), ["test_00000.asb"]);
@@ -87,8 +87,8 @@ fn no_signal_leaves_files_that_the_next_restore_does_not_clear() {
             errors.read_to_string(&mut said).unwrap();
             assert!(!child.wait().unwrap().success(), "{said}");
             let left = || {
-                let folders = [".", "out"].into_iter().filter(|folder| sandbox.path(folder).exists());
-                let all: Vec<String> = folders.flat_map(|folder| names(&sandbox, folder)).collect();
+                let directories = [".", "out"].into_iter().filter(|directory| sandbox.path(directory).exists());
+                let all: Vec<String> = directories.flat_map(|directory| names(&sandbox, directory)).collect();
                 all.into_iter().filter(|name| name.ends_with(".partial")).collect::<Vec<_>>()
             };
             if signals != [Signal::KILL] {
@@ -142,7 +142,7 @@ fn encrypted_files_are_read_back_with_their_key() {
         sandbox
             .run(&["restore", "latest", single, "--file-limit", "1"])
             .ends(2)
-            .says(&["--file-limit", "name a folder"]);
+            .says(&["--file-limit", "name a directory"]);
     }
     assert!(names(&sandbox, ".").iter().all(|name| !name.starts_with("refused")));
 }

@@ -17,7 +17,7 @@ fn the_output_of_a_command_that_succeeds_is_committed() {
     with_input(&sandbox);
     let shown =
         sandbox.run(&["backup", "--from-command", "SECRET=x /bin/cat in.asb; echo to the user >&2", "--cluster", "a"]);
-    shown.ends(0).says(&["to the user"]).shows(&["sealed snapshot"]);
+    shown.ends(0).says(&["to the user"]).shows(&["committed snapshot"]);
     sandbox.run(&["verify", "latest", "asb:in.asb"]).ends(0);
     let snapshot = sandbox.json(&["show", "latest"]);
     assert_eq!(snapshot["source"], "asb:- (output of cat)", "without arguments and variables, which may be secrets");
@@ -110,7 +110,7 @@ fn ctrl_c_ends_the_command_with_the_backup() {
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         errors.read_to_string(&mut said).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
-        assert!(said.contains("stopped on request: nothing was sealed"), "{said}");
+        assert!(said.contains("stopped on request: nothing was committed"), "{said}");
         let is_gone = || rustix::process::test_kill_process_group(group).is_err();
         let begun = Instant::now();
         while !is_gone() {

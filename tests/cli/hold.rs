@@ -14,9 +14,9 @@ fn what_is_held_is_not_forgotten_until_it_is_released() {
     );
     assert_id(&holds[0]["hold"], 32);
     assert_time(&holds[0]["placed"]);
-    assert_eq!((&holds[0]["reason"], &holds[0]["state"]), (&"case 7".into(), &"sealed".into()));
+    assert_eq!((&holds[0]["reason"], &holds[0]["state"]), (&"case 7".into(), &"committed".into()));
     assert!(holds[0]["host"].is_string() && holds[0]["program"].is_string() && holds[0]["problem"].is_null());
-    sandbox.run(&["hold", "list"]).ends(0).shows(&["case 7", &first[..12], &second[..12], "sealed"]);
+    sandbox.run(&["hold", "list"]).ends(0).shows(&["case 7", &first[..12], &second[..12], "committed"]);
     assert_eq!(sandbox.json(&["hold", "list"])["holds"].as_array().unwrap().len(), 2);
     sandbox.run(&["snapshots"]).ends(0).shows(&["held"]);
     assert_eq!(sandbox.json(&["snapshots"])["held"].as_array().unwrap().len(), 2);

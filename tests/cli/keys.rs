@@ -1,4 +1,4 @@
-//! `init` and `key`, and where pass phrases come from.
+//! `init` and `key`, and where passphrases come from.
 
 use super::support::{Output, PASSWORD, Sandbox, assert_id, assert_time};
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ fn init_makes_a_repository_once_with_the_strong_cost_and_what_was_asked_for() {
 }
 
 #[test]
-fn init_refuses_what_is_no_new_folder_and_what_it_does_not_know() {
+fn init_refuses_what_is_no_new_directory_and_what_it_does_not_know() {
     let sandbox = Sandbox::empty();
     sandbox.write("file", "");
     std::fs::create_dir(sandbox.path("full")).unwrap();
@@ -35,7 +35,7 @@ fn init_refuses_what_is_no_new_folder_and_what_it_does_not_know() {
 }
 
 #[test]
-fn pass_phrases_are_added_listed_and_removed_but_not_the_last() {
+fn passphrases_are_added_listed_and_removed_but_not_the_last() {
     let sandbox = Sandbox::new();
     sandbox.write("new", "second\r\nnot this line");
     let added = sandbox.json(&["key", "add", "--label", "ops", "--new-password-file", "new"]);
@@ -52,12 +52,12 @@ fn pass_phrases_are_added_listed_and_removed_but_not_the_last() {
     assert_eq!((&mine["label"], &mine["current"]), (&"ops".into(), &true.into()));
     assert_time(&mine["created"]);
     assert!(other["label"].is_null() && other["created"].is_null(), "a label of another slot can't be read");
-    sandbox.run(&["key", "list"]).ends(0).shows(&["(another pass phrase)", "first", "passes"]);
+    sandbox.run(&["key", "list"]).ends(0).shows(&["(another passphrase)", "first", "passes"]);
 
     let first = other["key"].as_str().unwrap();
     let removed = sandbox.json(&["key", "remove", &first[..10], "--this-key"]);
     assert_eq!((&removed["key"], &removed["change"]), (&first.into(), &"removed".into()));
-    sandbox.run(&["key", "list"]).ends(1).says(&["wrong pass phrase", "It came from AEROLITH_PASSWORD"]);
+    sandbox.run(&["key", "list"]).ends(1).says(&["wrong passphrase", "It came from AEROLITH_PASSWORD"]);
     let last = added["key"].as_str().unwrap();
     sandbox
         .run_with(&["key", "remove", last, "--this-key"], second)
@@ -68,18 +68,18 @@ fn pass_phrases_are_added_listed_and_removed_but_not_the_last() {
 }
 
 #[test]
-fn an_empty_or_missing_new_pass_phrase_is_refused_without_a_prompt() {
+fn an_empty_or_missing_new_passphrase_is_refused_without_a_prompt() {
     let sandbox = Sandbox::new();
-    sandbox.run(&["key", "add"]).ends(2).says(&["no new pass phrase", "AEROLITH_NEW_PASSWORD"]);
+    sandbox.run(&["key", "add"]).ends(2).says(&["no new passphrase", "AEROLITH_NEW_PASSWORD"]);
     let empty = sandbox.run_with(&["key", "add"], |command| {
         command.env("AEROLITH_NEW_PASSWORD", "");
     });
-    empty.ends(2).says(&["the pass phrase is empty", "AEROLITH_NEW_PASSWORD"]);
+    empty.ends(2).says(&["the passphrase is empty", "AEROLITH_NEW_PASSWORD"]);
     sandbox.run(&["key", "add", "--label", &"x".repeat(65)]).ends(2).says(&["64 bytes"]);
 }
 
 #[test]
-fn the_pass_phrase_comes_from_a_file_a_command_or_the_environment() {
+fn the_passphrase_comes_from_a_file_a_command_or_the_environment() {
     let sandbox = Sandbox::new();
     sandbox.write("right", &format!("{PASSWORD}\n"));
     sandbox.write("wrong", "something else\n");
@@ -93,19 +93,19 @@ fn the_pass_phrase_comes_from_a_file_a_command_or_the_environment() {
     };
     run(&["--password-file", "right"]).ends(0);
     run(&["--password-command", "cat right"]).ends(0);
-    run(&["--password-file", "wrong"]).ends(1).says(&["wrong pass phrase", "the first line of wrong"]);
-    run(&["--password-command", "cat wrong"]).ends(1).says(&["wrong pass phrase", "password command \"cat wrong\""]);
-    run(&["--password-file", "empty"]).ends(2).says(&["the pass phrase is empty", "the first line of empty"]);
-    run(&["--password-command", "true"]).ends(2).says(&["the pass phrase is empty", "\"true\""]);
-    run(&["--password-file", "absent"]).ends(1).says(&["cannot read the pass phrase of repo from absent"]);
+    run(&["--password-file", "wrong"]).ends(1).says(&["wrong passphrase", "the first line of wrong"]);
+    run(&["--password-command", "cat wrong"]).ends(1).says(&["wrong passphrase", "password command \"cat wrong\""]);
+    run(&["--password-file", "empty"]).ends(2).says(&["the passphrase is empty", "the first line of empty"]);
+    run(&["--password-command", "true"]).ends(2).says(&["the passphrase is empty", "\"true\""]);
+    run(&["--password-file", "absent"]).ends(1).says(&["cannot read the passphrase of repo from absent"]);
     run(&["--password-command", "exit 3"]).ends(1).says(&["cannot run the password command", "exit status: 3"]);
     run(&["--password-file", "right", "--password-command", "x"]).ends(2).says(&["cannot be used with"]);
     // There is no terminal here: a prompt would wait for ever.
-    run(&[]).ends(2).says(&["no pass phrase of repo, and no terminal", "AEROLITH_PASSWORD", "--password-file"]);
+    run(&[]).ends(2).says(&["no passphrase of repo, and no terminal", "AEROLITH_PASSWORD", "--password-file"]);
 }
 
 #[test]
-fn the_pass_phrase_comes_from_variables_that_name_a_file_or_a_command_and_from_one_of_them_alone() {
+fn the_passphrase_comes_from_variables_that_name_a_file_or_a_command_and_from_one_of_them_alone() {
     let sandbox = Sandbox::new();
     sandbox.write("right", &format!("{PASSWORD}\n"));
     sandbox.write("long", &"x".repeat(1 << 20));
@@ -121,17 +121,17 @@ fn the_pass_phrase_comes_from_variables_that_name_a_file_or_a_command_and_from_o
     // An option goes before any variable.
     run(&[("AEROLITH_PASSWORD_FILE", "absent")], &["--password-file", "right"]).ends(0);
     let file = run(&[("AEROLITH_PASSWORD_FILE", "absent")], &[]);
-    file.ends(1).says(&["cannot read the pass phrase of repo from absent"]);
+    file.ends(1).says(&["cannot read the passphrase of repo from absent"]);
     run(&[("AEROLITH_PASSWORD_FILE", "")], &[]).ends(2).says(&["AEROLITH_PASSWORD_FILE is empty"]);
     run(&[("AEROLITH_PASSWORD_COMMAND", "")], &[]).ends(2).says(&["AEROLITH_PASSWORD_COMMAND is empty"]);
     run(&[("AEROLITH_PASSWORD_COMMAND", "exit 3")], &[]).ends(1).says(&["\"exit 3\"", "exit status: 3"]);
-    run(&[("AEROLITH_PASSWORD_COMMAND", "true")], &[]).ends(2).says(&["the pass phrase is empty", "\"true\""]);
+    run(&[("AEROLITH_PASSWORD_COMMAND", "true")], &[]).ends(2).says(&["the passphrase is empty", "\"true\""]);
     let both = run(&[("AEROLITH_PASSWORD", "x"), ("AEROLITH_PASSWORD_COMMAND", "cat right")], &[]);
     both.ends(2).says(&["AEROLITH_PASSWORD and AEROLITH_PASSWORD_COMMAND are set", "Unset"]);
-    // What never ends, or isn't a pass phrase, takes no memory.
+    // What never ends, or isn't a passphrase, takes no memory.
     run(&[("AEROLITH_PASSWORD_COMMAND", "yes")], &[]).ends(1).says(&["prints more than 65536 bytes"]);
-    run(&[("AEROLITH_PASSWORD_FILE", "/dev/zero")], &[]).ends(1).says(&["that is no pass phrase"]);
-    run(&[("AEROLITH_PASSWORD_FILE", "long")], &[]).ends(1).says(&["that is no pass phrase"]);
+    run(&[("AEROLITH_PASSWORD_FILE", "/dev/zero")], &[]).ends(1).says(&["that is no passphrase"]);
+    run(&[("AEROLITH_PASSWORD_FILE", "long")], &[]).ends(1).says(&["that is no passphrase"]);
     // The command doesn't eat what is backed up.
     sandbox.people();
     let backup = sandbox.run_with(&["backup", "asb:-", "--json", "--cluster", "other"], |command| {
@@ -151,11 +151,11 @@ fn the_slot_in_use_is_removed_only_when_that_is_said() {
     sandbox.run(&["key", "remove", &first]).ends(2).says(&[&first, "--this-key", "key passwd"]);
     assert_eq!(sandbox.json(&["key", "list"])["keys"].as_array().unwrap().len(), 2);
     sandbox.run(&["key", "remove", &first, "--this-key"]).ends(0);
-    sandbox.run(&["key", "list"]).ends(1).says(&["wrong pass phrase"]);
+    sandbox.run(&["key", "list"]).ends(1).says(&["wrong passphrase"]);
 }
 
 #[test]
-fn the_pass_phrase_is_changed_and_the_slot_keeps_its_label() {
+fn the_passphrase_is_changed_and_the_slot_keeps_its_label() {
     let sandbox = Sandbox::new();
     let old = sandbox.json(&["key", "list"])["keys"][0]["key"].clone();
     sandbox.write("new", "second\n");
@@ -164,7 +164,7 @@ fn the_pass_phrase_is_changed_and_the_slot_keeps_its_label() {
     let changed = sandbox.json(&["key", "passwd", "--new-password-file", "new"]);
     assert_eq!((&changed["change"], &changed["replaced"]), (&"changed".into(), &old));
     assert_id(&changed["key"], 32);
-    sandbox.run(&["snapshots"]).ends(1).says(&["wrong pass phrase"]);
+    sandbox.run(&["snapshots"]).ends(1).says(&["wrong passphrase"]);
     let keys = sandbox.json(&["key", "list", "--password-file", "new"]);
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
     let slot = &keys["keys"][0];
@@ -174,7 +174,7 @@ fn the_pass_phrase_is_changed_and_the_slot_keeps_its_label() {
     let third = sandbox.run_with(&command, |command| {
         command.env("PATH", "/usr/bin:/bin");
     });
-    third.ends(0).shows(&["changed the pass phrase"]);
+    third.ends(0).shows(&["changed the passphrase"]);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn programs_that_make_a_repository_at_the_same_time_leave_one_key_slot() {
 }
 
 #[test]
-fn a_repository_with_holds_is_one_and_a_folder_with_what_systems_leave_can_become_one() {
+fn a_repository_with_holds_is_one_and_a_directory_with_what_systems_leave_can_become_one() {
     let sandbox = Sandbox::new();
     sandbox.people();
     sandbox.run(&["hold", "add", "latest", "--reason", "x"]).ends(0);
@@ -207,14 +207,14 @@ fn what_is_stored_only_the_owner_can_open() {
     sandbox.run(&["init"]).ends(0);
     sandbox.people();
     sandbox.run(&["hold", "add", "latest", "--reason", "x"]).ends(0);
-    let mut folders = vec![sandbox.path("repo")];
+    let mut directories = vec![sandbox.path("repo")];
     let mut seen = 0;
-    while let Some(folder) = folders.pop() {
-        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700, "{}", folder.display());
-        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    while let Some(directory) = directories.pop() {
+        assert_eq!(std::fs::metadata(&directory).unwrap().mode() & 0o777, 0o700, "{}", directory.display());
+        for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
             seen += 1;
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
                 assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
             }
@@ -228,7 +228,7 @@ fn what_is_stored_only_the_owner_can_open() {
 fn on_a_terminal(sandbox: &Sandbox, arguments: &str, lines: &[&str]) -> (Option<i32>, String) {
     let mut terminal = Command::new("script");
     let program = env!("CARGO_BIN_EXE_aerolith");
-    terminal.args(["-qec", &format!("'{program}' {arguments}"), "/dev/null"]).current_dir(sandbox.folder.path());
+    terminal.args(["-qec", &format!("'{program}' {arguments}"), "/dev/null"]).current_dir(sandbox.directory.path());
     terminal.env_clear().env("AEROLITH_REPO", "repo").env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
     let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut keyboard, mut screen) = (child.stdin.take(), child.stdout.take().unwrap());
@@ -251,17 +251,17 @@ fn a_prompt_names_the_repository_and_asks_three_times() {
     let sandbox = Sandbox::new();
     let (code, shown) = on_a_terminal(&sandbox, "snapshots --json", &["wrong", "", PASSWORD]);
     assert_eq!(code, Some(0), "{shown}");
-    assert_eq!(shown.matches("pass phrase of repo: ").count(), 3, "{shown}");
-    assert_eq!(shown.matches("that is no pass phrase of repo").count(), 2, "{shown}");
+    assert_eq!(shown.matches("passphrase of repo: ").count(), 3, "{shown}");
+    assert_eq!(shown.matches("that is no passphrase of repo").count(), 2, "{shown}");
     let (code, shown) = on_a_terminal(&sandbox, "snapshots", &["wrong", "worse", "worst"]);
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("wrong pass phrase") && shown.contains("It came from the prompt"), "{shown}");
-    // Nobody is asked for the pass phrase of what isn't there.
+    assert!(shown.contains("wrong passphrase") && shown.contains("It came from the prompt"), "{shown}");
+    // Nobody is asked for the passphrase of what isn't there.
     let (code, shown) = on_a_terminal(&sandbox, "snapshots --repo .", &[]);
-    assert!(code == Some(1) && shown.contains("aerolith init") && !shown.contains("pass phrase of"), "{shown}");
+    assert!(code == Some(1) && shown.contains("aerolith init") && !shown.contains("passphrase of"), "{shown}");
     let (code, shown) = on_a_terminal(&sandbox, "key passwd", &[PASSWORD, "new", "other", "new", "new"]);
     assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("new pass phrase of repo: ") && shown.contains("the two pass phrases differ"), "{shown}");
+    assert!(shown.contains("new passphrase of repo: ") && shown.contains("the two passphrases differ"), "{shown}");
     let (code, shown) = on_a_terminal(&sandbox, "snapshots", &["new"]);
     assert_eq!(code, Some(0), "{shown}");
 }
@@ -272,8 +272,8 @@ fn a_prompt_asks_at_the_terminal_where_standard_input_is_what_is_backed_up() {
     sandbox.people();
     let (code, shown) = on_a_terminal(&sandbox, "backup asb:- --cluster other <people.asb", &["wrong", PASSWORD]);
     assert_eq!(code, Some(0), "{shown}");
-    assert_eq!(shown.matches("pass phrase of repo: ").count(), 2, "{shown}");
-    assert!(shown.contains("sealed snapshot"), "{shown}");
+    assert_eq!(shown.matches("passphrase of repo: ").count(), 2, "{shown}");
+    assert!(shown.contains("committed snapshot"), "{shown}");
     assert_eq!(sandbox.json(&["snapshots", "--cluster", "other"])["snapshots"].as_array().unwrap().len(), 1);
     // So is a new one, twice.
     let new = "key add --password-file first </dev/null";

@@ -22,7 +22,7 @@ fn assert_snake_case(value: &Value) {
 }
 
 #[test]
-fn snapshots_lists_what_was_sealed_and_can_be_filtered() {
+fn snapshots_lists_what_was_committed_and_can_be_filtered() {
     let sandbox = Sandbox::new();
     sandbox.run(&["snapshots"]).ends(0).says(&["no snapshots yet", "aerolith backup"]);
     let [one, two] = sandbox.people();
@@ -31,7 +31,7 @@ fn snapshots_lists_what_was_sealed_and_can_be_filtered() {
     let snapshots = list["snapshots"].as_array().unwrap();
     assert_eq!((&snapshots[0]["snapshot"], &snapshots[1]["snapshot"]), (&json!(one), &json!(two)));
     assert_eq!(list["damaged"], json!([]));
-    assert_time(&snapshots[0]["sealed"]);
+    assert_time(&snapshots[0]["committed"]);
     assert_eq!(snapshots[1]["namespaces"][0]["live_records"], 4);
     sandbox.run(&["snapshots"]).ends(0).shows(&["snapshot", &one[..12], &two[..12], "test", "full", "one"]);
     assert_eq!(sandbox.json(&["snapshots", "--tag", "one"])["snapshots"].as_array().unwrap().len(), 1);
@@ -40,7 +40,7 @@ fn snapshots_lists_what_was_sealed_and_can_be_filtered() {
 }
 
 #[test]
-fn history_lists_sealed_and_failed_backups() {
+fn history_lists_committed_and_failed_backups() {
     let sandbox = Sandbox::new();
     sandbox.run(&["history"]).ends(0).says(&["no sessions yet"]);
     let [one, _] = sandbox.people();
@@ -51,13 +51,17 @@ fn history_lists_sealed_and_failed_backups() {
     let sessions = history["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 3);
     assert_eq!((&sessions[0]["session"], &sessions[0]["status"]), (&json!(one), &json!("done")));
-    assert_eq!((&sessions[0]["records"], &sessions[0]["snapshot"]), (&json!(4), &json!("sealed")));
+    assert_eq!((&sessions[0]["records"], &sessions[0]["snapshot"]), (&json!(4), &json!("committed")));
     assert!(sessions[0]["stored_bytes"].as_u64().unwrap() > 0 && sessions[0]["duration_millis"].is_u64());
     ["started", "heartbeat", "ended"].iter().for_each(|time| assert_time(&sessions[0][*time]));
     assert_eq!(sessions[2]["status"], "failed");
     assert!(sessions[2]["reason"].as_str().unwrap().contains("people.asb at byte"), "{}", sessions[2]);
     assert!(sessions[2]["snapshot"].is_null());
-    sandbox.run(&["history"]).ends(0).shows(&["full backup of asb:people.asb", "sealed", "failed: people.asb at byte"]);
+    sandbox.run(&["history"]).ends(0).shows(&[
+        "full backup of asb:people.asb",
+        "committed",
+        "failed: people.asb at byte",
+    ]);
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn show_prints_a_snapshot_with_runs_indexes_and_modules() {
     let made = sandbox.json(&["backup", &format!("asb:{all}"), "--cluster", "zoo", "--tag", "a", "--tag", "b"]);
     let shown = sandbox.json(&["show", "latest"]);
     assert_snake_case(&shown);
-    for name in ["snapshot", "started", "sealed", "cluster", "tags", "namespaces", "stored_bytes"] {
+    for name in ["snapshot", "started", "committed", "cluster", "tags", "namespaces", "stored_bytes"] {
         assert_eq!(shown[name], made[name], "{name}");
     }
     assert_eq!(shown["tags"], json!(["a", "b"]));
@@ -180,10 +184,10 @@ fn a_snapshot_is_named_by_id_beginning_latest_or_time() {
     assert_eq!(shown(&one[..20].to_uppercase()), one);
     assert_eq!((shown("latest"), shown("latest~0"), shown("latest~1")), (two.clone(), two.clone(), one.clone()));
     assert_eq!(shown("@2999-01-01"), two);
-    let sealed = sandbox.json(&["show", &one])["sealed"].as_str().unwrap().to_string();
-    assert_eq!(shown(&format!("@{sealed}")), one);
-    // The tables print times to the second: such a time names what was sealed within it.
-    let second = format!("@{}Z", &sealed[..19]);
+    let committed = sandbox.json(&["show", &one])["committed"].as_str().unwrap().to_string();
+    assert_eq!(shown(&format!("@{committed}")), one);
+    // The tables print times to the second: such a time names what was committed within it.
+    let second = format!("@{}Z", &committed[..19]);
     assert!([one, two].contains(&shown(&second)));
 }
 
@@ -287,7 +291,7 @@ fn stats_adds_up() {
     assert_eq!(stats["logical_bytes"], sum("snapshots", "needed_bytes"));
     assert_eq!(stats["reached_bytes"], sum("snapshots", "added_bytes"));
     assert!(stats["unique_bytes"].as_u64().unwrap() > 0);
-    assert_time(&stats["snapshots"][0]["sealed"]);
+    assert_time(&stats["snapshots"][0]["committed"]);
     sandbox.run(&["stats"]).ends(0).shows(&["logical", "unique", "reached", "stored", "packs", "adds"]);
 }
 

@@ -30,7 +30,7 @@ fn backup_reports_what_it_did_with_every_record() {
     sandbox.write("people.asb", &asb("test", &records.concat()));
     let first = sandbox.json(&["backup", "asb:people.asb", "--cluster", "zoo", "--tag", "x"]);
     assert_id(&first["snapshot"], 32);
-    ["started", "sealed"].iter().for_each(|time| assert_time(&first[*time]));
+    ["started", "committed"].iter().for_each(|time| assert_time(&first[*time]));
     assert_eq!((&first["cluster"], &first["tags"], &first["missing"]), (&json!("zoo"), &json!(["x"]), &json!([])));
     assert!(first["duration_millis"].is_u64() && first["bad_records"] == json!([]));
     assert_backup_adds_up(&first["namespaces"][0]);
@@ -39,7 +39,7 @@ fn backup_reports_what_it_did_with_every_record() {
     let rows: Vec<Vec<&str>> = second.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["namespace", "read", "added", "changed", "touched", "unchanged", "deleted", "records"]);
     assert_eq!(rows[1], ["test", "2", "1", "1", "0", "0", "2", "2"]);
-    second.shows(&["sealed snapshot "]);
+    second.shows(&["committed snapshot "]);
 }
 
 #[test]
@@ -300,14 +300,14 @@ fn several_namespaces_are_restored_together_and_named_where_one_is_needed() {
 #[test]
 fn the_demo_proves_all_three_kinds_equal() {
     let sandbox = Sandbox::empty();
-    let demo = sandbox.json(&["demo", "--records", "300", "--folder", "demo"]);
+    let demo = sandbox.json(&["demo", "--records", "300", "--directory", "demo"]);
     let backups = demo["backups"].as_array().unwrap();
     assert_eq!(backups.iter().map(|row| &row["kind"]).collect::<Vec<_>>(), ["full", "incremental", "differential"]);
     assert!(backups.iter().all(|row| row["equal"] == true), "{demo}");
     let text = sandbox.run(&["demo", "--records", "100"]).ends(0);
     text.shows(&["yes, every record", "export AEROLITH_REPO="]);
     sandbox.run(&["demo", "--records", "0"]).ends(2);
-    sandbox.run(&["demo", "--folder", "demo"]).ends(1).says(&["demo"]);
+    sandbox.run(&["demo", "--directory", "demo"]).ends(1).says(&["demo"]);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn every_command_prints_odd_hostile_and_huge_values_harmlessly() {
     let made = sandbox.run(&backup);
     assert_harmless(&made, "backup");
     let made = made.ends(0);
-    assert!(made.out.contains("sealed snapshot"));
+    assert!(made.out.contains("committed snapshot"));
     sandbox.write("odd.jsonl", &records().replace("xxxx", "yyyy").replace("AAECAwQF", "AAECAwQG"));
     sandbox.json(&["backup", "jsonl:odd.jsonl", "--cluster", ODD[1]]);
     let reason = ODD[1..5].concat().repeat(40);

@@ -122,9 +122,9 @@ const RESTORE: &[Rule] = &[
     (&["--host", "here"], Everywhere),
 ];
 
-/// Every file below a folder, with its length.
-fn files(folder: &Path, found: &mut BTreeMap<String, u64>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
+/// Every file below a directory, with its length.
+fn files(directory: &Path, found: &mut BTreeMap<String, u64>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let length = if path.is_dir() { 0 } else { path.metadata().unwrap().len() };
         found.insert(path.display().to_string(), length);
@@ -151,7 +151,7 @@ fn holds(command: &str, before: &[&str], urls: [&str; 4], rules: &[&[Rule]]) {
     sandbox.write("digests", "3570c8f82ab208bf9027e2bf381f63e9d904502a\n");
     let listed = || {
         let mut found = BTreeMap::new();
-        files(sandbox.folder.path(), &mut found);
+        files(sandbox.directory.path(), &mut found);
         found
     };
     let pairs = |refused: bool| -> Vec<(&str, &[&str])> {
@@ -188,7 +188,7 @@ fn holds(command: &str, before: &[&str], urls: [&str; 4], rules: &[&[Rule]]) {
     });
 }
 
-/// Sources that can't be read, and targets that can't be written: nobody listens, and a file stands where a folder should.
+/// Sources that can't be read, and targets that can't be written: nobody listens, and a file stands where a directory should.
 const BLOCKED: [&str; 4] = ["aerospike://127.0.0.1:1/test", "asb:blocked/x", "jsonl:blocked/x", "embedded:blocked/x"];
 
 #[test]

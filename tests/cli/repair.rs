@@ -3,11 +3,11 @@
 use super::support::{Sandbox, asb, assert_id, assert_time, digest_of_person, person};
 use std::path::PathBuf;
 
-fn files(sandbox: &Sandbox, folder: &str) -> Vec<PathBuf> {
+fn files(sandbox: &Sandbox, directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut open = vec![sandbox.path("repo").join(folder)];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    let mut open = vec![sandbox.path("repo").join(directory)];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() { open.push(entry) } else { found.push(entry) }
         }
     }
@@ -120,7 +120,7 @@ fn another_repository_gives_back_what_is_lost() {
     sandbox
         .run(&[&from[..], &["--from-password-file", "wrong.txt"]].concat())
         .ends(1)
-        .says(&["wrong pass phrase", "second"]);
+        .says(&["wrong passphrase", "second"]);
     sandbox.run(&["repair", "--from-password-file", "wrong.txt"]).ends(2).says(&["--from"]);
     let done = sandbox
         .run_with(&[&from[..], &["--json", "-q"]].concat(), |command| {

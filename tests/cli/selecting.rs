@@ -65,7 +65,7 @@ fn backups_of_a_selection_build_on_their_like_and_delete_nothing_else() {
 }
 
 #[test]
-fn a_set_or_bin_that_is_not_there_is_named_and_nothing_is_sealed() {
+fn a_set_or_bin_that_is_not_there_is_named_and_nothing_is_committed() {
     let sandbox = Sandbox::new();
     let sources = three(&sandbox);
     let before = sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len();
@@ -234,7 +234,7 @@ fn a_set_that_has_no_record_in_the_selected_partitions_is_there_all_the_same() {
             let cluster = format!("{set} of {source}");
             sandbox.run(&["backup", source, "--cluster", &cluster, "--partitions", &partition, "--set", set])
         };
-        part("people").ends(0).shows(&["sealed snapshot"]);
+        part("people").ends(0).shows(&["committed snapshot"]);
         let unknown = part("poeple").ends(1);
         unknown.says(&["set poeple isn't in namespace test; its sets are: numbers, people"]);
         let verify = ["verify", "latest:test", source, "--cluster", "asb", "--partitions", &partition];

@@ -66,8 +66,8 @@ fn a_backup_that_sleeps_through_its_lease_learns_of_it_and_the_next_one_succeeds
     assert_eq!(pruned["fenced"], serde_json::json!([session]));
     let (code, error) = sleeper.wake();
     assert_eq!(code, Some(1), "{error}");
-    assert!(error.contains("was fenced before it could seal") && error.contains("asleep past its lease"), "{error}");
-    assert!(error.contains("Nothing was sealed") && error.contains("run the backup again"), "{error}");
+    assert!(error.contains("was fenced before it could commit") && error.contains("asleep past its lease"), "{error}");
+    assert!(error.contains("Nothing was committed") && error.contains("run the backup again"), "{error}");
     let sessions = sandbox.json(&["history"])["sessions"].clone();
     let row = sessions.as_array().unwrap().iter().find(|row| row["session"] == session.as_str()).unwrap().clone();
     assert_eq!((&row["status"], &row["snapshot"]), (&"failed".into(), &"fenced".into()));
@@ -78,7 +78,7 @@ fn a_backup_that_sleeps_through_its_lease_learns_of_it_and_the_next_one_succeeds
 }
 
 #[test]
-fn a_backup_that_sleeps_for_less_than_its_lease_seals() {
+fn a_backup_that_sleeps_for_less_than_its_lease_commits() {
     let sandbox = Sandbox::new();
     sandbox.people();
     let sleeper = stopped(&sandbox, "10min");
@@ -95,9 +95,9 @@ fn a_backup_that_sleeps_for_less_than_its_lease_seals() {
 fn a_program_that_sleeps_in_the_middle_of_a_listing_blocks_nobody() {
     let sandbox = Sandbox::new();
     sandbox.people();
-    // What a stopped program still has of a folder that it was listing or changing.
-    let _sleeper = ["sessions", "snapshots"].map(|folder| {
-        let handle = File::open(sandbox.path(&format!("repo/{folder}"))).unwrap();
+    // What a stopped program still has of a directory that it was listing or changing.
+    let _sleeper = ["sessions", "snapshots"].map(|directory| {
+        let handle = File::open(sandbox.path(&format!("repo/{directory}"))).unwrap();
         handle.lock().unwrap();
         handle
     });

@@ -33,7 +33,7 @@ fn hangups_are_ignored() -> bool {
 }
 
 #[test]
-fn a_backup_that_is_interrupted_seals_nothing_and_stands_in_the_history_as_stopped() {
+fn a_backup_that_is_interrupted_commits_nothing_and_stands_in_the_history_as_stopped() {
     let sandbox = Sandbox::new();
     long(&sandbox);
     let mut signals = vec![(Signal::INT, 130), (Signal::TERM, 143)];
@@ -44,7 +44,7 @@ fn a_backup_that_is_interrupted_seals_nothing_and_stands_in_the_history_as_stopp
         let (code, said) = interrupt(&sandbox, &["backup", "asb:long.asb"], signal);
         assert_eq!(code, Some(expected), "{said}");
         assert!(said.contains("stopping at the next safe point; once more to stop at once"), "{said}");
-        assert!(said.contains("stopped on request: nothing was sealed"), "{said}");
+        assert!(said.contains("stopped on request: nothing was committed"), "{said}");
         assert_eq!(sandbox.json(&["snapshots"])["snapshots"], json!([]));
         let session = sandbox.json(&["history"])["sessions"][n].clone();
         assert_eq!((&session["status"], &session["snapshot"]), (&json!("stopped"), &json!(null)));
@@ -63,8 +63,8 @@ fn a_restore_that_is_interrupted_leaves_nothing_that_looks_whole() {
         assert_eq!(code, Some(130), "{said}");
         assert!(said.contains("stopped on request") && said.contains("Restore again"), "{said}");
     }
-    // No part of a file stays, nor the folder that was made for them.
-    let mut left = std::fs::read_dir(sandbox.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    // No part of a file stays, nor the directory that was made for them.
+    let mut left = std::fs::read_dir(sandbox.directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.all(|name| name == "repo" || name == "long.asb"));
     sandbox.run(&["restore", "latest", "asb:out"]).ends(0);
 }

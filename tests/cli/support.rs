@@ -1,4 +1,4 @@
-//! A folder with a repository in it, and the program run in it.
+//! A directory with a repository in it, and the program run in it.
 
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::format::keyslot::KdfCost;
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-pub const PASSWORD: &str = "a pass phrase of the tests";
+pub const PASSWORD: &str = "a passphrase of the tests";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aerolith");
 /// Runs a program in a session of its own, which has no terminal.
@@ -65,13 +65,13 @@ impl Output {
     }
 }
 
-/// A folder of its own; `repo` in it is a repository once [`Sandbox::new`] made one.
+/// A directory of its own; `repo` in it is a repository once [`Sandbox::new`] made one.
 pub struct Sandbox {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 impl Sandbox {
-    /// A folder with an empty repository. Its pass phrase costs next to nothing to try, so that tests are quick; the program
+    /// A directory with an empty repository. Its passphrase costs next to nothing to try, so that tests are quick; the program
     /// itself has no such option.
     pub fn new() -> Self {
         let sandbox = Self::empty();
@@ -81,16 +81,16 @@ impl Sandbox {
         sandbox
     }
 
-    /// A folder without a repository.
+    /// A directory without a repository.
     pub fn empty() -> Self {
-        Sandbox { folder: tempfile::tempdir().unwrap() }
+        Sandbox { directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// The program, to be run in the folder, with nothing on standard input, and away from the terminal of whoever runs the tests,
+    /// The program, to be run in the directory, with nothing on standard input, and away from the terminal of whoever runs the tests,
     /// where a prompt would wait for them. `setsid` becomes the program: it is the same process.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
@@ -98,9 +98,9 @@ impl Sandbox {
             command = Command::new(SETSID);
             command.arg(PROGRAM);
         }
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         command.env_clear().env("AEROLITH_REPO", "repo").env("AEROLITH_PASSWORD", PASSWORD).env("TZ", "UTC");
-        command.env("TMPDIR", self.folder.path());
+        command.env("TMPDIR", self.directory.path());
         command
     }
 

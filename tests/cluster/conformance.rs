@@ -282,7 +282,7 @@ fn back_up(repository: &Repository, source: &dyn RecordSource, kind: BackupKind)
     let about = SessionOptions { cluster: source.cluster().unwrap(), ..SessionOptions::default() };
     let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
     session.records(NAMESPACE, source, kind, &RecordOptions::default()).unwrap();
-    session.seal().unwrap()
+    session.commit().unwrap()
 }
 
 #[test]

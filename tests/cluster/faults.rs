@@ -224,7 +224,7 @@ fn back_up(source: &dyn RecordSource, options: &RecordOptions) -> aerolith::Resu
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
     let mut session = repository.begin(about, Arc::new(Control::new()))?;
     session.records(NAMESPACE, source, BackupKind::Full, options)?;
-    session.seal()
+    session.commit()
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn session_of(
 ) -> aerolith::Result<Snapshot> {
     let mut session = repository.begin(SessionOptions::default(), Control::new().into())?;
     session.records(NAMESPACE, source, kind, options)?;
-    session.seal()
+    session.commit()
 }
 
 fn back_up(repository: &Repository, cluster: &TestCluster, kind: BackupKind) -> aerolith::Result<Snapshot> {
@@ -71,7 +71,7 @@ fn url(cluster: &TestCluster) -> String {
 }
 
 #[test]
-fn a_server_that_comes_back_empty_under_a_backup_is_named_and_nothing_is_sealed() {
+fn a_server_that_comes_back_empty_under_a_backup_is_named_and_nothing_is_committed() {
     let (cluster, _) = filled(1);
     let repository = empty();
     let source = connect(&cluster.address(0), quick(b"")).unwrap();

@@ -49,7 +49,7 @@ fn back_up(
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
     let mut session = repository.begin(about, Arc::new(Control::new()))?;
     session.records(NAMESPACE, &source, kind, &RecordOptions { allow_partial, ..RecordOptions::default() })?;
-    session.seal()
+    session.commit()
 }
 
 /// What a snapshot must hold: the value of bin `n` by digest.

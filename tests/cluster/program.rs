@@ -6,7 +6,7 @@ use aerolith::store::LocalStore;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-const PASSWORD: &str = "a pass phrase of the tests";
+const PASSWORD: &str = "a passphrase of the tests";
 
 /// What a run of the program left.
 #[derive(Debug)]
@@ -16,22 +16,22 @@ pub struct Output {
     pub err: String,
 }
 
-/// A folder with an empty repository in it.
+/// A directory with an empty repository in it.
 pub struct Place {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Place {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = LocalStore::create(folder.path().join("repo")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::create(directory.path().join("repo")).unwrap();
         let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
         Repository::create(Arc::new(store), PASSWORD.as_bytes(), &options).unwrap();
-        Self { folder }
+        Self { directory }
     }
 
     pub fn repository(&self) -> Repository {
-        let store = LocalStore::open(self.folder.path().join("repo")).unwrap();
+        let store = LocalStore::open(self.directory.path().join("repo")).unwrap();
         Repository::open(Arc::new(store), PASSWORD.as_bytes()).unwrap()
     }
 
@@ -42,7 +42,7 @@ impl Place {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aerolith"));
-        command.current_dir(self.folder.path()).args(arguments);
+        command.current_dir(self.directory.path()).args(arguments);
         command.env("AEROLITH_REPO", "repo").env("AEROLITH_PASSWORD", PASSWORD);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

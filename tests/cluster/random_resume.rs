@@ -1,5 +1,5 @@
 //! Backups that are killed, gone on with, and mixed with others, at random, while records change, sets are truncated, servers restart and
-//! their clocks move. Whatever is sealed as whole must be what the cluster held while it was read.
+//! their clocks move. Whatever is committed as whole must be what the cluster held while it was read.
 //!
 //! - `AEROLITH_RESUME_SEED`: the first story's seed, as a failed one printed it; 41 if not given.
 //! - `AEROLITH_RESUME_STORIES`: how many stories; a few if not given.
@@ -39,7 +39,7 @@ const BELOW: u16 = 1500;
 /// Steps of a story.
 const STEPS: usize = 12;
 
-/// What ends a session before its seal.
+/// What ends a session before its commit.
 #[derive(Clone, Copy, Debug)]
 enum Kill {
     /// The process dies at a call of the store.
@@ -177,7 +177,7 @@ struct Plan {
 #[derive(Default)]
 struct Sums {
     killed: AtomicUsize,
-    sealed: AtomicUsize,
+    committed: AtomicUsize,
     resumed: AtomicUsize,
     partial: AtomicUsize,
     refused: AtomicUsize,
@@ -220,7 +220,7 @@ impl Story<'_> {
         connect(&self.town.cluster.address(node), ClusterOptions { ..options }).unwrap()
     }
 
-    /// One session; whether it was sealed.
+    /// One session; whether it was committed.
     fn session(&mut self, job: Job, plan: &Plan) -> Result<Snapshot> {
         self.town.tell(format!("{job:?} {plan:?}"));
         let store = Arc::new(FaultStore::new(self.disk.clone()));
@@ -271,10 +271,10 @@ impl Story<'_> {
             let (worlds, lost) = (watched.0.worlds.into_inner().unwrap(), watched.0.lost.into_inner().unwrap());
             seen.push((*namespace, worlds, lost));
         }
-        let (id, sealed) = (session.id(), session.seal());
+        let (id, committed) = (session.id(), session.commit());
         let repository = Repository::open(self.disk.clone(), PASSPHRASE).unwrap();
-        // A process that died may have sealed before.
-        let snapshot = match (repository.snapshot(&id.to_string()), sealed) {
+        // A process that died may have committed before.
+        let snapshot = match (repository.snapshot(&id.to_string()), committed) {
             (Ok(snapshot), _) => snapshot,
             (Err(_), Err(error)) => return Err(error),
             (Err(error), Ok(_)) => panic!("it is not there: {error}"),
@@ -282,14 +282,14 @@ impl Story<'_> {
         if job.kind == 0 {
             self.fulls.insert((job.label, job.part));
         }
-        self.sums.sealed.fetch_add(1, Ordering::Relaxed);
+        self.sums.committed.fetch_add(1, Ordering::Relaxed);
         for (namespace, worlds, lost) in seen {
             self.holds(&repository, &snapshot, namespace, job, &worlds, &lost);
         }
         Ok(snapshot)
     }
 
-    /// What is sealed is what the cluster held: all of it at once if nothing happened meanwhile, else each record at some time.
+    /// What is committed is what the cluster held: all of it at once if nothing happened meanwhile, else each record at some time.
     /// Of a partition that lost its records meanwhile, what it held before.
     fn holds(
         &self,
@@ -335,7 +335,7 @@ impl Story<'_> {
     }
 
     /// A session that nothing ends but what may rightly end one.
-    fn sealed(&mut self, job: Job, mut plan: Plan) -> Option<Snapshot> {
+    fn committed(&mut self, job: Job, mut plan: Plan) -> Option<Snapshot> {
         loop {
             let losses = self.town.facts().losses;
             let error = match self.session(job, &plan) {
@@ -413,7 +413,7 @@ impl Story<'_> {
                 if plan.allow_partial { (0..20).map(|_| self.random.below(4096) as u16).collect() } else { vec![] };
             let owners = self.town.cluster.shared().owners.clone();
             away.iter().for_each(|number| self.town.cluster.move_partition(*number, None));
-            self.sealed(job, plan);
+            self.committed(job, plan);
             away.iter().for_each(|number| self.town.cluster.move_partition(*number, owners[usize::from(*number)]));
             return;
         }
@@ -437,7 +437,7 @@ impl Story<'_> {
             // The second namespace may have no full backup yet.
             let both = self.session(job, &quiet).is_ok();
             let plan = Plan { both, ..quiet.clone() };
-            let snapshot = self.sealed(job, plan).expect("there is a full one");
+            let snapshot = self.committed(job, plan).expect("there is a full one");
             let compared = snapshot
                 .compare(
                     NAMESPACES[0],
@@ -486,19 +486,19 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_happens_what_is_sealed_is_what_the_cluster_held() {
+fn whatever_happens_what_is_committed_is_what_the_cluster_held() {
     let first = number("AEROLITH_RESUME_SEED").unwrap_or(41);
     let stories = number("AEROLITH_RESUME_STORIES").unwrap_or(STORIES);
     let sums = Sums::default();
     (first..first + stories).into_par_iter().for_each(|seed| story(seed, &sums));
-    let Sums { killed, sealed, resumed, partial, refused, changed } = sums;
-    let [killed, sealed, resumed, partial, refused, changed] =
-        [killed, sealed, resumed, partial, refused, changed].map(AtomicUsize::into_inner);
+    let Sums { killed, committed, resumed, partial, refused, changed } = sums;
+    let [killed, committed, resumed, partial, refused, changed] =
+        [killed, committed, resumed, partial, refused, changed].map(AtomicUsize::into_inner);
     println!(
-        "{stories} stories from seed {first}: {killed} sessions killed, {resumed} namespaces gone on with, {refused} refused, {sealed} sealed; \
+        "{stories} stories from seed {first}: {killed} sessions killed, {resumed} namespaces gone on with, {refused} refused, {committed} committed; \
          {partial} namespaces in part, {changed} changed meanwhile"
     );
     if stories >= STORIES {
-        assert!([killed, sealed, resumed, partial, refused, changed].iter().all(|sum| *sum > 0));
+        assert!([killed, committed, resumed, partial, refused, changed].iter().all(|sum| *sum > 0));
     }
 }

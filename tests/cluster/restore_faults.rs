@@ -185,7 +185,7 @@ fn a_snapshot_comes_back_under_another_name_and_adds_up() {
     let source = connect(&cluster.address(0), quick(b"")).unwrap();
     let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
-    let snapshot = session.seal().unwrap();
+    let snapshot = session.commit().unwrap();
     let bar = crate::target(&cluster.address(0), "/bar").unwrap();
     cluster.fault(1, On::Batch, Fault::Close(0), 1);
     let report = snapshot.restore(NAMESPACE, &bar, &RestoreOptions::default(), &Control::new()).unwrap();

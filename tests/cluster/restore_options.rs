@@ -35,8 +35,8 @@ fn record(set: &[u8], n: i64) -> NewRecord {
 }
 
 /// A snapshot of a store with the records of a set.
-fn backed_up(folder: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&EmbeddedStore)) -> Snapshot {
-    let store = EmbeddedStore::create(folder.path().join("store")).unwrap();
+fn backed_up(directory: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&EmbeddedStore)) -> Snapshot {
+    let store = EmbeddedStore::create(directory.path().join("store")).unwrap();
     let records: Vec<NewRecord> = (0..RECORDS).map(|n| record(set, n)).collect();
     store.put_many(NAMESPACE, &records).unwrap();
     change(&store);
@@ -45,7 +45,7 @@ fn backed_up(folder: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&Embedd
     let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
     let source = EmbeddedSource::new(store);
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
-    session.seal().unwrap()
+    session.commit().unwrap()
 }
 
 fn target(place: &Place, dry_run: bool) -> AerospikeTarget {
@@ -75,8 +75,8 @@ fn counts(report: &RestoreReport) -> [u64; 7] {
 fn a_dry_run_counts_what_the_restore_then_does_and_changes_nothing() {
     let mut place = Place::new("ro-dry");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = backed_up(&folder, &set, |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&directory, &set, |_| {});
     for conflict in [ConflictPolicy::Keep, ConflictPolicy::Newer, ConflictPolicy::Merge, ConflictPolicy::Replace] {
         place.clear();
         (0..20).for_each(|n| {
@@ -103,8 +103,8 @@ fn a_dry_run_counts_what_the_restore_then_does_and_changes_nothing() {
 fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
     let mut place = Place::new("ro-resume");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = backed_up(&folder, &set, |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&directory, &set, |_| {});
     let half: PartitionSet = (0..2048).filter_map(PartitionId::new).collect();
     let selection = Selection { partitions: Some(half), ..Selection::default() };
     let part = RestoreOptions { selection, ..RestoreOptions::default() };
@@ -139,8 +139,8 @@ fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
 fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else() {
     let mut place = Place::new("ro-mirror");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = backed_up(&folder, &set, |store| {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&directory, &set, |store| {
         assert!(store.delete(NAMESPACE, &Digest(digest(b"ro-mirror", &int(5)))).unwrap());
     });
     let other = b"ro-mirror-2".to_vec();
@@ -174,8 +174,8 @@ fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else
 fn what_was_written_is_read_back_and_every_difference_is_named() {
     let mut place = Place::new("ro-verify");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = backed_up(&folder, &set, |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&directory, &set, |_| {});
     let at = |n| Digest(digest(&set, &int(n)));
     let selections = [
         Selection::default(),
@@ -216,8 +216,8 @@ fn what_was_written_is_read_back_and_every_difference_is_named() {
 fn selected_bins_are_merged_into_what_is_there() {
     let mut place = Place::new("ro-bins");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = backed_up(&folder, &set, |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&directory, &set, |_| {});
     place.client.put(&set, &int(1), true, NEVER, &[bin("mine", 1, &[1; 8]), bin("text", 3, b"newer")]);
     let with_bins = |names: &[&[u8]]| RestoreOptions {
         selection: Selection {
@@ -242,8 +242,8 @@ fn selected_bins_are_merged_into_what_is_there() {
 fn records_live_as_long_as_is_asked_for() {
     let mut place = Place::new("ro-ttl");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = backed_up(&folder, &set, |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = backed_up(&directory, &set, |_| {});
     let expiries = [(Expiry::AsBackedUp, LIFETIME), (Expiry::Later(1000), LIFETIME + 1000), (Expiry::Never, 0)];
     for (expiry, lifetime) in expiries {
         let target = target(&place, false);
@@ -260,7 +260,7 @@ fn records_live_as_long_as_is_asked_for() {
 fn indexes_come_first_or_last_or_not_at_all() {
     let mut place = Place::new("ro-index");
     let set = place.set.clone();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let index = SecondaryIndex {
         set: set.clone(),
         name: b"ro_n".to_vec(),
@@ -270,7 +270,7 @@ fn indexes_come_first_or_last_or_not_at_all() {
         ..SecondaryIndex::default()
     };
     let module = UdfModule { kind: b'L', name: b"ro.lua".to_vec(), content: b"-- a".to_vec() };
-    let snapshot = backed_up(&folder, &set, |store| {
+    let snapshot = backed_up(&directory, &set, |store| {
         store.put_index(NAMESPACE, index.clone()).unwrap();
         store.put_udf(NAMESPACE, module.clone()).unwrap();
     });

@@ -131,7 +131,7 @@ fn back_up(repository: &Repository, source: &AerospikeSource, kind: BackupKind) 
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
     let mut session = repository.begin(about, Arc::new(Control::new()))?;
     session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
-    session.seal()
+    session.commit()
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn back_up(cluster: &TestCluster, user: &str) -> (Snapshot, Vec<String>) {
     let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let warnings = session.warnings().to_vec();
-    (session.seal().unwrap(), warnings)
+    (session.commit().unwrap(), warnings)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, Manifest};
 use aerolith::format::{SnapshotId, names};
-use aerolith::objects::seal_snapshot;
+use aerolith::objects::commit_snapshot;
 use aerolith::record::Timestamp;
 use aerolith::repository::Repository;
 use aerolith::store::{MemoryStore, Store};
@@ -15,14 +15,14 @@ use std::sync::Arc;
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 1440 * MINUTE;
 
-/// Lets the host that sealed this snapshot have had a clock that was ahead by so many milliseconds.
+/// Lets the host that committed this snapshot have had a clock that was ahead by so many milliseconds.
 fn clock_was_ahead(repository: &Repository, id: SnapshotId, millis: i64) {
     let manifest = manifest_of(repository, id);
     let moved = |time: u64| time.saturating_add_signed(millis);
-    let (started, sealed) = (moved(manifest.started), moved(manifest.sealed));
-    let manifest = Manifest { started, sealed, host: "ahead".into(), ..manifest };
+    let (started, committed) = (moved(manifest.started), moved(manifest.committed));
+    let manifest = Manifest { started, committed, host: "ahead".into(), ..manifest };
     repository.store().delete(&names::snapshot(&id)).unwrap();
-    seal_snapshot(&**repository.store(), repository.keys(), repository.parameters().suite, &manifest).unwrap();
+    commit_snapshot(&**repository.store(), repository.keys(), repository.parameters().suite, &manifest).unwrap();
 }
 
 fn create_empty() -> Repository {
@@ -56,7 +56,7 @@ fn an_incremental_builds_on_the_newest_snapshot_though_an_older_ones_host_was_mi
 }
 
 #[test]
-fn a_snapshot_sealed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
+fn a_snapshot_committed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
     let repository = create_empty();
     let world = World::filled(0..50);
     let mut ids: Vec<SnapshotId> = Vec::new();
@@ -88,11 +88,11 @@ fn a_snapshot_named_by_its_time_says_which_times_were_not_believed() {
     let ids: Vec<SnapshotId> = (0..4).map(|_| back_up(&repository, &world, BackupKind::Full).unwrap().id()).collect();
     let now = at(Timestamp::now().0);
     assert!(repository.snapshot(&now).unwrap().warnings().is_empty());
-    // Of the third its host says that it was sealed yesterday; the others, some of which it saw, are of today.
+    // Of the third its host says that it was committed yesterday; the others, some of which it saw, are of today.
     clock_was_ahead(&repository, ids[2], -DAY);
     let yesterday = at(Timestamp::now().0 - (DAY / 2) as u64);
     let message = message(repository.snapshot(&yesterday));
-    assert!(message.contains("at or before"), "nothing was sealed yesterday: {message}");
+    assert!(message.contains("at or before"), "nothing was committed yesterday: {message}");
     assert!(repository.snapshot(&now).unwrap().warnings().is_empty(), "its time decides nothing of what stands now");
     // The last says that it is of 2036: it is taken to be of now.
     clock_was_ahead(&repository, ids[3], 3650 * DAY);

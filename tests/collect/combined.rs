@@ -19,7 +19,7 @@ fn taking_over() -> PruneOptions {
     PruneOptions { fence: true, ..thorough() }
 }
 
-/// Backs up one state, and notes whose it is before anything is sealed.
+/// Backs up one state, and notes whose it is before anything is committed.
 fn back_up_noted(
     repository: &Repository,
     world: &World,
@@ -32,32 +32,32 @@ fn back_up_noted(
         session.abandon(&error);
         return Err(error);
     }
-    session.seal().map(|snapshot| snapshot.id())
+    session.commit().map(|snapshot| snapshot.id())
 }
 
-/// What the run came to: what its backups would hold, and those that said that they had sealed.
+/// What the run came to: what its backups would hold, and those that said that they had committed.
 #[derive(Default)]
 struct Story {
     begun: Vec<(SnapshotId, Contents)>,
-    sealed: Vec<SnapshotId>,
+    committed: Vec<SnapshotId>,
 }
 
 fn day(store: Arc<dyn Store>, scene: &Scene, worlds: &[World], story: &mut Story) -> Result<()> {
     let repository = open(store)?;
-    story.sealed.push(back_up_noted(&repository, &worlds[0], BackupKind::Incremental, &mut story.begun)?);
+    story.committed.push(back_up_noted(&repository, &worlds[0], BackupKind::Incremental, &mut story.begun)?);
     forget(&repository, &[scene.id(0)])?;
     prune(&repository, &taking_over())?;
-    story.sealed.push(back_up_noted(&repository, &worlds[1], BackupKind::Full, &mut story.begun)?);
+    story.committed.push(back_up_noted(&repository, &worlds[1], BackupKind::Full, &mut story.begun)?);
     Ok(())
 }
 
-/// Whatever happened: all that was sealed is exact, and the next day goes well.
+/// Whatever happened: all that was committed is exact, and the next day goes well.
 fn assert_goes_on(disk: Arc<MemoryStore>, scene: &Scene, worlds: &[World], story: &Story, about: &str) {
     let repository = open(disk).unwrap();
     let list = repository.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{about}: {:?}", list.damaged);
-    for id in &story.sealed {
-        assert!(list.snapshots.iter().any(|manifest| manifest.id == *id), "{about}: sealed snapshot {id} is gone");
+    for id in &story.committed {
+        assert!(list.snapshots.iter().any(|manifest| manifest.id == *id), "{about}: committed snapshot {id} is gone");
     }
     let known: Vec<(SnapshotId, Contents)> = scene.snapshots.iter().chain(&story.begun).cloned().collect();
     let known: Vec<_> =

@@ -42,7 +42,7 @@ fn a_compact_backup_rests_on_one_run_and_once_the_older_ones_are_gone_nothing_de
         let mut session = begin(&repository).unwrap();
         let how = RecordOptions { compact: true, ..options() };
         let made = session.records("kept", &world, kind, &how).unwrap().clone();
-        let id = session.seal().unwrap().id();
+        let id = session.commit().unwrap().id();
         assert_eq!(made.runs.len(), 1, "{kind}");
         assert_eq!((made.runs[0].entries, made.runs[0].tombstones), (made.live_records, 0), "{kind}");
         forget(&repository, &older[older.len() - 1..]).unwrap();

@@ -41,11 +41,11 @@ fn a_dry_run_says_that_it_would_be_refused_and_promises_no_packs_of_a_backup_at_
     let waiting = PruneOptions { wait: Duration::from_secs(1), ..thorough() };
     let promised = dry(&repository, &waiting);
     assert!(promised.refused.is_none() && promised.waits_for.len() == 1, "{promised:?}");
-    let snapshot = session.seal().unwrap();
+    let snapshot = session.commit().unwrap();
     let promised = dry(&repository, &thorough());
     assert!(promised.refused.is_none() && promised.waits_for.is_empty(), "{promised:?}");
     assert_eq!(promised.packs_in_doubt, 0, "{promised:?}");
-    assert_eq!(assert_exact(&repository, &[(snapshot.id(), [("kept", world.truth())].into())], "sealed"), 1);
+    assert_eq!(assert_exact(&repository, &[(snapshot.id(), [("kept", world.truth())].into())], "committed"), 1);
 }
 
 #[test]

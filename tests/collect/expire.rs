@@ -58,7 +58,7 @@ fn sessions_that_left_nothing_are_deleted_after_ninety_days() {
         let id = entry.session.id;
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
         let is_old = entry.session.heartbeat + KEPT_MILLIS < Timestamp::now().0;
-        assert!(entry.state == Some(SnapshotState::Sealed) || segments > 0 || !is_old, "{id} is left");
+        assert!(entry.state == Some(SnapshotState::Committed) || segments > 0 || !is_old, "{id} is left");
     }
     assert_eq!(assert_exact(&repository, &scene.snapshots, "aged"), 2);
     assert!(check(&repository).is_empty());
@@ -89,13 +89,13 @@ fn what_tells_an_emptied_snapshot_or_marker_and_what_noted_damage_stays() {
     for (id, _) in &scene.snapshots {
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
         let stands = SnapshotState::from_size(scene.disk.size(&names::snapshot(id)).unwrap().unwrap());
-        let must = stands == SnapshotState::Sealed || segments > 0;
+        let must = stands == SnapshotState::Committed || segments > 0;
         assert_eq!(sessions(&repository).contains(id), must, "{id}: {segments} segments");
     }
     // A snapshot whose object was emptied is noticed by its session, however old that is.
     scene.disk.put(&names::snapshot(&scene.snapshots[0].0), b"").unwrap();
     age(&scene, &repository, KEPT_MILLIS + 1);
-    assert!(message(prune(&repository, &thorough())).contains("sealed once"));
+    assert!(message(prune(&repository, &thorough())).contains("committed once"));
     let session = sessions(&repository).contains(&scene.snapshots[0].0);
     assert!(session, "the session that tells it was deleted");
     let status = repository.history().unwrap().entries.into_iter().find(|one| one.session.id == scene.snapshots[0].0);

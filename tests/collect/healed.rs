@@ -113,7 +113,7 @@ fn sessions_and_holds_that_cannot_be_read_are_named_and_a_repair_clears_them() {
     assert_clean(&repository, "repaired");
     // Held it stays.
     assert!(message(forget(&repository, &[scene.id(1)])).contains("is held"));
-    // A session that no collection can see any more must never be sealed.
+    // A session that no collection can see any more must never be committed.
     assert_eq!(scene.disk.size(&names::snapshot(&dead_id)).unwrap(), Some(0));
     assert_eq!(assert_exact(&repository, &scene.snapshots, "repaired"), 3);
     assert!(repair(&repository, &thorough_repair()).unwrap().cleared.is_empty());

@@ -68,14 +68,14 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
         session.records("kept", &scene.kept, BackupKind::Incremental, &options()).unwrap();
         session
     };
-    let sealed = begin().seal().unwrap().id();
-    assert!(message(forget(&repository, &[sealed.to_string()])).contains("case 7"));
+    let committed = begin().commit().unwrap().id();
+    assert!(message(forget(&repository, &[committed.to_string()])).contains("case 7"));
     let fenced = begin();
     let id = fenced.id();
     scene.disk.put(&names::snapshot(&id), b"").unwrap();
-    message(fenced.seal());
-    assert!(repository.holds().unwrap().iter().all(|hold| hold.snapshot == sealed));
-    // One that a backup left that died before its seal goes with the next collection.
+    message(fenced.commit());
+    assert!(repository.holds().unwrap().iter().all(|hold| hold.snapshot == committed));
+    // One that a backup left that died before its commit goes with the next collection.
     let dead = begin();
     let orphan = aerolith::format::hold::Hold {
         id: aerolith::format::HoldId([9; 16]),
@@ -91,7 +91,7 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
     assert_eq!(repository.holds().unwrap().iter().filter(|hold| hold.state == Some(SnapshotState::Fenced)).count(), 1);
     drop(dead);
     prune(&repository, &thorough()).unwrap();
-    assert!(repository.holds().unwrap().iter().all(|hold| hold.snapshot == sealed));
+    assert!(repository.holds().unwrap().iter().all(|hold| hold.snapshot == committed));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// An incremental backup of `kept` that was begun and not yet sealed.
+/// An incremental backup of `kept` that was begun and not yet committed.
 fn begun(repository: &Repository, world: &World) -> BackupSession {
     let mut session = begin(repository).unwrap();
     session.records("kept", world, BackupKind::Incremental, &options()).unwrap();
@@ -37,12 +37,12 @@ fn a_backup_at_work_is_waited_for_or_fenced_and_nothing_is_deleted_before() {
     let error = message(prune(&repository, &thorough()));
     assert!(error.contains("still at work") && error.contains(&session.id().to_string()), "{error}");
     assert!(scene.disk.list(names::PACKS).unwrap().len() >= packs.len());
-    // Waited for, it seals, and keeps what it wrote.
+    // Waited for, it commits, and keeps what it wrote.
     let waiting = std::thread::spawn({
         let repository = repository.clone();
         move || prune(&repository, &PruneOptions { wait: Duration::from_secs(60), ..thorough() })
     });
-    let snapshot = session.seal().unwrap();
+    let snapshot = session.commit().unwrap();
     waiting.join().unwrap().unwrap();
     let contents = [(snapshot.id(), [("kept", next.truth())].into())];
     assert_eq!(assert_exact(&repository, &contents, "waited for"), 1);
@@ -50,7 +50,7 @@ fn a_backup_at_work_is_waited_for_or_fenced_and_nothing_is_deleted_before() {
     let session = begun(&repository, &next.later(0..50, 0.3, 0.1, 8));
     let report = prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
     assert_eq!(report.fenced, [session.id()]);
-    let error = message(session.seal());
+    let error = message(session.commit());
     assert!(error.contains("fenced"), "{error}");
     // What it stored since is garbage.
     prune(&repository, &thorough()).unwrap();
@@ -90,27 +90,27 @@ fn prune_with(
 
 /// Its packs were stored after the collection had listed the packs, and its name was taken before it listed the names.
 #[test]
-fn what_a_backup_brought_that_was_sealed_while_a_prune_looks_around_is_not_missed() {
+fn what_a_backup_brought_that_was_committed_while_a_prune_looks_around_is_not_missed() {
     for dry_run in [true, false] {
         let scene = Scene::new(60);
         forget(&scene.repository(), &[scene.id(0)]).unwrap();
         let (other, next) = (scene.repository(), scene.kept.later(0..60, 0.5, 0.1, 7));
-        let (mut packs_listed, sealed) = (false, Arc::new(Mutex::new(None)));
-        let seals = sealed.clone();
+        let (mut packs_listed, committed) = (false, Arc::new(Mutex::new(None)));
+        let commits = committed.clone();
         let store = HookStore::new(scene.disk.clone(), move |call, key| {
             if packs_listed && (call, key) == (Call::List, names::SNAPSHOTS) {
                 let back_up = || back_up_all(&other, BackupKind::Incremental, &[("kept", &next)]);
-                seals.lock().unwrap().get_or_insert_with(back_up);
+                commits.lock().unwrap().get_or_insert_with(back_up);
             }
             packs_listed |= (call, key) == (Call::List, names::PACKS);
         });
         let report = prune(&open(store).unwrap(), &PruneOptions { dry_run, ..thorough() }).unwrap();
         assert!(report.chunks_missing == 0 && report.problems.is_empty(), "{report:?}");
-        let sealed = sealed.lock().unwrap().take().expect("no backup was taken meanwhile");
+        let committed = committed.lock().unwrap().take().expect("no backup was taken meanwhile");
         let repository = scene.repository();
-        assert_eq!(assert_exact(&repository, &[sealed], "sealed meanwhile"), 1);
-        assert_eq!(assert_exact(&repository, &scene.snapshots, "sealed meanwhile"), 2);
-        assert_clean(&repository, "sealed meanwhile");
+        assert_eq!(assert_exact(&repository, &[committed], "committed meanwhile"), 1);
+        assert_eq!(assert_exact(&repository, &scene.snapshots, "committed meanwhile"), 2);
+        assert_clean(&repository, "committed meanwhile");
     }
 }
 
@@ -120,9 +120,9 @@ fn a_backup_begun_before_the_plan_keeps_what_it_builds_on_though_that_was_forgot
     forget(&scene.repository(), &[scene.id(0), scene.id(1)]).unwrap();
     let next = scene.kept.later(0..200, 0.3, 0.1, 7);
     let session: Arc<Mutex<Option<BackupSession>>> = Arc::default();
-    let sealed: Arc<Mutex<Option<SnapshotId>>> = Arc::default();
+    let committed: Arc<Mutex<Option<SnapshotId>>> = Arc::default();
     let (world, parent) = (next.clone(), scene.id(2));
-    let (begins, seals, id) = (session.clone(), session, sealed.clone());
+    let (begins, commits, id) = (session.clone(), session, committed.clone());
     prune_with(
         &scene.disk,
         move |repository| {
@@ -131,12 +131,12 @@ fn a_backup_begun_before_the_plan_keeps_what_it_builds_on_though_that_was_forgot
             forget(repository, std::slice::from_ref(&parent)).unwrap();
         },
         move |_| {
-            let session = seals.lock().unwrap().take().unwrap();
-            *id.lock().unwrap() = Some(session.seal().unwrap().id());
+            let session = commits.lock().unwrap().take().unwrap();
+            *id.lock().unwrap() = Some(session.commit().unwrap().id());
         },
         |_| {},
     );
-    let id = sealed.lock().unwrap().unwrap();
+    let id = committed.lock().unwrap().unwrap();
     let repository = scene.repository();
     assert_eq!(assert_exact(&repository, &[(id, [("kept", next.truth())].into())], "begun before"), 1);
     assert_clean(&repository, "begun before");
@@ -163,7 +163,7 @@ fn a_backup_begun_after_the_plan_keeps_what_it_builds_on_though_that_was_forgott
                 forget(repository, &parents).unwrap();
             },
         );
-        let snapshot = session.lock().unwrap().take().unwrap().seal().unwrap();
+        let snapshot = session.lock().unwrap().take().unwrap().commit().unwrap();
         let repository = scene.repository();
         let contents = [(snapshot.id(), [("kept", next.truth())].into())];
         assert_eq!(assert_exact(&repository, &contents, "begun after"), 1);
@@ -185,7 +185,7 @@ fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_pl
         let parent: Arc<Mutex<Option<BackupSession>>> = Arc::default();
         let parent_id: Arc<Mutex<String>> = Arc::default();
         let child: Arc<Mutex<Option<BackupSession>>> = Arc::default();
-        let (begins, seals, grandparent) = (parent.clone(), parent, scene.id(2));
+        let (begins, commits, grandparent) = (parent.clone(), parent, scene.id(2));
         let (notes, knows, child_begins) = (parent_id.clone(), parent_id, child.clone());
         prune_with(
             &scene.disk,
@@ -194,8 +194,8 @@ fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_pl
                 forget(repository, std::slice::from_ref(&grandparent)).unwrap();
             },
             move |_| {
-                let session = seals.lock().unwrap().take().unwrap();
-                *notes.lock().unwrap() = session.seal().unwrap().id().to_string();
+                let session = commits.lock().unwrap().take().unwrap();
+                *notes.lock().unwrap() = session.commit().unwrap().id().to_string();
             },
             move |repository| {
                 let mut session = begin(repository).unwrap();
@@ -205,7 +205,7 @@ fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_pl
                 forget(repository, &[knows.lock().unwrap().clone()]).unwrap();
             },
         );
-        let snapshot = child.lock().unwrap().take().unwrap().seal().unwrap();
+        let snapshot = child.lock().unwrap().take().unwrap().commit().unwrap();
         let repository = scene.repository();
         let contents = [(snapshot.id(), [("kept", truth)].into())];
         assert_eq!(assert_exact(&repository, &contents, "parent gone"), 1);
@@ -260,7 +260,7 @@ fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothin
     let other = open(disk.clone()).unwrap();
     let mut fenced = false;
     let store = HookStore::new(disk, move |call, key| {
-        // Right before its seal, whether it had something to move or not.
+        // Right before its commit, whether it had something to move or not.
         if call == Call::Sync && !fenced {
             fenced = true;
             let report = prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
@@ -338,8 +338,8 @@ fn a_collection_whose_snapshots_are_forgotten_and_collected_while_it_marks_calls
     assert_nothing_unused(&repository, "forgotten while it marked");
 }
 
-/// The original is sealed while a plan stands that condemns what it builds on, and is forgotten before the collection looks at the
-/// snapshots again; its salvage is sealed after that.
+/// The original is committed while a plan stands that condemns what it builds on, and is forgotten before the collection looks at the
+/// snapshots again; its salvage is committed after that.
 #[test]
 fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_original() {
     let disk = Arc::new(MemoryStore::new());
@@ -350,7 +350,7 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
     let original: Arc<Mutex<Option<BackupSession>>> = Arc::default();
     let original_id: Arc<Mutex<String>> = Arc::default();
     let repairing: Arc<Mutex<Option<JoinHandle<RepairReport>>>> = Arc::default();
-    let (begins, seals, worlds) = (original.clone(), original, (next.clone(), whole.clone()));
+    let (begins, commits, worlds) = (original.clone(), original, (next.clone(), whole.clone()));
     let (notes, knows, starts) = (original_id.clone(), original_id, repairing.clone());
     let (go_on, wait_to_go_on) = channel::<()>();
     let (below, mut waits) = (disk.clone(), Some(wait_to_go_on));
@@ -363,8 +363,8 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
             forget(repository, &[first.to_string()]).unwrap();
         },
         move |_| {
-            let session = seals.lock().unwrap().take().unwrap();
-            *notes.lock().unwrap() = session.seal().unwrap().id().to_string();
+            let session = commits.lock().unwrap().take().unwrap();
+            *notes.lock().unwrap() = session.commit().unwrap().id().to_string();
         },
         move |repository| {
             let id = knows.lock().unwrap().clone();
@@ -374,7 +374,7 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
             let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
             aerolith::run::reach_run(snapshot.chunks(), &oldest, &mut HashSet::new(), each, &mut |_| {}).unwrap();
             damage_chunk(repository, &below, &values[0]);
-            let (arrives, wait_for_seal) = channel::<()>();
+            let (arrives, wait_for_commit) = channel::<()>();
             let wait_to_go_on = waits.take().unwrap();
             let store = HookStore::new(below.clone(), move |call, key| {
                 if call == Call::PutNew && key.starts_with(names::SNAPSHOTS) {
@@ -384,7 +384,7 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
             });
             *starts.lock().unwrap() =
                 Some(std::thread::spawn(move || repair(&open(store).unwrap(), &thorough_repair()).unwrap()));
-            wait_for_seal.recv().unwrap();
+            wait_for_commit.recv().unwrap();
             forget(repository, &[id]).unwrap();
         },
     );
@@ -405,36 +405,36 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
 
 /// It began when the collection had looked at the sessions, and writes its index before the collection cleans the index.
 #[test]
-fn the_index_of_a_backup_that_is_about_to_seal_stays() {
+fn the_index_of_a_backup_that_is_about_to_commit_stays() {
     let scene = Scene::new(100);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
     let next = scene.kept.later(0..100, 0.3, 0.1, 7);
-    let (sealing, wait_for_seal) = channel::<()>();
+    let (committing, wait_for_commit) = channel::<()>();
     let (go_on, wait_to_go_on) = channel::<()>();
-    let (below, world, mut waits) = (scene.disk.clone(), next.clone(), Some((sealing, wait_to_go_on)));
+    let (below, world, mut waits) = (scene.disk.clone(), next.clone(), Some((committing, wait_to_go_on)));
     let backup: Arc<Mutex<Option<JoinHandle<SnapshotId>>>> = Arc::default();
     let starts = backup.clone();
     let store = HookStore::new(scene.disk.clone(), move |call, key| {
         if call == Call::Delete
             && key.starts_with(names::PACKS)
-            && let Some((sealing, wait_to_go_on)) = waits.take()
+            && let Some((committing, wait_to_go_on)) = waits.take()
         {
             let store = HookStore::new(below.clone(), move |call, key| {
                 if call == Call::PutNew && key.starts_with(names::SNAPSHOTS) {
-                    sealing.send(()).unwrap();
+                    committing.send(()).unwrap();
                     wait_to_go_on.recv().unwrap();
                 }
             });
             let world = world.clone();
             *starts.lock().unwrap() =
-                Some(std::thread::spawn(move || begun(&open(store).unwrap(), &world).seal().unwrap().id()));
-            wait_for_seal.recv().unwrap();
+                Some(std::thread::spawn(move || begun(&open(store).unwrap(), &world).commit().unwrap().id()));
+            wait_for_commit.recv().unwrap();
         }
     });
     prune(&open(store).unwrap(), &thorough()).unwrap();
     go_on.send(()).unwrap();
     let id = backup.lock().unwrap().take().unwrap().join().unwrap();
     let repository = scene.repository();
-    assert_eq!(assert_exact(&repository, &[(id, [("kept", next.truth())].into())], "sealed after"), 1);
-    assert_clean(&repository, "sealed after");
+    assert_eq!(assert_exact(&repository, &[(id, [("kept", next.truth())].into())], "committed after"), 1);
+    assert_clean(&repository, "committed after");
 }

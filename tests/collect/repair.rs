@@ -265,11 +265,11 @@ fn packs_that_hold_only_what_others_hold_too_are_left_out_of_the_index() {
     let scene = Scene::new(60);
     let repository = scene.repository();
     let world = World::filled(5_000..5_100);
-    // Both write the same, and one of them can't seal.
-    let [sealed, fenced] = begin_twice(&repository, "twice", &world);
-    sealed.seal().unwrap();
+    // Both write the same, and one of them can't commit.
+    let [committed, fenced] = begin_twice(&repository, "twice", &world);
+    committed.commit().unwrap();
     scene.disk.put(&names::snapshot(&fenced.id()), b"").unwrap();
-    assert!(message(fenced.seal()).contains("fenced"));
+    assert!(message(fenced.commit()).contains("fenced"));
     let before = scene.disk.list("").unwrap();
     let report = repair(&repository, &RepairOptions::default()).unwrap();
     assert_eq!((report.packs_indexed, report.segments.len()), (0, 0), "{report:?}");

@@ -96,7 +96,7 @@ fn with_a_damaged_copy_outside() -> bool {
     session.records("kept", &World::filled(0..400), BackupKind::Full, &options()).unwrap();
     // So much beside it that its pack stays.
     session.records("more", &World::filled(20_000..26_000), BackupKind::Full, &options()).unwrap();
-    session.seal().unwrap();
+    session.commit().unwrap();
     let copies = repository.chunk_reader().unwrap().locate(&id).unwrap();
     assert_eq!(copies.len(), 2, "the test needs a second copy of a chunk");
     // The first copy comes back, and the second is damaged instead.
@@ -159,38 +159,38 @@ fn packs_are_gone_for_good_before_the_index_is_cleaned_and_that_before_the_plan_
     let calls = calls(&scene.disk, |repository| {
         prune(repository, &thorough()).unwrap();
     });
-    let is = |wanted: Call, folder: &'static str| {
-        move |(call, key): &(Call, String)| *call == wanted && key.starts_with(folder)
+    let is = |wanted: Call, directory: &'static str| {
+        move |(call, key): &(Call, String)| *call == wanted && key.starts_with(directory)
     };
     let cleans = |one: &(Call, String)| is(Call::Put, names::INDEX)(one) || is(Call::Delete, names::INDEX)(one);
     assert_durable_between(
         &calls,
-        "copies, then the seal",
+        "copies, then the commit",
         is(Call::PutNew, names::INDEX),
         is(Call::PutNew, names::SNAPSHOTS),
     );
-    let seal = calls.iter().position(is(Call::PutNew, names::SNAPSHOTS)).unwrap();
+    let commit = calls.iter().position(is(Call::PutNew, names::SNAPSHOTS)).unwrap();
     let deletes = calls.iter().position(is(Call::Delete, names::PACKS)).unwrap();
-    assert!(seal < deletes, "something was deleted before the seal");
+    assert!(commit < deletes, "something was deleted before the commit");
     assert_durable_between(&calls, "packs, then the index", is(Call::Delete, names::PACKS), cleans);
     assert_durable_between(&calls, "the index, then the plan", cleans, is(Call::Delete, names::PLANS));
 }
 
 #[test]
-fn a_repair_is_sealed_for_good_before_it_replaces_what_cannot_be_read() {
+fn a_repair_is_committed_for_good_before_it_replaces_what_cannot_be_read() {
     let scene = Scene::new(100);
     let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
     flip(&scene.disk, &segment, 80);
     let calls = calls(&scene.disk, |repository| {
         repository.repair(&RepairOptions::default(), &Arc::new(Control::new())).unwrap();
     });
-    let seals = |(call, key): &(Call, String)| *call == Call::PutNew && key.starts_with(names::SNAPSHOTS);
+    let commits = |(call, key): &(Call, String)| *call == Call::PutNew && key.starts_with(names::SNAPSHOTS);
     let replaces = |(call, key): &(Call, String)| *call == Call::Put && *key == segment;
-    assert_durable_between(&calls, "the seal, then the old segment", seals, replaces);
+    assert_durable_between(&calls, "the commit, then the old segment", commits, replaces);
 }
 
 #[test]
-fn a_session_that_says_that_it_ended_is_fenced_since_its_seal_may_be_on_its_way() {
+fn a_session_that_says_that_it_ended_is_fenced_since_its_commit_may_be_on_its_way() {
     let scene = Scene::new(40);
     let repository = scene.repository();
     let mut session = begin(&repository).unwrap();
@@ -260,7 +260,7 @@ fn a_session_that_cannot_be_read_is_fenced() {
     flip(&scene.disk, &names::session(&session.id()), 40);
     let report = prune(&repository, &thorough()).unwrap();
     assert_eq!(report.fenced, [session.id()]);
-    assert!(message(session.seal()).contains("fenced"));
+    assert!(message(session.commit()).contains("fenced"));
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn of_two_condemned_copies_the_one_that_can_be_read_is_moved() {
     let repository = create(disk.clone()).unwrap();
     let world = World::filled(0..600);
     let snapshots = begin_twice(&repository, "kept", &world)
-        .map(|session| (session.seal().unwrap().id(), [("kept", world.truth())].into()));
+        .map(|session| (session.commit().unwrap().id(), [("kept", world.truth())].into()));
     let chunks = repository.chunk_reader().unwrap();
     let ids = values(&repository, &snapshots[0].0.to_string());
     assert!(ids.len() > 1, "the test needs two chunks");
@@ -319,7 +319,7 @@ fn of_two_condemned_copies_the_one_that_can_be_read_is_moved() {
     assert_nothing_unused(&repository, "moved");
 }
 
-/// A collection that died between its seal and its first deletion: all that is live has a copy that stays.
+/// A collection that died between its commit and its first deletion: all that is live has a copy that stays.
 #[test]
 fn what_a_collection_that_died_has_moved_is_not_moved_again() {
     // Which copy is found first depends on random ids.

@@ -62,14 +62,14 @@ fn a_salvage_knows_all_that_its_original_saw_and_stands_behind_earlier_ones() {
         first.heads.contains(&original.id) && original.heads.iter().all(|id| first.heads.contains(id)),
         "{first:?}"
     );
-    assert_eq!(first.sealed, original.sealed + 1);
+    assert_eq!(first.committed, original.committed + 1);
     // A backup brings back what was lost, and so the next repair can make more of the original.
     let other = create(Arc::new(MemoryStore::new())).unwrap();
     back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept)]);
     let report = repair(&repository, &RepairOptions { from: Some(other), ..thorough_repair() }).unwrap();
     let second = manifest_of(&repository, of_last(&scene, &report).snapshot.unwrap());
     assert!(second.id != first.id && second.salvage.unwrap().records_lost < first.salvage.unwrap().records_lost);
-    assert_eq!(second.sealed, first.sealed + 1);
+    assert_eq!(second.committed, first.committed + 1);
     // Values that were had from elsewhere count among the bytes that it refers to.
     let chunks = repository.chunk_reader().unwrap();
     let plain = |id: &ChunkId| u64::from(chunks.locate(id).unwrap()[0].place.plain);
@@ -100,8 +100,8 @@ fn where_a_salvage_is_damaged_itself_another_takes_its_place() {
     // It stands behind the damaged one, of which nothing is made: it held no more.
     assert_eq!(Some(repository.snapshot("latest").unwrap().id()), again.snapshot);
     assert_eq!(
-        manifest_of(&repository, again.snapshot.unwrap()).sealed,
-        manifest_of(&repository, scene.snapshots[2].0).sealed + 2
+        manifest_of(&repository, again.snapshot.unwrap()).committed,
+        manifest_of(&repository, scene.snapshots[2].0).committed + 2
     );
     assert!(report.salvaged.iter().all(|one| one.original != first), "{report:?}");
     let before = scene.disk.list("").unwrap();

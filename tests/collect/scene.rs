@@ -38,7 +38,7 @@ pub fn back_up_all(
     for (namespace, world) in worlds {
         session.records(namespace, *world, kind, &options()).unwrap();
     }
-    let id = session.seal().unwrap().id();
+    let id = session.commit().unwrap().id();
     (id, worlds.iter().map(|(namespace, world)| (*namespace, world.truth())).collect())
 }
 
@@ -99,15 +99,15 @@ pub fn plan_and_die(disk: &Arc<MemoryStore>, open: fn(Arc<dyn Store>) -> Result<
     message(prune(&open(Arc::new(store)).unwrap(), &PruneOptions { fence: true, ..thorough() }));
 }
 
-/// Each of these snapshots that is still sealed must hold exactly what it held; gives back how many are.
+/// Each of these snapshots that is still committed must hold exactly what it held; gives back how many are.
 pub fn assert_exact(repository: &Repository, snapshots: &[(SnapshotId, Contents)], about: &str) -> usize {
-    let mut sealed = 0;
+    let mut committed = 0;
     for (id, contents) in snapshots {
         let size = repository.store().size(&names::snapshot(id)).unwrap().unwrap();
-        if SnapshotState::from_size(size) != SnapshotState::Sealed {
+        if SnapshotState::from_size(size) != SnapshotState::Committed {
             continue;
         }
-        sealed += 1;
+        committed += 1;
         let snapshot = repository.snapshot(&id.to_string()).unwrap_or_else(|error| panic!("{about}: {error}"));
         for (namespace, truth) in contents {
             let target = MemoryTarget::default();
@@ -117,7 +117,7 @@ pub fn assert_exact(repository: &Repository, snapshots: &[(SnapshotId, Contents)
             assert!(*target.records.lock().unwrap() == *truth, "{about}: {namespace} of {id} is another");
         }
     }
-    sealed
+    committed
 }
 
 /// A repair that reads all.

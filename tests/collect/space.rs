@@ -77,7 +77,7 @@ fn what_a_failed_backup_left_goes() {
     session.records("other", &World::filled(5_000..9_000), BackupKind::Full, &options()).unwrap();
     // Fenced, it finds out at the very end, when its packs and its index are stored.
     scene.disk.put(&names::snapshot(&session.id()), b"").unwrap();
-    assert!(message(session.seal()).contains("fenced"));
+    assert!(message(session.commit()).contains("fenced"));
     assert!(scene.disk.list(names::PACKS).unwrap().len() > before.len(), "nothing was left to go");
     let report = prune(&repository, &thorough()).unwrap();
     assert_eq!((report.chunks_moved, report.segments_deleted), (0, 1), "{report:?}");
@@ -101,7 +101,7 @@ fn of_two_copies_the_whole_one_stays() {
         let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
         let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
         session.records("kept", &world, BackupKind::Full, &options()).unwrap();
-        let healed = session.seal().unwrap();
+        let healed = session.commit().unwrap();
         assert_eq!(healed.chunks().locate(&values[0]).unwrap().len(), 2);
         forget(&repository, &[first.to_string()]).unwrap();
         prune(&repository, &thorough()).unwrap();

@@ -7,7 +7,7 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{FaultStore, Store};
 use std::sync::Arc;
 
-/// A backup seals while a collection deletes what it builds on. Gives back whether the collection came to its end, and whether the
+/// A backup commits while a collection deletes what it builds on. Gives back whether the collection came to its end, and whether the
 /// snapshot is whole.
 fn meet(is_stale: bool) -> (bool, bool) {
     let scene = Scene::new(60);
@@ -32,7 +32,7 @@ fn meet(is_stale: bool) -> (bool, bool) {
         scene.disk.put(&hidden, &bytes).unwrap();
     }
     let pruned = prune(&open(store).unwrap(), &thorough());
-    let snapshot = session.seal().unwrap();
+    let snapshot = session.commit().unwrap();
     let target = MemoryTarget::default();
     let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default());
     let whole = restored.is_ok_and(|report| !report.is_damaged()) && *target.records.lock().unwrap() == next.truth();

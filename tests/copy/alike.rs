@@ -89,7 +89,7 @@ fn a_backup_without_a_parent_shares_chunks_with_copies() {
     let about = SessionOptions { cluster: "another".into(), ..SessionOptions::default() };
     let mut session = target.begin(about, Arc::new(Control::new())).unwrap();
     session.records("gone", &World::filled(10_000..10_400), BackupKind::Full, &RecordOptions::default()).unwrap();
-    let made = session.seal().unwrap();
+    let made = session.commit().unwrap();
     let copied = copy_of(&source, &target, scene.snapshots[0].0);
     assert_eq!(made.manifest().namespaces[0].runs, copied.namespace("gone").unwrap().runs);
     assert!(made.manifest().stored_bytes < 2_000, "{}", made.manifest().stored_bytes);

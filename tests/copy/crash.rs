@@ -30,14 +30,14 @@ fn at_every_call(effect: Effect, power_cut: bool, prunes: bool) {
             store.lose_unsynced().unwrap();
         }
         let (source, target) = (scene.repository(), open_other(disk).unwrap());
-        let sealed = target.snapshots().unwrap().snapshots.len();
-        assert!(done.is_err() || sealed == 3, "{about}: {sealed}");
-        assert_copied(&source, &target, &scene.snapshots[..sealed], &about);
+        let committed = target.snapshots().unwrap().snapshots.len();
+        assert!(done.is_err() || committed == 3, "{about}: {committed}");
+        assert_copied(&source, &target, &scene.snapshots[..committed], &about);
         if prunes && n % 2 == 0 {
             prune(&target, &aerolith::collect::PruneOptions { fence: true, ..thorough() }).unwrap();
         }
         let again = copy(&source, &target).unwrap_or_else(|error| panic!("{about}, then: {error}"));
-        assert_eq!((again.copied.len(), again.present.len()), (3 - sealed, sealed), "{about}");
+        assert_eq!((again.copied.len(), again.present.len()), (3 - committed, committed), "{about}");
         assert_copied(&source, &target, &scene.snapshots, &about);
         assert_nothing_twice(&target, &about);
         let history = target.history().unwrap();

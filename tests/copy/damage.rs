@@ -149,7 +149,7 @@ fn a_manifest_that_says_other_than_its_entries_is_not_copied() {
         }
         disk.delete(&names::snapshot(&manifest.id)).unwrap();
         let suite = source.parameters().suite;
-        aerolith::objects::seal_snapshot(&*disk, source.keys(), suite, &manifest).unwrap();
+        aerolith::objects::commit_snapshot(&*disk, source.keys(), suite, &manifest).unwrap();
         let target = other(Arc::new(MemoryStore::new()));
         let report = copy(&open(disk).unwrap(), &target).unwrap();
         assert_eq!((report.copied.len(), report.not_copied.len()), (2, 1), "{change}");
@@ -229,7 +229,7 @@ fn a_run_of_the_target_that_is_no_copy_is_not_built_on() {
     of_first.origin.as_mut().unwrap().roots.reverse();
     there.delete(&names::snapshot(&of_first.id)).unwrap();
     for manifest in [&of_first, &manifest] {
-        aerolith::objects::seal_snapshot(&*there, target.keys(), target.parameters().suite, manifest).unwrap();
+        aerolith::objects::commit_snapshot(&*there, target.keys(), target.parameters().suite, manifest).unwrap();
     }
     let report = copy(&source, &target).unwrap();
     assert_eq!((report.copied.len(), report.not_copied.len()), (1, 0), "{report:?}");
@@ -262,14 +262,14 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
     run.root = writer.put(Class::Tree, &bytes).unwrap();
     writer.finish().unwrap();
     disk.delete(&names::snapshot(&manifest.id)).unwrap();
-    aerolith::objects::seal_snapshot(&*disk, source.keys(), source.parameters().suite, &manifest).unwrap();
+    aerolith::objects::commit_snapshot(&*disk, source.keys(), source.parameters().suite, &manifest).unwrap();
     let target = other(Arc::new(MemoryStore::new()));
     let report = copy(&open(disk).unwrap(), &target).unwrap();
     assert!(report.not_copied[0].problem.contains("uses other value chunks"), "{report:?}");
 }
 
 #[test]
-fn a_full_disk_leaves_what_was_sealed_and_the_next_copy_goes_on() {
+fn a_full_disk_leaves_what_was_committed_and_the_next_copy_goes_on() {
     let scene = Scene::new(60);
     let empty = other_disk();
     let mut n = 0;
@@ -279,15 +279,15 @@ fn a_full_disk_leaves_what_was_sealed_and_the_next_copy_goes_on() {
         let target = open_other(store.clone()).unwrap();
         store.inject(Fault::nth(n, Effect::Fail(ErrorKind::StorageFull)).of(Call::PutNew).lasting());
         let done = copy(&scene.repository(), &target);
-        let sealed = target.snapshots().unwrap().snapshots.len();
-        assert_copied(&scene.repository(), &target, &scene.snapshots[..sealed], "full");
+        let committed = target.snapshots().unwrap().snapshots.len();
+        assert_copied(&scene.repository(), &target, &scene.snapshots[..committed], "full");
         if done.is_ok() {
             break;
         }
         let text = refused(done).to_string();
         assert!(text.contains("no storage space"), "{text}");
         store.clear_faults();
-        assert_eq!(copy(&scene.repository(), &target).unwrap().copied.len(), 3 - sealed);
+        assert_eq!(copy(&scene.repository(), &target).unwrap().copied.len(), 3 - committed);
         assert_copied(&scene.repository(), &target, &scene.snapshots, "room again");
         assert_nothing_twice(&target, "room again");
         n += 1;
@@ -296,7 +296,7 @@ fn a_full_disk_leaves_what_was_sealed_and_the_next_copy_goes_on() {
 }
 
 #[test]
-fn stopped_at_any_point_it_seals_no_half_and_says_so_in_the_history() {
+fn stopped_at_any_point_it_commits_no_half_and_says_so_in_the_history() {
     let scene = Scene::new(60);
     let empty = other_disk();
     for n in (0..400).step_by(7) {
@@ -309,10 +309,10 @@ fn stopped_at_any_point_it_seals_no_half_and_says_so_in_the_history() {
         let target = open_other(Arc::new(empty.fork())).unwrap();
         let source = open(store).unwrap();
         let done = source.copy(&target, &CopyOptions::default(), &control);
-        let sealed = target.snapshots().unwrap().snapshots.len();
-        assert_copied(&scene.repository(), &target, &scene.snapshots[..sealed], "stopped");
+        let committed = target.snapshots().unwrap().snapshots.len();
+        assert_copied(&scene.repository(), &target, &scene.snapshots[..committed], "stopped");
         match done {
-            Ok(_) => assert_eq!(sealed, 3),
+            Ok(_) => assert_eq!(committed, 3),
             Err(Error::Cancelled) => {}
             Err(error) => panic!("{error}"),
         }
@@ -320,7 +320,7 @@ fn stopped_at_any_point_it_seals_no_half_and_says_so_in_the_history() {
         for entry in history.iter().filter(|entry| entry.state.is_none()) {
             assert_eq!(entry.session.outcome.as_ref().unwrap().status, Status::Stopped);
         }
-        assert_eq!(copy(&scene.repository(), &target).unwrap().copied.len(), 3 - sealed);
+        assert_eq!(copy(&scene.repository(), &target).unwrap().copied.len(), 3 - committed);
         assert_copied(&scene.repository(), &target, &scene.snapshots, "gone on");
         assert_nothing_twice(&target, "gone on");
     }

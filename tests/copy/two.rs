@@ -15,7 +15,7 @@ use aerolith::store::{MemoryStore, Store};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-pub const OTHER: &[u8] = b"the other pass phrase";
+pub const OTHER: &[u8] = b"the other passphrase";
 
 /// An empty repository to copy into.
 pub fn other(store: Arc<dyn Store>) -> Repository {
@@ -57,7 +57,7 @@ fn assert_says_the_same(source: &Repository, target: &Repository, original: &Man
     };
     let roots = original.namespaces.iter().flat_map(|namespace| &namespace.runs).map(|run| run.root).collect();
     let copied = copy.origin.as_ref().unwrap().copied;
-    assert!(copied >= original.sealed);
+    assert!(copied >= original.committed);
     let (repository, sequence) = (source.id(), original.sequence);
     let origin = Origin { repository, snapshot: original.id, sequence, from: source.id(), copied, roots };
     let namespaces = original.namespaces.iter().zip(&copy.namespaces).map(|(original, copy)| NamespaceManifest {

@@ -34,7 +34,7 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
         source.begin(about, Arc::new(Control::new())).unwrap()
     };
     session.records("none", &World::default(), BackupKind::Full, &RecordOptions::default()).unwrap();
-    snapshots.push((session.seal().unwrap().id(), [("none", Truth::new())].into()));
+    snapshots.push((session.commit().unwrap().id(), [("none", Truth::new())].into()));
 
     let target = other(Arc::new(MemoryStore::new()));
     let report = copy(&source, &target).unwrap();
@@ -43,7 +43,7 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
     assert_copied(&source, &target, &snapshots, "copied");
     assert_nothing_twice(&target, "copied");
     assert_nothing_unused(&target, "copied");
-    // In the order in which the originals were sealed, whatever the ids are.
+    // In the order in which the originals were committed, whatever the ids are.
     let order: Vec<_> = source.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect();
     let copies: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
     assert_eq!(copies, order);

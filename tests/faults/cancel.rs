@@ -35,7 +35,7 @@ impl Watch for StopAt<'_> {
 }
 
 #[test]
-fn a_stopped_backup_seals_nothing_says_so_and_stands_in_no_ones_way() {
+fn a_stopped_backup_commits_nothing_says_so_and_stands_in_no_ones_way() {
     let first = World::filled(0..500);
     let second = first.later(0..500, 0.3, 0.1, 1);
     let repository = create(Arc::new(MemoryStore::new())).unwrap();
@@ -48,8 +48,8 @@ fn a_stopped_backup_seals_nothing_says_so_and_stands_in_no_ones_way() {
             let source = Watching(StopAt(&second, partition, control));
             let options = RecordOptions { parallel: 2, ..RecordOptions::default() };
             let error = match session.records(NAMESPACE, &source, kind, &options) {
-                // The last partitions may have been on their way; then the seal is stopped.
-                Ok(_) => refused(session.seal()),
+                // The last partitions may have been on their way; then the commit is stopped.
+                Ok(_) => refused(session.commit()),
                 Err(error) => {
                     session.abandon(&error);
                     let last = repository.history().unwrap().entries.pop().unwrap().session;

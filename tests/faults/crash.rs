@@ -26,11 +26,11 @@ static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
     worlds
 });
 
-/// What the script came to: which world each session backed up, and which sessions said that they had sealed.
+/// What the script came to: which world each session backed up, and which sessions said that they had committed.
 #[derive(Default)]
 struct Story {
     begun: HashMap<SnapshotId, usize>,
-    sealed: Vec<SnapshotId>,
+    committed: Vec<SnapshotId>,
 }
 
 /// Makes a repository and takes three backups.
@@ -45,12 +45,12 @@ fn script(store: Arc<dyn Store>, story: &mut Story) -> Result<()> {
             session.abandon(&error);
             return Err(error);
         }
-        story.sealed.push(session.seal()?.id());
+        story.committed.push(session.commit()?.id());
     }
     Ok(())
 }
 
-/// What a fault left must be whole: each sealed snapshot exact, the next backups done, nothing found damaged.
+/// What a fault left must be whole: each committed snapshot exact, the next backups done, nothing found damaged.
 fn assert_recovers(store: Arc<dyn Store>, story: &Story, about: &str) {
     let repository = match Repository::open(store.clone(), PASSPHRASE) {
         Ok(repository) => repository,
@@ -62,7 +62,7 @@ fn assert_recovers(store: Arc<dyn Store>, story: &Story, about: &str) {
     let list = repository.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{about}: {:?}", list.damaged);
     let there: Vec<SnapshotId> = list.snapshots.iter().map(|manifest| manifest.id).collect();
-    assert!(story.sealed.iter().all(|id| there.contains(id)), "{about}: a sealed snapshot is gone");
+    assert!(story.committed.iter().all(|id| there.contains(id)), "{about}: a committed snapshot is gone");
     let exact = |repository: &Repository| {
         there.iter().for_each(|id| assert_whole(repository, &id.to_string(), &WORLDS[story.begun[id]].truth(), about));
     };
@@ -86,7 +86,7 @@ fn calls() -> usize {
     let store = Arc::new(FaultStore::new(MemoryStore::new()));
     let mut story = Story::default();
     script(store.clone(), &mut story).unwrap();
-    assert_eq!(story.sealed.len(), 3);
+    assert_eq!(story.committed.len(), 3);
     let calls = store.operations().len();
     assert_recovers(store, &story, "no fault");
     calls
@@ -114,17 +114,17 @@ fn at_every_call(effect: Effect, after: impl Fn(&FaultStore<Arc<MemoryStore>>) +
 }
 
 #[test]
-fn crashing_before_any_call_loses_nothing_that_was_sealed() {
+fn crashing_before_any_call_loses_nothing_that_was_committed() {
     at_every_call(Effect::CrashBefore, |_| {});
 }
 
 #[test]
-fn crashing_after_any_call_and_losing_power_loses_nothing_that_was_sealed() {
+fn crashing_after_any_call_and_losing_power_loses_nothing_that_was_committed() {
     at_every_call(Effect::CrashAfter, |store| store.lose_unsynced().unwrap());
 }
 
 #[test]
-fn a_disk_that_had_half_of_the_unsynced_writes_loses_nothing_that_was_sealed() {
+fn a_disk_that_had_half_of_the_unsynced_writes_loses_nothing_that_was_committed() {
     let odd = |key: &str| key.bytes().last().is_some_and(|byte| byte % 2 == 1);
     at_every_call(Effect::CrashBefore, |store| store.lose_unsynced_where(odd).unwrap());
 }
@@ -140,14 +140,14 @@ fn a_lost_reply_is_an_error_or_made_up_for() {
 }
 
 #[test]
-fn a_seal_whose_reply_was_lost_is_known_to_be_sealed() {
+fn a_commit_whose_reply_was_lost_is_known_to_be_committed() {
     let store = Arc::new(FaultStore::new(MemoryStore::new()));
     let repository = create(store.clone()).unwrap();
     store.inject(
         Fault::nth(0, Effect::LoseReply(ErrorKind::TimedOut)).under("snapshots/").of(aerolith::store::Call::PutNew),
     );
     let snapshot = back_up(&repository, &WORLDS[0], BackupKind::Full).unwrap();
-    assert_whole(&repository, &snapshot.id().to_string(), &WORLDS[0].truth(), "sealed");
+    assert_whole(&repository, &snapshot.id().to_string(), &WORLDS[0].truth(), "committed");
 }
 
 #[test]
@@ -180,16 +180,16 @@ fn a_reader_meets_every_failed_call_with_an_error_and_never_with_wrong_records()
 
 #[test]
 fn half_written_files_of_a_local_store_are_no_objects() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("repository");
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("repository");
     let store = Arc::new(LocalStore::create(&root).unwrap());
     let mut story = Story::default();
     script(store.clone(), &mut story).unwrap();
     let packs = store.list("packs/").unwrap();
     let pack = store.get(&packs[0].key, u64::MAX).unwrap().unwrap();
     let name = format!(".tmp-{}", "0".repeat(32));
-    let pack_folder = packs[0].key.rsplit_once('/').unwrap().0;
-    for place in ["", "keys", "sessions", "snapshots", "index", "packs", pack_folder] {
+    let pack_directory = packs[0].key.rsplit_once('/').unwrap().0;
+    for place in ["", "keys", "sessions", "snapshots", "index", "packs", pack_directory] {
         std::fs::write(root.join(place).join(&name), &pack[..pack.len() / 2]).unwrap();
     }
     drop(store);

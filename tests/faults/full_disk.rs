@@ -1,4 +1,4 @@
-//! A disk that is full: a clear message, and all that was sealed before restores and can be checked meanwhile.
+//! A disk that is full: a clear message, and all that was committed before restores and can be checked meanwhile.
 
 use super::support::*;
 use aerolith::format::names;
@@ -37,7 +37,7 @@ fn a_disk_that_is_full_from_any_write_on_harms_nothing_and_is_named() {
         let found = check(&repository).unwrap();
         assert!(found.problems.is_empty(), "{found:?}");
         if let Ok(snapshot) = done {
-            assert!(n >= writes, "write {n} failed, and yet the backup was sealed");
+            assert!(n >= writes, "write {n} failed, and yet the backup was committed");
             assert_whole(&repository, &snapshot.id().to_string(), &second.truth(), "there was room");
             break;
         }
@@ -48,7 +48,7 @@ fn a_disk_that_is_full_from_any_write_on_harms_nothing_and_is_named() {
         assert_whole(&repository, "latest", &second.truth(), "once there is room again");
         n += 1;
     }
-    // At least the session, packs of entries and values, the index and the seal.
+    // At least the session, packs of entries and values, the index and the commit.
     assert!(n >= 5, "{n}");
 }
 

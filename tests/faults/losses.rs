@@ -267,7 +267,7 @@ fn of_two_copies_that_no_index_names_the_whole_one_is_used() {
         let options = RecordOptions { parallel: 1, ..RecordOptions::default() };
         session.records(NAMESPACE, &world, BackupKind::Full, &options).unwrap();
     }
-    let [first, _] = sessions.map(|session| session.seal().unwrap().id());
+    let [first, _] = sessions.map(|session| session.commit().unwrap().id());
     let mut reached = Vec::new();
     let snapshot = repository.snapshot(&first.to_string()).unwrap();
     snapshot.reach(&mut Default::default(), &mut |id, _| reached.push(id)).unwrap();
@@ -295,8 +295,8 @@ fn a_mirror_is_refused_before_it_writes_and_partitions_without_damage_are_whole(
     let (lost, next) = (&leaves[1], &leaves[2]);
     damage_chunk(&repository, &store, &lost.id);
     let snapshot = repository.snapshot("latest").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let live = EmbeddedStore::create(folder.path()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let live = EmbeddedStore::create(directory.path()).unwrap();
     let target = EmbeddedTarget::new(live.clone());
     let mirror = RestoreOptions { mirror: true, ..RestoreOptions::default() };
     for tried in [

@@ -211,12 +211,12 @@ fn assert_survives(base: &Base, store: &Arc<MemoryStore>, key: &str, damage: Dam
     }
 
     let found = check(&repository).unwrap();
-    // A pack's padding is not sealed, and nothing needs it. Nor does anybody need a session that has ended.
+    // A pack's padding is not committed, and nothing needs it. Nor does anybody need a session that has ended.
     let harmless = kind_of(key) == "sessions" && damage == Damage::Delete
         || matches!((pack, damage), (Some(_), Damage::Flip(_))) && found.hurt.is_empty();
-    // What is gone is named by its folder alone where nobody knows how it was called.
-    let folder = key.rsplit_once('/').map_or(key, |(folder, _)| folder);
-    let name = if (kind_of(key), damage) == ("index", Damage::Delete) { folder } else { key };
+    // What is gone is named by its directory alone where nobody knows how it was called.
+    let directory = key.rsplit_once('/').map_or(key, |(directory, _)| directory);
+    let name = if (kind_of(key), damage) == ("index", Damage::Delete) { directory } else { key };
     assert!(harmless || found.problems.iter().any(|problem| problem.contains(name)), "{about}: {found:?}");
     let hurt = (kind_of(key) == "packs" || unreadable) && !harmless;
     assert_eq!(!found.hurt.is_empty(), hurt, "{about}: {found:?}");

@@ -137,7 +137,7 @@ fn unknown_versions_are_named_with_object_and_number() {
 }
 
 #[test]
-fn a_wrong_pass_phrase_and_a_damaged_slot_are_told_apart() {
+fn a_wrong_passphrase_and_a_damaged_slot_are_told_apart() {
     let (store, repository, _) = base();
     let first = repository.key_list(PASSPHRASE).unwrap()[0].id;
     let second = repository.key_add(b"other", "second", KdfCost::WEAK).unwrap();

@@ -82,7 +82,7 @@ fn attempt(repository: &Repository, source: &dyn RecordSource, kind: BackupKind)
         return Err(error);
     }
     let resumed = session.resumed().to_vec();
-    session.seal().map(|_| resumed)
+    session.commit().map(|_| resumed)
 }
 
 /// A repository with one snapshot, or none.
@@ -99,10 +99,10 @@ fn prepared(kind: BackupKind) -> Arc<MemoryStore> {
 fn goes_on(disk: &Arc<MemoryStore>, kind: BackupKind, about: &str) -> usize {
     let repository = Repository::open(disk.clone(), PASSPHRASE).unwrap();
     let source = watching(&WORLDS[2]);
-    let sealed = repository.snapshots().unwrap().snapshots.len();
+    let committed = repository.snapshots().unwrap().snapshots.len();
     let expected = usize::from(kind != BackupKind::Full);
-    if sealed > expected {
-        // It was sealed before the fault: there is nothing to go on with.
+    if committed > expected {
+        // It was committed before the fault: there is nothing to go on with.
         assert_eq!(attempt(&repository, &source, BackupKind::Incremental).unwrap(), [], "{about}");
         assert_whole(&repository, "latest", &WORLDS[2].truth(), about);
         return 0;
@@ -319,7 +319,7 @@ fn packs_that_a_plan_condemns_are_not_taken_over() {
 }
 
 #[test]
-fn a_sealed_session_keeps_no_journal() {
+fn a_committed_session_keeps_no_journal() {
     let disk = prepared(BackupKind::Full);
     let repository = Repository::open(disk, PASSPHRASE).unwrap();
     attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap();
@@ -341,7 +341,7 @@ fn a_namespace_that_was_done_is_not_read_again() {
             )?;
         }
         let resumed = session.resumed().to_vec();
-        session.seal().map(|_| resumed)
+        session.commit().map(|_| resumed)
     };
     let store = Arc::new(FaultStore::new(disk.clone()));
     let repository = Repository::open(store.clone(), PASSPHRASE).unwrap();

@@ -258,7 +258,7 @@ pub fn back_up(repository: &Repository, world: &World, kind: BackupKind) -> Resu
         session.abandon(&error);
         return Err(error);
     }
-    session.seal()
+    session.commit()
 }
 
 /// Restores what can be restored.

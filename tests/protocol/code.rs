@@ -11,7 +11,7 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Call, FaultStore, MemoryStore, Operation};
 use std::sync::Arc;
 
-/// The calls that each step of the model stands for: what is called, and in which folder.
+/// The calls that each step of the model stands for: what is called, and in which directory.
 fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
     use Call::*;
     let calls: &[(Call, &str)] = match (actor, step) {
@@ -34,8 +34,8 @@ fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
         (_, "uploads a pack" | "moves what is live") => &[(PutNew, "packs")],
         (_, "writes its segment, which names") => &[(PutNew, "index")],
         (_, "syncs" | "has cleaned the index") => &[(Sync, "")],
-        (_, "seals") => &[(PutNew, "snapshots")],
-        (_, "seals itself") => &[(Sync, ""), (PutNew, "snapshots")],
+        (_, "commits") => &[(PutNew, "snapshots")],
+        (_, "commits itself") => &[(Sync, ""), (PutNew, "snapshots")],
         (_, "writes its plan") => &[(PutNew, "gc")],
         (_, "deletes") => &[(Delete, "packs")],
         (_, "lists the index") => &[(List, "index")],
@@ -68,9 +68,10 @@ fn alone(scene: Scene, state: &mut State, actor: &str, likes: &[&str]) -> Vec<&'
     }
 }
 
-/// What was asked of a store, by folder. Session objects that are written anew are heartbeats and outcomes, which nobody waits for.
+/// What was asked of a store, by directory. Session objects that are written anew are heartbeats and outcomes, which nobody waits for.
 fn asked(operations: &[Operation]) -> Vec<(Call, &str)> {
-    let folder = |operation: &Operation| match (operation.call, operation.key.split('/').next().unwrap_or_default()) {
+    let directory = |operation: &Operation| match (operation.call, operation.key.split('/').next().unwrap_or_default())
+    {
         (Call::Put, "index") => (Call::Delete, "index"),
         (call, "sessions") => (call, "sessions"),
         (call, "snapshots") => (call, "snapshots"),
@@ -79,7 +80,7 @@ fn asked(operations: &[Operation]) -> Vec<(Call, &str)> {
         (call, "gc") => (call, "gc"),
         (call, _) => (call, ""),
     };
-    operations.iter().map(folder).filter(|asked| *asked != (Call::Put, "sessions")).collect()
+    operations.iter().map(directory).filter(|asked| *asked != (Call::Put, "sessions")).collect()
 }
 
 /// The steps' calls must come in this order, and whatever is changed must be one of them. Other reads may come in between, and one
@@ -122,10 +123,10 @@ fn a_backup_asks_what_the_writer_of_the_model_asks() {
     let before = store.operations().len();
     let mut session = begin(&repository).unwrap();
     session.records("kept", &next, BackupKind::Incremental, &options()).unwrap();
-    session.seal().unwrap();
+    session.commit().unwrap();
     let mut state = Model { scene: scenes::WRITER_PART, without: &[] }.first();
     let steps = alone(scenes::WRITER_PART, &mut state, "W0", &["builds on"]);
-    assert!(steps.contains(&"uploads a pack") && steps.contains(&"seals"), "{steps:?}");
+    assert!(steps.contains(&"uploads a pack") && steps.contains(&"commits"), "{steps:?}");
     assert_same("W0", &steps, &store.operations()[before..]);
 }
 

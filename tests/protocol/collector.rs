@@ -67,7 +67,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                 steps.add("fences", About::Session(other), to(this, fenced));
             }
             if !steps.keeps(Rule::CreateIfAbsent) {
-                for other in each(this.open & store.named(Name::Sealed)) {
+                for other in each(this.open & store.named(Name::Committed)) {
                     let mut fenced = store;
                     fenced.names[other] = Name::Fenced;
                     steps.add("fences", About::Session(other), to(this, fenced));
@@ -94,7 +94,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
         }
         pc::PACKS => steps.add("lists the packs", About::Nothing, to(Collector { there: store.packs, ..at }, store)),
         pc::NAMES => {
-            let marked = store.named(Name::Sealed);
+            let marked = store.named(Name::Committed);
             let live = each(marked).fold(0, |live, id| live | steps.model.needs(id));
             let next = Collector { names: store.names, marked, live, ..at };
             steps.add("lists the names and reads the manifests", About::Nothing, to(next, store));
@@ -139,7 +139,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
             for joined in options {
                 let rows = own | each(joined).fold(0, |rows, id| rows | this.rows[id]) & this.there & !goes;
                 let mut written = store;
-                if steps.keeps(Rule::IndexBeforeSeal) && rows != 0 {
+                if steps.keeps(Rule::IndexBeforeCommit) && rows != 0 {
                     (written.rows[id], written.segments) = (rows, store.segments | bit(id));
                 }
                 let next = Collector { joined, found: 0, everywhere: 0, ..at };
@@ -147,14 +147,14 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                 if steps.keeps(Rule::CleanAfterDeleting) {
                     steps.add(what, About::Packs(rows), to(next, written));
                 } else {
-                    // Cleaned before it is sure that it may seal: as if what is condemned were gone.
+                    // Cleaned before it is sure that it may commit: as if what is condemned were gone.
                     let next = Collector { pc: pc::LIST_INDEX, there: this.there & !this.doomed, ..next };
                     steps.add(what, About::Packs(rows), to(next, written));
                 }
             }
         }
         pc::SEAL | pc::SEAL_WITHOUT_PLAN => {
-            let mut sealed = store;
+            let mut committed = store;
             let with_plan = this.pc == pc::SEAL;
             let fresh = steps.keeps(Rule::CleanByAFreshList);
             let pc = match (with_plan, fresh) {
@@ -162,15 +162,15 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                 (false, true) => pc::PACKS_LAST,
                 (false, false) => pc::LIST_INDEX,
             };
-            sealed.unsynced = 0;
+            committed.unsynced = 0;
             if !steps.keeps(Rule::PlanStands) {
-                sealed.standing &= !(this.adopted | bit(id));
+                committed.standing &= !(this.adopted | bit(id));
             }
             let next = Collector { pc, there: if with_plan || !fresh { this.there } else { 0 }, ..this };
             if store.names[id] == Name::Free {
-                sealed.names[id] = Name::Marker;
-                steps.add("seals itself", About::Nothing, to(next, sealed));
-            } else if !steps.keeps(Rule::SealBeforeDeleting) {
+                committed.names[id] = Name::Marker;
+                steps.add("commits itself", About::Nothing, to(next, committed));
+            } else if !steps.keeps(Rule::CommitBeforeDeleting) {
                 steps.add("goes on though it was fenced", About::Nothing, to(next, store));
             } else {
                 let done = Collector { pc: pc::DONE, ..Collector::default() };
@@ -252,7 +252,7 @@ const OLD_SET: Set = 0b11;
 
 /// The sessions that the collector believes.
 fn believed(this: &Collector) -> Set {
-    (0..SESSIONS).filter(|id| this.names[*id].was_sealed()).fold(0, |set, id| set | bit(id))
+    (0..SESSIONS).filter(|id| this.names[*id].was_committed()).fold(0, |set, id| set | bit(id))
 }
 
 /// The collector with the index as it stands.
@@ -268,13 +268,13 @@ pub fn known(this: &Collector) -> Set {
     each(this.segments).fold(0, |packs, id| packs | this.rows[id])
 }
 
-/// Lists the snapshots again, and marks what was sealed meanwhile.
+/// Lists the snapshots again, and marks what was committed meanwhile.
 fn list_again(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: Collector) {
     let store = steps.now.store;
     let base = Collector { pc: pc::INDEX, open: 0, marked: 0, ..this };
     let mut next = base;
     if steps.keeps(Rule::ListAgain) {
-        let newer = store.named(Name::Sealed) & !this.marked;
+        let newer = store.named(Name::Committed) & !this.marked;
         next.live |= each(newer).fold(0, |live, id| live | steps.model.needs(id));
         let hidden = newer & !OLD_SET;
         if hidden != 0 && !steps.keeps(Rule::FreshNames) {

@@ -23,11 +23,11 @@ const fn fails(rules: &'static [Rule], scene: Scene) -> LeftOut {
 pub const WRITERS: &[LeftOut] = &[
     loses(&[Rule::SessionFirst], scenes::WRITER),
     loses(&[Rule::PlansBeforeIndex], scenes::WRITER),
-    loses(&[Rule::TrustSealedAlone], scenes::RESUMING_PART),
+    loses(&[Rule::TrustCommittedAlone], scenes::RESUMING_PART),
     loses(&[Rule::WriteAnewUnderPlan], scenes::WRITERS_PART),
     loses(&[Rule::NameWhatWasFound], scenes::RESUMING_PART),
     loses(&[Rule::TakeOverChecksPlans], scenes::RESUMING_PART),
-    (&[Rule::SyncBeforeSeal], scenes::WRITER, |violation| matches!(violation, Violation::MissingAfterPowerCut(_))),
+    (&[Rule::SyncBeforeCommit], scenes::WRITER, |violation| matches!(violation, Violation::MissingAfterPowerCut(_))),
 ];
 
 /// What makes a fenced session a snapshot.
@@ -42,8 +42,8 @@ pub const COLLECTORS: &[LeftOut] = &[
     loses(&[Rule::CollectorsAreSessions], scenes::COLLECTORS),
     loses(&[Rule::CondemnedForGood], scenes::COLLECTORS),
     loses(&[Rule::MoveWhatIsUnnamed], scenes::DAMAGE),
-    loses(&[Rule::SealBeforeDeleting], scenes::COLLECTORS),
-    loses(&[Rule::IndexBeforeSeal], scenes::WRITER),
+    loses(&[Rule::CommitBeforeDeleting], scenes::COLLECTORS),
+    loses(&[Rule::IndexBeforeCommit], scenes::WRITER),
     loses(&[Rule::CleanAfterDeleting], scenes::WRITER),
     loses(&[Rule::CleanByAFreshList], scenes::WRITER_PART),
     loses(&[Rule::PlanStands], scenes::COLLECTORS),

@@ -177,7 +177,7 @@ impl Model {
     /// Every step that somebody can take.
     pub fn steps(&self, now: &State) -> Vec<Step> {
         let mut steps = Steps { model: self, now, actor: "user", steps: Vec::new() };
-        for id in each(self.scene.forgets).filter(|id| now.store.names[*id] == Name::Sealed) {
+        for id in each(self.scene.forgets).filter(|id| now.store.names[*id] == Name::Committed) {
             let mut state = *now;
             let freed = !steps.keeps(Rule::NamesStayTaken) && WRITERS.contains(&id);
             state.store.names[id] = if freed { Name::Free } else { Name::Marker };
@@ -205,7 +205,7 @@ impl Model {
             let changed = (0..SESSIONS).find(|id| {
                 before[*id] != after[*id]
                     && before[*id] != Name::Free
-                    && (before[*id], after[*id]) != (Name::Sealed, Name::Marker)
+                    && (before[*id], after[*id]) != (Name::Committed, Name::Marker)
             });
             if let Some(id) = changed {
                 step.violation = step.violation.or(Some(Violation::NameChanged(id)));
@@ -218,7 +218,7 @@ impl Model {
     fn missing(&self, store: &Store, packs: Set) -> Option<usize> {
         let named = if self.scene.damage { packs } else { packs & store.index_of(store.believed()) };
         let found = store.chunks_in(named);
-        each(store.named(Name::Sealed)).find(|id| self.needs(*id) & !found != 0)
+        each(store.named(Name::Committed)).find(|id| self.needs(*id) & !found != 0)
     }
 
     /// What must not be in a state. `cleaned` remembers stores from which a collector was seen to leave nothing.
@@ -259,7 +259,7 @@ impl Model {
 
     /// Whether there is nothing but what snapshots need, once, and an index of just that.
     fn is_clean(&self, store: &Store) -> bool {
-        let needed = each(store.named(Name::Sealed)).fold(0, |chunks, id| chunks | self.needs(id));
+        let needed = each(store.named(Name::Committed)).fold(0, |chunks, id| chunks | self.needs(id));
         let held: u32 = each(store.packs).map(|pack| store.contents[pack].count_ones()).sum();
         let named = each(store.segments).fold(0, |packs, id| packs | store.rows[id]);
         store.standing == 0

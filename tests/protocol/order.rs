@@ -23,7 +23,7 @@ const CLOCKS: [i64; 3] = [0, -(DAY as i64), 3650 * DAY as i64];
 enum By {
     /// The program's order.
     Sequence,
-    /// What it was: the time of the seal by the writer's clock.
+    /// What it was: the time of the commit by the writer's clock.
     Time,
 }
 
@@ -44,7 +44,7 @@ fn manifest(writer: usize) -> Manifest {
     Manifest {
         id: SnapshotId([writer as u8 + 1; 16]),
         started: 0,
-        sealed: 0,
+        committed: 0,
         host: format!("host {writer}"),
         program: String::new(),
         source: String::new(),
@@ -105,7 +105,7 @@ impl Way {
                     begun[writer] = Some((one, outcome.snapshots.iter().map(|one| one.id).collect()));
                 }
                 Some((one, seen)) => {
-                    outcome.snapshots.push(Manifest { sealed: clock, ..one });
+                    outcome.snapshots.push(Manifest { committed: clock, ..one });
                     outcome.seen.push(seen);
                 }
             }
@@ -118,7 +118,7 @@ impl Outcome {
     fn is_before(by: By, one: &Manifest, other: &Manifest) -> bool {
         match by {
             By::Sequence => one.place() < other.place(),
-            By::Time => (one.sealed, one.id) < (other.sealed, other.id),
+            By::Time => (one.committed, one.id) < (other.committed, other.id),
         }
     }
 

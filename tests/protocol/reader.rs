@@ -18,7 +18,7 @@ pub fn steps(steps: &mut Steps<'_>) {
     let to = |reader: Reader| State { reader, ..now };
     match reader.pc {
         CHOOSE => {
-            for id in each(store.named(Name::Sealed)) {
+            for id in each(store.named(Name::Committed)) {
                 let left = steps.model.needs(id);
                 let chosen = Reader { pc: TRUST, snapshot: id as u8, left, ..Reader::default() };
                 steps.add("opens snapshot", About::Session(id), to(chosen));
@@ -50,7 +50,7 @@ pub fn steps(steps: &mut Steps<'_>) {
             } else {
                 steps.add("finds a chunk nowhere", About::Nothing, to(done));
                 let id = usize::from(reader.snapshot);
-                if store.names[id] == Name::Sealed {
+                if store.names[id] == Name::Committed {
                     steps.violates(Violation::ReaderFailed(id));
                 }
             }

@@ -230,7 +230,7 @@ pub fn collector_is_settled(model: &Model, state: &State, n: usize) -> bool {
             !markers && this.found == 0 && store.packs & bit(id) == 0 && model.keeps(Rule::CleanAfterDeleting)
         }
         // It was fenced, and stays so.
-        pc::SEAL | pc::SEAL_WITHOUT_PLAN => store.names[id] != Name::Free && model.keeps(Rule::SealBeforeDeleting),
+        pc::SEAL | pc::SEAL_WITHOUT_PLAN => store.names[id] != Name::Free && model.keeps(Rule::CommitBeforeDeleting),
         // Whatever segments there are, none is to be changed.
         pc::LIST_INDEX => (0..SESSIONS).all(|id| clean_one(this, id).is_none()),
         pc::CLEAN => this.todo == 0 && model.keeps(Rule::CleanAfterDeleting),
@@ -322,7 +322,7 @@ fn forget_as_collector(model: &Model, store: &Store, this: &mut Collector, id: u
     // It has read the index for the last time.
     if matches!(pc, pc::MOVE..=pc::CLEAN) {
         for other in each(!this.segments) {
-            if this.names[other].was_sealed() && this.joined & bit(other) == 0 {
+            if this.names[other].was_committed() && this.joined & bit(other) == 0 {
                 this.names[other] = Name::Free;
             }
         }

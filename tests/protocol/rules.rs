@@ -7,9 +7,9 @@ pub enum Rule {
     SessionFirst,
     /// A writer reads the plans before the index.
     PlansBeforeIndex,
-    /// Segments count only once their session is sealed.
-    TrustSealedAlone,
-    /// The seal and the fence are created only if the name is free.
+    /// Segments count only once their session is committed.
+    TrustCommittedAlone,
+    /// The commit and the fence are created only if the name is free.
     CreateIfAbsent,
     /// A name once taken is never free again.
     NamesStayTaken,
@@ -19,13 +19,13 @@ pub enum Rule {
     NameWhatWasFound,
     /// Packs that a plan condemns are not taken over.
     TakeOverChecksPlans,
-    /// Everything is durable before the seal, packs of others that are counted on too.
-    SyncBeforeSeal,
+    /// Everything is durable before the commit, packs of others that are counted on too.
+    SyncBeforeCommit,
     /// The plan is written before the sessions are listed.
     PlanBeforeSessions,
     /// The collector waits for the sessions that it listed, or fences them.
     Settle,
-    /// It does so before it reads the plans too, so that one collector at a time comes to its seal.
+    /// It does so before it reads the plans too, so that one collector at a time comes to its commit.
     SettleFirst,
     /// Collectors are sessions like others: they wait for one another, or fence one another.
     CollectorsAreSessions,
@@ -37,11 +37,11 @@ pub enum Rule {
     CondemnedForGood,
     /// What no segment names is looked for in the packs before it is taken for lost.
     MoveWhatIsUnnamed,
-    /// The collector seals before it deletes, and stops if it was fenced.
-    SealBeforeDeleting,
-    /// What it moved is named in its segment before it seals.
-    IndexBeforeSeal,
-    /// The index is cleaned after the packs are gone, not before the seal.
+    /// The collector commits before it deletes, and stops if it was fenced.
+    CommitBeforeDeleting,
+    /// What it moved is named in its segment before it commits.
+    IndexBeforeCommit,
+    /// The index is cleaned after the packs are gone, not before the commit.
     CleanAfterDeleting,
     /// Rows of packs are dropped only if the pack was gone after the index was read.
     CleanByAFreshList,

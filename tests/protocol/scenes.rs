@@ -17,17 +17,17 @@ const fn old(name: Name, pack: Chunks, needs: Chunks) -> Old {
 }
 
 /// The first was forgotten; its pack holds two chunks, of which the second still needs one.
-const SHARED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Sealed, 0, B)];
+const SHARED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Committed, 0, B)];
 /// Both stand, and share a pack.
-const STANDING: [Old; 2] = [old(Name::Sealed, AB, AB), old(Name::Sealed, 0, B)];
+const STANDING: [Old; 2] = [old(Name::Committed, AB, AB), old(Name::Committed, 0, B)];
 /// One stands, and lacks a chunk that writers need: they have something to upload.
-const PART: [Old; 2] = [old(Name::Sealed, A, A), old(Name::Free, 0, 0)];
+const PART: [Old; 2] = [old(Name::Committed, A, A), old(Name::Free, 0, 0)];
 /// Both stand, each with a copy of the same chunk.
-const COPIES: [Old; 2] = [old(Name::Sealed, A, A), old(Name::Sealed, A, A)];
+const COPIES: [Old; 2] = [old(Name::Committed, A, A), old(Name::Committed, A, A)];
 /// A pack of three chunks, of which two are needed: what is moved out of it must be moved again once the first goes.
-const TWICE: [Old; 2] = [old(Name::Sealed, ABC, A), old(Name::Sealed, 0, B)];
+const TWICE: [Old; 2] = [old(Name::Committed, ABC, A), old(Name::Committed, 0, B)];
 /// A pack that is partly needed, and one that nobody needs.
-const JOINED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Sealed, C, A)];
+const JOINED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Committed, C, A)];
 
 const BASE: Scene = Scene {
     old: SHARED,

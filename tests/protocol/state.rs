@@ -29,17 +29,17 @@ pub enum Name {
     #[default]
     Free,
     /// A manifest.
-    Sealed,
+    Committed,
     /// An empty object.
     Fenced,
-    /// A marker: a snapshot that was forgotten, or a collection that sealed itself.
+    /// A marker: a snapshot that was forgotten, or a collection that committed itself.
     Marker,
 }
 
 impl Name {
     /// Whether index segments of the session are believed.
-    pub fn was_sealed(self) -> bool {
-        matches!(self, Name::Sealed | Name::Marker)
+    pub fn was_committed(self) -> bool {
+        matches!(self, Name::Committed | Name::Marker)
     }
 }
 
@@ -88,7 +88,7 @@ impl Store {
 
     /// Sessions whose segments are believed.
     pub fn believed(&self) -> Set {
-        (0..SESSIONS).filter(|id| self.names[*id].was_sealed()).fold(0, |set, id| set | bit(id))
+        (0..SESSIONS).filter(|id| self.names[*id].was_committed()).fold(0, |set, id| set | bit(id))
     }
 
     /// Sessions whose names are in this state.

@@ -1,4 +1,4 @@
-//! A backup, from its session to its seal.
+//! A backup, from its session to its commit.
 
 use super::model::{About, Steps, Violation};
 use super::rules::Rule;
@@ -52,12 +52,12 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
         }
         pc::NAMES => {
             let every = Set::MAX >> (8 - SESSIONS);
-            let believed = if steps.keeps(Rule::TrustSealedAlone) { store.believed() } else { every };
+            let believed = if steps.keeps(Rule::TrustCommittedAlone) { store.believed() } else { every };
             steps.add("lists the names", About::Nothing, to(Writer { believed, ..at }, store));
         }
         pc::PARENT => {
             steps.add("builds on nothing", About::Nothing, to(at, store));
-            for parent in each(store.named(Name::Sealed)) {
+            for parent in each(store.named(Name::Committed)) {
                 let parents = steps.model.needs(parent);
                 steps.add("builds on", About::Session(parent), to(Writer { parents, ..at }, store));
             }
@@ -119,24 +119,24 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
         }
         pc::SYNC => {
             let mut store = store;
-            if steps.keeps(Rule::SyncBeforeSeal) {
+            if steps.keeps(Rule::SyncBeforeCommit) {
                 store.unsynced &= !named;
             }
             steps.add("syncs", About::Nothing, to(Writer { pc: pc::SEAL, ..Writer::default() }, store));
         }
         pc::SEAL | pc::ASK_AGAIN => {
             let done = Writer { pc: pc::DONE, ..Writer::default() };
-            let mut sealed = store;
-            sealed.names[id] = Name::Sealed;
+            let mut committed = store;
+            committed.names[id] = Name::Committed;
             if store.names[id] == Name::Free || !steps.keeps(Rule::CreateIfAbsent) {
-                steps.add("seals", About::Nothing, to(done, sealed));
+                steps.add("commits", About::Nothing, to(done, committed));
                 if pc == pc::SEAL {
                     let again = Writer { pc: pc::ASK_AGAIN, ..Writer::default() };
-                    steps.add("seals, but the reply is lost", About::Nothing, to(again, sealed));
+                    steps.add("commits, but the reply is lost", About::Nothing, to(again, committed));
                 }
             } else {
                 let what = match store.names[id] {
-                    Name::Sealed => "finds its own manifest",
+                    Name::Committed => "finds its own manifest",
                     _ => "finds its name taken, and gives up",
                 };
                 steps.add(what, About::Nothing, to(done, store));

@@ -243,7 +243,7 @@ fn a_manifest() {
     let manifest = Manifest {
         id,
         started: 1_780_000_000_000,
-        sealed: 1_780_000_100_000,
+        committed: 1_780_000_100_000,
         sequence: 7,
         host: "host".into(),
         program: "aerolith 0.1.0".into(),

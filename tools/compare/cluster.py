@@ -67,8 +67,8 @@ def timed(command):
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def size(folder):
-    return sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(folder) for name in names)
+def size(directory):
+    return sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(directory) for name in names)
 
 
 def main():
@@ -81,7 +81,7 @@ def main():
     options.add_argument("--no-restore", action="store_true")
     options.add_argument("--parallel", default="2")
     options.add_argument("--rounds", type=int, default=1)
-    options.add_argument("--work", help="a folder on the disk to measure; a temporary one if not given")
+    options.add_argument("--work", help="a directory on the disk to measure; a temporary one if not given")
     options.add_argument("--aerolith", default=os.path.join(os.path.dirname(__file__), "../../target/release/aerolith"))
     options = options.parse_args()
     host, _, port = options.address.partition(":")

@@ -29,9 +29,9 @@ ENVIRONMENT = {
 
 
 def tools(aerolith, file, work):
-    """For each tool: commands that make a repository, back up, and restore into an empty folder (the working directory)."""
+    """For each tool: commands that make a repository, back up, and restore into an empty directory (the working directory)."""
     name = os.path.basename(file)
-    folder = os.path.dirname(os.path.abspath(file))
+    directory = os.path.dirname(os.path.abspath(file))
     repo, key, out = (os.path.join(work, part) for part in ("repo", "key", "out"))
     return {
         "aerolith": (
@@ -56,7 +56,7 @@ def tools(aerolith, file, work):
         ),
         "bupstash": (
             [["bupstash", "new-key", "-o", key], ["bupstash", "init", "-r", repo]],
-            ["bupstash", "put", "-q", "--no-send-log", "-k", key, "-r", repo, "name=one", os.path.join(folder, name)],
+            ["bupstash", "put", "-q", "--no-send-log", "-k", key, "-r", repo, "name=one", os.path.join(directory, name)],
             ["bupstash", "get", "-q", "-k", key, "-r", repo, "name=one"],
         ),
     }
@@ -74,14 +74,14 @@ def timed(command, directory, to_file=None):
     return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def size(folder):
-    return sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(folder) for name in names)
+def size(directory):
+    return sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(directory) for name in names)
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("file")
-    options.add_argument("--work", help="a folder on the disk to measure; a temporary one if not given")
+    options.add_argument("--work", help="a directory on the disk to measure; a temporary one if not given")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--aerolith", default=os.path.join(os.path.dirname(__file__), "../../target/release/aerolith"))
     options = options.parse_args()

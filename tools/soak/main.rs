@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const USAGE: &str =
     "usage: soak --binary AEROLITH [--seconds N] [--seed N] [--writers N] [--readers N] [--collectors N]
-             [--records N] [--folder EMPTY_FOLDER]";
+             [--records N] [--directory EMPTY_DIRECTORY]";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,10 +21,10 @@ fn main() {
         value(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} needs a number\n{USAGE}")))
     };
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
-    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let temporary = tempfile::tempdir().expect("a temporary directory");
     let options = Options {
         binary: std::path::absolute(value("--binary").unwrap_or_else(|| panic!("{USAGE}"))).expect("a path"),
-        folder: value("--folder").map_or_else(|| temporary.path().to_path_buf(), Into::into),
+        directory: value("--directory").map_or_else(|| temporary.path().to_path_buf(), Into::into),
         seconds: number("--seconds", 60),
         seed: number("--seed", clock),
         writers: number("--writers", 3) as usize,

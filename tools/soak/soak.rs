@@ -1,7 +1,7 @@
 //! Writers, readers, forgetters, holders, repairers, copiers and collectors as processes of the real program on one repository and a
 //! second one that it is copied into, killed and stopped at random. Some sleep until many others have come and gone.
 //!
-//! A writer's snapshots carry the name of the state they are of as a label, so that whatever was sealed, also by a process that was
+//! A writer's snapshots carry the name of the state they are of as a label, so that whatever was committed, also by a process that was
 //! killed before it could say so, can be compared with what it must hold. The seed decides about contents, orders and fates; how
 //! processes meet is up to the machine.
 
@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const PASSWORD: &str = "a pass phrase of the soak";
+const PASSWORD: &str = "a passphrase of the soak";
 /// A backup that is refused for one of these reasons is no failure of the repository.
 const WRITER_MAY_SAY: [&str; 2] = ["was fenced", "there is no earlier snapshot"];
 /// The same for a collection.
@@ -46,7 +46,7 @@ pub struct Options {
     /// The program.
     pub binary: PathBuf,
     /// Where the repository and the files are made.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     pub seconds: u64,
     pub seed: u64,
     pub writers: usize,
@@ -169,7 +169,7 @@ pub fn soak(options: &Options) -> Report {
 
 impl Soak<'_> {
     fn path(&self, name: &str) -> PathBuf {
-        self.options.folder.join(name)
+        self.options.directory.join(name)
     }
 
     fn goes_on(&self) -> bool {
@@ -190,10 +190,10 @@ impl Soak<'_> {
     fn run_in(&self, repository: &str, arguments: &[&str], random: Option<&mut Random>) -> Ended {
         *self.report.lock().unwrap().runs.entry(name_of(arguments)).or_default() += 1;
         let mut command = Command::new(&self.options.binary);
-        command.args(arguments).args(["--quiet", "--json"]).current_dir(&self.options.folder).stdin(Stdio::null());
+        command.args(arguments).args(["--quiet", "--json"]).current_dir(&self.options.directory).stdin(Stdio::null());
         command.env_clear().env("AEROLITH_REPO", repository).env("AEROLITH_PASSWORD", PASSWORD);
         command.env("AEROLITH_TO_PASSWORD", PASSWORD);
-        command.env("TMPDIR", &self.options.folder);
+        command.env("TMPDIR", &self.options.directory);
         let outputs = [0, 1].map(|_| {
             let number = self.files.fetch_add(1, Ordering::Relaxed);
             self.path(&format!("output-{number}"))
@@ -523,7 +523,7 @@ impl Soak<'_> {
         for (id, label) in self.snapshots() {
             match copies.iter().filter(|(_, copied)| *copied == label).count() {
                 1 => {}
-                // One that slept between its look for other copies and its seal.
+                // One that slept between its look for other copies and its commit.
                 2.. => self.report.lock().unwrap().copied_twice += 1,
                 n => self.violation(format!("snapshot {id} of {label} has {n} copies")),
             }
@@ -562,10 +562,10 @@ impl Soak<'_> {
     }
 }
 
-/// Whether a folder holds an object. A killed process may leave a temporary file, which is none: its name begins with a dot.
-fn is_there(folder: &Path) -> bool {
+/// Whether a directory holds an object. A killed process may leave a temporary file, which is none: its name begins with a dot.
+fn is_there(directory: &Path) -> bool {
     let is_object = |entry: std::fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
-    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_object))
+    std::fs::read_dir(directory).is_ok_and(|entries| entries.flatten().any(is_object))
 }
 
 fn name_of(arguments: &[&str]) -> &'static str {

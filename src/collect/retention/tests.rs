@@ -8,11 +8,11 @@ const DAY: u64 = 24 * HOUR;
 /// Monday, 2026-01-05T00:00:00Z.
 const MONDAY: u64 = 1_767_571_200_000;
 
-fn snapshot(n: u8, sealed: u64) -> Manifest {
+fn snapshot(n: u8, committed: u64) -> Manifest {
     Manifest {
         id: SnapshotId([n; 16]),
-        started: sealed,
-        sealed,
+        started: committed,
+        committed,
         host: String::new(),
         program: String::new(),
         source: String::new(),
@@ -133,7 +133,7 @@ proptest! {
         prop_assert_eq!(verdicts.len(), all.len());
         for cluster in ["0", "1", "2"] {
             let of_it = || all.iter().zip(&verdicts).filter(|(manifest, _)| manifest.cluster == cluster);
-            let newest = of_it().filter(|(manifest, _)| manifest.missing.is_empty()).max_by_key(|(manifest, _)| (manifest.sealed, manifest.id));
+            let newest = of_it().filter(|(manifest, _)| manifest.missing.is_empty()).max_by_key(|(manifest, _)| (manifest.committed, manifest.id));
             prop_assert!(newest.is_none_or(|(_, verdict)| verdict.reasons.contains(&Reason::Last(1))));
             let kept_by = |reason: &dyn Fn(&Reason) -> bool| of_it().filter(|(_, verdict)| verdict.reasons.iter().any(reason)).count() as u64;
             let wholes = of_it().filter(|(manifest, _)| manifest.missing.is_empty()).count() as u64;
@@ -141,7 +141,7 @@ proptest! {
             for (period, wanted) in [(Period::Hour, policy.hourly), (Period::Day, policy.daily), (Period::Week, policy.weekly),
                 (Period::Month, policy.monthly), (Period::Year, policy.yearly)] {
                 let there: HashSet<i64> = of_it().filter(|(manifest, _)| manifest.missing.is_empty())
-                    .map(|(manifest, _)| period.number(manifest.sealed, &Zone::default())).collect();
+                    .map(|(manifest, _)| period.number(manifest.committed, &Zone::default())).collect();
                 prop_assert_eq!(kept_by(&|reason| *reason == Reason::Newest(period)), wanted.unwrap_or(0).min(there.len() as u64));
             }
         }
@@ -168,10 +168,10 @@ proptest! {
 #[test]
 fn a_salvage_takes_the_place_of_what_lost_chunks() {
     let mut all: Vec<Manifest> = (1..=4).map(|n| snapshot(n, u64::from(n) * 1000)).collect();
-    let salvage = |n: u8, of: u8, sealed: u64, was_whole: bool| Manifest {
+    let salvage = |n: u8, of: u8, committed: u64, was_whole: bool| Manifest {
         missing: vec!["3 records".into()],
         salvage: Some(Salvage { original: SnapshotId([of; 16]), made: 9_000, was_whole, records_lost: 3 }),
-        ..snapshot(n, sealed)
+        ..snapshot(n, committed)
     };
     all.push(salvage(5, 4, 4001, true));
     let two = Policy { last: Some(2), ..Policy::default() };
@@ -180,7 +180,7 @@ fn a_salvage_takes_the_place_of_what_lost_chunks() {
     all.push(salvage(6, 4, 4002, true));
     assert_eq!(stay(&two, &all), [3, 6]);
     // By whatever rule: it has the labels of what it was made of.
-    all.iter_mut().filter(|one| one.sealed >= 4000).for_each(|one| one.tags = vec!["monthly".into()]);
+    all.iter_mut().filter(|one| one.committed >= 4000).for_each(|one| one.tags = vec!["monthly".into()]);
     let by_tag = Policy { tags: vec!["monthly".into()], last: Some(1), ..Policy::default() };
     assert_eq!(stay(&by_tag, &all), [6]);
     assert_eq!(stay(&Policy { within_millis: Some(1500), ..Policy::default() }, &all), [3, 6]);
@@ -196,16 +196,16 @@ fn a_salvage_takes_the_place_of_what_lost_chunks() {
 /// Snapshots in this order, each of a writer that saw all before it, whatever its clock says.
 fn in_order(times: impl IntoIterator<Item = u64>) -> Vec<Manifest> {
     let mut all: Vec<Manifest> = Vec::new();
-    for (n, sealed) in (1..).zip(times) {
+    for (n, committed) in (1..).zip(times) {
         let heads = all.last().map(|before: &Manifest| before.id).into_iter().collect();
-        all.push(Manifest { sequence: u64::from(n), heads, ..snapshot(n, sealed) });
+        all.push(Manifest { sequence: u64::from(n), heads, ..snapshot(n, committed) });
     }
     all
 }
 
 #[test]
 fn a_snapshot_from_the_future_neither_is_the_newest_nor_makes_the_honest_ones_old() {
-    // One of ten daily snapshots, the fourth or the last, was sealed in 2036 by its host's clock.
+    // One of ten daily snapshots, the fourth or the last, was committed in 2036 by its host's clock.
     let policy = Policy { last: Some(1), within_millis: Some(5 * DAY), ..Policy::default() };
     for wrong in [4, 10] {
         let time = |day: u64| if day == wrong { MONDAY + 3650 * DAY } else { MONDAY + day * DAY };

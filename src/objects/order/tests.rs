@@ -7,11 +7,11 @@ const DAY: u64 = 86_400_000;
 const NOW: u64 = 1_767_571_200_000;
 const HERE: RepositoryId = RepositoryId([0; 16]);
 
-fn snapshot(n: u8, sequence: u64, sealed: u64) -> Manifest {
+fn snapshot(n: u8, sequence: u64, committed: u64) -> Manifest {
     Manifest {
         id: SnapshotId([n; 16]),
-        started: sealed,
-        sealed,
+        started: committed,
+        committed,
         host: format!("host{n}"),
         program: String::new(),
         source: String::new(),
@@ -28,19 +28,19 @@ fn snapshot(n: u8, sequence: u64, sealed: u64) -> Manifest {
     }
 }
 
-/// Each sealed by a writer that saw all before it, at these times.
+/// Each committed by a writer that saw all before it, at these times.
 fn in_order(times: &[u64]) -> Vec<Manifest> {
     let mut all: Vec<Manifest> = Vec::new();
-    for (n, sealed) in (1..).zip(times) {
+    for (n, committed) in (1..).zip(times) {
         let (sequence, heads) = (next_sequence(&all, 0), heads(&all, []));
-        all.push(Manifest { heads, ..snapshot(n, sequence, *sealed) });
+        all.push(Manifest { heads, ..snapshot(n, sequence, *committed) });
     }
     all
 }
 
 fn plausible(all: &[Manifest], now: u64) -> Vec<u64> {
     let times = Times::of(all, Timestamp(now));
-    all.iter().map(|one| times.sealed(one)).collect()
+    all.iter().map(|one| times.committed(one)).collect()
 }
 
 /// What is doubted, by its number, and what the reader is told.
@@ -78,7 +78,7 @@ fn a_time_before_that_of_what_its_writer_saw_is_named() {
 
 #[test]
 fn writers_that_did_not_see_each_other_contradict_nothing() {
-    // The second began before the first was sealed, and ended later, with a smaller time or number as it falls.
+    // The second began before the first was committed, and ended later, with a smaller time or number as it falls.
     let first = Manifest { started: NOW, ..snapshot(1, 1, NOW + DAY) };
     let second = Manifest { started: NOW, ..snapshot(2, 1, NOW + 2 * DAY) };
     let third = Manifest { started: NOW, ..snapshot(3, 2, NOW + DAY / 2) };
@@ -108,7 +108,7 @@ fn heads_are_those_that_nobody_saw_also_where_some_cannot_be_read() {
     assert_eq!(heads(all.iter().chain([&apart]), [lost, all[0].id]), [all[3].id, apart.id, lost]);
 }
 
-fn copy(n: u8, repository: u8, sequence: u64, sealed: u64) -> Manifest {
+fn copy(n: u8, repository: u8, sequence: u64, committed: u64) -> Manifest {
     let origin = Origin {
         repository: RepositoryId([repository; 16]),
         snapshot: SnapshotId([100 + n; 16]),
@@ -117,7 +117,7 @@ fn copy(n: u8, repository: u8, sequence: u64, sealed: u64) -> Manifest {
         copied: NOW,
         roots: Vec::new(),
     };
-    Manifest { origin: Some(origin), ..snapshot(n, 0, sealed) }
+    Manifest { origin: Some(origin), ..snapshot(n, 0, committed) }
 }
 
 #[test]
@@ -166,7 +166,7 @@ proptest! {
         let ascend = times.windows(2).all(|two| two[0] <= two[1]) && times.iter().all(|time| *time <= now);
         prop_assert!(!ascend || found.doubtful().is_empty());
         for one in found.doubtful() {
-            prop_assert_eq!(found.sealed(all.iter().find(|other| other.id == one.snapshot).unwrap()), one.plausible);
+            prop_assert_eq!(found.committed(all.iter().find(|other| other.id == one.snapshot).unwrap()), one.plausible);
         }
     }
 }

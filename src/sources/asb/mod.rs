@@ -70,7 +70,7 @@ pub struct AsbSource {
 }
 
 impl AsbSource {
-    /// Opens a file, the files of a folder, or the one backup that a tree holds, and reads the heads of its files. `-` is
+    /// Opens a file, the files of a directory, or the one backup that a tree holds, and reads the heads of its files. `-` is
     /// standard input; it and named pipes can be read once.
     pub fn open(path: &Path, options: AsbOptions) -> Result<Self> {
         if path == Path::new("-") {

@@ -229,8 +229,8 @@ proptest! {
     ) {
         let namespace = namespace.replace('\\', "_");
         let batch = batch_of(&samples);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("one.asb");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("one.asb");
         let target = AsbTarget::create(&path, AsbTargetOptions { zstd, ..Default::default() }).unwrap();
         target.begin(&namespace, &NamespaceMetadata::default()).unwrap();
         let outcome = target.write(&namespace, &batch, ConflictPolicy::Replace).unwrap();

@@ -1,4 +1,4 @@
-//! Names and power cuts: a file's name is safe only once its folder was synced, and so is the folder's own in the one above.
+//! Names and power cuts: a file's name is safe only once its directory was synced, and so is the directory's own in the one above.
 
 use crate::sync::lock;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// The folders of a store in which names may have changed that a power cut could still undo.
+/// The directories of a store in which names may have changed that a power cut could still undo.
 pub(super) struct Names {
     root: PathBuf,
     unsynced: Mutex<BTreeSet<PathBuf>>,
@@ -19,54 +19,54 @@ impl Names {
         Self { root, unsynced: Mutex::default(), syncing: Mutex::default() }
     }
 
-    /// Notes that a name in `folder` was made, was found made by somebody else, or was taken away. Call it *after* the fact:
-    /// a sync that runs in between would otherwise count the folder as done.
-    pub(super) fn note(&self, folder: &Path) {
+    /// Notes that a name in `directory` was made, was found made by somebody else, or was taken away. Call it *after* the fact:
+    /// a sync that runs in between would otherwise count the directory as done.
+    pub(super) fn note(&self, directory: &Path) {
         let mut unsynced = lock(&self.unsynced);
-        for folder in self.up_to_root(folder) {
+        for directory in self.up_to_root(directory) {
             // What was noted already was noted with everything above it.
-            if unsynced.contains(folder) {
+            if unsynced.contains(directory) {
                 break;
             }
-            unsynced.insert(folder.to_owned());
+            unsynced.insert(directory.to_owned());
         }
     }
 
-    /// Makes the names in `folder`, and those of the folders above it, survive a power cut.
-    pub(super) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.up_to_root(folder).try_for_each(|folder| self.sync_one(folder))
+    /// Makes the names in `directory`, and those of the directories above it, survive a power cut.
+    pub(super) fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.up_to_root(directory).try_for_each(|directory| self.sync_one(directory))
     }
 
     /// Makes every name noted before this call survive a power cut. After an error all of them still count as noted.
     pub(super) fn sync(&self) -> io::Result<()> {
         // Held to the end: a second call must not return while the first still syncs what was noted before both.
         let _syncing = lock(&self.syncing);
-        let folders = std::mem::take(&mut *lock(&self.unsynced));
-        let outcome = folders.iter().try_for_each(|folder| self.sync_one(folder));
+        let directories = std::mem::take(&mut *lock(&self.unsynced));
+        let outcome = directories.iter().try_for_each(|directory| self.sync_one(directory));
         if outcome.is_err() {
-            lock(&self.unsynced).extend(folders);
+            lock(&self.unsynced).extend(directories);
         }
         outcome
     }
 
-    /// `folder` and the folders above it, the store's root last.
-    fn up_to_root<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = &'a Path> {
-        folder.ancestors().take_while(|above| above.starts_with(&self.root))
+    /// `directory` and the directories above it, the store's root last.
+    fn up_to_root<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Path> {
+        directory.ancestors().take_while(|above| above.starts_with(&self.root))
     }
 
-    fn sync_one(&self, folder: &Path) -> io::Result<()> {
-        match sync_folder(folder) {
-            // Emptied and removed since: the folder above, synced as well, holds that.
-            Err(error) if error.kind() == ErrorKind::NotFound && folder != self.root => Ok(()),
+    fn sync_one(&self, directory: &Path) -> io::Result<()> {
+        match sync_directory(directory) {
+            // Emptied and removed since: the directory above, synced as well, holds that.
+            Err(error) if error.kind() == ErrorKind::NotFound && directory != self.root => Ok(()),
             outcome => outcome,
         }
     }
 }
 
-/// Waits until the disk has the names in `folder`. File systems that can't be asked to (some network ones) are believed to
+/// Waits until the disk has the names in `directory`. File systems that can't be asked to (some network ones) are believed to
 /// do so unasked.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder)?.sync_all() {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         outcome => outcome,
     }
@@ -78,8 +78,8 @@ mod tests {
     use std::fs;
 
     impl Names {
-        pub(in super::super) fn is_noted(&self, folder: &Path) -> bool {
-            lock(&self.unsynced).contains(folder)
+        pub(in super::super) fn is_noted(&self, directory: &Path) -> bool {
+            lock(&self.unsynced).contains(directory)
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_noted_folder_brings_those_above_it_up_to_the_root() {
+    fn a_noted_directory_brings_those_above_it_up_to_the_root() {
         let names = Names::new("/store".into());
         names.note(Path::new("/store/packs/ab"));
         names.note(Path::new("/store/packs/cd"));

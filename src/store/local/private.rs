@@ -30,7 +30,7 @@ impl Modes {
         fs::metadata(root.join("config")).map_or(Modes::PRIVATE, |config| Modes { group: config.mode() & 0o060 })
     }
 
-    fn folder(self) -> u32 {
+    fn directory(self) -> u32 {
         0o700 | self.group | if self.group & GROUP_READS != 0 { GROUP_ENTERS } else { 0 }
     }
 
@@ -45,14 +45,14 @@ impl Modes {
     }
 
     /// Makes a directory.
-    pub(super) fn make_folder(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn make_directory(&self, path: &Path) -> io::Result<()> {
         make_private(path)?;
         if self.group == 0 {
             return Ok(());
         }
         match fs::metadata(path) {
             // With what else it has: a directory in one whose group is handed down hands it down too.
-            Ok(made) => fs::set_permissions(path, Permissions::from_mode((made.mode() & 0o7000) | self.folder())),
+            Ok(made) => fs::set_permissions(path, Permissions::from_mode((made.mode() & 0o7000) | self.directory())),
             Err(error) => Err(error),
         }
     }

@@ -18,13 +18,13 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// Writes `bytes` to a new temporary file in `folder`, and waits until the disk has them.
+    /// Writes `bytes` to a new temporary file in `directory`, and waits until the disk has them.
     ///
-    /// `NotFound` says that the folder isn't there.
-    pub(super) fn write(folder: &Path, bytes: &[u8], modes: &Modes) -> io::Result<Self> {
+    /// `NotFound` says that the directory isn't there.
+    pub(super) fn write(directory: &Path, bytes: &[u8], modes: &Modes) -> io::Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let path = folder.join(format!("{PREFIX}{}", hex::encode(random)));
+        let path = directory.join(format!("{PREFIX}{}", hex::encode(random)));
         let mut file = modes.make_file(&path)?;
         let temporary = Temporary { path, named: false };
         modes.share(&file)?;
@@ -107,44 +107,44 @@ fn link_count(path: &Path) -> io::Result<u64> {
 mod tests {
     use super::*;
 
-    fn names(folder: &Path) -> Vec<String> {
+    fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
     #[test]
     fn a_taken_name_is_kept_by_rename_and_by_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = folder.path().join("a");
-        let write = |bytes| Temporary::write(folder.path(), bytes, &Modes::PRIVATE).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a");
+        let write = |bytes| Temporary::write(directory.path(), bytes, &Modes::PRIVATE).unwrap();
         assert!(write(b"1").link_if_free(&name).unwrap());
         assert!(!write(b"2").link_if_free(&name).unwrap());
         assert!(!write(b"3").name_if_free(&name).unwrap());
         assert_eq!(fs::read(&name).unwrap(), b"1");
-        assert_eq!(names(folder.path()), ["a"], "no temporary file stays");
+        assert_eq!(names(directory.path()), ["a"], "no temporary file stays");
     }
 
     #[test]
     fn a_link_whose_reply_was_lost_counts_as_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = folder.path().join("a");
-        let temporary = Temporary::write(folder.path(), b"1", &Modes::PRIVATE).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a");
+        let temporary = Temporary::write(directory.path(), b"1", &Modes::PRIVATE).unwrap();
         fs::hard_link(&temporary.path, &name).unwrap();
         assert!(temporary.link_if_free(&name).unwrap());
-        assert_eq!(names(folder.path()), ["a"]);
+        assert_eq!(names(directory.path()), ["a"]);
     }
 
     #[test]
     fn only_day_old_temporary_files_are_abandoned() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let old = SystemTime::now() - ABANDONED_AFTER - Duration::from_secs(60);
         for (name, modified) in [(".tmp-old", old), (".tmp-new", SystemTime::now()), (".other", old), ("object", old)] {
-            let path = folder.path().join(name);
+            let path = directory.path().join(name);
             File::create(&path).unwrap().set_modified(modified).unwrap();
             remove_if_abandoned(&path);
         }
-        assert_eq!(names(folder.path()), [".other", ".tmp-new", "object"]);
+        assert_eq!(names(directory.path()), [".other", ".tmp-new", "object"]);
     }
 }

@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 /// A store and the directory that goes with it.
 struct Fixture {
     store: LocalStore,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { store: LocalStore::create(folder.path()).unwrap(), folder }
+        let directory = tempfile::tempdir().unwrap();
+        Self { store: LocalStore::create(directory.path()).unwrap(), directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Leaves what a put that crashed `age` ago would have.
@@ -26,12 +26,12 @@ impl Fixture {
 
     /// Every file in the store's directory that isn't an object.
     fn leftovers(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.folder.path().to_owned()];
+        let mut directories = vec![self.directory.path().to_owned()];
         let mut found = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap()) {
                 if entry.file_type().unwrap().is_dir() {
-                    folders.push(entry.path());
+                    directories.push(entry.path());
                 } else if entry.file_name().to_str().unwrap().starts_with('.') {
                     found.push(entry.path());
                 }
@@ -52,14 +52,14 @@ impl std::ops::Deref for Fixture {
 crate::store::conformance::tests!(|test| test(&*Fixture::new()));
 
 #[test]
-fn a_process_that_stopped_with_the_lock_of_a_folder_blocks_nobody() {
+fn a_process_that_stopped_with_the_lock_of_a_directory_blocks_nobody() {
     let store = Fixture::new();
     store.put("sessions/a", b"1").unwrap();
     for lock in [File::lock, File::lock_shared] {
         let stopped = File::open(store.path("sessions")).unwrap();
         lock(&stopped).unwrap();
         let (done, outcome) = std::sync::mpsc::channel();
-        let other = LocalStore::open(store.folder.path()).unwrap();
+        let other = LocalStore::open(store.directory.path()).unwrap();
         std::thread::spawn(move || {
             other.put("sessions/a", b"12").unwrap();
             done.send(other.list("sessions/").unwrap()).unwrap();
@@ -84,7 +84,7 @@ fn what_a_crash_left_is_no_object_and_goes_after_a_day() {
 fn a_store_that_is_only_read_removes_nothing() {
     let store = Fixture::new();
     store.leave_temporary(".tmp-old", Duration::from_secs(25 * 3600));
-    let reader = LocalStore::open(store.folder.path()).unwrap();
+    let reader = LocalStore::open(store.directory.path()).unwrap();
     assert_eq!(reader.list("").unwrap(), []);
     assert_eq!(store.leftovers(), [store.path(".tmp-old")]);
 }
@@ -125,7 +125,7 @@ fn a_failed_write_names_object_place_and_reason_and_leaves_nothing() {
 fn a_store_whose_directory_vanished_is_an_error_not_an_empty_store() {
     let store = Fixture::new();
     store.put_new("packs/ab/a", b"1").unwrap();
-    fs::remove_dir_all(store.folder.path()).unwrap();
+    fs::remove_dir_all(store.directory.path()).unwrap();
     let failures = [
         ("write", store.put_new("packs/ab/b", b"x").err()),
         ("write", store.put("packs/ab/b", b"x").err()),
@@ -141,30 +141,30 @@ fn a_store_whose_directory_vanished_is_an_error_not_an_empty_store() {
         assert!(message.starts_with(&format!("cannot {verb}")), "{message}");
         assert!(message.contains(store.location()) && message.contains("No such file or directory"), "{message}");
     }
-    assert!(!store.folder.path().exists(), "a write must not make the root again: its disk may be unmounted");
+    assert!(!store.directory.path().exists(), "a write must not make the root again: its disk may be unmounted");
 }
 
 #[test]
 fn only_a_directory_that_is_empty_or_a_repository_becomes_a_store() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("lost+found")).unwrap();
-    LocalStore::create(folder.path()).unwrap().put("config", b"1").unwrap();
-    assert_eq!(LocalStore::create(folder.path()).unwrap().size("config").unwrap(), Some(1));
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("lost+found")).unwrap();
+    LocalStore::create(directory.path()).unwrap().put("config", b"1").unwrap();
+    assert_eq!(LocalStore::create(directory.path()).unwrap().size("config").unwrap(), Some(1));
 
-    fs::write(folder.path().join("thesis.tex"), b"").unwrap();
-    let message = LocalStore::create(folder.path()).err().unwrap().to_string();
+    fs::write(directory.path().join("thesis.tex"), b"").unwrap();
+    let message = LocalStore::create(directory.path()).err().unwrap().to_string();
     assert!(message.contains("thesis.tex"), "{message}");
 
-    let file = folder.path().join("thesis.tex");
+    let file = directory.path().join("thesis.tex");
     assert!(matches!(LocalStore::create(&file), Err(Error::Io { .. })));
-    for missing in [file, folder.path().join("none")] {
+    for missing in [file, directory.path().join("none")] {
         let message = LocalStore::open(&missing).err().unwrap().to_string();
         assert!(message.contains(&missing.display().to_string()) && message.contains("not found"), "{message}");
     }
 }
 
 #[test]
-fn an_index_folder_goes_with_its_last_object() {
+fn an_index_directory_goes_with_its_last_object() {
     let store = Fixture::new();
     store.put_new("index/s/1", b"").unwrap();
     store.put_new("index/s/2", b"").unwrap();
@@ -188,7 +188,7 @@ fn an_object_behind_a_symbolic_link_is_read_and_listed() {
 }
 
 #[test]
-fn a_folder_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
+fn a_directory_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
     type Build = fn(&LocalStore) -> Result<()>;
     let builds: [(&str, Build, bool); 7] = [
         ("put_new", |store| store.put_new("packs/ab/b", b"").map(drop), true),
@@ -203,7 +203,7 @@ fn a_folder_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
         let fixture = Fixture::new();
         fixture.put_new("packs/ab/a", b"1").unwrap();
         fixture.put_new("packs/ab/z", b"1").unwrap();
-        let other_process = LocalStore::open(fixture.folder.path()).unwrap();
+        let other_process = LocalStore::open(fixture.directory.path()).unwrap();
         build(&other_process).unwrap();
         assert_eq!(other_process.names.is_noted(&fixture.path("packs/ab")), notes, "{name}");
         other_process.sync().unwrap();
@@ -213,20 +213,20 @@ fn a_folder_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
 
 #[test]
 fn the_reserve_takes_room_is_no_object_and_is_given_up_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = LocalStore::create(folder.path()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::create(directory.path()).unwrap();
     assert!(!store.use_reserve().unwrap());
     store.keep_reserve().unwrap();
     store.keep_reserve().unwrap();
-    assert_eq!(fs::metadata(folder.path().join(".reserve")).unwrap().len(), 1 << 20);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::metadata(directory.path().join(".reserve")).unwrap().len(), 1 << 20);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     assert!(store.list("").unwrap().is_empty());
-    drop(LocalStore::create(folder.path()).unwrap());
+    drop(LocalStore::create(directory.path()).unwrap());
     assert!(store.use_reserve().unwrap() && !store.use_reserve().unwrap());
     // One that was cut short is made anew.
-    fs::write(folder.path().join(".reserve"), b"").unwrap();
+    fs::write(directory.path().join(".reserve"), b"").unwrap();
     store.keep_reserve().unwrap();
-    assert_eq!(fs::metadata(folder.path().join(".reserve")).unwrap().len(), 1 << 20);
+    assert_eq!(fs::metadata(directory.path().join(".reserve")).unwrap().len(), 1 << 20);
 }
 
 fn mode(path: &Path) -> u32 {
@@ -236,8 +236,8 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn all_that_a_store_makes_is_its_owners_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("above/repo");
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("above/repo");
     let store = LocalStore::create(&root).unwrap();
     store.put("config", b"1").unwrap();
     store.put_new("packs/ab/cd", b"1").unwrap();
@@ -252,32 +252,32 @@ fn all_that_a_store_makes_is_its_owners_alone() {
 #[test]
 fn a_store_that_was_given_to_a_group_stays_the_groups_and_nobody_elses() {
     use std::os::unix::fs::PermissionsExt;
-    for (config, file, directory) in [(0o640, 0o640, 0o750), (0o664, 0o660, 0o770), (0o604, 0o600, 0o700)] {
-        let folder = tempfile::tempdir().unwrap();
-        LocalStore::create(folder.path()).unwrap().put("config", b"1").unwrap();
-        fs::set_permissions(folder.path().join("config"), fs::Permissions::from_mode(config)).unwrap();
-        let store = LocalStore::open(folder.path()).unwrap();
+    for (config, file, directories) in [(0o640, 0o640, 0o750), (0o664, 0o660, 0o770), (0o604, 0o600, 0o700)] {
+        let directory = tempfile::tempdir().unwrap();
+        LocalStore::create(directory.path()).unwrap().put("config", b"1").unwrap();
+        fs::set_permissions(directory.path().join("config"), fs::Permissions::from_mode(config)).unwrap();
+        let store = LocalStore::open(directory.path()).unwrap();
         store.put_new("packs/ab/cd", b"1").unwrap();
-        assert_eq!(mode(&folder.path().join("packs/ab/cd")), file, "{config:o}");
-        assert_eq!(mode(&folder.path().join("packs/ab")), directory, "{config:o}");
+        assert_eq!(mode(&directory.path().join("packs/ab/cd")), file, "{config:o}");
+        assert_eq!(mode(&directory.path().join("packs/ab")), directories, "{config:o}");
     }
 }
 
 #[test]
 fn a_directory_with_what_systems_leave_in_it_can_become_a_store_and_no_other() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for name in HARMLESS_NAMES.into_iter().chain(["._.DS_Store", ".Trash-1000", ".nfs0001"]) {
         assert!(!is_segment(name), "{name} could be a key");
-        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::create_dir(directory.path().join(name)).unwrap();
     }
     for name in ROOT_NAMES {
-        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::create_dir(directory.path().join(name)).unwrap();
     }
-    LocalStore::create(folder.path()).unwrap();
+    LocalStore::create(directory.path()).unwrap();
     for name in ["letter", ".ssh", "Packs"] {
-        fs::create_dir(folder.path().join(name)).unwrap();
-        let error = LocalStore::create(folder.path()).map(|_| ()).unwrap_err().to_string();
+        fs::create_dir(directory.path().join(name)).unwrap();
+        let error = LocalStore::create(directory.path()).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("neither empty nor a repository"), "{error}");
-        fs::remove_dir(folder.path().join(name)).unwrap();
+        fs::remove_dir(directory.path().join(name)).unwrap();
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Files that are being written have names of their own ([`crate::targets::partial`]), which no reader takes for a backup.
 //! Completing flushes all files to the disk first and names them last, so that a whole-looking set of files is whole. One
-//! restore at a time writes into a folder: it holds a lock on it.
+//! restore at a time writes into a directory: it holds a lock on it.
 
 use crate::asb::encrypt::{EncryptedWriter, Encryption};
 use crate::error::{Error, Result};
 use crate::sync::lock;
-use crate::targets::partial::{Partial, at_work, begin_single, folder_of, sweep, sync_folder};
+use crate::targets::partial::{Partial, at_work, begin_single, directory_of, sweep, sync_directory};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -22,18 +22,18 @@ pub(super) struct Files {
     file_limit: u64,
     encryption: Option<Arc<Encryption>>,
     outputs: Mutex<BTreeMap<String, Arc<Output>>>,
-    /// The folder, locked; none if it can't be.
-    _folder: Option<File>,
-    /// The folder was made for these files, and goes if they aren't finished.
-    made_folder: bool,
+    /// The directory, locked; none if it can't be.
+    _directory: Option<File>,
+    /// The directory was made for these files, and goes if they aren't finished.
+    made_directory: bool,
     notes: Mutex<Vec<String>>,
 }
 
 /// How a target's files are laid out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Several in a folder, for any number of namespaces.
-    Folder,
+    /// Several in a directory, for any number of namespaces.
+    Directory,
     /// One, for one namespace.
     File,
     /// None: one namespace goes to standard output.
@@ -126,15 +126,15 @@ fn problem(path: &Path, problem: impl Into<String>) -> Error {
     Error::Target { target_name: format!("asb:{}", path.display()), problem: problem.into() }
 }
 
-/// Locks a folder that restores write into; none if it can't be locked. It is an error if another restore has it.
-fn lock_folder(path: &Path) -> Result<Option<File>> {
-    let folder = File::open(path).map_err(|e| Error::io(format!("open the folder {}", path.display()), e))?;
-    match folder.try_lock() {
-        Ok(()) => Ok(Some(folder)),
+/// Locks a directory that restores write into; none if it can't be locked. It is an error if another restore has it.
+fn lock_directory(path: &Path) -> Result<Option<File>> {
+    let directory = File::open(path).map_err(|e| Error::io(format!("open the directory {}", path.display()), e))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(Some(directory)),
         Err(TryLockError::WouldBlock) => {
-            Err(at_work(&format!("asb:{}", path.display()), path, "choose another folder"))
+            Err(at_work(&format!("asb:{}", path.display()), path, "choose another directory"))
         }
-        // A file system without locks, or without locks on folders.
+        // A file system without locks, or without locks on directories.
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
@@ -142,16 +142,16 @@ fn lock_folder(path: &Path) -> Result<Option<File>> {
 impl Files {
     pub(super) fn create(path: &Path, file_limit: u64, encryption: Option<Encryption>) -> Result<Self> {
         let layout = Self::check(path)?;
-        let folder = match layout {
-            Layout::Folder => Some((path, "the folder ")),
-            Layout::File => Some((folder_of(path), "")),
+        let directory = match layout {
+            Layout::Directory => Some((path, "the directory ")),
+            Layout::File => Some((directory_of(path), "")),
             Layout::StandardOutput => None,
         };
-        let mut made_folder = false;
-        if let Some((folder, what)) = folder {
-            let doing = || format!("make {what}{}", folder.display());
-            made_folder = layout == Layout::Folder && !folder.exists();
-            std::fs::create_dir_all(folder).map_err(|e| Error::io(doing(), e))?;
+        let mut made_directory = false;
+        if let Some((directory, what)) = directory {
+            let doing = || format!("make {what}{}", directory.display());
+            made_directory = layout == Layout::Directory && !directory.exists();
+            std::fs::create_dir_all(directory).map_err(|e| Error::io(doing(), e))?;
         }
         let mut files = Self {
             path: path.to_owned(),
@@ -159,20 +159,20 @@ impl Files {
             file_limit,
             encryption: encryption.map(Arc::new),
             outputs: Mutex::default(),
-            _folder: None,
-            made_folder: false,
+            _directory: None,
+            made_directory: false,
             notes: Mutex::default(),
         };
-        if layout == Layout::Folder {
-            files._folder = lock_folder(path)?;
+        if layout == Layout::Directory {
+            files._directory = lock_directory(path)?;
             // Another restore may have finished before the lock was free.
             Self::check(path)?;
-            let found = sweep(path, |name| name.ends_with(".asb"), files._folder.is_some())?;
+            let found = sweep(path, |name| name.ends_with(".asb"), files._directory.is_some())?;
             if let Some(other) = found.at_work.first() {
-                return Err(at_work(&format!("asb:{}", path.display()), other, "choose another folder"));
+                return Err(at_work(&format!("asb:{}", path.display()), other, "choose another directory"));
             }
             files.notes = Mutex::new(found.notes());
-            files.made_folder = made_folder;
+            files.made_directory = made_directory;
         }
         Ok(files)
     }
@@ -201,18 +201,18 @@ impl Files {
         }
         let doing = || format!("list {}", path.display());
         let entries = match std::fs::read_dir(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Layout::Folder),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Layout::Directory),
             entries => entries.map_err(|e| Error::io(doing(), e))?,
         };
         for entry in entries {
             let found = entry.map_err(|e| Error::io(doing(), e))?.path();
             if found.extension().is_some_and(|extension| extension == "asb") {
                 let file = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let advice = format!("the folder holds .asb files already ({file}); choose an empty one");
+                let advice = format!("the directory holds .asb files already ({file}); choose an empty one");
                 return Err(problem(path, advice));
             }
         }
-        Ok(Layout::Folder)
+        Ok(Layout::Directory)
     }
 
     /// Begins a namespace: opens its first file, which begins with `first`; the others will begin with `head`.
@@ -221,11 +221,11 @@ impl Files {
         if outputs.contains_key(namespace) {
             return Err(problem(&self.path, format!("namespace {namespace} was begun twice")));
         }
-        if self.layout != Layout::Folder && !outputs.is_empty() {
-            let advice = "one .asb file holds one namespace; name a folder to restore several";
+        if self.layout != Layout::Directory && !outputs.is_empty() {
+            let advice = "one .asb file holds one namespace; name a directory to restore several";
             return Err(problem(&self.path, advice));
         }
-        if self.layout == Layout::Folder && (namespace.is_empty() || namespace.contains(['/', '\\', '\0'])) {
+        if self.layout == Layout::Directory && (namespace.is_empty() || namespace.contains(['/', '\\', '\0'])) {
             return Err(problem(&self.path, format!("no file can be named after the namespace {namespace:?}")));
         }
         let output = Output {
@@ -258,8 +258,8 @@ impl Files {
             named |= output.publish()?;
         }
         match self.layout {
-            Layout::Folder if named => sync_folder(&self.path)?,
-            Layout::File if named => sync_folder(folder_of(&self.path))?,
+            Layout::Directory if named => sync_directory(&self.path)?,
+            Layout::File if named => sync_directory(directory_of(&self.path))?,
             _ => {}
         }
         // Up to here an error takes all of them away again.
@@ -271,7 +271,7 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         lock(&self.outputs).clear();
-        if self.made_folder {
+        if self.made_directory {
             // It goes only if it is empty: what is in it was finished, or is not ours.
             let _ = std::fs::remove_dir(&self.path);
         }
@@ -319,7 +319,7 @@ impl Output {
 
     fn append_to(&self, state: &mut State, head: &[u8], bytes: &[u8]) -> Result<Vec<String>> {
         let is_full = state.open.as_ref().is_some_and(|open| open.size >= self.file_limit);
-        if is_full && self.layout == Layout::Folder {
+        if is_full && self.layout == Layout::Directory {
             close_open(state)?;
         }
         let mut notes = Vec::new();
@@ -330,7 +330,7 @@ impl Output {
                     notes = found;
                     (partial, file)
                 }
-                Layout::Folder => {
+                Layout::Directory => {
                     Partial::create(&self.path.join(format!("{}_{:05}.asb", self.namespace, state.files.len())))?
                 }
             };

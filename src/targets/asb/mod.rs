@@ -93,7 +93,7 @@ impl Buffers {
 }
 
 impl AsbTarget {
-    /// Prepares a folder, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
+    /// Prepares a directory, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
     /// file, which must not exist. `-` is standard output, for one namespace.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         let target = Self::without_files(path, &options)?;

@@ -73,8 +73,8 @@ fn refuses_what_the_format_cannot_hold() {
 
 #[test]
 fn a_refused_record_is_counted_and_the_others_are_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let target = AsbTarget::create(folder.path(), AsbTargetOptions::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default()).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     let mut batch = record(1, b"", None, &[]);
     let meta = RecordMeta { digest: Digest([1; 20]), set: b"", generation: Generation(1), void_time: VoidTime(0) };
@@ -83,15 +83,15 @@ fn a_refused_record_is_counted_and_the_others_are_written() {
     assert_eq!((outcome.written, outcome.failed.len()), (1, 1));
     assert_eq!(outcome.failed[0].digest, Digest([1; 20]));
     target.finish().unwrap();
-    let text = std::fs::read_to_string(folder.path().join("bar_00000.asb")).unwrap();
+    let text = std::fs::read_to_string(directory.path().join("bar_00000.asb")).unwrap();
     assert_eq!(text.matches("+ d ").count(), 1);
 }
 
 #[test]
 fn files_turn_over_at_the_limit_and_only_the_first_is_marked() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let options = AsbTargetOptions { file_limit: 140, ..Default::default() };
-    let target = AsbTarget::create(folder.path(), options).unwrap();
+    let target = AsbTarget::create(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     let batch = record(1, b"", None, &[]);
     for _ in 0..5 {
@@ -99,22 +99,22 @@ fn files_turn_over_at_the_limit_and_only_the_first_is_marked() {
     }
     target.finish().unwrap();
     let texts: Vec<_> = (0..3)
-        .map(|number| std::fs::read_to_string(folder.path().join(format!("bar_{number:05}.asb"))).unwrap())
+        .map(|number| std::fs::read_to_string(directory.path().join(format!("bar_{number:05}.asb"))).unwrap())
         .collect();
     assert_eq!(texts.iter().map(|text| text.matches("+ d ").count()).collect::<Vec<_>>(), [2, 2, 1]);
     assert!(texts[0].starts_with("Version 3.1\n# namespace bar\n# first-file\n+ n "));
     assert!(texts[1].starts_with("Version 3.1\n# namespace bar\n+ n "));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3);
 }
 
 /// What is left out of files of a version, and the first file's text.
 fn begun(metadata: &NamespaceMetadata, version: Option<AsbVersion>) -> (Vec<String>, Vec<String>, String) {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let options = AsbTargetOptions { version, ..Default::default() };
-    let target = AsbTarget::create(folder.path(), options).unwrap();
+    let target = AsbTarget::create(directory.path(), options).unwrap();
     target.begin("bar", metadata).unwrap();
     target.finish().unwrap();
-    let text = std::fs::read_to_string(folder.path().join("bar_00000.asb")).unwrap();
+    let text = std::fs::read_to_string(directory.path().join("bar_00000.asb")).unwrap();
     (target.omissions(), target.notes(), text)
 }
 
