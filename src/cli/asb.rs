@@ -20,7 +20,7 @@ pub struct AsbArgs {
     /// The cipher for --asb-key [default: aes256]
     #[arg(long, value_enum, value_name = "CIPHER", requires = "asb_key")]
     asb_encrypt: Option<Cipher>,
-    /// Begin a new .asb file of a namespace once one has so many MiB [default: 250]
+    /// Begin a new .asb file of a namespace once the current one has this many MiB [default: 250]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     file_limit: Option<u64>,
     /// The version of the .asb format. asrestore reads 3.1, absctl both; only 3.2 holds indexes over expressions [default: 3.1, and

@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Back up a source as a new snapshot
 ///
-/// A full backup that finds an earlier snapshot of the same cluster and namespace stores only what differs. An incremental
-/// reads what changed since the last snapshot, a differential what changed since the last full one; both find deletes. The
-/// files of different clusters need different names: --cluster.
+/// A full backup that finds an earlier snapshot of the same cluster and namespace stores only what differs. An
+/// incremental backup reads what changed since the last snapshot, a differential backup what changed since the last
+/// full one. Both find deletes. If files come from different clusters, name each cluster with --cluster.
 ///
 /// Every record is accounted for: records = added + changed + touched + healed + unchanged.
 #[derive(clap::Args)]
@@ -42,18 +42,18 @@ Examples:
   set -o pipefail; asbackup -n test -o - | aerolith backup asb:- --cluster zoo
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
-    /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace all of them),
-    /// asb:PATH (a file or a directory), jsonl:FILE or embedded:DIRECTORY; asb:- and jsonl:- are standard input. A pipe doesn't tell
-    /// how its writer ended: if that failed, forget the snapshot. Several sources become one snapshot; no namespace may be in
-    /// two of them
+    /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace, all of
+    /// them), asb:PATH (a file or a directory), jsonl:FILE or embedded:DIRECTORY. asb:- and jsonl:- are standard
+    /// input; a pipe does not show whether its writer succeeded, so forget the snapshot if it failed. Several sources
+    /// become one snapshot; no namespace may be in two of them
     #[arg(required_unless_present = "from_command")]
     source: Vec<String>,
-    /// Run a command, and back up what it writes to standard output: as asb:-, which is the default here, or jsonl:-. Unless it
-    /// ends with status 0, nothing is committed. It runs by `sh -c`, which tells the status of the last command of a pipe alone, and
-    /// can't ask on the terminal
+    /// Run a command and back up what it writes to standard output, as asb:- (the default here) or jsonl:-. Nothing
+    /// is committed unless it exits with status 0. It is run by `sh -c`, which reports only the status of the last
+    /// command of a pipe, and it can't ask on the terminal
     #[arg(long, value_name = "COMMAND")]
     from_command: Option<String>,
-    /// How to read it
+    /// The kind of backup
     #[arg(long, value_enum, default_value_t = Kind::Full)]
     kind: Kind,
     /// The source holds only what changed (asbackup --modified-after): deletes stay unknown, and the snapshot says so
@@ -68,43 +68,46 @@ pub struct Args {
     /// A label for the snapshot; may be given more than once
     #[arg(long)]
     tag: Vec<String>,
-    /// Hold the snapshot, and why: nobody can forget it until `aerolith hold release`
+    /// Hold the snapshot for this reason: nobody can forget it until `aerolith hold release`
     #[arg(long, value_name = "REASON")]
     hold: Option<String>,
-    /// Let a prune take this backup for dead, and fence it, if it gives no sign of life for so long: for machines that sleep longer
-    /// [default: 10min]
+    /// How long this backup may show no sign of life before a prune may fence it: for machines that sleep longer than
+    /// the default [default: 10min]
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     lease: Option<std::time::Duration>,
-    /// End with exit code 3 if more than half of the records that the snapshot before has are gone. The snapshot is committed, and
-    /// the warning is given, in any case
+    /// Exit with code 3 if more than half of the records of the previous snapshot are gone. The snapshot is
+    /// committed, and the warning printed, in any case
     #[arg(long)]
     strict: bool,
-    /// Leave out records that can't be understood, list them, and exit with 3
+    /// Leave out records that can't be parsed, list them, and exit with code 3
     #[arg(long)]
     skip_bad_records: bool,
-    /// Commit the snapshot even if some partitions of a cluster can't be read: they are named, stay as the snapshot before has
-    /// them, and the next backup catches up. Exits with 3
+    /// Commit the snapshot even if some partitions of a cluster can't be read. They are named and stay as the
+    /// previous snapshot has them, and the next backup catches up. Exits with code 3
     #[arg(long)]
     allow_partial: bool,
-    /// Take what looks like a loss for deletes. A cluster that lost nodes answers as if the records that they alone had were deleted;
-    /// a backup that finds so refuses, or with --allow-partial leaves those partitions as they were
+    /// Treat what looks like a loss as deletes. A cluster that lost nodes answers as if the records that only they
+    /// had were deleted; a backup that detects this refuses, or with --allow-partial leaves those partitions as they
+    /// were
     #[arg(long)]
     accept_loss: bool,
-    /// Let the snapshot rest on nothing but what its own records need: every value is read and cut anew, and written if it stood
-    /// beside older versions of records. Once the older snapshots are forgotten, `aerolith prune` then leaves nothing else
+    /// Make a snapshot that refers to nothing but what its own records need: every value is read and cut again, and
+    /// written again if it shares a chunk with older versions of records. Once the older snapshots are forgotten,
+    /// `aerolith prune` leaves nothing else
     #[arg(long)]
     compact: bool,
-    /// Read everything, even if an earlier run of this backup was killed less than a day ago; else it goes on where that stopped
+    /// Read everything again, even if an earlier attempt at this backup was killed less than a day ago. Without this
+    /// option the backup continues where that one stopped
     #[arg(long)]
     no_resume: bool,
-    /// Note how far a backup of a cluster or an embedded store came so often, in seconds, so that one that is killed can go on from
-    /// there [default: 30]
+    /// How often, in seconds, a backup of a cluster or an embedded store records its progress, so that it can be
+    /// resumed from there after it was killed [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     note_every: Option<u32>,
-    /// Memory for sorting records that come without order, in MiB; what does not fit goes to an encrypted temporary file
+    /// Memory for sorting records that arrive in no order, in MiB; the rest goes to an encrypted temporary file
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
-    /// Partitions, or queries of a cluster, at once [default: the number of processors]
+    /// Number of partitions, or queries of a cluster, to read at once [default: the number of processors]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     parallel: usize,
     #[command(flatten)]
@@ -193,7 +196,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
         }
         if !matches!(&args.source[..], [one] if matches!(one.as_str(), "asb:-" | "jsonl:-")) {
             return Err(Error::usage(
-                "--from-command says where the records come from: beside it only asb:- or jsonl:- says what they are",
+                "--from-command is the source: the only other SOURCE can be asb:- or jsonl:-, which names the format",
             ));
         }
     }
@@ -236,7 +239,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
             if !matches!(error, Error::Usage(_)) {
                 match repository.begin(about(&[], args.cluster.clone()), Arc::new(Control::new())) {
                     Ok(session) => session.abandon(&error),
-                    Err(other) => complain(&format!("the history doesn't tell of this run: {other}")),
+                    Err(other) => complain(&format!("this session is missing from the history: {other}")),
                 }
             }
             return Err(stopped(error, UNCOMMITTED));
@@ -287,7 +290,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     drop(progress);
     for Resumed { session, namespace, partitions } in &resumed {
         complain(&format!(
-            "went on where session {session} stopped: of {} of namespace {} only what changed since was read",
+            "resumed session {session}: of {} of namespace {}, only what changed since was read",
             text::plural(*partitions as u64, "partition"),
             text::safe(namespace)
         ));

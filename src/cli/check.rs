@@ -8,10 +8,11 @@ use crate::error::Result;
 use crate::verify::CheckOptions;
 use serde::Serialize;
 
-/// Check that everything the snapshots need is there, and on request read it
+/// Check that everything the snapshots need exists, and on request read it
 ///
-/// Ends with exit code 10 if anything is damaged. What is damaged is noted, so that the next full backup writes it anew. What was lost
-/// and no snapshot needs, such as values of older versions of records, is told and is no damage.
+/// Exits with code 10 if anything is damaged. Damage is noted, so that the next full backup writes the damaged values
+/// again. Lost chunks that no snapshot needs, such as values of older versions of records, are reported and are no
+/// damage.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -24,7 +24,8 @@ pub struct ClusterArgs {
     /// Read the password of --user from the first line of this file
     #[arg(long, value_name = "FILE")]
     cluster_password_file: Option<PathBuf>,
-    /// Who checks the user: the cluster, a directory (only over TLS), or the client's certificate [default: internal]
+    /// Who checks the user: the cluster, a directory service (over TLS only), or the client's certificate [default:
+    /// internal]
     #[arg(long, value_enum, value_name = "HOW")]
     auth: Option<Auth>,
     /// Encrypt connections; implied by the other --tls options
@@ -39,16 +40,16 @@ pub struct ClusterArgs {
     /// The private key of the client's certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The name that the servers' certificates bear [default: what the cluster says, else the host]
+    /// The name in the servers' certificates [default: what the cluster says, else the host]
     #[arg(long, value_name = "NAME")]
     tls_name: Option<String>,
-    /// Read or write at most so many records per second
+    /// Read or write at most N records per second
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     records_per_second: u32,
-    /// Read or write at most so many bytes per second
+    /// Read or write at most N bytes per second
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     bytes_per_second: u64,
-    /// The longest silence of a server, in seconds, after which it is asked again [default: 60]
+    /// How long a server may be silent, in seconds, before the request is repeated [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     socket_timeout: Option<u32>,
     /// Reach nodes by their alternate addresses, as from outside their network
@@ -65,14 +66,14 @@ pub struct ClusterReadArgs {
     /// Read only records for which this filter expression is true: base64, as clients print it
     #[arg(long, value_name = "BASE64")]
     filter_exp: Option<String>,
-    /// Read at most so many records per second from one node
+    /// Read at most N records per second from one node
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     node_records_per_second: u32,
-    /// Read at most so many bytes per second from one node
+    /// Read at most N bytes per second from one node
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     node_bytes_per_second: u64,
-    /// Spare the cluster. gentle: one query at once, 5,000 records and 5,000,000 bytes per second from one node; moderate: two
-    /// queries, 50,000 records and 50,000,000 bytes. --parallel and the limits, where given, count instead
+    /// Reduce the load on the cluster. gentle: one query at once, 5,000 records and 5,000,000 bytes per second from
+    /// one node; moderate: two queries, 50,000 records and 50,000,000 bytes. --parallel and the limits override it
     #[arg(long, value_enum, value_name = "HOW")]
     nice: Option<Nice>,
     /// Read from the nodes of this rack where they have a copy
@@ -148,7 +149,7 @@ enum Auth {
 }
 
 /// Why nothing but a live cluster takes an option.
-const SERVERS: &str = "there is no server that this could be for";
+const SERVERS: &str = "it has no servers";
 
 impl ClusterArgs {
     /// All of them, and whether they were given. No `..`: an option that is added must be told of here.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Print the completions of a shell
 ///
-/// Write them to where the shell looks for them, and begin a new shell.
+/// Write them to where the shell looks for them, and start a new shell.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -61,7 +61,8 @@ pub struct Global {
     /// Read the passphrase from the first line that this command prints
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file", help_heading = HEADING)]
     password_command: Option<String>,
-    /// Don't remember, in the user's state directory, which snapshots the store has shown, and don't compare it with that
+    /// Don't remember which snapshots the store has shown (in the user's state directory), and don't compare it with
+    /// that
     #[arg(long, global = true, env = NO_ROLLBACK_CHECK, hide_env_values = true,
           value_parser = switch(NO_ROLLBACK_CHECK), help_heading = HEADING)]
     no_rollback_check: bool,
@@ -237,7 +238,7 @@ impl Context {
         if !std::io::stdin().is_terminal() {
             return Err(Error::usage(format!("there is no terminal to ask on: {instead}")));
         }
-        eprint!("{question} Type yes to go on: ");
+        eprint!("{question} Type yes to continue: ");
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         read.map_err(|error| Error::io("read the answer from the terminal", error))?;

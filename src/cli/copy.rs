@@ -13,15 +13,18 @@ use std::time::Instant;
 
 /// Copy snapshots into another repository
 ///
-/// All of them, or those that are named; what the other repository has already is left alone, so the same command every day copies
-/// what is new. The copies have ids of their own, keep times, labels and all else, and say what they are copies of; copies of held snapshots are held. Oldest first;
-/// stopped or killed, the next copy goes on and stores nothing twice. The other repository has its own passphrase, from
-/// --to-password-file, --to-password-command, AEROLITH_TO_PASSWORD or a prompt. One that was made with `init
-/// --shared-chunking-with` takes chunks as they are; else records are read and named anew, which takes longer.
+/// Copies all snapshots, or those that are named. What the other repository already has is left alone, so the same
+/// command every day copies what is new. The copies have their own ids, keep times, labels and everything else, and
+/// say what they are copies of. Copies of held snapshots are held. The oldest is copied first; if the copy is stopped
+/// or killed, the next one continues and stores nothing twice.
 ///
-/// Every chunk is authenticated, and the records must add up to the snapshot's state hash: a snapshot of which something is
-/// damaged is not copied, but named; the others are, and the exit code is 10. Two copies at the same time may leave two copies of
-/// a snapshot: both are whole, they share their chunks, and one can be forgotten.
+/// The other repository has its own passphrase, from --to-password-file, --to-password-command, AEROLITH_TO_PASSWORD
+/// or a prompt. If one of the two was made with `init --shared-chunking-with`, chunks are taken over as they are;
+/// otherwise records are read and named again, which takes longer.
+///
+/// Every chunk is authenticated, and the records must add up to the snapshot's state hash. A damaged snapshot is not
+/// copied, but named; the others are copied, and the exit code is 10. Two copies at the same time may leave two
+/// copies of a snapshot: both are complete, they share their chunks, and one can be forgotten.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +33,7 @@ Examples:
   aerolith copy --to /mnt/offsite/aero --newer-than 2026-05-01
   aerolith copy --to /mnt/offsite/aero --cluster zoo --tag monthly --dry-run")]
 pub struct Args {
-    /// Which: an id or its beginning, latest, latest~N, or @TIME [default: all]
+    /// The snapshots to copy: an id or its beginning, latest, latest~N, or @TIME [default: all]
     #[arg(value_name = "SNAPSHOT")]
     snapshots: Vec<String>,
     /// The repository to copy into: a directory, or file:PATH
@@ -110,7 +113,7 @@ impl From<&CopiedSnapshot> for Row {
 }
 
 /// What a stopped copy leaves.
-const UNCOMMITTED: &str = "snapshots that were copied by then stay; the next copy goes on with the others";
+const UNCOMMITTED: &str = "snapshots that were copied before stay; the next copy continues with the others";
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let source = context.repository()?;

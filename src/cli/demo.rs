@@ -25,10 +25,11 @@ use std::time::Instant;
 const NAMESPACE: &str = "demo";
 const PASSPHRASE: &str = "demo";
 
-/// Back up and restore an embedded store in all three ways, and prove the copies equal
+/// Back up and restore an embedded store in all three ways, and compare the results
 ///
-/// Fills a store, backs it up in full, changes and deletes, backs up as incremental and as differential, restores all three,
-/// and compares record by record. Needs no repository; keeps the directory, to look around in.
+/// Fills a store, backs it up in full, changes and deletes records, takes an incremental and a differential backup,
+/// restores all three, and compares record by record. Needs no repository. The directory is kept, so that you can
+/// look around in it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +39,7 @@ pub struct Args {
     /// How many records
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     records: u64,
-    /// An empty or new directory for it all [default: a new one in the temporary directory]
+    /// An empty or new directory for all of it [default: a new one in the temporary directory]
     #[arg(long)]
     directory: Option<PathBuf>,
 }
@@ -151,7 +152,7 @@ fn print(directory: &Path, location: &Path, rows: &[Row]) -> Result<()> {
     let header = ["backup", "records", "changed", "deleted", "stored", "time", "restored in", "equal"];
     print_line(&format!("\n{}\n", text::table(&header, &cells, &[1, 2, 3, 4, 5, 6])))?;
     let at = location.display();
-    print_line(&format!("Everything is in {}. Go on with:", directory.display()))?;
+    print_line(&format!("Everything is in {}. Continue with:", directory.display()))?;
     print_line(&format!("  export AEROLITH_REPO={at} AEROLITH_PASSWORD={PASSPHRASE}"))?;
     print_line("  aerolith snapshots")?;
     print_line(&format!("  aerolith restore latest asb:{}", directory.join("out").display()))

@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 
 /// Compare two snapshots, record by record
 ///
-/// A record is added (+), removed (-), changed (!), or only touched (~): another generation or expiry. Behind a changed one
-/// stand the bins that differ: +BIN is new, -BIN is gone, BIN has another value. A namespace or set that only one side names
-/// counts for both.
+/// A record is added (+), removed (-), changed (!), or only touched (~): another generation or expiry. A changed
+/// record is followed by the bins that differ: +BIN is new, -BIN is gone, BIN has another value. If only one side
+/// names a namespace or set, it applies to both.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +31,10 @@ pub struct Args {
     a: String,
     /// The later one: SNAPSHOT[:NAMESPACE[/SET]]
     b: String,
-    /// Print the counts alone
+    /// Print only the counts
     #[arg(long)]
     summary: bool,
-    /// Print at most so many records that differ; all are counted
+    /// Print at most N records that differ; all are counted
     #[arg(long, value_name = "N", conflicts_with = "summary")]
     limit: Option<u64>,
     /// Print both values of each bin that differs: - before, + after

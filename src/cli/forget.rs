@@ -15,12 +15,14 @@ use std::collections::HashMap;
 
 /// Forget snapshots: those that no --keep-… rule keeps, or those that are named
 ///
-/// Any snapshot can go at any time; none needs another. Rules look at each group on its own: snapshots of the same cluster with
-/// the same namespaces. What any rule keeps stays. Hours, days, weeks, months and years are those of this machine's time zone, or
-/// of --timezone; those without a snapshot don't count, and snapshots that miss something never take the place of whole ones. The
-/// newest snapshot is the one that was begun last with all others in view, whatever the clocks of their hosts said; a time that
-/// contradicts that order is named, and not believed. A group is never left without a snapshot,
-/// unless --keep-last 0 says so, or all are named. The space comes back with --prune, or `aerolith prune` later.
+/// Any snapshot can be forgotten at any time; none needs another. Rules apply to each group separately: snapshots of
+/// the same cluster with the same namespaces. A snapshot stays if any rule keeps it. Hours, days, weeks, months and
+/// years are those of this machine's time zone, or of --timezone; periods without a snapshot don't count, and an
+/// incomplete snapshot never takes the place of a complete one.
+///
+/// The newest snapshot is the one that was begun last with all others in view, which does not depend on the clocks of
+/// hosts; a time that contradicts that order is named and not used. A group is never left without a snapshot, unless
+/// --keep-last 0 says so, or all are named. --prune reclaims the space at once, or `aerolith prune` later.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,15 +31,15 @@ Examples:
   aerolith forget --keep-within 2d --keep-within-daily 30d --keep-within-weekly 1y --timezone Europe/Berlin
   aerolith forget 0f3a latest~2")]
 pub struct Args {
-    /// Forget these, whatever any rule says
+    /// Forget these, regardless of the rules
     #[arg(value_name = "SNAPSHOT", conflicts_with = "keep")]
     snapshots: Vec<String>,
     #[command(flatten)]
     keep: Keep,
-    /// The time zone in which days begin, such as UTC or Europe/Berlin; this machine's if not given
+    /// The time zone in which days begin, such as UTC or Europe/Berlin [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// Only say what would go, and why the others stay
+    /// Only say what would be forgotten, and why the others stay
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Then reclaim the space, as `aerolith prune` does
@@ -177,7 +179,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let pruned = match args.prune {
         true => Some(prune::prune(context, &repository, &pruning).inspect_err(|_| {
             complain(
-                "the snapshots were forgotten; the space comes back with `aerolith prune`, which waits if told to (--wait)",
+                "the snapshots were forgotten; `aerolith prune` reclaims the space (--wait waits for running backups)",
             );
         })?),
         false => None,

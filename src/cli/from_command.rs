@@ -121,7 +121,7 @@ impl FromCommand {
         Error::Source {
             source_name: format!("command {}", self.program()),
             problem: format!(
-                "it ended with {status}, so what it wrote may be a part only, and nothing was committed. Its own messages stand above"
+                "it ended with {status}, so its output may be incomplete, and nothing was committed. Its own messages are above"
             ),
         }
     }

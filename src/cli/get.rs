@@ -10,9 +10,9 @@ use crate::record::RecordBatch;
 
 /// Print one record of a snapshot
 ///
-/// A key counts within its set: name the set that the record is in. A digest finds the record whatever its set. Lists, maps and
-/// HyperLogLog sketches are decoded. --json prints the record as a restore into JSON lines does, and for such values both their
-/// bytes and, in `decoded`, what they hold.
+/// A key is unique within its set only: name the set that the record is in. A digest finds the record in any set.
+/// Lists, maps and HyperLogLog sketches are decoded. --json prints the record as a restore into JSON lines does; for
+/// lists, maps and the like it prints their bytes and, in `decoded`, what they hold.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

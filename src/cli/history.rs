@@ -16,10 +16,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// List all sessions, oldest first: those that failed, crashed or still run too
+/// List all sessions, oldest first, including those that failed, crashed or are running
 ///
-/// A backup is one session, and so is the copy of a snapshot; a check that finds damage leaves one too. Of a session that was not committed, records and stored
-/// bytes are how far it came.
+/// A backup is one session, and so is the copy of a snapshot. A check that finds damage leaves a session too. For a
+/// session that did not commit, records and stored bytes are what it had done when it ended.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,16 +31,16 @@ pub struct Args {
     /// Only the last N; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     last: usize,
-    /// Only those that began at this time or later: 2026-05-01, 2026-05-01T12:00Z, or so long ago, such as 7d
+    /// Only those that began at this time or later: 2026-05-01, 2026-05-01T12:00Z, or an age such as 7d
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<u64>,
-    /// Only those that ended so; may be given more than once
+    /// Only those with this status; may be given more than once
     #[arg(long, value_enum, value_name = "STATUS")]
     status: Vec<StatusName>,
-    /// Only those of this cluster, where that is known: of what was committed, and of backups of live sources
+    /// Only those of this cluster, as far as it is known: for committed sessions and backups of live sources
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
-    /// Those too that did nothing: prunes that were refused while others were at work
+    /// Also those that did nothing: prunes that were refused while others were running
     #[arg(long)]
     all: bool,
 }

@@ -11,10 +11,10 @@ use crate::repository::HoldEntry;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Hold snapshots, so that nobody forgets them; list and release holds
+/// Hold snapshots, so that nobody can forget them; list and release holds
 ///
-/// A held snapshot stays whatever rule or name `forget` is given, until each of its holds is released. `backup --hold REASON` holds a
-/// snapshot from its beginning.
+/// A held snapshot stays, regardless of the rules and names that `forget` is given, until each of its holds is
+/// released. `backup --hold REASON` holds a snapshot from its beginning.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +31,10 @@ enum Command {
     /// Hold snapshots
     #[command(after_help = "Example: aerolith hold add latest --reason 'case 7/2026'")]
     Add {
-        /// Which
+        /// The snapshots to hold
         #[arg(required = true, value_name = "SNAPSHOT")]
         snapshots: Vec<String>,
-        /// Why, for whoever wants to forget them
+        /// The reason, shown to whoever wants to forget them
         #[arg(long)]
         reason: String,
         #[command(flatten)]

@@ -14,13 +14,14 @@ use std::path::PathBuf;
 
 /// Make a repository
 ///
-/// The directory must be new or empty; what is stored in it only its owner can open. The passphrase comes from --password-file,
-/// --password-command, the configuration file, AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE, AEROLITH_PASSWORD_COMMAND or a prompt that
-/// asks twice; without it nobody reads the backups.
+/// The directory must be new or empty; only its owner can open what is stored in it. The passphrase comes from
+/// --password-file, --password-command, the configuration file, AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE,
+/// AEROLITH_PASSWORD_COMMAND or a prompt that asks twice. Without it nobody can read the backups.
 ///
-/// With --shared-chunking-with, values are cut and named as in another repository, whose passphrase is asked for too: `aerolith
-/// copy` between the two takes chunks as they are, and is quick. All other keys are the new one's own. Who can open one of the
-/// two still can't read the other (SECURITY.md says what it makes easier).
+/// With --shared-chunking-with, values are cut and named as in another repository, whose passphrase is asked for too:
+/// `aerolith copy` between the two then takes chunks over as they are, and is quick. All other keys are the new
+/// repository's own. Whoever can open one of the two still can't read the other (SECURITY.md says what it makes
+/// easier).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,13 +29,14 @@ Examples:
   aerolith --repo /backups/aero init --compression zstd:9 --label ops
   aerolith --repo /mnt/offsite/aero init --shared-chunking-with /backups/aero")]
 pub struct Args {
-    /// The cipher; by default what this processor does well
+    /// The cipher [default: the faster one on this processor]
     #[arg(long, value_enum)]
     cipher: Option<CipherName>,
-    /// How chunks are compressed: lz4, zstd, zstd:LEVEL (1 to 19) or none [default: lz4, or as the other repository does]
+    /// How to compress chunks: lz4, zstd, zstd:LEVEL (1 to 19) or none [default: lz4, or as the other repository
+    /// does]
     #[arg(long, value_name = "METHOD", value_parser = compression)]
     compression: Option<Compression>,
-    /// What the first key slot is called
+    /// The label of the first key slot
     #[arg(long, default_value = "")]
     label: String,
     /// Cut and name chunks as this repository does: a directory, or file:PATH

@@ -17,7 +17,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
-/// Look at single objects of the repository, in JSON lines
+/// Show single objects of the repository, as JSON lines
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +32,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// What was fixed when the repository was made
+    /// The parameters that were set when the repository was made
     #[command(after_help = "Example: aerolith inspect config")]
     Config,
     /// A pack, and the chunks in it
@@ -41,13 +41,13 @@ enum What {
         /// The pack's id or its beginning
         id: String,
     },
-    /// The index segments; with ID, the rows of those of one session
+    /// The index segments; with ID, the rows of the segments of one session
     #[command(after_help = "Example: aerolith inspect index 14ee")]
     Index {
         /// The id of the session (that of its snapshot), or its beginning
         id: Option<String>,
     },
-    /// Where a chunk stands
+    /// The places where a chunk is stored
     #[command(after_help = "Example: aerolith inspect chunk 18ac7abe20a5 --hex | jq -r .hex | xxd -r -p")]
     Chunk {
         /// The chunk's id or its beginning

@@ -31,7 +31,7 @@ enum Command {
     /// Add a passphrase: from a file, a command, AEROLITH_NEW_PASSWORD, or a prompt
     #[command(after_help = "Example: aerolith key add --label ops --new-password-file /run/secrets/new")]
     Add {
-        /// What the key slot is called, in at most 64 bytes
+        /// The label of the key slot, at most 64 bytes
         #[arg(long, default_value = "")]
         label: String,
         #[command(flatten)]
@@ -39,9 +39,9 @@ enum Command {
     },
     /// Change the passphrase that opens the repository now
     ///
-    /// A new key slot is made, and opened once, before the old one is removed: if the command is stopped in between, both passphrases
-    /// open the repository, and `aerolith key list` shows both slots. The label stays. The master key stays too: whoever had the old
-    /// passphrase may have kept it.
+    /// A new key slot is made and opened once before the old one is removed. If the command is stopped in between,
+    /// both passphrases open the repository, and `aerolith key list` shows both slots. The label stays. The master
+    /// key stays too: whoever had the old passphrase may have kept it.
     #[command(after_help = "\
 Examples:
   aerolith key passwd
@@ -52,15 +52,16 @@ Examples:
     },
     /// List the key slots
     ///
-    /// Labels and times are committed: they show for slots that the passphrase at hand opens.
+    /// Labels and times are encrypted: they are shown for the slots that the passphrase in use opens.
     #[command(after_help = "Example: aerolith key list")]
     List,
-    /// Remove a key slot; the last one stays
+    /// Remove a key slot; the last one can't be removed
     ///
-    /// The slot that the passphrase at hand opens is removed only with --this-key: make sure that you know another one's.
+    /// The slot that the passphrase in use opens is removed only with --this-key: make sure that you know the
+    /// passphrase of another one.
     ///
-    /// Whoever had the passphrase may have kept the master key that it opened: removing a slot locks the door, it does not
-    /// change the lock.
+    /// Whoever had the passphrase may have kept the master key that it opened: removing a slot does not change the
+    /// master key.
     #[command(after_help = "Example: aerolith key remove 3f2a")]
     Remove {
         /// The slot's id or its beginning

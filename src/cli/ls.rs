@@ -9,10 +9,11 @@ use crate::record::Body;
 use crate::sources::MetSets;
 use serde::Serialize;
 
-/// List the records of a snapshot, one a line
+/// List the records of a snapshot, one per line
 ///
-/// The columns: digest, generation, expiry, size of the body in bytes, namespace/set, key (- if none is stored). They come by
-/// partition and digest. Keys stand in the records themselves, which are read for them; --no-keys lists faster.
+/// The columns: digest, generation, expiry, size of the body in bytes, namespace/set, key (- if none is stored).
+/// Records are listed by partition and digest. Keys are stored in the records themselves, which are read for them;
+/// --no-keys is faster.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -100,7 +100,7 @@ impl PassphraseWay<'_> {
         let Origin::Prompt = origin else { return self.read(&origin) };
         let what = self.what();
         for left in (0..TRIES).rev() {
-            let (first, second) = (prompt(&format!("{what}: "))?, prompt("once more: ")?);
+            let (first, second) = (prompt(&format!("{what}: "))?, prompt("repeat: ")?);
             let wrong = match &first {
                 first if *first != second => "the two passphrases differ",
                 first if first.is_empty() => "the passphrase is empty: nothing was typed",
@@ -140,7 +140,7 @@ impl PassphraseWay<'_> {
             left -= 1;
             match Repository::open(store.clone(), &passphrase) {
                 Err(Error::WrongPassphrase { .. }) if left > 0 => {
-                    complain(&format!("that is no passphrase of {}. Once more", self.repository));
+                    complain(&format!("wrong passphrase for {}. Try again", self.repository));
                 }
                 opened => return Ok((opened.map_err(|error| name_origin(error, &origin))?, passphrase)),
             }
@@ -201,7 +201,7 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     let status = child.wait().map_err(in_context)?;
     read.map_err(in_context)?;
     if !status.success() {
-        return Err(Error::invalid(format!("cannot {doing}: it ended with {status}. Its own messages stand above")));
+        return Err(Error::invalid(format!("cannot {doing}: it ended with {status}. Its own messages are above")));
     }
     secret(&printed, &format!("the first line that the password command {command:?} printed"))
 }

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 /// Delete what no snapshot needs any more
 ///
-/// Backups and restores may run meanwhile. A backup that began before is waited for, with --wait, or given up, with --fence; one
-/// that died, with a lease that lapsed, is fenced. Packs that are partly needed are rewritten until no more than --max-unused is
-/// left, and small packs are joined once there are many. Stopped or killed, the next prune goes on. On a full disk it takes the room that is kept
-/// in reserve, deletes what nothing needs, and ends with exit code 3 if the rest waits for the next one. Ends with exit code 10 if
-/// something can't be read and so stays.
+/// Backups and restores may run meanwhile. A backup that began before the prune is waited for with --wait, or fenced
+/// with --fence, so that it fails; otherwise the prune is refused. A backup that died, or whose lease expired, is
+/// fenced. Packs that are partly needed are rewritten until no more than --max-unused is unused, and small packs are
+/// joined once there are many. If it is stopped or killed, the next prune continues.
+///
+/// On a full disk it uses the space that is kept in reserve, deletes what nothing needs, and exits with code 3 if the
+/// rest has to wait for the next prune. Exits with code 10 if something can't be read and so stays.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,16 +35,16 @@ pub struct Args {
 /// How space is reclaimed, by `prune` and by `forget --prune`.
 #[derive(clap::Args)]
 pub struct How {
-    /// So much of what the packs hold may stay though nothing needs it, in percent [default: 5]
+    /// How much of what the packs hold may be unused, in percent [default: 5]
     #[arg(long, value_name = "PERCENT")]
     max_unused: Option<f64>,
-    /// Move at most so many bytes out of packs that are partly needed
+    /// Move at most this many bytes out of packs that are partly needed
     #[arg(long, value_name = "BYTES")]
     max_rewrite_bytes: Option<u64>,
-    /// Wait so long for backups that are at work: 90s, 30min, 2h
+    /// Wait this long for running backups: 90s, 30min, 2h
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     wait: Option<Duration>,
-    /// Fence backups that are at work, and collections: they fail. For those that are known to be dead
+    /// Fence running backups and collections, so that they fail. Use it for those that are known to be dead
     #[arg(long)]
     fence: bool,
 }
@@ -246,8 +248,8 @@ pub fn prune(context: &Context, repository: &Repository, options: &PruneOptions)
     let (control, progress) = context.control(format!("pruning {}", repository.store().location()));
     let start = std::time::Instant::now();
     let report = repository.prune(options, &control);
-    let report =
-        report.map_err(|error| stopped(error, "nothing that a snapshot needs is gone; the next prune goes on"))?;
+    let report = report
+        .map_err(|error| stopped(error, "nothing that a snapshot needs was deleted; the next prune continues"))?;
     drop(progress);
     Ok(Output::new(report, start.elapsed()))
 }

@@ -14,15 +14,16 @@ const LISTED: usize = 100;
 
 /// Rebuild the index, and save what can be read of snapshots that lost chunks
 ///
-/// Index segments that can't be read are written anew from the packs, sessions that can't be read are cleared away, and holds that can't
-/// be read are written anew without their reasons. Of each snapshot that needs chunks that are missing or
-/// damaged, a new snapshot is made that holds what can be read; records are looked for in all other snapshots too, and with --from
-/// in another repository, whatever its keys. What is gone is named: by digest, set and, where it is known, key. Nothing is changed
-/// in place: forget the damaged snapshots once you don't need them. Damage that nobody has found yet is found with --read-data.
+/// Index segments that can't be read are rebuilt from the packs. Sessions that can't be read are deleted, and holds
+/// that can't be read are rewritten without their reasons. For each snapshot that needs missing or damaged chunks, a
+/// new snapshot is made that holds what can be read. Lost records are looked for in all other snapshots, and with
+/// --from in another repository, regardless of its keys. What is gone is named: by digest, set and, if it is known,
+/// key. No snapshot is changed in place: forget the damaged ones once you don't need them. --read-data finds damage
+/// that nobody has found yet.
 ///
-/// Damaged records that the source still has come back with the next full backup, without any repair. While a collection is at work
-/// the index is left alone. Ends with exit code 3 if records are gone or the collection must end first, and with 10 if something can't
-/// be repaired.
+/// Damaged records that the source still has come back with the next full backup, without any repair. While a
+/// collection is running the index is left alone. Exits with code 3 if records are gone or the collection must end
+/// first, and with code 10 if something can't be repaired.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -227,7 +228,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let read_percent = args.read_data.unwrap_or(ReadData::Percent(0.0)).percent(&**repository.store())?;
     let options = RepairOptions { read_percent, dry_run: args.dry_run, from };
     let report = repository.repair(&options, &control);
-    let report = report.map_err(|error| stopped(error, "the next repair goes on"))?;
+    let report = report.map_err(|error| stopped(error, "the next repair continues"))?;
     drop(progress);
     let output = Output::new(&report, begun.elapsed());
     if context.json() {

@@ -23,14 +23,16 @@ use std::time::Instant;
 
 /// Restore a snapshot, a namespace, sets, partitions, or single records
 ///
-/// Every record is accounted for: read = written + expired + exists + fresher + failed (+ same with --resume, + no bins with
-/// --bins). Records that have expired are left out of a live store (a cluster, an embedded store), and kept in files. Files must
-/// be new; a live store is added to, as --conflict says. Indexes and UDF modules of the namespace are restored with it, whatever
-/// part of its records is.
+/// Every record is accounted for: read = written + expired + exists + fresher + failed (+ same with --resume, + no
+/// bins with --bins). Records that have expired are left out of a live store (a cluster, an embedded store), and kept
+/// in files. Files must be new; records are added to a live store as --conflict says. Indexes and UDF modules of the
+/// namespace are restored with it, even if only a part of its records is.
 ///
-/// What an aborted restore wrote into a live store stays there. Run it again, with --resume to pass over what is there already.
+/// What an aborted restore wrote into a live store stays there. Run it again, with --resume to skip what is already
+/// there.
 ///
-/// Ends with exit code 3 if a record failed, a record or a set was not found, an index was left out, or --verify found a difference; each is named.
+/// Exits with code 3 if a record failed, a record or a set was not found, an index was left out, or --verify found a
+/// difference; each is named.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,22 +57,24 @@ pub struct Args {
     /// The namespace's name in the target; its indexes follow
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
-    /// What happens to records that a live target has: replace them, merge (write the snapshot's bins over theirs and keep the
-    /// others), keep them, or keep those with as high a generation [default: replace]
+    /// What to do with records that a live target already has: replace them, merge (write the snapshot's bins over
+    /// theirs and keep the others), keep them, or keep those whose generation is at least as high (newer) [default:
+    /// replace]
     #[arg(long, value_enum)]
     conflict: Option<Conflict>,
     /// Only say what would be done: reads everything, connects to a cluster, makes no file and writes nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Pass over records that a live target has as they would be written, as after a restore that was killed. The target is read
-    /// for it, so nothing is taken for done that is not; a count, same, says how many they are
+    /// Skip records that a live target already has as they would be written, as after a restore that was killed. The
+    /// target is read for this, so nothing counts as done that is not. The count `same` says how many they are
     #[arg(long)]
     resume: bool,
-    /// Then read back what was written, and compare it record by record with the snapshot; a difference is named, exit code 3
+    /// Then read back what was written and compare it record by record with the snapshot. A difference is named;
+    /// exits with code 3
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
-    /// Then delete what a live target has in the namespace (or the sets and partitions selected) and the snapshot has not. Says
-    /// how many records that is, and asks before it begins
+    /// Then delete what a live target has in the namespace (or in the selected sets and partitions) and the snapshot
+    /// does not. Says how many records that is, and asks before it deletes
     #[arg(long)]
     mirror: bool,
     /// Don't ask before --mirror
@@ -78,10 +82,10 @@ pub struct Args {
     yes: bool,
     #[command(flatten)]
     which: Which,
-    /// Let records that expire live so many seconds longer; those that have expired since then come back
+    /// Extend the life of records that expire by this many seconds; those that have expired since then come back
     #[arg(long, value_name = "SECONDS", conflicts_with = "no_ttl", value_parser = clap::value_parser!(u32).range(1..=315_360_000))]
     extra_ttl: Option<u32>,
-    /// Let no record expire
+    /// Restore all records so that they never expire
     #[arg(long)]
     no_ttl: bool,
     /// Leave out indexes, UDF modules, users and roles
@@ -93,13 +97,14 @@ pub struct Args {
     /// Leave out UDF modules
     #[arg(long)]
     no_udfs: bool,
-    /// Leave out users and roles. A cluster with access control gets the roles, with their privileges, allow list and quotas, unless
-    /// it has one of the name; users can't be made without their passwords, and are named. JSON lines and embedded stores keep both
+    /// Leave out users and roles. By default a cluster with access control gets the roles that it does not have, with
+    /// their privileges, allow list and quotas. Users can't be created without their passwords, and are named. JSON
+    /// lines and embedded stores keep both
     #[arg(long)]
     no_users: bool,
-    /// Make secondary indexes after the records, not before: quicker for many records, as servers then build each in one go in the
-    /// background. Before is the default, since queries then find what is there at any time, and a restore that was aborted leaves
-    /// no index behind
+    /// Create secondary indexes after the records, not before. That is quicker for many records, because the servers
+    /// then build each index in one go in the background. The default is before: then queries find what is there at
+    /// any time, and an aborted restore does not leave indexes missing
     #[arg(long, conflicts_with_all = ["no_indexes", "no_metadata"])]
     indexes_last: bool,
     #[command(flatten)]
@@ -114,26 +119,26 @@ pub struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Which records")]
 struct Which {
-    /// Only this set, in place of a set behind the namespace; may be given more than once
+    /// Only this set, instead of a set after the namespace; may be given more than once
     #[arg(long, value_name = "NAME")]
     set: Vec<String>,
-    /// Only these of the 4096 partitions: numbers and ranges, as 0-1023,2000
+    /// Only these of the 4096 partitions: numbers and ranges, such as 0-1023,2000
     #[arg(long, value_name = "RANGES")]
     partitions: Option<String>,
-    /// Only these bins; separated by commas, or given more than once. A live target needs --conflict with it: replace leaves a
-    /// record nothing but these bins, merge keeps the others
+    /// Only these bins, separated by commas or given more than once. A live target also needs --conflict: replace
+    /// leaves a record only these bins, merge keeps the others
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     bins: Vec<String>,
     /// Only the record with this key (in the set given): a string, i:NUMBER or b:HEX; may be given more than once
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
-    /// Only the records whose keys stand in this file (- for standard input), one a line
+    /// Only the records whose keys are in this file (- for standard input), one per line
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Only the record with this digest in hexadecimal; may be given more than once
     #[arg(long, value_name = "HEX")]
     digest: Vec<String>,
-    /// Only the records whose digests (hexadecimal) stand in this file (- for standard input), one a line
+    /// Only the records whose digests (hexadecimal) are in this file (- for standard input), one per line
     #[arg(long, value_name = "FILE")]
     digest_file: Option<PathBuf>,
 }
@@ -164,12 +169,13 @@ pub fn key_digest(set: &str, text: &str) -> Result<Digest> {
         Some(("i", number)) => {
             let number: i64 = number
                 .parse()
-                .map_err(|_| Error::usage(format!("key {text:?}: behind i: stands no 64-bit integer")))?;
+                .map_err(|_| Error::usage(format!("key {text:?}: there is no 64-bit integer after i:")))?;
             Ok(Digest::compute(set, ParticleType::INTEGER, &number.to_be_bytes()))
         }
         Some(("b", digits)) => {
-            let bytes = hex::decode(digits)
-                .map_err(|_| Error::usage(format!("key {text:?}: behind b: stand no pairs of hexadecimal digits")))?;
+            let bytes = hex::decode(digits).map_err(|_| {
+                Error::usage(format!("key {text:?}: there are no pairs of hexadecimal digits after b:"))
+            })?;
             Ok(Digest::compute(set, ParticleType::BLOB, &bytes))
         }
         Some(("s", key)) => Ok(Digest::compute(set, ParticleType::STRING, key.as_bytes())),
@@ -205,7 +211,7 @@ fn digests(which: &Which, sets: &BTreeSet<Vec<u8>>) -> Result<(BTreeSet<Digest>,
         keys.extend(lines_of(path, "keys")?);
     }
     if !keys.is_empty() && sets.len() > 1 {
-        return Err(Error::usage("a key stands for a record of one set: give --key with a single --set"));
+        return Err(Error::usage("a key identifies a record within one set: give --key with a single --set"));
     }
     let set = sets.first().map(|set| String::from_utf8_lossy(set)).unwrap_or_default();
     for key in keys {
@@ -231,7 +237,7 @@ fn digests(which: &Which, sets: &BTreeSet<Vec<u8>>) -> Result<(BTreeSet<Digest>,
 fn selection(which: &Which, set: Option<&str>) -> Result<(Selection, BTreeMap<Digest, String>)> {
     if let (Some(set), Some(other)) = (set, which.set.first()) {
         return Err(Error::usage(format!(
-            "the set is given twice, {set:?} behind the namespace and --set {other:?}: use --set for all of them"
+            "the set is given twice, {set:?} after the namespace and --set {other:?}: use --set for all of them"
         )));
     }
     let sets: BTreeSet<Vec<u8>> = set.into_iter().chain(which.set.iter().map(String::as_str)).map(Into::into).collect();
@@ -272,7 +278,7 @@ fn check(args: &Args) -> Result<()> {
         given: args.conflict.is_some(),
         goes_with: &[Kind::Cluster, Kind::Embedded],
         all: true,
-        why: "files are written anew, so no record is there before",
+        why: "files are new, so they hold no records yet",
     };
     let options = [conflict].into_iter().chain(args.asb.given()).chain(args.writing.given());
     applies::check(&[&args.target], options)?;
@@ -286,7 +292,8 @@ fn check(args: &Args) -> Result<()> {
 }
 
 /// What to do where nobody can be asked.
-const NO_ANSWER: &str = "--mirror deletes what the snapshot lacks. Say --yes to let it, or look first with --dry-run";
+const NO_ANSWER: &str =
+    "--mirror deletes what the snapshot does not have. Give --yes to allow it, or look first with --dry-run";
 
 /// Asks before a mirror deletes anything; an error is a no.
 fn ask(
@@ -300,7 +307,7 @@ fn ask(
         let count = snapshot.count_surplus(namespace, target, options, &Control::new())?;
         let name = target.name_of(options.rename.as_deref().unwrap_or(namespace));
         let question = format!(
-            "{} of namespace {name} in {} that snapshot {} lacks will be deleted.",
+            "{} of namespace {name} in {} will be deleted, because snapshot {} does not have them.",
             super::text::plural(count, "record"),
             target.name(),
             snapshot.id()

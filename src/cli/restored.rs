@@ -175,7 +175,7 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
         }
         if restored.options.mirror && !report.lost.is_empty() {
             complain(&format!(
-                "damaged: namespace {namespace}: nothing was deleted, since it may stand in what was lost"
+                "damaged: namespace {namespace}: nothing was deleted, since it may be in the part that was lost"
             ));
         }
         name_failures("failed", namespace, &report.failures, &report.more_failures);

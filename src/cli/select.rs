@@ -12,11 +12,11 @@ const HEADING: &str = "What of the source is read";
 /// A part of a source.
 #[derive(clap::Args, Clone)]
 pub struct SelectArgs {
-    /// Read only this set; may be given more than once. Like all that select, it makes snapshots that build on earlier ones of the
-    /// same selection alone, since what was not selected is not gone
+    /// Read only this set; may be given more than once. As with all options that select, the snapshot builds only on
+    /// earlier ones of the same selection, because what was not selected is not gone
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     set: Vec<String>,
-    /// Read only these bins, with commas between them
+    /// Read only these bins, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = HEADING)]
     bins: Vec<String>,
     /// Read only these of the 4096 partitions, such as 0-1023,2000
@@ -25,7 +25,7 @@ pub struct SelectArgs {
     /// Read only the record with this digest, in hexadecimal; may be given more than once
     #[arg(long, value_name = "HEX", help_heading = HEADING)]
     digest: Vec<String>,
-    /// Read only the records whose digests this file names, one on each line
+    /// Read only the records whose digests are in this file, one per line
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     digest_file: Option<PathBuf>,
 }
@@ -35,7 +35,7 @@ impl SelectArgs {
     pub fn selection(&self, set: Option<&str>) -> Result<RecordSelection> {
         if let (Some(set), Some(other)) = (set, self.set.first()) {
             return Err(Error::usage(format!(
-                "the set is given twice, {set:?} behind the namespace and --set {other:?}: use --set for all of them"
+                "the set is given twice, {set:?} after the namespace and --set {other:?}: use --set for all of them"
             )));
         }
         let names = |names: &[String]| names.iter().map(|name| name.as_bytes().to_vec()).collect();

@@ -43,7 +43,7 @@ fn print(details: &Details) -> Result<()> {
     let mut lines = vec![
         format!("snapshot     {}", snapshot.snapshot),
         format!("started      {}", snapshot.started),
-        format!("committed       {}", snapshot.committed),
+        format!("committed    {}", snapshot.committed),
         format!("written by   {} on {}", snapshot.program, snapshot.host),
         format!("source       {}", text::safe(&snapshot.source)),
         format!("cluster      {}", text::safe(&snapshot.cluster)),

@@ -33,7 +33,7 @@ fn watch(mut signals: Signals) {
         let watched = lock(&WATCHED).clone();
         match watched {
             Some(control) if !control.is_stopped() => {
-                complain("stopping at the next safe point; once more to stop at once");
+                complain("stopping at the next safe point; press again to stop at once");
                 control.stop();
                 super::from_command::end();
             }

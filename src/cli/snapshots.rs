@@ -12,9 +12,9 @@ use serde::Serialize;
 
 /// List the snapshots, oldest first
 ///
-/// In the order in which they were begun, one with all before it in view, whatever the clocks of their hosts said; a time that
-/// contradicts that order is named. One row for each namespace of a snapshot; `stored` is what the whole snapshot added to the repository. Ends with exit code
-/// 10 if a snapshot can't be read.
+/// The order is that in which snapshots were begun with the earlier ones in view, and does not depend on the clocks
+/// of their hosts. A time that contradicts the order is named. There is one row for each namespace of a snapshot;
+/// `stored` is what the whole snapshot added to the repository. Exits with code 10 if a snapshot can't be read.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

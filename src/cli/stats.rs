@@ -11,9 +11,10 @@ use std::collections::{HashMap, HashSet};
 
 /// Show how much the repository holds, and what each snapshot adds to it
 ///
-/// Of each snapshot: the plain bytes of its live records (needs), those of the value chunks that they stand in (holds), and
-/// the stored bytes of all chunks that it reaches, that no older snapshot reaches (adds), and that no other one does (only). With --cluster and the like the others are those of
-/// the same cluster and so on.
+/// For each snapshot: the plain bytes of its live records (needs), those of the value chunks that contain them
+/// (holds), the stored bytes of all chunks that it refers to (reaches), of those that no older snapshot refers to
+/// (adds), and of those that no other snapshot refers to (only). With --cluster and the like, the other snapshots are
+/// those of the same cluster and so on.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -211,7 +212,7 @@ fn print(output: &Output) -> Result<()> {
     print_line(&text::table(&["in", "objects", "bytes"], &rows, &[1, 2]))?;
     for snapshot in output.snapshots.iter().filter(|snapshot| snapshot.missing_chunks > 0) {
         let lacks = text::plural(snapshot.missing_chunks, "chunk");
-        complain(&format!("snapshot {} lacks {lacks}", snapshot.snapshot));
+        complain(&format!("snapshot {} is missing {lacks}", snapshot.snapshot));
     }
     output.damaged.iter().for_each(|problem| complain(problem));
     Ok(())

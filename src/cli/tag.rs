@@ -8,10 +8,10 @@ use crate::error::Result;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Add labels to a snapshot, and take labels away
+/// Add labels to a snapshot, and remove labels
 ///
-/// The labels that a snapshot has are shown by `snapshots`; `--tag` and `forget --keep-tag` go by them, and copies have them too.
-/// `backup --tag` gives the first ones.
+/// `snapshots` shows the labels of a snapshot; `--tag` and `forget --keep-tag` select by them, and copies have them
+/// too. `backup --tag` sets the first ones.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,14 +27,14 @@ enum Command {
     /// Add labels to a snapshot
     #[command(after_help = "Example: aerolith tag add latest before-upgrade")]
     Add(Change),
-    /// Take labels away from a snapshot
+    /// Remove labels from a snapshot
     #[command(after_help = "Example: aerolith tag remove latest before-upgrade")]
     Remove(Change),
 }
 
 #[derive(clap::Args)]
 struct Change {
-    /// Which
+    /// The snapshot
     #[arg(value_name = "SNAPSHOT")]
     snapshot: String,
     /// The labels

@@ -15,10 +15,11 @@ use serde::Serialize;
 
 /// Compare a snapshot with a source, partition by partition
 ///
-/// Compares sets, keys and bins; generations and expiry are not compared, nor are the cells that servers derive from the text
-/// of GeoJSON values and files lack. A set, and the options that select, compare that part of both. Records of the snapshot that have expired since and
-/// are gone from the source are no difference. A namespace that the source lacks is one; one that the snapshot lacks is named.
-/// Ends with exit code 3 if the two differ, or if what was selected is in neither.
+/// Compares sets, keys and bins. Generations and expiry are not compared, nor are the cells that servers derive from
+/// the text of GeoJSON values and that files don't have. A set, and the options that select, restrict the comparison
+/// to that part of both sides. Records of the snapshot that have expired since and are gone from the source are no
+/// difference. A namespace that the source does not have is one; a namespace that the snapshot does not have is
+/// named. Exits with code 3 if the two differ, or if what was selected is in neither.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,13 +32,13 @@ pub struct Args {
     snapshot: String,
     /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or embedded:DIRECTORY
     source: String,
-    /// The namespace's name in the source, where that is another
+    /// The namespace's name in the source, if it differs
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
-    /// Print how many records differ, and no digests
+    /// Print only how many records differ, no digests
     #[arg(long)]
     summary: bool,
-    /// Print at most so many digests of each kind of difference
+    /// Print at most N digests of each kind of difference
     #[arg(long, value_name = "N", conflicts_with = "summary", default_value_t = 1000)]
     limit: usize,
     #[command(flatten)]
@@ -132,7 +133,7 @@ fn part(manifest: &NamespaceManifest, source: &dyn RecordSource, asked: &RecordS
     }
     if asked.name() != of_source {
         return Err(Error::usage(format!(
-            "--filter-exp is for servers, and nobody can tell which records of namespace {name} of the snapshot it means: leave it out"
+            "--filter-exp is evaluated by servers, so it is unknown which records of namespace {name} of the snapshot it selects: leave it out"
         )));
     }
     let all = |names: &[Vec<u8>]| (!names.is_empty()).then(|| names.iter().cloned().collect());

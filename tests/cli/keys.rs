@@ -252,7 +252,7 @@ fn a_prompt_names_the_repository_and_asks_three_times() {
     let (code, shown) = on_a_terminal(&sandbox, "snapshots --json", &["wrong", "", PASSWORD]);
     assert_eq!(code, Some(0), "{shown}");
     assert_eq!(shown.matches("passphrase of repo: ").count(), 3, "{shown}");
-    assert_eq!(shown.matches("that is no passphrase of repo").count(), 2, "{shown}");
+    assert_eq!(shown.matches("wrong passphrase for repo").count(), 2, "{shown}");
     let (code, shown) = on_a_terminal(&sandbox, "snapshots", &["wrong", "worse", "worst"]);
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("wrong passphrase") && shown.contains("It came from the prompt"), "{shown}");

@@ -245,7 +245,7 @@ fn get_says_why_it_found_nothing() {
     sandbox.run(&["get", "latest:test", "ann"]).ends(1).says(&["No set was named"]);
     sandbox.run(&["get", "latest:test/numbers", "--digest", &digest]).ends(1).says(&["It is in set \"people\""]);
     sandbox.run(&["get", "latest", "ann"]).ends(2).says(&["which namespace?", "latest:NAMESPACE"]);
-    sandbox.run(&["get", "latest:test", "i:x"]).ends(2).says(&["behind i: stands no 64-bit integer"]);
+    sandbox.run(&["get", "latest:test", "i:x"]).ends(2).says(&["there is no 64-bit integer after i:"]);
     sandbox.run(&["get", "latest:test", "b:xyz"]).ends(2).says(&["hexadecimal"]);
     sandbox.run(&["get", "latest:test", "--digest", "00"]).ends(2).says(&["40 hexadecimal digits"]);
     sandbox.run(&["get", "latest:test", "ann", "--digest", &digest]).ends(2).says(&["cannot be used with"]);

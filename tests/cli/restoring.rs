@@ -103,7 +103,7 @@ fn merge_writes_over_the_bins_of_the_snapshot_and_keeps_the_others() {
     drop(store);
     for target in ["asb:out", "jsonl:out.jsonl"] {
         let refused = sandbox.run(&["restore", "latest", target, "--conflict", "merge"]).ends(2);
-        refused.says(&["--conflict goes with aerospike:// and embedded: alone", "files are written anew"]);
+        refused.says(&["--conflict goes with aerospike:// and embedded: alone", "files are new"]);
     }
 }
 

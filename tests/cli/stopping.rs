@@ -43,7 +43,7 @@ fn a_backup_that_is_interrupted_commits_nothing_and_stands_in_the_history_as_sto
     for (n, (signal, expected)) in signals.into_iter().enumerate() {
         let (code, said) = interrupt(&sandbox, &["backup", "asb:long.asb"], signal);
         assert_eq!(code, Some(expected), "{said}");
-        assert!(said.contains("stopping at the next safe point; once more to stop at once"), "{said}");
+        assert!(said.contains("stopping at the next safe point; press again to stop at once"), "{said}");
         assert!(said.contains("stopped on request: nothing was committed"), "{said}");
         assert_eq!(sandbox.json(&["snapshots"])["snapshots"], json!([]));
         let session = sandbox.json(&["history"])["sessions"][n].clone();

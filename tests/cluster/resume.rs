@@ -54,7 +54,7 @@ fn a_killed_backup_goes_on_and_reads_of_finished_partitions_what_changed() {
         if kind == "full" {
             assert_eq!(json["namespaces"][0]["counts"]["read"], 400, "nothing was read twice: {json}");
         }
-        assert!(done.err.contains("went on where session"), "{done:?}");
+        assert!(done.err.contains("resumed session"), "{done:?}");
         let told: serde_json::Value = serde_json::from_str(&place.run(&["history", "--json"]).out).unwrap();
         let killed = told["sessions"]
             .as_array()
