@@ -95,7 +95,7 @@ impl ChunkWriter {
                 let (bytes, control, buffers) = (stored_bytes.clone(), control.clone(), buffers.clone());
                 std::thread::spawn(move || {
                     for (number, pack) in packs {
-                        let put = store.put_new(&pack.key(), &pack.bytes);
+                        let put = store.put_content(&pack.key(), &pack.bytes);
                         let mut stored = lock(&stored);
                         match put {
                             Ok(_) => {

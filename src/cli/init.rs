@@ -79,6 +79,7 @@ struct Output<'a> {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     super::key::check_label(&args.label)?;
     let store = crate::store::create(context.url()?)?;
+    crate::repository::check_place(&*store)?;
     if store.size(crate::format::names::CONFIG)?.is_some() {
         return Err(Error::invalid(format!(
             "there is a repository in {} already; nothing was changed",

@@ -6,6 +6,7 @@ mod hold;
 pub(crate) mod keyring;
 mod labels;
 mod needs;
+mod place;
 pub(crate) mod resolve;
 mod rollback;
 mod selection;
@@ -18,6 +19,7 @@ pub(crate) use hold::check_reason;
 pub use keyring::KeyInfo;
 pub use labels::Labelled;
 pub use needs::{Root, needed_by};
+pub(crate) use place::check_place;
 pub use resolve::SnapshotFilter;
 pub use rollback::Rollback;
 pub use selection::Selection;
@@ -97,6 +99,7 @@ impl std::fmt::Debug for Repository {
 impl Repository {
     /// Makes a repository in a store that has none.
     pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
+        check_place(&*store)?;
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
         }

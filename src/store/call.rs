@@ -5,7 +5,7 @@ use std::fmt;
 /// One kind of call to a [`Store`](super::Store).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// [`Store::put_new`](super::Store::put_new).
+    /// [`Store::put_new`](super::Store::put_new) and [`Store::put_content`](super::Store::put_content).
     PutNew,
     /// [`Store::put`](super::Store::put).
     Put,

@@ -19,6 +19,7 @@ macro_rules! tests {
             a_range_past_the_end_comes_back_short,
             an_object_larger_than_the_limit_is_damage,
             a_listing_holds_what_is_under_its_prefix_sorted_by_key,
+            the_top_names_are_the_first_segments_of_all_keys,
             a_missing_directory_is_an_empty_listing,
             a_deleted_object_is_gone_and_its_key_free,
             creators_survive_deletions_around_them,
@@ -65,6 +66,7 @@ pub(super) fn a_key_that_is_taken_is_left_alone(store: &dyn Store) {
     for key in ["snapshots/a", "packs/ab/a"] {
         assert_eq!(store.put_new(key, b"first").unwrap(), Put::Created);
         assert_eq!(store.put_new(key, b"second").unwrap(), Put::Exists);
+        assert_eq!(store.put_content(key, b"third").unwrap(), Put::Exists);
         assert_eq!(store.get(key, 100).unwrap().as_deref(), Some(&b"first"[..]));
     }
 }
@@ -164,6 +166,16 @@ pub(super) fn a_listing_holds_what_is_under_its_prefix_sorted_by_key(store: &dyn
     assert_eq!((all[0].as_str(), all[6].as_str()), ("config", "parity/ab/a"));
 }
 
+pub(super) fn the_top_names_are_the_first_segments_of_all_keys(store: &dyn Store) {
+    assert!(store.top_names().unwrap().is_empty());
+    store.put("b", b"").unwrap();
+    for key in ["a-1/a", "a/b", "a/c/d"] {
+        assert_eq!(store.put_content(key, b"x").unwrap(), Put::Created);
+        assert_eq!(store.get(key, 1).unwrap().as_deref(), Some(&b"x"[..]));
+    }
+    assert_eq!(store.top_names().unwrap(), ["a", "a-1", "b"]);
+}
+
 pub(super) fn a_missing_directory_is_an_empty_listing(store: &dyn Store) {
     assert_eq!(store.list("").unwrap(), []);
     assert_eq!(store.list("gc/").unwrap(), []);
@@ -207,6 +219,7 @@ pub(super) fn bad_keys_are_refused_by_every_call(store: &dyn Store) {
     for bad in ["", "/config", "../config", "packs/../../x", "packs//a", "packs/", ".tmp-1", "Config", "a.b"] {
         let refusals = [
             store.put_new(bad, b"x").err(),
+            store.put_content(bad, b"x").err(),
             store.put(bad, b"x").err(),
             store.get(bad, 1).err(),
             store.get_range(bad, 0, 1).err(),

@@ -104,6 +104,11 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.put_new(key, bytes)
     }
 
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.count(Call::PutNew, bytes.len());
+        self.inner.put_content(key, bytes)
+    }
+
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         self.count(Call::Put, bytes.len());
         self.inner.put(key, bytes)
@@ -125,6 +130,10 @@ impl<S: Store> Store for CountingStore<S> {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.count(Call::List, 0);
         self.inner.list(prefix)
+    }
+
+    fn top_names(&self) -> Result<Vec<String>> {
+        self.inner.top_names()
     }
 
     fn delete(&self, key: &str) -> Result<()> {

@@ -26,7 +26,6 @@
 //!
 //! Calls run one at a time, in the order of the log, so that "the nth" means the same to every thread.
 
-use super::key::waits_for_sync;
 use super::{Call, Listed, Put, Store};
 use crate::error::{Error, Result};
 use crate::sync::lock;
@@ -138,6 +137,8 @@ struct State {
 #[derive(Clone, Debug)]
 struct Request {
     call: Call,
+    /// Whether the next `sync` is soon enough for it to survive a power cut.
+    waits: bool,
     key: String,
     bytes: Vec<u8>,
 }
@@ -174,7 +175,7 @@ impl<S: Store> FaultStore<S> {
     }
 
     /// Acts out a power cut on the store below: undoes every change that nothing promised to keep, which is what `delete` did,
-    /// and `put_new` under `packs/`, since the last `sync`. The process counts as crashed.
+    /// and `put_content`, since the last `sync`. The process counts as crashed.
     ///
     /// # Errors
     ///
@@ -225,18 +226,18 @@ impl<S: Store> FaultStore<S> {
     }
 
     fn land(&self, state: &mut State, request: &Request) -> Result<()> {
-        let Request { call, key, bytes } = request;
+        let Request { call, waits, key, bytes } = request;
         match call {
-            Call::PutNew => self.put_new_below(state, key, bytes).map(|_| ()),
+            Call::PutNew => self.put_new_below(state, *waits, key, bytes).map(|_| ()),
             Call::Put => self.put_below(state, key, bytes),
             Call::Delete => Self::unsafely(&self.inner, state, key, || self.inner.delete(key)),
             _ => Ok(()),
         }
     }
 
-    fn put_new_below(&self, state: &mut State, key: &str, bytes: &[u8]) -> Result<Put> {
-        if waits_for_sync(key) {
-            return Self::unsafely(&self.inner, state, key, || self.inner.put_new(key, bytes));
+    fn put_new_below(&self, state: &mut State, waits: bool, key: &str, bytes: &[u8]) -> Result<Put> {
+        if waits {
+            return Self::unsafely(&self.inner, state, key, || self.inner.put_content(key, bytes));
         }
         let outcome = self.inner.put_new(key, bytes)?;
         state.unsynced.remove(key);
@@ -255,6 +256,17 @@ impl<S: Store> FaultStore<S> {
     }
 
     fn run<T>(&self, call: Call, key: &str, bytes: &[u8], work: impl FnOnce(&S, &mut State) -> Result<T>) -> Result<T> {
+        self.run_write(call, false, key, bytes, work)
+    }
+
+    fn run_write<T>(
+        &self,
+        call: Call,
+        waits: bool,
+        key: &str,
+        bytes: &[u8],
+        work: impl FnOnce(&S, &mut State) -> Result<T>,
+    ) -> Result<T> {
         let mut state = self.state();
         let fail = |source| Error::io(format!("{call} {key:?} in {}", self.location()), source);
         let crash = || fail(io::Error::other("the process has crashed"));
@@ -282,7 +294,7 @@ impl<S: Store> FaultStore<S> {
                 Err(crash())
             }
             Some(Effect::Tear) => {
-                let torn = Request { call, key: key.to_owned(), bytes: bytes[..bytes.len() / 2].to_vec() };
+                let torn = Request { call, waits, key: key.to_owned(), bytes: bytes[..bytes.len() / 2].to_vec() };
                 state.crashed = true;
                 if matches!(call, Call::PutNew | Call::Put) {
                     self.land(&mut state, &torn)?;
@@ -291,7 +303,7 @@ impl<S: Store> FaultStore<S> {
             }
             Some(Effect::Late(calls)) => {
                 if call.changes() {
-                    let request = Request { call, key: key.to_owned(), bytes: bytes.to_vec() };
+                    let request = Request { call, waits, key: key.to_owned(), bytes: bytes.to_vec() };
                     state.late.push((*calls + 1, request));
                 }
                 Err(fail(ErrorKind::TimedOut.into()))
@@ -320,7 +332,11 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
-        self.run(Call::PutNew, key, bytes, |_, state| self.put_new_below(state, key, bytes))
+        self.run(Call::PutNew, key, bytes, |_, state| self.put_new_below(state, false, key, bytes))
+    }
+
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.run_write(Call::PutNew, true, key, bytes, |_, state| self.put_new_below(state, true, key, bytes))
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
@@ -344,6 +360,10 @@ impl<S: Store> Store for FaultStore<S> {
             None => inner.list(prefix),
             Some(stale) => Ok(stale.iter().filter(|listed| listed.key.starts_with(prefix)).cloned().collect()),
         })
+    }
+
+    fn top_names(&self) -> Result<Vec<String>> {
+        self.inner.top_names()
     }
 
     fn delete(&self, key: &str) -> Result<()> {

@@ -25,11 +25,6 @@ pub(super) fn is_segment(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// Whether a new object under `key` may wait for the next sync before it survives a power cut.
-pub(super) fn waits_for_sync(key: &str) -> bool {
-    key.starts_with("packs/")
-}
-
 /// The error for an object that is larger than the caller is ready to read.
 pub(super) fn too_large(key: &str, size: u64, limit: u64) -> Error {
     Error::damaged(key, format!("it is of {size} bytes, where at most {limit} are expected"))

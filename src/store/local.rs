@@ -4,17 +4,16 @@
 //! so is no key; only when the disk has its bytes does the file get its name, in one step that for `put_new` fails where the
 //! name is taken. No crash leaves half an object, and no reader sees one.
 //!
-//! **Power cuts.** A name is safe once its directory was synced, and the directories above it. `put`, and `put_new` outside `packs/`,
-//! do so before they return; [`Store::sync`] does it for every directory that this store value changed, found a key taken in, or
-//! saw objects in by `size` or `list`. So a writer that builds on what another process left (packs taken over, a snapshot
-//! just committed) makes that safe as well before its own commit. Deletions are safe after `sync` too.
+//! **Power cuts.** A name is safe once its directory was synced, and the directories above it. `put` and `put_new` do
+//! so before they return; [`Store::sync`] does it for every directory that this store value changed, found a key taken in, or
+//! saw objects in by `size` or `list`. So a writer that builds on what another process left (objects taken over, or just put) makes that safe as well before its own commit. Deletions are safe after `sync` too.
 //!
 //! **Listings.** On some file systems (btrfs) a file that is being replaced can be missing from a listing made meanwhile, and
 //! a collector that misses a live session loses data. So `put` holds a `flock` of the directory for the length of its rename, and
 //! `list` while it reads the directory's names. Neither waits for it for long, since its holder may be asleep: see `directory`.
 //!
-//! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that snapshots can be forgotten and packs
-//! deleted; the next writer makes it anew.
+//! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that what must be written before anything
+//! can be deleted finds room; the next writer makes it anew.
 //!
 //! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
 //! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.
@@ -29,7 +28,7 @@ mod names;
 mod private;
 mod temporary;
 
-use super::key::{check_key, check_prefix, is_segment, too_large, waits_for_sync};
+use super::key::{check_key, check_prefix, is_segment, too_large};
 use super::reserve::RESERVE_BYTES;
 use super::{Listed, Put, Store};
 use crate::error::{Error, Result};
@@ -42,10 +41,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use temporary::{Temporary, is_temporary, remove_if_abandoned};
-
-/// What a repository has in its root; anything else in a directory says that the directory is somebody else's.
-const ROOT_NAMES: [&str; 10] =
-    ["config", "keys", "packs", "parity", "index", "sessions", "snapshots", "gc", "holds", "tags"];
 
 /// What file systems, desktops and network drives leave in any directory. None of these names can be a key.
 const HARMLESS_NAMES: [&str; 24] = [
@@ -78,10 +73,9 @@ const HARMLESS_NAMES: [&str; 24] = [
 /// Beginnings of such names: what macOS keeps beside a file on foreign disks, waste baskets, files that NFS couldn't delete yet.
 const HARMLESS_BEGINNINGS: [&str; 3] = ["._", ".Trash-", ".nfs"];
 
-/// Whether a directory that holds this can become a repository, or is one.
+/// Whether this store, or what is below it, leaves such a name in the root.
 fn is_ours_or_harmless(name: &str) -> bool {
-    ROOT_NAMES.contains(&name)
-        || HARMLESS_NAMES.contains(&name)
+    HARMLESS_NAMES.contains(&name)
         || HARMLESS_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
         || name == RESERVE
         || is_temporary(name)
@@ -104,26 +98,17 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Makes a store of the directory at `path`, which is made with what is missing above it. A directory that is a store
-    /// already is simply opened.
+    /// Makes a store of the directory at `path`, which is made with what is missing above it. A directory that is there
+    /// already is simply opened; [`Store::top_names`] says what it holds.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the directory holds anything that no store has in its root, [`Error::Io`] if it can't be made.
+    /// [`Error::Io`] if it can't be made, or is none.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let root = absolute(path.as_ref())?;
         let in_context = |error| Error::io(format!("make the directory {}", root.display()), error);
         make_with_parents(&root).map_err(in_context)?;
-        for entry in fs::read_dir(&root).map_err(in_context)? {
-            let name = entry.map_err(in_context)?.file_name();
-            let name = name.to_string_lossy();
-            if !is_ours_or_harmless(&name) {
-                return Err(Error::invalid(format!(
-                    "{} is neither empty nor a repository: it holds {name:?}. Choose a new directory",
-                    root.display()
-                )));
-            }
-        }
+        fs::read_dir(&root).map_err(in_context)?;
         Ok(Self::at(root))
     }
 
@@ -335,7 +320,7 @@ impl LocalStore {
             Err(error) if is_absence(&error) => return self.absent::<()>().map(drop),
             outcome => outcome?,
         }
-        // Each session has an index directory of its own, so emptied directories would pile up. Those in the root are few.
+        // Callers make directories that are used once, so emptied ones would pile up. Those in the root are few.
         if directory.parent().is_some_and(|above| above != self.root && above.starts_with(&self.root)) {
             let _ = fs::remove_dir(directory);
         }
@@ -354,11 +339,14 @@ impl Store for LocalStore {
         let in_context = |error| self.error("write", key, error);
         let outcome = self.create_object(&path, &directory, bytes).map_err(in_context)?;
         // Also where the key was taken: whoever took it may not have come to this, and the caller builds on what is there.
-        if waits_for_sync(key) {
-            self.names.note(&directory);
-        } else {
-            self.names.sync_directory(&directory).map_err(in_context)?;
-        }
+        self.names.sync_directory(&directory).map_err(in_context)?;
+        Ok(outcome)
+    }
+
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        let (path, directory) = self.place(key)?;
+        let outcome = self.create_object(&path, &directory, bytes).map_err(|error| self.error("write", key, error))?;
+        self.names.note(&directory);
         Ok(outcome)
     }
 
@@ -398,6 +386,15 @@ impl Store for LocalStore {
         // A directory may show a file twice that was replaced while it was read.
         listed.dedup_by(|later, kept| later.key == kept.key);
         Ok(listed)
+    }
+
+    fn top_names(&self) -> Result<Vec<String>> {
+        let found = self.locks.names_of(&self.root).map_err(|error| self.error("list", "everything", error))?;
+        let names = found.iter().map(|name| name.to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| !is_ours_or_harmless(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
     }
 
     fn delete(&self, key: &str) -> Result<()> {

@@ -6,8 +6,9 @@
 //! - [`Store::put`] replaces an object whole or not at all.
 //! - A listing shows every object whose creation returned before the listing began.
 //! - After [`Store::sync`] returned, everything put before survives a power cut.
-//! - [`Store::put`], and [`Store::put_new`] of any key outside `packs/`, need no `sync`: what they did survives a power cut
-//!   once they returned. Packs are many and count only once a snapshot names them, so one `sync` before the commit does for all.
+//! - [`Store::put`] and [`Store::put_new`] need no `sync`: what they did survives a power cut once they returned.
+//!   What [`Store::put_content`] did survives one after the next `sync`, so that one does for many objects.
+//! - A store knows nothing of what its objects mean, nor of the names that its callers choose.
 //! - An error from a call that changes the store doesn't say that nothing happened: the reply may have been lost.
 //!
 //! [`open`] and [`create`] turn what a user typed into a store.
@@ -60,6 +61,13 @@ pub trait Store: Send + Sync {
     /// Creates an object if its key is free. The object appears whole or not at all.
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put>;
 
+    /// Creates an object whose name follows from its content, if its key is free: whoever finds it taken finds the same bytes
+    /// there, so that creating it twice is harmless. It need survive a power cut only once [`Store::sync`] returned; a store
+    /// that gains nothing by that takes it as [`Store::put_new`] does.
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.put_new(key, bytes)
+    }
+
     /// Creates or replaces an object. A reader sees the old bytes or the new ones, never a mixture.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
 
@@ -76,14 +84,23 @@ pub trait Store: Send + Sync {
     /// All objects whose key begins with `prefix` (a directory name that ends in a slash), sorted by key.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
 
+    /// The first segments of all keys and the names of whatever else somebody put beside them, sorted; without what the store
+    /// itself and the systems below it leave there. So a caller learns whether the place is free, or somebody else's.
+    fn top_names(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = self.list("")?.into_iter().map(|listed| first_segment(listed.key)).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Deletes an object; it is no error if there is none.
     fn delete(&self, key: &str) -> Result<()>;
 
     /// Returns once everything that was put before this call would survive a power cut.
     fn sync(&self) -> Result<()>;
 
-    /// Keeps a little room in reserve, if it does not yet, so that snapshots can be forgotten and packs deleted once the disk is
-    /// full. A store that can't be full need not.
+    /// Keeps a little room in reserve, if it does not yet, so that what must be written before anything can be deleted finds
+    /// room once the disk is full. A store that can't be full need not.
     fn keep_reserve(&self) -> Result<()> {
         Ok(())
     }
@@ -99,6 +116,11 @@ pub trait Store: Send + Sync {
     }
 }
 
+fn first_segment(mut key: String) -> String {
+    key.truncate(key.find('/').unwrap_or(key.len()));
+    key
+}
+
 macro_rules! forward_to_pointee {
     ($($pointer:ident),*) => {$(
         impl<S: Store + ?Sized> Store for $pointer<S> {
@@ -107,6 +129,9 @@ macro_rules! forward_to_pointee {
             }
             fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
                 (**self).put_new(key, bytes)
+            }
+            fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+                (**self).put_content(key, bytes)
             }
             fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
                 (**self).put(key, bytes)
@@ -122,6 +147,9 @@ macro_rules! forward_to_pointee {
             }
             fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
                 (**self).list(prefix)
+            }
+            fn top_names(&self) -> Result<Vec<String>> {
+                (**self).top_names()
             }
             fn delete(&self, key: &str) -> Result<()> {
                 (**self).delete(key)

@@ -13,7 +13,7 @@ const FULL: &str = "the disk is full, and so is the room that was kept in reserv
     are not the repository's, or enlarge it, then run this again. Never delete objects of the repository by hand";
 
 /// A store for what must go on if the disk is full: snapshots are forgotten, and space is reclaimed. Where a small object finds no room, the
-/// store's reserve is given up for it. Packs never take it.
+/// store's reserve is given up for it. What is put as content never takes it.
 pub(crate) struct Frugal {
     inner: Arc<dyn Store>,
     gave_up: AtomicBool,
@@ -60,6 +60,9 @@ impl Store for Frugal {
         }
         Ok(put)
     }
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.inner.put_content(key, bytes)
+    }
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         self.write(|| self.inner.put(key, bytes))
     }
@@ -74,6 +77,9 @@ impl Store for Frugal {
     }
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.inner.list(prefix)
+    }
+    fn top_names(&self) -> Result<Vec<String>> {
+        self.inner.top_names()
     }
     fn delete(&self, key: &str) -> Result<()> {
         self.inner.delete(key)

@@ -49,6 +49,10 @@ impl Store for SmallDisk {
         self.room(bytes.len() as u64)?;
         self.inner.put_new(key, bytes)
     }
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.room(bytes.len() as u64)?;
+        self.inner.put_content(key, bytes)
+    }
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         self.room(bytes.len() as u64)?;
         self.inner.put(key, bytes)

@@ -197,6 +197,9 @@ impl Store for HookStore {
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
         self.tell(Call::PutNew, key).put_new(key, bytes)
     }
+    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.tell(Call::PutNew, key).put_content(key, bytes)
+    }
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         self.tell(Call::Put, key).put(key, bytes)
     }

@@ -1,10 +1,11 @@
-//! Who may read a store's files: their owner alone, unless the owner gave `config` to a group.
+//! Who may read a store's files: their owner alone, unless the owner gave those in the root to a group.
 //!
 //! Names, sizes and times of a repository's objects say when how much was backed up, and whoever may write can delete. So files are
 //! made with mode 0600 and directories with 0700, whatever the umask is. To share a repository with a group, give it what is
 //! there (`chgrp -R backup REPO; chmod -R g+rwX REPO; chmod g+s` on its directories): new files and directories then
-//! are the group's as far as `config` is. Others never get anything.
+//! are the group's as far as every object in the root is. Others never get anything.
 
+use crate::store::key::is_segment;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -25,9 +26,15 @@ impl Modes {
     /// The owner alone.
     pub(super) const PRIVATE: Modes = Modes { group: 0 };
 
-    /// As the `config` in this root has it.
+    /// What all objects in this root allow; the owner alone where there are none.
     pub(super) fn of(root: &Path) -> Self {
-        fs::metadata(root.join("config")).map_or(Modes::PRIVATE, |config| Modes { group: config.mode() & 0o060 })
+        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let objects = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_segment));
+        let files = objects.filter_map(|entry| fs::metadata(entry.path()).ok()).filter(fs::Metadata::is_file);
+        files
+            .map(|file| file.mode() & 0o060)
+            .reduce(|all, one| all & one)
+            .map_or(Modes::PRIVATE, |group| Modes { group })
     }
 
     fn directory(self) -> u32 {

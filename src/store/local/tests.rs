@@ -124,7 +124,7 @@ fn a_failed_write_names_object_place_and_reason_and_leaves_nothing() {
 #[test]
 fn a_store_whose_directory_vanished_is_an_error_not_an_empty_store() {
     let store = Fixture::new();
-    store.put_new("packs/ab/a", b"1").unwrap();
+    store.put_content("packs/ab/a", b"1").unwrap();
     fs::remove_dir_all(store.directory.path()).unwrap();
     let failures = [
         ("write", store.put_new("packs/ab/b", b"x").err()),
@@ -145,15 +145,14 @@ fn a_store_whose_directory_vanished_is_an_error_not_an_empty_store() {
 }
 
 #[test]
-fn only_a_directory_that_is_empty_or_a_repository_becomes_a_store() {
+fn a_directory_becomes_a_store_and_says_what_else_is_in_it() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("lost+found")).unwrap();
     LocalStore::create(directory.path()).unwrap().put("config", b"1").unwrap();
     assert_eq!(LocalStore::create(directory.path()).unwrap().size("config").unwrap(), Some(1));
 
     fs::write(directory.path().join("thesis.tex"), b"").unwrap();
-    let message = LocalStore::create(directory.path()).err().unwrap().to_string();
-    assert!(message.contains("thesis.tex"), "{message}");
+    assert_eq!(LocalStore::create(directory.path()).unwrap().top_names().unwrap(), ["config", "thesis.tex"]);
 
     let file = directory.path().join("thesis.tex");
     assert!(matches!(LocalStore::create(&file), Err(Error::Io { .. })));
@@ -190,9 +189,10 @@ fn an_object_behind_a_symbolic_link_is_read_and_listed() {
 #[test]
 fn a_directory_is_noted_for_the_next_sync_by_whatever_builds_on_its_names() {
     type Build = fn(&LocalStore) -> Result<()>;
-    let builds: [(&str, Build, bool); 7] = [
-        ("put_new", |store| store.put_new("packs/ab/b", b"").map(drop), true),
-        ("put_new, taken", |store| store.put_new("packs/ab/a", b"").map(drop), true),
+    let builds: [(&str, Build, bool); 8] = [
+        ("put_content", |store| store.put_content("packs/ab/b", b"").map(drop), true),
+        ("put_content, taken", |store| store.put_content("packs/ab/a", b"").map(drop), true),
+        ("put_new", |store| store.put_new("packs/ab/b", b"").map(drop), false),
         ("size", |store| store.size("packs/ab/a").map(drop), true),
         ("list", |store| store.list("packs/").map(drop), true),
         ("delete", |store| store.delete("packs/ab/a"), true),
@@ -264,20 +264,18 @@ fn a_store_that_was_given_to_a_group_stays_the_groups_and_nobody_elses() {
 }
 
 #[test]
-fn a_directory_with_what_systems_leave_in_it_can_become_a_store_and_no_other() {
+fn what_systems_leave_in_a_directory_is_no_top_name_and_all_else_is() {
     let directory = tempfile::tempdir().unwrap();
     for name in HARMLESS_NAMES.into_iter().chain(["._.DS_Store", ".Trash-1000", ".nfs0001"]) {
         assert!(!is_segment(name), "{name} could be a key");
         fs::create_dir(directory.path().join(name)).unwrap();
     }
-    for name in ROOT_NAMES {
-        fs::create_dir(directory.path().join(name)).unwrap();
-    }
-    LocalStore::create(directory.path()).unwrap();
+    let store = LocalStore::create(directory.path()).unwrap();
+    store.keep_reserve().unwrap();
+    assert!(store.top_names().unwrap().is_empty());
     for name in ["letter", ".ssh", "Packs"] {
         fs::create_dir(directory.path().join(name)).unwrap();
-        let error = LocalStore::create(directory.path()).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains(name) && error.contains("neither empty nor a repository"), "{error}");
+        assert_eq!(store.top_names().unwrap(), [name]);
         fs::remove_dir(directory.path().join(name)).unwrap();
     }
 }
