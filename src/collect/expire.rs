@@ -8,6 +8,7 @@ use crate::format::snapshot::SnapshotState;
 use crate::format::{SnapshotId, names};
 use crate::objects;
 use crate::store::Store;
+use crate::sync::in_parallel;
 use std::collections::HashSet;
 
 /// How long the object of a session without a snapshot stays after it was written last: 90 days.
@@ -23,13 +24,16 @@ pub const KEPT_MILLIS: u64 = 90 * 86_400_000;
 /// that noted no damage, which never takes a name and writes no chunks. What can't be read is for a repair.
 pub fn expire(store: &dyn Store, keys: &Keys, states: &States, indexed: &HashSet<SnapshotId>, now: u64) -> Result<u64> {
     let mut deleted = 0;
-    for id in objects::list_sessions(store)? {
+    let mut sessions = objects::list_sessions(store)?;
+    sessions.retain(|id| match states.get(id) {
+        Some(SnapshotState::Committed) => false,
+        Some(SnapshotState::Forgotten) => !indexed.contains(id),
+        _ => true,
+    });
+    let read = in_parallel(&sessions, |id| objects::read_session(store, keys, *id));
+    for (id, read) in sessions.into_iter().zip(read) {
         let state = states.get(&id).copied();
-        if state == Some(SnapshotState::Committed) || (state == Some(SnapshotState::Forgotten) && indexed.contains(&id))
-        {
-            continue;
-        }
-        let session = match objects::read_session(store, keys, id) {
+        let session = match read {
             Ok(session) => session,
             Err(error) if error.is_of_one_object() => continue,
             Err(error) => return Err(error),

@@ -9,6 +9,7 @@ use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
 use crate::objects;
 use crate::store::Store;
+use crate::sync::in_parallel;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What to do about a snapshot whose needs can't be told.
@@ -31,8 +32,10 @@ pub fn manifests(
 ) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     let committed = states.iter().filter(|(_, state)| **state == SnapshotState::Committed).map(|(id, _)| *id);
-    for id in committed.filter(|id| !known.contains(id)) {
-        match objects::read_manifest(store, keys, id) {
+    let unread: Vec<SnapshotId> = committed.filter(|id| !known.contains(id)).collect();
+    let read = in_parallel(&unread, |id| objects::read_manifest(store, keys, *id));
+    for (id, read) in unread.into_iter().zip(read) {
+        match read {
             Ok(manifest) => manifests.push(manifest),
             // Forgotten since it was listed.
             Err(Error::Damaged { .. }) if state_of(store, &id)? == Some(SnapshotState::Forgotten) => {}
@@ -49,8 +52,10 @@ fn state_of(store: &dyn Store, id: &SnapshotId) -> Result<Option<SnapshotState>>
 /// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it committed, or
 /// its marker is none.
 pub fn refuse_lost(store: &dyn Store, keys: &Keys, states: &States, manifests: &[Manifest]) -> Result<()> {
-    for (id, _) in states.iter().filter(|(_, state)| **state == SnapshotState::Forgotten) {
-        objects::check_marker(store, keys, *id).map_err(|error| error.with_advice(UNKNOWN_NEEDS))?;
+    let forgotten = states.iter().filter(|(_, state)| **state == SnapshotState::Forgotten).map(|(id, _)| *id);
+    let forgotten: Vec<SnapshotId> = forgotten.collect();
+    for checked in in_parallel(&forgotten, |id| objects::check_marker(store, keys, *id)) {
+        checked.map_err(|error| error.with_advice(UNKNOWN_NEEDS))?;
     }
     if let Some(id) = lost_names(store, keys, states, manifests)?.first() {
         let error =
@@ -69,11 +74,11 @@ pub fn lost_names(
 ) -> Result<BTreeSet<SnapshotId>> {
     let mut committed: BTreeSet<SnapshotId> =
         manifests.iter().flat_map(|manifest| manifest.heads.iter().copied()).collect();
-    for id in objects::list_sessions(store)? {
-        if states.get(&id).is_some_and(|state| state.was_committed()) {
-            continue;
-        }
-        match objects::read_session(store, keys, id) {
+    let mut sessions = objects::list_sessions(store)?;
+    sessions.retain(|id| !states.get(id).is_some_and(|state| state.was_committed()));
+    let read = in_parallel(&sessions, |id| objects::read_session(store, keys, *id));
+    for (id, read) in sessions.into_iter().zip(read) {
+        match read {
             Ok(session) if session.says_committed() => {
                 committed.insert(id);
             }

@@ -11,7 +11,7 @@ use crate::format::pack::{DirectoryRow, Place};
 use crate::format::{ChunkId, FormatError, PackId, SnapshotId, names};
 use crate::pack::{read_directory, stored_packs};
 use crate::store::Store;
-use crate::sync::lock;
+use crate::sync::{in_parallel, lock};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,10 @@ const CACHE_BYTES: usize = 64 << 20;
 /// call, and only one collection is at work at a time.
 const OPENINGS: usize = 2;
 
+/// A segment of at most so many bytes (some 1,300 rows) is read by one request when it is opened, with all of its blocks; of larger
+/// ones the ends are read, and blocks when they are asked for.
+const WHOLE_BYTES: u64 = 64 << 10;
+
 /// Where a chunk stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Location {
@@ -32,7 +36,12 @@ pub struct Location {
     pub place: Place,
 }
 
+/// Bytes that a block takes in memory.
+const BLOCK_COST: usize = BLOCK_ROWS * std::mem::size_of::<IndexRow>();
+
 struct Segment {
+    /// What its blocks are kept under: its place among the segments when they were opened.
+    number: usize,
     key: String,
     sealer: Sealer,
     trailer: SegmentTrailer,
@@ -70,25 +79,58 @@ fn missing(key: &str) -> Error {
 }
 
 impl Segment {
-    fn open(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<Self> {
+    /// Opens a segment of this size; the blocks of a small one come with it, where they can be read.
+    fn open(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<(Self, Vec<(usize, Vec<IndexRow>)>)> {
         let of = |error: FormatError| error.of(key);
+        let whole = match size <= WHOLE_BYTES {
+            true => Some(store.get(key, WHOLE_BYTES)?.ok_or_else(|| missing(key))?),
+            false => None,
+        };
+        let size = whole.as_ref().map_or(size, |bytes| bytes.len() as u64);
+        let part = |offset: u64, length: usize| match &whole {
+            Some(bytes) => {
+                let start = bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
+                let end = bytes.len().min(start.saturating_add(length));
+                Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+            }
+            None => store.get_range(key, offset, length)?.ok_or_else(|| missing(key)),
+        };
         let trailer_at = size.checked_sub((TRAILER_BYTES + HEADER_BYTES) as u64);
         let trailer_at = trailer_at.ok_or_else(|| of(FormatError::Cut("the segment")))? + HEADER_BYTES as u64;
-        let header = store.get_range(key, 0, HEADER_BYTES)?.ok_or_else(|| missing(key))?;
-        let sealer = Sealer::open(keys, ObjectKind::Index, &header).map_err(of)?;
-        let mut trailer = store.get_range(key, trailer_at, TRAILER_BYTES)?.ok_or_else(|| missing(key))?;
+        let sealer = Sealer::open(keys, ObjectKind::Index, &part(0, HEADER_BYTES)?).map_err(of)?;
+        let mut trailer = part(trailer_at, TRAILER_BYTES)?;
         let trailer = sealer.unseal(trailer_at, &associated_data(b't', key), &mut trailer).map_err(of)?;
         let trailer = SegmentTrailer::decode(trailer, size).map_err(of)?;
-        let sealed = store.get_range(key, trailer.directory, trailer.directory_bytes())?;
-        let mut sealed = sealed.ok_or_else(|| missing(key))?;
+        let mut sealed = part(trailer.directory, trailer.directory_bytes())?;
         let plain = sealer.unseal(trailer.directory, &associated_data(b'd', key), &mut sealed).map_err(of)?;
         let directory = SegmentDirectory::decode(plain, &trailer).map_err(of)?;
-        Ok(Segment { key: key.to_string(), sealer, trailer, directory })
+        let segment = Segment { number: 0, key: key.to_string(), sealer, trailer, directory };
+        let mut blocks = Vec::new();
+        for block in 0..if whole.is_some() { segment.trailer.blocks() } else { 0 } {
+            let Some((offset, length)) = segment.trailer.block(block) else { continue };
+            // What is wrong with a damaged one is said when it is asked for.
+            if let Ok(rows) = segment.rows_of(offset, part(offset, length)?) {
+                blocks.push((block, rows));
+            }
+        }
+        Ok((segment, blocks))
+    }
+
+    /// The rows of the block at this offset.
+    fn rows_of(&self, offset: u64, mut sealed: Vec<u8>) -> Result<Vec<IndexRow>> {
+        let of = |error: FormatError| error.of(&self.key);
+        let plain = self.sealer.unseal(offset, &associated_data(b'b', &self.key), &mut sealed).map_err(of)?;
+        decode_block(plain, self.trailer.packs).map_err(of)
     }
 
     /// Opens a segment that was listed with this size: a collection may have replaced it since, or have deleted it, which gives
     /// `None`.
-    fn open_again(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<Option<Self>> {
+    fn open_again(
+        store: &dyn Store,
+        keys: &Keys,
+        key: &str,
+        size: u64,
+    ) -> Result<Option<(Self, Vec<(usize, Vec<IndexRow>)>)>> {
         let mut opened = Self::open(store, keys, key, size);
         for _ in 0..OPENINGS {
             match &opened {
@@ -104,9 +146,8 @@ impl Segment {
     fn read_block(&self, store: &dyn Store, block: usize) -> Result<Vec<IndexRow>> {
         let of = |error: FormatError| error.of(&self.key);
         let (offset, length) = self.trailer.block(block).ok_or_else(|| of(FormatError::Cut("the blocks")))?;
-        let mut sealed = store.get_range(&self.key, offset, length)?.ok_or_else(|| missing(&self.key))?;
-        let plain = self.sealer.unseal(offset, &associated_data(b'b', &self.key), &mut sealed).map_err(of)?;
-        decode_block(plain, self.trailer.packs).map_err(of)
+        let sealed = store.get_range(&self.key, offset, length)?.ok_or_else(|| missing(&self.key))?;
+        self.rows_of(offset, sealed)
     }
 }
 
@@ -120,12 +161,21 @@ impl Index {
         excluded: HashSet<PackId>,
     ) -> Result<Self> {
         let (mut segments, mut damaged, mut damaged_keys) = (Vec::new(), Vec::new(), Vec::new());
-        for listed in store.list(names::INDEX)? {
-            let Some((session, _)) = names::parse_index_segment(&listed.key) else { continue };
-            if !believed(&session) {
-                continue;
-            }
-            match Segment::open_again(store, keys, &listed.key, listed.size) {
+        let blocks = Cache::new(CACHE_BYTES);
+        let mut all = store.list(names::INDEX)?;
+        all.retain(|listed| names::parse_index_segment(&listed.key).is_some_and(|(session, _)| believed(&session)));
+        let all: Vec<_> = all.into_iter().enumerate().collect();
+        let opened = in_parallel(&all, |(number, listed)| -> Result<Option<Segment>> {
+            let opened = Segment::open_again(store, keys, &listed.key, listed.size)?;
+            Ok(opened.map(|(segment, read)| {
+                for (block, rows) in read {
+                    blocks.put((*number, block), Arc::new(rows), BLOCK_COST);
+                }
+                Segment { number: *number, ..segment }
+            }))
+        });
+        for ((_, listed), opened) in all.into_iter().zip(opened) {
+            match opened {
                 Ok(Some(segment)) => segments.push(segment),
                 // A collection joined it into another, or nobody needs it any more.
                 Ok(None) => {}
@@ -141,7 +191,7 @@ impl Index {
             damaged,
             damaged_keys,
             excluded,
-            blocks: Cache::new(CACHE_BYTES),
+            blocks,
             failed: Mutex::default(),
             last_hit: AtomicUsize::new(0),
             recovered: Mutex::default(),
@@ -259,18 +309,17 @@ impl Index {
     }
 
     fn block(&self, store: &dyn Store, segment: usize, block: usize) -> Result<Arc<Vec<IndexRow>>> {
-        let cost = BLOCK_ROWS * std::mem::size_of::<IndexRow>();
-        if let Some(rows) = self.blocks.get(&(segment, block), |_| cost) {
+        let found = self.segments.get(segment).ok_or_else(|| missing("an index segment"))?;
+        if let Some(rows) = self.blocks.get(&(found.number, block), |_| BLOCK_COST) {
             return Ok(rows);
         }
-        let found = self.segments.get(segment).ok_or_else(|| missing("an index segment"))?;
         let read = found.read_block(store, block).inspect_err(|error| {
             if error.is_of_one_object() {
-                lock(&self.failed).insert(segment);
+                lock(&self.failed).insert(found.number);
             }
         });
         let rows = Arc::new(read?);
-        self.blocks.put((segment, block), rows.clone(), cost);
+        self.blocks.put((found.number, block), rows.clone(), BLOCK_COST);
         Ok(rows)
     }
 

@@ -44,6 +44,7 @@ use crate::objects;
 use crate::objects::order::Times;
 use crate::record::Timestamp;
 use crate::store::{Put, Store};
+use crate::sync::in_parallel;
 use std::collections::HashMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -307,7 +308,15 @@ impl Repository {
     /// The same as they were committed, whatever became of their labels, reading those alone that are not remembered.
     pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
-        for (id, state) in objects::list_states(&*self.store)? {
+        let states = objects::list_states(&*self.store)?;
+        let unread: Vec<SnapshotId> = states
+            .iter()
+            .filter(|(id, state)| **state == SnapshotState::Committed && !memory.manifests.contains_key(id))
+            .map(|(id, _)| *id)
+            .collect();
+        let read = in_parallel(&unread, |id| objects::read_manifest(&*self.store, &self.keys, *id));
+        let mut read: HashMap<SnapshotId, Result<Manifest>> = unread.into_iter().zip(read).collect();
+        for (id, state) in states {
             if state == SnapshotState::Fenced && self.says_committed(&id)? {
                 let error =
                     Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was committed");
@@ -320,7 +329,8 @@ impl Repository {
                 list.snapshots.push(manifest.clone());
                 continue;
             }
-            match objects::read_manifest(&*self.store, &self.keys, id) {
+            let Some(read) = read.remove(&id) else { continue };
+            match read {
                 Ok(manifest) => {
                     memory.manifests.insert(id, manifest.clone());
                     list.snapshots.push(manifest);
@@ -343,15 +353,30 @@ impl Repository {
 
     /// The same, reading those alone that are not remembered.
     pub(crate) fn history_with(&self, memory: &mut Memory) -> Result<History> {
+        self.history_of(memory, |_| true)
+    }
+
+    /// Those of the sessions under whose names there is what `wanted` asks for; the others are not read.
+    pub(crate) fn history_of(
+        &self,
+        memory: &mut Memory,
+        wanted: impl Fn(Option<SnapshotState>) -> bool,
+    ) -> Result<History> {
         let states = objects::list_states(&*self.store)?;
         let mut history = History::default();
-        for id in objects::list_sessions(&*self.store)? {
+        let mut sessions = objects::list_sessions(&*self.store)?;
+        sessions.retain(|id| wanted(states.get(id).copied()));
+        let unread: Vec<SnapshotId> = sessions.iter().filter(|id| !memory.sessions.contains_key(id)).copied().collect();
+        let read = in_parallel(&unread, |id| objects::read_session(&*self.store, &self.keys, *id));
+        let mut read: HashMap<SnapshotId, Result<Session>> = unread.into_iter().zip(read).collect();
+        for id in sessions {
             let state = states.get(&id).copied();
             if let Some(session) = memory.sessions.get(&id) {
                 history.entries.push(HistoryEntry { session: session.clone(), state });
                 continue;
             }
-            match objects::read_session(&*self.store, &self.keys, id) {
+            let Some(read) = read.remove(&id) else { continue };
+            match read {
                 Ok(session) => {
                     if session.outcome.is_some() {
                         memory.sessions.insert(id, session.clone());

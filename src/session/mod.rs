@@ -227,7 +227,8 @@ impl Repository {
         }
         let cache = crate::repository::READ_CACHE_BYTES;
         let reader = Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), cache));
-        let history = self.history_with(memory)?;
+        // Neither a check, which takes no name, nor a session that stopped before its commit has one that says that it committed.
+        let history = self.history_of(memory, |state| !state.is_some_and(SnapshotState::was_committed))?;
         warnings.extend(history.damaged.iter().map(|(_, error)| {
             format!("{error}; should a check have noted damaged chunks in it, only another check --read-data finds them again")
         }));
