@@ -112,3 +112,18 @@ fn a_copy_in_a_pack_that_counts_as_absent_is_not_found_and_another_is() {
     assert_eq!(places(&chunk(2, 0)), [pack(2), pack(5)]);
     assert_eq!(index.absent_packs_of(&store, &chunk(1, 1)).unwrap(), [pack(1)]);
 }
+
+#[test]
+fn a_small_segment_is_opened_and_searched_with_one_request() {
+    let store = CountingStore::new(MemoryStore::new());
+    (1..=20).for_each(|n| write(&store, n, (0..100).map(|at| chunk(n, at))));
+    let before = store.counts();
+    let index = open(&store, &[]);
+    for n in 1..=20 {
+        assert_eq!(index.find_near(&store, &chunk(n, 99)).unwrap().unwrap().pack, pack(n));
+        assert_eq!(index.lookup(&store, &chunk(n, 1)).unwrap().len(), 1);
+    }
+    let after = store.counts();
+    let made = |call| after.calls(call) - before.calls(call);
+    assert_eq!((made(Call::Get), made(Call::GetRange), made(Call::List)), (20, 0, 1));
+}

@@ -23,9 +23,9 @@ const CACHE_BYTES: usize = 64 << 20;
 /// call, and only one collection is at work at a time.
 const OPENINGS: usize = 2;
 
-/// A segment of at most so many bytes (some 1,300 rows) is read by one request when it is opened, with all of its blocks; of larger
+/// A segment of at most so many bytes (some 300 rows) is read by one request when it is opened, with all of its blocks; of larger
 /// ones the ends are read, and blocks when they are asked for.
-const WHOLE_BYTES: u64 = 64 << 10;
+const WHOLE_BYTES: u64 = 16 << 10;
 
 /// Where a chunk stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,9 @@ pub struct Location {
     /// Where in it.
     pub place: Place,
 }
+
+/// Blocks of a segment that were read: their numbers and rows.
+type Blocks = Vec<(usize, Vec<IndexRow>)>;
 
 /// Bytes that a block takes in memory.
 const BLOCK_COST: usize = BLOCK_ROWS * std::mem::size_of::<IndexRow>();
@@ -80,7 +83,7 @@ fn missing(key: &str) -> Error {
 
 impl Segment {
     /// Opens a segment of this size; the blocks of a small one come with it, where they can be read.
-    fn open(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<(Self, Vec<(usize, Vec<IndexRow>)>)> {
+    fn open(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<(Self, Blocks)> {
         let of = |error: FormatError| error.of(key);
         let whole = match size <= WHOLE_BYTES {
             true => Some(store.get(key, WHOLE_BYTES)?.ok_or_else(|| missing(key))?),
@@ -125,12 +128,7 @@ impl Segment {
 
     /// Opens a segment that was listed with this size: a collection may have replaced it since, or have deleted it, which gives
     /// `None`.
-    fn open_again(
-        store: &dyn Store,
-        keys: &Keys,
-        key: &str,
-        size: u64,
-    ) -> Result<Option<(Self, Vec<(usize, Vec<IndexRow>)>)>> {
+    fn open_again(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<Option<(Self, Blocks)>> {
         let mut opened = Self::open(store, keys, key, size);
         for _ in 0..OPENINGS {
             match &opened {

@@ -7,7 +7,7 @@ use aerolith::collect::PruneOptions;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
 use aerolith::repository::Repository;
-use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use rayon::prelude::*;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -93,8 +93,11 @@ fn at_every_call(effect: Effect, step: usize, after: impl Fn(&FaultStore<Arc<Mem
     let (scene, worlds) = beginning();
     let counting = Arc::new(FaultStore::new(Arc::new(scene.disk.fork())));
     day(counting.clone(), &scene, &worlds, &mut Story::default()).unwrap();
-    let calls = counting.operations().len();
-    assert!(calls > 150, "{calls}");
+    let operations = counting.operations();
+    let calls = operations.len();
+    let changes = |call| matches!(call, Call::Put | Call::PutNew | Call::Delete | Call::Sync);
+    let changes = operations.iter().filter(|operation| changes(operation.call)).count();
+    assert!(calls > 130 && changes >= 25, "{calls} calls, {changes} of which change the store");
     (0..(calls + 5) / step).into_par_iter().for_each(|n| {
         let n = n * step;
         let disk: Arc<MemoryStore> = Arc::new(scene.disk.fork());

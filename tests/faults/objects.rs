@@ -60,8 +60,19 @@ fn a_damaged_session_is_named_and_hides_no_other() {
     let history = repository.history().unwrap();
     assert_eq!((history.entries.len(), history.damaged.len()), (1, 1));
     assert!(history.damaged[0].1.to_string().contains(&sessions[0].key));
+    let found = check(&repository).unwrap();
+    assert!(found.problems.iter().any(|problem| problem.contains(&sessions[0].key)), "{found:?}");
+}
+
+#[test]
+fn a_damaged_session_that_a_check_may_have_left_is_named_to_whoever_writes() {
+    let (store, repository, _) = base();
     let session = repository.begin(Default::default(), Default::default()).unwrap();
-    assert!(session.warnings().iter().any(|warning| warning.contains(&sessions[0].key)), "{:?}", session.warnings());
+    let name = names::session(&session.id());
+    drop(session);
+    flip(&store, &name, 90);
+    let session = repository.begin(Default::default(), Default::default()).unwrap();
+    assert!(session.warnings().iter().any(|warning| warning.contains(&name)), "{:?}", session.warnings());
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! What a repository's age costs: `cargo bench --bench age`.
+//!
+//! Makes a repository of 20 snapshots, and one of 2,000 snapshots in which 18,000 other sessions have ended (`SNAPSHOTS` and
+//! `SESSIONS` take other numbers), each an incremental backup of a small change, runs the command line on both, and prints the median
+//! of five runs of each command, and how many bytes of metadata are stored for each snapshot.
+
+use aerolith::backup::RecordOptions;
+use aerolith::embedded::{EmbeddedStore, sample};
+use aerolith::format::header::ObjectKind;
+use aerolith::format::keyslot::KdfCost;
+use aerolith::format::session::{Outcome, Session, SessionKind, Status};
+use aerolith::format::snapshot::BackupKind;
+use aerolith::format::{names, structured};
+use aerolith::record::Timestamp;
+use aerolith::repository::{CreateOptions, Repository};
+use aerolith::session::SessionOptions;
+use aerolith::sources::embedded::EmbeddedSource;
+use aerolith::store::{LocalStore, MemoryStore, Store};
+use aerolith::{Control, Error, Result, crypto, objects};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const NAMESPACE: &str = "shop";
+const RECORDS: u64 = 500;
+const PASSPHRASE: &str = "a passphrase for benches";
+const HOUR: u64 = 3_600_000;
+const RUNS: usize = 5;
+
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Writes what a session leaves that ended so many hours ago and whose snapshot was forgotten: its object and a marker.
+fn leave_forgotten(repository: &Repository, hours: u64) -> Result<()> {
+    let (store, keys) = (&**repository.store(), repository.keys());
+    let id = objects::new_id()?;
+    let ended = Timestamp::now().0.saturating_sub(hours * HOUR);
+    let session = Session {
+        id,
+        kind: SessionKind::Backup,
+        job: format!("incremental backup of embedded:{NAMESPACE}"),
+        host: "node".into(),
+        program: "aerolith".into(),
+        process: None,
+        started: ended,
+        heartbeat: ended,
+        lease_millis: objects::LEASE_MILLIS,
+        adopted: Vec::new(),
+        outcome: Some(Outcome { ended, status: Status::Done, records: 20, stored_bytes: 4096, damaged_chunks: vec![] }),
+        journal: None,
+    };
+    let name = names::session(&id);
+    let value = structured::encode(&session).map_err(|error| Error::invalid(error.to_string()))?;
+    let suite = repository.parameters().suite;
+    store.put(&name, &crypto::sealed::seal(keys, ObjectKind::Session, suite, &name, &value)?)?;
+    store.put(&names::snapshot(&id), &objects::marker(keys, id, ended))
+}
+
+/// Makes a repository at `path` with so many snapshots, after so many other sessions.
+fn make(path: &Path, records: &Path, snapshots: u64, others: u64) -> Result<()> {
+    let source = EmbeddedStore::create(records)?;
+    sample::fill(&source, NAMESPACE, 0..RECORDS)?;
+    let store = Arc::new(MemoryStore::new());
+    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let repository = Repository::create(store.clone(), PASSPHRASE.as_bytes(), &options)?;
+    for n in 0..snapshots {
+        let kind = if n == 0 { BackupKind::Full } else { BackupKind::Incremental };
+        sample::change(&source, NAMESPACE, 0..RECORDS, 0.01, n)?;
+        let mut session = repository
+            .begin(SessionOptions { cluster: "bench".into(), ..SessionOptions::default() }, Arc::new(Control::new()))?;
+        session.records(NAMESPACE, &EmbeddedSource::new(source.clone()), kind, &RecordOptions::default())?;
+        session.commit()?;
+    }
+    for n in 0..others {
+        leave_forgotten(&repository, others + snapshots - n)?;
+    }
+    LocalStore::create(path)?;
+    for object in store.list("")? {
+        let Some(bytes) = store.get(&object.key, u64::MAX)? else { continue };
+        let file = path.join(&object.key);
+        let io = |error| Error::io(format!("write {}", file.display()), error);
+        std::fs::create_dir_all(file.parent().unwrap_or(path)).map_err(io)?;
+        std::fs::write(&file, bytes).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn run(repository: &Path, arguments: &[&str]) -> Duration {
+    let began = Instant::now();
+    let status = Command::new(env!("CARGO_BIN_EXE_aerolith"))
+        .args(arguments)
+        .env("AEROLITH_REPO", repository)
+        .env("AEROLITH_PASSWORD", PASSPHRASE)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "{arguments:?} failed");
+    began.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
+
+fn main() -> Result<()> {
+    let (snapshots, sessions) = (from_env("SNAPSHOTS", 2_000), from_env("SESSIONS", 20_000));
+    let directory = tempfile::tempdir().map_err(|error| Error::io("make a temporary directory", error))?;
+    let mut found: Vec<Vec<f64>> = Vec::new();
+    for (name, snapshots, others) in [("young", 20, 0), ("old", snapshots, sessions.saturating_sub(snapshots))] {
+        let (repository, records) = (directory.path().join(name), directory.path().join(format!("{name}-records")));
+        let began = Instant::now();
+        make(&repository, &records, snapshots, others)?;
+        println!(
+            "{name}: {snapshots} snapshots, {others} other sessions, made in {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
+        let first = run(&repository, &["prune"]).as_secs_f64();
+        println!("  first prune {first:.2} s");
+        let source = format!("embedded:{}", records.display());
+        let backup = ["backup", &source, "--kind", "incremental", "--cluster", "bench"];
+        let commands: [&[&str]; 4] =
+            [&backup, &["snapshots"], &["forget", "--keep-last", "5", "--dry-run"], &["prune"]];
+        found.push(commands.iter().map(|one| median((0..RUNS).map(|_| run(&repository, one)).collect())).collect());
+        let store = LocalStore::open(&repository)?;
+        let mut bytes = 0;
+        for kept in [names::SNAPSHOTS, names::SESSIONS, names::INDEX] {
+            let listed = store.list(kept)?;
+            let sum: u64 = listed.iter().map(|object| object.size).sum();
+            println!("  {kept} {} objects, {sum} bytes", listed.len());
+            bytes += sum;
+        }
+        println!("  {} bytes of metadata for each snapshot", bytes / snapshots);
+    }
+    for (at, command) in ["backup", "snapshots", "forget --dry-run", "prune"].iter().enumerate() {
+        let (young, old) = (found[0][at], found[1][at]);
+        let bound = young * 2.0 + 0.2;
+        println!("{command:16} young {young:.3} s, old {old:.3} s, bound {bound:.3} s");
+    }
+    Ok(())
+}
