@@ -308,15 +308,8 @@ impl Repository {
     /// The same as they were committed, whatever became of their labels, reading those alone that are not remembered.
     pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
-        let states = objects::list_states(&*self.store)?;
-        let unread: Vec<SnapshotId> = states
-            .iter()
-            .filter(|(id, state)| **state == SnapshotState::Committed && !memory.manifests.contains_key(id))
-            .map(|(id, _)| *id)
-            .collect();
-        let read = in_parallel(&unread, |id| objects::read_manifest(&*self.store, &self.keys, *id));
-        let mut read: HashMap<SnapshotId, Result<Manifest>> = unread.into_iter().zip(read).collect();
-        for (id, state) in states {
+        let mut unread = Vec::new();
+        for (id, state) in objects::list_states(&*self.store)? {
             if state == SnapshotState::Fenced && self.says_committed(&id)? {
                 let error =
                     Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was committed");
@@ -325,11 +318,13 @@ impl Repository {
             if state != SnapshotState::Committed {
                 continue;
             }
-            if let Some(manifest) = memory.manifests.get(&id) {
-                list.snapshots.push(manifest.clone());
-                continue;
+            match memory.manifests.get(&id) {
+                Some(manifest) => list.snapshots.push(manifest.clone()),
+                None => unread.push(id),
             }
-            let Some(read) = read.remove(&id) else { continue };
+        }
+        let read = in_parallel(&unread, |id| objects::read_manifest(&*self.store, &self.keys, *id));
+        for (id, read) in unread.into_iter().zip(read) {
             match read {
                 Ok(manifest) => {
                     memory.manifests.insert(id, manifest.clone());
@@ -341,6 +336,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
+        list.damaged.sort_by_key(|(id, _)| *id);
         list.snapshots.sort_by_key(Manifest::place);
         list.times = Times::of(&list.snapshots, Timestamp::now());
         Ok(list)
@@ -348,15 +344,11 @@ impl Repository {
 
     /// All sessions, oldest first: failed ones and those that still run too.
     pub fn history(&self) -> Result<History> {
-        self.history_with(&mut Memory::default())
+        self.history_of(&mut Memory::default(), |_| true)
     }
 
-    /// The same, reading those alone that are not remembered.
-    pub(crate) fn history_with(&self, memory: &mut Memory) -> Result<History> {
-        self.history_of(memory, |_| true)
-    }
-
-    /// Those of the sessions under whose names there is what `wanted` asks for; the others are not read.
+    /// Those of the sessions under whose names there is what `wanted` asks for; the others, and those that are remembered, are
+    /// not read.
     pub(crate) fn history_of(
         &self,
         memory: &mut Memory,
@@ -364,18 +356,17 @@ impl Repository {
     ) -> Result<History> {
         let states = objects::list_states(&*self.store)?;
         let mut history = History::default();
-        let mut sessions = objects::list_sessions(&*self.store)?;
-        sessions.retain(|id| wanted(states.get(id).copied()));
-        let unread: Vec<SnapshotId> = sessions.iter().filter(|id| !memory.sessions.contains_key(id)).copied().collect();
-        let read = in_parallel(&unread, |id| objects::read_session(&*self.store, &self.keys, *id));
-        let mut read: HashMap<SnapshotId, Result<Session>> = unread.into_iter().zip(read).collect();
-        for id in sessions {
+        let mut unread = Vec::new();
+        for id in objects::list_sessions(&*self.store)? {
             let state = states.get(&id).copied();
-            if let Some(session) = memory.sessions.get(&id) {
-                history.entries.push(HistoryEntry { session: session.clone(), state });
-                continue;
+            match memory.sessions.get(&id) {
+                _ if !wanted(state) => {}
+                Some(session) => history.entries.push(HistoryEntry { session: session.clone(), state }),
+                None => unread.push((id, state)),
             }
-            let Some(read) = read.remove(&id) else { continue };
+        }
+        let read = in_parallel(&unread, |(id, _)| objects::read_session(&*self.store, &self.keys, *id));
+        for ((id, state), read) in unread.into_iter().zip(read) {
             match read {
                 Ok(session) => {
                     if session.outcome.is_some() {
