@@ -12,7 +12,7 @@ import re
 import sys
 
 ROOMS = (
-    "main lib cli fuzzing repair copy verify restore backup collect session repository run targets sources aerospike asb jsonl embedded "
+    "main lib cli fuzzing job repair copy verify restore backup collect session repository run targets sources aerospike asb jsonl embedded "
     "spool chunks index pack objects chunk crypto store format record control error rename sync"
 ).split()
 # A room with more files than this is two.

@@ -58,6 +58,7 @@ pub mod format;
 #[expect(clippy::panic, clippy::indexing_slicing, reason = "a fuzzer panics where a property does not hold")]
 pub mod fuzzing;
 pub mod index;
+pub mod job;
 pub mod jsonl;
 pub mod objects;
 pub mod pack;

@@ -4,12 +4,12 @@ use super::applies::{self, GivenOption};
 use super::context::{Context, Done, stopped};
 use super::from_command::{FromCommand, Output};
 use super::output::{complain, print_line};
-use super::schema::Snapshot;
-use super::{endpoint, schema, text};
+use super::{endpoint, text};
 use crate::backup::RecordOptions;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
+use crate::job::{self, SnapshotReport};
 use crate::repository::Repository;
 use crate::session::SessionOptions;
 use crate::sources::RecordSource;
@@ -134,7 +134,7 @@ impl From<Kind> for BackupKind {
 #[derive(Serialize)]
 struct Printed {
     #[serde(flatten)]
-    snapshot: Snapshot,
+    snapshot: SnapshotReport,
     duration_millis: u64,
     /// The first thousand; `counts.bad` has their number.
     bad_records: Vec<Bad>,
@@ -496,7 +496,7 @@ fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
         if moved > 0 {
             print_line(&format!("{name}: moved {} out of mostly dead chunks", text::plural(moved, "value")))?;
         }
-        for line in schema::unread(namespace) {
+        for line in job::unread(namespace) {
             print_line(&format!("{name}: {line}"))?;
         }
         if namespace.deletes_unknown {

@@ -7,6 +7,8 @@ use super::progress::Progress;
 use super::text;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::job::Caller;
+pub use crate::job::Done;
 use crate::repository::Repository;
 use crate::store::{self, Store};
 use clap::Args;
@@ -17,17 +19,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// How a command that did not fail ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// All was done.
-    Whole,
-    /// Something was left out, and named.
-    Incomplete,
-    /// The repository is damaged.
-    Damaged,
-}
 
 /// Where the help shows what all commands take.
 const HEADING: &str = "Global options";
@@ -103,6 +94,8 @@ pub struct Context {
     named: Option<Named>,
     /// The repository that was opened last, if what it shows is to be remembered.
     opened: RefCell<Option<Repository>>,
+    /// Of the part of a job that is at work.
+    progress: RefCell<Option<Progress>>,
 }
 
 impl Context {
@@ -129,12 +122,12 @@ impl Context {
             global.repo = Some(named.repo.clone());
             global.no_rollback_check |= named.no_rollback_check;
         }
-        Ok(Context { global, named, opened: RefCell::default() })
+        Ok(Context { global, named, opened: RefCell::default(), progress: RefCell::default() })
     }
 
     /// For commands that need no repository.
     pub fn without_repository(global: Global) -> Self {
-        Context { global, named: None, opened: RefCell::default() }
+        Context { global, named: None, opened: RefCell::default(), progress: RefCell::default() }
     }
 
     /// What the configuration file says of the repository, if it was found there.
@@ -251,6 +244,22 @@ impl Context {
         let control = Arc::new(Control::new());
         super::signals::stop(&control);
         (control.clone(), Progress::start(text::safe(&what.into()), control, self.global.quiet))
+    }
+}
+
+impl Caller for Context {
+    fn begins(&self, what: &str) -> Arc<Control> {
+        let (control, progress) = self.control(what);
+        *self.progress.borrow_mut() = Some(progress);
+        control
+    }
+
+    fn ended(&self) {
+        *self.progress.borrow_mut() = None;
+    }
+
+    fn note(&self, text: &str) {
+        complain(text);
     }
 }
 

@@ -1,15 +1,13 @@
 //! `copy`: copies snapshots into another repository.
 
 use super::among::Among;
-use super::context::{Context, Done, stopped};
+use super::context::Context;
 use super::output::{complain, print_line};
 use super::passphrase::{PassphraseWay, open_other};
 use super::text;
-use crate::copy::{CopiedSnapshot, CopyOptions, CopyReport};
 use crate::error::{Error, Result};
-use serde::Serialize;
+use crate::job::{self, CopyOptions, CopyReport, Done};
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Copy snapshots into another repository
 ///
@@ -55,66 +53,6 @@ pub struct Args {
     dry_run: bool,
 }
 
-#[derive(Serialize)]
-struct Output {
-    dry_run: bool,
-    from: String,
-    to: String,
-    copied: Vec<Row>,
-    present: Vec<Present>,
-    not_copied: Vec<NotCopied>,
-    holds: u64,
-    labelled: u64,
-    warnings: Vec<String>,
-    duration_millis: u64,
-}
-
-#[derive(Serialize)]
-struct Row {
-    snapshot: String,
-    copy: Option<String>,
-    committed: String,
-    cluster: String,
-    namespaces: Vec<String>,
-    records: u64,
-    chunks: u64,
-    bytes_read: u64,
-    stored_bytes: u64,
-}
-
-#[derive(Serialize)]
-struct Present {
-    snapshot: String,
-    copy: String,
-}
-
-#[derive(Serialize)]
-struct NotCopied {
-    snapshot: String,
-    problem: String,
-    damaged: bool,
-}
-
-impl From<&CopiedSnapshot> for Row {
-    fn from(copied: &CopiedSnapshot) -> Self {
-        let CopiedSnapshot { original, copy, chunks, bytes_read, stored_bytes } = copied;
-        Row {
-            snapshot: original.id.to_string(),
-            copy: copy.map(|id| id.to_string()),
-            committed: text::rfc3339(original.committed),
-            cluster: original.cluster.clone(),
-            namespaces: original.namespaces.iter().map(|namespace| namespace.name.clone()).collect(),
-            records: original.namespaces.iter().map(|namespace| namespace.live_records).sum(),
-            chunks: *chunks,
-            bytes_read: *bytes_read,
-            stored_bytes: *stored_bytes,
-        }
-    }
-}
-
-/// What a stopped copy leaves.
-const UNCOMMITTED: &str = "snapshots that were copied before stay; the next copy continues with the others";
-
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let source = context.repository()?;
     let way = PassphraseWay {
@@ -131,57 +69,26 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         }
         error => error,
     })?;
-    let options = CopyOptions {
-        snapshots: args.snapshots,
-        filter: args.among.filter(),
-        newer_than: args.newer_than,
-        dry_run: args.dry_run,
-    };
-    let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
-    let begun = Instant::now();
-    let (control, progress) = context.control(format!("copying {from} to {to}"));
-    let report = source.copy(&target, &options, &control).map_err(|error| stopped(error, UNCOMMITTED))?;
-    drop(progress);
-    let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let options = CopyOptions::default()
+        .snapshots(args.snapshots)
+        .filter(args.among.filter())
+        .newer_than(args.newer_than)
+        .dry_run(args.dry_run);
+    let report = job::copy(&source, &target, &options, context)?;
     report.warnings.iter().for_each(|warning| complain(warning));
     for not in &report.not_copied {
         complain(&format!("not copied: snapshot {}: {}", not.snapshot, not.problem));
     }
     if context.json() {
-        context.print_json(&output(&report, from, to, millis))?;
+        context.print_json(&report)?;
     } else {
-        print(&report, &to, millis)?;
+        print(&report)?;
     }
-    Ok(match report.not_copied.iter().any(|not| not.damaged) {
-        true => Done::Damaged,
-        false if report.not_copied.is_empty() => Done::Whole,
-        false => Done::Incomplete,
-    })
+    Ok(report.done())
 }
 
-fn output(report: &CopyReport, from: String, to: String, duration_millis: u64) -> Output {
-    let present = report.present.iter();
-    let not_copied = report.not_copied.iter().map(|not| NotCopied {
-        snapshot: not.snapshot.to_string(),
-        problem: not.problem.clone(),
-        damaged: not.damaged,
-    });
-    Output {
-        dry_run: report.dry_run,
-        from,
-        to,
-        copied: report.copied.iter().map(Row::from).collect(),
-        present: present.map(|(id, copy)| Present { snapshot: id.to_string(), copy: copy.to_string() }).collect(),
-        not_copied: not_copied.collect(),
-        holds: report.holds,
-        labelled: report.labelled,
-        warnings: report.warnings.clone(),
-        duration_millis,
-    }
-}
-
-fn print(report: &CopyReport, to: &str, millis: u64) -> Result<()> {
-    let rows: Vec<Row> = report.copied.iter().map(Row::from).collect();
+fn print(report: &CopyReport) -> Result<()> {
+    let (rows, to) = (&report.copied, &report.to);
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
@@ -215,7 +122,10 @@ fn print(report: &CopyReport, to: &str, millis: u64) -> Result<()> {
         true => format!("would copy {n} to {to}{there}: at most {} to read", text::bytes(read)),
         false => {
             let (read, stored) = (text::bytes(read), text::bytes(stored));
-            format!("copied {n} to {to}{there}: {read} read, {stored} stored in {}", text::millis(millis))
+            format!(
+                "copied {n} to {to}{there}: {read} read, {stored} stored in {}",
+                text::millis(report.duration_millis)
+            )
         }
     })
 }

@@ -3,8 +3,9 @@
 use super::among::{Among, describe, parts};
 use super::context::{Context, Done};
 use super::output::{Lines, complain, name_damage};
-use super::{endpoint, schema, text};
+use super::{endpoint, text};
 use crate::error::{Error, Result};
+use crate::job;
 use crate::jsonl;
 use crate::record::{Body, BodyError, ParticleType};
 use crate::repository::{Change, NamespaceView, Snapshot};
@@ -339,7 +340,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                     was.diff(&is, &mut |change| comparison.each(after, [Some(&was), Some(&is)], sets, change))?;
                 comparison.tell(after, &losses);
                 for (snapshot, view) in [(&first, &was), (&second, &is)] {
-                    for line in schema::unread(view.manifest()) {
+                    for line in job::unread(view.manifest()) {
                         complain(&format!("snapshot {}, namespace {}: {line}", snapshot.id(), view.manifest().name));
                     }
                 }

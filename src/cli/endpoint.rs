@@ -1,11 +1,11 @@
 //! SOURCE and TARGET as people write them.
 
 use super::applies::{GivenOption, Kind};
-use super::schema;
 use super::select::SelectArgs;
 use super::text;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
+use crate::job;
 use crate::record::RecordSelection;
 use crate::repository::Snapshot;
 use crate::sources::asb::{AsbOptions, AsbSource};
@@ -236,8 +236,8 @@ pub fn no_such_set(set: &[u8], snapshot: &Snapshot, there: &MetSets) -> Error {
 /// What a snapshot's backup could not read of these namespaces, line by line.
 pub fn unread(manifest: &Manifest, namespaces: &[String]) -> Vec<String> {
     let named = manifest.namespaces.iter().filter(|one| namespaces.contains(&one.name));
-    let lines = named
-        .flat_map(|one| schema::unread(one).into_iter().map(move |line| format!("namespace {}: {line}", one.name)));
+    let lines =
+        named.flat_map(|one| job::unread(one).into_iter().map(move |line| format!("namespace {}: {line}", one.name)));
     lines.collect()
 }
 

@@ -1,17 +1,12 @@
 //! `forget`: drops snapshots, by rules or by name.
 
 use super::among::Among;
-use super::context::{Context, Done, stopped};
+use super::context::Context;
 use super::output::{complain, print_line};
-use super::schema::DoubtfulTime;
 use super::{prune, text};
-use crate::collect::forget::ForgetReport;
 use crate::collect::{Period, Policy, Zone};
 use crate::error::{Error, Result};
-use crate::format::SnapshotId;
-use crate::format::snapshot::Manifest;
-use serde::Serialize;
-use std::collections::HashMap;
+use crate::job::{self, Done, ForgetOptions, ForgetReport, Which};
 
 /// Forget snapshots: those that no --keep-… rule keeps, or those that are named
 ///
@@ -124,26 +119,6 @@ impl Keep {
     }
 }
 
-#[derive(Serialize)]
-struct Output {
-    dry_run: bool,
-    forgotten: Vec<String>,
-    snapshots: Vec<Row>,
-    doubtful_times: Vec<DoubtfulTime>,
-    problems: Vec<String>,
-    prune: Option<prune::Output>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    snapshot: String,
-    committed: String,
-    cluster: String,
-    namespaces: Vec<String>,
-    stays: bool,
-    reasons: Vec<String>,
-}
-
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let zone = args.timezone.as_deref().map_or_else(|| Ok(Zone::of_this_machine()), Zone::named)?;
     let policy = args.keep.policy(zone);
@@ -153,77 +128,34 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if !args.prune && args.pruning.is_given() {
         return Err(Error::usage("--max-unused, --max-rewrite-bytes, --wait and --fence go with --prune"));
     }
-    let pruning = args.pruning.options(false)?;
+    let pruning = args.pruning.options();
+    pruning.check()?;
+    let which = if args.snapshots.is_empty() { Which::Rules(policy) } else { Which::Named(args.snapshots) };
+    let options = ForgetOptions::new(which).filter(args.among.filter()).dry_run(args.dry_run);
     let repository = context.repository()?;
-    let (control, progress) = context.control(format!("forgetting snapshots of {}", repository.store().location()));
-    let list = repository.snapshots()?;
-    if policy.goes_by_time() || args.snapshots.iter().any(|name| name.starts_with('@')) {
-        list.times.warnings().iter().for_each(|warning| complain(warning));
-    }
-    let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
-    let filter = args.among.filter();
-    filter.check_cluster(&list.snapshots)?;
-    let manifests: HashMap<SnapshotId, Manifest> =
-        list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
-    let report = if args.snapshots.is_empty() {
-        repository.forget(&policy, |manifest| filter.admits(manifest), args.dry_run, &control)
-    } else {
-        repository.forget_named(&args.snapshots, &filter, args.dry_run, &control)
-    };
-    let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;
-    drop(progress);
-    let rows = rows(&report, &manifests);
+    let mut report = job::forget(&repository, &options, context)?;
     if !context.json() {
-        print(&report, &rows)?;
+        print(&report)?;
     }
-    let pruned = match args.prune {
-        true => Some(prune::prune(context, &repository, &pruning).inspect_err(|_| {
+    if args.prune {
+        report.prune = Some(job::prune(&repository, &pruning, context).inspect_err(|_| {
             complain(
                 "the snapshots were forgotten; `aerolith prune` reclaims the space (--wait waits for running backups)",
             );
-        })?),
-        false => None,
-    };
+        })?);
+    }
     report.problems.iter().for_each(|problem| complain(problem));
-    let done = match &pruned {
-        _ if !report.problems.is_empty() => Done::Damaged,
-        Some(pruned) => pruned.done(),
-        None => Done::Whole,
-    };
     if context.json() {
-        let forgotten = report.forgotten.iter().map(ToString::to_string).collect();
-        let ForgetReport { dry_run, problems, .. } = report;
-        let snapshots = rows;
-        context.print_json(&Output { dry_run, forgotten, snapshots, doubtful_times, problems, prune: pruned })?;
-    } else if let Some(pruned) = &pruned {
-        pruned.print()?;
+        context.print_json(&report)?;
+    } else if let Some(pruned) = &report.prune {
+        prune::print(pruned)?;
     }
-    Ok(done)
+    Ok(report.done())
 }
 
-/// What is decided on each snapshot, in the order in which they were committed; those that were named go.
-fn rows(report: &ForgetReport, manifests: &HashMap<SnapshotId, Manifest>) -> Vec<Row> {
-    let row = |id: &SnapshotId, reasons: Vec<String>| {
-        let manifest = manifests.get(id);
-        let names = manifest.iter().flat_map(|manifest| &manifest.namespaces).map(|namespace| namespace.name.clone());
-        Row {
-            snapshot: id.to_string(),
-            committed: manifest.map(|manifest| text::rfc3339(manifest.committed)).unwrap_or_default(),
-            cluster: manifest.map(|manifest| manifest.cluster.clone()).unwrap_or_default(),
-            namespaces: names.collect(),
-            stays: !reasons.is_empty(),
-            reasons,
-        }
-    };
-    if report.verdicts.is_empty() {
-        return report.forgotten.iter().map(|id| row(id, Vec::new())).collect();
-    }
-    let reasons = |reasons: &[crate::collect::Reason]| reasons.iter().map(ToString::to_string).collect();
-    report.verdicts.iter().map(|verdict| row(&verdict.snapshot, reasons(&verdict.reasons))).collect()
-}
-
-fn print(report: &ForgetReport, rows: &[Row]) -> Result<()> {
-    let cells: Vec<Vec<String>> = rows
+fn print(report: &ForgetReport) -> Result<()> {
+    let cells: Vec<Vec<String>> = report
+        .snapshots
         .iter()
         .map(|row| {
             vec![

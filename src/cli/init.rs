@@ -1,15 +1,13 @@
 //! `init`: makes a repository.
 
-use super::context::{Context, Done};
+use super::context::Context;
 use super::output::print_line;
 use super::passphrase::{PassphraseWay, open_other};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::config::Compression;
 use crate::format::header::Suite;
-use crate::format::keyslot::KdfCost;
-use crate::repository::{CreateOptions, Repository};
+use crate::job::{self, Done, InitOptions};
 use clap::ValueEnum;
-use serde::Serialize;
 use std::path::PathBuf;
 
 /// Make a repository
@@ -69,23 +67,10 @@ fn compression(text: &str) -> Result<Compression, String> {
     }
 }
 
-#[derive(Serialize)]
-struct Output<'a> {
-    repository: String,
-    location: &'a str,
-    shared_chunking_with: Option<String>,
-}
-
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    super::key::check_label(&args.label)?;
+    job::check_label(&args.label)?;
     let store = crate::store::create(context.url()?)?;
-    crate::repository::check_place(&*store)?;
-    if store.size(crate::format::names::CONFIG)?.is_some() {
-        return Err(Error::invalid(format!(
-            "there is a repository in {} already; nothing was changed",
-            store.location()
-        )));
-    }
+    job::check_new(&*store)?;
     let way = PassphraseWay {
         file: args.shared_password_file.as_deref(),
         command: args.shared_password_command.as_deref(),
@@ -94,25 +79,20 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     };
     let other = args.shared_chunking_with.as_deref().map(|url| open_other(url, &way)).transpose()?;
     let passphrase = context.first_passphrase()?;
-    let suite = args.cipher.map(|cipher| match cipher {
+    let cipher = args.cipher.map(|cipher| match cipher {
         CipherName::Aes256Gcm => Suite::Aes256Gcm,
         CipherName::Xchacha20Poly1305 => Suite::XChaCha20Poly1305,
     });
-    let as_other = other.as_ref().map(|other| other.parameters().compression);
-    let options = CreateOptions {
-        suite,
-        compression: args.compression.or(as_other).unwrap_or(Compression::Lz4),
-        cost: KdfCost::RECOMMENDED,
-        label: args.label,
-        shares_chunking_with: other.clone(),
-    };
-    let repository = Repository::create(store.clone(), &passphrase, &options)?;
+    let options = InitOptions::default()
+        .cipher(cipher)
+        .compression(args.compression)
+        .label(args.label)
+        .shares_chunking_with(other.clone());
+    let report = job::init(store, &passphrase, options)?;
     if context.json() {
-        let shared_chunking_with = other.as_ref().map(|other| other.id().to_string());
-        let (repository, location) = (repository.id().to_string(), store.location());
-        context.print_json(&Output { repository, location, shared_chunking_with })?;
+        context.print_json(&report)?;
     } else {
-        print_line(&format!("made repository {} in {}", repository.id(), store.location()))?;
+        print_line(&format!("made repository {} in {}", report.repository, report.location))?;
         if let Some(other) = &other {
             print_line(&format!("It cuts and names chunks as {} does.", other.store().location()))?;
         }

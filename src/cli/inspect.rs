@@ -3,7 +3,7 @@
 use super::among::Among;
 use super::context::{Context, Done};
 use super::output::Lines;
-use super::{show, text};
+use super::text;
 use crate::error::{Error, Result};
 use crate::format::config::{ChunkSizes, Compression};
 use crate::format::header::{Class, Suite};
@@ -94,7 +94,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let mut lines = Lines::new();
     let done = match args.what {
         What::Snapshot { id, among } => {
-            lines.json(&show::details(context, &id, &among)?)?;
+            lines.json(&crate::job::show(&among.open(context, &id)?)?)?;
             Done::Whole
         }
         What::Config => config(&context.repository()?, &mut lines)?,

@@ -31,7 +31,6 @@ mod read_data;
 mod repair;
 mod restore;
 mod restored;
-mod schema;
 mod select;
 mod show;
 mod signals;

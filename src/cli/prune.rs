@@ -1,12 +1,10 @@
 //! `prune`: reclaims the space that no snapshot needs.
 
-use super::context::{Context, Done, stopped};
+use super::context::Context;
 use super::output::{complain, print_line};
 use super::text;
-use crate::collect::{Held, PruneOptions, PruneReport, Waiting};
-use crate::error::{Error, Result};
-use crate::repository::Repository;
-use serde::Serialize;
+use crate::error::Result;
+use crate::job::{self, Done, HeldBytes, PruneOptions, PruneReport, RunningSession};
 use std::time::Duration;
 
 /// Delete what no snapshot needs any more
@@ -55,212 +53,89 @@ impl How {
         self.max_unused.is_some() || self.max_rewrite_bytes.is_some() || self.wait.is_some() || self.fence
     }
 
-    /// What the library is told.
-    pub fn options(&self, dry_run: bool) -> Result<PruneOptions> {
+    /// What the job is told.
+    pub fn options(&self) -> PruneOptions {
         let default = PruneOptions::default();
-        let max_unused_percent = self.max_unused.unwrap_or(default.max_unused_percent);
-        if !(0.0..=100.0).contains(&max_unused_percent) {
-            return Err(Error::usage("--max-unused takes a part in percent, from 0 to 100"));
-        }
-        Ok(PruneOptions {
-            max_unused_percent,
-            max_rewrite_bytes: self.max_rewrite_bytes,
-            dry_run,
-            wait: self.wait.unwrap_or_default(),
-            fence: self.fence,
-        })
+        default
+            .clone()
+            .max_unused_percent(self.max_unused.unwrap_or(default.max_unused_percent))
+            .max_rewrite_bytes(self.max_rewrite_bytes)
+            .wait(self.wait.unwrap_or_default())
+            .fence(self.fence)
     }
-}
-
-#[derive(Serialize)]
-struct Session {
-    session: String,
-    host: String,
-    job: String,
-    started: String,
-}
-
-impl From<&Waiting> for Session {
-    fn from(waiting: &Waiting) -> Self {
-        Session {
-            session: waiting.session.to_string(),
-            host: waiting.host.clone(),
-            job: waiting.job.clone(),
-            started: text::rfc3339(waiting.started),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Weight {
-    snapshot: String,
-    cluster: String,
-    needed_bytes: u64,
-    held_bytes: u64,
-}
-
-impl From<&Held> for Weight {
-    fn from(held: &Held) -> Self {
-        let Held { snapshot, cluster, needed_bytes, held_bytes } = held;
-        let (snapshot, cluster) = (snapshot.to_string(), cluster.clone());
-        Weight { snapshot, cluster, needed_bytes: *needed_bytes, held_bytes: *held_bytes }
-    }
-}
-
-#[derive(Serialize)]
-pub struct Output {
-    dry_run: bool,
-    snapshots: u64,
-    chunks: u64,
-    chunks_missing: u64,
-    packs: u64,
-    bytes: u64,
-    unused_bytes: u64,
-    packs_deleted: u64,
-    bytes_deleted: u64,
-    chunks_moved: u64,
-    bytes_moved: u64,
-    unused_bytes_left: u64,
-    segments_deleted: u64,
-    sessions_deleted: u64,
-    segments_rewritten: u64,
-    fenced: Vec<String>,
-    waits_for: Vec<Session>,
-    refused: Option<String>,
-    packs_in_doubt: u64,
-    bytes_in_doubt: u64,
-    held: Vec<Weight>,
-    deferred: Option<String>,
-    problems: Vec<String>,
-    duration_millis: u64,
-}
-
-impl Output {
-    fn new(report: PruneReport, duration: Duration) -> Self {
-        Output {
-            dry_run: report.dry_run,
-            snapshots: report.snapshots,
-            chunks: report.chunks,
-            chunks_missing: report.chunks_missing,
-            packs: report.packs,
-            bytes: report.bytes,
-            unused_bytes: report.unused_bytes,
-            packs_deleted: report.packs_deleted,
-            bytes_deleted: report.bytes_deleted,
-            chunks_moved: report.chunks_moved,
-            bytes_moved: report.bytes_moved,
-            unused_bytes_left: report.unused_bytes_left,
-            segments_deleted: report.segments_deleted,
-            sessions_deleted: report.sessions_deleted,
-            segments_rewritten: report.segments_rewritten,
-            fenced: report.fenced.iter().map(ToString::to_string).collect(),
-            waits_for: report.waits_for.iter().map(Session::from).collect(),
-            refused: report.refused,
-            packs_in_doubt: report.packs_in_doubt,
-            bytes_in_doubt: report.bytes_in_doubt,
-            held: report.held.iter().map(Weight::from).collect(),
-            deferred: report.deferred,
-            problems: report.problems,
-            duration_millis: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Whether something is missing or can't be read.
-    pub fn is_damaged(&self) -> bool {
-        self.chunks_missing > 0 || !self.problems.is_empty()
-    }
-
-    /// How it ended.
-    pub fn done(&self) -> Done {
-        match self.is_damaged() {
-            true => Done::Damaged,
-            false if self.deferred.is_some() => Done::Incomplete,
-            false => Done::Whole,
-        }
-    }
-
-    /// Prints it for people.
-    pub fn print(&self) -> Result<()> {
-        let would = if self.dry_run { "would be " } else { "" };
-        match &self.refused {
-            Some(why) => print_line(&format!("nothing would be done now: {}. Once it has ended:", text::safe(why)))?,
-            None => self.waits_for.iter().try_for_each(|waiting| {
-                let Session { session, host, job, started } = waiting;
-                let of = format!("would wait for session {session} on {host} ({job}), begun at {started}");
-                print_line(&text::safe(&of))
-            })?,
-        }
-        print_line(&format!(
-            "{} {} {}; {} in {}, of which {} unused",
-            text::plural(self.snapshots, "snapshot"),
-            if self.snapshots == 1 { "needs" } else { "need" },
-            text::plural(self.chunks, "chunk"),
-            text::bytes(self.bytes),
-            text::plural(self.packs, "pack"),
-            text::bytes(self.unused_bytes)
-        ))?;
-        print_line(&format!(
-            "{} ({}) {would}deleted, {} ({}) {would}moved, {} unused {would}left",
-            text::plural(self.packs_deleted, "pack"),
-            text::bytes(self.bytes_deleted),
-            text::plural(self.chunks_moved, "chunk"),
-            text::bytes(self.bytes_moved),
-            text::bytes(self.unused_bytes_left)
-        ))?;
-        if self.packs_in_doubt > 0 {
-            print_line(&format!(
-                "{} ({}) may be of a backup at work: they stay if it ends with a snapshot, and go if not",
-                text::plural(self.packs_in_doubt, "pack"),
-                text::bytes(self.bytes_in_doubt)
-            ))?;
-        }
-        // A hundredth is what values take by the way.
-        let heavy = |held: &&Weight| held.held_bytes > held.needed_bytes + held.needed_bytes / 100;
-        if self.packs_deleted == 0 && self.chunks_moved == 0 {
-            for Weight { snapshot, cluster, needed_bytes, held_bytes } in self.held.iter().filter(heavy) {
-                print_line(&format!(
-                    "snapshot {} of cluster {} holds {} of values for {} that its records need: older versions of records stand \
-                     beside them. `aerolith backup --compact` makes one that holds nothing else",
-                    text::short(snapshot),
-                    text::safe(cluster),
-                    text::bytes(*held_bytes),
-                    text::bytes(*needed_bytes)
-                ))?;
-            }
-        }
-        for session in &self.fenced {
-            print_line(&format!("{would}fenced: session {session}"))?;
-        }
-        self.deferred.iter().chain(&self.problems).for_each(|problem| complain(problem));
-        if self.chunks_missing > 0 {
-            complain(&format!(
-                "{} that snapshots need {} missing; `aerolith check` says which",
-                text::plural(self.chunks_missing, "chunk"),
-                if self.chunks_missing == 1 { "is" } else { "are" }
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Prunes, with progress.
-pub fn prune(context: &Context, repository: &Repository, options: &PruneOptions) -> Result<Output> {
-    let (control, progress) = context.control(format!("pruning {}", repository.store().location()));
-    let start = std::time::Instant::now();
-    let report = repository.prune(options, &control);
-    let report = report
-        .map_err(|error| stopped(error, "nothing that a snapshot needs was deleted; the next prune continues"))?;
-    drop(progress);
-    Ok(Output::new(report, start.elapsed()))
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let options = args.how.options(args.dry_run)?;
-    let output = prune(context, &context.repository()?, &options)?;
+    let options = args.how.options().dry_run(args.dry_run);
+    options.check()?;
+    let report = job::prune(&context.repository()?, &options, context)?;
     if context.json() {
-        context.print_json(&output)?;
+        context.print_json(&report)?;
     } else {
-        output.print()?;
+        print(&report)?;
     }
-    Ok(output.done())
+    Ok(report.done())
+}
+
+/// Prints what a prune did for people.
+pub fn print(report: &PruneReport) -> Result<()> {
+    let would = if report.dry_run { "would be " } else { "" };
+    match &report.refused {
+        Some(why) => print_line(&format!("nothing would be done now: {}. Once it has ended:", text::safe(why)))?,
+        None => report.waits_for.iter().try_for_each(|waiting| {
+            let RunningSession { session, host, job, started, .. } = waiting;
+            let of = format!("would wait for session {session} on {host} ({job}), begun at {started}");
+            print_line(&text::safe(&of))
+        })?,
+    }
+    print_line(&format!(
+        "{} {} {}; {} in {}, of which {} unused",
+        text::plural(report.snapshots, "snapshot"),
+        if report.snapshots == 1 { "needs" } else { "need" },
+        text::plural(report.chunks, "chunk"),
+        text::bytes(report.bytes),
+        text::plural(report.packs, "pack"),
+        text::bytes(report.unused_bytes)
+    ))?;
+    print_line(&format!(
+        "{} ({}) {would}deleted, {} ({}) {would}moved, {} unused {would}left",
+        text::plural(report.packs_deleted, "pack"),
+        text::bytes(report.bytes_deleted),
+        text::plural(report.chunks_moved, "chunk"),
+        text::bytes(report.bytes_moved),
+        text::bytes(report.unused_bytes_left)
+    ))?;
+    if report.packs_in_doubt > 0 {
+        print_line(&format!(
+            "{} ({}) may be of a backup at work: they stay if it ends with a snapshot, and go if not",
+            text::plural(report.packs_in_doubt, "pack"),
+            text::bytes(report.bytes_in_doubt)
+        ))?;
+    }
+    // A hundredth is what values take by the way.
+    let heavy = |held: &&HeldBytes| held.held_bytes > held.needed_bytes + held.needed_bytes / 100;
+    if report.packs_deleted == 0 && report.chunks_moved == 0 {
+        for HeldBytes { snapshot, cluster, needed_bytes, held_bytes, .. } in report.held.iter().filter(heavy) {
+            print_line(&format!(
+                "snapshot {} of cluster {} holds {} of values for {} that its records need: older versions of records stand \
+                 beside them. `aerolith backup --compact` makes one that holds nothing else",
+                text::short(snapshot),
+                text::safe(cluster),
+                text::bytes(*held_bytes),
+                text::bytes(*needed_bytes)
+            ))?;
+        }
+    }
+    for session in &report.fenced {
+        print_line(&format!("{would}fenced: session {session}"))?;
+    }
+    report.deferred.iter().chain(&report.problems).for_each(|problem| complain(problem));
+    if report.chunks_missing > 0 {
+        complain(&format!(
+            "{} that snapshots need {} missing; `aerolith check` says which",
+            text::plural(report.chunks_missing, "chunk"),
+            if report.chunks_missing == 1 { "is" } else { "are" }
+        ));
+    }
+    Ok(())
 }

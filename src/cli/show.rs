@@ -1,11 +1,11 @@
 //! `show`: what a snapshot says of itself.
 
 use super::among::Among;
-use super::context::{Context, Done};
+use super::context::Context;
 use super::output::print_line;
-use super::schema::{Details, Index, Metadata, Origin, Privilege, Role, Snapshot};
-use super::{schema, text};
+use super::text;
 use crate::error::Result;
+use crate::job::{self, Done, IndexReport, OriginReport, Privilege, RoleReport, SnapshotDetails};
 
 /// Show the details of a snapshot: origin, counts, runs, indexes, UDF modules
 #[derive(clap::Args)]
@@ -20,16 +20,8 @@ pub struct Args {
     among: Among,
 }
 
-/// Reads all that is to be shown.
-pub fn details(context: &Context, snapshot: &str, among: &Among) -> Result<Details> {
-    let snapshot = among.open(context, snapshot)?;
-    let metadata = snapshot.namespaces().map(|view| Metadata::read(&view)).collect::<Result<_>>()?;
-    let unread = snapshot.manifest().namespaces.iter().map(schema::unread).collect();
-    Ok(Details { snapshot: Snapshot::from(snapshot.manifest()), metadata, unread })
-}
-
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let details = details(context, &args.snapshot, &args.among)?;
+    let details = job::show(&args.among.open(context, &args.snapshot)?)?;
     if context.json() {
         context.print_json(&details)?
     } else {
@@ -38,8 +30,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(Done::Whole)
 }
 
-fn print(details: &Details) -> Result<()> {
-    let Details { snapshot, metadata, .. } = details;
+fn print(details: &SnapshotDetails) -> Result<()> {
+    let SnapshotDetails { snapshot, metadata, .. } = details;
     let mut lines = vec![
         format!("snapshot     {}", snapshot.snapshot),
         format!("started      {}", snapshot.started),
@@ -51,7 +43,7 @@ fn print(details: &Details) -> Result<()> {
     if !snapshot.tags.is_empty() {
         lines.push(format!("tags         {}", text::safe(&snapshot.tags.join(", "))));
     }
-    if let Some(Origin { repository, snapshot, copied_from, copied }) = &snapshot.origin {
+    if let Some(OriginReport { repository, snapshot, copied_from, copied, .. }) = &snapshot.origin {
         let from = if copied_from == repository { String::new() } else { format!(", from repository {copied_from}") };
         lines.push(format!("copy of      {snapshot} of repository {repository}, made {copied}{from}"));
     }
@@ -106,7 +98,7 @@ fn print(details: &Details) -> Result<()> {
             ));
         }
         for index in &metadata.indexes {
-            let Index { name, set, bin, index_type, value_type } = index;
+            let IndexReport { name, set, bin, index_type, value_type, .. } = index;
             let (name, set, bin) = (text::safe(name), text::safe(set), text::safe(bin));
             lines
                 .push(format!("index        {name} on bin {bin} of set {set}, type {index_type}, values {value_type}"));
@@ -131,8 +123,8 @@ fn print(details: &Details) -> Result<()> {
 }
 
 /// What a role allows, in a line.
-fn allowed(role: &Role) -> String {
-    let privileges = role.privileges.iter().map(|Privilege { privilege, namespace, set }| {
+fn allowed(role: &RoleReport) -> String {
+    let privileges = role.privileges.iter().map(|Privilege { privilege, namespace, set, .. }| {
         let scope = [namespace, set].into_iter().flatten().map(|name| format!(" {}", text::safe(name)));
         format!("{privilege}{}", scope.collect::<String>())
     });

@@ -1,12 +1,12 @@
 //! `tag`: labels that come and go after a snapshot was committed.
 
 use super::among::Among;
-use super::context::{Context, Done};
+use super::context::Context;
 use super::output::{complain, print_line};
 use super::text;
 use crate::error::Result;
+use crate::job::{self, Done};
 use clap::Subcommand;
-use serde::Serialize;
 
 /// Add labels to a snapshot, and remove labels
 ///
@@ -44,20 +44,12 @@ struct Change {
     among: Among,
 }
 
-#[derive(Serialize)]
-struct Output {
-    snapshot: String,
-    tags: Vec<String>,
-    changed: bool,
-}
-
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
-    let labelled = match &args.command {
-        Command::Add(change) => repository.tag(&change.snapshot, &change.among.filter(), &change.labels, &[]),
-        Command::Remove(change) => repository.tag(&change.snapshot, &change.among.filter(), &[], &change.labels),
+    let output = match &args.command {
+        Command::Add(change) => job::tag(&repository, &change.snapshot, &change.among.filter(), &change.labels, &[]),
+        Command::Remove(change) => job::tag(&repository, &change.snapshot, &change.among.filter(), &[], &change.labels),
     }?;
-    let output = Output { snapshot: labelled.snapshot.to_string(), tags: labelled.tags, changed: labelled.changed };
     if context.json() {
         context.print_json(&output)?;
         return Ok(Done::Whole);

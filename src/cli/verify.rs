@@ -3,9 +3,10 @@
 use super::among::{Among, describe};
 use super::context::{Context, Done, stopped};
 use super::output::{complain, name_damage, print_line};
-use super::{applies, endpoint, schema, text};
+use super::{applies, endpoint, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
+use crate::job;
 use crate::record::Digest;
 use crate::record::RecordSelection;
 use crate::repository::Selection;
@@ -95,7 +96,7 @@ impl Compared {
             changed: strings(&compared.changed),
             expired: compared.expired,
             other_cells: compared.other_cells,
-            not_compared: schema::unread(namespace),
+            not_compared: job::unread(namespace),
             lost,
         }
     }

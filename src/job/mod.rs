@@ -1,0 +1,120 @@
+//! Use cases as programs start them: the command line now, a service later.
+//!
+//! Each has a struct of options, a function that runs it on a repository that is open, and a report that can be
+//! serialized. Nothing here knows of a terminal, a prompt, an environment variable or an exit code, and nothing prints:
+//! what has to be asked or told while a job runs goes to its [`Caller`], and everything else into the report. The
+//! reports are what `--json` prints: members may be added, and none changes its meaning.
+
+/// Gives an options struct a setter for each of its public fields.
+macro_rules! setters {
+    ($of:ty { $($field:ident: $type:ty),* $(,)? }) => {
+        impl $of {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+mod check;
+mod copy;
+mod forget;
+mod look;
+mod manage;
+mod prune;
+mod repair;
+mod report;
+pub(crate) mod text;
+
+pub use check::{CheckOptions, CheckReport, ReadPart, check};
+pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied, PresentSnapshot, copy};
+pub use forget::{ConsideredSnapshot, ForgetOptions, ForgetReport, Which, forget};
+pub use look::*;
+pub use manage::*;
+pub use prune::{HeldBytes, PruneOptions, PruneReport, RunningSession, prune};
+pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNamespace, SalvagedSnapshot, repair};
+pub use report::*;
+
+use crate::control::Control;
+use crate::error::Error;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// How a job that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// All was done.
+    Whole,
+    /// Something was left out, and named.
+    Incomplete,
+    /// The repository is damaged.
+    Damaged,
+}
+
+/// Whoever started a job.
+pub trait Caller {
+    /// A long part of the job begins: `what` says which, such as "checking /backups/aero". The job can be watched and
+    /// stopped by the handle that is given back.
+    fn begins(&self, what: &str) -> Arc<Control> {
+        let _ = what;
+        Arc::new(Control::new())
+    }
+
+    /// The part of the job that began last is over, however it ended.
+    fn ended(&self) {}
+
+    /// Takes a remark that is no result, such as a warning.
+    fn note(&self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// A caller that neither watches a job nor reads its remarks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unattended;
+
+impl Caller for Unattended {}
+
+/// A long part of a job, from its beginning until it is dropped.
+struct Part<'a> {
+    caller: &'a dyn Caller,
+    control: Arc<Control>,
+}
+
+impl<'a> Part<'a> {
+    fn begin(caller: &'a dyn Caller, what: impl AsRef<str>) -> Self {
+        Part { caller, control: caller.begins(what.as_ref()) }
+    }
+}
+
+impl Deref for Part<'_> {
+    type Target = Arc<Control>;
+
+    fn deref(&self) -> &Arc<Control> {
+        &self.control
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.caller.ended();
+    }
+}
+
+/// Says what a stop on request left behind.
+fn stopped(error: Error, left: &str) -> Error {
+    match error {
+        Error::Cancelled => Error::invalid(format!("{}: {left}", Error::Cancelled)),
+        error => error,
+    }
+}
+
+/// Milliseconds since then.
+fn millis_since(begun: std::time::Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
