@@ -115,7 +115,7 @@ impl RecordSource for Days {
         "made up"
     }
     fn cluster(&self) -> Option<String> {
-        None
+        Some("made up".into())
     }
     fn namespaces(&self) -> Result<Vec<String>> {
         Ok(vec![NAMESPACE.into()])

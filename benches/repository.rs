@@ -63,7 +63,7 @@ impl RecordSource for MadeUp {
         "made up"
     }
     fn cluster(&self) -> Option<String> {
-        None
+        Some("made up".into())
     }
     fn namespaces(&self) -> Result<Vec<String>> {
         Ok(vec![NAMESPACE.into()])

@@ -3,6 +3,9 @@
 //! Every variant says what was being done, to which object, what was found, and (where the caller can do something)
 //! what to do next; causes are kept as `source`. The command line maps [`Error::exit_code`] to its exit status.
 
+/// Any error: what code of a caller's own answers with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -93,6 +96,14 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// What a caller's own code answered.
+    #[error("{doing}: {source}")]
+    Caller {
+        /// What it was called for, and of which source, target or store.
+        doing: String,
+        /// Its answer.
+        source: BoxError,
+    },
     /// A target could not be written.
     #[error("target {target_name}: {problem}")]
     Target {
@@ -133,6 +144,14 @@ impl Error {
     /// An I/O error with what was being done.
     pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
         Error::Io { doing: doing.into(), source }
+    }
+
+    /// What a caller's own code answered when it was called for something. An [`Error`] in the box is given back as it is.
+    pub fn caller(doing: impl Into<String>, error: impl Into<BoxError>) -> Self {
+        match error.into().downcast::<Error>() {
+            Ok(own) => *own,
+            Err(source) => Error::Caller { doing: doing.into(), source },
+        }
     }
 
     /// A damaged object without advice.

@@ -336,9 +336,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             }
             (true, true) => {
                 let (was, is) = (first.namespace(before)?, second.namespace(after)?);
-                let losses =
-                    was.diff(&is, &mut |change| comparison.each(after, [Some(&was), Some(&is)], sets, change))?;
-                comparison.tell(after, &losses);
+                let mut diff = was.diff(&is)?;
+                for change in &mut diff {
+                    comparison.each(after, [Some(&was), Some(&is)], sets, change?)?;
+                }
+                comparison.tell(after, &diff.losses());
                 for (snapshot, view) in [(&first, &was), (&second, &is)] {
                     for line in job::unread(view.manifest()) {
                         complain(&format!("snapshot {}, namespace {}: {line}", snapshot.id(), view.manifest().name));

@@ -39,10 +39,9 @@ pub(crate) mod layout;
 mod read;
 pub mod sample;
 mod store;
-mod value;
 mod write;
 
+pub use crate::record::{Bin, Key};
 pub use read::{HeadRow, Reader, StoredRecord};
 pub use store::{Durability, EmbeddedStore, StoreOptions};
-pub use value::{Bin, Key};
 pub use write::{NewRecord, Transaction};

@@ -2,10 +2,9 @@
 
 use super::layout::{self, BODIES, HEADS, Head, METADATA, NAMESPACES, PlaceKey, SETS, StoreFile};
 use super::layout::{HeadValue, decode_body, decode_metadata, digest_of, namespace_range, partition_range, place};
-use super::value::{Bin, Key};
 use crate::error::Result;
 use crate::record::{
-    Body, Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, Timestamp, VoidTime,
+    Bin, Body, Digest, Generation, Key, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, Timestamp, VoidTime,
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
 use std::any::Any;

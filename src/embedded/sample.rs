@@ -5,10 +5,9 @@
 //! touches is decided by a hash of record number and seed, so the same call always picks the same ones.
 
 use super::store::{Durability, EmbeddedStore};
-use super::value::{Bin, Key};
 use super::write::{NewRecord, Transaction};
 use crate::error::Result;
-use crate::record::{BinRef, Digest, ParticleType};
+use crate::record::{Bin, BinRef, Digest, Key, ParticleType};
 use rayon::prelude::*;
 use std::ops::Range;
 

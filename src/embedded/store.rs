@@ -5,10 +5,9 @@ use super::layout::{
     self, CLUSTER_PROPERTY, FILE_NAME, LAST_WRITE_PROPERTY, PROPERTIES, StoreFile, VERSION, VERSION_PROPERTY,
 };
 use super::read::{Reader, StoredRecord};
-use super::value::{Bin, Key};
 use super::write::{NewRecord, Transaction};
 use crate::error::{Error, Result};
-use crate::record::{Digest, Generation, NamespaceMetadata, SecondaryIndex, Timestamp, UdfModule};
+use crate::record::{Bin, Digest, Generation, Key, NamespaceMetadata, SecondaryIndex, Timestamp, UdfModule};
 use redb::{Database, DatabaseError, ReadableDatabase};
 use std::io::ErrorKind;
 use std::path::Path;

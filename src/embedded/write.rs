@@ -4,10 +4,9 @@ use super::layout::{self, BODIES, HEADS, Head, METADATA, NAMESPACES, SET_NUMBERS
 use super::layout::{
     HeadValue, PlaceKey, decode_body, decode_metadata, digest_of, encode_body, namespace_range, place,
 };
-use super::value::{Bin, Key};
 use crate::error::{Error, Result};
 use crate::record::{
-    BinRef, BodyError, Digest, Generation, KeyRef, MAX_SET_BYTES, NamespaceMetadata, RecordBatch, RecordMeta,
+    Bin, BinRef, BodyError, Digest, Generation, Key, KeyRef, MAX_SET_BYTES, NamespaceMetadata, RecordBatch, RecordMeta,
     RecordView, SecondaryIndex, Timestamp, UdfModule, VoidTime,
 };
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};

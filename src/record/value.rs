@@ -1,12 +1,19 @@
-//! What the bytes of a particle mean, for people: lists and maps in Aerospike's MessagePack, and the simple types.
+//! What the bytes of a particle mean: lists and maps in Aerospike's MessagePack, and the simple types.
 //!
-//! Nothing that is stored, hashed or restored passes through here: a bin's bytes are kept as they are.
+//! Bytes are decoded for people alone. Nothing that is backed up or restored passes through here: a bin's bytes are kept as
+//! they are. Programs that make records of their own have their values encoded here.
 //!
 //! Aerospike's MessagePack differs from the plain one in three ways. A string, a `bin` or a `str`, begins with the particle
 //! type of what it holds. A list may begin with an extension without content, whose type is the list's flags; a map with one as
 //! its first key, whose value is nil. And two extensions of type 255 stand for no value: the wildcard and infinity.
 
-use super::Hll;
+mod encode;
+mod hll;
+mod shown;
+
+pub use encode::NotABin;
+pub use hll::Hll;
+
 use super::particle::{ParticleType, geojson_text};
 use std::fmt;
 

@@ -24,7 +24,7 @@ pub use resolve::SnapshotFilter;
 pub use rollback::Rollback;
 pub use selection::Selection;
 pub(crate) use selection::Walk;
-pub use view::{Change, NamespaceView, Record, SizeReport, Snapshot};
+pub use view::{Change, Diff, NamespaceView, Record, Records, SizeReport, Snapshot};
 
 use crate::chunk::Cutter;
 use crate::chunks::ChunkReader;

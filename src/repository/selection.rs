@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::record::{BodyError, Digest, PARTITIONS, PartitionId, PartitionSet, RecordBatch, RecordView};
 use crate::run::{Entry, Losses, MergedCursor};
 use crate::sources::MetSets;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Which records are meant: those that meet all that is given. What is `None` leaves nothing out.
@@ -82,7 +83,7 @@ fn first_of(partition: PartitionId) -> Digest {
 /// Walks the selected live entries of a namespace, past damaged nodes.
 pub(crate) struct Walk<'v> {
     view: NamespaceView<'v>,
-    selection: &'v Selection,
+    selection: Cow<'v, Selection>,
     /// The cursor, the partition that it was opened for, and the last one that was taken.
     cursor: Option<(MergedCursor<'v>, PartitionId, PartitionId)>,
     losses: Losses,
@@ -95,10 +96,15 @@ pub(crate) struct Walk<'v> {
 }
 
 impl<'v> Walk<'v> {
-    pub fn new(view: NamespaceView<'v>, selection: &'v Selection) -> Self {
+    pub fn new(view: NamespaceView<'v>, selection: Cow<'v, Selection>) -> Self {
         let (not_found, unreadable) = (Vec::new(), Vec::new());
         let (losses, sets) = (Losses::default(), MetSets::default());
         Walk { view, selection, cursor: None, losses, not_found, unreadable, sets }
+    }
+
+    /// What it walks.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// The selected live entries of a partition, in key order. Partitions must be asked for in order.
@@ -128,7 +134,7 @@ impl<'v> Walk<'v> {
         let Some((cursor, _, last)) = &mut self.cursor else { return Ok(Vec::new()) };
         let mut entries = cursor.take_partition(partition)?;
         *last = partition;
-        let (selection, met) = (self.selection, &mut self.sets);
+        let (selection, met) = (&*self.selection, &mut self.sets);
         entries.retain(|entry| {
             let Some(live) = entry.live.as_ref().filter(|_| entry.digest.partition() == partition) else {
                 return false;

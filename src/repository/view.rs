@@ -1,14 +1,21 @@
 //! Looking into a snapshot.
 
+mod diff;
+mod records;
+
+pub use diff::{Change, Diff};
+pub use records::Records;
+
 use super::needs::Root;
+use super::selection::Selection;
 use crate::chunks::ChunkReader;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::format::{ChunkId, SnapshotId, structured};
-use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta};
-use crate::run::{Entry, LiveEntry, Loss, Losses, MergedCursor, StateSums, find, read_record_into};
+use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, Value, value};
+use crate::run::{Entry, LiveEntry, Loss, MergedCursor, StateSums, find, read_record_into};
 use crate::sources::MetSets;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -37,6 +44,26 @@ impl Record {
         Body::parse(&self.body).map_err(|error| Error::damaged(format!("record {}", self.digest), error.to_string()))
     }
 
+    /// Its set's name; empty for the null set.
+    pub fn set(&self) -> &[u8] {
+        &self.entry.set
+    }
+
+    /// What a bin holds; `None` if the record has no bin of this name.
+    ///
+    /// # Errors
+    ///
+    /// If the body or the bin is not what it should be.
+    pub fn bin(&self, name: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
+        let name = name.as_ref();
+        let body = self.parse()?;
+        let Some(bin) = body.bins().iter().find(|bin| bin.name == name) else { return Ok(None) };
+        value::decode(bin.particle, bin.bytes).map(Some).map_err(|error| {
+            let object = format!("bin {} of record {}", String::from_utf8_lossy(name), self.digest);
+            Error::damaged(object, error.to_string())
+        })
+    }
+
     /// Appends it to a batch.
     pub fn push_to(&self, batch: &mut RecordBatch) -> Result<()> {
         let LiveEntry { generation, void_time, set, bin_order, .. } = &self.entry;
@@ -44,17 +71,6 @@ impl Record {
         let pushed = batch.push_encoded(meta, &self.body, bin_order);
         pushed.map_err(|error| Error::damaged(format!("record {}", self.digest), error.to_string()))
     }
-}
-
-/// How one record differs between two snapshots.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Which record.
-    pub digest: Digest,
-    /// Its entry in the first snapshot.
-    pub before: Option<LiveEntry>,
-    /// Its entry in the second.
-    pub after: Option<LiveEntry>,
 }
 
 /// What a snapshot refers to, in bytes as they are stored.
@@ -243,59 +259,19 @@ impl<'a> NamespaceView<'a> {
         Ok(sums)
     }
 
-    /// Calls `each` for every record that differs from `after`, in key order. Only the runs that the two do not share are
-    /// walked; the shared ones are asked for single entries, or walked too where that reads less.
+    /// The records of a selection, in key order. What can't be read is an error in its place, and the records after it follow.
+    pub fn records(&self, selection: Selection) -> Records<'a> {
+        Records::new(*self, selection)
+    }
+
+    /// The records that differ between this namespace and `after`, in key order. Only the runs that the two do not share are
+    /// walked; the shared ones are asked for single entries, or walked too where that reads less. Records about which one side
+    /// can't tell are left out: [`Diff::losses`].
     ///
-    /// Gives back what could not be read: records about which one side can't tell are left out.
-    pub fn diff(&self, after: &NamespaceView<'_>, each: &mut dyn FnMut(Change) -> Result<()>) -> Result<Losses> {
-        let (before_runs, after_runs) = (&self.manifest.runs, &after.manifest.runs);
-        let shared = before_runs.iter().rev().zip(after_runs.iter().rev()).take_while(|(a, b)| a == b).count();
-        let own_before = before_runs.get(..before_runs.len() - shared).unwrap_or_default();
-        let own_after = after_runs.get(..after_runs.len() - shared).unwrap_or_default();
-        let common = before_runs.get(before_runs.len() - shared..).unwrap_or_default();
-        let mut before = MergedCursor::with_tombstones(self.chunks, own_before)?;
-        let mut later = MergedCursor::with_tombstones(after.chunks, own_after)?;
-        let mut underneath = MergedCursor::tolerant(self.chunks, common)?;
-        let mut below = underneath.next()?;
-        let (mut a, mut b) = (before.next()?, later.next()?);
-        while a.is_some() || b.is_some() {
-            let first = [&a, &b].into_iter().flatten().map(|entry| entry.digest).min_by_key(Digest::sort_key);
-            let Some(digest) = first else { break };
-            let key = digest.sort_key();
-            while below.as_ref().is_some_and(|entry| entry.digest.sort_key() < key) {
-                below = underneath.next()?;
-            }
-            let base = below.as_ref().filter(|entry| entry.digest == digest).and_then(|entry| entry.live.clone());
-            let base = if base.is_none() && underneath.is_unknown(&digest) { None } else { Some(base) };
-            // What a side holds for the digest; `None` where that can't be told.
-            let take = |side: &mut Option<Entry>, cursor: &mut MergedCursor<'_>| -> Result<Option<Option<LiveEntry>>> {
-                match side {
-                    Some(entry) if entry.digest == digest => {
-                        let live = entry.live.take();
-                        *side = cursor.next()?;
-                        Ok(Some(live))
-                    }
-                    _ if cursor.is_unknown(&digest) => Ok(None),
-                    _ => Ok(base.clone()),
-                }
-            };
-            let was = take(&mut a, &mut before)?;
-            let is = take(&mut b, &mut later)?;
-            let (Some(was), Some(is)) = (was, is) else { continue };
-            let same = match (&was, &is) {
-                (None, None) => true,
-                (Some(was), Some(is)) => {
-                    was.hash == is.hash && was.generation == is.generation && was.void_time == is.void_time
-                }
-                _ => false,
-            };
-            if !same {
-                each(Change { digest, before: was, after: is })?;
-            }
-        }
-        let mut losses = before.losses();
-        losses.add(&later.losses());
-        losses.add(&underneath.losses());
-        Ok(losses)
+    /// # Errors
+    ///
+    /// If what the walk begins with can't be read.
+    pub fn diff(&self, after: &NamespaceView<'a>) -> Result<Diff<'a>> {
+        Diff::new(self, after)
     }
 }

@@ -10,6 +10,7 @@ use crate::repository::{Selection, Walk};
 use crate::run::Loss;
 use crate::sources::partitioned;
 use crate::targets::RecordTarget;
+use std::borrow::Cow;
 
 impl Snapshot {
     /// Restores the selected records of a namespace into a target. The caller ends with [`RecordTarget::finish`].
@@ -102,7 +103,7 @@ impl Snapshot {
             return refused(format!("it has no record of set {:?}", String::from_utf8_lossy(set)));
         }
         let everything = Selection::default();
-        let mut walk = Walk::new(self.namespace(namespace)?, &everything);
+        let mut walk = Walk::new(self.namespace(namespace)?, Cow::Borrowed(&everything));
         for partition in everything.partitions() {
             walk.take(partition)?;
         }
@@ -177,7 +178,7 @@ impl Snapshot {
             let there = partitioned(&*source)?;
             // Whatever its set, a record that the snapshot has is written over and not deleted.
             let everything = Selection { partitions: options.selection.partitions, ..Selection::default() };
-            let mut walk = Walk::new(view, &everything);
+            let mut walk = Walk::new(view, Cow::Borrowed(&everything));
             for partition in everything.partitions() {
                 control.check()?;
                 let ours = walk.take(partition)?;

@@ -15,6 +15,7 @@ use crate::run::{Entry, LiveEntry, RecordHash, ValueReader, wrong_hash};
 use crate::sources::{RecordSource, partitioned};
 use crate::sync::lock;
 use crate::targets::{ConflictPolicy, Fate, RecordTarget};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -119,7 +120,7 @@ impl<'a> Work<'a> {
     fn feed(&self, view: NamespaceView<'_>, send: &dyn Fn(Vec<Placed>) -> Result<()>) -> Result<RestoreReport> {
         let (mut batch, mut bytes, mut report) = (Vec::new(), 0, RestoreReport::default());
         let selection = &self.options.selection;
-        let mut walk = Walk::new(view, selection);
+        let mut walk = Walk::new(view, Cow::Borrowed(selection));
         let mut place = 0;
         if let Some(there) = self.there.as_deref().filter(|_| self.options.resume && selection.digests.is_none()) {
             let wanted: Vec<_> = selection.partitions().into_iter().map(|partition| (partition, None)).collect();

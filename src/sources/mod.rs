@@ -4,6 +4,9 @@
 //! knows nothing of deletes. A *partitioned* source (embedded store, cluster) delivers one partition at a time on demand, all
 //! of it or what changed since a time, and can walk the digests alone, which is what makes deletes visible.
 //!
+//! A source of one's own implements [`Source`], which asks for no more than the records. [`RecordSource`] and the traits of both
+//! shapes are for sources that can do more.
+//!
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
 #[cfg(feature = "cluster")]
@@ -11,9 +14,11 @@ pub mod aerospike;
 pub mod asb;
 pub mod embedded;
 pub mod jsonl;
+mod own;
 mod selected;
 pub(crate) mod sets;
 
+pub use own::{Source, SourceRecord};
 pub use selected::Selected;
 pub use sets::MetSets;
 

@@ -15,6 +15,7 @@ use crate::sources::{MetSets, PartitionedSource, RecordSource, SourceShape};
 use crate::spool::{PartitionRecords, Sorter};
 use crate::targets::{ConflictPolicy, RecordTarget};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Records of a source without order are held in memory up to about this many bytes.
 const MEMORY_BYTES: usize = 768 << 20;
@@ -104,7 +105,7 @@ impl Snapshot {
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
         let work = Work { snapshot: self, options, now: source.clock()?, control };
-        let mut walk = Walk::new(view, &options.selection);
+        let mut walk = Walk::new(view, Cow::Borrowed(&options.selection));
         let mut compared = match source.shape() {
             SourceShape::Stream(stream) => {
                 let inbox = Inbox::new(Sorter::new(self.chunks().keys().clone(), MEMORY_BYTES), false, control);

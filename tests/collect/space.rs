@@ -1,7 +1,7 @@
 //! What goes and what stays.
 
-use crate::support::scene::*;
-use crate::support::world::*;
+use super::scene::*;
+use super::support::*;
 use aerolith::collect::{Policy, PruneOptions};
 use aerolith::control::Control;
 use aerolith::format::names;

@@ -1,6 +1,6 @@
 //! Damaged leaves, branch nodes and values: what they cost, and what they don't.
 
-use crate::support::world::*;
+use super::support::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::embedded::EmbeddedStore;
@@ -132,12 +132,9 @@ fn single_records_partitions_and_differences_are_told_as_far_as_they_can_be() {
     let (a, b) = (repository.snapshot("latest~1").unwrap(), repository.snapshot("latest").unwrap());
     let (was, is) = (a.namespace(NAMESPACE).unwrap(), b.namespace(NAMESPACE).unwrap());
 
-    let mut changes: Vec<Change> = Vec::new();
-    let mut each = |change| {
-        changes.push(change);
-        Ok(())
-    };
-    let losses = was.diff(&is, &mut each).unwrap();
+    let mut diff = was.diff(&is).unwrap();
+    let changes: Vec<Change> = diff.by_ref().map(Result::unwrap).collect();
+    let losses = diff.losses();
     assert_eq!((losses.nodes, losses.named[0].chunk), (1, lost.id));
     let differ = |digest: &&[u8; 20]| !inside(digest) && old.get(*digest) != new.get(*digest);
     let mut expected: Vec<[u8; 20]> = old.keys().filter(differ).copied().collect();

@@ -1,6 +1,6 @@
 //! Single objects: what is refused, and what the message says.
 
-use crate::support::world::*;
+use super::support::*;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{PackId, SnapshotId, names};

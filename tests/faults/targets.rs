@@ -1,6 +1,6 @@
 //! Targets that refuse: every record is accounted for, or the error is the target's own.
 
-use crate::support::world::*;
+use super::support::*;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};

@@ -1,6 +1,6 @@
 //! Decoded values for people: as text, and as JSON.
 
-use super::value::Value;
+use super::Value;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ impl fmt::Display for Value<'_> {
             Value::Float(value) => write!(f, "{value:?}"),
             Value::Text(text) => write!(f, "{text:?}"),
             Value::GeoJson(text) => write!(f, "geojson {text:?}"),
-            Value::Bytes(super::ParticleType::BLOB, bytes) => write!(f, "0x{}", hex::encode(bytes)),
+            Value::Bytes(crate::record::ParticleType::BLOB, bytes) => write!(f, "0x{}", hex::encode(bytes)),
             Value::Bytes(particle, bytes) => write!(f, "{particle} 0x{}", hex::encode(bytes)),
             Value::List(order, values) => {
                 put_order(f, &order.of_list())?;
@@ -135,7 +135,7 @@ impl Serialize for Value<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::record::value::{MAX_DEPTH, decode};
+    use super::super::{MAX_DEPTH, decode};
     use crate::record::{Hll, Order, ParticleType, Value};
     use Value::{Integer, List, Map, Text};
 

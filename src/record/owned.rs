@@ -1,6 +1,6 @@
 //! Keys and bins as programs write them: owned, with their particle bytes.
 
-use crate::record::{BinRef, Digest, KeyRef, ParticleType};
+use super::{BinRef, Digest, KeyRef, ParticleType};
 use std::borrow::Cow;
 
 /// A user key: its particle type and bytes.
@@ -24,21 +24,45 @@ impl Key {
     }
 }
 
-impl From<i64> for Key {
-    fn from(value: i64) -> Self {
-        Key { particle: ParticleType::INTEGER, bytes: value.to_be_bytes().to_vec() }
-    }
+macro_rules! keys_from_integers {
+    ($($integer:ty)*) => {
+        $(impl From<$integer> for Key {
+            fn from(value: $integer) -> Self {
+                Key { particle: ParticleType::INTEGER, bytes: i64::from(value).to_be_bytes().to_vec() }
+            }
+        })*
+    };
 }
+
+keys_from_integers! { i64 i32 i16 i8 u32 u16 u8 }
 
 impl From<&str> for Key {
     fn from(value: &str) -> Self {
-        Key { particle: ParticleType::STRING, bytes: value.as_bytes().to_vec() }
+        Key::from(value.to_string())
+    }
+}
+
+impl From<&String> for Key {
+    fn from(value: &String) -> Self {
+        Key::from(value.clone())
+    }
+}
+
+impl From<String> for Key {
+    fn from(value: String) -> Self {
+        Key { particle: ParticleType::STRING, bytes: value.into_bytes() }
+    }
+}
+
+impl From<Vec<u8>> for Key {
+    fn from(bytes: Vec<u8>) -> Self {
+        Key { particle: ParticleType::BLOB, bytes }
     }
 }
 
 impl From<&[u8]> for Key {
     fn from(value: &[u8]) -> Self {
-        Key { particle: ParticleType::BLOB, bytes: value.to_vec() }
+        Key::from(value.to_vec())
     }
 }
 

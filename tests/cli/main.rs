@@ -1,0 +1,29 @@
+//! The command line as a user meets it: the program is run as a process of its own.
+
+mod asb;
+mod clusters;
+mod collecting;
+mod config;
+mod copying;
+mod errors;
+mod files;
+mod from_command;
+mod help;
+mod hold;
+mod keys;
+mod looking;
+mod moving;
+mod odd;
+mod options;
+#[path = "../support/parted.rs"]
+mod parted;
+mod parts;
+mod repair;
+mod restoring;
+mod rollback;
+mod selecting;
+mod sleeping;
+mod stopping;
+mod support;
+mod tag;
+mod values;

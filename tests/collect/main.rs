@@ -1,0 +1,26 @@
+//! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time, wherever it dies.
+
+mod clocks;
+mod combined;
+mod compact;
+mod crash;
+mod dry;
+mod expire;
+mod full_disk;
+mod healed;
+mod hold;
+mod labels;
+mod looking;
+mod meeting;
+mod needs;
+#[path = "../support/parted.rs"]
+mod parted;
+mod repair;
+mod rules;
+mod salvage;
+mod scene;
+mod space;
+mod stale;
+#[allow(dead_code)]
+#[path = "../faults/support.rs"]
+mod support;

@@ -1,0 +1,224 @@
+//! The library as a program that uses it sees it: a source of its own, typed values, and reading.
+
+use aerolith::backup::RecordOptions;
+use aerolith::embedded::{EmbeddedStore, sample};
+use aerolith::format::keyslot::KdfCost;
+use aerolith::format::snapshot::BackupKind;
+use aerolith::record::{Digest, Key, RecordSelection, Value};
+use aerolith::repository::{Change, CreateOptions, Record, Repository, Selection, Snapshot};
+use aerolith::session::SessionOptions;
+use aerolith::sources::embedded::EmbeddedSource;
+use aerolith::sources::{Selected, Source, SourceRecord};
+use aerolith::store::MemoryStore;
+use aerolith::{BoxError, Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const NAMESPACE: &str = "people";
+
+/// People by number, each with an age.
+#[derive(Default)]
+struct People {
+    ages: Vec<(i64, i64)>,
+    cluster: &'static str,
+    /// What goes wrong after the last of them.
+    fails: Option<&'static str>,
+    has_bad_value: bool,
+    asked: AtomicU64,
+}
+
+impl People {
+    fn aged(ages: impl IntoIterator<Item = (i64, i64)>) -> Self {
+        People { ages: ages.into_iter().collect(), cluster: "registry", ..People::default() }
+    }
+}
+
+impl Source for People {
+    fn cluster(&self) -> &str {
+        self.cluster
+    }
+
+    fn namespaces(&self) -> Result<Vec<String>, BoxError> {
+        Ok(vec![NAMESPACE.into()])
+    }
+
+    fn records(&self, namespace: &str, each: &mut dyn FnMut(SourceRecord) -> Result<()>) -> Result<(), BoxError> {
+        assert_eq!(namespace, NAMESPACE);
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        for (number, age) in &self.ages {
+            let tags = Value::list([Value::text("a"), Value::integer(*age)]);
+            let record = SourceRecord::new("users", *number).bin("age", *age).bin("tags", tags);
+            each(match self.has_bad_value {
+                true => record.bin("sketch", Value::Wildcard),
+                false => record,
+            })?;
+        }
+        match self.fails {
+            Some(number) => Err(number.parse::<u8>().map(|_| ()).unwrap_err().into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn repository() -> (Arc<MemoryStore>, Repository) {
+    let store = Arc::new(MemoryStore::new());
+    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    (store.clone(), Repository::create(store, b"passphrase", &options).unwrap())
+}
+
+fn back_up(repository: &Repository, people: &People, options: &RecordOptions) -> Result<Snapshot> {
+    let mut session = repository.begin(SessionOptions::default(), Default::default())?;
+    session.records(NAMESPACE, people, BackupKind::Full, options)?;
+    session.commit()
+}
+
+fn digest(number: i64) -> Digest {
+    Key::from(number).digest(b"users")
+}
+
+fn ages(snapshot: &Snapshot, selection: Selection) -> Result<Vec<i64>> {
+    let records = snapshot.namespace(NAMESPACE)?.records(selection);
+    let mut ages = records
+        .map(|record| match record?.bin("age")? {
+            Some(Value::Integer(age)) => Ok(age),
+            other => Err(Error::invalid(format!("{other:?}"))),
+        })
+        .collect::<Result<Vec<i64>>>()?;
+    ages.sort_unstable();
+    Ok(ages)
+}
+
+#[test]
+fn a_source_of_ones_own_is_backed_up_read_and_found_changed() {
+    let (_, repository) = repository();
+    let options = RecordOptions::default();
+    let first = back_up(&repository, &People::aged((0..2000).map(|n| (n, n))), &options).unwrap();
+    let second = back_up(&repository, &People::aged((1..2001).map(|n| (n, n.max(10)))), &options).unwrap();
+    assert_eq!((first.manifest().cluster.as_str(), first.manifest().source.as_str()), ("registry", "registry"));
+    let counts = second.manifest().namespaces[0].counts;
+    assert_eq!((counts.added, counts.changed, counts.deleted), (1, 9, 1), "{counts:?}");
+
+    let person = second.namespace(NAMESPACE).unwrap().get(&digest(7)).unwrap().unwrap();
+    assert_eq!((person.set(), person.bin("age").unwrap()), (&b"users"[..], Some(Value::Integer(10))));
+    assert_eq!(person.bin("tags").unwrap(), Some(Value::list([Value::text("a"), Value::integer(10)])));
+    assert_eq!(person.bin("name").unwrap(), None);
+    assert_eq!(ages(&first, Selection::default()).unwrap(), (0..2000).collect::<Vec<i64>>());
+
+    let (was, is) = (first.namespace(NAMESPACE).unwrap(), second.namespace(NAMESPACE).unwrap());
+    let changes: Vec<Change> = was.diff(&is).unwrap().collect::<Result<_>>().unwrap();
+    let gone = changes.iter().filter(|change| change.after.is_none()).map(|change| change.digest);
+    assert_eq!((changes.len(), gone.collect::<Vec<_>>()), (11, vec![digest(0)]));
+}
+
+#[test]
+fn the_records_of_a_selection_are_those_alone_with_the_bins_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::create(directory.path().join("store")).unwrap();
+    sample::fill(&store, NAMESPACE, 0..3000).unwrap();
+    let (_, repository) = repository();
+    let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
+    let source = EmbeddedSource::new(store.clone());
+    session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    let snapshot = session.commit().unwrap();
+    assert_eq!(snapshot.manifest().cluster, store.cluster());
+    let view = snapshot.namespace(NAMESPACE).unwrap();
+
+    let of = |selection| view.records(selection).map(Result::unwrap).collect::<Vec<Record>>();
+    let all = of(Selection::default());
+    assert_eq!(all.len(), 3000);
+    assert!(all.is_sorted_by_key(|record| record.digest.sort_key()));
+    assert!(all.iter().all(|record| view.get(&record.digest).unwrap().as_ref() == Some(record)));
+    let orders = of(Selection::of_set("orders"));
+    assert!(orders.len() == 900 && orders.iter().all(|record| record.set() == b"orders"));
+    let bins = Some([b"loc".to_vec()].into());
+    let located = of(Selection { bins, ..Selection::default() });
+    assert_eq!(located.len(), 750, "records without the bin are left out");
+    assert!(located.iter().all(|record| record.parse().unwrap().bins().len() == 1));
+
+    let wanted = [sample::digest_of(3), sample::digest_of(5000), sample::digest_of(8)];
+    let mut some = view.records(Selection::of_digests(wanted.into()));
+    let mut found: Vec<Digest> = some.by_ref().map(|record| record.unwrap().digest).collect();
+    found.sort_unstable();
+    let mut expected = vec![wanted[0], wanted[2]];
+    expected.sort_unstable();
+    assert_eq!((found, some.not_found()), (expected, &wanted[1..2]));
+}
+
+#[test]
+fn what_is_damaged_is_an_error_in_its_place_and_the_other_records_follow() {
+    use aerolith::store::Store;
+    let (store, repository) = repository();
+    let options = RecordOptions::default();
+    drop(back_up(&repository, &People::aged((0..5000).map(|n| (n, n))), &options).unwrap());
+    let packs = store.list("packs/").unwrap();
+    drop(back_up(&repository, &People::aged((0..6000).map(|n| (n, n))), &options).unwrap());
+    let mut values_lost = 0;
+    for pack in packs {
+        let bytes = store.get(&pack.key, u64::MAX).unwrap().unwrap();
+        store.delete(&pack.key).unwrap();
+        let snapshot = repository.snapshot("latest").unwrap();
+        let records = snapshot.namespace(NAMESPACE).unwrap().records(Selection::default());
+        let (read, lost): (Vec<_>, Vec<_>) = records.partition(Result::is_ok);
+        assert!((1000..6000).contains(&read.len()), "{} read, {:?}", read.len(), lost.first());
+        assert!(!lost.is_empty() && lost.iter().all(|lost| lost.as_ref().is_err_and(Error::is_damage)));
+        assert!(ages(&snapshot, Selection::default()).is_err());
+        // A pack of values: each record is read, or its loss is told.
+        values_lost += if read.len() + lost.len() == 6000 { lost.len() } else { 0 };
+        store.put_new(&pack.key, &bytes).unwrap();
+    }
+    assert_eq!(values_lost, 5000);
+    assert_eq!(ages(&repository.snapshot("latest").unwrap(), Selection::default()).unwrap().len(), 6000);
+}
+
+#[test]
+fn errors_of_a_source_of_ones_own_come_back_with_their_cause_and_ours_as_they_are() {
+    let (_, repository) = repository();
+    let people = People { fails: Some("x"), ..People::aged([(1, 1)]) };
+    let error = back_up(&repository, &people, &RecordOptions::default()).err().unwrap();
+    assert_eq!(error.to_string(), "read namespace people of registry: invalid digit found in string");
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(cause.is::<std::num::ParseIntError>(), "{cause:?}");
+
+    let control = Arc::new(aerolith::Control::new());
+    control.stop();
+    let mut session = repository.begin(SessionOptions::default(), control).unwrap();
+    // More than a batch: the source itself sees the error, and passes it on with `?`.
+    let many = People::aged((0..50_000).map(|n| (n, n)));
+    let error = session.records(NAMESPACE, &many, BackupKind::Full, &RecordOptions::default()).err().unwrap();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+}
+
+#[test]
+fn a_value_that_no_bin_can_hold_is_named_and_may_be_left_out() {
+    let (_, repository) = repository();
+    let people = People { has_bad_value: true, ..People::aged([(1, 1)]) };
+    let error = back_up(&repository, &people, &RecordOptions::default()).err().unwrap().to_string();
+    assert!(error.contains(&digest(1).to_string()) && error.contains("bin \"sketch\""), "{error}");
+    let options = RecordOptions { skip_bad_records: true, ..RecordOptions::default() };
+    let snapshot = back_up(&repository, &people, &options).unwrap();
+    assert_eq!(snapshot.manifest().namespaces[0].counts.bad, 1);
+}
+
+#[test]
+fn without_a_name_of_the_cluster_nothing_is_backed_up() {
+    let (_, repository) = repository();
+    let nameless = People { cluster: "", ..People::aged([(1, 1)]) };
+    let error = back_up(&repository, &nameless, &RecordOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("Name the cluster"), "{error}");
+    assert_eq!(nameless.asked.load(Ordering::Relaxed), 0);
+    let options = SessionOptions { cluster: "given".into(), ..SessionOptions::default() };
+    let mut session = repository.begin(options, Default::default()).unwrap();
+    session.records(NAMESPACE, &nameless, BackupKind::Full, &RecordOptions::default()).unwrap();
+    assert_eq!(session.commit().unwrap().manifest().cluster, "given");
+}
+
+#[test]
+fn a_part_of_a_source_of_ones_own_can_be_selected() {
+    let (_, repository) = repository();
+    let people = Box::new(People::aged((0..50).map(|n| (n, n))));
+    let digests = vec![digest(3), digest(4)];
+    let selected = Selected::of(people, RecordSelection { digests, ..RecordSelection::default() });
+    let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
+    session.records(NAMESPACE, &*selected, BackupKind::Full, &RecordOptions::default()).unwrap();
+    assert_eq!(ages(&session.commit().unwrap(), Selection::default()).unwrap(), [3, 4]);
+}
