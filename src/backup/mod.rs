@@ -1,17 +1,15 @@
 //! Backups of namespaces of records: what is read, compared with the parent, and written.
 
 mod ahead;
-mod diff;
 mod inbox;
-mod input;
 mod loss;
-mod merge;
 mod merge_policy;
 mod namespace;
 mod partitions;
 mod records;
 mod resume;
 mod work;
+mod write;
 
 pub(crate) use inbox::Inbox;
 pub use namespace::Vanished;

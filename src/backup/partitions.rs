@@ -1,10 +1,9 @@
 //! Backing up a namespace of a source that is read by partitions: all of them, or what changed since the parent.
 
 use super::ahead::read_ahead;
-use super::diff::diff_and_write;
-use super::input::{Input, Walk};
 use super::resume::{bad_places, finished, join_bad};
 use super::work::{BackedUp, MAX_BAD, NamespaceWork, Written, unread_ranges};
+use super::write::{Input, Walk, diff_and_write};
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::record::{Digest, PartitionId, PartitionSet, Timestamp};
@@ -48,60 +47,13 @@ pub(crate) fn read_partitions(
     source_time: Timestamp,
     source: &dyn PartitionedSource,
 ) -> Result<BackedUp> {
-    let keys = work.writer.keys();
-    let margin = source.clock_margin_millis();
-    // What the parent's backup could not read is read from the time on when it was read last, or whole.
-    let since_of = |partition: PartitionId| match (&work.parent, work.kind) {
-        (Some((_, parent)), BackupKind::Incremental | BackupKind::Differential) => {
-            parent.as_of(partition).map(|time| Timestamp(time).minus_millis(margin))
-        }
-        _ => None,
-    };
+    let reads = Reads::new(work, source_time, source);
     let selected = source.partitions();
-    let done = work.taken.map(finished).unwrap_or_default();
-    // What was taken over is brought up to date: what changed since it was read, and the digests, which tell what is gone.
-    let since_of = |partition: PartitionId| match work.taken.filter(|_| done.contains(partition)) {
-        Some(open) => Some(Timestamp(open.source_time).minus_millis(margin)),
-        None => since_of(partition),
-    };
-    // Of changes that the servers date before the parent a filter by time says nothing.
-    let set_back = |time: &Timestamp| *time > source_time;
-    let unfiltered = selected.iter().filter(|partition| since_of(*partition).as_ref().is_some_and(set_back)).count();
-    let since_of = |partition: PartitionId| since_of(partition).filter(|time| !set_back(time));
-    let left = |partition: PartitionId| work.left.is_some_and(|(left, _)| left.contains(partition));
-    let to_read = selected.iter().filter(|partition| !left(*partition));
+    let to_read = selected.iter().filter(|partition| reads.left(*partition).is_none());
     let wanted: Vec<(PartitionId, Option<Timestamp>)> =
-        to_read.map(|partition| (partition, since_of(partition))).collect();
+        to_read.map(|partition| (partition, reads.since(partition))).collect();
     source.prepare(work.namespace, &wanted);
-    let read_one = |partition: PartitionId| -> Result<Input> {
-        work.control.check()?;
-        if !selected.contains(partition) {
-            return Ok(Input::default());
-        }
-        if let Some((left, why)) = work.left
-            && left.contains(partition)
-        {
-            return Ok(Input { unread: Some(why.clone()), ..Input::default() });
-        }
-        let since = since_of(partition);
-        let mut walk = None;
-        if since.is_some() {
-            let mut rows = Vec::new();
-            source.walk(work.namespace, partition, since, &mut |found| {
-                rows.extend_from_slice(found);
-                Ok(())
-            })?;
-            walk = Some(Walk::new(rows));
-        }
-        let mut records = work.options.partition_records();
-        source.scan(work.namespace, partition, since, &mut |batch| {
-            work.control.add_records(batch.len() as u64);
-            records.push(keys, batch)
-        })?;
-        records.sort()?;
-        Ok(Input { records, walk, whole: since.is_none(), unread: None })
-    };
-    let read = |partition: PartitionId| match read_one(partition) {
+    let read = |partition: PartitionId| match reads.read(&selected, partition) {
         Err(Error::Source { problem, .. }) if work.options.allow_partial => {
             Ok(Input { unread: Some(problem), ..Input::default() })
         }
@@ -110,23 +62,16 @@ pub(crate) fn read_partitions(
     let by_digest = |digests: &[Digest], records: &mut PartitionRecords| {
         source.read(work.namespace, digests, &mut |batch| {
             work.control.add_records(batch.len() as u64);
-            records.push(keys, batch)
+            records.push(work.writer.keys(), batch)
         })?;
         records.sort()
     };
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
     let Written { mut manifest, unread, mut open, mut warnings, tally } =
         read_ahead(work.options.threads(), read, Input::size, |next| {
-            diff_and_write(work, source_time, next, by_digest, &|| bad_records.check())
+            diff_and_write(work, source_time, next, &by_digest, &|| bad_records.check())
         })?;
-    if unfiltered > 0 {
-        warnings.push(format!(
-            "the clock of {} is behind the time of an earlier backup of namespace {}: it is {source_time} there. What changed since can't be \
-             told by time, so all records of {unfiltered} partitions were read. Set the servers' clocks",
-            work.source.name(),
-            work.namespace
-        ));
-    }
+    warnings.extend(reads.clock_behind(&selected));
     if let Some(problem) = unread.values().next()
         && unread.len() == selected.len()
     {
@@ -142,4 +87,90 @@ pub(crate) fn read_partitions(
     (manifest.counts.bad, open.counts.bad) = (count, count);
     open.bad = bad_places(&bad);
     Ok(BackedUp { manifest, bad, missing, warnings, tally, open: Some(open) })
+}
+
+/// What is read of each partition.
+struct Reads<'a> {
+    work: &'a NamespaceWork<'a>,
+    source: &'a dyn PartitionedSource,
+    source_time: Timestamp,
+    /// The servers' clocks may differ by so many milliseconds.
+    margin: u64,
+    /// The partitions that were taken over from a session that stopped.
+    taken: PartitionSet,
+}
+
+impl<'a> Reads<'a> {
+    fn new(work: &'a NamespaceWork<'a>, source_time: Timestamp, source: &'a dyn PartitionedSource) -> Self {
+        let taken = work.taken.map(finished).unwrap_or_default();
+        Reads { work, source, source_time, margin: source.clock_margin_millis(), taken }
+    }
+
+    /// The time from which on a partition's changes would be read, if the servers' clock went on since; `None` if it is read whole.
+    fn wanted_since(&self, partition: PartitionId) -> Option<Timestamp> {
+        let time = match (&self.work.taken, &self.work.parent, self.work.kind) {
+            // What was taken over is brought up to date: what changed since it was read, and the digests, which tell what is gone.
+            (Some(open), ..) if self.taken.contains(partition) => Some(open.source_time),
+            // What the parent's backup could not read is read from the time on when it was read last, or whole.
+            (_, Some((_, parent)), BackupKind::Incremental | BackupKind::Differential) => parent.as_of(partition),
+            _ => None,
+        };
+        time.map(|time| Timestamp(time).minus_millis(self.margin))
+    }
+
+    /// The time from which on a partition's changes are read; `None` if it is read whole. Of changes that the servers date before the
+    /// parent a filter by time says nothing.
+    fn since(&self, partition: PartitionId) -> Option<Timestamp> {
+        self.wanted_since(partition).filter(|time| *time <= self.source_time)
+    }
+
+    /// Why a partition is left as the parent has it, if it is.
+    fn left(&self, partition: PartitionId) -> Option<&'a str> {
+        let (left, why) = self.work.left?;
+        left.contains(partition).then_some(why)
+    }
+
+    fn read(&self, selected: &PartitionSet, partition: PartitionId) -> Result<Input> {
+        let (work, source) = (self.work, self.source);
+        work.control.check()?;
+        if !selected.contains(partition) {
+            return Ok(Input::default());
+        }
+        if let Some(why) = self.left(partition) {
+            return Ok(Input { unread: Some(why.to_string()), ..Input::default() });
+        }
+        let since = self.since(partition);
+        let mut walk = None;
+        if since.is_some() {
+            let mut rows = Vec::new();
+            source.walk(work.namespace, partition, since, &mut |found| {
+                rows.extend_from_slice(found);
+                Ok(())
+            })?;
+            walk = Some(Walk::new(rows));
+        }
+        let mut records = work.options.partition_records();
+        source.scan(work.namespace, partition, since, &mut |batch| {
+            work.control.add_records(batch.len() as u64);
+            records.push(work.writer.keys(), batch)
+        })?;
+        records.sort()?;
+        Ok(Input { records, walk, whole: since.is_none(), unread: None })
+    }
+
+    /// Says how many partitions were read whole since the servers' clock is behind, if any.
+    fn clock_behind(&self, selected: &PartitionSet) -> Option<String> {
+        let set_back =
+            |partition: PartitionId| self.wanted_since(partition).is_some_and(|time| time > self.source_time);
+        let unfiltered = selected.iter().filter(|partition| set_back(*partition)).count();
+        let source_time = self.source_time;
+        (unfiltered > 0).then(|| {
+            format!(
+                "the clock of {} is behind the time of an earlier backup of namespace {}: it is {source_time} there. What changed \
+                 since can't be told by time, so all records of {unfiltered} partitions were read. Set the servers' clocks",
+                self.work.source.name(),
+                self.work.namespace
+            )
+        })
+    }
 }

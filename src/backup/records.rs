@@ -1,11 +1,10 @@
 //! Backing up the records of one namespace from a source of either shape.
 
 use super::ahead::read_ahead;
-use super::diff::diff_and_write;
 use super::inbox::Inbox;
-use super::input::Input;
 use super::partitions::read_partitions;
 use super::work::{BackedUp, NamespaceWork, Written};
+use super::write::{Input, diff_and_write};
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::record::PARTITIONS;
@@ -39,7 +38,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
             let Written { manifest: mut done, mut warnings, tally, .. } =
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
-                    diff_and_write(&work, source_time, next, |_, _| Ok(()), &|| Ok(Default::default()))
+                    diff_and_write(&work, source_time, next, &|_, _| Ok(()), &|| Ok(Default::default()))
                 })?;
             let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;

@@ -191,31 +191,111 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Decodes a leaf. Entries must ascend, every number must be within its table, every place within a chunk's bounds.
-#[expect(clippy::indexing_slicing, reason = "every column has a number for each live entry, of which `i` is one")]
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     let input = &mut bytes;
     let n = take_varint(input, MAX_ENTRIES as u64, "the number of entries")? as usize;
     if n == 0 {
         return Err(FormatError::field("the number of entries", "1 to 2048", 0));
     }
-    let sets = (0..take_varint(input, n as u64, "the number of sets")?)
-        .map(|_| {
-            let length = take_u8(input, "a set's name")?;
-            take_slice(input, usize::from(length), "a set's name").map(Arc::<[u8]>::from)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let chunk_count = take_varint(input, MAX_CHUNKS as u64, "the number of chunks")? as usize;
-    let chunk_bytes = take_slice(input, chunk_count * ChunkId::BYTES, "the table of chunks")?;
-    let (chunks, _) = chunk_bytes.as_chunks::<{ ChunkId::BYTES }>();
-    let mut orders: Vec<Arc<[u8]>> = vec![Arc::from([])];
-    for _ in 0..take_varint(input, n as u64, "the number of bin orders")? {
-        let length = take_varint(input, MAX_ORDER_BYTES, "a bin order's length")?;
-        orders.push(take_slice(input, length as usize, "a bin order")?.into());
-    }
+    let tables = Tables::take(input, n)?;
     let flags = take_slice(input, n, "the flags")?;
     if let Some(flag) = flags.iter().find(|&&flag| flag > 1) {
         return Err(FormatError::field("an entry's flag", "0 or 1", flag));
     }
+    let digests = take_digests(input, n)?;
+    let live = flags.iter().filter(|&&flag| flag == 0).count();
+    let mut rows = take_rows(input, live, &tables)?.into_iter();
+    if !input.is_empty() {
+        return Err(FormatError::field("the leaf", "nothing after the last column", input.len()));
+    }
+    let mut expected: Vec<i64> = vec![0; tables.chunks.len()];
+    let mut entries = Vec::with_capacity(n);
+    for (digest, flag) in digests.into_iter().zip(flags) {
+        let live = match flag {
+            1 => None,
+            _ => Some(tables.live(rows.next().ok_or(FormatError::Cut("the columns"))?, &mut expected)?),
+        };
+        entries.push(Entry { digest, live });
+    }
+    Ok(entries)
+}
+
+/// What the columns of a leaf number.
+struct Tables<'a> {
+    sets: Vec<Arc<[u8]>>,
+    chunks: &'a [[u8; ChunkId::BYTES]],
+    orders: Vec<Arc<[u8]>>,
+}
+
+/// A live entry's numbers, one of each column.
+struct Row {
+    hash: RecordHash,
+    set: u64,
+    order: u64,
+    generation: u64,
+    void_time: u64,
+    chunk: u64,
+    more: u64,
+    offset: u64,
+    length: u64,
+}
+
+impl<'a> Tables<'a> {
+    /// Takes the tables of a leaf of `n` entries.
+    fn take(input: &mut &'a [u8], n: usize) -> Result<Self, FormatError> {
+        let sets = (0..take_varint(input, n as u64, "the number of sets")?)
+            .map(|_| {
+                let length = take_u8(input, "a set's name")?;
+                take_slice(input, usize::from(length), "a set's name").map(Arc::<[u8]>::from)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let chunk_count = take_varint(input, MAX_CHUNKS as u64, "the number of chunks")? as usize;
+        let chunk_bytes = take_slice(input, chunk_count * ChunkId::BYTES, "the table of chunks")?;
+        let (chunks, _) = chunk_bytes.as_chunks::<{ ChunkId::BYTES }>();
+        let mut orders: Vec<Arc<[u8]>> = vec![Arc::from([])];
+        for _ in 0..take_varint(input, n as u64, "the number of bin orders")? {
+            let length = take_varint(input, MAX_ORDER_BYTES, "a bin order's length")?;
+            orders.push(take_slice(input, length as usize, "a bin order")?.into());
+        }
+        Ok(Tables { sets, chunks, orders })
+    }
+
+    /// A live entry. `expected` has for each chunk the offset after the value that came before in it.
+    fn live(&self, row: Row, expected: &mut [i64]) -> Result<LiveEntry, FormatError> {
+        let chunk_count = self.chunks.len();
+        let number = row.chunk as usize;
+        let last = number.checked_add(row.more as usize).filter(|&last| last < chunk_count);
+        let ids = last.and_then(|last| self.chunks.get(number..=last));
+        let (Some([first, rest @ ..]), Some(expected)) = (ids, expected.get_mut(number)) else {
+            return Err(FormatError::field("a chunk's number", format_args!("less than {chunk_count}"), number));
+        };
+        let begin = expected.checked_add(unzigzag(row.offset));
+        let begin = begin.filter(|&begin| (0..=i64::from(super::pack::MAX_CHUNK_BYTES)).contains(&begin));
+        let Some(begin) = begin else {
+            return Err(FormatError::field("an offset", "inside a chunk", unzigzag(row.offset)));
+        };
+        if rest.is_empty() {
+            *expected = begin + row.length as i64;
+        }
+        let set = self.sets.get(row.set as usize).ok_or(FormatError::Cut("the table of sets"))?;
+        let bin_order = self.orders.get(row.order as usize).ok_or(FormatError::Cut("the table of bin orders"))?;
+        Ok(LiveEntry {
+            set: set.clone(),
+            generation: Generation(row.generation as u32),
+            void_time: VoidTime(row.void_time as u32),
+            hash: row.hash,
+            bin_order: bin_order.clone(),
+            place: ValuePlace {
+                chunk: ChunkId(*first),
+                more: rest.iter().map(|id| ChunkId(*id)).collect(),
+                offset: begin as u32,
+                length: row.length as u32,
+            },
+        })
+    }
+}
+
+fn take_digests(input: &mut &[u8], n: usize) -> Result<Vec<Digest>, FormatError> {
     let planes = [0; 3].map(|_: u8| take_slice(input, n, "the digests"));
     let (tails, _) = take_slice(input, n * 17, "the digests")?.as_chunks::<17>();
     let [first, second, third] = planes;
@@ -223,82 +303,56 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     let mut digests = Vec::with_capacity(n);
     for (((a, b), c), tail) in heads.zip(tails) {
         let mut digest = [0; 20];
-        digest[..3].copy_from_slice(&[*a, *b, *c]);
-        digest[3..].copy_from_slice(tail);
+        let (head, rest) = digest.split_at_mut(3);
+        head.copy_from_slice(&[*a, *b, *c]);
+        rest.copy_from_slice(tail);
         digests.push(Digest(digest));
     }
     if !digests.is_sorted_by(|a, b| a.sort_key() < b.sort_key()) {
         return Err(FormatError::field("the digests", "ascending by partition and digest", "another order"));
     }
-    let live = flags.iter().filter(|&&flag| flag == 0).count();
+    Ok(digests)
+}
+
+/// Takes the columns: one number of each for every live entry.
+fn take_rows(input: &mut &[u8], live: usize, tables: &Tables<'_>) -> Result<Vec<Row>, FormatError> {
+    let chunk_count = tables.chunks.len();
     let (hashes, _) = take_slice(input, live * 16, "the record hashes")?.as_chunks::<16>();
-    let mut column = |limit: u64, what: &'static str| -> Result<Vec<u64>, FormatError> {
-        (0..live).map(|_| take_varint(input, limit, what)).collect()
+    let mut rows: Vec<Row> = hashes
+        .iter()
+        .map(|hash| Row {
+            hash: RecordHash(*hash),
+            set: 0,
+            order: 0,
+            generation: 0,
+            void_time: 0,
+            chunk: 0,
+            more: 0,
+            offset: 0,
+            length: 0,
+        })
+        .collect();
+    let mut column = |limit: u64, what: &'static str, field: fn(&mut Row) -> &mut u64| -> Result<(), FormatError> {
+        for row in &mut rows {
+            *field(row) = take_varint(input, limit, what)?;
+        }
+        Ok(())
     };
-    let set = column(sets.len().saturating_sub(1) as u64, "a set's number")?;
-    let order = column(orders.len() as u64 - 1, "a bin order's number")?;
-    let generation = column(u64::from(u32::MAX), "a generation")?;
-    let void_time = column(u64::from(u32::MAX), "a void time")?;
-    let chunk = column(chunk_count.saturating_sub(1) as u64, "a chunk's number")?;
-    let more = column(chunk_count as u64, "a number of further chunks")?;
-    // A value in several chunks has them in the table for itself, so what all values name is no more than what stands there.
-    let named = more.iter().fold(0u64, |sum, &n| sum.saturating_add(n));
+    column(tables.sets.len().saturating_sub(1) as u64, "a set's number", |row| &mut row.set)?;
+    column(tables.orders.len() as u64 - 1, "a bin order's number", |row| &mut row.order)?;
+    column(u64::from(u32::MAX), "a generation", |row| &mut row.generation)?;
+    column(u64::from(u32::MAX), "a void time", |row| &mut row.void_time)?;
+    column(chunk_count.saturating_sub(1) as u64, "a chunk's number", |row| &mut row.chunk)?;
+    column(chunk_count as u64, "a number of further chunks", |row| &mut row.more)?;
+    column(u64::MAX, "an offset", |row| &mut row.offset)?;
+    column(MAX_BODY_BYTES as u64, "a length", |row| &mut row.length)?;
+    // A value in several chunks has them in the table for itself, so what all values name is no more than what the table holds.
+    let named = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.more));
     if named > chunk_count as u64 {
-        return Err(FormatError::field(
-            "the further chunks of all values",
-            format_args!("at most {chunk_count}"),
-            named,
-        ));
+        let what = "the further chunks of all values";
+        return Err(FormatError::field(what, format_args!("at most {chunk_count}"), named));
     }
-    let offset = column(u64::MAX, "an offset")?;
-    let length = column(MAX_BODY_BYTES as u64, "a length")?;
-    if !input.is_empty() {
-        return Err(FormatError::field("the leaf", "nothing behind the last column", input.len()));
-    }
-    let mut expected: Vec<i64> = vec![0; chunk_count];
-    let mut rows = hashes.iter().enumerate();
-    let mut entries = Vec::with_capacity(n);
-    for (digest, flag) in digests.into_iter().zip(flags) {
-        if *flag == 1 {
-            entries.push(Entry { digest, live: None });
-            continue;
-        }
-        let Some((i, hash)) = rows.next() else { return Err(FormatError::Cut("the columns")) };
-        let number = chunk[i] as usize;
-        let last = number.checked_add(more[i] as usize).filter(|&last| last < chunk_count);
-        let ids = last.and_then(|last| chunks.get(number..=last));
-        let Some([first, rest @ ..]) = ids else {
-            return Err(FormatError::field("a chunk's number", format_args!("less than {chunk_count}"), number));
-        };
-        let begin = expected.get(number).copied().unwrap_or(0).checked_add(unzigzag(offset[i]));
-        let begin = begin.filter(|&begin| (0..=i64::from(super::pack::MAX_CHUNK_BYTES)).contains(&begin));
-        let Some(begin) = begin else {
-            return Err(FormatError::field("an offset", "inside a chunk", unzigzag(offset[i])));
-        };
-        if let (true, Some(expected)) = (rest.is_empty(), expected.get_mut(number)) {
-            *expected = begin + length[i] as i64;
-        }
-        let place = ValuePlace {
-            chunk: ChunkId(*first),
-            more: rest.iter().map(|id| ChunkId(*id)).collect(),
-            offset: begin as u32,
-            length: length[i] as u32,
-        };
-        let set = sets.get(set[i] as usize).ok_or(FormatError::Cut("the table of sets"))?;
-        let bin_order = orders.get(order[i] as usize).ok_or(FormatError::Cut("the table of bin orders"))?;
-        entries.push(Entry {
-            digest,
-            live: Some(LiveEntry {
-                set: set.clone(),
-                generation: Generation(generation[i] as u32),
-                void_time: VoidTime(void_time[i] as u32),
-                hash: RecordHash(*hash),
-                bin_order: bin_order.clone(),
-                place,
-            }),
-        });
-    }
-    Ok(entries)
+    Ok(rows)
 }
 
 /// The tables of a leaf alone: which chunks its values stand in.

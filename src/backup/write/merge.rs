@@ -1,6 +1,6 @@
 //! Merging neighbouring runs of the parent into one, beside the run that a backup writes.
 
-use super::merge_policy::Merge;
+use crate::backup::merge_policy::Merge;
 use crate::chunk::Cutter;
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
