@@ -83,16 +83,22 @@ fn nothing_is_lost_though_an_index_segment_is() {
 #[test]
 fn nothing_is_lost_with_a_writer_and_two_collectors() {
     holds("a writer with a chunk to upload, and two collectors", scenes::WRITER_COLLECTORS_PART, 404_014);
-    holds("the same, and packs to be joined", scenes::WRITER_COLLECTORS_ALL, 2_821_666);
-    holds("a writer and two collectors", scenes::WRITER_COLLECTORS, 1_585_410);
-    holds("a writer and two collectors that join segments", scenes::WRITER_COLLECTORS_JOINED, 1_376_501);
 }
 
 #[test]
 fn nothing_is_lost_with_two_writers_that_take_over_from_each_other_and_two_collectors() {
     holds("two writers that take over from each other, and two collectors", scenes::FOUR, 77_269);
     holds("the same, with a chunk to upload", scenes::FOUR_PART, 899_043);
-    holds("the same without it, and a snapshot that is forgotten", scenes::FOUR_FORGOTTEN, 7_264_107);
+}
+
+#[test]
+#[ignore = "searches through 13 million states: .ci/run does"]
+fn nothing_is_lost_in_scenes_of_millions_of_states() {
+    holds("a writer and two collectors", scenes::WRITER_COLLECTORS, 1_585_410);
+    holds("the same, and segments that are joined", scenes::WRITER_COLLECTORS_JOINED, 1_376_501);
+    holds("the same with a chunk to upload, and packs to be joined", scenes::WRITER_COLLECTORS_ALL, 2_821_666);
+    let four = "two writers that take over from each other, two collectors";
+    holds(&format!("{four}, and a snapshot that is forgotten"), scenes::FOUR_FORGOTTEN, 7_264_107);
 }
 
 #[test]
