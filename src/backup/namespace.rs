@@ -1,10 +1,9 @@
 //! Backing up a namespace of records in a session.
 
-use super::loss::Doubts;
-use super::merge_policy;
-use super::merge_policy::{Extent, Merge};
+use super::loss::{Doubts, Loss};
+use super::merge_policy::{self, Extent, Merge};
 use super::records::back_up;
-use super::resume::{Job, Notes, TakenOver, adopt, finished};
+use super::resume::{Notes, SameJob, TakenOver, adopt, finished};
 use super::work::{BackedUp, NamespaceWork, RecordOptions};
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
@@ -16,9 +15,8 @@ use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest};
 use crate::record::{PARTITIONS, RecordSelection};
 use crate::repository::Root;
 use crate::run::{Losses, survey};
-use crate::session::{BackupSession, Resumed, take_over};
+use crate::session::{BackupSession, Resumed};
 use crate::sources::{RecordSource, SourceShape, Standing};
-use crate::sync::lock;
 use std::collections::HashSet;
 
 /// A namespace of which more than half of the records are gone since its parent.
@@ -52,60 +50,13 @@ impl BackupSession {
         self.manifest.namespaces.iter().filter_map(of).collect()
     }
 
-    /// Takes over what an earlier session of the same job finished of a namespace.
-    fn take_over(
-        &mut self,
-        job: &OpenNamespace,
-        source: &dyn RecordSource,
-        standing: Option<&Standing>,
-        options: &RecordOptions,
-    ) -> Result<Option<OpenNamespace>> {
-        let (SourceShape::Partitioned(_), Some(writer), false) =
-            (source.shape(), &self.writer, self.stopped.is_empty())
-        else {
-            return Ok(None);
-        };
-        let skips_bad_records = options.skip_bad_records;
-        let job =
-            Job { cluster: &self.manifest.cluster, namespace: job, skips_bad_records, now: source.clock()?, standing };
-        let taken = match adopt(&self.stopped, job, &self.reader, writer, &mut self.warnings) {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return Ok(None),
-            Err(error) if error.is_of_one_object() => {
-                self.warnings
-                    .push(format!("{error}; what session left it can't be gone on with, and all is read anew"));
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let TakenOver { from, open, packs } = taken;
-        let adopted = packs.clone();
-        let _ = self.lease.note(|session| {
-            session
-                .adopted
-                .extend(adopted.iter().filter(|id| !session.adopted.contains(id)).copied().collect::<Vec<_>>());
-        });
-        // Killed at once, the next session goes on from the same place.
-        self.note(open.clone(), writer.stored_packs());
-        let namespace = open.name.clone();
-        self.resumed.push(Resumed { session: from, namespace, partitions: finished(&open).len() });
-        Ok(Some(open))
-    }
-
-    fn newest_parent(&self, namespace: &str, selection: &str, full: bool) -> Option<(SnapshotId, NamespaceManifest)> {
-        self.parents.iter().rev().filter(|parent| parent.cluster == self.manifest.cluster).find_map(|parent| {
-            let found = parent.namespace(namespace)?;
-            let builds = found.selection == selection && (!full || found.kind == BackupKind::Full);
-            builds.then(|| (parent.id, found.clone()))
-        })
-    }
-
     /// Backs up the records of a namespace.
     ///
     /// # Errors
     ///
-    /// If neither the session nor the source names the cluster, if there is no snapshot that an incremental backup could build
-    /// on, or if the source can't be read or the store not written.
+    /// If neither the session nor the source names the cluster, if there is no snapshot that an incremental backup could
+    /// build on, or if the source can't be read or the store not written. What looks like a loss of the source's rather
+    /// than deletes ends the backup unless the options say otherwise.
     pub fn records(
         &mut self,
         namespace: &str,
@@ -114,7 +65,47 @@ impl BackupSession {
         options: &RecordOptions,
     ) -> Result<&NamespaceManifest> {
         self.learn_from(source)?;
-        let mut parent = self.newest_parent(namespace, &source.selection(), kind == BackupKind::Differential);
+        let parent = self.choose_parent(namespace, source, kind, options)?;
+        self.worker()?;
+        if self.manifest.namespace(namespace).is_some() {
+            return Err(Error::invalid(format!(
+                "namespace {namespace} is in this snapshot already; a second one needs another session"
+            )));
+        }
+        let standing = source.standing(namespace)?;
+        let not_whole = match &standing {
+            Some(standing) => look_at(standing, namespace, parent.as_ref(), options)
+                .map_err(|problem| Error::Source { source_name: source.name().to_string(), problem })?,
+            None => None,
+        };
+        let doubts = Doubts::of(parent.as_ref(), standing.as_ref(), source.clock()?);
+        // Only a backup that reads every record can make up for what the parent has lost.
+        let heals = kind == BackupKind::Full && !options.partial;
+        let mut job = Job { namespace, source, kind, options, parent, heals, standing, doubts };
+        let (lost, merge) = self.prepare_parent(&mut job)?;
+        let open = job.open(merge.all);
+        let taken = self.resume(&open, &job)?;
+        let (done, loss) = self.read(&job, lost, merge, taken.as_ref(), &open)?;
+        self.conclude(&job, done, loss, not_whole)
+    }
+
+    fn newest_parent(&self, namespace: &str, selection: &str, full: bool) -> Option<Parent> {
+        self.parents.iter().rev().filter(|parent| parent.cluster == self.manifest.cluster).find_map(|parent| {
+            let found = parent.namespace(namespace)?;
+            let builds = found.selection == selection && (!full || found.kind == BackupKind::Full);
+            builds.then(|| (parent.id, found.clone()))
+        })
+    }
+
+    /// The snapshot that the backup builds on, if any.
+    fn choose_parent(
+        &self,
+        namespace: &str,
+        source: &dyn RecordSource,
+        kind: BackupKind,
+        options: &RecordOptions,
+    ) -> Result<Option<Parent>> {
+        let parent = self.newest_parent(namespace, &source.selection(), kind == BackupKind::Differential);
         if options.partial
             && let Some((parent, _)) = &parent
             && let Some(salvage) = self.parents.iter().find(|one| one.id == *parent).and_then(|one| one.salvage)
@@ -137,74 +128,217 @@ impl BackupSession {
                 self.manifest.cluster
             )));
         }
-        let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
-        if self.manifest.namespace(namespace).is_some() {
-            return Err(Error::invalid(format!(
-                "namespace {namespace} is in this snapshot already; a second one needs another session"
-            )));
-        }
-        let standing = source.standing(namespace)?;
-        let mut missing = Vec::new();
-        if let Some(standing) = &standing {
-            missing.extend(
-                look_at(standing, namespace, parent.as_ref(), options)
-                    .map_err(|problem| Error::Source { source_name: source.name().to_string(), problem })?,
-            );
-        }
-        let doubts = Doubts::of(parent.as_ref(), standing.as_ref(), source.clock()?);
-        // Only a backup that reads every record can make up for what the parent has lost.
-        let heals = kind == BackupKind::Full && !options.partial;
-        let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
-        let (repository, id) = (self.repository.clone(), self.manifest.id);
-        let told = |error: Error| repository.unless_fenced(id, error);
-        let taken_over = match (&self.doomed_too, &parent) {
-            (Some(reader), Some((_, parent))) => take_over(reader, writer, parent, &self.control).map_err(told),
-            _ => Ok(()),
-        };
-        match (taken_over, &parent) {
-            (Err(error), Some((id, _))) if error.is_of_one_object() => {
-                if !heals {
-                    return Err(error.with_advice(&format!(
-                        "A collection is moving what snapshot {id} needs: run the {kind} backup again once it has ended"
-                    )));
-                }
+        Ok(parent)
+    }
+
+    /// Makes sure that what the parent's runs refer to can be referred to, finds what is lost of them, and plans their merge. A backup
+    /// that heals goes on without a parent that can't be read.
+    fn prepare_parent(&mut self, job: &mut Job<'_>) -> Result<(Losses, Merge)> {
+        let Some((id, parent)) = job.parent.take() else { return Ok((Losses::default(), Merge::default())) };
+        let worker = self.worker()?;
+        let (kind, namespace) = (job.kind, job.namespace);
+        match worker.rescue_condemned(&parent).map_err(|error| self.unless_fenced(error)) {
+            Ok(()) => {}
+            Err(error) if error.is_of_one_object() && job.heals => {
                 let problem = format!("{error}; this backup doesn't build on snapshot {id}, and reads everything");
                 self.warnings.push(problem);
-                parent = None;
+                return Ok((Losses::default(), Merge::default()));
             }
-            (taken_over, _) => taken_over?,
+            Err(error) if error.is_of_one_object() => {
+                return Err(error.with_advice(&format!(
+                    "A collection is moving what snapshot {id} needs: run the {kind} backup again once it has ended"
+                )));
+            }
+            Err(error) => return Err(error),
         }
-        let mut lost = Losses::default();
-        if let (true, Some((id, parent))) = (heals, &parent) {
-            lost = survey(reader, &parent.runs)?;
-            let warning =
-                |loss| format!("namespace {namespace} of snapshot {id}: {loss}; all entries are written anew");
-            self.warnings.extend(lost.named.iter().map(warning));
-        }
-        let parent_id = parent.as_ref().map(|(id, _)| *id);
-        let advise = |error: Error| match (told(error), parent_id) {
-            (error, Some(parent)) if !heals => error.with_advice(&format!(
-                "The {kind} backup can't build on snapshot {parent}. Make a full backup: it writes anew what was lost"
+        let (reader, writer) = (worker.reader(), worker.writer());
+        let lost = if job.heals { survey(reader, &parent.runs)? } else { Losses::default() };
+        let extent = match job.options.compact {
+            true => Extent::Compact,
+            false if job.heals && lost.is_empty() && refers_to_lost(reader, writer, &parent)? => Extent::All,
+            false => Extent::Due,
+        };
+        let merge =
+            merge_policy::plan(reader, &parent, &lost, extent).map_err(|error| self.advise(error, job, Some(id)))?;
+        let warning = |loss| format!("namespace {namespace} of snapshot {id}: {loss}; all entries are rewritten");
+        self.warnings.extend(lost.named.iter().map(warning));
+        job.parent = Some((id, parent));
+        Ok((lost, merge))
+    }
+
+    /// What stopped this session in reading the repository: that it was fenced, if so.
+    fn unless_fenced(&self, error: Error) -> Error {
+        self.repository.unless_fenced(self.manifest.id, error)
+    }
+
+    /// Tells what to do when the parent turns out to be damaged.
+    fn advise(&self, error: Error, job: &Job<'_>, parent: Option<SnapshotId>) -> Error {
+        let error = self.unless_fenced(error);
+        match parent {
+            Some(parent) if !job.heals => error.with_advice(&format!(
+                "The {} backup can't build on snapshot {parent}. Make a full backup: it rewrites what was lost",
+                job.kind
             )),
-            (error, _) => error,
+            _ => error,
+        }
+    }
+
+    /// Takes over what an earlier session of the same job finished of a namespace.
+    fn resume(&mut self, open: &OpenNamespace, job: &Job<'_>) -> Result<Option<OpenNamespace>> {
+        let (SourceShape::Partitioned(_), false) = (job.source.shape(), self.stopped.is_empty()) else {
+            return Ok(None);
         };
-        let merge = match &parent {
-            Some((_, parent)) => {
-                let extent = match options.compact {
-                    true => Extent::Compact,
-                    false if heals && lost.is_empty() && refers_to_lost(reader, writer, parent)? => Extent::All,
-                    false => Extent::Due,
-                };
-                merge_policy::plan(reader, parent, &lost, extent).map_err(advise)?
+        let same = SameJob {
+            cluster: &self.manifest.cluster,
+            namespace: open,
+            skips_bad_records: job.options.skip_bad_records,
+            now: job.source.clock()?,
+            standing: job.standing.as_ref(),
+        };
+        let mut warnings = Vec::new();
+        let worker = self.worker()?;
+        let taken = match adopt(&self.stopped, same, worker.existing(), worker.writer(), &mut warnings) {
+            Ok(taken) => taken,
+            Err(error) if error.is_of_one_object() => {
+                warnings
+                    .push(format!("{error}; what that session left can't be resumed, and everything is read again"));
+                None
             }
-            None => Merge::default(),
+            Err(error) => return Err(error),
         };
-        let job = OpenNamespace {
-            name: namespace.to_string(),
-            kind,
-            selection: source.selection(),
-            parent: parent_id,
-            merged: merge.all,
+        let resumed = taken.map(|TakenOver { from, open, packs }| {
+            self.journal.adopt(&packs);
+            // If this session is killed at once, the next one resumes at the same place.
+            self.journal.note(open.clone(), worker.writer().stored_packs());
+            (Resumed { session: from, namespace: open.name.clone(), partitions: finished(&open).len() }, open)
+        });
+        self.warnings.append(&mut warnings);
+        Ok(resumed.map(|(resumed, open)| {
+            self.resumed.push(resumed);
+            open
+        }))
+    }
+
+    /// Reads and writes the namespace, and judges what is gone. Where partitions may be left out it does so once more, without those that
+    /// seem to have lost something.
+    fn read(
+        &self,
+        job: &Job<'_>,
+        lost: Losses,
+        merge: Merge,
+        taken: Option<&OpenNamespace>,
+        open: &OpenNamespace,
+    ) -> Result<(BackedUp, Option<Loss>)> {
+        let worker = self.worker()?;
+        let write = |open, packs| self.journal.note(open, packs);
+        let notes = Notes { every: self.journal.every(), write: &write };
+        let (options, doubts) = (job.options, job.doubts.as_ref());
+        let mut left = None;
+        loop {
+            let work = NamespaceWork {
+                id: self.manifest.id,
+                namespace: job.namespace,
+                source: job.source,
+                kind: job.kind,
+                parent: job.parent.clone(),
+                lost: lost.clone(),
+                merge: merge.clone(),
+                options,
+                reader: worker.reader(),
+                writer: worker.writer(),
+                cutter: self.repository.cutter(),
+                evidence: open.evidence.clone(),
+                doubts,
+                left: left.as_ref(),
+                taken,
+                notes: Some(&notes),
+                control: &self.control,
+            };
+            let parent = job.parent.as_ref().map(|(id, _)| *id);
+            let done = back_up(work).map_err(|error| self.advise(error, job, parent))?;
+            match doubts.and_then(|doubts| doubts.judge(job.namespace, &done.tally)) {
+                // Once more, and what seems to be lost stays as the parent has it.
+                Some(loss) if options.allow_partial && !options.accept_loss && left.is_none() => {
+                    left = Some((loss.partitions, loss.problem));
+                }
+                Some(loss) if !options.accept_loss => {
+                    return Err(job.error(format!("{}. {ACCEPT_LOSS}", loss.problem)));
+                }
+                loss => return Ok((done, loss)),
+            }
+        }
+    }
+
+    /// Puts what was backed up into the manifest, and tells what is missing of it.
+    fn conclude(
+        &mut self,
+        job: &Job<'_>,
+        done: BackedUp,
+        loss: Option<Loss>,
+        not_whole: Option<String>,
+    ) -> Result<&NamespaceManifest> {
+        let namespace = job.namespace;
+        let BackedUp { mut manifest, bad, missing: unread, mut warnings, tally: _, open } = done;
+        // An earlier backup of the same selection found something; now it may all be deleted.
+        if job.parent.is_none()
+            && RecordSelection::must_find(&manifest.selection)
+            && manifest.live_records == 0
+            && bad.is_empty()
+            && unread.is_none()
+        {
+            let selection = &manifest.selection;
+            return Err(job.error(format!("namespace {namespace} has no record of what is selected ({selection})")));
+        }
+        if manifest.evidence.is_some()
+            && let Ok(Some(standing)) = job.source.standing(namespace)
+        {
+            // Whatever was read, the nodes that hold it now hold it.
+            manifest.evidence = Some(standing.evidence);
+        }
+        self.warnings.extend(loss.map(|loss| format!("{}; it is treated as deleted", loss.problem)));
+        // What belongs to the whole cluster is told with each of its namespaces.
+        warnings.retain(|warning| !self.warnings.contains(warning));
+        self.warnings.append(&mut warnings);
+        if !bad.is_empty() {
+            self.manifest.missing.push(match manifest.counts.bad {
+                1 => format!("1 record of {namespace} that could not be parsed"),
+                count => format!("{count} records of {namespace} that could not be parsed"),
+            });
+        }
+        self.bad.extend(bad);
+        self.manifest.missing.extend(not_whole.into_iter().chain(unread));
+        if let Some(open) = open {
+            self.journal.keep(open);
+        }
+        self.add(manifest)
+    }
+}
+
+/// The snapshot that a backup builds on, and its part of this namespace.
+type Parent = (SnapshotId, NamespaceManifest);
+
+/// What is backed up, from where, and what it builds on.
+struct Job<'a> {
+    namespace: &'a str,
+    source: &'a dyn RecordSource,
+    kind: BackupKind,
+    options: &'a RecordOptions,
+    parent: Option<Parent>,
+    /// Whether every record is read, so that what the parent has lost is made up for.
+    heals: bool,
+    standing: Option<Standing>,
+    doubts: Option<Doubts>,
+}
+
+impl Job<'_> {
+    /// What a journal says of this job before anything was read.
+    fn open(&self, merged: bool) -> OpenNamespace {
+        OpenNamespace {
+            name: self.namespace.to_string(),
+            kind: self.kind,
+            selection: self.source.selection(),
+            parent: self.parent.as_ref().map(|(id, _)| *id),
+            merged,
             source_time: 0,
             partitions: 0,
             unread: Vec::new(),
@@ -212,86 +346,12 @@ impl BackupSession {
             value_bytes: 0,
             counts: Counts::default(),
             bad: Vec::new(),
-            evidence: standing.as_ref().map(|standing| standing.evidence.clone()),
-        };
-        let taken = self.take_over(&job, source, standing.as_ref(), options)?;
-        let Some(writer) = &self.writer else { return Err(Error::invalid("the session has ended")) };
-        let reader = self.doomed_too.as_ref().unwrap_or(&self.reader);
-        let write = |open, packs| self.note(open, packs);
-        let notes = Notes { every: self.note_every, write: &write };
-        let mut left = None;
-        let (done, loss) = loop {
-            let work = NamespaceWork {
-                id: self.manifest.id,
-                namespace,
-                source,
-                kind,
-                parent: parent.clone(),
-                lost: lost.clone(),
-                merge: merge.clone(),
-                options,
-                reader,
-                writer,
-                cutter: self.repository.cutter(),
-                evidence: job.evidence.clone(),
-                doubts: doubts.as_ref(),
-                left: left.as_ref(),
-                taken: taken.as_ref(),
-                notes: Some(&notes),
-                control: &self.control,
-            };
-            let done = back_up(work).map_err(advise)?;
-            match doubts.as_ref().and_then(|doubts| doubts.judge(namespace, &done.tally)) {
-                // Once more, and what seems to be lost stays as the parent has it.
-                Some(loss) if options.allow_partial && !options.accept_loss && left.is_none() => {
-                    left = Some((loss.partitions, loss.problem));
-                }
-                Some(loss) if !options.accept_loss => {
-                    let problem = format!("{}. {ACCEPT_LOSS}", loss.problem);
-                    return Err(Error::Source { source_name: source.name().to_string(), problem });
-                }
-                loss => break (done, loss),
-            }
-        };
-        let BackedUp { mut manifest, bad, missing: unread, warnings, tally: _, open } = done;
-        // An earlier backup of the same selection found something; now it may all be deleted.
-        if parent.is_none()
-            && RecordSelection::must_find(&manifest.selection)
-            && manifest.live_records == 0
-            && bad.is_empty()
-            && unread.is_none()
-        {
-            let problem = format!("namespace {namespace} has no record of what is selected ({})", manifest.selection);
-            return Err(Error::Source { source_name: source.name().to_string(), problem });
+            evidence: self.standing.as_ref().map(|standing| standing.evidence.clone()),
         }
-        missing.extend(unread);
-        if manifest.evidence.is_some()
-            && let Ok(Some(standing)) = source.standing(namespace)
-        {
-            // Whatever was read, the nodes that hold it now hold it.
-            manifest.evidence = Some(standing.evidence);
-        }
-        self.warnings.extend(loss.map(|loss| format!("{}; it is taken for deleted", loss.problem)));
-        // What belongs to the whole cluster is told with each of its namespaces.
-        let mut warnings = warnings;
-        warnings.retain(|warning| !self.warnings.contains(warning));
-        self.warnings.append(&mut warnings);
-        if !bad.is_empty() {
-            let missing = match manifest.counts.bad {
-                1 => format!("1 record of {namespace} that could not be understood"),
-                count => format!("{count} records of {namespace} that could not be understood"),
-            };
-            self.manifest.missing.push(missing);
-        }
-        self.bad.extend(bad);
-        self.manifest.missing.extend(missing);
-        // Noted with the next note of a later namespace: its packs may still be open.
-        if let Some(open) = open {
-            let mut journal = lock(&self.journal);
-            journal.namespaces.retain(|other| other.name != open.name);
-            journal.namespaces.push(open);
-        }
-        self.add(manifest)
+    }
+
+    fn error(&self, problem: String) -> Error {
+        Error::Source { source_name: self.source.name().to_string(), problem }
     }
 }
 
@@ -325,7 +385,7 @@ const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), 
 fn look_at(
     standing: &Standing,
     namespace: &str,
-    parent: Option<&(SnapshotId, NamespaceManifest)>,
+    parent: Option<&Parent>,
     options: &RecordOptions,
 ) -> Result<Option<String>, String> {
     // A set that an earlier backup found was emptied since, or went with a restart.

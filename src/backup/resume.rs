@@ -1,4 +1,4 @@
-//! Going on where a session of the same job stopped.
+//! Resuming where a session of the same job stopped.
 //!
 //! Now and then a backup notes in its session's object how far it came: the partitions that it has read, the run that it wrote of
 //! them, and the packs in which that run's chunks stand ([`OpenNamespace`], `format-spec/sessions.md`). The next session of the
@@ -24,7 +24,7 @@ const MAX_PACKS: usize = 1 << 20;
 
 /// What makes two backups of a namespace the same job.
 #[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
+pub struct SameJob<'a> {
     /// The cluster.
     pub cluster: &'a str,
     /// What is read of which namespace, and how; its progress doesn't count.
@@ -37,7 +37,7 @@ pub struct Job<'a> {
     pub standing: Option<&'a Standing>,
 }
 
-impl Job<'_> {
+impl SameJob<'_> {
     fn is_of(&self, open: &OpenNamespace) -> bool {
         let OpenNamespace { name, kind, selection, parent, merged, .. } = self.namespace;
         (&open.name, &open.kind, &open.selection) == (name, kind, selection)
@@ -68,7 +68,7 @@ pub struct TakenOver {
 /// that its run refers to must be found. `None` if there is no such session, or something of it is missing.
 pub fn adopt(
     sessions: &[Session],
-    job: Job<'_>,
+    job: SameJob<'_>,
     reader: &ChunkReader,
     writer: &ChunkWriter,
     warnings: &mut Vec<String>,
@@ -79,7 +79,7 @@ pub fn adopt(
         .filter(|(session, _, open)| match differs(open, job.standing) {
             None => true,
             Some(why) => {
-                warnings.push(format!("session {} is not gone on with, and all is read anew: {why}", session.id));
+                warnings.push(format!("session {} is not resumed, and everything is read again: {why}", session.id));
                 false
             }
         })

@@ -13,7 +13,7 @@ use crate::format::{ChunkId, SnapshotId, structured};
 use crate::record::{Body, Digest, Fact, NamespaceMetadata, ParticleType, RecordMeta, Timestamp};
 use crate::repository::{Repository, Root, Snapshot};
 use crate::run::{MergedCursor, NewRecord, StateSums, find, read_record_into, write_run};
-use crate::session::{SessionOptions, take_over};
+use crate::session::{BackupSession, SessionOptions, write_absent};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -405,12 +405,13 @@ impl Repository {
     /// Writes the namespaces; gives back what was lost and their manifests.
     fn write_salvage(
         &self,
-        session: &crate::session::BackupSession,
+        session: &BackupSession,
         original: &Manifest,
         work: &Work<'_>,
         planned: &Salvaged,
     ) -> Result<(Vec<NamespaceLosses>, Vec<NamespaceManifest>)> {
-        let (reader, writer) = session.reader_and_writer()?;
+        let worker = session.worker()?;
+        let (reader, writer) = (worker.reader(), worker.writer());
         let work = Work { reader, ..*work };
         let snapshot = self.open_snapshot(reader, original.clone());
         let (mut all, mut namespaces) = (Vec::new(), Vec::new());
@@ -444,7 +445,7 @@ impl Repository {
             if planned.is_some_and(|losses| losses.metadata.is_none() || losses.lost + losses.recovered > 0) {
                 losses = self.write_namespace(&work, writer, namespace, &mut made)?;
             } else {
-                take_over(reader, writer, namespace, work.control)?;
+                write_absent(reader, writer, namespace, work.control)?;
             }
             losses.metadata = unread;
             metadata.facts.extend(facts(&losses));

@@ -188,7 +188,7 @@ fn what_was_lost_between_two_backups_is_not_taken_for_deleted_unless_told() {
     assert!(whole.code == 0 && whole.out.contains("\"live_records\":400"), "{whole:?}");
     cluster.restart(1);
     let accepted = place.run(&["backup", &url, "--accept-loss", "--json"]);
-    assert!(accepted.code == 0 && accepted.err.contains("it is taken for deleted"), "{accepted:?}");
+    assert!(accepted.code == 0 && accepted.err.contains("it is treated as deleted"), "{accepted:?}");
     let json: serde_json::Value = serde_json::from_str(&accepted.out).unwrap();
     assert!(json["namespaces"][0]["counts"]["deleted"].as_u64().unwrap() > 100, "{json}");
     let next = place.run(&["backup", &url, "--kind", "incremental"]);
