@@ -1,11 +1,6 @@
 //! Plans, sessions, markers, manifests, index segments and packs by someone who holds the keys and lies about lengths, counts and
 //! places: what is not true is refused or made up for, in bounded memory, and nothing that is true is lost by it.
 
-#[allow(dead_code)]
-#[path = "collect/scene.rs"]
-mod scene;
-#[allow(dead_code)]
-#[path = "faults/support.rs"]
 mod support;
 
 use aerolith::chunks::ChunkReader;
@@ -23,9 +18,9 @@ use aerolith::pack::{PackWriter, read_directory};
 use aerolith::repository::Repository;
 use aerolith::store::{MemoryStore, Store};
 use peak_alloc::PeakAlloc;
-use scene::*;
 use std::sync::{Arc, Mutex, PoisonError};
-use support::*;
+use support::scene::*;
+use support::world::*;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;

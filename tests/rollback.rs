@@ -1,7 +1,5 @@
 //! What a client remembers of a repository, and what it makes of a store that shows less.
 
-#[allow(dead_code)]
-#[path = "faults/support.rs"]
 mod support;
 
 use aerolith::Repository;
@@ -11,7 +9,7 @@ use aerolith::format::{SnapshotId, names};
 use aerolith::repository::SnapshotFilter;
 use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
-use support::*;
+use support::world::*;
 
 /// A store in which a snapshot was forgotten, a session fenced and another snapshot made, as it is and as it was before; and the three.
 fn newer_and_older() -> (Arc<MemoryStore>, Arc<MemoryStore>, [SnapshotId; 3]) {

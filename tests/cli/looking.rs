@@ -1,7 +1,7 @@
 //! Commands that look: `snapshots`, `history`, `show`, `ls`, `get`, `diff`, `stats`, `check`, `inspect`.
 
-use super::parted::{lose, part};
 use super::support::{PASSWORD, Sandbox, assert_id, assert_time, digest_of_person};
+use crate::support::parted::{lose, part};
 use aerolith::format::names;
 use aerolith::repository::Repository;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Lists, maps and sketches as people read them.
 
-use crate::support::{Sandbox, asb, digest_of_person};
+use super::support::{Sandbox, asb, digest_of_person};
 use serde_json::{Value, json};
 
 /// A record with the key `ann`, and its bins: the letter of a type, a name, and bytes in hexadecimal.

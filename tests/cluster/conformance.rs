@@ -1,9 +1,9 @@
 //! What a source owes to its cluster, whichever it is.
 
-use crate::support::TestCluster;
-use crate::support::client::{Client, digest};
-use crate::support::data::Bin;
-use crate::{Found, NAMESPACE, connect, quick, read, scan, walk};
+use super::{Found, NAMESPACE, connect, quick, read, scan, walk};
+use crate::support::cluster::TestCluster;
+use crate::support::cluster::client::{Client, digest};
+use crate::support::cluster::data::Bin;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;
@@ -210,7 +210,7 @@ fn partitions_can_be_asked_for_in_any_order_and_again() {
     for partition in all().rev().step_by(2).chain(all().step_by(2)) {
         source
             .scan(NAMESPACE, partition, None, &mut |batch| {
-                crate::take(&batch, &mut found);
+                super::take(&batch, &mut found);
                 Ok(())
             })
             .unwrap();

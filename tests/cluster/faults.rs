@@ -1,9 +1,9 @@
 //! What becomes of a reading when servers misbehave: all records once, or an error that says why.
 
-use crate::support::client::{Client, digest};
-use crate::support::data::{Bin, partition};
-use crate::support::{Fault, On, TestCluster, serve_slow};
-use crate::{NAMESPACE, connect, quick, read, scan, walk};
+use super::{NAMESPACE, connect, quick, read, scan, walk};
+use crate::support::cluster::client::{Client, digest};
+use crate::support::cluster::data::{Bin, partition};
+use crate::support::cluster::{Fault, On, TestCluster, serve_slow};
 use aerolith::aerospike::ClusterOptions;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
@@ -73,7 +73,7 @@ fn an_admin_port_is_named_with_the_service_port_to_take_instead() {
     for part in [&format!("{admin} is the admin port of node N0"), &format!("service port: {}", cluster.address(0))] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    let error = crate::target(&admin, "/test").err().unwrap().to_string();
+    let error = super::target(&admin, "/test").err().unwrap().to_string();
     assert!(error.contains("is the admin port of node N0"), "{error}");
 }
 

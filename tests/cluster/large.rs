@@ -1,10 +1,10 @@
 //! Partitions that don't fit in memory.
 
-use crate::NAMESPACE;
-use crate::partial::there;
-use crate::program::{Output, Place};
-use crate::support::TestCluster;
-use crate::support::data::{Digest as Raw, Record, now, partition};
+use super::NAMESPACE;
+use super::partial::there;
+use super::program::{Output, Place};
+use crate::support::cluster::TestCluster;
+use crate::support::cluster::data::{Digest as Raw, Record, now, partition};
 use aerolith::record::Digest;
 use std::io::Read;
 

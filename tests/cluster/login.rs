@@ -1,8 +1,8 @@
 //! Access control.
 
-use crate::support::TestCluster;
-use crate::support::User;
-use crate::{NAMESPACE, connect, quick, scan};
+use super::{NAMESPACE, connect, quick, scan};
+use crate::support::cluster::TestCluster;
+use crate::support::cluster::User;
 use aerolith::aerospike::{AuthMode, ClusterOptions, TlsOptions};
 use aerolith::sources::RecordSource;
 use rustls::pki_types::pem::PemObject;

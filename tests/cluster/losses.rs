@@ -1,12 +1,12 @@
 //! Clusters that lose data under a backup, between two of them, and under a restore.
 
-use crate::conformance::{int, number};
-use crate::partial::{at, empty, filled};
-use crate::program::Place;
-use crate::support::client::Client;
-use crate::support::{TestCluster, serve_slow};
-use crate::watching::{Asked, Watch, Watching};
-use crate::{NAMESPACE, connect, quick};
+use super::conformance::{int, number};
+use super::partial::{at, empty, filled};
+use super::program::Place;
+use super::{NAMESPACE, connect, quick};
+use crate::support::cluster::client::Client;
+use crate::support::cluster::{TestCluster, serve_slow};
+use crate::support::watching::{Asked, Watch, Watching};
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
@@ -307,7 +307,7 @@ fn a_node_that_stands_still_is_not_read_from_its_heir_meanwhile() {
         back.join().unwrap();
         found
     });
-    let odd = (0..RECORDS as i64).filter(|n| crate::support::data::partition(&at(*n)) % 2 == 1).count();
+    let odd = (0..RECORDS as i64).filter(|n| crate::support::cluster::data::partition(&at(*n)) % 2 == 1).count();
     assert_eq!(read, odd);
 }
 
@@ -359,8 +359,8 @@ fn what_is_lost_while_a_snapshot_is_compared_is_noticed_at_the_end_where_it_was_
 fn what_is_lost_after_the_last_write_of_a_restore_is_noticed_at_its_end() {
     let (cluster, _) = filled(2);
     let source = connect(&cluster.address(0), quick(b"")).unwrap();
-    let batch = crate::joined(&crate::batches(&source));
-    let target = crate::target(&cluster.address(0), "").unwrap();
+    let batch = super::joined(&super::batches(&source));
+    let target = super::target(&cluster.address(0), "").unwrap();
     target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
     assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap().written, RECORDS);
     target.finish().unwrap();

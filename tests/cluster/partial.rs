@@ -1,11 +1,11 @@
 //! Backups of clusters of which a part can't be read.
 
-use crate::conformance::{bin, int, number};
-use crate::program::Place;
-use crate::support::client::{Client, digest};
-use crate::support::data::{Digest as Raw, Record, partition};
-use crate::support::{Fault, On, TestCluster};
-use crate::{NAMESPACE, connect, quick};
+use super::conformance::{bin, int, number};
+use super::program::Place;
+use super::{NAMESPACE, connect, quick};
+use crate::support::cluster::client::{Client, digest};
+use crate::support::cluster::data::{Digest as Raw, Record, partition};
+use crate::support::cluster::{Fault, On, TestCluster};
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::keyslot::KdfCost;

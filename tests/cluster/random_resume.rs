@@ -4,11 +4,11 @@
 //! - `AEROLITH_RESUME_SEED`: the first story's seed, as a failed one printed it; 41 if not given.
 //! - `AEROLITH_RESUME_STORIES`: how many stories; a few if not given.
 
-use crate::support::TestCluster;
-use crate::support::data::{Digest as Raw, partition};
-use crate::town::{Event, NAMESPACES, Random, SETS, Town, World};
-use crate::watching::{Asked, Watch, Watching};
-use crate::{Found, connect, quick};
+use super::town::{Event, NAMESPACES, Random, SETS, Town, World};
+use super::{Found, connect, quick};
+use crate::support::cluster::TestCluster;
+use crate::support::cluster::data::{Digest as Raw, partition};
+use crate::support::watching::{Asked, Watch, Watching};
 use aerolith::aerospike::ClusterOptions;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
@@ -204,7 +204,7 @@ fn held(snapshot: &Snapshot, namespace: &str) -> World {
         view.get(&entry.digest).unwrap().unwrap().push_to(&mut batch).unwrap();
     }
     let mut held = World::new();
-    crate::take(&batch, &mut held);
+    super::take(&batch, &mut held);
     held
 }
 

@@ -4,10 +4,10 @@
 //! a proxy between them and the server keeps what goes by. Played back, a query is answered partition by partition, a batch row by
 //! row, so that how requests are grouped may change; what a query, a row or an info request says may not.
 
-use crate::conformance::{NEVER, int, number};
-use crate::support::client::{Client, digest};
-use crate::support::protocol::{INFO, Input, MESSAGE, Message, frame, read_frame};
-use crate::{Found, NAMESPACE, connect, quick, read, scan, take, target, walk};
+use super::conformance::{NEVER, int, number};
+use super::{Found, NAMESPACE, connect, quick, read, scan, take, target, walk};
+use crate::support::cluster::client::{Client, digest};
+use crate::support::cluster::protocol::{INFO, Input, MESSAGE, Message, frame, read_frame};
 use aerolith::control::Control;
 use aerolith::record::{BinRef, Generation, KeyRef, NamespaceMetadata, ParticleType};
 use aerolith::record::{Digest, RecordBatch, RecordMeta, Timestamp, VoidTime};

@@ -1,8 +1,8 @@
 //! What a target owes to its cluster, whichever it is.
 
-use crate::conformance::{NEVER, Place, bin, int, number, zoo};
-use crate::support::client::digest;
-use crate::{Found, NAMESPACE, batches, joined, scan, target};
+use super::conformance::{NEVER, Place, bin, int, number, zoo};
+use super::{Found, NAMESPACE, batches, joined, scan, target};
+use crate::support::cluster::client::digest;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     UdfModule, VoidTime,

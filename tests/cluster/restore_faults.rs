@@ -1,9 +1,9 @@
 //! What becomes of a restore when servers misbehave: every record has one result, and it is the right one.
 
-use crate::support::client::{Client, digest};
-use crate::support::data::partition;
-use crate::support::{Fault, On, TestCluster};
-use crate::{NAMESPACE, batches, connect, joined, quick, scan, target};
+use super::{NAMESPACE, batches, connect, joined, quick, scan, target};
+use crate::support::cluster::client::{Client, digest};
+use crate::support::cluster::data::partition;
+use crate::support::cluster::{Fault, On, TestCluster};
 use aerolith::aerospike::{ClusterOptions, ClusterUrl};
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
@@ -169,7 +169,7 @@ fn records_follow_their_partitions_to_another_node() {
     assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Keep).unwrap(), all_written());
     assert_eq!(there(&cluster), RECORDS);
     let (cluster, batch) = emptied(3);
-    let target = crate::target(&cluster.address(0), "").unwrap();
+    let target = super::target(&cluster.address(0), "").unwrap();
     (0..4096).for_each(|number| cluster.move_partition(number, Some(usize::from(number + 1) % 3)));
     assert_eq!(target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap(), all_written());
     assert_eq!(there(&cluster), RECORDS);
@@ -186,7 +186,7 @@ fn a_snapshot_comes_back_under_another_name_and_adds_up() {
     let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let snapshot = session.commit().unwrap();
-    let bar = crate::target(&cluster.address(0), "/bar").unwrap();
+    let bar = super::target(&cluster.address(0), "/bar").unwrap();
     cluster.fault(1, On::Batch, Fault::Close(0), 1);
     let report = snapshot.restore(NAMESPACE, &bar, &RestoreOptions::default(), &Control::new()).unwrap();
     assert!(report.adds_up());

@@ -1,8 +1,8 @@
 //! What the options of a restore do to a cluster, whichever it is. Snapshots come from an embedded store.
 
-use crate::conformance::{NEVER, Place, bin, int, number};
-use crate::support::client::digest;
-use crate::{NAMESPACE, quick};
+use super::conformance::{NEVER, Place, bin, int, number};
+use super::{NAMESPACE, quick};
+use crate::support::cluster::client::digest;
 use aerolith::aerospike::ClusterUrl;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;

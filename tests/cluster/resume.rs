@@ -1,10 +1,10 @@
 //! Backups of clusters that are killed and started again.
 
-use crate::NAMESPACE;
-use crate::conformance::{int, number};
-use crate::partial::filled;
-use crate::program::Place;
-use crate::support::TestCluster;
+use super::NAMESPACE;
+use super::conformance::{int, number};
+use super::partial::filled;
+use super::program::Place;
+use crate::support::cluster::TestCluster;
 use std::time::{Duration, Instant};
 
 /// How many partitions the cluster's nodes were asked for so.

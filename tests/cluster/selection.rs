@@ -1,9 +1,9 @@
 //! Backups of a part of a cluster's records.
 
-use crate::conformance::{NEVER, Place, bin, int, number};
-use crate::support::client::digest;
-use crate::support::data::partition;
-use crate::{Found, NAMESPACE, connect, partial, program, quick, read, scan, walk};
+use super::conformance::{NEVER, Place, bin, int, number};
+use super::{Found, NAMESPACE, connect, partial, program, quick, read, scan, walk};
+use crate::support::cluster::client::digest;
+use crate::support::cluster::data::partition;
 use aerolith::aerospike::ClusterOptions;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;

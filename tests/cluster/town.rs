@@ -1,10 +1,10 @@
 //! A cluster to which things happen at random.
 
-use crate::Found;
-use crate::conformance::{bin, int};
-use crate::support::TestCluster;
-use crate::support::client::digest;
-use crate::support::data::{Digest as Raw, Write, now};
+use super::Found;
+use super::conformance::{bin, int};
+use crate::support::cluster::TestCluster;
+use crate::support::cluster::client::digest;
+use crate::support::cluster::data::{Digest as Raw, Write, now};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

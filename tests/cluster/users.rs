@@ -1,9 +1,9 @@
 //! Users and roles of clusters with access control.
 
-use crate::login::{guarded, options};
-use crate::program::Place;
-use crate::support::TestCluster;
-use crate::{NAMESPACE, connect, quick};
+use super::login::{guarded, options};
+use super::program::Place;
+use super::{NAMESPACE, connect, quick};
+use crate::support::cluster::TestCluster;
 use aerolith::aerospike::ClusterUrl;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;

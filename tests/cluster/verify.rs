@@ -1,10 +1,10 @@
 //! Comparing a snapshot with a cluster.
 
-use crate::conformance::{int, number};
-use crate::partial::filled;
-use crate::program::Place;
-use crate::support::client::Client;
-use crate::{NAMESPACE, partial};
+use super::conformance::{int, number};
+use super::partial::filled;
+use super::program::Place;
+use super::{NAMESPACE, partial};
+use crate::support::cluster::client::Client;
 use aerolith::record::Digest;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Hosts whose clocks are wrong: which snapshot is built on, named and kept doesn't rest on them.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, Manifest};

@@ -1,7 +1,7 @@
 //! A day's work in one run, with a fault at each call to the store that it makes: a backup, a forget, a prune, a full backup.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::Result;
 use aerolith::collect::PruneOptions;
 use aerolith::format::snapshot::BackupKind;

@@ -1,7 +1,7 @@
 //! A snapshot that rests on nothing but what its records need.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::collect::PruneReport;
 use aerolith::format::snapshot::BackupKind;

@@ -1,6 +1,6 @@
 //! A crash, a failed call, a lost reply or a power cut at every call to the store that a forget and a prune make.
 
-use super::scene::*;
+use crate::support::scene::*;
 use aerolith::collect::PruneOptions;
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
 use rayon::prelude::*;

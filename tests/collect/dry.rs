@@ -1,7 +1,7 @@
 //! What a dry run promises is what a collection does, whoever is at work.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::{PruneOptions, PruneReport};
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;

@@ -1,7 +1,7 @@
 //! What is left of sessions goes with age.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::KEPT_MILLIS;
 use aerolith::control::Control;
 use aerolith::format::session::{SessionKind, Status};

@@ -1,7 +1,7 @@
 //! A disk that is full: snapshots can be forgotten and space be reclaimed all the same.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Listed, MemoryStore, Put, Store};

@@ -1,7 +1,7 @@
 //! What was healed is healed: a check, a collection and a repair judge by what can be read now, not by what was lost once.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{SnapshotId, names};
 use aerolith::repository::{Repository, SnapshotFilter};

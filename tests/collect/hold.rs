@@ -1,7 +1,7 @@
 //! What is held can't be forgotten.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::Policy;
 use aerolith::control::Control;
 use aerolith::format::names;

@@ -1,7 +1,7 @@
 //! Labels that come and go.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::Result;
 use aerolith::collect::Policy;
 use aerolith::control::Control;

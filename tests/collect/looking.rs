@@ -1,8 +1,8 @@
 //! Checks, repairs and readers that meet collections, forgets and backups at any call they make: what is moved, replaced or
 //! deleted on purpose is no damage.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::Result;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;

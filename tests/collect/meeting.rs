@@ -1,7 +1,7 @@
 //! Collections that meet backups and one another, step by step in a fixed order.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::Error;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;

@@ -1,9 +1,9 @@
 //! One definition of what a snapshot needs: whatever is lost below any of its roots, nobody overlooks it; and none of it goes with
 //! packs that are condemned.
 
-use super::parted::{lose, part};
-use super::scene::*;
-use super::support::*;
+use crate::support::parted::{lose, part};
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::copy::CopyOptions;

@@ -1,7 +1,7 @@
 //! Repairing: a lost index comes back, snapshots that lost chunks are salvaged, and what is gone is named, no more and no less.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;

@@ -1,7 +1,7 @@
 //! The rules that keep a collection from losing anything, one by one: each test fails if its rule is left out.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::{BackupKind, SnapshotState};

@@ -1,7 +1,7 @@
 //! What a salvage is made of and where it stands, whatever happens to it, to its original and to the packs meanwhile.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{ChunkId, SnapshotId, names};
 use aerolith::repair::{RepairOptions, RepairReport, Salvaged};

@@ -1,7 +1,7 @@
 //! What goes and what stays.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::{Policy, PruneOptions};
 use aerolith::control::Control;
 use aerolith::format::names;

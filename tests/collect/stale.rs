@@ -1,7 +1,7 @@
 //! What the protocol rests on: a store whose listings don't show what was created before loses data.
 
-use super::scene::*;
-use super::support::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{FaultStore, Store};

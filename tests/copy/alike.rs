@@ -1,8 +1,8 @@
 //! Repositories that share their content keys: chunks go over as they are, and nothing else is shared.
 
-use super::scene::*;
-use super::support::*;
 use super::two::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::copy::CopyOptions;

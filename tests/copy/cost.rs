@@ -1,8 +1,8 @@
 //! What copies cost.
 
-use super::scene::*;
-use super::support::*;
 use super::two::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Call, MemoryStore};

@@ -1,7 +1,7 @@
 //! A crash, a failed call, a lost reply or a power cut at every call that a copy makes to its target.
 
-use super::scene::*;
 use super::two::*;
+use crate::support::scene::*;
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
 use rayon::prelude::*;
 use std::io::ErrorKind;

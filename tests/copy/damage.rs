@@ -1,8 +1,8 @@
 //! Damage in the source never becomes a copy; damage in the target is made up for.
 
-use super::scene::*;
-use super::support::*;
 use super::two::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::Error;
 use aerolith::control::Control;
 use aerolith::copy::CopyOptions;

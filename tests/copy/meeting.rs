@@ -1,8 +1,8 @@
 //! Copies that meet collections and one another, step by step in a fixed order.
 
-use super::scene::*;
-use super::support::*;
 use super::two::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::collect::PruneOptions;
 use aerolith::control::Control;
 use aerolith::copy::CopyOptions;

@@ -1,7 +1,7 @@
 //! Two repositories, and what the tests ask of the copies in the second.
 
-use super::scene::{Contents, assert_clean, assert_exact};
-use super::support::*;
+use crate::support::scene::{Contents, assert_clean, assert_exact};
+use crate::support::world::*;
 use aerolith::Result;
 use aerolith::control::Control;
 use aerolith::copy::{CopyOptions, CopyReport};

@@ -1,8 +1,8 @@
 //! What a copy holds.
 
-use super::scene::*;
-use super::support::*;
 use super::two::*;
+use crate::support::scene::*;
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::copy::CopyOptions;

@@ -1,7 +1,7 @@
 //! Ctrl-C, which is [`Control::stop`], at any point of a long call.
 
-use super::support::*;
-use super::watching::{Asked, Watch, Watching};
+use crate::support::watching::{Asked, Watch, Watching};
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::session::Status;

@@ -1,6 +1,6 @@
 //! A crash, a failed call, a lost reply or a power cut at every single call to the store.
 
-use super::support::*;
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::SnapshotId;

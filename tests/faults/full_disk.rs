@@ -1,6 +1,6 @@
 //! A disk that is full: a clear message, and all that was committed before restores and can be checked meanwhile.
 
-use super::support::*;
+use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};

@@ -1,6 +1,6 @@
 //! Damaged leaves, branch nodes and values: what they cost, and what they don't.
 
-use super::support::*;
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::embedded::EmbeddedStore;

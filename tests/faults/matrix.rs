@@ -1,7 +1,7 @@
 //! Every object of a repository, damaged in every way: what is touched is named, what is not restores, nothing wrong is
 //! restored, and the next full backup is whole.
 
-use super::support::*;
+use crate::support::world::*;
 use aerolith::chunks::ChunkReader;
 use aerolith::format::header::Class;
 use aerolith::format::snapshot::{BackupKind, RunRef};

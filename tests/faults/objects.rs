@@ -1,6 +1,6 @@
 //! Single objects: what is refused, and what the message says.
 
-use super::support::*;
+use crate::support::world::*;
 use aerolith::format::keyslot::KdfCost;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{PackId, SnapshotId, names};

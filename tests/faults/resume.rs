@@ -1,7 +1,7 @@
 //! A backup that was killed goes on where it was, and is whole in the end.
 
-use super::support::*;
-use super::watching::{Asked, Watch, Watching};
+use crate::support::watching::{Asked, Watch, Watching};
+use crate::support::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;

@@ -1,6 +1,6 @@
 //! Targets that refuse: every record is accounted for, or the error is the target's own.
 
-use super::support::*;
+use crate::support::world::*;
 use aerolith::control::Control;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};

@@ -2,10 +2,10 @@
 //! the steps that the model's actors take, one after another.
 
 use super::model::{Model, Scene, Step};
-use super::scene::{Scene as Repositories, begin, forget, open, options, prune, thorough};
 use super::scenes;
 use super::state::State;
-use super::support::MemoryTarget;
+use crate::support::scene::{Scene as Repositories, begin, forget, open, options, prune, thorough};
+use crate::support::world::MemoryTarget;
 use aerolith::collect::PruneOptions;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Call, FaultStore, MemoryStore, Operation};

@@ -1,6 +1,6 @@
 //! A repository in which packs are partly needed, and what the tests ask of it.
 
-use super::support::*;
+use super::world::*;
 use aerolith::backup::RecordOptions;
 use aerolith::collect::{PruneOptions, PruneReport};
 use aerolith::control::Control;

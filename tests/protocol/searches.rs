@@ -1,35 +1,11 @@
-//! A model of the commit-and-collection protocol, and a search through all that can happen in it.
-//!
-//! `format-spec/protocol.md` says which step of the model is which call of the code, what is bounded, and what was found. Every
-//! counterexample is printed: `cargo test --test protocol -- --nocapture without`.
+//! Searches through scenes, with all rules and without each.
 
-mod code;
-mod collector;
-mod explore;
-mod left_out;
-mod model;
-mod order;
-mod reader;
-mod reduce;
-mod reduced;
-mod rules;
-#[allow(dead_code)]
-#[path = "../collect/scene.rs"]
-mod scene;
-mod scenes;
-mod state;
-#[allow(dead_code)]
-#[path = "../faults/support.rs"]
-mod support;
-mod swarm;
-mod table;
-mod writer;
-
-use explore::{Search, explore};
-use left_out::LeftOut;
-use model::{Model, Scene};
-use reduce::Reduction;
-use rules::Rule;
+use super::explore::{Search, explore};
+use super::left_out::{self, LeftOut};
+use super::model::{Model, Scene};
+use super::reduce::Reduction;
+use super::rules::Rule;
+use super::scenes;
 
 /// Searches through all of a scene and must find nothing, in so many states.
 fn holds(name: &str, scene: Scene, states: usize) {

@@ -1,29 +1,29 @@
-//! Reading and writing clusters. The tests in `conformance`, `restore`, `restore_options` and `selection` run against the cluster whose address is in
-//! `AEROLITH_TEST_CLUSTER`
-//! (its namespace `test`), and without it against the small one of `tests/support`; the others need the small one.
+//! Reading and writing clusters. The tests in `conformance`, `restore`, `restore_options` and `selection` run against the
+//! cluster whose address is in `AEROLITH_TEST_CLUSTER` (its namespace `test`), and without it against the small one of
+//! `tests/support/cluster`. The others need the small one.
 
-#[path = "../support/cluster/mod.rs"]
+mod cluster {
+    use super::*;
+
+    mod conformance;
+    mod faults;
+    mod large;
+    mod login;
+    mod losses;
+    mod partial;
+    mod program;
+    mod random_resume;
+    mod recorded;
+    mod restore;
+    mod restore_faults;
+    mod restore_options;
+    mod resume;
+    mod selection;
+    mod town;
+    mod users;
+    mod verify;
+}
 mod support;
-
-mod conformance;
-mod faults;
-mod large;
-mod login;
-mod losses;
-mod partial;
-mod program;
-mod random_resume;
-mod recorded;
-mod restore;
-mod restore_faults;
-mod restore_options;
-mod resume;
-mod selection;
-mod town;
-mod users;
-mod verify;
-#[path = "../support/watching.rs"]
-mod watching;
 
 use aerolith::aerospike::{ClusterOptions, ClusterUrl};
 use aerolith::record::RecordSelection;
@@ -43,7 +43,7 @@ struct Found {
     key: Vec<u8>,
     generation: u32,
     void_time: u32,
-    bins: Vec<support::data::Bin>,
+    bins: Vec<support::cluster::data::Bin>,
 }
 
 fn take(batch: &RecordBatch, found: &mut BTreeMap<[u8; 20], Found>) {

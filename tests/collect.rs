@@ -1,0 +1,23 @@
+//! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time, wherever it dies.
+
+mod collect {
+    mod clocks;
+    mod combined;
+    mod compact;
+    mod crash;
+    mod dry;
+    mod expire;
+    mod full_disk;
+    mod healed;
+    mod hold;
+    mod labels;
+    mod looking;
+    mod meeting;
+    mod needs;
+    mod repair;
+    mod rules;
+    mod salvage;
+    mod space;
+    mod stale;
+}
+mod support;
