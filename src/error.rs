@@ -3,6 +3,10 @@
 //! Every variant says what was being done, to which object, what was found, and (where the caller can do something)
 //! what to do next; causes are kept as `source`. The command line maps [`Error::exit_code`] to its exit status.
 
+mod store;
+
+pub use store::StoreErrorKind;
+
 /// Any error: what code of a caller's own answers with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -20,6 +24,18 @@ pub enum Error {
         doing: String,
         /// What the system answered.
         source: std::io::Error,
+    },
+    /// A store could not do what it was asked for.
+    #[error("cannot {doing}: {source}{}", suffix(.advice))]
+    Store {
+        /// What it comes to for the caller.
+        kind: StoreErrorKind,
+        /// What was being done, to which object, and where, as the end of "cannot …".
+        doing: String,
+        /// What the system below answered.
+        source: BoxError,
+        /// What the user can do; may be empty.
+        advice: String,
     },
     /// An object of the repository is missing from the store.
     #[error("{object} is missing from the repository{}", suffix(.advice))]
@@ -196,12 +212,6 @@ impl Error {
     /// or of a format version that this build doesn't know.
     pub fn is_of_one_object(&self) -> bool {
         self.is_damage() || matches!(self, Error::UnknownVersion { .. })
-    }
-
-    /// Whether a disk, or what a user may take of it, is full.
-    pub fn is_full(&self) -> bool {
-        use std::io::ErrorKind;
-        matches!(self, Error::Io { source, .. } if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
     }
 
     /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be understood, else 1.

@@ -78,7 +78,7 @@ pub mod targets;
 pub mod verify;
 
 pub use control::Control;
-pub use error::{BoxError, Error, Result};
+pub use error::{BoxError, Error, Result, StoreErrorKind};
 pub use repository::Repository;
 
 /// Compiles and runs the README's example.

@@ -101,8 +101,8 @@ impl ChunkWriter {
                             Ok(_) => {
                                 let size = pack.bytes.len() as u64;
                                 let mut buffers = lock(&buffers);
-                                if buffers.len() < SPREAD && size >= pack_bytes as u64 {
-                                    buffers.push(pack.bytes);
+                                if buffers.len() < SPREAD && size >= pack_bytes as u64 && pack.bytes.is_unique() {
+                                    buffers.push(pack.bytes.into());
                                 }
                                 bytes.fetch_add(size, Ordering::Relaxed);
                                 control.add_bytes_out(size);

@@ -7,6 +7,7 @@ mod choose;
 mod clean;
 mod expire;
 pub mod forget;
+mod frugal;
 pub(crate) mod mark;
 mod moves;
 mod options;

@@ -6,6 +6,7 @@
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
 use super::expire::expire;
+use super::frugal::Frugal;
 use super::mark::{States, manifests, reach, refuse_lost};
 use super::moves::{self, move_out};
 use super::options::PruneOptions;
@@ -26,7 +27,6 @@ use crate::objects::{LEASE_MILLIS, Lease};
 use crate::pack::stored_packs;
 use crate::record::Timestamp;
 use crate::repository::needed_by;
-use crate::store::reserve::Frugal;
 use crate::store::{Put, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use super::Reason;
 use super::forget::{ForgetReport, describe, forget, held};
+use super::frugal::Frugal;
 use super::mark::lost_names;
 use super::{Collector, Policy, PruneOptions, PruneReport};
 use crate::chunks::WriteOptions;
@@ -11,7 +12,6 @@ use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{SnapshotId, names};
 use crate::objects;
 use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, program};
-use crate::store::reserve::Frugal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -44,7 +44,8 @@ pub fn seal_with(sealer: &Sealer, name: &str, value: &[u8]) -> Result<Vec<u8>, F
 }
 
 /// Opens a sealed value.
-pub fn unseal(keys: &Keys, kind: ObjectKind, name: &str, mut bytes: Vec<u8>) -> Result<Vec<u8>, FormatError> {
+pub fn unseal(keys: &Keys, kind: ObjectKind, name: &str, bytes: impl Into<Vec<u8>>) -> Result<Vec<u8>, FormatError> {
+    let mut bytes = bytes.into();
     let sealer = Sealer::open(keys, kind, &bytes)?;
     let sealed = bytes.get_mut(HEADER_BYTES..).unwrap_or_default();
     unpad(sealer.unseal(0, name.as_bytes(), sealed)?).map(<[u8]>::to_vec)

@@ -96,7 +96,7 @@ impl Segment {
                 let end = bytes.len().min(start.saturating_add(length));
                 Ok(bytes.get(start..end).unwrap_or_default().to_vec())
             }
-            None => store.get_range(key, offset, length)?.ok_or_else(|| missing(key)),
+            None => store.get_range(key, offset, length)?.map(Vec::from).ok_or_else(|| missing(key)),
         };
         let trailer_at = size.checked_sub((TRAILER_BYTES + HEADER_BYTES) as u64);
         let trailer_at = trailer_at.ok_or_else(|| of(FormatError::Cut("the segment")))? + HEADER_BYTES as u64;
@@ -145,7 +145,7 @@ impl Segment {
         let of = |error: FormatError| error.of(&self.key);
         let (offset, length) = self.trailer.block(block).ok_or_else(|| of(FormatError::Cut("the blocks")))?;
         let sealed = store.get_range(&self.key, offset, length)?.ok_or_else(|| missing(&self.key))?;
-        self.rows_of(offset, sealed)
+        self.rows_of(offset, sealed.into())
     }
 }
 

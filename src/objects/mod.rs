@@ -18,7 +18,8 @@ use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::{MARKER_MAGIC, Manifest, SnapshotState};
 use crate::format::{HoldId, PackId, SnapshotId, names, structured};
-use crate::store::{Put, Store};
+use crate::store::{Put, Store, put_new_for_certain};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 
 /// Every object under `snapshots/`, as one listing shows it.
@@ -30,7 +31,7 @@ pub fn list_states(store: &dyn Store) -> Result<BTreeMap<SnapshotId, SnapshotSta
     Ok(states.collect())
 }
 
-fn get(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
+fn get(store: &dyn Store, name: &str) -> Result<Bytes> {
     store.get(name, MAX_SEALED_BYTES)?.ok_or_else(|| Error::Missing { object: name.into(), advice: String::new() })
 }
 
@@ -124,7 +125,7 @@ pub fn place_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> 
 
 /// Creates an object whose name is random: if it is taken, the reply to an earlier try was lost.
 fn put_named_at_random(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
-    store.put_new(name, bytes).or_else(|_| store.put_new(name, bytes))?;
+    put_new_for_certain(store, name, bytes)?;
     store.sync()
 }
 
@@ -193,9 +194,8 @@ fn take_name(store: &dyn Store, id: SnapshotId, bytes: &[u8]) -> Result<()> {
     // Whatever came before the commit must be on the disk before it.
     store.sync()?;
     // After an error nobody knows whether the commit is there. Asked again, the store says so.
-    match store.put_new(&name, bytes).or_else(|_| store.put_new(&name, bytes))? {
+    match put_new_for_certain(store, &name, bytes)? {
         Put::Created => Ok(()),
-        Put::Exists if store.get(&name, MAX_SEALED_BYTES)?.as_deref() == Some(bytes) => Ok(()),
         Put::Exists => Err(Error::Fenced { session: id.to_string() }),
     }
 }

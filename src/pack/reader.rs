@@ -64,7 +64,7 @@ impl PackReader {
     fn fetch(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<(Vec<u8>, Vec<u8>)> {
         let name = names::pack(&self.id);
         let stored = store.get_range(&name, u64::from(place.offset), place.stored as usize)?;
-        let mut stored = stored.ok_or_else(|| missing(&self.id))?;
+        let mut stored = Vec::from(stored.ok_or_else(|| missing(&self.id))?);
         let of = |error: FormatError| error.of(format!("chunk {chunk} at byte {} of {name}", place.offset));
         if stored.len() != place.stored as usize {
             return Err(of(FormatError::field("its stored length", place.stored, stored.len())));
@@ -109,11 +109,11 @@ pub fn read_directory(
     let trailer_at = size.checked_sub(TRAILER_BYTES as u64).filter(|_| size <= MAX_PACK_BYTES);
     let trailer_at = trailer_at.ok_or_else(|| of(FormatError::field("its size", "that of a pack", size)))?;
     let reader = PackReader::open(store, keys, id)?;
-    let mut trailer = store.get_range(&name, trailer_at, TRAILER_BYTES)?.ok_or_else(|| missing(&id))?;
+    let mut trailer = Vec::from(store.get_range(&name, trailer_at, TRAILER_BYTES)?.ok_or_else(|| missing(&id))?);
     let trailer = reader.sealer.unseal(trailer_at, b"t", &mut trailer).map_err(of)?;
     let trailer = Trailer::decode(trailer, size).map_err(of)?;
     let sealed = store.get_range(&name, trailer.directory, trailer.directory_bytes())?;
-    let mut sealed = sealed.ok_or_else(|| missing(&id))?;
+    let mut sealed = Vec::from(sealed.ok_or_else(|| missing(&id))?);
     let plain = reader.sealer.unseal(trailer.directory, b"d", &mut sealed).map_err(of)?;
     let rows = decode_directory(plain, trailer.directory).map_err(of)?;
     Ok((reader, rows))

@@ -9,6 +9,7 @@ use crate::format::pack::{
 };
 use crate::format::padding::padme;
 use crate::format::{ChunkId, PackId};
+use bytes::Bytes;
 
 /// A pack that is being filled.
 pub struct PackWriter {
@@ -22,7 +23,7 @@ pub struct FinishedPack {
     /// Its name: BLAKE3 of its bytes.
     pub id: PackId,
     /// Its bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// What is in it.
     pub rows: Vec<DirectoryRow>,
 }
@@ -93,6 +94,6 @@ impl PackWriter {
         self.bytes.extend_from_slice(&place.encode());
         self.sealer.seal(trailer as u64, b"t", &mut self.bytes, trailer).map_err(name)?;
         let id = PackId(*blake3::hash(&self.bytes).as_bytes());
-        Ok(FinishedPack { id, bytes: self.bytes, rows: self.rows })
+        Ok(FinishedPack { id, bytes: self.bytes.into(), rows: self.rows })
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::keyslot::{KdfCost, SLOT_BYTES, SlotHeader, SlotSecret};
 use crate::format::{KeyId, RepositoryId, names};
 use crate::store::{Put, Store};
+use bytes::Bytes;
 
 /// What can be said of a key slot.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ fn id_of(bytes: &[u8]) -> KeyId {
     KeyId(id)
 }
 
-fn read(store: &dyn Store, id: &KeyId) -> Result<Vec<u8>> {
+fn read(store: &dyn Store, id: &KeyId) -> Result<Bytes> {
     let name = names::key(id);
     store.get(&name, SLOT_BYTES as u64)?.ok_or_else(|| Error::not_found(format!("key slot {id}"), ""))
 }
@@ -103,7 +104,7 @@ pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<Found>,
         }
         let header = bytes.as_ref().ok().and_then(|bytes| SlotHeader::decode(bytes).ok());
         let cost = header.map_or(NO_COST, |(header, _)| header.cost);
-        slots.push(Found { id, bytes, cost });
+        slots.push(Found { id, bytes: bytes.map(Vec::from), cost });
     }
     slots.sort_by_key(|slot| (slot.cost.work(), slot.id));
     Ok((slots, unread))

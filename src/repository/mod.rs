@@ -43,7 +43,7 @@ use crate::index::Index;
 use crate::objects;
 use crate::objects::order::Times;
 use crate::record::Timestamp;
-use crate::store::{Put, Store};
+use crate::store::{Put, RetryStore, Store};
 use crate::sync::in_parallel;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -98,8 +98,10 @@ impl std::fmt::Debug for Repository {
 }
 
 impl Repository {
-    /// Makes a repository in a store that has none.
+    /// Makes a repository in a store that has none. Calls that fail for reasons which pass are made again, as
+    /// [`Store::retry_policy`] says.
     pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
+        let store = RetryStore::wrap(store);
         check_place(&*store)?;
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
@@ -172,13 +174,15 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Opens a repository with a passphrase.
+    /// Opens a repository with a passphrase. Calls that fail for reasons which pass are made again, as
+    /// [`Store::retry_policy`] says.
     pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
         Self::open_within(store, passphrase, keyring::Budget::default())
     }
 
     /// The same, with so much to spend on trying the passphrase.
     pub(crate) fn open_within(store: Arc<dyn Store>, passphrase: &[u8], mut budget: keyring::Budget) -> Result<Self> {
+        let store = RetryStore::wrap(store);
         let Some(config) = store.get(names::CONFIG, MAX_SEALED_BYTES)? else {
             if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
                 return Err(lost_config());

@@ -1,7 +1,8 @@
 //! A store that counts what passes through it.
 
-use super::{Call, Listed, Put, Store};
+use super::{Call, Listed, Put, RetryPolicy, Store};
 use crate::error::Result;
+use bytes::Bytes;
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -87,8 +88,8 @@ impl<S: Store> CountingStore<S> {
         self.bytes[call as usize].fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    fn count_read(&self, call: Call, result: Result<Option<Vec<u8>>>) -> Result<Option<Vec<u8>>> {
-        let bytes = result.as_ref().ok().and_then(Option::as_ref).map_or(0, Vec::len);
+    fn count_read(&self, call: Call, result: Result<Option<Bytes>>) -> Result<Option<Bytes>> {
+        let bytes = result.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
         self.count(call, bytes);
         result
     }
@@ -104,7 +105,7 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.put_new(key, bytes)
     }
 
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.count(Call::PutNew, bytes.len());
         self.inner.put_content(key, bytes)
     }
@@ -114,11 +115,11 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.put(key, bytes)
     }
 
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         self.count_read(Call::Get, self.inner.get(key, limit))
     }
 
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         self.count_read(Call::GetRange, self.inner.get_range(key, offset, length))
     }
 
@@ -130,6 +131,10 @@ impl<S: Store> Store for CountingStore<S> {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.count(Call::List, 0);
         self.inner.list(prefix)
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        self.inner.retry_policy()
     }
 
     fn top_names(&self) -> Result<Vec<String>> {
@@ -164,7 +169,7 @@ mod tests {
     use super::*;
     use crate::store::MemoryStore;
 
-    crate::store::conformance::tests!(|test| test(&CountingStore::new(MemoryStore::new())));
+    crate::store_conformance_tests!(|test| test(&CountingStore::new(MemoryStore::new())));
 
     #[test]
     fn each_call_is_counted_once_under_its_own_kind() {

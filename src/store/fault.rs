@@ -29,6 +29,7 @@
 use super::{Call, Listed, Put, Store};
 use crate::error::{Error, Result};
 use crate::sync::lock;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard};
@@ -47,9 +48,9 @@ pub struct Operation {
 /// What a [`Fault`] does to the call that it hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The call does nothing and returns [`Error::Io`] of this kind.
+    /// The call does nothing and returns [`Error::Store`] with an I/O error of this kind.
     Fail(ErrorKind),
-    /// The call does its work, but returns [`Error::Io`] of this kind.
+    /// The call does its work, but returns [`Error::Store`] with an I/O error of this kind.
     LoseReply(ErrorKind),
     /// The process dies before the call did anything: it and all that follow fail.
     CrashBefore,
@@ -58,7 +59,7 @@ pub enum Effect {
     /// The process dies while the call writes: of the bytes only the first half stands there. No [`Store`] may do that; what
     /// becomes of a repository in one that does all the same is worth knowing. Calls that write no bytes do nothing.
     Tear,
-    /// The call returns [`Error::Io`] of kind `TimedOut`, and does its work only once so many further calls were taken, or
+    /// The call returns a transient [`Error::Store`], and does its work only once so many further calls were taken, or
     /// [`FaultStore::land_late`] is called, whatever became of the process. Calls that change nothing just fail.
     Late(usize),
 }
@@ -130,7 +131,7 @@ struct State {
     /// What listings show, if they are stale.
     stale: Option<Vec<Listed>>,
     /// For each object that a power cut would change: what it would be then.
-    unsynced: BTreeMap<String, Option<Vec<u8>>>,
+    unsynced: BTreeMap<String, Option<Bytes>>,
 }
 
 /// A call that changes the store.
@@ -140,7 +141,7 @@ struct Request {
     /// Whether the next `sync` is soon enough for it to survive a power cut.
     waits: bool,
     key: String,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl<S: Store> FaultStore<S> {
@@ -235,7 +236,7 @@ impl<S: Store> FaultStore<S> {
         }
     }
 
-    fn put_new_below(&self, state: &mut State, waits: bool, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_new_below(&self, state: &mut State, waits: bool, key: &str, bytes: &Bytes) -> Result<Put> {
         if waits {
             return Self::unsafely(&self.inner, state, key, || self.inner.put_content(key, bytes));
         }
@@ -268,7 +269,7 @@ impl<S: Store> FaultStore<S> {
         work: impl FnOnce(&S, &mut State) -> Result<T>,
     ) -> Result<T> {
         let mut state = self.state();
-        let fail = |source| Error::io(format!("{call} {key:?} in {}", self.location()), source);
+        let fail = |source| Error::store_io(format!("{call} {key:?} in {}", self.location()), source);
         let crash = || fail(io::Error::other("the process has crashed"));
         if state.crashed {
             return Err(crash());
@@ -294,7 +295,12 @@ impl<S: Store> FaultStore<S> {
                 Err(crash())
             }
             Some(Effect::Tear) => {
-                let torn = Request { call, waits, key: key.to_owned(), bytes: bytes[..bytes.len() / 2].to_vec() };
+                let torn = Request {
+                    call,
+                    waits,
+                    key: key.to_owned(),
+                    bytes: Bytes::copy_from_slice(&bytes[..bytes.len() / 2]),
+                };
                 state.crashed = true;
                 if matches!(call, Call::PutNew | Call::Put) {
                     self.land(&mut state, &torn)?;
@@ -303,7 +309,7 @@ impl<S: Store> FaultStore<S> {
             }
             Some(Effect::Late(calls)) => {
                 if call.changes() {
-                    let request = Request { call, waits, key: key.to_owned(), bytes: bytes.to_vec() };
+                    let request = Request { call, waits, key: key.to_owned(), bytes: Bytes::copy_from_slice(bytes) };
                     state.late.push((*calls + 1, request));
                 }
                 Err(fail(ErrorKind::TimedOut.into()))
@@ -332,10 +338,12 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
-        self.run(Call::PutNew, key, bytes, |_, state| self.put_new_below(state, false, key, bytes))
+        self.run(Call::PutNew, key, bytes, |_, state| {
+            self.put_new_below(state, false, key, &Bytes::copy_from_slice(bytes))
+        })
     }
 
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.run_write(Call::PutNew, true, key, bytes, |_, state| self.put_new_below(state, true, key, bytes))
     }
 
@@ -343,11 +351,11 @@ impl<S: Store> Store for FaultStore<S> {
         self.run(Call::Put, key, bytes, |_, state| self.put_below(state, key, bytes))
     }
 
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         self.run(Call::Get, key, &[], |inner, _| inner.get(key, limit))
     }
 
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         self.run(Call::GetRange, key, &[], |inner, _| inner.get_range(key, offset, length))
     }
 

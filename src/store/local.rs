@@ -29,9 +29,9 @@ mod private;
 mod temporary;
 
 use super::key::{check_key, check_prefix, is_segment, too_large};
-use super::reserve::RESERVE_BYTES;
-use super::{Listed, Put, Store};
+use super::{Listed, Put, RetryPolicy, Store};
 use crate::error::{Error, Result};
+use bytes::Bytes;
 use directory::Locks;
 use names::{Names, sync_directory};
 use private::Modes;
@@ -83,6 +83,8 @@ fn is_ours_or_harmless(name: &str) -> bool {
 
 /// Room for a disk that is full. Its name begins with a dot, and so is no key.
 const RESERVE: &str = ".reserve";
+/// Its size: room for markers, a session, a plan of some 16,000 packs, and an index segment.
+const RESERVE_BYTES: usize = 1 << 20;
 
 /// How often a directory that a deletion removes under a put's hands is made again.
 const DIRECTORY_TRIES: usize = 16;
@@ -103,10 +105,10 @@ impl LocalStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it can't be made, or is none.
+    /// [`Error::Store`] if it can't be made, or is none.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let root = absolute(path.as_ref())?;
-        let in_context = |error| Error::io(format!("make the directory {}", root.display()), error);
+        let in_context = |error| Error::store_io(format!("make the directory {}", root.display()), error);
         make_with_parents(&root).map_err(in_context)?;
         fs::read_dir(&root).map_err(in_context)?;
         Ok(Self::at(root))
@@ -116,12 +118,12 @@ impl LocalStore {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if there is no such directory, [`Error::Io`] if it can't be looked at.
+    /// [`Error::NotFound`] if there is no such directory, [`Error::Store`] if it can't be looked at.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let root = absolute(path.as_ref())?;
         match fs::metadata(&root) {
             Ok(metadata) if metadata.is_dir() => Ok(Self::at(root)),
-            Err(error) if !is_absence(&error) => Err(Error::io(format!("open {}", root.display()), error)),
+            Err(error) if !is_absence(&error) => Err(Error::store_io(format!("open {}", root.display()), error)),
             _ => Err(Error::not_found(
                 format!("the directory {}", root.display()),
                 "Check the path, and that its disk is mounted; a new repository has to be made first",
@@ -143,7 +145,7 @@ impl LocalStore {
 
     /// An error in a call that was to `verb` the object or directory `key`.
     fn error(&self, verb: &str, key: &str, error: io::Error) -> Error {
-        Error::io(format!("{verb} {key} in {}", self.location), error)
+        Error::store_io(format!("{verb} {key} in {}", self.location), error)
     }
 
     /// An error in reading the object `key`: a disk that can't give back the bytes of one file says nothing of the others.
@@ -222,7 +224,7 @@ impl LocalStore {
         self.names.sync_directory(directory)
     }
 
-    fn read_object(&self, path: &Path, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn read_object(&self, path: &Path, key: &str, limit: u64) -> Result<Option<Bytes>> {
         let in_context = |error| self.read_error(key, error);
         let Some((file, size)) = self.open_object(path).map_err(in_context)? else { return Ok(None) };
         if size > limit {
@@ -230,10 +232,10 @@ impl LocalStore {
         }
         let mut bytes = reserve(size).map_err(in_context)?;
         file.take(size).read_to_end(&mut bytes).map_err(in_context)?;
-        Ok(Some(bytes))
+        Ok(Some(bytes.into()))
     }
 
-    fn read_range(&self, path: &Path, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
+    fn read_range(&self, path: &Path, offset: u64, length: usize) -> io::Result<Option<Bytes>> {
         let Some((file, size)) = self.open_object(path)? else { return Ok(None) };
         let length = size.saturating_sub(offset).min(length as u64);
         let mut bytes = reserve(length)?;
@@ -248,7 +250,7 @@ impl LocalStore {
             }
         }
         bytes.truncate(filled);
-        Ok(Some(bytes))
+        Ok(Some(bytes.into()))
     }
 
     /// Adds the objects in `directory`, whose keys begin with `prefix`, and in the directories below it.
@@ -343,7 +345,7 @@ impl Store for LocalStore {
         Ok(outcome)
     }
 
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         let (path, directory) = self.place(key)?;
         let outcome = self.create_object(&path, &directory, bytes).map_err(|error| self.error("write", key, error))?;
         self.names.note(&directory);
@@ -355,12 +357,12 @@ impl Store for LocalStore {
         self.replace_object(&path, &directory, bytes).map_err(|error| self.error("write", key, error))
     }
 
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         let (path, _) = self.place(key)?;
         self.read_object(&path, key, limit)
     }
 
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         let (path, _) = self.place(key)?;
         self.read_range(&path, offset, length).map_err(|error| self.read_error(key, error))
     }
@@ -388,6 +390,10 @@ impl Store for LocalStore {
         Ok(listed)
     }
 
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::brief()
+    }
+
     fn top_names(&self) -> Result<Vec<String>> {
         let found = self.locks.names_of(&self.root).map_err(|error| self.error("list", "everything", error))?;
         let names = found.iter().map(|name| name.to_string_lossy().into_owned());
@@ -405,12 +411,13 @@ impl Store for LocalStore {
     fn sync(&self) -> Result<()> {
         self.names
             .sync()
-            .map_err(|error| Error::io(format!("make what was written in {} safe on disk", self.location), error))
+            .map_err(|error| Error::store_io(format!("make what was written in {} safe on disk", self.location), error))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {
-        let found = rustix::fs::statvfs(&self.root)
-            .map_err(|error| Error::io(format!("look how much room is left in {}", self.location), error.into()))?;
+        let found = rustix::fs::statvfs(&self.root).map_err(|error| {
+            Error::store_io(format!("look how much room is left in {}", self.location), error.into())
+        })?;
         Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
     }
 
@@ -425,7 +432,7 @@ impl Store for LocalStore {
 
 /// Paths must go on meaning the same when the process changes its working directory.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::io(format!("find the directory {}", path.display()), error))
+    std::path::absolute(path).map_err(|error| Error::store_io(format!("find the directory {}", path.display()), error))
 }
 
 /// Makes a directory for its owner alone, and those missing above it as the umask says; the new names survive a power cut.

@@ -3,13 +3,14 @@
 use super::key::{check_key, check_prefix, too_large};
 use super::{Listed, Put, Store};
 use crate::error::Result;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-type Objects = BTreeMap<String, Arc<[u8]>>;
+type Objects = BTreeMap<String, Bytes>;
 
-/// A store in memory. It is gone when it is dropped; put it in an [`Arc`] to share it.
+/// A store in memory. It is gone when it is dropped; put it in an [`Arc`](std::sync::Arc) to share it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     objects: RwLock<Objects>,
@@ -36,7 +37,7 @@ impl MemoryStore {
         self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn object(&self, key: &str) -> Result<Option<Arc<[u8]>>> {
+    fn object(&self, key: &str) -> Result<Option<Bytes>> {
         check_key(key)?;
         Ok(self.read().get(key).cloned())
     }
@@ -53,30 +54,40 @@ impl Store for MemoryStore {
         if objects.contains_key(key) {
             return Ok(Put::Exists);
         }
-        objects.insert(key.to_owned(), bytes.into());
+        objects.insert(key.to_owned(), Bytes::copy_from_slice(bytes));
+        Ok(Put::Created)
+    }
+
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
+        check_key(key)?;
+        let mut objects = self.write();
+        if objects.contains_key(key) {
+            return Ok(Put::Exists);
+        }
+        objects.insert(key.to_owned(), bytes.clone());
         Ok(Put::Created)
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         check_key(key)?;
-        self.write().insert(key.to_owned(), bytes.into());
+        self.write().insert(key.to_owned(), Bytes::copy_from_slice(bytes));
         Ok(())
     }
 
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         let Some(object) = self.object(key)? else { return Ok(None) };
         let size = object.len() as u64;
         if size > limit {
             return Err(too_large(key, size, limit));
         }
-        Ok(Some(object.to_vec()))
+        Ok(Some(object))
     }
 
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         let Some(object) = self.object(key)? else { return Ok(None) };
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(object.len());
         let end = start.saturating_add(length).min(object.len());
-        Ok(Some(object[start..end].to_vec()))
+        Ok(Some(object.slice(start..end)))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
@@ -106,7 +117,7 @@ impl Store for MemoryStore {
 mod tests {
     use super::*;
 
-    crate::store::conformance::tests!(|test| test(&MemoryStore::new()));
+    crate::store_conformance_tests!(|test| test(&MemoryStore::new()));
 
     #[test]
     fn a_fork_goes_its_own_way() {

@@ -10,18 +10,25 @@
 //!   What [`Store::put_content`] did survives one after the next `sync`, so that one does for many objects.
 //! - A store knows nothing of what its objects mean, nor of the names that its callers choose.
 //! - An error from a call that changes the store doesn't say that nothing happened: the reply may have been lost.
+//! - An error has a [kind](crate::error::StoreErrorKind). A repository makes calls again that failed with a transient one, as
+//!   [`Store::retry_policy`] says; a store need not.
 //!
 //! [`open`] and [`create`] turn what a user typed into a store.
 
 mod call;
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "testing"))]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test panics where a store breaks a rule; the rules of the library are for the library"
+)]
+pub mod conformance;
 mod counting;
 mod fault;
 mod key;
 mod local;
 mod memory;
-pub(crate) mod reserve;
+mod retry;
 mod url;
 
 pub use call::Call;
@@ -29,10 +36,13 @@ pub use counting::{CountingStore, Counts};
 pub use fault::{Effect, Fault, FaultStore, Operation};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use retry::RetryPolicy;
+pub(crate) use retry::{RetryStore, holds, put_new_for_certain};
 pub(crate) use url::local_path;
 pub use url::{create, open};
 
 use crate::error::Result;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What became of a [`Store::put_new`].
@@ -64,7 +74,7 @@ pub trait Store: Send + Sync {
     /// Creates an object whose name follows from its content, if its key is free: whoever finds it taken finds the same bytes
     /// there, so that creating it twice is harmless. It need survive a power cut only once [`Store::sync`] returned; a store
     /// that gains nothing by that takes it as [`Store::put_new`] does.
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.put_new(key, bytes)
     }
 
@@ -73,13 +83,19 @@ pub trait Store: Send + Sync {
 
     /// Reads a whole object; `None` if there is none. An object of more than `limit` bytes is an error, found before memory
     /// is taken.
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>>;
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>>;
 
     /// Reads `length` bytes at `offset`; `None` if there is no such object. Fewer bytes come back where the object ends early.
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>>;
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>>;
 
     /// An object's size in bytes; `None` if there is none.
     fn size(&self, key: &str) -> Result<Option<u64>>;
+
+    /// How a repository makes calls to this store again that failed with a transient error. A store that does so itself
+    /// answers [`RetryPolicy::none`].
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::none()
+    }
 
     /// All objects whose key begins with `prefix` (a directory name that ends in a slash), sorted by key.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
@@ -130,20 +146,23 @@ macro_rules! forward_to_pointee {
             fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
                 (**self).put_new(key, bytes)
             }
-            fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+            fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
                 (**self).put_content(key, bytes)
             }
             fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
                 (**self).put(key, bytes)
             }
-            fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+            fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
                 (**self).get(key, limit)
             }
-            fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+            fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
                 (**self).get_range(key, offset, length)
             }
             fn size(&self, key: &str) -> Result<Option<u64>> {
                 (**self).size(key)
+            }
+            fn retry_policy(&self) -> RetryPolicy {
+                (**self).retry_policy()
             }
             fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
                 (**self).list(prefix)

@@ -305,7 +305,7 @@ fn stats_misses_whatever_a_snapshot_needs_once_it_is_lost() {
     assert!(packs.len() >= 4, "{packs:?}");
     sandbox.run(&["stats"]).ends(0);
     for (pack, _, rows) in &packs {
-        let kept: Vec<(String, Vec<u8>)> = [names::PACKS, names::INDEX]
+        let kept: Vec<(String, bytes::Bytes)> = [names::PACKS, names::INDEX]
             .iter()
             .flat_map(|prefix| store.list(prefix).unwrap())
             .map(|object| (object.key.clone(), store.get(&object.key, u64::MAX).unwrap().unwrap()))

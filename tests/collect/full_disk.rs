@@ -5,7 +5,8 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Listed, MemoryStore, Put, Store};
-use aerolith::{Error, Result};
+use aerolith::{Error, Result, StoreErrorKind};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -35,7 +36,9 @@ impl SmallDisk {
 
     fn room(&self, bytes: u64) -> Result<()> {
         match self.used() + bytes.div_ceil(BLOCK) * BLOCK > self.capacity.load(Ordering::Relaxed) {
-            true => Err(Error::io("write", std::io::ErrorKind::StorageFull.into())),
+            true => {
+                Err(Error::store(StoreErrorKind::Full, "write", std::io::Error::from(std::io::ErrorKind::StorageFull)))
+            }
             false => Ok(()),
         }
     }
@@ -49,7 +52,7 @@ impl Store for SmallDisk {
         self.room(bytes.len() as u64)?;
         self.inner.put_new(key, bytes)
     }
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.room(bytes.len() as u64)?;
         self.inner.put_content(key, bytes)
     }
@@ -57,10 +60,10 @@ impl Store for SmallDisk {
         self.room(bytes.len() as u64)?;
         self.inner.put(key, bytes)
     }
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         self.inner.get(key, limit)
     }
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         self.inner.get_range(key, offset, length)
     }
     fn size(&self, key: &str) -> Result<Option<u64>> {

@@ -104,7 +104,7 @@ fn a_damaged_or_lost_index_is_written_anew_from_the_packs() {
             let about = format!("{keys:?}, {damage}");
             let disk = Arc::new(scene.disk.fork());
             for key in &keys {
-                let mut bytes = disk.get(key, u64::MAX).unwrap().unwrap();
+                let mut bytes = Vec::from(disk.get(key, u64::MAX).unwrap().unwrap());
                 let end = bytes.len() - 5;
                 match damage {
                     "header" => bytes[20] ^= 1,
@@ -422,7 +422,7 @@ fn whatever_is_damaged_a_repair_saves_all_that_can_be_read_and_names_the_rest() 
     cases.par_iter().for_each(|(key, damage)| {
         let about = format!("{key}, {damage}");
         let disk = Arc::new(scene.disk.fork());
-        let mut bytes = disk.get(key, u64::MAX).unwrap().unwrap();
+        let mut bytes = Vec::from(disk.get(key, u64::MAX).unwrap().unwrap());
         let length = bytes.len();
         match damage {
             0 => bytes[20] ^= 1,

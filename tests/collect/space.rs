@@ -120,7 +120,7 @@ fn where_needs_cannot_be_told_nothing_is_deleted() {
     forget(&repository, &[scene.id(0)]).unwrap();
     let packs = scene.disk.list(names::PACKS).unwrap();
     // Damaged, cut to a marker's size, emptied, gone.
-    let mut damaged = manifest.clone();
+    let mut damaged = manifest.to_vec();
     damaged[80] ^= 1;
     for bytes in [Some(&damaged[..]), Some(&manifest[..48]), Some(&[][..]), None] {
         match bytes {

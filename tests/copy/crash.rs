@@ -24,7 +24,7 @@ fn at_every_call(effect: Effect, power_cut: bool, prunes: bool) {
         let hit = store.operations().get(n).map(|operation| format!("{} {}", operation.call, operation.key));
         let about = format!("{effect:?} at call {n}, {hit:?}");
         if let Err(error) = &done {
-            assert!(hit.is_some() && matches!(error, aerolith::Error::Io { .. }), "{about}: {error}");
+            assert!(hit.is_some() && matches!(error, aerolith::Error::Store { .. }), "{about}: {error}");
         }
         if power_cut {
             store.lose_unsynced().unwrap();

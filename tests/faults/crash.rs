@@ -104,7 +104,7 @@ fn at_every_call(effect: Effect, after: impl Fn(&FaultStore<Arc<MemoryStore>>) +
         let about = format!("{effect:?} at call {n}, {hit:?}");
         if let Err(error) = ended {
             let text = error.to_string();
-            assert!(hit.is_some() && matches!(error, Error::Io { .. }), "{about}: {text}");
+            assert!(hit.is_some() && matches!(error, Error::Store { .. }), "{about}: {text}");
             let told = hit.as_ref().is_some_and(|hit| text.contains(hit.split_whitespace().next().unwrap()));
             assert!(store.has_crashed() || told, "{about}: {text}");
         }
@@ -172,7 +172,7 @@ fn a_reader_meets_every_failed_call_with_an_error_and_never_with_wrong_records()
             break;
         }
         let error = refused(found);
-        assert!(matches!(error, Error::Io { .. }), "call {n}: {error}");
+        assert!(matches!(error, Error::Store { .. }), "call {n}: {error}");
         n += 1;
     }
     assert!(n > 10);

@@ -127,7 +127,7 @@ fn kind_of(key: &str) -> &str {
 fn damaged(base: &Base, foreign: &MemoryStore, key: &str, damage: Damage) -> Option<Arc<MemoryStore>> {
     let store = base.store.fork();
     let bytes = store.get(key, u64::MAX).unwrap().unwrap();
-    let mut new = bytes.clone();
+    let mut new = bytes.to_vec();
     let listed = |store: &MemoryStore| -> Vec<String> {
         store
             .list("")
@@ -144,8 +144,10 @@ fn damaged(base: &Base, foreign: &MemoryStore, key: &str, damage: Damage) -> Opt
         Damage::CutByOne => new.truncate(bytes.len() - 1),
         Damage::Empty => new.clear(),
         Damage::Delete => {}
-        Damage::Swap => new = store.get(listed(&store).iter().find(|other| *other != key)?, u64::MAX).unwrap().unwrap(),
-        Damage::Foreign => new = foreign.get(listed(foreign).first()?, u64::MAX).unwrap().unwrap(),
+        Damage::Swap => {
+            new = store.get(listed(&store).iter().find(|other| *other != key)?, u64::MAX).unwrap().unwrap().into()
+        }
+        Damage::Foreign => new = foreign.get(listed(foreign).first()?, u64::MAX).unwrap().unwrap().into(),
     }
     if damage == Damage::Delete {
         store.delete(key).unwrap();

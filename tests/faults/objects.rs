@@ -113,7 +113,7 @@ fn unknown_versions_are_named_with_object_and_number() {
     let (store, repository, world) = base();
     let with_version = |key: &str, at: usize| {
         let copy = Arc::new(store.fork());
-        let mut bytes = copy.get(key, u64::MAX).unwrap().unwrap();
+        let mut bytes = Vec::from(copy.get(key, u64::MAX).unwrap().unwrap());
         bytes[at] = 9;
         copy.put(key, &bytes).unwrap();
         copy

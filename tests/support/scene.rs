@@ -13,6 +13,7 @@ use aerolith::restore::RestoreOptions;
 use aerolith::session::{BackupSession, SessionOptions};
 use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
 use aerolith::{Error, Result};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -197,16 +198,16 @@ impl Store for HookStore {
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
         self.tell(Call::PutNew, key).put_new(key, bytes)
     }
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.tell(Call::PutNew, key).put_content(key, bytes)
     }
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         self.tell(Call::Put, key).put(key, bytes)
     }
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         self.tell(Call::Get, key).get(key, limit)
     }
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         self.tell(Call::GetRange, key).get_range(key, offset, length)
     }
     fn size(&self, key: &str) -> Result<Option<u64>> {

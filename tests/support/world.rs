@@ -290,7 +290,7 @@ pub fn check(repository: &Repository) -> Result<CheckReport> {
 
 /// Flips a bit of an object's byte.
 pub fn flip(store: &MemoryStore, key: &str, at: usize) {
-    let mut bytes = store.get(key, u64::MAX).unwrap().unwrap();
+    let mut bytes = Vec::from(store.get(key, u64::MAX).unwrap().unwrap());
     bytes[at] ^= 1;
     store.put(key, &bytes).unwrap();
 }

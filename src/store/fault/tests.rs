@@ -2,7 +2,7 @@ use super::*;
 use crate::store::MemoryStore;
 use std::sync::Arc;
 
-crate::store::conformance::tests!(|test| test(&FaultStore::new(MemoryStore::new())));
+crate::store_conformance_tests!(|test| test(&FaultStore::new(MemoryStore::new())));
 
 fn store() -> (Arc<MemoryStore>, FaultStore<Arc<MemoryStore>>) {
     let below = Arc::new(MemoryStore::new());
@@ -15,7 +15,7 @@ fn keys(store: &dyn Store) -> Vec<String> {
 
 fn kind_of<T>(result: Result<T>) -> ErrorKind {
     match result {
-        Err(Error::Io { source, .. }) => source.kind(),
+        Err(Error::Store { source, .. }) => source.downcast_ref::<std::io::Error>().expect("an I/O error").kind(),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("the call succeeded"),
     }
@@ -98,14 +98,14 @@ fn the_log_holds_every_call_in_order_up_to_the_crash() {
 #[test]
 fn a_power_cut_undoes_what_was_not_synced_and_nothing_else() {
     let (below, store) = store();
-    store.put_content("packs/synced", b"1").unwrap();
-    store.put_content("packs/deleted", b"2").unwrap();
+    store.put_content("packs/synced", &Bytes::from_static(b"1")).unwrap();
+    store.put_content("packs/deleted", &Bytes::from_static(b"2")).unwrap();
     store.sync().unwrap();
-    store.put_content("packs/new", b"3").unwrap();
+    store.put_content("packs/new", &Bytes::from_static(b"3")).unwrap();
     store.put_new("index/new", b"4").unwrap();
     store.put("packs/put", b"5").unwrap();
     store.delete("packs/deleted").unwrap();
-    store.put_content("packs/synced", b"6").unwrap();
+    store.put_content("packs/synced", &Bytes::from_static(b"6")).unwrap();
     store.lose_unsynced().unwrap();
     assert_eq!(keys(&below), ["index/new", "packs/deleted", "packs/put", "packs/synced"]);
     assert_eq!(below.get("packs/deleted", 9).unwrap().as_deref(), Some(&b"2"[..]));
@@ -123,7 +123,7 @@ fn a_sync_that_failed_saved_nothing_and_one_whose_reply_was_lost_saved_all() {
     ] {
         let (below, store) = store();
         store.inject(Fault::nth(0, effect).of(Call::Sync));
-        store.put_content("packs/a", b"").unwrap();
+        store.put_content("packs/a", &Bytes::from_static(b"")).unwrap();
         store.sync().unwrap_err();
         store.lose_unsynced().unwrap();
         assert_eq!(keys(&below).len(), left, "{effect:?}");
@@ -133,8 +133,8 @@ fn a_sync_that_failed_saved_nothing_and_one_whose_reply_was_lost_saved_all() {
 #[test]
 fn a_power_cut_can_take_some_changes_and_leave_others() {
     let (below, store) = store();
-    store.put_content("packs/a", b"").unwrap();
-    store.put_content("packs/b", b"").unwrap();
+    store.put_content("packs/a", &Bytes::from_static(b"")).unwrap();
+    store.put_content("packs/b", &Bytes::from_static(b"")).unwrap();
     store.lose_unsynced_where(|key| key == "packs/a").unwrap();
     assert_eq!(keys(&below), ["packs/b"]);
 }

@@ -1,15 +1,13 @@
 //! Going on where the disk is full: with the room that a store keeps in reserve.
 
-use super::{Listed, Put, Store};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::store::{Listed, Put, Store, holds};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Room that a local store keeps for a disk that is full: markers, a session, a plan of some 16,000 packs, and an index segment.
-pub(crate) const RESERVE_BYTES: usize = 1 << 20;
-
 /// What to do about a disk that is full even without the reserve.
-const FULL: &str = "the disk is full, and so is the room that was kept in reserve for this. Free some megabytes of it, of files that \
+const FULL: &str = "The disk is full, and so is the room that was kept in reserve for this. Free some megabytes of it, of files that \
     are not the repository's, or enlarge it, then run this again. Never delete objects of the repository by hand";
 
 /// A store for what must go on if the disk is full: snapshots are forgotten, and space is reclaimed. Where a small object finds no room, the
@@ -36,7 +34,7 @@ impl Frugal {
                 self.gave_up.store(true, Ordering::Release);
                 // Another process may have given it up a moment ago, and its room may still be there.
                 self.inner.use_reserve()?;
-                write().map_err(|error| if error.is_full() { error.because(FULL) } else { error })
+                write().map_err(|error| error.with_advice_if_full(FULL))
             }
             done => done,
         }
@@ -52,24 +50,21 @@ impl Store for Frugal {
         let put = self.write(|| self.inner.put_new(key, bytes))?;
         // The first try may have taken the name, and failed only then.
         let tried_again = !was_low && self.is_low();
-        if put == Put::Exists
-            && tried_again
-            && self.inner.get(key, bytes.len() as u64).is_ok_and(|found| found.as_deref() == Some(bytes))
-        {
+        if put == Put::Exists && tried_again && holds(&*self.inner, key, bytes).unwrap_or(false) {
             return Ok(Put::Created);
         }
         Ok(put)
     }
-    fn put_content(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+    fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.inner.put_content(key, bytes)
     }
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         self.write(|| self.inner.put(key, bytes))
     }
-    fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
         self.inner.get(key, limit)
     }
-    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
+    fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
         self.inner.get_range(key, offset, length)
     }
     fn size(&self, key: &str) -> Result<Option<u64>> {
@@ -95,18 +90,5 @@ impl Store for Frugal {
     }
     fn use_reserve(&self) -> Result<bool> {
         self.inner.use_reserve()
-    }
-}
-
-impl Error {
-    /// Says more about what the system answered.
-    fn because(self, text: &str) -> Self {
-        match self {
-            Error::Io { doing, source } => {
-                let text = format!("{source}: {text}");
-                Error::Io { doing, source: std::io::Error::new(source.kind(), text) }
-            }
-            error => error,
-        }
     }
 }
