@@ -26,7 +26,7 @@
 //!
 //! Calls run one at a time, in the order of the log, so that "the nth" means the same to every thread.
 
-use super::{Call, Listed, Put, Store};
+use super::{Call, Listed, Put, RetryPolicy, Store};
 use crate::error::{Error, Result};
 use crate::sync::lock;
 use bytes::Bytes;
@@ -118,6 +118,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub struct FaultStore<S> {
     inner: S,
+    retries: RetryPolicy,
     state: Mutex<State>,
 }
 
@@ -147,7 +148,14 @@ struct Request {
 impl<S: Store> FaultStore<S> {
     /// Hands calls on to `inner`, for now without faults. Give it an [`Arc`](std::sync::Arc) to look at what a crash left.
     pub fn new(inner: S) -> Self {
-        Self { inner, state: Mutex::default() }
+        Self { inner, retries: RetryPolicy::none(), state: Mutex::default() }
+    }
+
+    /// Asks repositories to make failed calls again, which otherwise they do not: so that a fault is seen where it hits.
+    #[must_use]
+    pub fn retried(mut self, policy: RetryPolicy) -> Self {
+        self.retries = policy;
+        self
     }
 
     /// The store below.
@@ -368,6 +376,10 @@ impl<S: Store> Store for FaultStore<S> {
             None => inner.list(prefix),
             Some(stale) => Ok(stale.iter().filter(|listed| listed.key.starts_with(prefix)).cloned().collect()),
         })
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        self.retries
     }
 
     fn top_names(&self) -> Result<Vec<String>> {

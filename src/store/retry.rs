@@ -19,6 +19,13 @@ pub struct RetryPolicy {
     longest: Duration,
 }
 
+impl Default for RetryPolicy {
+    /// Every call is made once.
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 impl RetryPolicy {
     /// Every call is made once.
     #[must_use]

@@ -7,12 +7,13 @@ use aerolith::format::SnapshotId;
 use aerolith::format::snapshot::BackupKind;
 use aerolith::repository::Repository;
 use aerolith::session::SessionOptions;
-use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, Store};
+use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, RetryPolicy, Store};
 use aerolith::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 const KINDS: [BackupKind; 3] = [BackupKind::Full, BackupKind::Incremental, BackupKind::Full];
 
@@ -137,6 +138,23 @@ fn a_failed_call_is_an_error_or_made_up_for() {
 #[test]
 fn a_lost_reply_is_an_error_or_made_up_for() {
     at_every_call(Effect::LoseReply(ErrorKind::TimedOut), |_| {});
+}
+
+#[test]
+fn where_calls_are_made_again_no_error_that_passes_is_seen() {
+    let quick = RetryPolicy::new(3, Duration::from_millis(1), Duration::from_secs(60));
+    (0..calls() + 10).into_par_iter().for_each(|n| {
+        for effect in [Effect::Fail(ErrorKind::ConnectionReset), Effect::LoseReply(ErrorKind::TimedOut)] {
+            let disk = Arc::new(MemoryStore::new());
+            let store = Arc::new(FaultStore::new(disk.clone()).retried(quick));
+            store.inject(Fault::nth(n, effect));
+            let mut story = Story::default();
+            let about = format!("{effect:?} at call {n}, {:?}", store.operations().get(n));
+            script(store, &mut story).unwrap_or_else(|error| panic!("{about}: {error}"));
+            assert_eq!(story.committed.len(), 3, "{about}");
+            assert_recovers(disk, &story, &about);
+        }
+    });
 }
 
 #[test]
