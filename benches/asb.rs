@@ -1,8 +1,8 @@
 //! How fast `.asb` text is read and written: `cargo bench --bench asb -- [DIRECTORY]`.
 //!
 //! Grows a file of some 480 MB from the backups in DIRECTORY (by default `AEROLITH_DATA` or `../shared/data`, there
-//! `users/day0/full`) in the temporary directory (`TMPDIR`; `/dev/shm` leaves the disk out), and prints megabytes (10^6) of
-//! text a second: the best of five. `ONLY=read` or `ONLY=write` runs one half.
+//! `users/day0/full`) in the temporary directory (`TMPDIR`; `/dev/shm` leaves the disk out), and prints megabytes
+//! (10^6) of text a second: the best of five. `ONLY=read` or `ONLY=write` runs one half.
 
 use aerolith::record::{NamespaceMetadata, RecordBatch};
 use aerolith::sources::asb::{AsbOptions, AsbSource};

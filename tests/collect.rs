@@ -1,4 +1,5 @@
-//! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time, wherever it dies.
+//! Forgetting and pruning: what stays restores exactly, what nobody needs goes, whoever works at the same time,
+//! wherever it dies.
 
 mod collect {
     mod clocks;

@@ -196,7 +196,8 @@ fn last_updates_never_go_backwards_though_the_clock_does() {
     assert_eq!(store.get_by_digest("test", &again).unwrap().unwrap().last_update, Timestamp(START.0 + 2));
 }
 
-/// A record that is deleted and written anew begins with generation 1 again, so only its last update tells it from the old one.
+/// A record that is deleted and written anew begins with generation 1 again, so only its last update tells it from the
+/// old one.
 #[test]
 fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_back() {
     use aerolith::backup::RecordOptions;
@@ -566,7 +567,8 @@ proptest! {
             };
             let key = key.as_ref().map(|bytes| aerolith::record::KeyRef { particle: ParticleType::BLOB, bytes });
             let bins: Vec<_> = bins.iter()
-                .map(|(name, particle, bytes)| aerolith::record::BinRef { name, particle: ParticleType(*particle), bytes })
+                .map(|(name, particle, bytes)| (name, ParticleType(*particle), bytes))
+                .map(|(name, particle, bytes)| aerolith::record::BinRef { name, particle, bytes })
                 .collect();
             batch.push(meta, key, &bins).unwrap();
         }

@@ -1,5 +1,5 @@
-//! Faults and damage: whatever happens to a repository, nothing wrong is restored, what is whole restores, and the message names
-//! what is not.
+//! Faults and damage: whatever happens to a repository, nothing wrong is restored, what is whole restores, and the
+//! message names what is not.
 
 mod faults {
     mod cancel;

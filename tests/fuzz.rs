@@ -1,9 +1,11 @@
-//! Every parser of bytes from outside, on mutated seeds: for a moment with every `cargo test`, for as long as wanted otherwise.
+//! Every parser of bytes from outside, on mutated seeds: for a moment with every `cargo test`, for as long as wanted
+//! otherwise.
 //!
 //! - `AEROLITH_FUZZ_RUNS`: inputs for each target (10,000 if not given).
 //! - `AEROLITH_FUZZ_SEED`: the seed of the mutations, as a failed run printed it; a new one each time if not given.
 //! - `AEROLITH_FUZZ_TARGET`: only the target with this name.
-//! - `AEROLITH_FUZZ_CORPUS`: a directory that receives the seeds, a directory of its own for each target, for fuzzers guided by coverage.
+//! - `AEROLITH_FUZZ_CORPUS`: a directory that receives the seeds, a directory of its own for each target, for fuzzers
+//!   guided by coverage.
 //!
 //! Beside the properties that `aerolith::fuzzing` asserts, the memory that each input takes is measured and bounded.
 

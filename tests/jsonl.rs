@@ -286,7 +286,10 @@ fn reports_bad_lines_with_their_place_and_goes_on() {
         (r#"{"namespace":"test","key":{"type":1,"value":1},"generation":-1,"bins":[]}"#, "-1"),
         (r#"{"namespace":"test","key":{"type":1,"value":1},"void_time":4294967296,"bins":[]}"#, "4294967296"),
         (
-            r#"{"namespace":"test","key":{"type":1,"value":1},"bins":[{"name":"a","type":1,"value":1},{"name":"a","type":1,"value":2}]}"#,
+            concat!(
+                r#"{"namespace":"test","key":{"type":1,"value":1},"#,
+                r#""bins":[{"name":"a","type":1,"value":1},{"name":"a","type":1,"value":2}]}"#,
+            ),
             "occurs twice",
         ),
         (r#"{"kind":"index","namespace":"test","name":"i","index_type":"NN","value_type":"N"}"#, "one letter"),

@@ -1,5 +1,6 @@
-//! Plans, sessions, markers, manifests, index segments and packs by someone who holds the keys and lies about lengths, counts and
-//! places: what is not true is refused or made up for, in bounded memory, and nothing that is true is lost by it.
+//! Plans, sessions, markers, manifests, index segments and packs by someone who holds the keys and lies about lengths,
+//! counts and places: what is not true is refused or made up for, in bounded memory, and nothing that is true is lost
+//! by it.
 
 mod support;
 

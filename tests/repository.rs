@@ -112,8 +112,8 @@ fn incrementals_have_the_state_hash_of_a_full_backup_through_merges_and_moves() 
     assert!(merged > 1 && beside > 0, "{merged} merges, {beside} of them of the oldest runs alone");
 }
 
-/// Backs up so many days and proves what comes of it; gives back how many merges moved values, and how many of them left newer runs
-/// as they were.
+/// Backs up so many days and proves what comes of it; gives back how many merges moved values, and how many of them
+/// left newer runs as they were.
 fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
     let directory = tempfile::tempdir().unwrap();
     let live = EmbeddedStore::create(directory.path().join("live")).unwrap();

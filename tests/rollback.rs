@@ -11,7 +11,8 @@ use aerolith::store::{MemoryStore, Store};
 use std::sync::Arc;
 use support::world::*;
 
-/// A store in which a snapshot was forgotten, a session fenced and another snapshot made, as it is and as it was before; and the three.
+/// A store in which a snapshot was forgotten, a session fenced and another snapshot made, as it is and as it was
+/// before; and the three.
 fn newer_and_older() -> (Arc<MemoryStore>, Arc<MemoryStore>, [SnapshotId; 3]) {
     let disk = Arc::new(MemoryStore::new());
     let repository = create(disk.clone()).unwrap();

@@ -1,7 +1,7 @@
 //! Recognises a server's admin port.
 //!
-//! Since release 8.1 a server may have a port for administrators. It answers info requests and logins as the service port does,
-//! and closes the connection at the first request for records, which looks like a broken network.
+//! Since release 8.1 a server may have a port for administrators. It answers info requests and logins as the service
+//! port does, and closes the connection at the first request for records, which looks like a broken network.
 
 use super::connection::Connection;
 use super::error::{ClusterError, Result};
@@ -11,8 +11,9 @@ use super::wire::info;
 /// What tells whether a connection is one to the admin port.
 const CONNECTION: &str = "connection";
 
-/// Refuses a connection to the admin port of the node `name` of release `build`. Older releases, which have no such port and note
-/// in their log what they don't know, are not asked. `service` is what the server is asked for its service port.
+/// Refuses a connection to the admin port of the node `name` of release `build`. Older releases, which have no such
+/// port and note in their log what they don't know, are not asked. `service` is what the server is asked for its
+/// service port.
 pub fn refuse(
     connection: &mut Connection,
     name: &str,

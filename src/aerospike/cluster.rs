@@ -28,8 +28,8 @@ const NEEDED_FEATURE: &[u8] = b"pquery";
 const BATCH_WRITES: &[u8] = b"batch-any";
 /// A session's token is given up this long before it ends.
 const SESSION_RESERVE: Duration = Duration::from_secs(60);
-/// The cluster is looked at again after so long even if nothing failed, so that nodes that are started anew one after the other are seen
-/// one by one.
+/// The cluster is looked at again after so long even if nothing failed, so that nodes that are started anew one after
+/// the other are seen one by one.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// The first wait before something is asked for again; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -94,8 +94,8 @@ impl Topology {
         names
     }
 
-    /// The node to read a partition from: its master, or one of the wanted rack that has a copy. Copies that don't descend from
-    /// what the cluster held when it was first looked at are none.
+    /// The node to read a partition from: its master, or one of the wanted rack that has a copy. Copies that don't
+    /// descend from what the cluster held when it was first looked at are none.
     pub fn owner(&self, namespace: &str, partition: PartitionId, rack: Option<u32>) -> Option<&Arc<Node>> {
         let (map, lineage) = (self.maps.get(namespace)?, self.lineages.get(namespace)?);
         let copies = || map.owners(partition).filter(|name| lineage.counts(partition, name));
@@ -118,8 +118,8 @@ impl Topology {
         };
         let states: Vec<String> = holders.iter().map(state).collect();
         format!(
-            "partition {number} of namespace {namespace} may be lost: of the nodes that had it, {}. What the cluster has of it now \
-             is not what it had",
+            "partition {number} of namespace {namespace} may be lost: of the nodes that had it, {}. What the cluster \
+             has of it now is not what it had",
             states.join(", ")
         )
     }
@@ -458,7 +458,8 @@ impl Cluster {
             new.cluster_name = cluster_name;
         } else if new.cluster_name != cluster_name {
             return Err(ClusterError::Other(format!(
-                "node {} belongs to cluster {cluster_name:?}, others that were named to {:?}: name the nodes of a single one",
+                "node {} belongs to cluster {cluster_name:?}, others that were named to {:?}: name the nodes of a \
+                 single one",
                 node.name, new.cluster_name
             )));
         }
@@ -595,8 +596,8 @@ impl Cluster {
         self.patiently(|topology| topology.nodes.values().map(|node| self.info(node, name, what)).collect())
     }
 
-    /// How many partitions of a namespace the servers have still to move, from one to another and counted at both; `None` if that
-    /// can't be told.
+    /// How many partitions of a namespace the servers have still to move, from one to another and counted at both;
+    /// `None` if that can't be told.
     pub fn migrations_left(&self, namespace: &str) -> Option<u64> {
         let name = format!("namespace/{namespace}");
         let topology = self.topology();

@@ -120,7 +120,8 @@ impl Connection {
         Ok(InfoReply::parse(&body))
     }
 
-    /// Sends a security message that asks for a list, and hands each frame of the answer to `take` until it gives the list's result.
+    /// Sends a security message that asks for a list, and hands each frame of the answer to `take` until it gives the
+    /// list's result.
     pub fn list(
         &mut self,
         message: &[u8],
@@ -139,8 +140,8 @@ impl Connection {
         }
     }
 
-    /// Sends a security message whose answer is one result, as that of a login; `doing` is for errors. `None` where the server has no access control or gives no
-    /// session.
+    /// Sends a security message whose answer is one result, as that of a login; `doing` is for errors. `None` where the
+    /// server has no access control or gives no session.
     pub fn login(&mut self, message: &[u8], doing: &str) -> Result<Option<login::Session>> {
         self.send(message)?;
         let mut body = Vec::new();

@@ -63,8 +63,8 @@ impl ClusterError {
         ClusterError::Wire { node: node.to_string(), source }
     }
 
-    /// Whether the same request may succeed later, or on another node. A damaged reply counts: it comes from a connection
-    /// that has lost its place, and the next one is fresh.
+    /// Whether the same request may succeed later, or on another node. A damaged reply counts: it comes from a
+    /// connection that has lost its place, and the next one is fresh.
     pub fn is_passing(&self) -> bool {
         match self {
             ClusterError::Net { .. } | ClusterError::Wire { .. } | ClusterError::Restarted { .. } => true,

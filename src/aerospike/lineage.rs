@@ -1,9 +1,10 @@
 //! Which nodes' copies of a partition descend from what the cluster held when it was first looked at.
 //!
-//! A cluster that favours availability goes on without the nodes that are gone. Of a partition whose copies were all on them it makes
-//! a new, empty one, and answers as if nothing had happened; a server that keeps its records in memory alone comes back empty and does the
-//! same. So it isn't enough that a node says a partition is its own: its copy counts if the node held it when it was last looked at and is
-//! still the same process, or is in one cluster with such a node, which then has handed over what it holds.
+//! A cluster that favours availability goes on without the nodes that are gone. Of a partition whose copies were all on
+//! them it makes a new, empty one, and answers as if nothing had happened; a server that keeps its records in memory
+//! alone comes back empty and does the same. So it isn't enough that a node says a partition is its own: its copy
+//! counts if the node held it when it was last looked at and is still the same process, or is in one cluster with such
+//! a node, which then has handed over what it holds.
 
 use super::topology::PartitionMap;
 use crate::record::{PARTITIONS, PartitionId, PartitionSet};

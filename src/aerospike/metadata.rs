@@ -6,8 +6,8 @@ use super::security::{self, Access};
 use super::wire::{WireError, info};
 use crate::record::{Fact, NOT_READ, NamespaceMetadata, SecondaryIndex, UdfModule};
 
-/// The keys of a secondary index's description, in the servers' order. Names of sets, bins and indexes may hold any of the
-/// separators, so parts are told by these keys alone.
+/// The keys of a secondary index's description, in the servers' order. Names of sets, bins and indexes may hold any of
+/// the separators, so parts are told by these keys alone.
 const INDEX_KEYS: [&str; 8] = ["indexname", "set", "bin", "type", "indextype", "context", "exp", "state"];
 /// The keys of a set's description that are configuration; the others count what is there just now.
 const SET_SETTINGS: [&str; 6] = [
@@ -219,8 +219,10 @@ mod tests {
 
     #[test]
     fn reads_all_kinds_of_indexes() {
-        let list = b"ns=bar:indexname=zoo_num:set=zoo:bin=v:type=numeric:indextype=default:context=null:exp=null:state=RW;\
-            ns=bar:indexname=by keys:set=null:bin=a:b;c:type=string:indextype=mapkeys:context=khGRcA==:exp=null:state=WO;\
+        let list = b"ns=bar:indexname=zoo_num:set=zoo:bin=v:type=numeric:indextype=default:context=null:exp=null:\
+            state=RW;\
+            ns=bar:indexname=by keys:set=null:bin=a:b;c:type=string:indextype=mapkeys:context=khGRcA==:exp=null:\
+            state=WO;\
             ns=bar:indexname=e:set=s:bin=null:type=blob:indextype=list:context=null:exp=k1EC:state=RW;\
             ns=bar:indexname=n:set=s:bin=null:type=vector:indextype=heap:context=null:exp=null:state=RW;";
         let found = indexes(list, "bar").unwrap();

@@ -1,4 +1,5 @@
-//! The protocol of Aerospike clusters, as sources and targets speak it: connections, the picture of who has which partition, and messages.
+//! The protocol of Aerospike clusters, as sources and targets speak it: connections, the picture of who has which
+//! partition, and messages.
 
 mod admin_port;
 pub mod cluster;

@@ -140,8 +140,8 @@ pub struct ClusterOptions {
     pub node_bytes_per_second: u64,
     /// Queries at once; the machine's processors if 0.
     pub parallel: usize,
-    /// The longest silence on a connection. A server that delivers nothing for so long (it may have nothing that passes the
-    /// filter) is asked again.
+    /// The longest silence on a connection. A server that delivers nothing for so long (it may have nothing that passes
+    /// the filter) is asked again.
     pub socket_timeout: Duration,
     /// How long making a connection may take.
     pub connect_timeout: Duration,

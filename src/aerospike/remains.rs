@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 /// How long it waits between two looks for a node that may come back.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// Looks at the cluster once more, and fails if of one of these partitions of these namespaces no node is left that had it: `done` says
-/// what was done with it. A node that is gone may come back with what it had, and is waited for as long as the options say.
+/// Looks at the cluster once more, and fails if of one of these partitions of these namespaces no node is left that had
+/// it: `done` says what was done with it. A node that is gone may come back with what it had, and is waited for as long
+/// as the options say.
 pub fn check<'a>(
     cluster: &Cluster,
     namespaces: impl Iterator<Item = &'a str> + Clone,
@@ -32,8 +33,8 @@ pub fn check<'a>(
         }
         let nodes: Vec<&str> = nodes.iter().map(AsRef::as_ref).collect();
         return Err(ClusterError::Other(format!(
-            "what was {done} {} of namespace {namespace} may be lost: of the nodes that had it ({}), none is there that was not started \
-             anew since",
+            "what was {done} {} of namespace {namespace} may be lost: of the nodes that had it ({}), none is there \
+             that was not started anew since",
             lost.named(),
             nodes.join(", ")
         )));

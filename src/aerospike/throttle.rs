@@ -4,8 +4,8 @@ use crate::sync::lock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// The longest that one frame makes its reader wait. A reader that waits does not read, and a server gives up on one that
-/// doesn't read for long.
+/// The longest that one frame makes its reader wait. A reader that waits does not read, and a server gives up on one
+/// that doesn't read for long.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Counts what was read against what may be.

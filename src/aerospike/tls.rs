@@ -72,8 +72,8 @@ impl Tls {
         Ok(Self { config: Arc::new(config), name: options.name.clone() })
     }
 
-    /// A TLS session with the server at `host`, over which nothing was sent yet. `told` is the name that a peer told us for
-    /// the server; ours goes first.
+    /// A TLS session with the server at `host`, over which nothing was sent yet. `told` is the name that a peer told us
+    /// for the server; ours goes first.
     pub fn session(&self, host: &str, told: Option<&str>) -> Result<rustls::ClientConnection> {
         let name = self.name.as_deref().or(told).unwrap_or(host);
         let wrong = |error: &dyn std::fmt::Display| {

@@ -72,8 +72,8 @@ fn quote(text: &str) -> String {
 pub struct Ownership {
     /// The namespace.
     pub namespace: String,
-    /// Counts up whenever the cluster changes; what a node says of an older regime is outdated. 0 where availability goes
-    /// before consistency.
+    /// Counts up whenever the cluster changes; what a node says of an older regime is outdated. 0 where availability
+    /// goes before consistency.
     pub regime: u32,
     /// For each copy, master first, a bit for each partition: whether the node has it.
     pub copies: Vec<Vec<u8>>,
@@ -132,8 +132,8 @@ pub struct PartitionMap {
 }
 
 impl PartitionMap {
-    /// Takes in what a node says of itself. Of several that claim a partition, the one of the newest regime has it; of the
-    /// same regime the last one asked, since it has heard of a change that the others have not.
+    /// Takes in what a node says of itself. Of several that claim a partition, the one of the newest regime has it; of
+    /// the same regime the last one asked, since it has heard of a change that the others have not.
     pub fn claim(&mut self, node: &Arc<str>, ownership: &Ownership) {
         if self.copies.len() < ownership.copies.len() {
             self.copies.resize_with(ownership.copies.len(), || vec![None; usize::from(PARTITIONS)]);

@@ -2,8 +2,8 @@
 //!
 //! asbackup compresses first and encrypts then. An encrypted file begins with 16 bytes: the initial counter, encrypted
 //! with AES as one block. The key stream begins at that counter plus one and counts up as a 128-bit big-endian number.
-//! There is no authentication, and nothing names the key length: a key is right if the text (or the Zstandard magic) comes
-//! out. Compressed files may consist of several Zstandard frames.
+//! There is no authentication, and nothing names the key length: a key is right if the text (or the Zstandard magic)
+//! comes out. Compressed files may consist of several Zstandard frames.
 
 use super::key::FileKey;
 use crate::control::Control;
@@ -103,8 +103,8 @@ pub(crate) fn wrap<'a>(
     } else {
         let Some(key) = key else {
             return Ok(Err(
-                "it begins neither as asb text nor as zstd. If the backup is encrypted, give its key file with --asb-key; \
-                a file of an XDR backup (.asbx) can't be read",
+                "it begins neither as asb text nor as zstd. If the backup is encrypted, give its key file with \
+                --asb-key; a file of an XDR backup (.asbx) can't be read",
             ));
         };
         let Some((first, tail)) = probe.split_first_chunk::<16>() else {

@@ -69,8 +69,8 @@ pub(crate) fn bytes_equal(word: u64, byte: u8) -> u64 {
     differences.wrapping_sub(ONES) & !differences & TOPS
 }
 
-/// Finds the end of the name that begins at `start`: the first space (if `space` ends it) or line feed that no backslash
-/// escapes. `None` if `text` ends before.
+/// Finds the end of the name that begins at `start`: the first space (if `space` ends it) or line feed that no
+/// backslash escapes. `None` if `text` ends before.
 #[inline]
 pub(crate) fn token(text: &[u8], start: usize, space: bool, escapes: bool) -> Option<(Token<'_>, usize)> {
     let rest = text.get(start..)?;

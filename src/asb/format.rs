@@ -109,7 +109,8 @@ fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\n');
 }
 
-/// How the line of a bin begins: neighbouring records mostly have the same bins in the same order, so that it is made once.
+/// How the line of a bin begins: neighbouring records mostly have the same bins in the same order, so that it is made
+/// once.
 struct BinStart {
     name: Vec<u8>,
     particle: ParticleType,

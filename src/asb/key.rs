@@ -1,7 +1,7 @@
 //! The key of an encrypted file.
 //!
-//! asbackup takes an RSA private key in PEM form and hashes its PKCS#1 encoding with SHA-256; the digest, or its first half
-//! for AES-128, is the AES key. A key in PKCS#8 form (`BEGIN PRIVATE KEY`) holds the PKCS#1 encoding inside.
+//! asbackup takes an RSA private key in PEM form and hashes its PKCS#1 encoding with SHA-256; the digest, or its first
+//! half for AES-128, is the AES key. A key in PKCS#8 form (`BEGIN PRIVATE KEY`) holds the PKCS#1 encoding inside.
 
 use crate::error::{Error, Result};
 use base64_simd::STANDARD;

@@ -1,4 +1,5 @@
-//! The text format of asbackup (`.asb`), as sources read it and targets write it: lines, escapes and numbers, containers and encryption.
+//! The text format of asbackup (`.asb`), as sources read it and targets write it: lines, escapes and numbers,
+//! containers and encryption.
 
 pub(crate) mod container;
 pub(crate) mod encrypt;

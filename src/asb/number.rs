@@ -1,7 +1,7 @@
 //! Numbers as `.asb` files spell them: decimal integers, and doubles as C's `%.17g` prints them.
 //!
-//! asbackup writes doubles with `printf("%.17g")` (17 significant digits bring every double back bit for bit), backup-go
-//! with Go's shortest form; both are read. The only bits that the text can't hold are the payload of a NaN.
+//! asbackup writes doubles with `printf("%.17g")` (17 significant digits bring every double back bit for bit),
+//! backup-go with Go's shortest form; both are read. The only bits that the text can't hold are the payload of a NaN.
 
 use std::io::Write as _;
 
@@ -167,8 +167,8 @@ fn significant_digits(value: f64) -> ([u8; PRECISION], i32) {
     (digits, exponent.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// The digits as one integer of exactly 17 digits, in exact integer arithmetic; for values from 1e-5 to below 1e16 whose
-/// scaled form fits 128 bits, which is nearly every double in a real database.
+/// The digits as one integer of exactly 17 digits, in exact integer arithmetic; for values from 1e-5 to below 1e16
+/// whose scaled form fits 128 bits, which is nearly every double in a real database.
 fn digits_by_integers(value: f64) -> Option<(u64, i32)> {
     const LOWEST: u64 = 10u64.pow(16);
     if !(1e-5..1e16).contains(&value) {

@@ -99,8 +99,8 @@ impl<'a, 'n> RecordParser<'a, 'n> {
         }
     }
 
-    /// Parses the record at index `at` of `text`, in which whole records stand, and adds it to `batch`. Returns where it
-    /// ends.
+    /// Parses the record at index `at` of `text`, in which whole records stand, and adds it to `batch`. Returns where
+    /// it ends.
     pub(crate) fn parse(&mut self, text: &'a [u8], at: usize, batch: &mut RecordBatch) -> Result<usize, ParseError> {
         self.scratch.clear();
         self.bins.clear();

@@ -1,9 +1,9 @@
 //! The grammar of records and global lines, in one place.
 //!
-//! A [`Walk`] goes over text line by line and hands each part, still as it stands in the file, to a [`Visitor`]. It runs
-//! twice over every record with the same code: first without a visitor's work, to find where records end, then with the
-//! [parser](super::parse). So the two can't disagree about a boundary. Counted values are skipped by their length and never
-//! looked at: text inside them that resembles a record changes nothing.
+//! A [`Walk`] goes over text line by line and hands each part, still as it stands in the file, to a [`Visitor`]. It
+//! runs twice over every record with the same code: first without a visitor's work, to find where records end, then
+//! with the [parser](super::parse). So the two can't disagree about a boundary. Counted values are skipped by their
+//! length and never looked at: text inside them that resembles a record changes nothing.
 
 use super::escape::{Token, line_feed, token};
 use super::number::parse_unsigned;

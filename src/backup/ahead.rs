@@ -77,8 +77,8 @@ impl<T> Drop for Promise<'_, T> {
     }
 }
 
-/// Calls `read` for each partition, on `threads` threads; what it gives back takes so many bytes as `size` says. `consume` is
-/// given what hands them on; it must ask in ascending order, for each partition once.
+/// Calls `read` for each partition, on `threads` threads; what it gives back takes so many bytes as `size` says.
+/// `consume` is given what hands them on; it must ask in ascending order, for each partition once.
 pub fn read_ahead<T: Send, R>(
     threads: usize,
     read: impl Fn(PartitionId) -> Result<T> + Sync,

@@ -1,10 +1,10 @@
 //! Telling deletes from losses.
 //!
-//! A cluster that lost a node answers as if what the node alone had were deleted. What a snapshot notes of the cluster's nodes
-//! ([`Evidence`]) tells the next backup for which partitions that can't be: a node that had them is still the same process. Of the others
-//! (a rolling restart leaves all of them in doubt), and of those that the snapshot has from earlier ones since it could not read them,
-//! it counts what is gone. Deletes are spread over all partitions; a loss takes whole
-//! partitions.
+//! A cluster that lost a node answers as if what the node alone had were deleted. What a snapshot notes of the
+//! cluster's nodes ([`Evidence`]) tells the next backup for which partitions that can't be: a node that had them is
+//! still the same process. Of the others (a rolling restart leaves all of them in doubt), and of those that the
+//! snapshot has from earlier ones since it could not read them, it counts what is gone. Deletes are spread over all
+//! partitions; a loss takes whole partitions.
 
 use crate::format::SnapshotId;
 use crate::format::evidence::{Evidence, NodeEvidence};
@@ -14,15 +14,15 @@ use crate::run::LiveEntry;
 use crate::sources::Standing;
 use std::collections::{BTreeMap, HashMap};
 
-/// Servers tell clock and uptime in full seconds, so the same process may seem to have begun so many milliseconds apart. Where its clock was
-/// set meanwhile it is taken for another one: then what is gone is counted, and nothing is refused that isn't gone. To take another
-/// process for the same one would be to take what it lost for deleted.
+/// Servers tell clock and uptime in full seconds, so the same process may seem to have begun so many milliseconds
+/// apart. Where its clock was set meanwhile it is taken for another one: then what is gone is counted, and nothing is
+/// refused that isn't gone. To take another process for the same one would be to take what it lost for deleted.
 const START_SLACK_MILLIS: u64 = 2_000;
 /// Fewer records than this that are gone are no loss to speak of.
 const LEAST_GONE: u64 = 20;
 
-/// The partitions of which it can't be shown that a node still has what it held then, and why. What no node held then in full, since it was
-/// being lost or handed over at that moment, is among them.
+/// The partitions of which it can't be shown that a node still has what it held then, and why. What no node held then
+/// in full, since it was being lost or handed over at that moment, is among them.
 pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) {
     let same_epoch = then.epoch == now.epoch && now.epoch != 0;
     let (mut living, mut changed) = (Vec::new(), Vec::new());
@@ -50,7 +50,8 @@ pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) 
     (PartitionId::all().filter(|partition| !held_by(&living, *partition)).collect(), changed)
 }
 
-/// The partitions of a namespace that may have lost something since the parent, and what explains that records are gone.
+/// The partitions of a namespace that may have lost something since the parent, and what explains that records are
+/// gone.
 pub struct Doubts {
     parent: SnapshotId,
     unproven: PartitionSet,
@@ -109,7 +110,8 @@ impl Doubts {
         self.unproven.contains(partition)
     }
 
-    /// Whether a record of the parent may well be gone without anything having been lost: it expired, or its set was truncated.
+    /// Whether a record of the parent may well be gone without anything having been lost: it expired, or its set was
+    /// truncated.
     pub fn expect_gone(&self, record: &LiveEntry) -> bool {
         let truncated = self.truncated.max(self.truncated_sets.get(&record.set[..]).copied());
         record.void_time.is_expired(self.now) || truncated.is_some_and(|time| time >= self.since)
@@ -131,8 +133,8 @@ impl Doubts {
         let lost = tally.iter().filter(|(_, (before, gone))| *before > 0 && gone * 2 >= *before);
         let partitions: PartitionSet = lost.map(|(partition, _)| *partition).collect();
         let problem = format!(
-            "namespace {namespace} may have lost data: {gone} of {before} records that snapshot {} has are gone from {} of whose \
-             copies none was kept ({})",
+            "namespace {namespace} may have lost data: {gone} of {before} records that snapshot {} has are gone from \
+             {} of whose copies none was kept ({})",
             self.parent,
             partitions.named(),
             self.changed.join(", ")

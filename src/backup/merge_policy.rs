@@ -1,8 +1,8 @@
 //! When a backup merges runs below it, how many of the oldest, and which values it moves while it does.
 //!
-//! A merge writes the entries of the runs that it merges anew, but for those that newer runs hide. So the fewer it merges the less it
-//! writes: it takes as many of the oldest as it must, and neighbours that are small where there are just too many runs. Only a
-//! chunk to which no other run refers is let go.
+//! A merge writes the entries of the runs that it merges anew, but for those that newer runs hide. So the fewer it
+//! merges the less it writes: it takes as many of the oldest as it must, and neighbours that are small where there are
+//! just too many runs. Only a chunk to which no other run refers is let go.
 
 use crate::chunks::ChunkReader;
 use crate::error::Result;
@@ -24,9 +24,9 @@ const ENTRIES_AFTER: f64 = 1.5;
 /// Once a snapshot refers to this many times the bytes that it needs, runs are merged and values moved. The promise is
 /// twice; what the backup at hand adds is estimated by the last one.
 const MAX_REACHED: f64 = 1.97;
-/// A merge moves values until the snapshot refers to this many times the bytes that it needs. Moving less brings the next merge
-/// sooner; moving more writes values anew that are about to be changed. With one record in twenty changed a day this writes
-/// the least in thirty days (`benches/collection.rs`).
+/// A merge moves values until the snapshot refers to this many times the bytes that it needs. Moving less brings the
+/// next merge sooner; moving more writes values anew that are about to be changed. With one record in twenty changed a
+/// day this writes the least in thirty days (`benches/collection.rs`).
 const REACHED_AFTER: f64 = 1.44;
 /// More runs are merged until so many times the bytes are enough.
 const REACHED_ENOUGH: f64 = 1.49;
@@ -73,8 +73,8 @@ fn due(parent: &NamespaceManifest) -> Due {
 pub enum Extent {
     /// As much as it has to.
     Due,
-    /// All runs, since they refer to chunks that are lost: what of them the source still has is written anew, and what only older versions
-    /// of records needed is referred to no more.
+    /// All runs, since they refer to chunks that are lost: what of them the source still has is written anew, and what
+    /// only older versions of records needed is referred to no more.
     All,
     /// All runs, and it cuts every value anew: where nothing died the chunks are those that are there.
     Compact,
@@ -129,7 +129,8 @@ fn note(uses: &mut HashMap<ChunkId, Use>, id: ChunkId, run: usize) -> &mut Use {
     used
 }
 
-/// Adds what a live value takes of its chunks. One that a value goes on in is never mostly dead, even if values begin in it too.
+/// Adds what a live value takes of its chunks. One that a value goes on in is never mostly dead, even if values begin
+/// in it too.
 fn count_live(uses: &mut HashMap<ChunkId, Use>, run: usize, place: &ValuePlace) {
     let first = note(uses, place.chunk, run);
     first.live = first.live.saturating_add(u64::from(place.length));
@@ -166,8 +167,8 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Merging these runs and moving values, the deadest first, until `enough` times the bytes that are needed are referred to; and
-    /// how many plain bytes are moved.
+    /// Merging these runs and moving values, the deadest first, until `enough` times the bytes that are needed are
+    /// referred to; and how many plain bytes are moved.
     fn merge(&self, runs: Range<usize>, all: bool, enough: f64) -> (Merge, u64) {
         let mut kept_bytes = 0;
         let mut dead = Vec::new();

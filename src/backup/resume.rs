@@ -1,9 +1,10 @@
 //! Resuming where a session of the same job stopped.
 //!
-//! Now and then a backup notes in its session's object how far it came: the partitions that it has read, the run that it wrote of
-//! them, and the packs in which that run's chunks stand ([`OpenNamespace`], `format-spec/sessions.md`). The next session of the
-//! same job takes these packs over, and brings those partitions up to date: it reads what changed since, and the digests. If that can't
-//! be enough, since the source may not hold the same data any more, it reads everything anew.
+//! Now and then a backup notes in its session's object how far it came: the partitions that it has read, the run that
+//! it wrote of them, and the packs in which that run's chunks stand ([`OpenNamespace`], `format-spec/sessions.md`). The
+//! next session of the same job takes these packs over, and brings those partitions up to date: it reads what changed
+//! since, and the digests. If that can't be enough, since the source may not hold the same data any more, it reads
+//! everything anew.
 
 use super::loss::unproven;
 use crate::chunks::{ChunkReader, ChunkWriter};
@@ -64,8 +65,8 @@ pub struct TakenOver {
     pub packs: Vec<PackId>,
 }
 
-/// Takes over what the latest session of the same job left: its packs must be there, no standing plan may name them, and all
-/// that its run refers to must be found. `None` if there is no such session, or something of it is missing.
+/// Takes over what the latest session of the same job left: its packs must be there, no standing plan may name them,
+/// and all that its run refers to must be found. `None` if there is no such session, or something of it is missing.
 pub fn adopt(
     sessions: &[Session],
     job: SameJob<'_>,
@@ -242,8 +243,8 @@ pub fn bad_places(bad: &[BadRecord]) -> Vec<BadPlace> {
     bad.iter().map(|bad| BadPlace { place: bad.place.clone(), problem: bad.problem.clone() }).collect()
 }
 
-/// Adds the records that another session could not understand: how many there were, and the first of them by name. A record that
-/// both met counts once.
+/// Adds the records that another session could not understand: how many there were, and the first of them by name. A
+/// record that both met counts once.
 pub fn join_bad(count: u64, bad: Vec<BadRecord>, open: &OpenNamespace) -> (u64, Vec<BadRecord>) {
     let before = open.bad.iter().map(|bad| BadRecord { place: bad.place.clone(), problem: bad.problem.clone() });
     let mut all: Vec<BadRecord> = before.collect();

@@ -116,7 +116,10 @@ mod tests {
         }
 
         #[test]
-        fn never_panics_on_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), length in 0u32..5000) {
+        fn never_panics_on_arbitrary_bytes(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            length in 0u32..5000,
+        ) {
             for packing in [Packing::Stored, Packing::Lz4, Packing::Zstd] {
                 let _ = decompress(packing, &bytes, length);
             }

@@ -1,8 +1,8 @@
 //! The keyed chunker: FastCDC with a secret gear table.
 //!
-//! Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based Storage Systems", IEEE TPDS 2020, as
-//! `fastcdc::v2020` implements it, normalization level 1. The table is secret because chunk sizes alone let an observer recover
-//! a public one's seed (ePrint 2025/532 and 2025/558).
+//! Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based Storage Systems", IEEE TPDS
+//! 2020, as `fastcdc::v2020` implements it, normalization level 1. The table is secret because chunk sizes alone let an
+//! observer recover a public one's seed (ePrint 2025/532 and 2025/558).
 
 use crate::crypto::Keys;
 use crate::format::config::ChunkSizes;
@@ -29,8 +29,8 @@ impl Cutter {
         self.sizes.max as usize
     }
 
-    /// The length of the first chunk of `bytes`. If that is all of `bytes` and they are fewer than [`Cutter::max`], more bytes
-    /// could make it longer.
+    /// The length of the first chunk of `bytes`. If that is all of `bytes` and they are fewer than [`Cutter::max`],
+    /// more bytes could make it longer.
     pub fn cut(&self, keys: &Keys, bytes: &[u8]) -> usize {
         let (gear, shifted) = keys.gear();
         let ChunkSizes { min, avg, max } = self.sizes;

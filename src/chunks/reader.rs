@@ -125,8 +125,9 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Where a chunk stands, once none of the places in `tried` could be read: a collection may have moved it since the packs were
-    /// looked through. They are looked through once for each pack that is found to be gone, and so not for damaged ones.
+    /// Where a chunk stands, once none of the places in `tried` could be read: a collection may have moved it since the
+    /// packs were looked through. They are looked through once for each pack that is found to be gone, and so not for
+    /// damaged ones.
     pub fn locate_again(&self, id: &ChunkId, tried: &[Location]) -> Result<Vec<Location>> {
         let mut gone = lock(&self.gone);
         let mut vanished = Vec::new();
@@ -173,8 +174,8 @@ impl ChunkReader {
         Ok(plain)
     }
 
-    /// Reads a chunk from the first of its places that is whole, with the compressed bytes that stand there; memory has the
-    /// plaintext from then on.
+    /// Reads a chunk from the first of its places that is whole, with the compressed bytes that stand there; memory has
+    /// the plaintext from then on.
     pub fn read_packed(&self, id: &ChunkId, class: Class) -> Result<PackedChunk> {
         let chunk = self
             .first_whole(id, |at| self.pack_of(id, class, at)?.read_packed(&*self.store, &self.keys, id, &at.place))?;
@@ -221,8 +222,8 @@ impl ChunkReader {
             true => format!("chunk {id}, which no pack holds,"),
             false => format!("chunk {id}, which stood in {},", packs.join(", ")),
         };
-        let advice = "`aerolith check` names the snapshots that need it, and a full backup writes it anew if the source still \
-                      has the records";
+        let advice = "`aerolith check` names the snapshots that need it, and a full backup writes it anew if the \
+                      source still has the records";
         Err(Error::Missing { object, advice: advice.into() })
     }
 }

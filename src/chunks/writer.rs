@@ -75,8 +75,8 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// A writer that doesn't store again what `reader` finds in its index, but for chunks in `distrusted`, which are known to be
-    /// damaged, and those that `reader` finds damaged meanwhile.
+    /// A writer that doesn't store again what `reader` finds in its index, but for chunks in `distrusted`, which are
+    /// known to be damaged, and those that `reader` finds damaged meanwhile.
     pub fn new(
         reader: Arc<ChunkReader>,
         distrusted: HashSet<ChunkId>,
@@ -145,8 +145,8 @@ impl ChunkWriter {
         self.stored_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a chunk can be had without writing it: it stands in a pack that exists and is not known to be damaged, or this
-    /// session wrote it.
+    /// Whether a chunk can be had without writing it: it stands in a pack that exists and is not known to be damaged,
+    /// or this session wrote it.
     pub fn has(&self, id: &ChunkId) -> Result<bool> {
         if lock(self.shard(id)).contains(id) {
             return Ok(true);
@@ -162,8 +162,8 @@ impl ChunkWriter {
         Ok(lock(self.shard(id)).contains(id) || self.can_be_had(class, id)?)
     }
 
-    /// Whether a chunk need not be written. Chunks of entries are few where they are found again, and a damaged one hides
-    /// many records: such a one is read before it is built on.
+    /// Whether a chunk need not be written. Chunks of entries are few where they are found again, and a damaged one
+    /// hides many records: such a one is read before it is built on.
     fn can_be_had(&self, class: Class, id: &ChunkId) -> Result<bool> {
         if self.distrusted.contains(id) || !self.reader.index().contains(&**self.reader.store(), id)? {
             return Ok(false);
@@ -197,7 +197,8 @@ impl ChunkWriter {
         self.unless_broken(added).map(|()| id)
     }
 
-    /// The same for a chunk that is compressed already: `chunk` was read out of a pack, and its bytes are sealed as they are.
+    /// The same for a chunk that is compressed already: `chunk` was read out of a pack, and its bytes are sealed as
+    /// they are.
     pub fn put_packed(&self, class: Class, chunk: &PackedChunk) -> Result<ChunkId> {
         let id = self.keys.chunk_id(class, &chunk.plain);
         if self.claim(class, &id)? {

@@ -1,9 +1,10 @@
 //! Copying snapshots into another repository, each by a session of its own there.
 //!
-//! Chunks keep their boundaries and get the names that the target's keys give them; runs and their trees keep their shape, so that
-//! copies share what their originals share. Every body is read and has the hash that its entry says, unless both repositories
-//! share their content keys; the entries have the state hash that the original's manifest says. Memory: the caches of two
-//! readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they use, and a writer's packs.
+//! Chunks keep their boundaries and get the names that the target's keys give them; runs and their trees keep their
+//! shape, so that copies share what their originals share. Every body is read and has the hash that its entry says,
+//! unless both repositories share their content keys; the entries have the state hash that the original's manifest
+//! says. Memory: the caches of two readers, names of chunks at hand (some 150 MiB at most), 32 leaves and what they
+//! use, and a writer's packs.
 
 use super::session::{BackupSession, SessionOptions};
 use crate::chunks::{ChunkReader, ChunkWriter};
@@ -130,9 +131,10 @@ fn runs_of(manifest: &Manifest) -> impl Iterator<Item = &RunRef> {
 type IsNewer = Box<dyn Fn(&Manifest) -> bool>;
 
 impl Repository {
-    /// Copies snapshots into another repository, oldest first; what the target has is left alone. Killed at any point and run
-    /// again, it goes on, and stores nothing twice. Each looks for copies that another call made meanwhile before it commits one; what
-    /// the other commits after that look leaves two copies of a snapshot, which share their chunks.
+    /// Copies snapshots into another repository, oldest first; what the target has is left alone. Killed at any point
+    /// and run again, it goes on, and stores nothing twice. Each looks for copies that another call made meanwhile
+    /// before it commits one; what the other commits after that look leaves two copies of a snapshot, which share their
+    /// chunks.
     ///
     /// A snapshot of which something can't be read is not copied, and named in the report; the others are.
     ///
@@ -199,12 +201,12 @@ impl Repository {
                     let there = target.store.location();
                     report.warnings.push(match target.is_forgotten(&copy)? {
                         true => format!(
-                            "snapshot {copy} of {there}, the copy of {original}, was forgotten meanwhile and got no labels. To have \
-                             it again, copy once more"
+                            "snapshot {copy} of {there}, the copy of {original}, was forgotten meanwhile and got no \
+                             labels. To have it again, copy once more"
                         ),
                         false => format!(
-                            "snapshot {copy} of {there} stands, but labels that came and went since its original {original} was \
-                             committed were not brought up to date: {}",
+                            "snapshot {copy} of {there} stands, but labels that came and went since its original \
+                             {original} was committed were not brought up to date: {}",
                             error.with_advice(UNREAD_THERE)
                         ),
                     });
@@ -475,7 +477,8 @@ impl Copying<'_> {
             return Ok(Some(copy));
         }
         if self.recovers {
-            // What a copy that died left behind is not stored again: the session names those packs in its own index segments.
+            // What a copy that died left behind is not stored again: the session names those packs in its own index
+            // segments.
             let reader = session.writer()?.reader();
             reader.index().recover(&**reader.store(), reader.keys())?;
         }
@@ -542,7 +545,8 @@ impl Copying<'_> {
                         if !error.is_of_one_object() || !self.lost_values(namespace)? {
                             return Err(of(error));
                         }
-                        // What can't be read may have been needed by older versions of records alone: then the others make one run.
+                        // What can't be read may have been needed by older versions of records alone: then the others
+                        // make one run.
                         let (run, walked) = match self.merged(transfer, namespace) {
                             Err(again) if again.is_of_one_object() => return Err(of(error)),
                             merged => merged?,
@@ -681,7 +685,8 @@ impl Copying<'_> {
     }
 }
 
-/// Whether all chunks that a run of the target refers to can be had there; those of entries are read once they are walked.
+/// Whether all chunks that a run of the target refers to can be had there; those of entries are read once they are
+/// walked.
 fn is_whole(target: &ChunkWriter, run: &RunRef) -> Result<bool> {
     let (mut reached, mut whole) = (Vec::new(), true);
     reach_run(target.reader(), run, &mut HashSet::new(), &mut |id, _| reached.push(id), &mut |_| whole = false)?;

@@ -99,15 +99,15 @@ impl Keys {
         }
     }
 
-    /// The name of a chunk. Each class has a key of its own, so that equal contents of both have two names: a chunk is looked for
-    /// in packs of its class only.
+    /// The name of a chunk. Each class has a key of its own, so that equal contents of both have two names: a chunk is
+    /// looked for in packs of its class only.
     pub fn chunk_id(&self, class: Class, plain: &[u8]) -> ChunkId {
         let key = if class == Class::Tree { &self.content.tree_chunk_id } else { &self.content.data_chunk_id };
         ChunkId(*blake3::keyed_hash(key, plain).as_bytes())
     }
 
-    /// The hash of a record's set and body: keyed BLAKE3 over the lengths of both (one byte, and four little endian), the set, the body,
-    /// and zeros up to a multiple of 64 bytes; 16 bytes.
+    /// The hash of a record's set and body: keyed BLAKE3 over the lengths of both (one byte, and four little endian),
+    /// the set, the body, and zeros up to a multiple of 64 bytes; 16 bytes.
     pub fn record_hash(&self, set: &[u8], body: &[u8]) -> RecordHash {
         let mut hasher = blake3::Hasher::new_keyed(&self.content.record_hash);
         hasher.update(&[set.len() as u8]).update(&(body.len() as u32).to_le_bytes()).update(set).update(body);
@@ -130,8 +130,8 @@ impl Keys {
         hashes
     }
 
-    /// What each live record adds to its partition's sum: keyed BLAKE3 over digest, record hash and 28 zeros. In no order that may
-    /// be relied on.
+    /// What each live record adds to its partition's sum: keyed BLAKE3 over digest, record hash and 28 zeros. In no
+    /// order that may be relied on.
     pub fn state_terms<'r>(
         &self,
         live: impl Iterator<Item = (&'r Digest, &'r RecordHash)>,

@@ -1,10 +1,10 @@
 //! Keyed BLAKE3 of many short inputs at a time, one in each lane of the processor's vector unit.
 //!
-//! BLAKE3 hashes the chunks of a long input side by side, but an input of up to 1024 bytes is a single chunk, whose blocks wait for
-//! one another: it runs at a fifth of the speed or less. Records are such inputs, so what is hashed of them is filled up with zeros
-//! to whole blocks (`format-spec/keys.md`), and those of equally many blocks go through `hash_many` together, the function with
-//! which the crate hashes the chunks of long inputs. The crate calls it unstable, so it is named here alone, and a test holds
-//! it against `keyed_hash`.
+//! BLAKE3 hashes the chunks of a long input side by side, but an input of up to 1024 bytes is a single chunk, whose
+//! blocks wait for one another: it runs at a fifth of the speed or less. Records are such inputs, so what is hashed of
+//! them is filled up with zeros to whole blocks (`format-spec/keys.md`), and those of equally many blocks go through
+//! `hash_many` together, the function with which the crate hashes the chunks of long inputs. The crate calls it
+//! unstable, so it is named here alone, and a test holds it against `keyed_hash`.
 
 use blake3::IncrementCounter;
 use blake3::platform::{Platform, words_from_le_bytes_32};
@@ -49,8 +49,8 @@ impl<'a> ManyHasher<'a> {
         ManyHasher { key, platform: Platform::detect(), waiting: Default::default() }
     }
 
-    /// Adds the input that `parts` make, which is not empty, and zeros up to a whole block. `found` is given the name and the hash
-    /// of each that is ready.
+    /// Adds the input that `parts` make, which is not empty, and zeros up to a whole block. `found` is given the name
+    /// and the hash of each that is ready.
     pub(super) fn add(&mut self, name: usize, parts: &[&[u8]], found: &mut impl FnMut(usize, &[u8; 32])) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let blocks = length.div_ceil(BLOCK).max(1);
@@ -131,8 +131,8 @@ mod tests {
             lengths in prop::collection::vec(prop_oneof![1usize..200, 300..330usize, 900..1300usize], 0..90),
             key: [u8; 32],
         ) {
-            let inputs: Vec<Vec<u8>> =
-                lengths.iter().enumerate().map(|(n, &length)| (0..length).map(|i| (i * 7 + n) as u8).collect()).collect();
+            let input = |(n, &length): (usize, &usize)| (0..length).map(|i| (i * 7 + n) as u8).collect();
+            let inputs: Vec<Vec<u8>> = lengths.iter().enumerate().map(input).collect();
             let mut hashes = vec![None; inputs.len()];
             let mut found = |name: usize, hash: &[u8; 32]| assert!(hashes[name].replace(*hash).is_none());
             let mut hasher = ManyHasher::new(&key);

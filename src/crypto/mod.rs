@@ -1,10 +1,10 @@
 //! Keys and seals.
 //!
-//! One random master key makes all others by `blake3::derive_key` with a context string each. Every sealed object has a subkey
-//! of its own, made from the class key, the object's header and a random salt; so a nonce, which is a place within the
-//! object, never repeats under one key. The header carries a commitment to the subkey, because neither suite commits to its
-//! key by itself (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key Commitment", USENIX Security
-//! 2022).
+//! One random master key makes all others by `blake3::derive_key` with a context string each. Every sealed object has a
+//! subkey of its own, made from the class key, the object's header and a random salt; so a nonce, which is a place
+//! within the object, never repeats under one key. The header carries a commitment to the subkey, because neither suite
+//! commits to its key by itself (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key
+//! Commitment", USENIX Security 2022).
 
 pub mod keys;
 mod many;

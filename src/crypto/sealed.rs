@@ -1,7 +1,7 @@
 //! Sealed values: the small objects (config, sessions, snapshots, plans) as one sealed part behind a header.
 //!
-//! The plaintext is a 32-bit length, the value, and zeros up to the Padmé length. The associated data is the object's name, so
-//! that one object can't stand in for another.
+//! The plaintext is a 32-bit length, the value, and zeros up to the Padmé length. The associated data is the object's
+//! name, so that one object can't stand in for another.
 
 use super::keys::Keys;
 use super::suite::Sealer;
@@ -12,15 +12,16 @@ use crate::format::{FormatError, take_u32};
 
 /// An object that holds a sealed value has at most this many bytes: 65 MiB.
 pub const MAX_SEALED_BYTES: u64 = (64 << 20) + (1 << 20);
-/// A value that is sealed has at most this many bytes: with its length it takes 64 MiB, which the padding leaves as they are.
+/// A value that is sealed has at most this many bytes: with its length it takes 64 MiB, which the padding leaves as
+/// they are.
 pub const MAX_VALUE_BYTES: usize = (64 << 20) - 4;
 
 /// Seals a value under an object's name.
 pub fn seal(keys: &Keys, kind: ObjectKind, suite: Suite, name: &str, value: &[u8]) -> Result<Vec<u8>> {
     if value.len() > MAX_VALUE_BYTES {
         return Err(Error::invalid(format!(
-            "cannot write {name}: its content has {} bytes, and no reader takes more than {MAX_VALUE_BYTES}. Nothing was \
-             written; back up fewer namespaces at once",
+            "cannot write {name}: its content has {} bytes, and no reader takes more than {MAX_VALUE_BYTES}. Nothing \
+             was written; back up fewer namespaces at once",
             value.len()
         )));
     }

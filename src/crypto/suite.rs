@@ -39,8 +39,8 @@ pub fn preferred() -> Suite {
     if fast { Suite::Aes256Gcm } else { Suite::XChaCha20Poly1305 }
 }
 
-/// The subkey of an object, the commitment to it, and the key of its padding: the first, second and third 32 bytes of keyed
-/// BLAKE3, in extended output, over the header's first 40 bytes.
+/// The subkey of an object, the commitment to it, and the key of its padding: the first, second and third 32 bytes of
+/// keyed BLAKE3, in extended output, over the header's first 40 bytes.
 fn subkey(keys: &Keys, header: &Header) -> (Zeroizing<[u8; 32]>, [u8; 32], Zeroizing<[u8; 32]>) {
     let mut output = blake3::Hasher::new_keyed(keys.class(header.class)).update(&header.prefix()).finalize_xof();
     let (mut key, mut commitment, mut padding) = (Zeroizing::new([0; 32]), [0; 32], Zeroizing::new([0; 32]));
@@ -86,8 +86,8 @@ impl Sealer {
         &self.header
     }
 
-    /// The nonce for a place: for AES-256-GCM four zero bytes and the place, for XChaCha20-Poly1305 sixteen and the place,
-    /// little endian.
+    /// The nonce for a place: for AES-256-GCM four zero bytes and the place, for XChaCha20-Poly1305 sixteen and the
+    /// place, little endian.
     fn nonces(place: u64) -> (Nonce<aes_gcm::aes::cipher::consts::U12>, XNonce) {
         let (mut short, mut long) = ([0; 12], [0; 24]);
         short[4..].copy_from_slice(&place.to_le_bytes());
@@ -113,7 +113,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Opens `sealed` in place and gives back the plaintext; fails if a bit of it, its place or the associated data differs.
+    /// Opens `sealed` in place and gives back the plaintext; fails if a bit of it, its place or the associated data
+    /// differs.
     pub fn unseal<'a>(&self, place: u64, associated: &[u8], sealed: &'a mut [u8]) -> Result<&'a [u8], FormatError> {
         let (short, long) = Self::nonces(place);
         let wrong = |_| FormatError::field("the authentication tag", "one that fits", "one that does not");

@@ -14,8 +14,9 @@ struct State {
     writing: Option<Timestamp>,
 }
 
-/// Tells the time, and stamps transactions. A clock that is set back would let later writes bear earlier times than those before
-/// them, and whoever asks for what was written since would miss them: so a stamp is never less than the last one.
+/// Tells the time, and stamps transactions. A clock that is set back would let later writes bear earlier times than
+/// those before them, and whoever asks for what was written since would miss them: so a stamp is never less than the
+/// last one.
 #[derive(Debug, Default)]
 pub(super) struct Clock(Mutex<State>);
 

@@ -46,8 +46,8 @@ pub(super) const BODIES: TableDefinition<'_, PlaceKey, &[u8]> = TableDefinition:
 pub(super) const VERSION_PROPERTY: &[u8] = b"version";
 /// The property that holds the cluster's name.
 pub(super) const CLUSTER_PROPERTY: &[u8] = b"cluster";
-/// The property that holds the latest time that a write bears, in milliseconds since the Unix epoch, u64 little endian; absent
-/// before the first.
+/// The property that holds the latest time that a write bears, in milliseconds since the Unix epoch, u64 little endian;
+/// absent before the first.
 pub(super) const LAST_WRITE_PROPERTY: &[u8] = b"last write";
 
 /// A record's key in the tables.

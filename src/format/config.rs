@@ -13,8 +13,8 @@ use super::{FORMAT_VERSION, FormatError, take_array, take_u32};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The version of a config that holds content keys of its own: a reader that derived them from the master key would take every
-/// chunk for damaged.
+/// The version of a config that holds content keys of its own: a reader that derived them from the master key would
+/// take every chunk for damaged.
 pub const SHARED_VERSION: u8 = 5;
 /// The plaintext header's length in bytes.
 pub const CONFIG_HEADER_BYTES: usize = 28;
@@ -74,7 +74,8 @@ pub struct Parameters {
     pub pack_bytes: u32,
 }
 
-/// The keys that decide how contents are named and cut. Repositories that share them have the same names for the same chunks.
+/// The keys that decide how contents are named and cut. Repositories that share them have the same names for the same
+/// chunks.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct ContentKeys {
     /// Names chunks of class tree.

@@ -14,9 +14,11 @@ pub const MAX_NODES: usize = 4096;
 pub struct NodeEvidence {
     /// Its name.
     pub name: String,
-    /// When its process began, by its own clock, in full seconds as milliseconds since the Unix epoch; 0 if it doesn't tell.
+    /// When its process began, by its own clock, in full seconds as milliseconds since the Unix epoch; 0 if it doesn't
+    /// tell.
     pub started: u64,
-    /// The partitions that it held in full, a bit for each, partition 0 the highest bit of the first byte; empty for all of them.
+    /// The partitions that it held in full, a bit for each, partition 0 the highest bit of the first byte; empty for
+    /// all of them.
     pub holds: Vec<u8>,
 }
 
@@ -49,7 +51,8 @@ pub struct Evidence {
     pub taken: u64,
     /// How far the source's clocks may be apart, in milliseconds.
     pub margin_millis: u64,
-    /// What changes whenever partitions are shared out anew: the cluster key; 0 if the nodes told none, or not all the same.
+    /// What changes whenever partitions are shared out anew: the cluster key; 0 if the nodes told none, or not all the
+    /// same.
     pub epoch: u64,
     /// The nodes, ascending by name.
     pub nodes: Vec<NodeEvidence>,

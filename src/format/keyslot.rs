@@ -16,7 +16,8 @@
 use super::{FORMAT_VERSION, FormatError, take_array, take_slice, take_u8, take_u32, take_u64};
 use zeroize::{Zeroize, Zeroizing};
 
-/// The length in bytes of what comes before the ciphertext; it is the ciphertext's associated data, after the repository id.
+/// The length in bytes of what comes before the ciphertext; it is the ciphertext's associated data, after the
+/// repository id.
 pub const SLOT_HEADER_BYTES: usize = 76;
 /// The length of the secret part in bytes.
 pub const SLOT_SECRET_BYTES: usize = 32 + 8 + 1 + 64;
@@ -50,8 +51,8 @@ impl KdfCost {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
 
-    /// Whether a slot may ask for this much: at most 4 GiB, 64 passes, 64 GiB in all passes, and 16 lanes, so that a hostile store
-    /// can't exhaust the machine.
+    /// Whether a slot may ask for this much: at most 4 GiB, 64 passes, 64 GiB in all passes, and 16 lanes, so that a
+    /// hostile store can't exhaust the machine.
     pub fn is_valid(&self) -> bool {
         self.work() <= Self::MAX_WORK
             && (1..=16).contains(&self.lanes)

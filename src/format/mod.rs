@@ -1,7 +1,7 @@
 //! Encodings of every stored object: pure functions of bytes, with no I/O and no keys.
 //!
-//! `format-spec/` defines these bytes; this module is the only one that encodes or decodes them, and [`structured`] the only
-//! one that touches `bincode`.
+//! `format-spec/` defines these bytes; this module is the only one that encodes or decodes them, and [`structured`] the
+//! only one that touches `bincode`.
 
 pub mod config;
 pub mod evidence;

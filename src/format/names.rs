@@ -72,8 +72,8 @@ pub fn tags(snapshot: &SnapshotId, id: &TagsId) -> String {
     format!("{TAGS}{snapshot}/{id}")
 }
 
-/// The id in a key slot's key. Like all of these, `None` for any other spelling than the one that is written: one object has
-/// one key.
+/// The id in a key slot's key. Like all of these, `None` for any other spelling than the one that is written: one
+/// object has one key.
 pub fn parse_key(name: &str) -> Option<KeyId> {
     let id = KeyId::from_hex(name.strip_prefix(KEYS)?)?;
     (key(&id) == name).then_some(id)

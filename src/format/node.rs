@@ -1,9 +1,10 @@
-//! Branch nodes: the inner nodes of a run's tree. Those just above the leaves also say which value chunks each leaf uses, so
-//! that collection and inspection never read a leaf.
+//! Branch nodes: the inner nodes of a run's tree. Those just above the leaves also say which value chunks each leaf
+//! uses, so that collection and inspection never read a leaf.
 //!
 //! ```text
 //! level     u8, 1 = the children are leaves
-//! chunks    varint count, at most 262,144; each: 32 bytes, each once, in the order of their first use; none above level 1
+//! chunks    varint count, at most 262,144; each: 32 bytes, each once, in the order of their first use; none above
+//!           level 1
 //! children  varint count, 1 to 4096; each:
 //!   first   20 bytes: the digest of its first entry
 //!   id      32 bytes: its chunk

@@ -8,8 +8,8 @@
 //! n-32   32  trailer: ciphertext of (d: u64, number of chunks: u32, 4 zero bytes), tag (16)
 //! ```
 //!
-//! A row is chunk id (32), offset (4), stored length with tag (4), plain length with the compression in its top two bits (4),
-//! all little endian. `n` is [`super::padding::padme`] of the length without padding.
+//! A row is chunk id (32), offset (4), stored length with tag (4), plain length with the compression in its top two
+//! bits (4), all little endian. `n` is [`super::padding::padme`] of the length without padding.
 
 use super::header::{HEADER_BYTES, TAG_BYTES};
 use super::ids::ChunkId;
@@ -105,7 +105,8 @@ impl Place {
         Ok(())
     }
 
-    /// The associated data that binds a chunk to its place: `c`, offset (8), stored length (4), plain length and compression (4).
+    /// The associated data that binds a chunk to its place: `c`, offset (8), stored length (4), plain length and
+    /// compression (4).
     pub fn associated_data(&self) -> [u8; 17] {
         let mut bytes = [0; 17];
         bytes[0] = b'c';

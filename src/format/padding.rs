@@ -1,9 +1,10 @@
 //! Padmé padding: hides sizes at a cost of at most 12 %, less for larger objects.
 //!
-//! Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", PETS 2019, algorithm 1.
+//! Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", PETS 2019,
+//! algorithm 1.
 
-/// The padded length for `length` bytes: the next length whose last `e - s` bits are zero, where `e` is the exponent of the
-/// length and `s` the number of bits that `e` takes.
+/// The padded length for `length` bytes: the next length whose last `e - s` bits are zero, where `e` is the exponent of
+/// the length and `s` the number of bits that `e` takes.
 pub fn padme(length: u64) -> u64 {
     if length < 2 {
         return length;

@@ -50,7 +50,8 @@ pub struct Outcome {
 }
 
 impl Session {
-    /// Whether it says of itself that its name was committed: of backups, copies and repairs that did what they were to do.
+    /// Whether it says of itself that its name was committed: of backups, copies and repairs that did what they were to
+    /// do.
     pub fn says_committed(&self) -> bool {
         let status = self.outcome.as_ref().map(|outcome| &outcome.status);
         matches!(self.kind, SessionKind::Backup | SessionKind::Other)
@@ -145,8 +146,8 @@ pub struct OpenNamespace {
 pub struct Journal {
     /// The cluster.
     pub cluster: String,
-    /// The packs that it stored. With the adopted ones and those that committed sessions' segments name, they hold whatever the runs
-    /// below refer to.
+    /// The packs that it stored. With the adopted ones and those that committed sessions' segments name, they hold
+    /// whatever the runs below refer to.
     pub packs: Vec<PackId>,
     /// Its namespaces so far.
     pub namespaces: Vec<OpenNamespace>,

@@ -1,5 +1,5 @@
-//! Snapshots: the manifest that a commit creates, the marker that `forget` leaves, and the fence. A manifest is a sealed value
-//! of kind snapshot; a marker has exactly [`MARKER_BYTES`], a fence none, and no manifest has either size.
+//! Snapshots: the manifest that a commit creates, the marker that `forget` leaves, and the fence. A manifest is a
+//! sealed value of kind snapshot; a marker has exactly [`MARKER_BYTES`], a fence none, and no manifest has either size.
 
 use super::FormatError;
 use super::evidence::Evidence;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const MARKER_BYTES: u64 = 8 + 8 + 32;
 /// A namespace has at most this many runs: each is walked with nodes and leaves of its own in memory.
 pub const MAX_RUNS: usize = 64;
-/// Sequence numbers, and numbers of records and bytes of a namespace and of its runs, are less than 2^48, so that they can be added up.
+/// Sequence numbers, and numbers of records and bytes of a namespace and of its runs, are less than 2^48, so that they
+/// can be added up.
 pub const NUMBER_BOUND: u64 = 1 << 48;
 /// The first bytes of a marker.
 pub const MARKER_MAGIC: [u8; 8] = *b"ALforgot";
@@ -113,8 +114,8 @@ pub struct Unread {
     pub first: u32,
     /// The last of them.
     pub last: u32,
-    /// The source's clock when the backup that read them last began, in milliseconds since the Unix epoch; absent if they were
-    /// never read.
+    /// The source's clock when the backup that read them last began, in milliseconds since the Unix epoch; absent if
+    /// they were never read.
     pub as_of: Option<u64>,
 }
 
@@ -132,7 +133,8 @@ pub struct NamespaceManifest {
     pub name: String,
     /// How it was read.
     pub kind: BackupKind,
-    /// The source's clock when the reading began, in milliseconds since the Unix epoch: the next incremental reads from here.
+    /// The source's clock when the reading began, in milliseconds since the Unix epoch: the next incremental reads from
+    /// here.
     pub source_time: u64,
     /// The snapshot whose runs it builds on, if any.
     pub parent: Option<SnapshotId>,
@@ -140,7 +142,8 @@ pub struct NamespaceManifest {
     pub full: SnapshotId,
     /// Whether the source could not tell what was deleted since the parent.
     pub deletes_unknown: bool,
-    /// Which of its records the backup was asked for, as text; empty for all. Backups build on those of the same selection.
+    /// Which of its records the backup was asked for, as text; empty for all. Backups build on those of the same
+    /// selection.
     pub selection: String,
     /// Partitions that could not be read, ascending.
     pub unread: Vec<Unread>,
@@ -212,8 +215,8 @@ pub struct Manifest {
     pub started: u64,
     /// When it was committed, by the clock of its host, in milliseconds since the Unix epoch.
     pub committed: u64,
-    /// Its place in the order of snapshots: greater than that of every snapshot that its writer saw. A salvage has its original's;
-    /// a copy gets one that puts it where its original stood.
+    /// Its place in the order of snapshots: greater than that of every snapshot that its writer saw. A salvage has its
+    /// original's; a copy gets one that puts it where its original stood.
     pub sequence: u64,
     /// The machine that wrote it.
     pub host: String,
@@ -247,8 +250,8 @@ impl NamespaceManifest {
         PartitionId::all().filter(|partition| self.unread.iter().any(|range| range.contains(*partition))).collect()
     }
 
-    /// The source's clock, in milliseconds since the Unix epoch, when the backup began that read a partition last; `None` if none
-    /// did.
+    /// The source's clock, in milliseconds since the Unix epoch, when the backup began that read a partition last;
+    /// `None` if none did.
     pub fn as_of(&self, partition: PartitionId) -> Option<u64> {
         match self.unread.iter().find(|range| range.contains(partition)) {
             Some(range) => range.as_of,
@@ -331,7 +334,8 @@ impl Manifest {
         self.origin.as_ref().map_or((here, self.id), |origin| (origin.repository, origin.snapshot))
     }
 
-    /// The repository that the snapshot was first written in, and its place in the order there; `here` is the one that holds it.
+    /// The repository that the snapshot was first written in, and its place in the order there; `here` is the one that
+    /// holds it.
     pub fn first_place(&self, here: RepositoryId) -> (RepositoryId, Place) {
         match &self.origin {
             Some(Origin { repository, snapshot, sequence, .. }) => {
@@ -341,7 +345,8 @@ impl Manifest {
         }
     }
 
-    /// What orders snapshots: the sequence number, and the time of the commit only where two writers did not see each other.
+    /// What orders snapshots: the sequence number, and the time of the commit only where two writers did not see each
+    /// other.
     pub fn place(&self) -> Place {
         Place { sequence: self.sequence, committed: self.committed, id: self.id }
     }

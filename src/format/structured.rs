@@ -1,8 +1,9 @@
 //! Structured values: the one place that touches `bincode`.
 //!
-//! The encoding, as `format-spec/structured.md` defines it on its own: integers little endian at their full width; `bool` and
-//! the presence of an optional value as one byte, 0 or 1; enumerations as a 32-bit number and then their fields; sequences
-//! and strings as a 64-bit count and then their items or UTF-8 bytes; structures as their fields in order, nothing between.
+//! The encoding, as `format-spec/structured.md` defines it on its own: integers little endian at their full width;
+//! `bool` and the presence of an optional value as one byte, 0 or 1; enumerations as a 32-bit number and then their
+//! fields; sequences and strings as a 64-bit count and then their items or UTF-8 bytes; structures as their fields in
+//! order, nothing between.
 
 use super::FormatError;
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,11 +21,11 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FormatError> {
         .map_err(|error| FormatError::field("a value to encode", "one that fits the format", error))
 }
 
-/// Decodes a value, which must take all of `bytes`. Memory is bounded by a small multiple of their length, and a mebibyte for
-/// each list that is begun.
+/// Decodes a value, which must take all of `bytes`. Memory is bounded by a small multiple of their length, and a
+/// mebibyte for each list that is begun.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
-    // Memory for a text is taken by its stated length before its bytes are looked for; the limit, which bounds the stated
-    // lengths, is a constant of the type. A well-formed value states no more than its own length.
+    // Memory for a text is taken by its stated length before its bytes are looked for; the limit, which bounds the
+    // stated lengths, is a constant of the type. A well-formed value states no more than its own length.
     match bytes.len() {
         0..=0xfff => decode_within::<T, 0x1000>(what, bytes),
         0x1000..=0xffff => decode_within::<T, 0x1_0000>(what, bytes),

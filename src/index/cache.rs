@@ -11,7 +11,8 @@ struct Generations<K, V> {
     young_cost: usize,
 }
 
-/// Keeps values up to a total cost. Once half of it is young, the old half is forgotten; what is asked for becomes young again.
+/// Keeps values up to a total cost. Once half of it is young, the old half is forgotten; what is asked for becomes
+/// young again.
 pub struct Cache<K, V> {
     bound: usize,
     inner: Mutex<Generations<K, V>>,

@@ -19,12 +19,12 @@ use std::sync::{Arc, Mutex};
 /// Decrypted blocks are kept up to this many bytes: the whole index of about 90 GB of data.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// A segment that can't be opened is tried so often again before it counts as damaged: a collection replaces one with a single
-/// call, and only one collection is at work at a time.
+/// A segment that can't be opened is tried so often again before it counts as damaged: a collection replaces one with a
+/// single call, and only one collection is at work at a time.
 const OPENINGS: usize = 2;
 
-/// A segment of at most so many bytes (some 300 rows) is read by one request when it is opened, with all of its blocks; of larger
-/// ones the ends are read, and blocks when they are asked for.
+/// A segment of at most so many bytes (some 300 rows) is read by one request when it is opened, with all of its blocks;
+/// of larger ones the ends are read, and blocks when they are asked for.
 const WHOLE_BYTES: u64 = 16 << 10;
 
 /// Where a chunk stands.
@@ -126,8 +126,8 @@ impl Segment {
         decode_block(plain, self.trailer.packs).map_err(of)
     }
 
-    /// Opens a segment that was listed with this size: a collection may have replaced it since, or have deleted it, which gives
-    /// `None`.
+    /// Opens a segment that was listed with this size: a collection may have replaced it since, or have deleted it,
+    /// which gives `None`.
     fn open_again(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<Option<(Self, Blocks)>> {
         let mut opened = Self::open(store, keys, key, size);
         for _ in 0..OPENINGS {
@@ -384,9 +384,9 @@ impl Index {
         Ok(())
     }
 
-    /// A place where a chunk stands, from the first segment that knows one: those behind the segment that was asked with success
-    /// last come first. Chunks that are needed together were mostly written together, so this reads far fewer blocks than
-    /// [`Index::lookup`].
+    /// A place where a chunk stands, from the first segment that knows one: those behind the segment that was asked
+    /// with success last come first. Chunks that are needed together were mostly written together, so this reads far
+    /// fewer blocks than [`Index::lookup`].
     pub fn find_near(&self, store: &dyn Store, id: &ChunkId) -> Result<Option<Location>> {
         let last = self.last_hit.load(Ordering::Relaxed).min(self.segments.len());
         let mut found = Vec::new();
@@ -401,8 +401,8 @@ impl Index {
         Ok(None)
     }
 
-    /// Puts the segments into the order in which [`Index::find_near`] asks them: by a rank of their sessions, the lowest first. For an
-    /// index that was not asked yet.
+    /// Puts the segments into the order in which [`Index::find_near`] asks them: by a rank of their sessions, the
+    /// lowest first. For an index that was not asked yet.
     pub fn order_by(&mut self, rank: impl Fn(&SnapshotId) -> usize) {
         let of = |segment: &Segment| names::parse_index_segment(&segment.key).map(|(session, n)| (rank(&session), n));
         self.segments.sort_by_key(of);
@@ -413,8 +413,8 @@ impl Index {
         self.lookup(store, id).map(|found| !found.is_empty())
     }
 
-    /// Reads the directories of all packs that no readable segment names, so that a lost index costs time and nothing else. A
-    /// damaged pack is passed over.
+    /// Reads the directories of all packs that no readable segment names, so that a lost index costs time and nothing
+    /// else. A damaged pack is passed over.
     pub fn recover(&self, store: &dyn Store, keys: &Keys) -> Result<()> {
         let mut scanned = lock(&self.recovering);
         let known =
@@ -440,8 +440,8 @@ impl Index {
         }
     }
 
-    /// Finds chunks in packs that no segment names but a session's journal. `false` if one of them is gone, damaged, or counts as
-    /// absent.
+    /// Finds chunks in packs that no segment names but a session's journal. `false` if one of them is gone, damaged, or
+    /// counts as absent.
     pub fn adopt(&self, store: &dyn Store, keys: &Keys, packs: &[PackId]) -> Result<bool> {
         let mut scanned = lock(&self.recovering);
         let known = self.packs();
@@ -485,8 +485,8 @@ impl Index {
         packs.push((id, size, rows));
     }
 
-    /// The packs that [`Index::recover`] found so far. Whoever writes chunks by this index names them in segments of its own:
-    /// what it did not write because one of them has it must be found by others too.
+    /// The packs that [`Index::recover`] found so far. Whoever writes chunks by this index names them in segments of
+    /// its own: what it did not write because one of them has it must be found by others too.
     pub fn recovered_packs(&self) -> Vec<(PackId, u64, Vec<DirectoryRow>)> {
         lock(&self.recovered).packs.clone()
     }

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 /// A pack that a session's index shall name: id, size in bytes, and what is in it.
 pub type IndexedPack = (PackId, u64, Vec<DirectoryRow>);
 
-/// Encodes and seals one segment, which will stand under the key `name`, with a sealer made for it alone. Rows need not be
-/// sorted.
+/// Encodes and seals one segment, which will stand under the key `name`, with a sealer made for it alone. Rows need not
+/// be sorted.
 pub fn encode_segment(sealer: &Sealer, name: &str, packs: &[IndexedPack]) -> Result<Vec<u8>, FormatError> {
     let mut rows: Vec<IndexRow> = packs
         .iter()

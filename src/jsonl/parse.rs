@@ -427,7 +427,12 @@ mod tests {
 
         #[test]
         fn never_panics_on_a_line_that_was_damaged(place in 0usize..300, byte: u8) {
-            let mut line = br#"{"kind":"record","namespace":"n","set":{"base64":"/w=="},"digest":"53e13603d82a228167b9cbd6be3682cc9901e39a","key":{"type":"string","value":"k"},"generation":3,"void_time":5,"bins":[{"name":"d","type":"double","bits":"7ff8000000000001"},{"name":"l","type":20,"base64":"kgED"}]}"#.to_vec();
+            let mut line = concat!(
+                r#"{"kind":"record","namespace":"n","set":{"base64":"/w=="},"#,
+                r#""digest":"53e13603d82a228167b9cbd6be3682cc9901e39a","key":{"type":"string","value":"k"},"#,
+                r#""generation":3,"void_time":5,"bins":[{"name":"d","type":"double","bits":"7ff8000000000001"},"#,
+                r#"{"name":"l","type":20,"base64":"kgED"}]}"#,
+            ).as_bytes().to_vec();
             prop_assert!(parse_line(&line).is_ok());
             let place = place % line.len();
             line[place] = byte;

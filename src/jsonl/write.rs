@@ -93,8 +93,8 @@ fn put_value(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) -> Option<
     Some(())
 }
 
-/// Appends what bytes in base64 mean, where that can be said: `,"decoded":…`, or `,"problem":…` if they are not what their type
-/// says. Readers ignore both.
+/// Appends what bytes in base64 mean, where that can be said: `,"decoded":…`, or `,"problem":…` if they are not what
+/// their type says. Readers ignore both.
 fn put_decoded(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
     let put = |out: &mut Vec<u8>, field: &str, json: serde_json::Result<Vec<u8>>| {
         if let Ok(json) = json {

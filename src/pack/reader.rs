@@ -91,7 +91,8 @@ impl PackReader {
     }
 }
 
-/// The packs that a store has now, each with its size in bytes, in the order of its listing. Keys that no pack has are passed over.
+/// The packs that a store has now, each with its size in bytes, in the order of its listing. Keys that no pack has are
+/// passed over.
 pub fn stored_packs(store: &dyn Store) -> Result<Vec<(PackId, u64)>> {
     let listed = store.list(names::PACKS)?;
     Ok(listed.iter().filter_map(|object| Some((names::parse_pack(&object.key)?, object.size))).collect())

@@ -158,8 +158,8 @@ impl RecordBatch {
         Ok(())
     }
 
-    /// Adds a record whose canonical body is the part `body` of `bytes`, which are kept and not copied; past [`MAX_HELD`] the body is
-    /// copied after all.
+    /// Adds a record whose canonical body is the part `body` of `bytes`, which are kept and not copied; past
+    /// [`MAX_HELD`] the body is copied after all.
     ///
     /// # Errors
     ///
@@ -229,7 +229,8 @@ pub struct RecordView<'a> {
     pub meta: RecordMeta<'a>,
     /// The canonical body.
     pub body: &'a [u8],
-    /// For each bin in the source's order, its place in the body, as varints; empty if the source's order is the body's.
+    /// For each bin in the source's order, its place in the body, as varints; empty if the source's order is the
+    /// body's.
     pub bin_order: &'a [u8],
 }
 

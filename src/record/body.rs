@@ -1,6 +1,7 @@
 //! The canonical body of a record: its user key and its bins, sorted by name.
 //!
-//! Equal contents have equal bytes, so two clusters that hold the same data share chunks. Layout (`format-spec/record-body.md`):
+//! Equal contents have equal bytes, so two clusters that hold the same data share chunks. Layout
+//! (`format-spec/record-body.md`):
 //!
 //! ```text
 //! key type   u8        0 = no user key stored
@@ -76,8 +77,8 @@ fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), BodyError
 #[derive(Default, Debug)]
 pub(super) struct OrderScratch {
     names: Vec<u128>,
-    /// For each number of bins, the order that the last record with so many had: the positions of the sorted bins in the
-    /// source's order. Records of a set mostly have the same bins in the same order.
+    /// For each number of bins, the order that the last record with so many had: the positions of the sorted bins in
+    /// the source's order. Records of a set mostly have the same bins in the same order.
     known: Vec<Vec<u16>>,
 }
 
@@ -148,8 +149,8 @@ impl OrderScratch {
     }
 }
 
-/// Appends the canonical body of `key` and `bins` to `out`; `order` receives, for each bin in the source's order, its place
-/// in the body, or stays empty if `bins` came sorted. On error `out` is as it was.
+/// Appends the canonical body of `key` and `bins` to `out`; `order` receives, for each bin in the source's order, its
+/// place in the body, or stays empty if `bins` came sorted. On error `out` is as it was.
 #[expect(clippy::indexing_slicing, reason = "positions are a permutation of the bins")]
 pub(super) fn encode(
     out: &mut Vec<u8>,

@@ -1,4 +1,5 @@
-//! What a namespace has beside its records: secondary indexes, UDF modules, settings; and users and roles of its cluster.
+//! What a namespace has beside its records: secondary indexes, UDF modules, settings; and users and roles of its
+//! cluster.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +10,13 @@ pub struct SecondaryIndex {
     pub set: Vec<u8>,
     /// Its name.
     pub name: Vec<u8>,
-    /// What of the bin is indexed: `N` the value itself, `L` list elements, `K` map keys, `V` map values, `?` something else
-    /// that [`SecondaryIndex::other`] names; other letters are carried through.
+    /// What of the bin is indexed: `N` the value itself, `L` list elements, `K` map keys, `V` map values, `?` something
+    /// else that [`SecondaryIndex::other`] names; other letters are carried through.
     pub kind: u8,
     /// The bin's name; empty for an expression or set index.
     pub bin: Vec<u8>,
-    /// The type of the indexed value: `N` numeric, `S` string, `G` GeoJSON, `B` blob, `I` invalid, `?` something else that
-    /// [`SecondaryIndex::other`] names; other letters are carried through.
+    /// The type of the indexed value: `N` numeric, `S` string, `G` GeoJSON, `B` blob, `I` invalid, `?` something else
+    /// that [`SecondaryIndex::other`] names; other letters are carried through.
     pub value: u8,
     /// The CDT context, as the encoded bytes; empty for none.
     pub context: Vec<u8>,
@@ -36,7 +37,8 @@ pub struct UdfModule {
     pub content: Vec<u8>,
 }
 
-/// Something that was so when the backup was made, for people and for making a cluster like it: a setting, a node's release.
+/// Something that was so when the backup was made, for people and for making a cluster like it: a setting, a node's
+/// release.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Fact {
     /// What it is about, such as `namespace setting`.

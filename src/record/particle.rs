@@ -56,7 +56,8 @@ particles! {
     /// A list, in Aerospike's MessagePack.
     LIST = 20, "list";
     /// GeoJSON: one byte of flags, a big-endian 16-bit count of cells, that many 8-byte cells, then the JSON text. A
-    /// server derives the cells from the text, sends them, and takes no notice of those that it is sent; files have none.
+    /// server derives the cells from the text, sends them, and takes no notice of those that it is sent; files have
+    /// none.
     GEOJSON = 23, "geojson";
 }
 

@@ -79,7 +79,8 @@ impl PartitionSet {
         }
     }
 
-    /// Reads numbers and ranges with commas between them: `0-1023,2000`. `None` if it is anything else, or names no partition.
+    /// Reads numbers and ranges with commas between them: `0-1023,2000`. `None` if it is anything else, or names no
+    /// partition.
     pub fn parse(text: &str) -> Option<Self> {
         let mut set = Self::default();
         for part in text.split(',') {

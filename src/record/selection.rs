@@ -69,8 +69,8 @@ impl RecordSelection {
         parts.join("; ")
     }
 
-    /// Whether a selection of this name that finds nothing was most likely a slip of the pen: it names bins or records. A set or some
-    /// partitions may well be empty.
+    /// Whether a selection of this name that finds nothing was most likely a slip of the pen: it names bins or records.
+    /// A set or some partitions may well be empty.
     pub fn must_find(name: &str) -> bool {
         let has = |is: fn(&str) -> bool| name.split("; ").any(is);
         let digests = has(|part| part.starts_with("digest ") || part.contains(" digests ("));

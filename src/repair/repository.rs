@@ -1,7 +1,7 @@
 //! Repairing: the index is rebuilt from the packs, and snapshots that lost chunks are salvaged as new ones.
 //!
-//! Nothing that is committed changes its content: a repair adds, and replaces index segments that nobody can read by ones without
-//! rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
+//! Nothing that is committed changes its content: a repair adds, and replaces index segments that nobody can read by
+//! ones without rows, once their rows stand elsewhere. `format-spec/index.md` says why that is safe beside collections.
 
 use super::salvage::{Donor, Earlier, Salvaged};
 use crate::chunks::ChunkReader;
@@ -28,8 +28,8 @@ use std::sync::Arc;
 /// What a repair may do.
 #[derive(Clone, Debug, Default)]
 pub struct RepairOptions {
-    /// Read and authenticate this part of the chunks, in percent, to find those that are damaged. Chunks that earlier checks
-    /// found damaged are read in any case.
+    /// Read and authenticate this part of the chunks, in percent, to find those that are damaged. Chunks that earlier
+    /// checks found damaged are read in any case.
     pub read_percent: f64,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -56,8 +56,8 @@ pub struct RepairReport {
     pub salvaged: Vec<Salvaged>,
     /// What could not be repaired, for people.
     pub problems: Vec<String>,
-    /// Why the index was left as it is, though it lacks something: a collection is about to change it. If `segments` is empty nothing is
-    /// wrong with it, and the end of that collection is all that it waits for.
+    /// Why the index was left as it is, though it lacks something: a collection is about to change it. If `segments` is
+    /// empty nothing is wrong with it, and the end of that collection is all that it waits for.
     pub deferred: Option<String>,
 }
 
@@ -94,8 +94,8 @@ impl IndexSurvey {
 }
 
 impl Repository {
-    /// Rebuilds the index from the packs, and makes of every snapshot that lost chunks a new one that holds what can be read.
-    /// Run again, it has nothing to do; killed on the way and run again, it finishes.
+    /// Rebuilds the index from the packs, and makes of every snapshot that lost chunks a new one that holds what can be
+    /// read. Run again, it has nothing to do; killed on the way and run again, it finishes.
     pub fn repair(&self, options: &RepairOptions, control: &Arc<Control>) -> Result<RepairReport> {
         let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
         self.repair_index(options.dry_run, control, &mut report)?;
@@ -196,8 +196,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the commit, and last what nobody
-    /// can read any more. `None` if a plan stands.
+    /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the commit, and last
+    /// what nobody can read any more. `None` if a plan stands.
     fn rebuild_index(&self, id: SnapshotId, control: &Control) -> Result<Option<(Vec<String>, u64)>> {
         let (store, keys, suite) = (&*self.store, &*self.keys, self.parameters.suite);
         if !objects::plans(store, keys)?.is_empty() {
@@ -226,8 +226,8 @@ impl Repository {
         Ok(Some((survey.problems, stored)))
     }
 
-    /// Takes away the objects of sessions that can't be read. What was one that lives writes its object anew with its next
-    /// heartbeat; but until then a collection would not see it, so its name is fenced first where it is free.
+    /// Takes away the objects of sessions that can't be read. What was one that lives writes its object anew with its
+    /// next heartbeat; but until then a collection would not see it, so its name is fenced first where it is free.
     fn clear_sessions(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
         let store = &*self.store;
         for (id, error) in self.history()?.damaged {
@@ -345,5 +345,5 @@ impl Repository {
 }
 
 /// Why the index is left as it is.
-const PLAN_STANDS: &str = "a collection's plan stands, so the index was left as it is: what the plan condemns must be found until \
-    it is carried out. Run `aerolith prune`, then repair again";
+const PLAN_STANDS: &str = "a collection's plan stands, so the index was left as it is: what the plan condemns must be \
+    found until it is carried out. Run `aerolith prune`, then repair again";

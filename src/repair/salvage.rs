@@ -1,5 +1,5 @@
-//! Salvaging a snapshot that lost chunks: what can be read, and what others still have, becomes a new snapshot, and what is gone is
-//! named.
+//! Salvaging a snapshot that lost chunks: what can be read, and what others still have, becomes a new snapshot, and
+//! what is gone is named.
 
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
@@ -17,7 +17,8 @@ use crate::session::{BackupSession, SessionOptions, write_absent};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// So many lost records and ranges of a namespace are named in a salvage's metadata, some 40 MB; beyond that only their number is.
+/// So many lost records and ranges of a namespace are named in a salvage's metadata, some 40 MB; beyond that only their
+/// number is.
 const MAX_FACTS: usize = 400_000;
 
 /// A range of digests in key order: from its first to before its second, open where there is none.
@@ -114,8 +115,8 @@ impl Donor {
         Ok(Donor { reader: repository.chunk_reader()?, runs, own })
     }
 
-    /// Calls `each` with every body of a record that can be read, until it says that it has what it wanted. The hash is our own
-    /// where it need not be computed anew.
+    /// Calls `each` with every body of a record that can be read, until it says that it has what it wanted. The hash is
+    /// our own where it need not be computed anew.
     fn bodies(&self, namespace: &str, digest: &Digest, each: &mut dyn FnMut(&LiveEntry, &[u8]) -> bool) -> Result<()> {
         for run in self.runs.get(namespace).into_iter().flatten() {
             let live = match find(&self.reader, run, digest) {
@@ -333,8 +334,9 @@ impl Keeper<'_> {
 }
 
 impl Repository {
-    /// Makes of a snapshot that lost chunks a new one that holds what can be read. `bad` are the chunks that are lost; `earlier` is
-    /// what earlier repairs made of it: a new one is made only if it would hold more than those that are whole.
+    /// Makes of a snapshot that lost chunks a new one that holds what can be read. `bad` are the chunks that are lost;
+    /// `earlier` is what earlier repairs made of it: a new one is made only if it would hold more than those that are
+    /// whole.
     #[expect(clippy::too_many_arguments, reason = "all of it is one repair's")]
     pub(crate) fn salvage(
         &self,

@@ -59,16 +59,16 @@ pub struct RestoreOptions {
     pub without_users: bool,
     /// Make secondary indexes after the records, not before.
     pub indexes_last: bool,
-    /// Pass over records that a live target holds as they would be written: what an earlier restore has done is not done
-    /// again. It is the target that is looked at, so nothing is taken for done that is not.
+    /// Pass over records that a live target holds as they would be written: what an earlier restore has done is not
+    /// done again. It is the target that is looked at, so nothing is taken for done that is not.
     pub resume: bool,
     /// Then delete what a live target has of the selected sets and partitions and the snapshot has not.
     pub mirror: bool,
 }
 
 impl RestoreOptions {
-    /// Refuses options that don't go together, or not with this target: one that has records already (`is_live`), or files. Every
-    /// restore does so; a caller may want to know before it opens the target.
+    /// Refuses options that don't go together, or not with this target: one that has records already (`is_live`), or
+    /// files. Every restore does so; a caller may want to know before it opens the target.
     pub fn check(&self, target: &str, is_live: bool) -> Result<()> {
         let wrong = |problem: &str| Err(Error::usage(format!("{target}: {problem}")));
         if !is_live {
@@ -146,7 +146,8 @@ pub struct RestoreReport {
     pub undeleted: Vec<FailedRecord>,
     /// How many of the others could not be deleted for which reason.
     pub more_undeleted: Reasons,
-    /// Which of the selected records, by their place in key order, the target need not have as they are in the snapshot.
+    /// Which of the selected records, by their place in key order, the target need not have as they are in the
+    /// snapshot.
     pub left_out: Marks,
 }
 
@@ -210,8 +211,8 @@ impl RestoreReport {
         self.read == self.written + passed_over + self.failed
     }
 
-    /// Whether the repository turned out to be damaged: then some of what was selected was not restored. What was restored is
-    /// right.
+    /// Whether the repository turned out to be damaged: then some of what was selected was not restored. What was
+    /// restored is right.
     pub fn is_damaged(&self) -> bool {
         self.damaged > 0 || self.records_lost > 0 || !self.lost.is_empty() || self.metadata_lost.is_some()
     }

@@ -1,5 +1,6 @@
-//! Copying a run into another repository: its tree keeps its shape, chunk by chunk, and gets the names and record hashes that the
-//! contents have there. The walk that copies hands on the entries, so that a state hash is made of them by the way.
+//! Copying a run into another repository: its tree keeps its shape, chunk by chunk, and gets the names and record
+//! hashes that the contents have there. The walk that copies hands on the entries, so that a state hash is made of them
+//! by the way.
 
 use super::cursor::{RunCursor, below, in_order, read_leaf, read_node, root};
 use super::feeder::store_leaf;
@@ -40,8 +41,8 @@ struct Open {
     done: Vec<Child>,
 }
 
-/// Runs of which the target has copies: where entries are found again whose values stand in chunks that were copied before, so
-/// that these need not be read to name them. They are walked only if there are such entries.
+/// Runs of which the target has copies: where entries are found again whose values stand in chunks that were copied
+/// before, so that these need not be read to name them. They are walked only if there are such entries.
 #[derive(Default)]
 struct Again<'a> {
     runs: Vec<(RunRef, RunRef)>,
@@ -78,8 +79,8 @@ enum Way<'a> {
     Beside(Box<Beside<'a>>),
 }
 
-/// A run on its way into another repository: its entries in key order, each once it is there. The run is copied when all
-/// were taken.
+/// A run on its way into another repository: its entries in key order, each once it is there. The run is copied when
+/// all were taken.
 pub struct RunCopy<'a> {
     transfer: &'a Transfer<'a>,
     run: RunRef,
@@ -88,8 +89,8 @@ pub struct RunCopy<'a> {
 }
 
 impl<'a> RunCopy<'a> {
-    /// Writes what the target lacks of the run; `trusted` if an earlier snapshot of the target has the same one. Of the runs in
-    /// `again` the target has whole copies; values that those refer to too need not be read.
+    /// Writes what the target lacks of the run; `trusted` if an earlier snapshot of the target has the same one. Of the
+    /// runs in `again` the target has whole copies; values that those refer to too need not be read.
     pub fn write(
         transfer: &'a Transfer<'a>,
         run: &RunRef,
@@ -305,7 +306,8 @@ fn same_leaf(transfer: &Transfer<'_>, node: &NodeRef, leaf: Vec<Entry>, trusted:
     Ok((child, 0, copied.collect()))
 }
 
-/// Writes a leaf with the target's names of the chunks and its hashes of the records, whose bodies are read and checked.
+/// Writes a leaf with the target's names of the chunks and its hashes of the records, whose bodies are read and
+/// checked.
 fn new_leaf(
     transfer: &Transfer<'_>,
     node: &NodeRef,
@@ -350,7 +352,8 @@ fn new_leaf(
 }
 
 impl<'a> Again<'a> {
-    /// Those entries whose values stand in chunks of these runs, and that one of them has too, each as the target has it.
+    /// Those entries whose values stand in chunks of these runs, and that one of them has too, each as the target has
+    /// it.
     fn find(&mut self, transfer: &'a Transfer<'a>, leaves: &[Vec<Entry>]) -> Result<HashMap<Digest, LiveEntry>> {
         if self.runs.is_empty() {
             return Ok(HashMap::new());

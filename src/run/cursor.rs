@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 /// Leaves that are read and decoded at once.
 const READ_AHEAD: usize = 16;
 
-/// Compares a node or leaf with what its parent says of it. A node that is named a second time begins where it began before and
-/// not where its second name says: so a tree that leads back into itself ends with an error, not after as many steps as it has
-/// paths.
+/// Compares a node or leaf with what its parent says of it. A node that is named a second time begins where it began
+/// before and not where its second name says: so a tree that leads back into itself ends with an error, not after as
+/// many steps as it has paths.
 fn check(node: &NodeRef, first: Option<Digest>, entries: u64) -> Result<(), FormatError> {
     if node.from.is_some_and(|expected| first != Some(expected)) {
         let shown = |digest: Option<Digest>| digest.map_or("none".to_string(), |digest| digest.to_string());

@@ -1,8 +1,9 @@
 //! Writing a run: values into chunks, a chunker for each set, entries into leaves, all in key order.
 //!
-//! One thread feeds; others name, compress and seal. An entry waits until the chunk that its value falls into was cut, so
-//! what waits is bounded: past [`MAX_WAITING`] entries or [`MAX_OPEN_BYTES`] of values, the set that the oldest entry waits for
-//! is cut early. With 10 sets or 4,095 the same bound holds; only the chunks of rare sets become smaller.
+//! One thread feeds; others name, compress and seal. An entry waits until the chunk that its value falls into was cut,
+//! so what waits is bounded: past [`MAX_WAITING`] entries or [`MAX_OPEN_BYTES`] of values, the set that the oldest
+//! entry waits for is cut early. With 10 sets or 4,095 the same bound holds; only the chunks of rare sets become
+//! smaller.
 
 use super::tree::TreeBuilder;
 use crate::chunk::Cutter;
@@ -25,8 +26,8 @@ pub const MAX_OPEN_BYTES: usize = 64 << 20;
 pub const MAX_WAITING: usize = 1 << 17;
 /// Chunks and leaves on their way to the threads that seal them.
 const MAX_JOBS: usize = 16;
-/// A leaf ends at a digest whose last byte has six zero bits, once it has this many entries: so it has 256 on average, and finding
-/// one record reads some 12 kB of each run …
+/// A leaf ends at a digest whose last byte has six zero bits, once it has this many entries: so it has 256 on average,
+/// and finding one record reads some 12 kB of each run …
 const MIN_LEAF: usize = 192;
 /// … and at the latest at this many.
 const MAX_LEAF: usize = 1024;
@@ -190,7 +191,8 @@ fn run_job(chunks: &ChunkWriter, job: Job, done: &Sender<FinishedLeaf>, failed: 
     }
 }
 
-/// Waits for the chunks that the entries' values went into. They were sent before the leaf, so a thread has each in hand.
+/// Waits for the chunks that the entries' values went into. They were sent before the leaf, so a thread has each in
+/// hand.
 fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64)> {
     let entries: Vec<Entry> = waiting
         .into_iter()
@@ -454,7 +456,8 @@ impl RunFeeder<'_> {
         self.stats.value_bytes
     }
 
-    /// Puts all that came so far into chunks, and gives back the root of a tree of it. Chunk and leaf that are open end early.
+    /// Puts all that came so far into chunks, and gives back the root of a tree of it. Chunk and leaf that are open end
+    /// early.
     pub fn so_far(&mut self) -> Result<Option<RunRef>> {
         self.flush()?;
         while self.leaves_done < self.leaves_sent {

@@ -1,7 +1,7 @@
 //! What a walk could not read: the damaged nodes of a run, and the ranges of keys about which nothing is known there.
 //!
-//! Within such a range the entries of older runs may have been changed or deleted by an entry that can't be read, so a walk
-//! passes over them; entries of newer runs win whatever stands there, and so are certain.
+//! Within such a range the entries of older runs may have been changed or deleted by an entry that can't be read, so a
+//! walk passes over them; entries of newer runs win whatever stands there, and so are certain.
 
 use crate::error::Error;
 use crate::format::ChunkId;

@@ -28,8 +28,8 @@ impl<'a> MergedCursor<'a> {
         Ok(Self::over(runs.iter().map(|run| RunCursor::new(chunks, run)).collect::<Result<_>>()?))
     }
 
-    /// Live records, past damaged nodes. Whatever older runs have where a newer one can't be read is left out: it may have
-    /// changed or be gone. [`MergedCursor::losses`] says what was lost.
+    /// Live records, past damaged nodes. Whatever older runs have where a newer one can't be read is left out: it may
+    /// have changed or be gone. [`MergedCursor::losses`] says what was lost.
     pub fn tolerant(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
         Ok(Self::over(runs.iter().map(|run| RunCursor::tolerant(chunks, run)).collect::<Result<_>>()?))
     }
@@ -62,8 +62,8 @@ impl<'a> MergedCursor<'a> {
         ranges
     }
 
-    /// Whether what the runs hold for a key can't be told, since it may stand in a damaged node. Asked of a key that the walk
-    /// has come to or passed, and gave back no entry for.
+    /// Whether what the runs hold for a key can't be told, since it may stand in a damaged node. Asked of a key that
+    /// the walk has come to or passed, and gave back no entry for.
     pub fn is_unknown(&self, digest: &Digest) -> bool {
         self.cursors.iter().any(|cursor| cursor.is_unknown(digest))
     }

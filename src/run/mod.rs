@@ -39,7 +39,8 @@ pub fn read_value(chunks: &ChunkReader, place: &ValuePlace) -> Result<Vec<u8>> {
 /// Chunks that a [`ValueReader`] keeps at hand; a power of two.
 const AT_HAND: usize = 64;
 
-/// Reads the bodies of one record after another. Neighbours stand in few chunks, so it keeps some at hand and asks nobody.
+/// Reads the bodies of one record after another. Neighbours stand in few chunks, so it keeps some at hand and asks
+/// nobody.
 pub struct ValueReader<'a> {
     chunks: &'a ChunkReader,
     at_hand: Vec<Option<(ChunkId, Arc<Vec<u8>>)>>,
@@ -60,8 +61,8 @@ impl<'a> ValueReader<'a> {
         if keys.record_hash(set, body) == hash { Ok(body) } else { Err(wrong_hash(place)) }
     }
 
-    /// Adds the record of an entry to a batch as it is, with another void time perhaps. Whoever asks for it checks that its body has
-    /// the hash that the entry says.
+    /// Adds the record of an entry to a batch as it is, with another void time perhaps. Whoever asks for it checks that
+    /// its body has the hash that the entry says.
     pub fn push_unchecked(
         &mut self,
         digest: Digest,

@@ -12,8 +12,8 @@ use crate::format::leaf;
 use crate::format::snapshot::RunRef;
 use std::collections::HashSet;
 
-/// Calls `each` for every chunk that a run refers to and that is not in `seen` yet, reading branch nodes alone (and the one leaf of a
-/// run without any), and `lost` for each node that can't be read.
+/// Calls `each` for every chunk that a run refers to and that is not in `seen` yet, reading branch nodes alone (and the
+/// one leaf of a run without any), and `lost` for each node that can't be read.
 pub fn reach_run(
     chunks: &ChunkReader,
     run: &RunRef,
@@ -49,8 +49,9 @@ pub fn reach_run(
     Ok(())
 }
 
-/// Those of some chunks that these runs, given newest first, need: all of entries, and those of values that an entry refers to which
-/// no newer run hides. What stands in a range that can't be read is not known and doesn't count; [`reach_run`] tells of that.
+/// Those of some chunks that these runs, given newest first, need: all of entries, and those of values that an entry
+/// refers to which no newer run hides. What stands in a range that can't be read is not known and doesn't count;
+/// [`reach_run`] tells of that.
 pub fn needed_of(
     chunks: &ChunkReader,
     runs: &[RunRef],

@@ -1,8 +1,8 @@
 //! The state hash: a hash of a namespace's content that does not depend on how the content is laid out.
 //!
-//! For each partition the sum, modulo 2^256, of a keyed hash of each live record; the namespace's hash is a keyed hash over the
-//! sums. Sums can be added to and subtracted from (Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing:
-//! Incrementality at Reduced Cost", EUROCRYPT '97: AdHASH).
+//! For each partition the sum, modulo 2^256, of a keyed hash of each live record; the namespace's hash is a keyed hash
+//! over the sums. Sums can be added to and subtracted from (Bellare and Micciancio, "A New Paradigm for Collision-Free
+//! Hashing: Incrementality at Reduced Cost", EUROCRYPT '97: AdHASH).
 
 use crate::crypto::Keys;
 use crate::record::{Digest, PARTITIONS, PartitionId};

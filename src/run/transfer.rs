@@ -8,10 +8,12 @@ use crate::format::header::Class;
 use crate::index::cache::Cache;
 use std::sync::Arc;
 
-/// Names of chunks in both repositories that are kept at hand, at most some 150 MiB; a chunk that fell out is read again.
+/// Names of chunks in both repositories that are kept at hand, at most some 150 MiB; a chunk that fell out is read
+/// again.
 const NAMES_AT_HAND: usize = 1 << 20;
 
-/// Takes chunks out of one repository into the session of a writer in another. All methods may be called from several threads.
+/// Takes chunks out of one repository into the session of a writer in another. All methods may be called from several
+/// threads.
 pub struct Transfer<'a> {
     source: &'a ChunkReader,
     target: &'a ChunkWriter,
@@ -24,8 +26,8 @@ pub struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    /// From `source` to `target`. With `as_packed`, compressed bytes go over as they are: for a target that would compress them
-    /// the same way.
+    /// From `source` to `target`. With `as_packed`, compressed bytes go over as they are: for a target that would
+    /// compress them the same way.
     pub fn new(source: &'a ChunkReader, target: &'a ChunkWriter, as_packed: bool, control: &'a Control) -> Self {
         Transfer {
             alike: source.keys().shares_contents_with(target.keys()),
@@ -57,9 +59,9 @@ impl<'a> Transfer<'a> {
         self.control
     }
 
-    /// Sees to it that the target has a chunk of the source, and gives back its name there. The content's name is checked after it
-    /// was read; nothing is read if the target has a chunk of that name. With `trusted`, a chunk of entries that the target has
-    /// is not read there either.
+    /// Sees to it that the target has a chunk of the source, and gives back its name there. The content's name is
+    /// checked after it was read; nothing is read if the target has a chunk of that name. With `trusted`, a chunk of
+    /// entries that the target has is not read there either.
     pub fn take(&self, class: Class, id: &ChunkId, trusted: bool) -> Result<ChunkId> {
         if let Some(name) = self.names.get(id, |_| 1) {
             return Ok(*name);

@@ -9,8 +9,8 @@ use std::path::Path;
 /// An embedded store as a source.
 ///
 /// By default each call reads a consistent view of its own, and so sees all that was committed before it, as on a live
-/// cluster; records written between two calls are found by the next incremental. [`EmbeddedSource::frozen`] reads one view
-/// for all calls: a backup of that instant, however long it takes.
+/// cluster; records written between two calls are found by the next incremental. [`EmbeddedSource::frozen`] reads one
+/// view for all calls: a backup of that instant, however long it takes.
 pub struct EmbeddedSource {
     store: EmbeddedStore,
     name: String,
@@ -29,8 +29,8 @@ impl EmbeddedSource {
         Self { store, name, frozen: None }
     }
 
-    /// Reads a store that is open, as it is now. What is written later stays unseen; space that it frees is not used again
-    /// while this source lives.
+    /// Reads a store that is open, as it is now. What is written later stays unseen; space that it frees is not used
+    /// again while this source lives.
     pub fn frozen(store: EmbeddedStore) -> Result<Self> {
         // The clock first: what a view made after it doesn't show is written at or after it.
         let clock = store.settled_time();
@@ -64,8 +64,8 @@ impl RecordSource for EmbeddedSource {
         self.with_reader(Reader::namespaces)
     }
 
-    /// The store's clock, but no later than the beginning of a transaction that is still open: its writes bear that time,
-    /// and no scan sees them yet.
+    /// The store's clock, but no later than the beginning of a transaction that is still open: its writes bear that
+    /// time, and no scan sees them yet.
     fn clock(&self) -> Result<Timestamp> {
         Ok(self.frozen.as_ref().map_or_else(|| self.store.settled_time(), |(clock, _)| *clock))
     }
@@ -116,8 +116,8 @@ impl PartitionedSource for EmbeddedSource {
         self.with_reader(|reader| reader.read(namespace, digests, each))
     }
 
-    /// None: one clock stamps all writes, [`RecordSource::clock`] allows for open transactions, and a write never bears an
-    /// earlier time than the one before it, even if the machine's clock was set back.
+    /// None: one clock stamps all writes, [`RecordSource::clock`] allows for open transactions, and a write never bears
+    /// an earlier time than the one before it, even if the machine's clock was set back.
     fn clock_margin_millis(&self) -> u64 {
         0
     }

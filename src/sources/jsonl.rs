@@ -33,8 +33,8 @@ enum Input {
 
 /// A file of JSON lines as a source.
 ///
-/// The file is read once to find its namespaces, indexes and UDF modules, then once for each namespace. A line that can't
-/// be understood is reported to the sink with the namespace that it names, or with the first if it names none.
+/// The file is read once to find its namespaces, indexes and UDF modules, then once for each namespace. A line that
+/// can't be understood is reported to the sink with the namespace that it names, or with the first if it names none.
 pub struct JsonlSource {
     input: Input,
     name: String,
@@ -52,8 +52,8 @@ struct Overview {
 }
 
 impl JsonlSource {
-    /// Opens a file, or standard input for `-`, which is first copied to a temporary file (private, deleted at the end):
-    /// it is read more than once. Checks the first line.
+    /// Opens a file, or standard input for `-`, which is first copied to a temporary file (private, deleted at the
+    /// end): it is read more than once. Checks the first line.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = format!("jsonl:{}", path.display());

@@ -10,8 +10,8 @@ use crate::sync::lock;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
-/// The selected records of a source, with the selected bins. A filter expression, which only servers can evaluate, is not applied:
-/// callers refuse it.
+/// The selected records of a source, with the selected bins. A filter expression, which only servers can evaluate, is
+/// not applied: callers refuse it.
 pub struct Selected {
     source: Box<dyn RecordSource>,
     selection: RecordSelection,
@@ -94,7 +94,8 @@ impl Selected {
         known.records += met.records;
     }
 
-    /// The sets in the partitions that were not selected, of a source that delivers single ones; nothing if they can't be told.
+    /// The sets in the partitions that were not selected, of a source that delivers single ones; nothing if they can't
+    /// be told.
     fn sets_elsewhere(&self, namespace: &str) -> Option<MetSets> {
         let mut met = MetSets::default();
         if let (SourceShape::Partitioned(source), Some(selected)) = (self.source.shape(), self.selection.partitions) {

@@ -3,8 +3,8 @@
 use crate::format::leaf::RecordHash;
 use crate::record::{Digest, Generation, RecordMeta, RecordView, VoidTime};
 
-/// What a record in a [`Block`] has before its set: digest, hash, generation, void time, and the lengths of set, bin order and
-/// body.
+/// What a record in a [`Block`] has before its set: digest, hash, generation, void time, and the lengths of set, bin
+/// order and body.
 const HEAD_BYTES: usize = 20 + 16 + 4 + 4 + 1 + 4 + 4;
 
 /// Bytes that the processor fetches at a time.

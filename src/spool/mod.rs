@@ -1,8 +1,8 @@
 //! Bringing records that come in any order into key order, in bounded memory.
 //!
-//! Records are put into buckets of neighbouring partitions as they come, and sorted bucket by bucket, when one fits into the
-//! processor's cache: sorting all at once waits for memory at every record. Past a bound the buckets are spilled to a
-//! temporary file.
+//! Records are put into buckets of neighbouring partitions as they come, and sorted bucket by bucket, when one fits
+//! into the processor's cache: sorting all at once waits for memory at every record. Past a bound the buckets are
+//! spilled to a temporary file.
 
 mod batches;
 mod block;
@@ -30,8 +30,8 @@ const BUCKETS: usize = PARTITIONS as usize / BUCKET_PARTITIONS;
 const BLOCK_BYTES: usize = 256 << 10;
 const FIRST_BLOCK_BYTES: usize = 16 << 10;
 
-/// Neighbouring partitions: the records that came, with a row for each, and once the first of its partitions is asked for, the rows
-/// of each. (To find the rows by going over the records would be to wait for memory once more.)
+/// Neighbouring partitions: the records that came, with a row for each, and once the first of its partitions is asked
+/// for, the rows of each. (To find the rows by going over the records would be to wait for memory once more.)
 #[derive(Default)]
 struct Bucket {
     blocks: Vec<Arc<Block>>,

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 /// What a record in a batch costs in memory beside its bytes.
 const ROW_COST: usize = 100;
-/// Blocks of a temporary file that are kept at hand: what a scan delivered and what was read by digest are two sequences, and a
-/// batch may end between two neighbours of each.
+/// Blocks of a temporary file that are kept at hand: what a scan delivered and what was read by digest are two
+/// sequences, and a batch may end between two neighbours of each.
 const AT_HAND: usize = 4;
 
 /// Records that are fetched ahead at a time: about as many requests for memory as a processor has under way.
@@ -58,8 +58,8 @@ fn key(digest: &Digest) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// The records of one partition in key order, each key once. Past a bound they are in a temporary file; sources deliver neighbours
-/// together, so that few blocks of it have to be at hand at a time.
+/// The records of one partition in key order, each key once. Past a bound they are in a temporary file; sources deliver
+/// neighbours together, so that few blocks of it have to be at hand at a time.
 pub struct PartitionRecords {
     parts: Vec<Part>,
     rows: Vec<Row>,
@@ -137,7 +137,8 @@ impl PartitionRecords {
         self.parts.push(Part::Block(Arc::new(block)));
     }
 
-    /// Brings the records into key order and drops copies: the highest generation stays, and of equal ones what came last.
+    /// Brings the records into key order and drops copies: the highest generation stays, and of equal ones what came
+    /// last.
     pub fn sort(&mut self) -> Result<()> {
         self.rows.sort_unstable_by_key(|row| row.key);
         if self.rows.is_sorted_by(|a, b| a.key < b.key) {

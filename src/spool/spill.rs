@@ -1,5 +1,5 @@
-//! Records that don't fit in memory, in an unnamed temporary file: block by block, each sealed under a key that lives only in
-//! memory, so nobody finds plaintext on the disk.
+//! Records that don't fit in memory, in an unnamed temporary file: block by block, each sealed under a key that lives
+//! only in memory, so nobody finds plaintext on the disk.
 
 use super::block::Block;
 use crate::crypto::{Keys, Sealer, random};

@@ -18,8 +18,8 @@ use std::sync::{Mutex, MutexGuard};
 
 /// A file of JSON lines as a target.
 ///
-/// It is written under a name of its own and gets its name in [`RecordTarget::finish`]. A file that is there already is never
-/// overwritten. A target that is dropped unfinished removes what it wrote.
+/// It is written under a name of its own and gets its name in [`RecordTarget::finish`]. A file that is there already is
+/// never overwritten. A target that is dropped unfinished removes what it wrote.
 pub struct JsonlTarget {
     name: String,
     place: Option<Place>,

@@ -102,12 +102,12 @@ pub trait RecordTarget: Send + Sync {
     /// The target's clock, by which a live target's records expire.
     fn clock(&self) -> Result<Timestamp>;
 
-    /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for each
-    /// namespace, before its first batch.
+    /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for
+    /// each namespace, before its first batch.
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()>;
 
-    /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an error
-    /// means that the target as a whole can't go on.
+    /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an
+    /// error means that the target as a whole can't go on.
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome>;
 
     /// Takes indexes and UDF modules after the records. Only live targets do.
@@ -125,8 +125,8 @@ pub trait RecordTarget: Send + Sync {
         )))
     }
 
-    /// The target as a source, to look at what it holds: all of it, or one set. Files can be read once they are finished.
-    /// `None` if there is nothing, or nothing can be read back.
+    /// The target as a source, to look at what it holds: all of it, or one set. Files can be read once they are
+    /// finished. `None` if there is nothing, or nothing can be read back.
     fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
         let _ = set;
         Ok(None)
@@ -137,18 +137,18 @@ pub trait RecordTarget: Send + Sync {
         namespace
     }
 
-    /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be taken
-    /// for a whole one.
+    /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be
+    /// taken for a whole one.
     fn finish(&self) -> Result<()>;
 
-    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A restore with
-    /// any is done but incomplete.
+    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A
+    /// restore with any is done but incomplete.
     fn omissions(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What else to tell people of the target: what an earlier restore had left there and was removed, or how files have to be
-    /// read.
+    /// What else to tell people of the target: what an earlier restore had left there and was removed, or how files
+    /// have to be read.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }

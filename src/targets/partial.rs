@@ -1,8 +1,9 @@
 //! Files on their way: under names of their own that nobody takes for whole files, until they are whole.
 //!
-//! A file that is written for `NAME` is called `NAME.<16 hex digits>.partial`, a name that no other restore chooses. Whoever
-//! writes it holds a lock, on the file or on its directory, so that the next restore tells what a killed one left from what is
-//! being written. A file that isn't whole in the end is removed, also when the program ends in the middle ([`remove_all`]).
+//! A file that is written for `NAME` is called `NAME.<16 hex digits>.partial`, a name that no other restore chooses.
+//! Whoever writes it holds a lock, on the file or on its directory, so that the next restore tells what a killed one
+//! left from what is being written. A file that isn't whole in the end is removed, also when the program ends in the
+//! middle ([`remove_all`]).
 
 use crate::error::{Error, Result};
 use crate::rename::{DIGITS, SUFFIX, final_name, is_unsupported, rename_if_free};
@@ -16,8 +17,8 @@ use std::sync::Mutex;
 /// The files of this process that are not whole yet; none once the program is about to end.
 static UNFINISHED: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
-/// Removes every file of this process that is not whole yet, and lets it begin no other: for a program that ends without
-/// returning from a restore.
+/// Removes every file of this process that is not whole yet, and lets it begin no other: for a program that ends
+/// without returning from a restore.
 pub fn remove_all() {
     for path in lock(&UNFINISHED).take().into_iter().flatten() {
         let _ = std::fs::remove_file(path);
@@ -103,7 +104,8 @@ impl Drop for Partial {
     }
 }
 
-/// Begins a single file that will be called `path`, unless another restore is writing one; also what to tell of an earlier one.
+/// Begins a single file that will be called `path`, unless another restore is writing one; also what to tell of an
+/// earlier one.
 pub(super) fn begin_single(path: &Path, target_name: &str) -> Result<(Partial, File, Vec<String>)> {
     let found = sweep(directory_of(path), |name| path.file_name().is_some_and(|wanted| wanted == name), true)?;
     if let Some(other) = found.at_work.first() {
@@ -172,8 +174,8 @@ impl Found {
     }
 }
 
-/// Looks for files on their way in a directory, and removes those that nobody writes any more. `can_tell` says whether a lock
-/// would show who does.
+/// Looks for files on their way in a directory, and removes those that nobody writes any more. `can_tell` says whether
+/// a lock would show who does.
 pub(super) fn sweep(directory: &Path, ours: impl Fn(&str) -> bool, can_tell: bool) -> Result<Found> {
     let mut found = Found { at_work: Vec::new(), removed: Vec::new(), unclear: Vec::new() };
     let failed = |error| Error::io(format!("list {}", directory.display()), error);

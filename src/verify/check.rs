@@ -54,8 +54,8 @@ pub struct CheckReport {
 }
 
 impl Repository {
-    /// Looks at every object that is not a chunk, and walks all that the snapshots reach. What is damaged is noted in the
-    /// repository, so that the next full backup writes it anew.
+    /// Looks at every object that is not a chunk, and walks all that the snapshots reach. What is damaged is noted in
+    /// the repository, so that the next full backup writes it anew.
     ///
     /// Backups, collections and forgets may be at work: what they move, replace or delete meanwhile is no damage.
     pub fn check(&self, options: &CheckOptions, control: &Control) -> Result<CheckReport> {
@@ -95,8 +95,8 @@ impl Repository {
         Ok(report)
     }
 
-    /// Looks at the snapshots, the index and the list of packs; again where something is wrong, until it is wrong twice: a
-    /// collection may have moved, replaced or deleted what was just read.
+    /// Looks at the snapshots, the index and the list of packs; again where something is wrong, until it is wrong
+    /// twice: a collection may have moved, replaced or deleted what was just read.
     fn look_again(&self, condemned: &HashSet<PackId>) -> Result<Look> {
         let mut look = self.look(condemned)?;
         for _ in 0..MAX_LOOKS {
@@ -136,17 +136,18 @@ impl Repository {
             if there < expected as usize && !self.is_forgotten(&manifest.id)? {
                 let of = format!("{}{}", names::INDEX, manifest.id);
                 problems.push(format!(
-                    "{of}: {there} index segments are there, expected {expected}; the packs make up for it, and `aerolith \
-                     repair` writes them anew"
+                    "{of}: {there} index segments are there, expected {expected}; the packs make up for it, and \
+                     `aerolith repair` writes them anew"
                 ));
             }
         }
         Ok(Look { list, reader, absent, problems })
     }
 
-    /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report, and gives
-    /// back the chunks that are missing or damaged. A snapshot is hurt if an entry that no newer run hides, or a node, needs one of
-    /// them: runs go on to refer to what stood in older versions of records, and to what a full backup wrote anew.
+    /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report,
+    /// and gives back the chunks that are missing or damaged. A snapshot is hurt if an entry that no newer run hides,
+    /// or a node, needs one of them: runs go on to refer to what stood in older versions of records, and to what a full
+    /// backup wrote anew.
     pub(crate) fn walk(
         &self,
         reader: &Arc<ChunkReader>,
@@ -214,8 +215,8 @@ impl Repository {
         let more = damaged.difference(&needed).count();
         if more > 0 {
             report.notes.push(format!(
-                "{more} of the chunks that runs refer to are missing or damaged, and no snapshot needs them: older versions of \
-                 records stood in them"
+                "{more} of the chunks that runs refer to are missing or damaged, and no snapshot needs them: older \
+                 versions of records stood in them"
             ));
         }
         Ok(Walked { damaged, needed })
@@ -254,7 +255,8 @@ impl Repository {
         }
         if slots == 0 {
             report.problems.push(format!(
-                "{} has no key slot: nobody will be able to open the repository again. Add one now with `aerolith key add`",
+                "{} has no key slot: nobody will be able to open the repository again. Add one now with `aerolith key \
+                 add`",
                 names::KEYS
             ));
         }
@@ -269,13 +271,16 @@ impl Repository {
         }
         let history = self.history()?;
         report.problems.extend(history.damaged.iter().map(|(id, error)| {
-            format!("{error}; what session {id} was, and damage that it may have noted, is not known any more. `aerolith repair` clears it away")
+            format!(
+                "{error}; what session {id} was, and damage that it may have noted, is not known any more. \
+                `aerolith repair` clears it away"
+            )
         }));
         Ok((history, condemned))
     }
 
-    /// Looks for names under `snapshots/` that are gone, or are not what those who saw them say they were: a name once taken
-    /// is never free again, and a manifest becomes a marker or stays.
+    /// Looks for names under `snapshots/` that are gone, or are not what those who saw them say they were: a name once
+    /// taken is never free again, and a manifest becomes a marker or stays.
     fn check_names(&self, manifests: &[Manifest], history: &History, report: &mut CheckReport) -> Result<()> {
         let states = objects::list_states(&*self.store)?;
         let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
@@ -318,7 +323,8 @@ impl Repository {
         let mut now: Option<Look> = None;
         for ((id, _), directory) in packs.iter().zip(found) {
             if let Err(Error::Missing { .. }) = directory {
-                // Gone since they were listed: if a collection has deleted it, the index doesn't name it any more, or a plan does.
+                // Gone since they were listed: if a collection has deleted it, the index doesn't name it any more, or a
+                // plan does.
                 let now = match &mut now {
                     Some(now) => now,
                     none => none.insert(self.look_again(condemned)?),

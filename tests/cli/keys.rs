@@ -223,8 +223,8 @@ fn what_is_stored_only_the_owner_can_open() {
     assert!(seen > 12, "{seen}");
 }
 
-/// Runs the program on a terminal of its own, types these lines, each once a prompt asks, and gives back the exit code and what
-/// the terminal showed.
+/// Runs the program on a terminal of its own, types these lines, each once a prompt asks, and gives back the exit code
+/// and what the terminal showed.
 fn on_a_terminal(sandbox: &Sandbox, arguments: &str, lines: &[&str]) -> (Option<i32>, String) {
     let mut terminal = Command::new("script");
     let program = env!("CARGO_BIN_EXE_aerolith");

@@ -3,7 +3,8 @@
 use super::support::{Output, Sandbox};
 use serde_json::json;
 
-/// Texts that a careless program prints as they are: colours, a new title, another line, other directions, nothing at all.
+/// Texts that a careless program prints as they are: colours, a new title, another line, other directions, nothing at
+/// all.
 const ODD: [&str; 9] = [
     "",
     "\u{1b}[31mred\u{1b}[0m\u{7}",

@@ -1,4 +1,5 @@
-//! Every option of `backup`, `restore` and `verify` with every kind of source and target: it is applied, or refused by its name.
+//! Every option of `backup`, `restore` and `verify` with every kind of source and target: it is applied, or refused by
+//! its name.
 
 use super::support::{Output, Sandbox};
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,8 +135,9 @@ fn files(directory: &Path, found: &mut BTreeMap<String, u64>) {
     }
 }
 
-/// Runs a command once with each option and each of the URLs, and holds what became of them against the rules. The URLs must be such
-/// that nothing can be read or written behind them, so that what is applied fails with 1, and what is refused with 2.
+/// Runs a command once with each option and each of the URLs, and holds what became of them against the rules. The URLs
+/// must be such that nothing can be read or written behind them, so that what is applied fails with 1, and what is
+/// refused with 2.
 fn holds(command: &str, before: &[&str], urls: [&str; 4], rules: &[&[Rule]]) {
     let rules: Vec<Rule> = rules.concat();
     let named: BTreeSet<&str> = rules.iter().map(|(option, _)| option[0].trim_start_matches("--")).collect();
@@ -188,7 +190,8 @@ fn holds(command: &str, before: &[&str], urls: [&str; 4], rules: &[&[Rule]]) {
     });
 }
 
-/// Sources that can't be read, and targets that can't be written: nobody listens, and a file stands where a directory should.
+/// Sources that can't be read, and targets that can't be written: nobody listens, and a file stands where a directory
+/// should.
 const BLOCKED: [&str; 4] = ["aerospike://127.0.0.1:1/test", "asb:blocked/x", "jsonl:blocked/x", "embedded:blocked/x"];
 
 #[test]

@@ -234,7 +234,11 @@ fn indexes_and_modules_can_be_left_out_or_come_last() {
 fn users_and_roles_go_where_they_can_be_kept_and_are_named_where_not() {
     let sandbox = Sandbox::new();
     let lines_of_access = [
-        r#"{"kind":"role","namespace":"shop","name":"auditor","privileges":[{"code":10,"privilege":"read","namespace":"shop","set":"orders"}],"allow_list":"10.0.0.0/8","read_quota":100}"#,
+        concat!(
+            r#"{"kind":"role","namespace":"shop","name":"auditor","#,
+            r#""privileges":[{"code":10,"privilege":"read","namespace":"shop","set":"orders"}],"#,
+            r#""allow_list":"10.0.0.0/8","read_quota":100}"#,
+        ),
         r#"{"kind":"user","namespace":"shop","name":"ann","roles":["auditor","read-write"]}"#,
         r#"{"kind":"user","namespace":"shop","name":"bob","roles":[]}"#,
     ];

@@ -25,7 +25,8 @@ fn interrupt(sandbox: &Sandbox, arguments: &[&str], signal: Signal) -> (Option<i
     (child.wait().unwrap().code(), said)
 }
 
-/// Whether whoever runs the tests lets them, and the programs that they start, live on without a terminal, as `nohup` does.
+/// Whether whoever runs the tests lets them, and the programs that they start, live on without a terminal, as `nohup`
+/// does.
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");

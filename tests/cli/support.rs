@@ -71,8 +71,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A directory with an empty repository. Its passphrase costs next to nothing to try, so that tests are quick; the program
-    /// itself has no such option.
+    /// A directory with an empty repository. Its passphrase costs next to nothing to try, so that tests are quick; the
+    /// program itself has no such option.
     pub fn new() -> Self {
         let sandbox = Self::empty();
         let store = aerolith::store::create(sandbox.path("repo").to_str().unwrap()).unwrap();
@@ -90,8 +90,8 @@ impl Sandbox {
         self.directory.path().join(name)
     }
 
-    /// The program, to be run in the directory, with nothing on standard input, and away from the terminal of whoever runs the tests,
-    /// where a prompt would wait for them. `setsid` becomes the program: it is the same process.
+    /// The program, to be run in the directory, with nothing on standard input, and away from the terminal of whoever
+    /// runs the tests, where a prompt would wait for them. `setsid` becomes the program: it is the same process.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         if Path::new(SETSID).exists() {
@@ -151,7 +151,8 @@ impl Sandbox {
         live
     }
 
-    /// Two snapshots of the people in `people.asb`: Ann, Bob and Cid; then Ann older, Cid gone, Dee new, 7 only touched.
+    /// Two snapshots of the people in `people.asb`: Ann, Bob and Cid; then Ann older, Cid gone, Dee new, 7 only
+    /// touched.
     pub fn people(&self) -> [String; 2] {
         let first = [person("ann", 1, 30), person("bob", 1, 40), person("cid", 1, 50), number(7, 1)];
         self.write("people.asb", &asb("test", &first.concat()));

@@ -20,8 +20,8 @@ use aerolith::verify::CompareOptions;
 
 const RECORDS: u64 = 400;
 
-/// A cluster to which something happens once all its records were read: right before a backup asks for its indexes and UDF modules, and
-/// before a comparison ends.
+/// A cluster to which something happens once all its records were read: right before a backup asks for its indexes and
+/// UDF modules, and before a comparison ends.
 struct AfterRecords<'a> {
     source: AerospikeSource,
     happens: &'a (dyn Fn() + Sync),

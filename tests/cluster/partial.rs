@@ -139,7 +139,8 @@ fn an_unread_partition_stays_as_it_was_and_is_caught_up_from_when_it_was_read() 
     let repository = empty();
     let first = back_up(&repository, &cluster, BackupKind::Full, false).unwrap();
     let before = there(&cluster);
-    // While nobody backs up: one record is deleted and written again, so that its generation is what it was; one is gone.
+    // While nobody backs up: one record is deleted and written again, so that its generation is what it was; one is
+    // gone.
     cluster.shared().clock_ahead = MINUTE;
     assert!(client.delete(b"s", &int(3)));
     client.put(b"s", &int(3), true, u32::MAX, &number(3333));

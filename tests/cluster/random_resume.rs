@@ -1,5 +1,6 @@
-//! Backups that are killed, gone on with, and mixed with others, at random, while records change, sets are truncated, servers restart and
-//! their clocks move. Whatever is committed as whole must be what the cluster held while it was read.
+//! Backups that are killed, gone on with, and mixed with others, at random, while records change, sets are truncated,
+//! servers restart and their clocks move. Whatever is committed as whole must be what the cluster held while it was
+//! read.
 //!
 //! - `AEROLITH_RESUME_SEED`: the first story's seed, as a failed one printed it; 41 if not given.
 //! - `AEROLITH_RESUME_STORIES`: how many stories; a few if not given.
@@ -289,8 +290,8 @@ impl Story<'_> {
         Ok(snapshot)
     }
 
-    /// What is committed is what the cluster held: all of it at once if nothing happened meanwhile, else each record at some time.
-    /// Of a partition that lost its records meanwhile, what it held before.
+    /// What is committed is what the cluster held: all of it at once if nothing happened meanwhile, else each record at
+    /// some time. Of a partition that lost its records meanwhile, what it held before.
     fn holds(
         &self,
         repository: &Repository,
@@ -495,8 +496,8 @@ fn whatever_happens_what_is_committed_is_what_the_cluster_held() {
     let [killed, committed, resumed, partial, refused, changed] =
         [killed, committed, resumed, partial, refused, changed].map(AtomicUsize::into_inner);
     println!(
-        "{stories} stories from seed {first}: {killed} sessions killed, {resumed} namespaces gone on with, {refused} refused, {committed} committed; \
-         {partial} namespaces in part, {changed} changed meanwhile"
+        "{stories} stories from seed {first}: {killed} sessions killed, {resumed} namespaces gone on with, {refused} \
+         refused, {committed} committed; {partial} namespaces in part, {changed} changed meanwhile"
     );
     if stories >= STORIES {
         assert!([killed, committed, resumed, partial, refused, changed].iter().all(|sum| *sum > 0));

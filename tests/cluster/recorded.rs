@@ -1,8 +1,10 @@
-//! What a real server answered, read again by our reader and writer: `tests/data/aerospike`, whose README says how it was recorded.
+//! What a real server answered, read again by our reader and writer: `tests/data/aerospike`, whose README says how it
+//! was recorded.
 //!
-//! With `AEROLITH_RECORD_CLUSTER=HOST:PORT` the recording is made anew, from namespace `test` there. Our own reader and writer ask, and
-//! a proxy between them and the server keeps what goes by. Played back, a query is answered partition by partition, a batch row by
-//! row, so that how requests are grouped may change; what a query, a row or an info request says may not.
+//! With `AEROLITH_RECORD_CLUSTER=HOST:PORT` the recording is made anew, from namespace `test` there. Our own reader and
+//! writer ask, and a proxy between them and the server keeps what goes by. Played back, a query is answered partition
+//! by partition, a batch row by row, so that how requests are grouped may change; what a query, a row or an info
+//! request says may not.
 
 use super::conformance::{NEVER, int, number};
 use super::{Found, NAMESPACE, connect, quick, read, scan, take, target, walk};
@@ -68,7 +70,8 @@ struct Tape {
     messages: Vec<Vec<u8>>,
 }
 
-/// Answers connections on a thread each, with what `answer` makes of a frame; gives back the address. A panic closes the connection.
+/// Answers connections on a thread each, with what `answer` makes of a frame; gives back the address. A panic closes
+/// the connection.
 fn serve(answer: impl Fn(&mut Option<TcpStream>, u8, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -147,8 +147,8 @@ impl Town {
             Event::Jitter(seconds) if !facts.set_back => {
                 self.cluster.shared().clock_ahead = facts.furthest - i64::from(seconds) * SECOND;
             }
-            // What changes until the clocks are where they were can't be told by time; nothing can be told of what came before if
-            // nobody looks meanwhile. So they stay behind.
+            // What changes until the clocks are where they were can't be told by time; nothing can be told of what came
+            // before if nobody looks meanwhile. So they stay behind.
             Event::SetBack => {
                 facts.set_back = true;
                 self.cluster.shared().clock_ahead = facts.furthest - 400 * i64::from(DAY) * SECOND;

@@ -1,4 +1,5 @@
-//! A day's work in one run, with a fault at each call to the store that it makes: a backup, a forget, a prune, a full backup.
+//! A day's work in one run, with a fault at each call to the store that it makes: a backup, a forget, a prune, a full
+//! backup.
 
 use crate::support::scene::*;
 use crate::support::world::*;
@@ -140,7 +141,8 @@ fn a_request_that_arrives_late_loses_nothing() {
     at_every_call(Effect::Late(10_000), 3, |store| store.land_late().unwrap());
 }
 
-/// No store may leave half an object. In one that does all the same nothing wrong is restored, and what stands in the way is named.
+/// No store may leave half an object. In one that does all the same nothing wrong is restored, and what stands in the
+/// way is named.
 #[test]
 fn an_object_that_was_torn_is_named_and_hurts_no_other() {
     let (scene, worlds) = beginning();

@@ -1,4 +1,5 @@
-//! What was healed is healed: a check, a collection and a repair judge by what can be read now, not by what was lost once.
+//! What was healed is healed: a check, a collection and a repair judge by what can be read now, not by what was lost
+//! once.
 
 use crate::support::scene::*;
 use crate::support::world::*;
@@ -42,7 +43,8 @@ fn whatever_pack_was_lost_a_full_backup_leaves_a_snapshot_that_is_whole_to_every
     });
 }
 
-/// A full backup, and an incremental one that changes every record: the values of the first are of no use to the second.
+/// A full backup, and an incremental one that changes every record: the values of the first are of no use to the
+/// second.
 fn all_changed() -> (Arc<MemoryStore>, Repository, [SnapshotId; 2], World) {
     let disk = Arc::new(MemoryStore::new());
     let repository = create(disk.clone()).unwrap();

@@ -1,5 +1,5 @@
-//! Checks, repairs and readers that meet collections, forgets and backups at any call they make: what is moved, replaced or
-//! deleted on purpose is no damage.
+//! Checks, repairs and readers that meet collections, forgets and backups at any call they make: what is moved,
+//! replaced or deleted on purpose is no damage.
 
 use crate::support::scene::*;
 use crate::support::world::*;
@@ -48,7 +48,8 @@ fn scene() -> Scene {
     scene
 }
 
-/// Does `work` on a repository in which something happens before its nth call, for each n in turn, and hands over what came out.
+/// Does `work` on a repository in which something happens before its nth call, for each n in turn, and hands over what
+/// came out.
 fn at_every_call<T>(work: impl Fn(&Repository) -> Result<T>, judge: impl Fn(&str, &Repository, Result<T>)) {
     let scene = scene();
     let calls = {

@@ -1,5 +1,5 @@
-//! One definition of what a snapshot needs: whatever is lost below any of its roots, nobody overlooks it; and none of it goes with
-//! packs that are condemned.
+//! One definition of what a snapshot needs: whatever is lost below any of its roots, nobody overlooks it; and none of
+//! it goes with packs that are condemned.
 
 use crate::support::parted::{lose, part};
 use crate::support::scene::*;

@@ -1,4 +1,5 @@
-//! Repairing: a lost index comes back, snapshots that lost chunks are salvaged, and what is gone is named, no more and no less.
+//! Repairing: a lost index comes back, snapshots that lost chunks are salvaged, and what is gone is named, no more and
+//! no less.
 
 use crate::support::scene::*;
 use crate::support::world::*;
@@ -440,7 +441,8 @@ fn whatever_is_damaged_a_repair_saves_all_that_can_be_read_and_names_the_rest() 
         let repository = open(disk.clone()).unwrap();
         let report = repair(&repository, &thorough_repair()).unwrap_or_else(|error| panic!("{about}: {error}"));
         assert_salvaged(&repository, &scene.snapshots, &report, &about);
-        // A pack that is damaged or gone is what check still complains of, until what needed it is forgotten and pruned.
+        // A pack that is damaged or gone is what check still complains of, until what needed it is forgotten and
+        // pruned.
         for salvaged in &report.salvaged {
             forget(&repository, &[salvaged.original.to_string()]).unwrap();
         }

@@ -20,7 +20,8 @@ fn taking_over() -> PruneOptions {
     PruneOptions { fence: true, ..thorough() }
 }
 
-/// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed, if there is one.
+/// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed,
+/// if there is one.
 fn find_live_chunk(scene: &Scene) -> Option<(ChunkId, Location)> {
     let repository = scene.repository();
     let values = values(&repository, &scene.id(2));
@@ -82,8 +83,8 @@ fn a_condemned_pack_of_which_a_live_chunk_cannot_be_read_stays_with_its_plan() {
     assert_nothing_unused(&repository, "had back");
 }
 
-/// Forgets a snapshot of which a live chunk has a damaged copy outside the plan, prunes, and says whether it came to that: which pack
-/// a chunk falls into is random.
+/// Forgets a snapshot of which a live chunk has a damaged copy outside the plan, prunes, and says whether it came to
+/// that: which pack a chunk falls into is random.
 fn with_a_damaged_copy_outside() -> bool {
     let scene = Scene::new(400);
     let repository = scene.repository();

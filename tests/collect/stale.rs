@@ -7,8 +7,8 @@ use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{FaultStore, Store};
 use std::sync::Arc;
 
-/// A backup commits while a collection deletes what it builds on. Gives back whether the collection came to its end, and whether the
-/// snapshot is whole.
+/// A backup commits while a collection deletes what it builds on. Gives back whether the collection came to its end,
+/// and whether the snapshot is whole.
 fn meet(is_stale: bool) -> (bool, bool) {
     let scene = Scene::new(60);
     let repository = scene.repository();

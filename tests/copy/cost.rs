@@ -56,7 +56,8 @@ fn all_at_once_they_share_as_much_and_what_was_forgotten_at_home_is_not_read_aga
     let there = sum(&|n| report.copied[n].stored_bytes);
     assert!(there <= at_home + at_home / 8, "{there} instead of {at_home}");
     assert_copied(&source, &target, &snapshots, "ten days at once");
-    // All that were copied are gone at home; the next builds on their runs, of which the copies say where they come from.
+    // All that were copied are gone at home; the next builds on their runs, of which the copies say where they come
+    // from.
     world = world.later(0..2_000, 0.03, 0.01, 10);
     let last = back_up_all(&source, BackupKind::Incremental, &[("test", &world)]);
     let old: Vec<String> = snapshots.iter().map(|(id, _)| id.to_string()).collect();

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// Copies with a fault at each call in turn; then, with `prunes`, prunes the target at every other one; and copies again.
+/// Copies with a fault at each call in turn; then, with `prunes`, prunes the target at every other one; and copies
+/// again.
 fn at_every_call(effect: Effect, power_cut: bool, prunes: bool) {
     let scene = Scene::new(40);
     let empty = other_disk();

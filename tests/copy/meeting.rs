@@ -146,7 +146,8 @@ fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_
     let scene = Scene::new(120);
     let (source, disk) = (scene.repository(), other_disk());
     let (plain, mut begun) = (disk.clone(), 0);
-    // Before the last of the copy's sessions begins, its first snapshot is forgotten, and a collector dies once its plan is written.
+    // Before the last of the copy's sessions begins, its first snapshot is forgotten, and a collector dies once its
+    // plan is written.
     let store = HookStore::new(disk.clone(), move |call, key| {
         begun += usize::from(call == Call::PutNew && key.starts_with(names::SESSIONS));
         if begun == 3 {

@@ -49,7 +49,8 @@ pub fn copy_of(source: &Repository, target: &Repository, id: SnapshotId) -> Mani
     copy
 }
 
-/// Everything of a copy's manifest that does not follow from keys and ids must be the original's; what does, must be right.
+/// Everything of a copy's manifest that does not follow from keys and ids must be the original's; what does, must be
+/// right.
 fn assert_says_the_same(source: &Repository, target: &Repository, original: &Manifest, copy: &Manifest) {
     let there = target.snapshots().unwrap().snapshots;
     let id_there = |id: SnapshotId| {
@@ -123,7 +124,8 @@ pub fn assert_copied(source: &Repository, target: &Repository, snapshots: &[(Sna
     assert_clean(target, about);
 }
 
-/// The target must hold an exact copy of each of these snapshots, whatever it says of where it comes from and what else is damaged.
+/// The target must hold an exact copy of each of these snapshots, whatever it says of where it comes from and what else
+/// is damaged.
 pub fn assert_exact_copies(
     source: &Repository,
     target: &Repository,

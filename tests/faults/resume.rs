@@ -15,7 +15,8 @@ use rayon::prelude::*;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-/// The states of the source: at the first backup, at the one that is killed, when that goes on, and at the next incremental.
+/// The states of the source: at the first backup, at the one that is killed, when that goes on, and at the next
+/// incremental.
 static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
     let mut worlds = vec![World::filled(0..150)];
     for seed in 1..4 {
@@ -233,7 +234,8 @@ fn another_selection_or_a_clock_that_was_set_back_takes_nothing_over() {
     let watched = watching(&WORLDS[1]);
     assert!(count(&watched) > 0);
     assert_eq!(count(&selecting(&WORLDS[1], "one set")), 0);
-    // What is said to have been read in the future can't be gone on with: the next incremental would miss what changes until then.
+    // What is said to have been read in the future can't be gone on with: the next incremental would miss what changes
+    // until then.
     assert_eq!(count(&WORLDS[0]), 0);
 }
 

@@ -1,5 +1,5 @@
-//! The model's steps are the code's steps: what real backups, forgets, collections and restores ask of the store is held against
-//! the steps that the model's actors take, one after another.
+//! The model's steps are the code's steps: what real backups, forgets, collections and restores ask of the store is
+//! held against the steps that the model's actors take, one after another.
 
 use super::model::{Model, Scene, Step};
 use super::scenes;
@@ -48,8 +48,8 @@ fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
     calls.to_vec()
 }
 
-/// Lets one actor of a scene run alone to its end, and gives back its steps. Of several it takes the first of those that it likes,
-/// or else the first.
+/// Lets one actor of a scene run alone to its end, and gives back its steps. Of several it takes the first of those
+/// that it likes, or else the first.
 fn alone(scene: Scene, state: &mut State, actor: &str, likes: &[&str]) -> Vec<&'static str> {
     let model = Model { scene, without: &[] };
     let mut taken = Vec::new();
@@ -68,7 +68,8 @@ fn alone(scene: Scene, state: &mut State, actor: &str, likes: &[&str]) -> Vec<&'
     }
 }
 
-/// What was asked of a store, by directory. Session objects that are written anew are heartbeats and outcomes, which nobody waits for.
+/// What was asked of a store, by directory. Session objects that are written anew are heartbeats and outcomes, which
+/// nobody waits for.
 fn asked(operations: &[Operation]) -> Vec<(Call, &str)> {
     let directory = |operation: &Operation| match (operation.call, operation.key.split('/').next().unwrap_or_default())
     {
@@ -83,8 +84,8 @@ fn asked(operations: &[Operation]) -> Vec<(Call, &str)> {
     operations.iter().map(directory).filter(|asked| *asked != (Call::Put, "sessions")).collect()
 }
 
-/// The steps' calls must come in this order, and whatever is changed must be one of them. Other reads may come in between, and one
-/// step may take several calls of its kind.
+/// The steps' calls must come in this order, and whatever is changed must be one of them. Other reads may come in
+/// between, and one step may take several calls of its kind.
 #[track_caller]
 fn assert_same(actor: &str, steps: &[&str], operations: &[Operation]) {
     let expected: Vec<(&str, (Call, &str))> =
@@ -102,8 +103,9 @@ fn assert_same(actor: &str, steps: &[&str], operations: &[Operation]) {
     assert!(next == expected.len(), "{:?} was not asked after {:?}: {asked:?}", expected[next], &expected[..next]);
 }
 
-/// A repository in which packs are partly needed once its first snapshot is forgotten, and a store that logs what is asked of it once it
-/// is open. The keys decide which chunk falls into which pack, and with few of them no pack is partly needed: then another one is made.
+/// A repository in which packs are partly needed once its first snapshot is forgotten, and a store that logs what is
+/// asked of it once it is open. The keys decide which chunk falls into which pack, and with few of them no pack is
+/// partly needed: then another one is made.
 fn logged() -> (Repositories, Arc<FaultStore<Arc<MemoryStore>>>) {
     let has_to_move = |scene: &Repositories| {
         let repository = open(Arc::new(scene.disk.fork())).unwrap();

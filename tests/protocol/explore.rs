@@ -13,8 +13,8 @@ pub struct Search {
     pub reduction: Reduction,
     /// The most states that there may be.
     pub most: usize,
-    /// Whether it remembers how it came to each state: 8 bytes more for each. A search that does not begins anew once it has found
-    /// something.
+    /// Whether it remembers how it came to each state: 8 bytes more for each. A search that does not begins anew once
+    /// it has found something.
     pub ways: bool,
 }
 
@@ -134,8 +134,8 @@ fn reach(model: &Model, search: &Search, base: usize, states: &[State], seen: &T
     reached
 }
 
-/// The steps to the last state in `ways`, for people. The states on the way are those of the search but for their symmetry, so that each
-/// actor keeps its name.
+/// The steps to the last state in `ways`, for people. The states on the way are those of the search but for their
+/// symmetry, so that each actor keeps its name.
 fn trace(model: &Model, reduction: &Reduction, ways: &[Way]) -> Vec<String> {
     let mut numbers = Vec::new();
     let mut at = ways.len() - 1;

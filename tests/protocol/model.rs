@@ -30,7 +30,8 @@ pub struct Scene {
     pub reader: bool,
     /// Snapshots that the user may forget, whenever they stand.
     pub forgets: Set,
-    /// Whether the index segment of the first session may be lost without a trace. Chunks need not be named in the index then.
+    /// Whether the index segment of the first session may be lost without a trace. Chunks need not be named in the
+    /// index then.
     pub damage: bool,
     /// Whether garbage must go in the end.
     pub ends_clean: bool,

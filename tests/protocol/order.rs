@@ -1,7 +1,8 @@
-//! A model of the order of snapshots: four writers whose clocks are wrong, in every order of their first and last steps.
+//! A model of the order of snapshots: four writers whose clocks are wrong, in every order of their first and last
+//! steps.
 //!
-//! A writer's first step reads the manifests, from which the program's own functions make its number and its heads; its last
-//! puts its manifest there. The clocks of the hosts are right, a day behind, or ten years ahead.
+//! A writer's first step reads the manifests, from which the program's own functions make its number and its heads; its
+//! last puts its manifest there. The clocks of the hosts are right, a day behind, or ten years ahead.
 
 use aerolith::collect::Policy;
 use aerolith::format::SnapshotId;
@@ -62,8 +63,8 @@ fn manifest(writer: usize) -> Manifest {
 }
 
 impl Way {
-    /// Every order of the first and the last steps in which each writer's first comes first. Writers are alike but for their
-    /// clocks, so the first to begin is always the first writer.
+    /// Every order of the first and the last steps in which each writer's first comes first. Writers are alike but for
+    /// their clocks, so the first to begin is always the first writer.
     fn all_orders() -> Vec<Vec<usize>> {
         fn go(steps: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
             if steps.len() == 2 * WRITERS {
@@ -176,7 +177,8 @@ fn no_clock_makes_an_older_snapshot_the_newest_in_any_order_of_four_writers() {
             let honest = clocks.iter().all(|clock| *clock == 0);
             assert!(!honest || times.doubtful().is_empty(), "{}: {:?}", name(), times.doubtful());
             if !times.reader_is_behind() {
-                // All were written on one day. What was begun last is as new as anything, so rules that count back keep it.
+                // All were written on one day. What was begun last is as new as anything, so rules that count back keep
+                // it.
                 let kept = outcome.kept(&times, &within);
                 assert!(kept.contains(&outcome.newest()), "{}", name());
                 // One clock that runs ahead, of four, makes nothing honest old.

@@ -1,11 +1,13 @@
-//! What makes states one: three ways to search through fewer of them. Each is held against the whole search in `reduced.rs`.
+//! What makes states one: three ways to search through fewer of them. Each is held against the whole search in
+//! `reduced.rs`.
 //!
-//! - *Symmetry.* Nothing depends on the order of sessions' numbers. Two collectors are alike, two writers that need the same as well, so
-//!   of a state and its mirror images one is searched.
-//! - *Forgetting.* What an actor knows and will not use again, or the store remembers of packs that nobody will look for, is made zero.
-//! - *Settled steps.* A step that is its actor's only one, leaves the store as it is, and is the same whatever the others do first, is
-//!   taken at once. Each run in which it is taken later, or never, passes through the same stores as one in which it is taken at once,
-//!   and whatever must hold, must hold of stores or of other steps.
+//! - *Symmetry.* Nothing depends on the order of sessions' numbers. Two collectors are alike, two writers that need the
+//!   same as well, so of a state and its mirror images one is searched.
+//! - *Forgetting.* What an actor knows and will not use again, or the store remembers of packs that nobody will look
+//!   for, is made zero.
+//! - *Settled steps.* A step that is its actor's only one, leaves the store as it is, and is the same whatever the
+//!   others do first, is taken at once. Each run in which it is taken later, or never, passes through the same stores
+//!   as one in which it is taken at once, and whatever must hold, must hold of stores or of other steps.
 
 use super::collector::{self, clean_one, known};
 use super::model::{Model, Steps};
@@ -251,7 +253,8 @@ fn forget(model: &Model, state: &mut State) {
     for (collector, id) in state.collectors.iter_mut().zip(COLLECTORS) {
         forget_as_collector(model, store, collector, id);
     }
-    // A reader knows from the index what packs held that are gone; others ask of packs that were there when they listed them.
+    // A reader knows from the index what packs held that are gone; others ask of packs that were there when they listed
+    // them.
     let mut remembered = if model.scene.reader { Set::MAX } else { store.packs | store.undead };
     for writer in &state.writers {
         remembered |= writer.usable;

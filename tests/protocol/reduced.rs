@@ -1,4 +1,5 @@
-//! The reductions are held against the whole search: in every state of small scenes, and by what is found once rules are left out.
+//! The reductions are held against the whole search: in every state of small scenes, and by what is found once rules
+//! are left out.
 
 use super::explore::{Search, explore};
 use super::model::{Model, Scene, Step};
@@ -151,7 +152,8 @@ fn in_every_state_of_larger_scenes_the_reductions_make_no_difference() {
     assert_settled(&LARGER);
 }
 
-/// Whatever is left out, each reduction finds that something is lost, by ways that are no longer; the symmetry by ways of the same length.
+/// Whatever is left out, each reduction finds that something is lost, by ways that are no longer; the symmetry by ways
+/// of the same length.
 fn assert_same_is_found(reductions: &[Reduction], chosen: impl Fn(&[Rule]) -> bool) {
     for (without, scene, _) in left_out::all().filter(|(without, ..)| chosen(without)) {
         let model = Model { scene: Scene { ends_clean: false, ..scene }, without };

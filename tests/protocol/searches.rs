@@ -78,7 +78,8 @@ fn nothing_is_lost_in_scenes_of_millions_of_states() {
 }
 
 #[test]
-#[ignore = "takes minutes and gigabytes: cargo test --release --test protocol -- --ignored --nocapture --test-threads=1"]
+#[ignore = "takes minutes and gigabytes: cargo test --release --test protocol -- --ignored --nocapture \
+    --test-threads=1"]
 fn nothing_is_lost_in_larger_scenes() {
     let four = "two writers that take over from each other, two collectors";
     holds(&format!("{four}, and any snapshot may be forgotten"), scenes::FOUR_ANY, 12_466_858);

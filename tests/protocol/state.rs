@@ -1,7 +1,7 @@
 //! What the store holds and what each actor knows, in few bytes.
 //!
-//! Everything that there can be several of is numbered by the session it belongs to, and a set of them is a mask: pack 3 is the pack
-//! that session 3 writes, segment 3 its index segment, plan 3 its plan. A chunk is a bit too.
+//! Everything that there can be several of is numbered by the session it belongs to, and a set of them is a mask: pack
+//! 3 is the pack that session 3 writes, segment 3 its index segment, plan 3 its plan. A chunk is a bit too.
 
 /// A set of sessions, or of the packs, segments or plans that belong to them.
 pub type Set = u8;

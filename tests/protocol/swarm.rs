@@ -1,8 +1,8 @@
 //! Everybody at once: too many states to see them all, so random walks through them, each with its own habits.
 //!
-//! A walk has a seed. It says how the run begins, how often each actor gets its turn, and when one falls asleep, and for how long: much of
-//! what can go wrong needs somebody who wakes up late. `AEROLITH_SWARM_SEED` begins with another seed, and with that of a walk that found
-//! something repeats it; `AEROLITH_SWARM_SECONDS` walks longer.
+//! A walk has a seed. It says how the run begins, how often each actor gets its turn, and when one falls asleep, and
+//! for how long: much of what can go wrong needs somebody who wakes up late. `AEROLITH_SWARM_SEED` begins with another
+//! seed, and with that of a walk that found something repeats it; `AEROLITH_SWARM_SECONDS` walks longer.
 
 use super::left_out;
 use super::model::{Model, Scene, Violation};
@@ -48,8 +48,8 @@ impl Random {
 /// What a walk found, or the steps that it took.
 type Walk = Result<usize, (Violation, String)>;
 
-/// Takes the walk of this seed. States that were not seen before are counted; each is looked at, so that what a walk finds depends on its
-/// seed alone.
+/// Takes the walk of this seed. States that were not seen before are counted; each is looked at, so that what a walk
+/// finds depends on its seed alone.
 fn walk(seed: u64, without: &'static [Rule], seen: &Table, cleaned: &Table, states: &mut usize) -> Walk {
     let mut random = Random(seed);
     // Or else the walks of neighbouring seeds would draw the same numbers, one later.

@@ -74,11 +74,12 @@ pub fn fingerprint(value: &impl Hash) -> u128 {
     u128::from(hasher.sums[0]) << 64 | u128::from(hasher.sums[1])
 }
 
-/// Remembers fingerprints in 8 bytes each, at the place that the other half of the fingerprint says, or the next that is free.
+/// Remembers fingerprints in 8 bytes each, at the place that the other half of the fingerprint says, or the next that
+/// is free.
 ///
-/// A state is taken for another one only if 63 bits of one half are the same, and the other half leads into the same run of taken
-/// places. In a table that is three quarters full, a search in vain looks at 8.5 places on average (Knuth, TAOCP 6.4), so of n states any is
-/// overlooked with a chance of at most n * 8.5 * 2^-63: 2^-33 for a hundred million.
+/// A state is taken for another one only if 63 bits of one half are the same, and the other half leads into the same
+/// run of taken places. In a table that is three quarters full, a search in vain looks at 8.5 places on average (Knuth,
+/// TAOCP 6.4), so of n states any is overlooked with a chance of at most n * 8.5 * 2^-63: 2^-33 for a hundred million.
 pub struct Table {
     places: Vec<AtomicU64>,
 }
@@ -113,7 +114,8 @@ impl Table {
         panic!("more states than the table has places for");
     }
 
-    /// Whether the fingerprint was not there, as far as can be told: of those that belong to one place the last is remembered.
+    /// Whether the fingerprint was not there, as far as can be told: of those that belong to one place the last is
+    /// remembered.
     pub fn replace(&self, print: u128) -> bool {
         let (place, entry) = self.place(print);
         self.places[place].swap(entry, Ordering::Relaxed) != entry

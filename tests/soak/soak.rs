@@ -1,9 +1,10 @@
-//! Writers, readers, forgetters, holders, repairers, copiers and collectors as processes of the real program on one repository and a
-//! second one that it is copied into, killed and stopped at random. Some sleep until many others have come and gone.
+//! Writers, readers, forgetters, holders, repairers, copiers and collectors as processes of the real program on one
+//! repository and a second one that it is copied into, killed and stopped at random. Some sleep until many others have
+//! come and gone.
 //!
-//! A writer's snapshots carry the name of the state they are of as a label, so that whatever was committed, also by a process that was
-//! killed before it could say so, can be compared with what it must hold. The seed decides about contents, orders and fates; how
-//! processes meet is up to the machine.
+//! A writer's snapshots carry the name of the state they are of as a label, so that whatever was committed, also by a
+//! process that was killed before it could say so, can be compared with what it must hold. The seed decides about
+//! contents, orders and fates; how processes meet is up to the machine.
 
 use aerolith::embedded::{Bin, EmbeddedStore, Key, StoreOptions};
 use aerolith::format::keyslot::KdfCost;
@@ -253,7 +254,8 @@ impl Soak<'_> {
         }
     }
 
-    /// Wakes the process that has slept the longest, if there is one: much has changed meanwhile, and it must do no harm.
+    /// Wakes the process that has slept the longest, if there is one: much has changed meanwhile, and it must do no
+    /// harm.
     fn wake(&self) -> bool {
         let Some(mut sleeper) = self.sleepers.lock().unwrap().pop_front() else { return false };
         let _ = kill_process(Pid::from_child(&sleeper.child), Signal::CONT);
@@ -309,8 +311,8 @@ impl Soak<'_> {
         said.is_some()
     }
 
-    /// A writer backs up an embedded store of its own, in all kinds, and now and then the same records as JSON lines under a
-    /// cluster's name that all writers share.
+    /// A writer backs up an embedded store of its own, in all kinds, and now and then the same records as JSON lines
+    /// under a cluster's name that all writers share.
     fn write(&self, n: usize, mut random: Random) {
         let mut world: World = (0..self.options.records).map(|key| (key, value(key, 0))).collect();
         let live = self.path(&format!("live-{n}"));
@@ -562,7 +564,8 @@ impl Soak<'_> {
     }
 }
 
-/// Whether a directory holds an object. A killed process may leave a temporary file, which is none: its name begins with a dot.
+/// Whether a directory holds an object. A killed process may leave a temporary file, which is none: its name begins
+/// with a dot.
 fn is_there(directory: &Path) -> bool {
     let is_object = |entry: std::fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
     std::fs::read_dir(directory).is_ok_and(|entries| entries.flatten().any(is_object))
@@ -603,8 +606,8 @@ fn lines(world: &World) -> String {
     for (key, value) in world {
         let _ = writeln!(
             text,
-            "{{\"namespace\":\"test\",\"set\":\"{}\",\"key\":{{\"type\":\"integer\",\"value\":{key}}},\"bins\":[{{\"name\":\"v\",\
-             \"type\":\"string\",\"value\":\"{value}\"}}]}}",
+            "{{\"namespace\":\"test\",\"set\":\"{}\",\"key\":{{\"type\":\"integer\",\"value\":{key}}},\
+             \"bins\":[{{\"name\":\"v\",\"type\":\"string\",\"value\":\"{value}\"}}]}}",
             set_of(*key)
         );
     }

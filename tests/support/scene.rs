@@ -43,7 +43,8 @@ pub fn back_up_all(
     (id, worlds.iter().map(|(namespace, world)| (*namespace, world.truth())).collect())
 }
 
-/// Three snapshots: of `gone` and `kept`, then two of `kept` alone. Once the first is forgotten, its packs are partly needed.
+/// Three snapshots: of `gone` and `kept`, then two of `kept` alone. Once the first is forgotten, its packs are partly
+/// needed.
 pub struct Scene {
     pub disk: Arc<MemoryStore>,
     pub snapshots: Vec<(SnapshotId, Contents)>,
@@ -149,7 +150,8 @@ pub fn assert_clean(repository: &Repository, about: &str) {
     assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
 }
 
-/// No chunk may stand in a pack that no snapshot reaches, none twice, no plan stands, and the index names packs alone that exist.
+/// No chunk may stand in a pack that no snapshot reaches, none twice, no plan stands, and the index names packs alone
+/// that exist.
 pub fn assert_nothing_unused(repository: &Repository, about: &str) {
     let store = repository.store();
     let reader = repository.chunk_reader().unwrap();

@@ -91,7 +91,8 @@ fn an_index_segment() {
     let table: Vec<_> = packs.iter().zip(&rows).map(|((id, size), rows)| (*id, *size, rows.clone())).collect();
     let sealer = |suite| Sealer::with_salt(&keys, ObjectKind::Index, Class::Index, suite, SALT);
     let segments = SUITES.map(|suite| {
-        json!({ "suite": suite.number(), "segment": hex::encode(encode_segment(&sealer(suite), &name, &table).unwrap()) })
+        let segment = encode_segment(&sealer(suite), &name, &table).unwrap();
+        json!({ "suite": suite.number(), "segment": hex::encode(segment) })
     });
     let described = |(id, size, rows): &(PackId, u64, Vec<DirectoryRow>)| {
         let rows = rows.iter().map(|DirectoryRow { id, place }| {

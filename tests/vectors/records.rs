@@ -71,8 +71,9 @@ fn state_hashes() {
     let built = sets.map(|records| {
         let mut sums = StateSums::default();
         records.iter().for_each(|(digest, hash)| sums.add(&keys, digest, hash));
+        let pair = |(digest, hash): &(Digest, RecordHash)| json!([digest.to_string(), hex::encode(hash.0)]);
         json!({
-            "records": records.iter().map(|(digest, hash)| json!([digest.to_string(), hex::encode(hash.0)])).collect::<Vec<_>>(),
+            "records": records.iter().map(pair).collect::<Vec<_>>(),
             "state_hash": hex::encode(sums.hash(&keys)),
         })
     });

@@ -81,7 +81,8 @@ fn a_leaf_and_a_branch_node() {
                 "tombstones": child.tombstones, "uses": child.uses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         });
-        json!({ "level": node.level, "children": children.collect::<Vec<_>>(), "node": hex::encode(node::encode(node)) })
+        let children: Vec<_> = children.collect();
+        json!({ "level": node.level, "children": children, "node": hex::encode(node::encode(node)) })
     });
     let stored = committed("node.json", json!({ "nodes": built }));
     for (case, node) in stored["nodes"].as_array().unwrap().iter().zip(nodes) {

@@ -1,8 +1,8 @@
 //! Users and roles: requests for them, their answers, and the making of a role.
 //!
-//! Requests are security messages, as [logins](super::login) are. Lists come in one or more frames, each with any number of
-//! entries: a head as that of a login's answer, and the entry's fields. An entry with result 50 ends the list, one with
-//! another result but 0 refuses it.
+//! Requests are security messages, as [logins](super::login) are. Lists come in one or more frames, each with any
+//! number of entries: a head as that of a login's answer, and the entry's fields. An entry with result 50 ends the
+//! list, one with another result but 0 refuses it.
 //!
 //! ```text
 //! roles of a user:  count (1 byte), for each: length (1 byte), name
@@ -80,8 +80,8 @@ pub fn create_role(role: &Role) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(message(COMMAND_CREATE_ROLE, &fields))
 }
 
-/// Adds the users of one frame to `found`. Gives back the result that ends the list, 0 for its end; `None` if more frames
-/// follow.
+/// Adds the users of one frame to `found`. Gives back the result that ends the list, 0 for its end; `None` if more
+/// frames follow.
 pub fn users(body: &[u8], found: &mut Vec<User>) -> Result<Option<ResultCode>, WireError> {
     entries(body, |fields| {
         let mut user = User::default();
@@ -105,8 +105,8 @@ pub fn users(body: &[u8], found: &mut Vec<User>) -> Result<Option<ResultCode>, W
     })
 }
 
-/// Adds the roles of one frame to `found`. Gives back the result that ends the list, 0 for its end; `None` if more frames
-/// follow.
+/// Adds the roles of one frame to `found`. Gives back the result that ends the list, 0 for its end; `None` if more
+/// frames follow.
 pub fn roles(body: &[u8], found: &mut Vec<Role>) -> Result<Option<ResultCode>, WireError> {
     entries(body, |fields| {
         let mut role = Role::default();

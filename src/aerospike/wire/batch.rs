@@ -1,10 +1,10 @@
 //! Batch reads by digest.
 //!
-//! The answer to a batch holds bins, generation and void time, but neither set nor user key. So every digest gets two rows:
-//! one for all bins, one for expressions that read what is missing.
+//! The answer to a batch holds bins, generation and void time, but neither set nor user key. So every digest gets two
+//! rows: one for all bins, one for expressions that read what is missing.
 //!
-//! A row is the row's number (4 bytes), a digest, and one byte: 1 if it is like the row before, else 0 and then what to do:
-//! flags, the numbers of fields and operations, fields, operations.
+//! A row is the row's number (4 bytes), a digest, and one byte: 1 if it is like the row before, else 0 and then what to
+//! do: flags, the numbers of fields and operations, fields, operations.
 
 use super::WireError;
 use super::expression::{self, KeyType};
@@ -31,7 +31,8 @@ pub fn request(namespace: &str, digests: &[Digest], time_limit: u32) -> Vec<u8> 
     request_of(namespace, digests, time_limit, &[], &[])
 }
 
-/// The same for these bins alone, if any are named, and for records for which the filter expression is true, if there is one.
+/// The same for these bins alone, if any are named, and for records for which the filter expression is true, if there
+/// is one.
 pub fn request_of(namespace: &str, digests: &[Digest], time_limit: u32, bins: &[Vec<u8>], filter: &[u8]) -> Vec<u8> {
     let mut rows = Vec::with_capacity(digests.len() * 50 + 200);
     rows.extend_from_slice(&(2 * digests.len() as u32).to_be_bytes());

@@ -1,7 +1,8 @@
 //! Logging in: a 16-byte head (of which result, command and number of fields count), then fields.
 //!
-//! A password never travels in the clear unless an external directory has to check it: what is sent is its bcrypt hash with
-//! a salt that all clients share. A login is answered by a session token, with which further connections are opened.
+//! A password never travels in the clear unless an external directory has to check it: what is sent is its bcrypt hash
+//! with a salt that all clients share. A login is answered by a session token, with which further connections are
+//! opened.
 
 use super::frame::{self, FrameType};
 use super::{WireError, take, take_array};

@@ -5,7 +5,7 @@
 //!  0  1  its size: 22                    0  4  size of what follows  0  4  size of what follows
 //!  1  4  four bytes of flags             4  1  type                  4  1  code
 //!  5  1  result code                     5     data                  5  1  particle type
-//!  6  4  generation                                                  6  1  flags: 1 = a time of 8 bytes precedes the value
+//!  6  4  generation                                                  6  1  flags: 1 = 8 bytes of time, then the value
 //! 10  4  void time (in a request: TTL)                               7  1  length of the name
 //! 14  4  time limit, or the row in a batch                           8     name, [time,] value
 //! 18  2  number of fields

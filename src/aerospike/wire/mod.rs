@@ -1,8 +1,8 @@
 //! The servers' wire protocol, as far as backups and restores need it: pure functions between values and bytes.
 //!
-//! Every message is a *frame*: eight bytes (version, type, length) and a body. Three types are used: info (names and values
-//! as text), security (logging in) and message (records). Numbers are big endian unless a field says otherwise. Bin values
-//! are never decoded: a bin is its name, its particle type and its particle's bytes.
+//! Every message is a *frame*: eight bytes (version, type, length) and a body. Three types are used: info (names and
+//! values as text), security (logging in) and message (records). Numbers are big endian unless a field says otherwise.
+//! Bin values are never decoded: a bin is its name, its particle type and its particle's bytes.
 //!
 //! Everything that comes from a server is bounded and checked here; nothing here does I/O.
 

@@ -1,8 +1,8 @@
 //! Partition queries: all records of some partitions, with or without their bins.
 //!
-//! The answer is a sequence of messages in frames: records, notes about single partitions, and one last message. Servers
-//! since 6.0 note only partitions that they could *not* read; a partition that was asked for, about which nothing was said,
-//! is complete once the last message came with result 0. Older ones note each partition that is done.
+//! The answer is a sequence of messages in frames: records, notes about single partitions, and one last message.
+//! Servers since 6.0 note only partitions that they could *not* read; a partition that was asked for, about which
+//! nothing was said, is complete once the last message came with result 0. Older ones note each partition that is done.
 //!
 //! Partitions are read by several threads of the server, so that records of different partitions come mixed. Within one
 //! partition they come in descending order of their digests, but nothing here depends on it.

@@ -130,8 +130,8 @@ impl ResultCode {
         )
     }
 
-    /// Whether a write that got this result may succeed later, or on another node. What only a change of configuration can
-    /// help is no such result.
+    /// Whether a write that got this result may succeed later, or on another node. What only a change of configuration
+    /// can help is no such result.
     pub fn is_passing_for_a_write(self) -> bool {
         self.is_passing() && self != Self::FORBIDDEN || matches!(self, Self::CLUSTER_CHANGED | Self::LOST_CONFLICT)
     }

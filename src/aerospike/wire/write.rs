@@ -1,8 +1,8 @@
 //! Writes of whole records by digest: many of one node in a batch, or one alone.
 //!
-//! A row of a batch is its number (4 bytes), the digest, and one byte that says which of the following stand in the row: 2 =
-//! two more bytes of flags, 4 = a generation (2 bytes), 8 = a time to live (4 bytes). Then come flags, generation, time to
-//! live, the numbers of fields and operations, fields, operations.
+//! A row of a batch is its number (4 bytes), the digest, and one byte that says which of the following stand in the
+//! row: 2 = two more bytes of flags, 4 = a generation (2 bytes), 8 = a time to live (4 bytes). Then come flags,
+//! generation, time to live, the numbers of fields and operations, fields, operations.
 
 use super::WireError;
 use super::frame::{self, FrameType};

@@ -20,8 +20,8 @@ pub struct Merged {
     pub moved: u64,
 }
 
-/// Writes the runs that `merge` names as one: of their entries those that newer runs don't hide, and tombstones if there are older
-/// runs in which they hide something.
+/// Writes the runs that `merge` names as one: of their entries those that newer runs don't hide, and tombstones if
+/// there are older runs in which they hide something.
 pub fn merge_runs(
     reader: &ChunkReader,
     writer: &ChunkWriter,
@@ -69,7 +69,8 @@ pub fn merge_runs(
     Ok(Merged { runs: newer.chain(run).chain(older).collect(), reached_bytes, moved })
 }
 
-/// Reads a value that is to be moved. One that can't be read stays where it is: moving it is of use only where nothing is lost.
+/// Reads a value that is to be moved. One that can't be read stays where it is: moving it is of use only where nothing
+/// is lost.
 pub fn can_read(reader: &ChunkReader, live: &LiveEntry, body: &mut Vec<u8>) -> Result<bool> {
     match read_record_into(reader, live, body) {
         Ok(()) => Ok(true),

@@ -43,11 +43,13 @@ impl Hll {
     }
 }
 
-/// The number of elements, from how many registers hold each position: algorithm 6 of Otmar Ertl, "New cardinality estimation
-/// algorithms for HyperLogLog sketches" (arXiv 1702.01284), with the constants of Flajolet et al. that servers use.
+/// The number of elements, from how many registers hold each position: algorithm 6 of Otmar Ertl, "New cardinality
+/// estimation algorithms for HyperLogLog sketches" (arXiv 1702.01284), with the constants of Flajolet et al. that
+/// servers use.
 fn estimate(index_bits: u8, positions: &[u32; POSITIONS]) -> u64 {
     let registers = f64::from(1u32 << index_bits);
-    // No position is as great as the paper's last one, which a larger register could hold, so the sum begins with nothing.
+    // No position is as great as the paper's last one, which a larger register could hold, so the sum begins with
+    // nothing.
     let mut sum = 0.0;
     for &held in positions.iter().skip(1).rev() {
         sum = 0.5 * (sum + f64::from(held));

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 impl fmt::Display for Value<'_> {
-    /// One line: strings in quotes, with what is not printable escaped; bytes as 0x and hexadecimal; lists in brackets, maps in
-    /// braces, their order in front.
+    /// One line: strings in quotes, with what is not printable escaped; bytes as 0x and hexadecimal; lists in brackets,
+    /// maps in braces, their order in front.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Nil => f.write_str("nil"),
@@ -64,7 +64,8 @@ impl Serialize for Pairs<'_> {
     }
 }
 
-/// The keys of a map as members of an object, if they are different strings, none of which looks like a member of this module's.
+/// The keys of a map as members of an object, if they are different strings, none of which looks like a member of this
+/// module's.
 fn members<'a>(pairs: &'a [(Value<'a>, Value<'a>)]) -> Option<Vec<(&'a str, &'a Value<'a>)>> {
     let mut seen = BTreeSet::new();
     let member = |(key, value): &'a (Value<'a>, Value<'a>)| match key {

@@ -1,7 +1,7 @@
 //! Reads partitions ahead, several with one query.
 //!
-//! A caller asks for one partition after another; one query for each would cost the server a thread and us a round trip,
-//! 4096 times. So workers fetch groups of consecutive partitions ahead of the caller, within a bound of memory.
+//! A caller asks for one partition after another; one query for each would cost the server a thread and us a round
+//! trip, 4096 times. So workers fetch groups of consecutive partitions ahead of the caller, within a bound of memory.
 
 use super::fetch::{Fetcher, Part, Want};
 use crate::record::PartitionId;

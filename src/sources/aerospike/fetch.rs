@@ -1,8 +1,8 @@
 //! Reads whole partitions from the nodes that have them, again and again until every one is complete.
 //!
-//! Nothing of a partition is handed on before all of it is there, so a connection that breaks in the middle costs time but
-//! never a record, and never delivers one twice. Servers do tell after which digest a query could go on; it is not used,
-//! since it holds only for the node that began, and the next owner of a partition may be another.
+//! Nothing of a partition is handed on before all of it is there, so a connection that breaks in the middle costs time
+//! but never a record, and never delivers one twice. Servers do tell after which digest a query could go on; it is not
+//! used, since it holds only for the node that began, and the next owner of a partition may be another.
 
 use crate::aerospike::cluster::{Cluster, Node};
 use crate::aerospike::error::{ClusterError, Result};
@@ -121,8 +121,8 @@ impl Fetcher {
         }
     }
 
-    /// Reads partitions whole; `size` is about how many bytes each has. Ends early once `stop` is set. For a partition that could
-    /// not be had in all attempts: why.
+    /// Reads partitions whole; `size` is about how many bytes each has. Ends early once `stop` is set. For a partition
+    /// that could not be had in all attempts: why.
     ///
     /// # Errors
     ///
@@ -186,8 +186,9 @@ impl Fetcher {
             }
             pending.retain(|partition| !done.contains_key(partition));
             patience.awaited = pending.iter().all(|partition| topology.may_return(namespace, *partition));
-            // A node that was away for a while comes back with records that others have changed since. Until the servers have brought
-            // all copies of a partition together, none of them hands it out whole: how long that takes is theirs to say.
+            // A node that was away for a while comes back with records that others have changed since. Until the
+            // servers have brought all copies of a partition together, none of them hands it out whole: how long that
+            // takes is theirs to say.
             let progress = pending.len() < before;
             patience.merging = !progress && are_merging && patience.migrations_go_on(namespace);
             match patience.next_round(topology.version, progress, pending.is_empty())? {
@@ -286,8 +287,8 @@ impl Fetcher {
         reply.ok().and_then(|value| info::number(&value, b':', "recs-failed")).unwrap_or(0)
     }
 
-    /// Finds the records that a query left out: what a walk of the digests has and the answer lacks is read by digest, and
-    /// what can't be read so either is named.
+    /// Finds the records that a query left out: what a walk of the digests has and the answer lacks is read by digest,
+    /// and what can't be read so either is named.
     fn find_unread(
         &self,
         node: &Node,
@@ -564,8 +565,8 @@ impl<'a> Patience<'a> {
         self.last = Some(error);
     }
 
-    /// A round is over: nothing to do if all is done; else waits and looks at the cluster again, or gives up after too many
-    /// rounds in a row that brought nothing.
+    /// A round is over: nothing to do if all is done; else waits and looks at the cluster again, or gives up after too
+    /// many rounds in a row that brought nothing.
     fn round(&mut self, version: u64, progress: bool, done: bool) -> Result<()> {
         let last = self.last.take();
         match self.next_round(version, progress, done)? {

@@ -1,16 +1,16 @@
 //! Reads a live Aerospike cluster: `aerospike://HOST:PORT[,HOST:PORT…][/NAMESPACE]`.
 //!
-//! Records come through our own reader of the wire protocol ([`wire`](crate::aerospike::wire)), which hands on every bin's bytes untouched. Partitions
-//! are read whole from the nodes that have them; whatever goes wrong on the way (a connection that breaks, a node that
-//! leaves, a partition that moves) makes the partition be read again, from where it is then. A partition that stays
-//! unreadable is an error: no record is left out in silence.
+//! Records come through our own reader of the wire protocol ([`wire`](crate::aerospike::wire)), which hands on every
+//! bin's bytes untouched. Partitions are read whole from the nodes that have them; whatever goes wrong on the way (a
+//! connection that breaks, a node that leaves, a partition that moves) makes the partition be read again, from where it
+//! is then. A partition that stays unreadable is an error: no record is left out in silence.
 //!
 //! - *Time* is the servers': the clock of the node that is furthest behind, in full seconds. An incremental reads back
 //!   further by what the cluster measures as its clocks' skew, and five seconds for writes that were under way.
-//! - *Records that can't be read* (damaged on the server's storage, or in a form that a backup can't hold) are named and
-//!   counted; the rest goes on.
-//! - *Records of a walk* come with generation and void time; servers with stored user keys read the key from their storage
-//!   even then.
+//! - *Records that can't be read* (damaged on the server's storage, or in a form that a backup can't hold) are named
+//!   and counted; the rest goes on.
+//! - *Records of a walk* come with generation and void time; servers with stored user keys read the key from their
+//!   storage even then.
 
 mod ahead;
 mod fetch;
@@ -33,8 +33,8 @@ use fetch::{Fetcher, Part, Want};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Incrementals read back at least this much further, in milliseconds: a write bears the time at which it began, and may
-/// become visible later.
+/// Incrementals read back at least this much further, in milliseconds: a write bears the time at which it began, and
+/// may become visible later.
 pub const LEAST_MARGIN_MILLIS: u64 = 5_000;
 /// What one query is to deliver, in bytes.
 const GROUP_BYTES: usize = 4 << 20;

@@ -14,8 +14,8 @@ impl RecordSelection {
         }
     }
 
-    /// The filter expression of a query for records that were updated at or after a time if one is given, or for digests of those
-    /// that were updated before it; empty if all pass.
+    /// The filter expression of a query for records that were updated at or after a time if one is given, or for
+    /// digests of those that were updated before it; empty if all pass.
     pub fn query_filter(&self, want: Want) -> Vec<u8> {
         let mut conditions: Vec<Cow<'_, [u8]>> = Vec::new();
         conditions.extend(match want {

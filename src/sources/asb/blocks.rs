@@ -1,8 +1,8 @@
 //! Cuts the text of one file into blocks of whole records.
 //!
-//! A block is a buffer of about [`BLOCK_BYTES`] in which the places of whole records are known. The text behind the last
-//! whole record moves to the front of the next block. A record longer than a block makes its buffer grow, as far as the
-//! file really goes on and up to [`MAX_ITEM_BYTES`].
+//! A block is a buffer of about [`BLOCK_BYTES`] in which the places of whole records are known. The text behind the
+//! last whole record moves to the front of the next block. A record longer than a block makes its buffer grow, as far
+//! as the file really goes on and up to [`MAX_ITEM_BYTES`].
 
 use crate::asb::parse::{Global, Scope, parse_global};
 use crate::asb::walk::{Dialect, Fault, GlobalLine, MAX_ITEM_BYTES, Skip, Stop, Walk};
@@ -198,8 +198,8 @@ impl<'a> BlockReader<'a> {
         if self.records.is_empty() { Ok(()) } else { self.hand_over(self.filled, sink) }
     }
 
-    /// Makes the text from `keep` on the front of the buffer and reads more behind it. A fault comes back if what must be
-    /// kept is longer than any item may be.
+    /// Makes the text from `keep` on the front of the buffer and reads more behind it. A fault comes back if what must
+    /// be kept is longer than any item may be.
     fn advance(&mut self, keep: usize, sink: &mut dyn BlockSink) -> Result<Option<Fault>> {
         if keep > 0 {
             self.hand_over(keep, sink)?;

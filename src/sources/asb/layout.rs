@@ -1,10 +1,12 @@
 //! Which files a path stands for.
 //!
-//! asbackup and absctl write the files of a backup into one directory. Aerospike Backup Service keeps the backups of a routine in a
-//! tree, each namespace in a directory of its own, with a `metadata.yaml` that is written when the namespace is done:
+//! asbackup and absctl write the files of a backup into one directory. Aerospike Backup Service keeps the backups of a
+//! routine in a tree, each namespace in a directory of its own, with a `metadata.yaml` that is written when the
+//! namespace is done:
 //!
 //! ```text
-//! ROUTINE/backup/1700000000000/data/NAMESPACE/0_NAMESPACE_1.asb       full; the time in milliseconds, perhaps followed by _TEXT
+//! ROUTINE/backup/1700000000000/data/NAMESPACE/0_NAMESPACE_1.asb       full; the time in milliseconds,
+//!                                                                     perhaps followed by _TEXT
 //! ROUTINE/backup/1700000000000/configuration/aerospike_0.conf
 //! ROUTINE/incremental/1700003600000/data/NAMESPACE/0_NAMESPACE_1.asb  what changed since the backup before
 //! ```
@@ -112,8 +114,8 @@ impl Directory {
         directory.directories.sort();
         match &directory.unfinished {
             Some(part) if !directory.files.is_empty() => {
-                let advice = "the restore that wrote these files did not finish, and some may be missing. Restore again into an \
-                              empty directory; or, if they are none of that restore's, remove";
+                let advice = "the restore that wrote these files did not finish, and some may be missing. Restore \
+                              again into an empty directory; or, if they are none of that restore's, remove";
                 problem(path, format!("{advice} {}", part.display()))
             }
             _ => Ok(directory),
@@ -224,8 +226,8 @@ fn group(found: BTreeMap<PathBuf, Vec<PathBuf>>) -> Vec<Backup> {
 /// The one backup that there is.
 fn taken(backup: Backup) -> Result<Listing> {
     if let Some(directory) = backup.unfinished() {
-        let advice = "there is no metadata.yaml in it, so Aerospike Backup Service did not finish this backup, or still writes it. \
-                      To read what there is all the same, name this directory";
+        let advice = "there is no metadata.yaml in it, so Aerospike Backup Service did not finish this backup, or \
+                      still writes it. To read what there is all the same, name this directory";
         return problem(directory, advice);
     }
     let Backup { directory, service, directories } = backup;
@@ -263,7 +265,8 @@ fn several(path: &Path, backups: &[Backup]) -> String {
     let more = if left_out > 0 { format!("{left_out} older ones, ") } else { String::new() };
     let advice = match backups.iter().any(|backup| backup.service.as_ref().is_some_and(|one| one.is_incremental)) {
         true => {
-            "Name one of them: a full one first, then each incremental that followed it, with --kind incremental --partial"
+            "Name one of them: a full one first, then each incremental that followed it, with --kind incremental \
+             --partial"
         }
         false => "Name one of them, or several as sources of their own",
     };

@@ -1,7 +1,7 @@
 //! Backups in Aerospike's text format (`.asb`), as asbackup, absctl and backup-go write them.
 //!
-//! The format, versions 3.0 to 3.2, is described in the README of aerospike/aerospike-tools-backup ("Backup File Format");
-//! where that is silent, its reader and those of aerospike/backup-go decide. What they differ in:
+//! The format, versions 3.0 to 3.2, is described in the README of aerospike/aerospike-tools-backup ("Backup File
+//! Format"); where that is silent, its reader and those of aerospike/backup-go decide. What they differ in:
 //!
 //! | | asbackup | backup-go, absctl |
 //! | --- | --- | --- |
@@ -12,11 +12,11 @@
 //! | bins | in the server's order | in random order |
 //! | void time | seconds since 2010, 0 for never; `--no-bins` gives `+ b 0` | the same |
 //!
-//! The format has no end mark: a plain file that was cut off exactly between two records looks whole. One that was cut off
-//! inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a value; only the very
-//! last line feed of a file may be missing, which is said. Behind
-//! other faults reading goes on at the next line that begins a record; if the fault was a length, that may be text inside
-//! the value which itself looks like a whole record.
+//! The format has no end mark: a plain file that was cut off exactly between two records looks whole. One that was cut
+//! off inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a
+//! value; only the very last line feed of a file may be missing, which is said. Behind other faults reading goes on at
+//! the next line that begins a record; if the fault was a length, that may be text inside the value which itself looks
+//! like a whole record.
 
 mod blocks;
 mod layout;
@@ -47,7 +47,8 @@ pub struct AsbOptions {
     /// The private key (PEM, RSA) with which the files were encrypted. Whether they were, and with which key length, is
     /// found out; plain files can be read with a key file given.
     pub key_file: Option<PathBuf>,
-    /// How many threads parse; the machine's processors if not given. As many may read files, but no more than there are.
+    /// How many threads parse; the machine's processors if not given. As many may read files, but no more than there
+    /// are.
     pub threads: Option<usize>,
 }
 
@@ -70,8 +71,8 @@ pub struct AsbSource {
 }
 
 impl AsbSource {
-    /// Opens a file, the files of a directory, or the one backup that a tree holds, and reads the heads of its files. `-` is
-    /// standard input; it and named pipes can be read once.
+    /// Opens a file, the files of a directory, or the one backup that a tree holds, and reads the heads of its files.
+    /// `-` is standard input; it and named pipes can be read once.
     pub fn open(path: &Path, options: AsbOptions) -> Result<Self> {
         if path == Path::new("-") {
             return Self::from_pipe(Box::new(std::io::stdin()), path, "standard input", options);
@@ -232,7 +233,8 @@ impl<'a> walk::Visitor<'a> for NamespaceOf {
 /// The most namespaces of one file: more than any server has.
 const MAX_NAMESPACES: usize = 1000;
 
-/// Reads all of a file whose head names no namespace, and finds those of its records and indexes, as asrestore takes them.
+/// Reads all of a file whose head names no namespace, and finds those of its records and indexes, as asrestore takes
+/// them.
 fn survey(text: Text<'_>, file: &AsbFile) -> Result<BTreeSet<Vec<u8>>> {
     struct Survey<'f> {
         file: &'f AsbFile,
@@ -325,8 +327,8 @@ impl RecordSource for AsbSource {
         Ok(self.clock)
     }
 
-    /// Before the namespace was read: what stands before the first record of each file, as far as it is well formed; nothing
-    /// of a pipe.
+    /// Before the namespace was read: what stands before the first record of each file, as far as it is well formed;
+    /// nothing of a pipe.
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         let metadata = self.known(namespace)?;
         for file in self.files(namespace).into_iter().filter(|_| self.pipe.is_none()) {
@@ -344,8 +346,8 @@ impl RecordSource for AsbSource {
         let unended = lock(&self.unended);
         let unended = unended.iter().map(|file| {
             format!(
-                "{file}: its last record lacks the line feed at its end, and was taken as it stands. If the file was cut off, more \
-                 may be missing, of a number at its end too: compare it with the original"
+                "{file}: its last record lacks the line feed at its end, and was taken as it stands. If the file was \
+                 cut off, more may be missing, of a number at its end too: compare it with the original"
             )
         });
         self.notes.iter().cloned().chain(unended).collect()

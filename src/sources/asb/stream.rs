@@ -139,7 +139,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) metadata: &'a Mutex<NamespaceMetadata>,
     /// Receives the files whose last record lacks its last line feed.
     pub(crate) unended: &'a Mutex<BTreeSet<String>>,
-    /// The text, if it comes from a pipe, which was opened already and can't be opened again; taken by the first reading.
+    /// The text, if it comes from a pipe, which was opened already and can't be opened again; taken by the first
+    /// reading.
     pub(crate) pipe: Option<&'a Mutex<Option<Text<'static>>>>,
 }
 
@@ -302,8 +303,8 @@ fn parse_block(file: &AsbFile, block: Block, shared: &Shared<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Parses the records of a block into `batch`. `bad` takes the index of a fault, what was expected and what was found; if
-/// it returns `Ok`, the next record follows.
+/// Parses the records of a block into `batch`. `bad` takes the index of a fault, what was expected and what was found;
+/// if it returns `Ok`, the next record follows.
 pub(crate) fn parse_records(
     block: &Block,
     scope: Scope<'_>,

@@ -8,15 +8,15 @@ pub fn for_all(node: &Node, namespace: &str, code: ResultCode, user: &Option<Str
     let name = &node.name;
     match code {
         ResultCode::OUT_OF_SPACE => Some(format!(
-            "node {name} takes no more writes into namespace {namespace}: {code}. Make room there (more storage, a higher \
-             stop-writes threshold, data that is not needed)"
+            "node {name} takes no more writes into namespace {namespace}: {code}. Make room there (more storage, a \
+             higher stop-writes threshold, data that is not needed)"
         )),
         ResultCode::ROLE_VIOLATION | ResultCode::NOT_ALLOWED => {
             let who =
                 user.as_deref().map_or_else(|| "a client without a user".to_string(), |user| format!("user {user}"));
             Some(format!(
-                "node {name} does not let {who} write into namespace {namespace}: {code}. Grant the role read-write (for \
-                 indexes sindex-admin, for UDF modules udf-admin), or give another --user"
+                "node {name} does not let {who} write into namespace {namespace}: {code}. Grant the role read-write \
+                 (for indexes sindex-admin, for UDF modules udf-admin), or give another --user"
             ))
         }
         _ => None,
@@ -43,8 +43,8 @@ pub fn for_one(code: ResultCode) -> String {
 /// What to add to the refusal of a command that makes an index or loads a module.
 pub fn for_command(found: &str) -> &'static str {
     if found.contains("role violation") || found.contains("ERROR:81") {
-        return " (the user needs the role sindex-admin for indexes, udf-admin for modules; or leave them out with --no-indexes, \
-                --no-udfs)";
+        return " (the user needs the role sindex-admin for indexes, udf-admin for modules; or leave them out with \
+                --no-indexes, --no-udfs)";
     }
     ""
 }

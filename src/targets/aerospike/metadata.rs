@@ -58,8 +58,8 @@ fn of_index(index: &SecondaryIndex, problem: &str) -> String {
     format!("secondary index {:?}: {problem}", info::text(&index.name))
 }
 
-/// The one of other indexes that differs from `index` by nothing but its name. To make `index` too, a server would rename that one
-/// without a word, and queries that name it would fail.
+/// The one of other indexes that differs from `index` by nothing but its name. To make `index` too, a server would
+/// rename that one without a word, and queries that name it would fail.
 fn of_other_name<'a>(
     index: &SecondaryIndex,
     mut others: impl Iterator<Item = &'a SecondaryIndex>,

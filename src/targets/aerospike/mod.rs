@@ -1,16 +1,16 @@
 //! Writes into a live Aerospike cluster: `aerospike://HOST:PORT[,HOST:PORT…][/NAMESPACE]`.
 //!
-//! Records are written by their stored digests, with their particles' exact bytes and the user key where one was stored, in
-//! batches to the nodes that have their partitions (`write`). A record is always written whole. Each has a result of its
-//! own: those that may yet succeed are sent again, those that the server refuses are reported.
+//! Records are written by their stored digests, with their particles' exact bytes and the user key where one was
+//! stored, in batches to the nodes that have their partitions (`write`). A record is always written whole. Each has a
+//! result of its own: those that may yet succeed are sent again, those that the server refuses are reported.
 //!
-//! - *Times to live* are reckoned by the servers' clock, so that a record expires when it would have; one that has expired
-//!   meanwhile is not sent.
+//! - *Times to live* are reckoned by the servers' clock, so that a record expires when it would have; one that has
+//!   expired meanwhile is not sent.
 //! - *Generations* can't be set: a record begins anew with 1. They only decide what is newer.
-//! - *What can't succeed* for any record (no room, no permission) ends the restore with advice; what one record is refused for
-//!   is told of that record.
-//! - *In doubt* is a write whose answer was lost. It is sent again; if it then turns out that the record is there, a look at
-//!   it tells whether it is ours.
+//! - *What can't succeed* for any record (no room, no permission) ends the restore with advice; what one record is
+//!   refused for is told of that record.
+//! - *In doubt* is a write whose answer was lost. It is sent again; if it then turns out that the record is there, a
+//!   look at it tells whether it is ours.
 
 mod advice;
 mod encode;
@@ -104,8 +104,8 @@ impl AerospikeTarget {
         }
         let found = if there.is_empty() { "none".to_string() } else { there.join(", ") };
         self.named(Err(ClusterError::Other(format!(
-            "the cluster has no namespace {namespace:?}, its namespaces are: {found}. Namespaces are made in the servers' \
-             configuration; to restore into another one, put its name behind the address or give --rename"
+            "the cluster has no namespace {namespace:?}, its namespaces are: {found}. Namespaces are made in the \
+             servers' configuration; to restore into another one, put its name behind the address or give --rename"
         ))))
     }
 

@@ -1,11 +1,12 @@
 //! Makes roles, and says which users somebody has to make.
 //!
-//! A role that is there already and the same is left alone, one that differs stays too, and is reported: to change what others
-//! may do is nothing that a restore should decide. Users can't be made without their passwords, which no server gives away, and
-//! for which no default is safe; so those that lack, or have other roles, are named with the roles that they had.
+//! A role that is there already and the same is left alone, one that differs stays too, and is reported: to change what
+//! others may do is nothing that a restore should decide. Users can't be made without their passwords, which no server
+//! gives away, and for which no default is safe; so those that lack, or have other roles, are named with the roles that
+//! they had.
 //!
-//! Privileges keep the namespaces that they name, whatever a namespace is restored as: to grant the same on another one is to
-//! grant something else.
+//! Privileges keep the namespaces that they name, whatever a namespace is restored as: to grant the same on another one
+//! is to grant something else.
 
 use crate::aerospike::cluster::Cluster;
 use crate::aerospike::error::{ClusterError, Result};
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant};
 /// How long a new role may take to show on every node.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
 
-/// Makes the roles that `wanted` names. Gives back what is not as it was, each with its reason. With `only_look` nothing is
-/// made.
+/// Makes the roles that `wanted` names. Gives back what is not as it was, each with its reason. With `only_look`
+/// nothing is made.
 pub fn create(cluster: &Cluster, wanted: &NamespaceMetadata, only_look: bool) -> Result<Vec<String>> {
     let (roles, users) = (&wanted.roles, &wanted.users);
     if roles.is_empty() && users.is_empty() {

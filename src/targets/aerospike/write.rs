@@ -1,7 +1,7 @@
 //! Sends the records of a batch until each has its result.
 //!
-//! One round sends what is left: to each node a few messages at a time, each on a connection of its own, then all answers are
-//! read. What was not settled goes into the next round, after a wait and another look at the cluster.
+//! One round sends what is left: to each node a few messages at a time, each on a connection of its own, then all
+//! answers are read. What was not settled goes into the next round, after a wait and another look at the cluster.
 
 use super::advice;
 use super::encode::{self, Unsent};
@@ -21,7 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A server answers a write that waits for the copy on a node that is gone once this time is over, and not before; then it is sent again.
+/// A server answers a write that waits for the copy on a node that is gone once this time is over, and not before; then
+/// it is sent again.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A message is closed once it has so many bytes; one record may be larger.
 const MESSAGE_BYTES: usize = 256 << 10;
@@ -451,8 +452,8 @@ fn read_batch(connection: &mut Connection, results: &mut [Option<ResultCode>]) -
     })
 }
 
-/// Reads an answer row by row up to its last message, whose result it gives back. An error of `each` is a row's number that
-/// was not asked for.
+/// Reads an answer row by row up to its last message, whose result it gives back. An error of `each` is a row's number
+/// that was not asked for.
 fn read_rows(
     connection: &mut Connection,
     mut each: impl FnMut(u32, ResultCode, &[crate::record::BinRef<'_>]) -> Result<(), u32>,

@@ -1,4 +1,5 @@
-//! What every write into a cluster goes by: the cluster, how fast, the servers' clock, and what they are known to refuse.
+//! What every write into a cluster goes by: the cluster, how fast, the servers' clock, and what they are known to
+//! refuse.
 
 use super::pace::Pace;
 use crate::aerospike::cluster::Cluster;
@@ -43,8 +44,8 @@ impl Writer {
         let expires = ![0, NEVER_EXPIRES].contains(&write.time_to_live);
         (expires && lock(&self.without_expiry).contains(namespace)).then(|| {
             format!(
-                "it expires, and namespace {namespace} takes no such records while its nsup-period is 0: set a nsup-period \
-                 there, or restore with --no-ttl"
+                "it expires, and namespace {namespace} takes no such records while its nsup-period is 0: set a \
+                 nsup-period there, or restore with --no-ttl"
             )
         })
     }

@@ -1,8 +1,8 @@
 //! The files of an `.asb` target: `NAMESPACE_00000.asb`, `NAMESPACE_00001.asb`, …, or a single one, or standard output.
 //!
-//! Files that are being written have names of their own ([`crate::targets::partial`]), which no reader takes for a backup.
-//! Completing flushes all files to the disk first and names them last, so that a whole-looking set of files is whole. One
-//! restore at a time writes into a directory: it holds a lock on it.
+//! Files that are being written have names of their own ([`crate::targets::partial`]), which no reader takes for a
+//! backup. Completing flushes all files to the disk first and names them last, so that a whole-looking set of files is
+//! whole. One restore at a time writes into a directory: it holds a lock on it.
 
 use crate::asb::encrypt::{EncryptedWriter, Encryption};
 use crate::error::{Error, Result};
@@ -52,8 +52,8 @@ pub(super) struct Output {
     state: Mutex<State>,
 }
 
-/// Once so many bytes were written since the disk was last told to take them, it is told again: what waits until a file is closed is
-/// then little, and the disk works while records are formatted. (In tests of this crate it is told often.)
+/// Once so many bytes were written since the disk was last told to take them, it is told again: what waits until a file
+/// is closed is then little, and the disk works while records are formatted. (In tests of this crate it is told often.)
 const FLUSH_STEP: u64 = if cfg!(test) { 1 << 6 } else { 32 << 20 };
 
 /// The file that takes the next bytes.
@@ -96,7 +96,8 @@ impl Open {
         Ok(())
     }
 
-    /// Waits for the flush that is under way. A disk's error is told once: if it was told to that flush, no later one knows it.
+    /// Waits for the flush that is under way. A disk's error is told once: if it was told to that flush, no later one
+    /// knows it.
     fn wait(&mut self) -> io::Result<()> {
         let panicked = |_| Err(io::Error::other("the thread that flushed it panicked"));
         self.flush.take().map_or(Ok(()), |flush| flush.join().unwrap_or_else(panicked))

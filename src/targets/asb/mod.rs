@@ -1,8 +1,8 @@
-//! Writes backups in Aerospike's text format, byte for byte as asbackup does, for asrestore and absctl to read: version 3.1, and
-//! version 3.2 where an index over an expression needs it.
+//! Writes backups in Aerospike's text format, byte for byte as asbackup does, for asrestore and absctl to read: version
+//! 3.1, and version 3.2 where an index over an expression needs it.
 //!
-//! Records keep the bin order of their source. A batch is formatted (and compressed) outside of any lock and appended as a
-//! whole. Files have a temporary name until [`RecordTarget::finish`] renames them.
+//! Records keep the bin order of their source. A batch is formatted (and compressed) outside of any lock and appended
+//! as a whole. Files have a temporary name until [`RecordTarget::finish`] renames them.
 //!
 //! What the format can't hold is refused with a reason, never changed: particle types without a letter, a NaN with a
 //! payload, names with NUL bytes, generations over 65,535. Cells of a GeoJSON value are left out: servers derive them
@@ -35,13 +35,13 @@ pub struct AsbTargetOptions {
     pub zstd: Option<i32>,
     /// A new file begins once one has this many bytes. A single file has no limit.
     pub file_limit: u64,
-    /// The private key (PEM, RSA) with which the files are encrypted, as asbackup's `--encryption-key-file`; not encrypted if not
-    /// given.
+    /// The private key (PEM, RSA) with which the files are encrypted, as asbackup's `--encryption-key-file`; not
+    /// encrypted if not given.
     pub key_file: Option<PathBuf>,
     /// How they are encrypted then.
     pub cipher: AsbCipher,
-    /// The version of the format. If not given, each file has the oldest that holds all that goes into it: 3.1, or 3.2 for indexes
-    /// over expressions.
+    /// The version of the format. If not given, each file has the oldest that holds all that goes into it: 3.1, or 3.2
+    /// for indexes over expressions.
     pub version: Option<AsbVersion>,
 }
 
@@ -93,8 +93,8 @@ impl Buffers {
 }
 
 impl AsbTarget {
-    /// Prepares a directory, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in `.asb`, one
-    /// file, which must not exist. `-` is standard output, for one namespace.
+    /// Prepares a directory, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in
+    /// `.asb`, one file, which must not exist. `-` is standard output, for one namespace.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         let target = Self::without_files(path, &options)?;
         let files = Files::create(path, options.file_limit, Self::encryption(&options)?)?;
@@ -197,8 +197,8 @@ impl RecordTarget for AsbTarget {
         let next = self.head(self.version.unwrap_or(AsbVersion::V3_1), namespace, false, &[])?;
         if self.version.is_none() && version == AsbVersion::V3_2 {
             lock(&self.notes).push(format!(
-                "namespace {namespace} has an index over an expression, so its first file is of version 3.2, which absctl reads \
-                 and asrestore refuses; --asb-version 3.1 leaves the index out"
+                "namespace {namespace} has an index over an expression, so its first file is of version 3.2, which \
+                 absctl reads and asrestore refuses; --asb-version 3.1 leaves the index out"
             ));
         }
         if let Some(files) = &self.files {

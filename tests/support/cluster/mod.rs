@@ -1,8 +1,8 @@
 //! A small cluster of servers that speak Aerospike's wire protocol over TCP, on top of maps in memory.
 //!
-//! It was written from the protocol alone and shares no code with the library, so that both have to be wrong in the same
-//! way for a test to pass wrongly. A [`TestCluster`] has one or more nodes that share the data; each partition belongs to
-//! one of them and can be moved. Nodes can be told to misbehave ([`Fault`]).
+//! It was written from the protocol alone and shares no code with the library, so that both have to be wrong in the
+//! same way for a test to pass wrongly. A [`TestCluster`] has one or more nodes that share the data; each partition
+//! belongs to one of them and can be moved. Nodes can be told to misbehave ([`Fault`]).
 
 #![allow(dead_code)]
 
@@ -40,7 +40,8 @@ pub enum Fault {
     Damage,
     /// Ends the answer without its last message, and leaves the connection open.
     NoEnd,
-    /// Leaves out the record with this digest, as if it could not be read from storage; by digest it answers with the code.
+    /// Leaves out the record with this digest, as if it could not be read from storage; by digest it answers with the
+    /// code.
     Unreadable([u8; 20], u8),
     /// Answers the write of the record with this digest with the code, and does not carry it out.
     RefuseRecord([u8; 20], u8),
@@ -112,7 +113,8 @@ pub struct Shared {
     pub migrations: usize,
     /// What changes whenever nodes come or go.
     pub key: u64,
-    /// For each namespace and set (empty for the whole namespace) the milliseconds since the servers' epoch until which it was truncated.
+    /// For each namespace and set (empty for the whole namespace) the milliseconds since the servers' epoch until which
+    /// it was truncated.
     pub truncated: BTreeMap<(String, Vec<u8>), u64>,
     /// Sets that were there once, by namespace.
     pub sets: BTreeSet<(String, Vec<u8>)>,
@@ -283,8 +285,8 @@ impl TestCluster {
         self.close_connections(Some(node));
     }
 
-    /// Starts a node anew, as after a crash: its connections break, and, unless it keeps its records on a device or others have copies,
-    /// what it had is gone.
+    /// Starts a node anew, as after a crash: its connections break, and, unless it keeps its records on a device or
+    /// others have copies, what it had is gone.
     pub fn restart(&self, node: usize) {
         let mut shared = self.shared();
         // The tests don't wait until the clocks tell two starts apart.
@@ -310,7 +312,8 @@ impl TestCluster {
         self.take_down(node, heir);
     }
 
-    /// Deletes the records of a set, or all of a namespace, at once: those that were updated up to now by the servers' clock.
+    /// Deletes the records of a set, or all of a namespace, at once: those that were updated up to now by the servers'
+    /// clock.
     pub fn truncate(&self, namespace: &str, set: &[u8]) {
         let now = serve::clock(&self.shared());
         self.truncate_until(namespace, set, now);
