@@ -12,6 +12,7 @@ use crate::chunk::{compress, decompress};
 use crate::crypto::sealed;
 use crate::embedded::layout;
 use crate::format::config::{self, Compression, Config};
+use crate::format::fold::{Fold, HistoryFold};
 use crate::format::header::{HEADER_BYTES, Header, ObjectKind};
 use crate::format::hold::Hold;
 use crate::format::index::{SegmentDirectory, SegmentTrailer, decode_block, encode_block};
@@ -22,7 +23,7 @@ use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
 use crate::format::tags::Tags;
-use crate::format::{HoldId, SnapshotId, TagsId, leaf, names, node, structured};
+use crate::format::{FoldId, HoldId, SnapshotId, TagsId, leaf, names, node, structured};
 use crate::jsonl::{
     Line, line_namespace, parse_line, write_index, write_namespace, write_record, write_role, write_shown_value,
     write_udf, write_user,
@@ -84,6 +85,8 @@ pub const TARGETS: &[Target] = &[
     lists("plan", plan, seeds::plan, 40),
     lists("hold", hold, seeds::hold, 40),
     lists("tags", tags, seeds::tags, 60),
+    lists("fold", fold, seeds::fold, 40),
+    lists("history", history, seeds::history, 60),
     lists("metadata", metadata, seeds::metadata, 60),
     target("object_key", object_key, seeds::object_key, 16),
     target("snapshot_name", snapshot_name, seeds::snapshot_name, 16),
@@ -246,8 +249,8 @@ pub fn branch_node(bytes: &[u8]) -> bool {
 /// The header of a sealed object of the kind that a byte in front tells: canonical.
 pub fn header(bytes: &[u8]) -> bool {
     let Some(([kind], bytes)) = front(bytes) else { return false };
-    use ObjectKind::{Config, Hold, Index, Pack, Plan, Session, Snapshot, Tags};
-    let kinds = [Config, Pack, Index, Session, Snapshot, Plan, Hold];
+    use ObjectKind::{Config, Fold, History, Hold, Index, Pack, Plan, Session, Snapshot, Tags};
+    let kinds = [Config, Pack, Index, Session, Snapshot, Plan, Hold, Fold, History];
     let kind = kinds.get(usize::from(kind)).copied().unwrap_or(Tags);
     let Ok(header) = Header::decode(kind, bytes) else { return false };
     assert!(kind.takes(header.class));
@@ -372,6 +375,22 @@ pub fn tags(bytes: &[u8]) -> bool {
     true
 }
 
+/// Folded names, of the fold that its first bytes name: canonical.
+pub fn fold(bytes: &[u8]) -> bool {
+    let Some((id, _)) = front(bytes) else { return false };
+    let Ok(fold) = Fold::decode(FoldId(id), bytes) else { return false };
+    assert_eq!(structured::encode(&fold).as_deref(), Ok(bytes));
+    true
+}
+
+/// A history of folded sessions, of the id that its first bytes name: canonical.
+pub fn history(bytes: &[u8]) -> bool {
+    let Some((id, _)) = front(bytes) else { return false };
+    let Ok(history) = HistoryFold::decode(FoldId(id), bytes) else { return false };
+    assert_eq!(structured::encode(&history).as_deref(), Ok(bytes));
+    true
+}
+
 /// What a cluster's node answers: the first byte says to what.
 #[cfg(feature = "cluster")]
 pub fn cluster_answer(bytes: &[u8]) -> bool {
@@ -417,6 +436,8 @@ pub fn object_key(bytes: &[u8]) -> bool {
         names::parse_plan(text).map(|id| names::plan(&id)),
         names::parse_hold(text).map(|(snapshot, id)| names::hold(&snapshot, &id)),
         names::parse_tags(text).map(|(snapshot, id)| names::tags(&snapshot, &id)),
+        names::parse_fold(text).map(|id| names::fold(&id)),
+        names::parse_history(text).map(|id| names::history(&id)),
     ];
     let mut made = made.into_iter().flatten();
     let Some(name) = made.next() else { return false };

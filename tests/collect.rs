@@ -7,7 +7,7 @@ mod collect {
     mod compact;
     mod crash;
     mod dry;
-    mod expire;
+    mod fold;
     mod full_disk;
     mod healed;
     mod hold;

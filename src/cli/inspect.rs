@@ -183,7 +183,7 @@ fn all_segments(repository: &Repository) -> Result<(Vec<Segment>, Index)> {
 }
 
 fn segments(repository: &Repository, lines: &mut Lines) -> Result<Done> {
-    let states = crate::objects::list_states(&**repository.store())?;
+    let states = crate::objects::list_states(&**repository.store(), repository.keys())?;
     let (segments, index) = all_segments(repository)?;
     for (session, number, bytes) in &segments {
         lines.json(&json!({
@@ -191,7 +191,7 @@ fn segments(repository: &Repository, lines: &mut Lines) -> Result<Done> {
             "session": session.to_string(),
             "segment": number,
             "bytes": bytes,
-            "believed": states.get(session).is_some_and(|state| state.was_committed()),
+            "believed": states.was_committed(session),
         }))?;
     }
     let damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();

@@ -58,7 +58,7 @@ pub fn to_join(
 ) -> Result<(Vec<String>, Vec<IndexedPack>)> {
     let (mut keys, mut packs, mut rows) = (Vec::new(), Vec::new(), 0u32);
     let mut candidates = index.segments();
-    candidates.retain(|(session, _)| states.get(session) == Some(&SnapshotState::Forgotten));
+    candidates.retain(|(session, _)| states.get(session) == Some(SnapshotState::Forgotten));
     if candidates.len() <= FEW_SEGMENTS {
         return Ok((keys, packs));
     }
@@ -108,10 +108,10 @@ impl Cleaning<'_> {
             let delete = match self.states.get(&session) {
                 None => false,
                 Some(SnapshotState::Fenced) => true,
-                Some(state) if self.joined.contains(&listed.key) => *state == SnapshotState::Forgotten,
+                Some(state) if self.joined.contains(&listed.key) => state == SnapshotState::Forgotten,
                 Some(state) => match self.without_gone(&session, number)? {
                     None => false,
-                    Some(packs) if packs.is_empty() && *state == SnapshotState::Forgotten => true,
+                    Some(packs) if packs.is_empty() && state == SnapshotState::Forgotten => true,
                     Some(packs) => {
                         self.rewrite(&listed.key, packs)?;
                         cleaned.rewritten += 1;
@@ -138,7 +138,7 @@ impl Cleaning<'_> {
             }
         }
         for (snapshot, id) in objects::list_holds(self.store, names::HOLDS)? {
-            if self.states.get(&snapshot) == Some(&SnapshotState::Fenced) {
+            if self.states.get(&snapshot) == Some(SnapshotState::Fenced) {
                 self.store.delete(&names::hold(&snapshot, &id))?;
             }
         }
@@ -162,7 +162,7 @@ impl Cleaning<'_> {
     }
 
     fn is_marker(&self, session: &SnapshotId) -> bool {
-        self.states.get(session) == Some(&SnapshotState::Forgotten)
+        self.states.get(session) == Some(SnapshotState::Forgotten)
     }
 
     fn rewrite(&self, key: &str, mut packs: Vec<IndexedPack>) -> Result<()> {

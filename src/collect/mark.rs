@@ -10,14 +10,17 @@ use crate::index::{Index, Location};
 use crate::objects;
 use crate::store::Store;
 use crate::sync::in_parallel;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What to do about a snapshot whose needs can't be told.
 const UNKNOWN_NEEDS: &str = "What it needs can't be told, so nothing is deleted. Restore the object from a copy, or give the \
     snapshot up with `aerolith forget` and its whole id";
 
-/// The states of all names under `snapshots/`.
-pub type States = BTreeMap<SnapshotId, SnapshotState>;
+pub use crate::objects::States;
+
+/// What to do about a fold that can't be read.
+const UNKNOWN_NAMES: &str = "Which old sessions it names can't be told, so nothing is deleted. Restore the object from a copy, or run \
+    `aerolith repair`";
 
 /// The manifests of the snapshots that were not forgotten, but for those in `known`.
 ///
@@ -31,29 +34,30 @@ pub fn manifests(
     known: &HashSet<SnapshotId>,
 ) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
-    let committed = states.iter().filter(|(_, state)| **state == SnapshotState::Committed).map(|(id, _)| *id);
-    let unread: Vec<SnapshotId> = committed.filter(|id| !known.contains(id)).collect();
+    let unread: Vec<SnapshotId> = states.with(SnapshotState::Committed).filter(|id| !known.contains(id)).collect();
     let read = in_parallel(&unread, |id| objects::read_manifest(store, keys, *id));
     for (id, read) in unread.into_iter().zip(read) {
         match read {
             Ok(manifest) => manifests.push(manifest),
             // Forgotten since it was listed.
-            Err(Error::Damaged { .. }) if state_of(store, &id)? == Some(SnapshotState::Forgotten) => {}
+            Err(Error::Damaged { .. }) if objects::state_of(store, keys, &id)? == Some(SnapshotState::Forgotten) => {}
             Err(error) => return Err(error.with_advice(UNKNOWN_NEEDS)),
         }
     }
     Ok(manifests)
 }
 
-fn state_of(store: &dyn Store, id: &SnapshotId) -> Result<Option<SnapshotState>> {
-    Ok(store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
-}
-
 /// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it committed, or
 /// its marker is none.
 pub fn refuse_lost(store: &dyn Store, keys: &Keys, states: &States, manifests: &[Manifest]) -> Result<()> {
-    let forgotten = states.iter().filter(|(_, state)| **state == SnapshotState::Forgotten).map(|(id, _)| *id);
-    let forgotten: Vec<SnapshotId> = forgotten.collect();
+    if let Some((id, error)) = states.damaged().first() {
+        let found = match error {
+            Error::Damaged { found, .. } => found.clone(),
+            error => error.to_string(),
+        };
+        return Err(Error::damaged(names::fold(id), found).with_advice(UNKNOWN_NAMES));
+    }
+    let forgotten: Vec<SnapshotId> = states.with(SnapshotState::Forgotten).collect();
     for checked in in_parallel(&forgotten, |id| objects::check_marker(store, keys, *id)) {
         checked.map_err(|error| error.with_advice(UNKNOWN_NEEDS))?;
     }
@@ -75,7 +79,7 @@ pub fn lost_names(
     let mut committed: BTreeSet<SnapshotId> =
         manifests.iter().flat_map(|manifest| manifest.heads.iter().copied()).collect();
     let mut sessions = objects::list_sessions(store)?;
-    sessions.retain(|id| !states.get(id).is_some_and(|state| state.was_committed()));
+    sessions.retain(|id| !states.was_committed(id));
     let read = in_parallel(&sessions, |id| objects::read_session(store, keys, *id));
     for (id, read) in sessions.into_iter().zip(read) {
         match read {
@@ -87,11 +91,11 @@ pub fn lost_names(
             Err(error) => return Err(error),
         }
     }
-    committed.retain(|id| !states.get(id).is_some_and(|state| state.was_committed()));
+    committed.retain(|id| !states.was_committed(id));
     let mut lost = BTreeSet::new();
     for id in committed {
         // It may have been committed since the names were listed.
-        if !state_of(store, &id)?.is_some_and(SnapshotState::was_committed) {
+        if !objects::state_of(store, keys, &id)?.is_some_and(SnapshotState::was_committed) {
             lost.insert(id);
         }
     }
@@ -116,7 +120,8 @@ pub fn reach(
             root.reach(chunks, live, &mut |_, _| {}, &mut |loss| lost = lost.take().or(Some(loss)))?;
             if let Some(loss) = lost {
                 // Forgotten since it was listed, and collected by another: it needs nothing any more.
-                if state_of(&**chunks.store(), &manifest.id)? == Some(SnapshotState::Forgotten) {
+                if objects::state_of(&**chunks.store(), chunks.keys(), &manifest.id)? == Some(SnapshotState::Forgotten)
+                {
                     continue 'manifests;
                 }
                 let object = format!("snapshot {}, {root}", manifest.id);

@@ -5,7 +5,7 @@
 
 mod choose;
 mod clean;
-mod expire;
+mod fold;
 pub mod forget;
 mod frugal;
 pub(crate) mod mark;
@@ -16,7 +16,7 @@ mod repository;
 pub mod retention;
 mod settle;
 
-pub use expire::KEPT_MILLIS;
+pub use fold::KEPT_MILLIS;
 pub use options::PruneOptions;
 pub use prune::{Collector, Held, PruneReport, Waiting};
 pub use retention::{Period, Policy, Reason, Verdict, Zone};

@@ -5,7 +5,7 @@
 
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, to_join};
-use super::expire::expire;
+use super::fold::Folding;
 use super::frugal::Frugal;
 use super::mark::{States, manifests, reach, refuse_lost};
 use super::moves::{self, move_out};
@@ -73,7 +73,7 @@ pub struct PruneReport {
     pub segments_deleted: u64,
     /// Index segments written anew without rows of packs that are gone.
     pub segments_rewritten: u64,
-    /// Objects of sessions that ended long ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)) and left nothing.
+    /// Objects of sessions that ended a while ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)), and of which a line in the history is left.
     pub sessions_deleted: u64,
     /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,
@@ -253,7 +253,7 @@ impl Collector {
     }
 
     fn index(&self, states: &States, excluded: HashSet<PackId>) -> Result<Arc<Index>> {
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
+        let believed = |id: &SnapshotId| states.was_committed(id);
         Index::open(&*self.store, &self.keys, believed, excluded).map(Arc::new)
     }
 
@@ -276,7 +276,7 @@ impl Collector {
         report: &mut PruneReport,
     ) -> Result<Survey> {
         let there = self.packs()?;
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let found = manifests(&*self.store, &self.keys, &states, &HashSet::new())?;
         refuse_lost(&*self.store, &self.keys, &states, &found)?;
         let index = self.index(&states, HashSet::new())?;
@@ -337,7 +337,7 @@ impl Collector {
             self.write_plan(store, id, &doomed)?;
             report.fenced.extend(settle(store, keys, id, options, until, control)?);
             // What was committed meanwhile may need what the plan condemns.
-            states = objects::list_states(store)?;
+            states = objects::list_states(store, keys)?;
             let newer = manifests(store, keys, &states, &marked)?;
             index = self.index(&states, HashSet::new())?;
             let all = self.reader(&index);
@@ -399,8 +399,12 @@ impl Collector {
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
         let cleaned = cleaning.run(control)?;
         cleaning.clear_gone()?;
-        report.sessions_deleted = expire(store, keys, states, &cleaned.indexed, Timestamp::now().0)?;
         (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
+        if report.deferred.is_none() {
+            let (indexed, now) = (&cleaned.indexed, Timestamp::now().0);
+            let folding = Folding { store, keys, suite, states, indexed, now };
+            report.sessions_deleted = folding.run(control)?;
+        }
         store.sync()?;
         for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {
             store.delete(key)?;

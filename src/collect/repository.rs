@@ -3,16 +3,16 @@
 use super::Reason;
 use super::forget::{ForgetReport, describe, forget, held};
 use super::frugal::Frugal;
+use super::mark::States;
 use super::mark::lost_names;
 use super::{Collector, Policy, PruneOptions, PruneReport};
 use crate::chunks::WriteOptions;
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::snapshot::{Manifest, SnapshotState};
+use crate::format::snapshot::Manifest;
 use crate::format::{SnapshotId, names};
 use crate::objects;
 use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, program};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Repository {
@@ -68,7 +68,7 @@ impl Repository {
         control: &Control,
     ) -> Result<ForgetReport> {
         let mut list = self.snapshots()?;
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let holds = objects::list_holds(&*self.store, names::HOLDS)?;
         let mut forgotten = Vec::new();
         // All are looked at before any goes.
@@ -92,13 +92,13 @@ impl Repository {
         name: &str,
         filter: &SnapshotFilter,
         list: &mut SnapshotList,
-        states: &BTreeMap<SnapshotId, SnapshotState>,
+        states: &States,
     ) -> Result<SnapshotId> {
         if let Some(id) = SnapshotId::from_hex(name) {
             if list.damaged.iter().any(|(damaged, _)| *damaged == id) {
                 return Ok(id);
             }
-            let is_marker = states.get(&id).is_some_and(|state| state.was_committed());
+            let is_marker = states.was_committed(&id);
             if is_marker && list.snapshots.iter().all(|manifest| manifest.id != id) {
                 // A marker that is none can be written anew; a sound one says that there is nothing to do.
                 return match objects::check_marker(&*self.store, &self.keys, id) {

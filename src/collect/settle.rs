@@ -33,8 +33,8 @@ pub fn settle(
     open.retain(|id| *id != own);
     let mut fenced = Vec::new();
     loop {
-        let states = objects::list_states(store)?;
-        open.retain(|id| !states.contains_key(id));
+        let states = objects::list_states(store, keys)?;
+        open.retain(|id| states.get(id).is_none());
         let mut alive = Vec::new();
         let mut waiting = Vec::new();
         for id in std::mem::take(&mut open) {
@@ -85,8 +85,8 @@ pub struct Met {
 pub fn look(store: &dyn Store, keys: &Keys, options: &PruneOptions, control: &Control) -> Result<Met> {
     let mut met = Met::default();
     let open = objects::list_sessions(store)?;
-    let states = objects::list_states(store)?;
-    for id in open.into_iter().filter(|id| !states.contains_key(id)) {
+    let states = objects::list_states(store, keys)?;
+    for id in open.into_iter().filter(|id| states.get(id).is_none()) {
         control.check()?;
         match objects::read_session(store, keys, id) {
             Ok(session) if session.kind == SessionKind::Check => {}

@@ -496,10 +496,8 @@ impl Copying<'_> {
         session.set_roots(roots);
         // Two copies at once would otherwise leave two snapshots for each.
         let seen: HashSet<SnapshotId> = session.parents().iter().map(|manifest| manifest.id).collect();
-        for (id, state) in objects::list_states(&*self.target.store)? {
-            if state != SnapshotState::Committed || seen.contains(&id) {
-                continue;
-            }
+        let states = objects::list_states(&*self.target.store, &self.target.keys)?;
+        for id in states.with(SnapshotState::Committed).filter(|id| !seen.contains(id)) {
             match objects::read_manifest(&*self.target.store, &self.target.keys, id) {
                 Ok(manifest) if manifest.first_written(self.target.id) == original.first_written(self.source.id) => {
                     return Ok(Some(id));

@@ -15,7 +15,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The version of a config that holds content keys of its own: a reader that derived them from the master key would
 /// take every chunk for damaged.
-pub const SHARED_VERSION: u8 = 5;
+pub const SHARED_VERSION: u8 = 6;
 /// The plaintext header's length in bytes.
 pub const CONFIG_HEADER_BYTES: usize = 28;
 const MAGIC: [u8; 8] = *b"AEROLITH";

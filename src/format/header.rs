@@ -37,6 +37,10 @@ pub enum ObjectKind {
     Hold,
     /// Changes of a snapshot's labels.
     Tags,
+    /// Names of sessions that are folded.
+    Fold,
+    /// What became of sessions that are folded.
+    History,
 }
 
 impl ObjectKind {
@@ -51,6 +55,8 @@ impl ObjectKind {
             ObjectKind::Plan => *b"ALgc",
             ObjectKind::Hold => *b"ALho",
             ObjectKind::Tags => *b"ALta",
+            ObjectKind::Fold => *b"ALfo",
+            ObjectKind::History => *b"ALhi",
         }
     }
 
@@ -64,7 +70,9 @@ impl ObjectKind {
             | ObjectKind::Snapshot
             | ObjectKind::Plan
             | ObjectKind::Hold
-            | ObjectKind::Tags => class == Class::Meta,
+            | ObjectKind::Tags
+            | ObjectKind::Fold
+            | ObjectKind::History => class == Class::Meta,
         }
     }
 }
@@ -106,7 +114,7 @@ pub enum Class {
     Data,
     /// Index segments.
     Index,
-    /// Config, sessions, snapshots, plans, holds and labels.
+    /// Config, sessions, snapshots, plans, holds, labels and folds.
     Meta,
 }
 

@@ -60,6 +60,10 @@ id!(
     TagsId, 16
 );
 id!(
+    /// The name of a fold of names or of history: random.
+    FoldId, 16
+);
+id!(
     /// A repository's name: random.
     RepositoryId, 16
 );

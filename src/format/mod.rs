@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod evidence;
+pub mod fold;
 pub mod header;
 pub mod hold;
 pub mod ids;
@@ -22,10 +23,10 @@ pub mod structured;
 pub mod tags;
 pub mod text;
 
-pub use ids::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId};
+pub use ids::{ChunkId, FoldId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId};
 
-/// The format version that this build writes and reads. Versions 1 to 3 were never released.
-pub const FORMAT_VERSION: u8 = 4;
+/// The format version that this build writes and reads. Versions 1 to 4 were never released.
+pub const FORMAT_VERSION: u8 = 5;
 
 /// Why bytes are not what they should be; the caller adds the object's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The keys under which objects stand in the store. Names reveal no content.
 
-use super::ids::{HoldId, KeyId, PackId, SnapshotId, TagsId};
+use super::ids::{FoldId, HoldId, KeyId, PackId, SnapshotId, TagsId};
 
 /// The repository's config.
 pub const CONFIG: &str = "config";
@@ -20,6 +20,10 @@ pub const PLANS: &str = "gc/";
 pub const HOLDS: &str = "holds/";
 /// The directory of changes to labels.
 pub const TAGS: &str = "tags/";
+/// The directory of folded names.
+pub const FOLDS: &str = "folds/";
+/// The directory of the history of folded sessions.
+pub const HISTORY: &str = "history/";
 
 /// A key slot.
 pub fn key(id: &KeyId) -> String {
@@ -70,6 +74,16 @@ pub fn tags_of(snapshot: &SnapshotId) -> String {
 /// Changes of a snapshot's labels.
 pub fn tags(snapshot: &SnapshotId, id: &TagsId) -> String {
     format!("{TAGS}{snapshot}/{id}")
+}
+
+/// Folded names.
+pub fn fold(id: &FoldId) -> String {
+    format!("{FOLDS}{id}")
+}
+
+/// The history of folded sessions.
+pub fn history(id: &FoldId) -> String {
+    format!("{HISTORY}{id}")
 }
 
 /// The id in a key slot's key. Like all of these, `None` for any other spelling than the one that is written: one
@@ -125,6 +139,18 @@ pub fn parse_tags(name: &str) -> Option<(SnapshotId, TagsId)> {
     (tags(&snapshot, &id) == name).then_some((snapshot, id))
 }
 
+/// The id in the key of folded names.
+pub fn parse_fold(name: &str) -> Option<FoldId> {
+    let id = FoldId::from_hex(name.strip_prefix(FOLDS)?)?;
+    (fold(&id) == name).then_some(id)
+}
+
+/// The id in the key of a history of folded sessions.
+pub fn parse_history(name: &str) -> Option<FoldId> {
+    let id = FoldId::from_hex(name.strip_prefix(HISTORY)?)?;
+    (history(&id) == name).then_some(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +170,8 @@ mod tests {
         assert!(hold(&id, &HoldId([0xef; 16])).starts_with(&holds_of(&id)));
         assert_eq!(parse_tags(&tags(&id, &TagsId([0xef; 16]))), Some((id, TagsId([0xef; 16]))));
         assert!(tags(&id, &TagsId([0xef; 16])).starts_with(&tags_of(&id)));
+        assert_eq!(parse_fold(&fold(&FoldId([0xef; 16]))), Some(FoldId([0xef; 16])));
+        assert_eq!(parse_history(&history(&FoldId([0xef; 16]))), Some(FoldId([0xef; 16])));
     }
 
     #[test]
@@ -161,6 +189,8 @@ mod tests {
         assert_eq!(parse_session(&format!("sessions/a/{id}")), None);
         assert_eq!(parse_key(&format!("keys/a/{id}")), None);
         assert_eq!(parse_plan(&format!("gc/{id}/")), None);
+        assert_eq!(parse_fold(&format!("folds/{}", id.to_uppercase())), None);
+        assert_eq!(parse_history(&format!("history//{id}")), None);
         for name in [format!("holds/{id}"), format!("holds/{id}/{id}/"), format!("holds/{id}/{}", id.to_uppercase())] {
             assert_eq!(parse_hold(&name), None, "{name}");
             assert_eq!(parse_tags(&name.replace("holds", "tags")), None, "{name}");

@@ -6,6 +6,7 @@ use crate::chunk::compress;
 use crate::embedded::layout;
 use crate::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
 use crate::format::evidence::{Evidence, NodeEvidence};
+use crate::format::fold::{Fold, FoldedName, FoldedOutcome, FoldedSession, FoldedStatus, HistoryFold};
 use crate::format::header::{Class, Header, ObjectKind, Suite};
 use crate::format::hold::Hold;
 use crate::format::index::{IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, encode_block};
@@ -18,7 +19,7 @@ use crate::format::plan::Plan;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::tags::{LabelChange, Tags};
-use crate::format::{ChunkId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
+use crate::format::{ChunkId, FoldId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
 use crate::jsonl::{write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user};
 use crate::record::value::MAX_DEPTH;
 use crate::record::{
@@ -199,7 +200,9 @@ pub(super) fn header() -> Vec<Vec<u8>> {
         (2, ObjectKind::Index, Class::Index),
         (5, ObjectKind::Plan, Class::Meta),
         (6, ObjectKind::Hold, Class::Meta),
-        (7, ObjectKind::Tags, Class::Meta),
+        (7, ObjectKind::Fold, Class::Meta),
+        (8, ObjectKind::History, Class::Meta),
+        (9, ObjectKind::Tags, Class::Meta),
     ];
     let made = cases.map(|(number, kind, class)| {
         let suite = if number == 1 { Suite::XChaCha20Poly1305 } else { Suite::Aes256Gcm };
@@ -435,6 +438,43 @@ pub(super) fn tags() -> Vec<Vec<u8>> {
     [0, 1, 5].map(|n| encoded(&tags(n))).to_vec()
 }
 
+pub(super) fn fold() -> Vec<Vec<u8>> {
+    let ids = |first: u8, n: u8| (first..first + n).map(|n| SnapshotId([n; 16])).collect();
+    let fold = |n: u8| Fold { id: FoldId([7; 16]), folded: 9, forgotten: ids(1, n), fenced: ids(100, n / 2) };
+    [0, 1, 5].map(|n| encoded(&fold(n))).to_vec()
+}
+
+pub(super) fn history() -> Vec<Vec<u8>> {
+    let (names, kinds) = (
+        [FoldedName::Forgotten, FoldedName::Fenced, FoldedName::Free],
+        [SessionKind::Backup, SessionKind::Other, SessionKind::Check],
+    );
+    let row = |(n, (name, kind)): (u8, (FoldedName, SessionKind))| {
+        let status = [FoldedStatus::Done, FoldedStatus::Failed(0), FoldedStatus::Stopped].into_iter().nth(n.into());
+        let outcome = status.map(|status| FoldedOutcome { ended: 3, status, records: 4, stored_bytes: 5 });
+        FoldedSession {
+            session: SnapshotId([n; 16]),
+            name,
+            kind,
+            job: 1,
+            host: 0,
+            program: 2,
+            cluster: 0,
+            started: 1,
+            heartbeat: 2,
+            resumed_by: (n == 1).then_some(SnapshotId([9; 16])),
+            outcome: outcome.filter(|_| n > 0),
+        }
+    };
+    let history = |n: usize| HistoryFold {
+        id: FoldId([7; 16]),
+        folded: 9,
+        texts: ["", "backup", "ü"].map(String::from).to_vec(),
+        rows: (0..).zip(names.into_iter().zip(kinds)).take(n).map(row).collect(),
+    };
+    [0, 1, 3].map(|n| encoded(&history(n))).to_vec()
+}
+
 pub(super) fn plan() -> Vec<Vec<u8>> {
     let plan = |n: u8| Plan { session: SnapshotId([7; 16]), condemned: (0..n).map(|n| PackId([n; 32])).collect() };
     [0, 5].map(|n| encoded(&plan(n))).to_vec()
@@ -469,6 +509,8 @@ pub(super) fn object_key() -> Vec<Vec<u8>> {
         names::plan(&id),
         names::hold(&id, &HoldId([7; 16])),
         names::tags(&id, &TagsId([7; 16])),
+        names::fold(&FoldId([7; 16])),
+        names::history(&FoldId([7; 16])),
     ];
     made.map(String::into_bytes).to_vec()
 }

@@ -70,7 +70,8 @@ pub struct PruneReport {
     pub unused_bytes_left: u64,
     /// How many index segments were deleted.
     pub segments_deleted: u64,
-    /// How many sessions were deleted that ended more than 90 days ago and left nothing; they are no longer in `history`.
+    /// How many objects were deleted of sessions that ended more than two days ago and left no snapshot; `history` goes on
+    /// to list the sessions.
     pub sessions_deleted: u64,
     /// How many index segments were rewritten.
     pub segments_rewritten: u64,

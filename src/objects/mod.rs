@@ -1,10 +1,15 @@
 //! Snapshots and sessions in the store: listing, reading, committing, fencing.
 
+mod folds;
 mod labels;
 mod lease;
 pub mod order;
 mod process;
 
+pub use folds::{
+    States, folded_state_of, list_states, names_without_fold, read_history, read_one_history, state_of, unfold,
+    write_history, write_names,
+};
 pub use labels::{Changes, Standing, read_labels, write_labels};
 pub use lease::{LEASE_MILLIS, Lease};
 pub use process::{host, is_alive, is_gone, this_process};
@@ -16,23 +21,19 @@ use crate::format::header::{ObjectKind, Suite};
 use crate::format::hold::Hold;
 use crate::format::plan::Plan;
 use crate::format::session::Session;
-use crate::format::snapshot::{MARKER_MAGIC, Manifest, SnapshotState};
+use crate::format::snapshot::{MARKER_MAGIC, Manifest};
 use crate::format::{HoldId, PackId, SnapshotId, names, structured};
 use crate::store::{Put, Store, put_new_for_certain};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashSet};
-
-/// Every object under `snapshots/`, as one listing shows it.
-pub fn list_states(store: &dyn Store) -> Result<BTreeMap<SnapshotId, SnapshotState>> {
-    let listed = store.list(names::SNAPSHOTS)?;
-    let states = listed
-        .iter()
-        .filter_map(|object| Some((names::parse_snapshot(&object.key)?, SnapshotState::from_size(object.size))));
-    Ok(states.collect())
-}
+use std::collections::HashSet;
 
 fn get(store: &dyn Store, name: &str) -> Result<Bytes> {
     store.get(name, MAX_SEALED_BYTES)?.ok_or_else(|| Error::Missing { object: name.into(), advice: String::new() })
+}
+
+/// Reads what is sealed in an object of this kind.
+fn read_sealed(store: &dyn Store, keys: &Keys, kind: ObjectKind, name: &str) -> Result<Vec<u8>> {
+    unseal(keys, kind, name, get(store, name)?).map_err(|error| error.of(name))
 }
 
 /// Reads a snapshot's manifest.
@@ -179,23 +180,25 @@ pub fn new_id() -> Result<SnapshotId> {
 /// reply was lost; a fence means that the session lost.
 pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
     let name = names::snapshot(&manifest.id);
-    take_name(store, manifest.id, &seal_object(keys, ObjectKind::Snapshot, suite, &name, manifest)?)
+    take_name(store, keys, manifest.id, &seal_object(keys, ObjectKind::Snapshot, suite, &name, manifest)?)
 }
 
 /// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
 /// From then on its index segments are believed.
 pub fn commit_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
-    take_name(store, id, &marker(keys, id, now))
+    take_name(store, keys, id, &marker(keys, id, now))
 }
 
-/// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk.
-fn take_name(store: &dyn Store, id: SnapshotId, bytes: &[u8]) -> Result<()> {
+/// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk. A session that slept until
+/// its fence was folded finds its name free, and in a fold: what it created there counts for nobody.
+fn take_name(store: &dyn Store, keys: &Keys, id: SnapshotId, bytes: &[u8]) -> Result<()> {
     let name = names::snapshot(&id);
     // Whatever came before the commit must be on the disk before it.
     store.sync()?;
     // After an error nobody knows whether the commit is there. Asked again, the store says so.
-    match put_new_for_certain(store, &name, bytes)? {
-        Put::Created => Ok(()),
-        Put::Exists => Err(Error::Fenced { session: id.to_string() }),
+    let is_own = put_new_for_certain(store, &name, bytes)? == Put::Created;
+    if is_own && folded_state_of(store, keys, &id)?.is_none() {
+        return Ok(());
     }
+    Err(Error::Fenced { session: id.to_string() })
 }

@@ -102,6 +102,7 @@ impl Repository {
         self.clear_sessions(options.dry_run, &mut report)?;
         self.clear_holds(options.dry_run, &mut report)?;
         report.cleared.extend(self.clear_labels(options.dry_run)?);
+        self.clear_folds(options.dry_run, &mut report)?;
         // The snapshots first: what they need is in the index once it is read.
         let list = self.snapshots()?;
         let reader = self.chunk_reader()?;
@@ -209,7 +210,7 @@ impl Repository {
         objects::commit_without_snapshot(store, keys, id, Timestamp::now().0)?;
         store.sync()?;
         // What these told stands elsewhere now, or nobody knows it any more.
-        let states = objects::list_states(store)?;
+        let states = objects::list_states(store, keys)?;
         let state_of = |key: &str| names::parse_index_segment(key).and_then(|(session, _)| states.get(&session));
         for key in survey.unreadable.iter().map(|(key, _)| key).chain(&survey.gone) {
             control.check()?;
@@ -269,13 +270,53 @@ impl Repository {
         Ok(())
     }
 
+    /// Makes up for folds that can't be read or are gone, by what histories and the manifests' heads name, and takes away what can't be
+    /// read. Names of old sessions stay taken: the new fold is there before anything goes.
+    fn clear_folds(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
+        let (store, keys) = (&*self.store, &*self.keys);
+        let states = objects::list_states(store, keys)?;
+        let (histories, damaged) = objects::read_history(store, keys)?;
+        let mut lost = objects::names_without_fold(&states, &histories);
+        if !states.damaged().is_empty() {
+            let heads = self.snapshots()?.snapshots.into_iter().flat_map(|manifest| manifest.heads);
+            for id in heads.filter(|id| states.get(id).is_none()) {
+                lost.entry(id).or_insert(SnapshotState::Forgotten);
+            }
+        }
+        let done = format!("{} names of old sessions were written into a new object", lost.len());
+        let gone: Vec<(String, &Error)> = states
+            .damaged()
+            .iter()
+            .map(|(id, error)| (names::fold(id), error))
+            .chain(damaged.iter().map(|(id, error)| (names::history(id), error)))
+            .collect();
+        if !lost.is_empty() && states.damaged().is_empty() {
+            report.cleared.push(format!("{}: an object is missing; {done}", names::FOLDS));
+        }
+        report.cleared.extend(gone.iter().map(|(_, error)| match lost.is_empty() {
+            true => format!("{error}; the object was deleted"),
+            false => format!("{error}; the object was deleted, and {done}"),
+        }));
+        if dry_run || (lost.is_empty() && gone.is_empty()) {
+            return Ok(());
+        }
+        if !lost.is_empty() {
+            objects::write_names(store, keys, self.parameters.suite, lost, Timestamp::now().0)?;
+            store.sync()?;
+        }
+        for (key, _) in &gone {
+            store.delete(key)?;
+        }
+        store.sync()
+    }
+
     /// Looks through the index and the packs' directories.
     fn survey_index(&self) -> Result<IndexSurvey> {
         let store = &*self.store;
         // The snapshots first: their segments are there once the index is read.
         let manifests = self.snapshots()?.snapshots;
-        let states = objects::list_states(store)?;
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
+        let states = objects::list_states(store, &self.keys)?;
+        let believed = |id: &SnapshotId| states.was_committed(id);
         let index = Index::open(store, &self.keys, believed, HashSet::new())?;
         let mut survey = IndexSurvey { unreadable: index.unreadable(store)?, ..IndexSurvey::default() };
         let listed: HashSet<String> = store.list(names::INDEX)?.into_iter().map(|object| object.key).collect();

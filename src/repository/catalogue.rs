@@ -2,9 +2,11 @@
 
 use crate::error::Error;
 use crate::format::SnapshotId;
+use crate::format::fold::{FoldedSession, HistoryFold};
 use crate::format::session::Session;
 use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::objects::order::Times;
+use crate::objects::unfold;
 use std::collections::HashMap;
 
 /// The snapshots of a repository, oldest first, and those that could not be read.
@@ -27,6 +29,8 @@ pub struct History {
     pub entries: Vec<HistoryEntry>,
     /// Those that could not.
     pub damaged: Vec<(SnapshotId, Error)>,
+    /// What can't be read of the history of old sessions, whose own objects are gone.
+    pub unread: Vec<Error>,
 }
 
 /// One run in the history: a session, and what became of it.
@@ -34,8 +38,27 @@ pub struct History {
 pub struct HistoryEntry {
     /// The session.
     pub session: Session,
-    /// What stands under its name in `snapshots/`.
+    /// What stands under its name in `snapshots/`, or stood there when it was folded.
     pub state: Option<SnapshotState>,
+    /// Its cluster, as far as the session tells.
+    pub cluster: Option<String>,
+    /// The session that went on where it stopped, if it is folded; of others their packs tell.
+    pub resumed_by: Option<SnapshotId>,
+}
+
+impl HistoryEntry {
+    /// A session that has an object of its own.
+    pub(crate) fn of(session: Session, state: Option<SnapshotState>) -> Self {
+        let cluster = session.journal.as_ref().map(|journal| journal.cluster.clone());
+        HistoryEntry { session, state, cluster, resumed_by: None }
+    }
+
+    /// A session that is folded.
+    pub(crate) fn unfolded(history: &HistoryFold, row: &FoldedSession) -> Self {
+        let (session, state) = unfold(history, row);
+        let cluster = history.text(row.cluster).filter(|name| !name.is_empty()).map(String::from);
+        HistoryEntry { session, state, cluster, resumed_by: row.resumed_by }
+    }
 }
 
 /// Objects that never change again and were read before: for work that begins many sessions in one repository.

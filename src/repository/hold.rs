@@ -77,7 +77,7 @@ impl Repository {
 
     /// All holds, by snapshot.
     pub fn holds(&self) -> Result<Vec<HoldEntry>> {
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let mut holds = Vec::new();
         for (snapshot, id) in objects::list_holds(&*self.store, names::HOLDS)? {
             let hold = match objects::read_hold(&*self.store, &self.keys, snapshot, id) {
@@ -86,7 +86,7 @@ impl Repository {
                 Err(error) if error.is_of_one_object() => Err(error),
                 Err(error) => return Err(error),
             };
-            holds.push(HoldEntry { id, snapshot, hold, state: states.get(&snapshot).copied() });
+            holds.push(HoldEntry { id, snapshot, hold, state: states.get(&snapshot) });
         }
         Ok(holds)
     }

@@ -45,7 +45,7 @@ use crate::objects::order::Times;
 use crate::record::Timestamp;
 use crate::store::{Put, RetryStore, Store};
 use crate::sync::in_parallel;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -107,7 +107,7 @@ impl Repository {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
         }
         let directories = [names::SNAPSHOTS, names::PACKS, names::SESSIONS, names::INDEX, names::PLANS];
-        for directory in directories.into_iter().chain([names::HOLDS, names::TAGS]) {
+        for directory in directories.into_iter().chain([names::HOLDS, names::TAGS, names::FOLDS, names::HISTORY]) {
             if !store.list(directory)?.is_empty() {
                 return Err(lost_config());
             }
@@ -313,7 +313,7 @@ impl Repository {
     pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
         let mut unread = Vec::new();
-        for (id, state) in objects::list_states(&*self.store)? {
+        for (id, state) in objects::list_states(&*self.store, &self.keys)?.listed() {
             if state == SnapshotState::Fenced && self.says_committed(&id)? {
                 let error =
                     Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was committed");
@@ -347,25 +347,41 @@ impl Repository {
     }
 
     /// All sessions, oldest first: failed ones and those that still run too.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. What can't be read is named in the result.
     pub fn history(&self) -> Result<History> {
-        self.history_of(&mut Memory::default(), |_| true)
+        let mut history = self.history_of(&mut Memory::default(), |_| true)?;
+        // After the sessions: those that were folded meanwhile are found here.
+        let (folded, damaged) = objects::read_history(&*self.store, &self.keys)?;
+        let mut known: HashSet<SnapshotId> = history.entries.iter().map(|entry| entry.session.id).collect();
+        known.extend(history.damaged.iter().map(|(id, _)| *id));
+        for (fold, row) in folded.iter().flat_map(|fold| fold.rows.iter().map(move |row| (fold, row))) {
+            if known.insert(row.session) {
+                history.entries.push(HistoryEntry::unfolded(fold, row));
+            }
+        }
+        history.unread = damaged.into_iter().map(|(_, error)| error).collect();
+        history.entries.sort_by_key(|entry| (entry.session.started, entry.session.id));
+        Ok(history)
     }
 
-    /// Those of the sessions under whose names there is what `wanted` asks for; the others, and those that are remembered, are
+    /// Those of the sessions that have objects of their own under whose names there is what `wanted` asks for; the others, and those that are remembered, are
     /// not read.
     pub(crate) fn history_of(
         &self,
         memory: &mut Memory,
         wanted: impl Fn(Option<SnapshotState>) -> bool,
     ) -> Result<History> {
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let mut history = History::default();
         let mut unread = Vec::new();
         for id in objects::list_sessions(&*self.store)? {
-            let state = states.get(&id).copied();
+            let state = states.get(&id);
             match memory.sessions.get(&id) {
                 _ if !wanted(state) => {}
-                Some(session) => history.entries.push(HistoryEntry { session: session.clone(), state }),
+                Some(session) => history.entries.push(HistoryEntry::of(session.clone(), state)),
                 None => unread.push((id, state)),
             }
         }
@@ -376,7 +392,7 @@ impl Repository {
                     if session.outcome.is_some() {
                         memory.sessions.insert(id, session.clone());
                     }
-                    history.entries.push(HistoryEntry { session, state });
+                    history.entries.push(HistoryEntry::of(session, state));
                 }
                 Err(error) if error.is_of_one_object() => history.damaged.push((id, error)),
                 Err(error) => return Err(error),
@@ -388,7 +404,7 @@ impl Repository {
 
     /// What stands under a session's name in `snapshots/` now.
     pub(crate) fn state_of(&self, id: &SnapshotId) -> Result<Option<SnapshotState>> {
-        Ok(self.store.size(&names::snapshot(id))?.map(SnapshotState::from_size))
+        objects::state_of(&*self.store, &self.keys, id)
     }
 
     /// Whether a snapshot was forgotten by now: what it needed may be gone.
@@ -407,8 +423,8 @@ impl Repository {
 
     /// The index as it stands: segments of committed sessions, without packs that a plan condemns.
     pub fn index(&self) -> Result<Index> {
-        let states = objects::list_states(&*self.store)?;
-        let believed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
+        let states = objects::list_states(&*self.store, &self.keys)?;
+        let believed = |id: &SnapshotId| states.was_committed(id);
         Index::open(&*self.store, &self.keys, believed, Default::default())
     }
 

@@ -5,7 +5,7 @@ use crate::format::names;
 use crate::store::Store;
 
 /// What repositories of any version have at their top.
-const TOP_NAMES: [&str; 10] = [
+const TOP_NAMES: [&str; 12] = [
     names::CONFIG,
     names::KEYS,
     names::PACKS,
@@ -16,6 +16,8 @@ const TOP_NAMES: [&str; 10] = [
     names::PLANS,
     names::HOLDS,
     names::TAGS,
+    names::FOLDS,
+    names::HISTORY,
 ];
 
 /// Refuses a store that holds anything that no repository has at its top: it is somebody else's.

@@ -104,7 +104,7 @@ impl Repository {
     pub fn look_back(&self, directory: &Path) -> Result<Option<Rollback>> {
         let file = self.seen_file(directory);
         let Some(seen) = Seen::read(&file)? else { return Ok(None) };
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let (mut gone, mut revived) = (Vec::new(), Vec::new());
         for (id, was) in &seen.names {
             match (was, states.get(id)) {
@@ -123,7 +123,7 @@ impl Repository {
         let file = self.seen_file(directory);
         let mut seen = Seen::read(&file)?.unwrap_or_default();
         let before = seen.names.clone();
-        for (id, state) in objects::list_states(&*self.store)? {
+        for (id, state) in objects::list_states(&*self.store, &self.keys)?.all() {
             // A marker stays one, whatever the store says now.
             if seen.names.get(&id) != Some(&SnapshotState::Forgotten) {
                 seen.names.insert(id, state);

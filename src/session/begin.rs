@@ -122,10 +122,11 @@ impl Repository {
     /// Reads what a session must know, in the order that the protocol demands: plans, snapshots, index.
     fn prepare(&self, memory: &mut Memory) -> Result<Prepared> {
         let condemned = objects::condemned(&*self.store, &self.keys)?;
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let list = self.snapshots_with(memory)?;
         let mut warnings: Vec<String> =
             list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
+        warnings.extend(states.damaged().iter().map(|(_, error)| error.to_string()));
         // Nothing rests on the time of the newest but what people make of it, and of this one's, which will come before it.
         let newest = list.snapshots.last().map(|newest| newest.id);
         let in_doubt = list.times.doubtful().iter().filter(|doubtful| Some(doubtful.snapshot) == newest);
@@ -133,7 +134,7 @@ impl Repository {
             in_doubt.map(|doubtful| format!("{doubtful}; this snapshot comes after it in the order all the same")),
         );
         warnings.extend(list.times.reader_is_behind().then(|| list.times.warnings()).into_iter().flatten());
-        let committed = |id: &SnapshotId| states.get(id).is_some_and(|state| state.was_committed());
+        let committed = |id: &SnapshotId| states.was_committed(id);
         let reader_of = |index| {
             let (store, keys) = (self.store.clone(), self.keys.clone());
             Arc::new(ChunkReader::new(store, keys, Arc::new(index), READ_CACHE_BYTES))

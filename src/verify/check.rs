@@ -282,24 +282,36 @@ impl Repository {
     /// Looks for names under `snapshots/` that are gone, or are not what those who saw them say they were: a name once
     /// taken is never free again, and a manifest becomes a marker or stays.
     fn check_names(&self, manifests: &[Manifest], history: &History, report: &mut CheckReport) -> Result<()> {
-        let states = objects::list_states(&*self.store)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
         let committed =
             history.entries.iter().filter(|entry| entry.session.says_committed()).map(|entry| entry.session.id);
         let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(committed).collect();
+        let (histories, damaged) = objects::read_history(&*self.store, &self.keys)?;
+        let unfolded = objects::names_without_fold(&states, &histories);
         for id in expected {
             let found = match states.get(&id) {
                 Some(SnapshotState::Committed | SnapshotState::Forgotten) => continue,
                 Some(SnapshotState::Fenced) => "is damaged: it is empty",
+                // It may have been in the fold that is damaged, or was in the one that is gone.
+                None if !states.damaged().is_empty() || unfolded.contains_key(&id) => continue,
                 None => "is missing",
             };
             report.problems.push(format!("{} {found}, though it was committed once", names::snapshot(&id)));
             report.hurt.push(id);
         }
-        for (id, state) in states {
-            if state == SnapshotState::Forgotten
-                && let Err(error) = objects::check_marker(&*self.store, &self.keys, id)
-            {
+        report.problems.extend(states.damaged().iter().map(|(_, error)| error.to_string()));
+        report.problems.extend(damaged.iter().map(|(_, error)| error.to_string()));
+        if states.damaged().is_empty() && !unfolded.is_empty() {
+            report.problems.push(format!(
+                "{}: an object is missing: {} sessions of the history are in none of those that are there. `aerolith repair` writes it \
+                 again",
+                names::FOLDS,
+                unfolded.len()
+            ));
+        }
+        for id in states.with(SnapshotState::Forgotten) {
+            if let Err(error) = objects::check_marker(&*self.store, &self.keys, id) {
                 report.take(Err(error))?;
                 report.hurt.push(id);
             }

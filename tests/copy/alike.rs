@@ -108,7 +108,8 @@ fn nothing_but_the_content_keys_is_shared() {
             let id = names::parse_pack(&object.key).unwrap();
             opened += usize::from(aerolith::pack::read_directory(store, keys, id, object.size).is_ok());
         }
-        for id in aerolith::objects::list_states(store).unwrap().into_keys() {
+        let states = aerolith::objects::list_states(store, keys).unwrap();
+        for (id, _) in states.listed() {
             opened += usize::from(aerolith::objects::read_manifest(store, keys, id).is_ok());
         }
         let index = aerolith::index::Index::open(store, keys, |_| true, HashSet::new()).unwrap();

@@ -3,13 +3,14 @@
 use crate::support::{MASTER, Plain, REPOSITORY, bytes, committed, keys, sealed_value};
 use aerolith::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
 use aerolith::format::evidence::{Evidence, NodeEvidence};
+use aerolith::format::fold::{Fold, FoldedName, FoldedOutcome, FoldedSession, FoldedStatus, HistoryFold};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::tags::{LabelChange, Tags};
-use aerolith::format::{ChunkId, HoldId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
+use aerolith::format::{ChunkId, FoldId, HoldId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
 use serde_json::json;
 
@@ -38,18 +39,18 @@ fn a_config() {
         stream_chunks: stream,
         pack_bytes: 16 << 20,
     };
-    let header = config::encode_header(4, &REPOSITORY);
-    assert_eq!(header[..], [&b"AEROLITH\x04\0\0\0"[..], &[0xa5; 16]].concat());
-    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (4, REPOSITORY));
+    let header = config::encode_header(5, &REPOSITORY);
+    assert_eq!(header[..], [&b"AEROLITH\x05\0\0\0"[..], &[0xa5; 16]].concat());
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (5, REPOSITORY));
     let plain = structured::encode(&parameters).unwrap();
     let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
     assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(4, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
+    assert_eq!(Config::decode(5, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
 
-    // Version 5: the content keys of another repository behind the parameters.
+    // Version 6: the content keys of another repository behind the parameters.
     let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
     let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
     let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
@@ -73,7 +74,7 @@ fn a_config() {
     assert_eq!(**shared.encode().unwrap(), *plain);
     let shown = json!({ "parameters": shared.parameters, "content": shared.content });
     let encoded = sealed_value("config-shared.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(5, &encoded).unwrap(), shared);
+    assert_eq!(Config::decode(6, &encoded).unwrap(), shared);
 }
 
 #[test]
@@ -175,6 +176,61 @@ fn a_hold() {
     assert_eq!(Hold::decode(snapshot, id, &encoded).unwrap(), hold);
     assert!(Hold::decode(SnapshotId([0; 16]), id, &encoded).is_err());
     assert!(Hold::decode(snapshot, HoldId([0; 16]), &encoded).is_err());
+}
+
+#[test]
+fn folded_names() {
+    let id = FoldId([0x44; 16]);
+    let [one, two, three] = [0x11, 0x12, 0x13].map(|n| SnapshotId([n; 16]));
+    let fold = Fold { id, folded: 1_780_000_000_000, forgotten: vec![one, three], fenced: vec![two] };
+    let plain = structured::encode(&fold).unwrap();
+    let by_hand = Plain::default().raw(&id.0).u64(1_780_000_000_000).u64(2).raw(&one.0).raw(&three.0);
+    assert_eq!(plain, by_hand.u64(1).raw(&two.0).0);
+    let shown = serde_json::to_value(&fold).unwrap();
+    let encoded = sealed_value("fold.json", ObjectKind::Fold, &names::fold(&id), shown, &plain, b"");
+    assert_eq!(Fold::decode(id, &encoded).unwrap(), fold);
+    assert!(Fold::decode(FoldId([0; 16]), &encoded).is_err());
+}
+
+#[test]
+fn the_history_of_folded_sessions() {
+    let id = FoldId([0x44; 16]);
+    let [one, two, three] = [0x11, 0x12, 0x13].map(|n| SnapshotId([n; 16]));
+    let failed = FoldedSession {
+        session: one,
+        name: FoldedName::Fenced,
+        kind: SessionKind::Backup,
+        job: 2,
+        host: 3,
+        program: 1,
+        cluster: 5,
+        started: 1_780_000_000_000,
+        heartbeat: 1_780_000_060_000,
+        resumed_by: Some(two),
+        outcome: Some(FoldedOutcome {
+            ended: 1_780_000_100_000,
+            status: FoldedStatus::Failed(4),
+            records: 3,
+            stored_bytes: 4096,
+        }),
+    };
+    let (name, kind) = (FoldedName::Free, SessionKind::Check);
+    let died = FoldedSession { session: three, name, kind, cluster: 0, resumed_by: None, outcome: None, ..failed };
+    let texts = ["", "aerolith 0.1.0", "backup", "höst", "it broke", "prod"].map(String::from).to_vec();
+    let rows = vec![failed, died];
+    let history = HistoryFold { id, folded: 1_780_000_200_000, texts: texts.clone(), rows };
+    let plain = structured::encode(&history).unwrap();
+    let by_hand = Plain::default().raw(&id.0).u64(1_780_000_200_000).u64(6);
+    let by_hand = texts.iter().fold(by_hand, |by_hand, text| by_hand.text(text)).u64(2);
+    let by_hand = by_hand.raw(&one.0).u32(1).u32(0).u32(2).u32(3).u32(1).u32(5);
+    let by_hand = by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u8(1).raw(&two.0).u8(1);
+    let by_hand = by_hand.u64(1_780_000_100_000).u32(2).u32(4).u64(3).u64(4096);
+    let by_hand = by_hand.raw(&three.0).u32(2).u32(1).u32(2).u32(3).u32(1).u32(0);
+    assert_eq!(plain, by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u8(0).u8(0).0);
+    let shown = serde_json::to_value(&history).unwrap();
+    let encoded = sealed_value("history.json", ObjectKind::History, &names::history(&id), shown, &plain, b"");
+    assert_eq!(HistoryFold::decode(id, &encoded).unwrap(), history);
+    assert!(HistoryFold::decode(FoldId([0; 16]), &encoded).is_err());
 }
 
 #[test]

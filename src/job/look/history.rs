@@ -185,18 +185,18 @@ pub fn history(repository: &Repository, options: &HistoryOptions) -> Result<Hist
         None => HashMap::new(),
     };
     let is_new = history.entries.is_empty();
-    history.entries.retain(|HistoryEntry { session, .. }| {
-        let noted = session.journal.as_ref().map(|journal| &journal.cluster);
+    history.entries.retain(|HistoryEntry { session, cluster, .. }| {
         (options.all || !was_refused(session))
             && options.since.is_none_or(|since| session.started >= since.0)
-            && (options.cluster.is_none() || options.cluster.as_ref() == clusters.get(&session.id).or(noted))
+            && (options.cluster.is_none() || options.cluster.as_ref() == clusters.get(&session.id).or(cluster.as_ref()))
     });
     let resumed = resumed(&history.entries);
     let mut sessions: Vec<SessionReport> = history.entries.into_iter().map(|entry| row(entry, &resumed, now)).collect();
     sessions.retain(|row| options.status.is_empty() || options.status.contains(&row.status));
     let older = sessions.len().saturating_sub(options.last.unwrap_or(usize::MAX));
     sessions.drain(..older);
-    let damaged = history.damaged.iter().map(|(_, error)| error.to_string()).collect();
+    let damaged = history.damaged.iter().map(|(_, error)| error).chain(&history.unread);
+    let damaged = damaged.map(ToString::to_string).collect();
     Ok(HistoryReport { sessions, damaged, is_new, older })
 }
 
@@ -214,7 +214,8 @@ fn resumed(entries: &[HistoryEntry]) -> HashMap<SnapshotId, SnapshotId> {
         let packs = session.journal.iter().flat_map(|journal| &journal.packs);
         owners.extend(packs.map(|pack| (*pack, session.id)));
     }
-    let mut resumed = HashMap::new();
+    let mut resumed: HashMap<SnapshotId, SnapshotId> =
+        entries.iter().filter_map(|entry| Some((entry.session.id, entry.resumed_by?))).collect();
     for HistoryEntry { session, .. } in entries {
         for pack in &session.adopted {
             if let Some(owner) = owners.get(pack).filter(|owner| **owner != session.id) {

@@ -211,6 +211,8 @@ fn stored(repository: &Repository) -> Result<Vec<StoredObjects>> {
         ("plans", names::PLANS),
         ("holds", names::HOLDS),
         ("tags", names::TAGS),
+        ("folds", names::FOLDS),
+        ("history", names::HISTORY),
         ("keys", names::KEYS),
     ];
     let mut stored = Vec::new();
