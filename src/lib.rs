@@ -71,7 +71,6 @@ pub mod run;
 pub mod session;
 pub mod sources;
 pub mod spool;
-#[allow(clippy::indexing_slicing, reason = "each call has a counter, and ranges are checked before they are cut")]
 pub mod store;
 mod sync;
 pub mod targets;

@@ -15,6 +15,7 @@ pub struct Counts {
     bytes: [u64; KINDS],
 }
 
+#[expect(clippy::indexing_slicing, reason = "there is a counter for each kind of call")]
 impl Counts {
     /// Calls of one kind, those that failed included.
     pub fn calls(&self, call: Call) -> u64 {
@@ -52,6 +53,7 @@ impl Sub for Counts {
     type Output = Counts;
 
     /// What came after `earlier`, counts of the same store.
+    #[expect(clippy::indexing_slicing, reason = "both are of one length")]
     fn sub(self, earlier: Counts) -> Counts {
         let less = |now: [u64; KINDS], then: [u64; KINDS]| std::array::from_fn(|i| now[i].saturating_sub(then[i]));
         Counts { calls: less(self.calls, earlier.calls), bytes: less(self.bytes, earlier.bytes) }
@@ -79,10 +81,11 @@ impl<S: Store> CountingStore<S> {
 
     /// The counts so far. Subtract earlier ones to learn what a piece of work cost.
     pub fn counts(&self) -> Counts {
-        let read = |counters: &[AtomicU64; KINDS]| std::array::from_fn(|i| counters[i].load(Ordering::Relaxed));
+        let read = |counters: &[AtomicU64; KINDS]| counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
         Counts { calls: read(&self.calls), bytes: read(&self.bytes) }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "there is a counter for each kind of call")]
     fn count(&self, call: Call, bytes: usize) {
         self.calls[call as usize].fetch_add(1, Ordering::Relaxed);
         self.bytes[call as usize].fetch_add(bytes as u64, Ordering::Relaxed);

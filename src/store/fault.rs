@@ -307,7 +307,7 @@ impl<S: Store> FaultStore<S> {
                     call,
                     waits,
                     key: key.to_owned(),
-                    bytes: Bytes::copy_from_slice(&bytes[..bytes.len() / 2]),
+                    bytes: bytes.iter().take(bytes.len() / 2).copied().collect(),
                 };
                 state.crashed = true;
                 if matches!(call, Call::PutNew | Call::Put) {

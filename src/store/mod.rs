@@ -20,6 +20,7 @@ mod call;
 #[expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test panics where a store breaks a rule; the rules of the library are for the library"
 )]
 pub mod conformance;
