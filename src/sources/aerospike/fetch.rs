@@ -4,6 +4,7 @@
 //! but never a record, and never delivers one twice. Servers do tell after which digest a query could go on; it is not
 //! used, since it holds only for the node that began, and the next owner of a partition may be another.
 
+use super::patience::{ATTEMPTS_AFTER_LOSSES, Patience, Round, rest};
 use crate::aerospike::cluster::{Cluster, Node};
 use crate::aerospike::error::{ClusterError, Result};
 use crate::aerospike::throttle::Throttle;
@@ -12,22 +13,19 @@ use crate::aerospike::wire::query;
 use crate::aerospike::wire::query::{PartitionQuery, QueryItem, WireRecord};
 use crate::aerospike::wire::result_code::ResultCode;
 use crate::aerospike::wire::{batch, info};
-use crate::record::{BinRef, Digest, KeyRef, PartitionId, RecordBatch, RecordMeta, Timestamp};
+use crate::record::{Digest, PartitionId, RecordBatch, RecordMeta, Timestamp};
 use crate::sources::{BadRecord, DigestRow};
 use crate::spool::Batches;
 use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A batch of records is closed once its bodies have this many bytes.
-const BATCH_BYTES: usize = 4 << 20;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// Bad records that are kept by name; further ones are only counted.
 const MAX_BAD: usize = 1000;
-
-/// Once partitions were given up, others are asked for so often in vain at most.
-const ATTEMPTS_AFTER_LOSSES: u32 = 2;
 
 /// What of a partition is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,9 +47,9 @@ pub struct Part {
 }
 
 /// A record of a partition that could not be understood.
-struct Bad {
-    digest: Option<Digest>,
-    problem: String,
+pub(super) struct Bad {
+    pub(super) digest: Option<Digest>,
+    pub(super) problem: String,
 }
 
 impl Part {
@@ -96,7 +94,7 @@ impl Fetcher {
     }
 
     /// Waits as the limits ask for, of all nodes together and of this one, now that so much was read from it.
-    fn rest(&self, node: &Node, records: u64, bytes: u64, stop: &AtomicBool) {
+    pub(super) fn rest(&self, node: &Node, records: u64, bytes: u64, stop: &AtomicBool) {
         let options = self.cluster.options();
         let mut wait = self.throttle.read(records, bytes);
         if options.node_records_per_second > 0 || options.node_bytes_per_second > 0 {
@@ -109,7 +107,7 @@ impl Fetcher {
         rest(wait, stop);
     }
 
-    fn note_bad(&self, namespace: &str, partition: PartitionId, bad: Bad) {
+    pub(super) fn note_bad(&self, namespace: &str, partition: PartitionId, bad: Bad) {
         let mut all = lock(&self.bad);
         all.0 += 1;
         if all.1.len() < MAX_BAD {
@@ -321,296 +319,10 @@ impl Fetcher {
         }
         Ok(())
     }
-
-    /// Reads records by digest; those that are gone are left out. `size` is about how many bytes one has.
-    pub fn by_digest(
-        &self,
-        namespace: &str,
-        digests: &[Digest],
-        size: usize,
-        each: &mut dyn FnMut(RecordBatch) -> crate::Result<()>,
-    ) -> Result<crate::Result<()>> {
-        let never = AtomicBool::new(false);
-        let at_once = (BATCH_BYTES / size.max(1)).clamp(16, batch::MAX_DIGESTS);
-        for digests in digests.chunks(at_once) {
-            let mut patience = Patience::new(&self.cluster, &never);
-            let mut pending = digests.to_vec();
-            while !pending.is_empty() {
-                let before = pending.len();
-                let topology = self.cluster.topology();
-                let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
-                for &digest in &pending {
-                    match topology.owner(namespace, digest.partition(), None) {
-                        Some(node) => {
-                            by_node
-                                .entry(node.name.clone())
-                                .or_insert_with(|| (node.clone(), Vec::new()))
-                                .1
-                                .push(digest);
-                        }
-                        None => {
-                            let problem = topology.why_no_owner(namespace, digest.partition());
-                            patience.failed(ClusterError::Other(problem));
-                        }
-                    }
-                }
-                let mut failed: HashMap<Digest, ResultCode> = HashMap::new();
-                let mut left: HashSet<Digest> = pending.iter().copied().collect();
-                for (node, wanted) in by_node.values() {
-                    match self.read_rows(node, namespace, wanted) {
-                        Ok(read) => {
-                            wanted.iter().for_each(|digest| {
-                                left.remove(digest);
-                            });
-                            for (digest, code) in read.failed {
-                                left.insert(digest);
-                                failed.insert(digest, code);
-                                let doing = format!("read the record {digest} of namespace {namespace}");
-                                patience.failed(ClusterError::refused(&node.name, doing, code));
-                            }
-                            for bad in read.bad {
-                                let partition = bad.digest.map(|digest| digest.partition());
-                                let partition = partition.or_else(|| PartitionId::new(0));
-                                if let Some(partition) = partition {
-                                    self.note_bad(namespace, partition, bad);
-                                }
-                            }
-                            for batch in read.batches {
-                                if let Err(error) = each(batch) {
-                                    return Ok(Err(error));
-                                }
-                            }
-                        }
-                        Err(error) if error.is_passing() => patience.failed(error),
-                        Err(error) => return Err(error),
-                    }
-                }
-                pending.retain(|digest| left.contains(digest));
-                patience.awaited = pending.iter().all(|digest| topology.may_return(namespace, digest.partition()));
-                if let Err(error) = patience.round(topology.version, pending.len() < before, pending.is_empty()) {
-                    // Partitions answer, single records don't: those are named, and the rest goes on.
-                    let unread = |digest: &Digest| failed.get(digest) == Some(&ResultCode::UNKNOWN);
-                    if !pending.iter().all(unread) {
-                        return Err(error);
-                    }
-                    for digest in std::mem::take(&mut pending) {
-                        let bad = Bad { digest: Some(digest), problem: unreadable(ResultCode::UNKNOWN) };
-                        self.note_bad(namespace, digest.partition(), bad);
-                    }
-                }
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// One batch of reads from one node.
-    fn read_rows(&self, node: &Node, namespace: &str, digests: &[Digest]) -> Result<Rows> {
-        struct Found {
-            result: ResultCode,
-            head: (crate::record::Generation, crate::record::VoidTime),
-            bins: Vec<(Vec<u8>, crate::record::ParticleType, Vec<u8>)>,
-        }
-        let limit = u32::try_from(self.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
-        let selection = &self.cluster.options().selection;
-        let request = batch::request_of(namespace, digests, limit, &selection.bins, selection.batch_filter());
-        let n = digests.len();
-        let mut found: Vec<Option<Found>> = Vec::new();
-        found.resize_with(n, || None);
-        let mut identities: Vec<Option<batch::Identity>> = vec![None; n];
-        self.cluster.with(node, |connection| {
-            connection.send(&request)?;
-            let mut frame = Vec::new();
-            let mut end = None;
-            while end.is_none() {
-                connection.receive(FrameType::Message, &mut frame)?;
-                batch::items(&frame, |item| {
-                    match item {
-                        batch::BatchItem::Last(code) => end = Some(code),
-                        batch::BatchItem::Row { row, result, generation, void_time, bins } => {
-                            let row = row as usize;
-                            if let Some(place) = found.get_mut(row) {
-                                let own = |bin: &BinRef<'_>| (bin.name.to_vec(), bin.particle, bin.bytes.to_vec());
-                                let bins = bins.iter().map(own).collect();
-                                *place = Some(Found { result, head: (generation, void_time), bins });
-                            } else if let Some(place) = row.checked_sub(n).and_then(|row| identities.get_mut(row))
-                                && result == ResultCode::OK
-                            {
-                                *place = Some(batch::identity(bins));
-                            }
-                        }
-                    }
-                    Ok::<_, crate::aerospike::wire::WireError>(())
-                })
-                .map_err(|error| ClusterError::wire(&node.name, error))?;
-                self.rest(node, 0, frame.len() as u64, &AtomicBool::new(false));
-            }
-            match end {
-                Some(ResultCode::OK) | None => Ok(()),
-                Some(code) => Err(ClusterError::refused(&node.name, format!("read {n} records by digest"), code)),
-            }
-        })?;
-        let mut rows = Rows::default();
-        let mut batch = RecordBatch::new();
-        for ((&digest, found), identity) in digests.iter().zip(found).zip(identities) {
-            let (found, identity) = match (found, identity) {
-                (Some(found), _) if matches!(found.result, ResultCode::NOT_FOUND | ResultCode::FILTERED_OUT) => {
-                    continue;
-                }
-                (Some(found), _) if found.result != ResultCode::OK => {
-                    rows.failed.push((digest, found.result));
-                    continue;
-                }
-                // One row of the two is missing, or the record went away between them: ask again.
-                (None, _) | (_, None) => {
-                    rows.failed.push((digest, ResultCode::UNAVAILABLE));
-                    continue;
-                }
-                (Some(found), Some(identity)) => (found, identity),
-            };
-            if !selection.has_set(&identity.set) {
-                continue;
-            }
-            if identity.key_unreadable {
-                let problem =
-                    "its user key is of a type that can't be read by digest; a full backup reads it".to_string();
-                rows.bad.push(Bad { digest: Some(digest), problem });
-                continue;
-            }
-            let bins: Vec<BinRef<'_>> =
-                found.bins.iter().map(|(name, particle, bytes)| BinRef { name, particle: *particle, bytes }).collect();
-            let key = identity.key.as_ref().map(|(particle, bytes)| KeyRef { particle: *particle, bytes });
-            let (generation, void_time) = found.head;
-            let meta = RecordMeta { digest, set: &identity.set, generation, void_time };
-            if let Err(error) = batch.push(meta, key, &bins) {
-                rows.bad.push(Bad { digest: Some(digest), problem: error.to_string() });
-            }
-        }
-        if !batch.is_empty() {
-            rows.batches.push(batch);
-        }
-        Ok(rows)
-    }
 }
 
-/// What a batch of reads gave.
-#[derive(Default)]
-struct Rows {
-    batches: Vec<RecordBatch>,
-    bad: Vec<Bad>,
-    failed: Vec<(Digest, ResultCode)>,
-}
-
-fn unreadable(code: ResultCode) -> String {
+pub(super) fn unreadable(code: ResultCode) -> String {
     format!("the server can't read it: {code}")
-}
-
-/// Waits, but not beyond `stop`.
-fn rest(mut time: Duration, stop: &AtomicBool) {
-    while !time.is_zero() && !stop.load(Ordering::Relaxed) {
-        let nap = time.min(Duration::from_millis(50));
-        std::thread::sleep(nap);
-        time -= nap;
-    }
-}
-
-/// How often and how long something is tried again.
-struct Patience<'a> {
-    cluster: &'a Cluster,
-    stop: &'a AtomicBool,
-    attempts: u32,
-    failures: u32,
-    /// How long a node that is gone is waited for.
-    absence: Duration,
-    /// Whether all that is left waits for nodes that are gone.
-    awaited: bool,
-    waiting_since: Option<Instant>,
-    /// Whether all that is left waits for servers that put partitions together, and come on with it.
-    merging: bool,
-    /// How many partitions the servers had still to move when they were asked last.
-    migrations: Option<u64>,
-    last: Option<ClusterError>,
-}
-
-/// Whether to try again.
-enum Round {
-    Next,
-    GiveUp,
-}
-
-impl<'a> Patience<'a> {
-    fn new(cluster: &'a Cluster, stop: &'a AtomicBool) -> Self {
-        let (attempts, absence) = (cluster.options().attempts.max(1), cluster.options().absence);
-        Self {
-            cluster,
-            stop,
-            attempts,
-            failures: 0,
-            absence,
-            awaited: false,
-            waiting_since: None,
-            merging: false,
-            migrations: None,
-            last: None,
-        }
-    }
-
-    /// Whether the servers move partitions of a namespace, and have come on since they were asked last, or begun anew.
-    fn migrations_go_on(&mut self, namespace: &str) -> bool {
-        let left = self.cluster.migrations_left(namespace);
-        let before = std::mem::replace(&mut self.migrations, left);
-        left.is_some_and(|left| left > 0) && left != before
-    }
-
-    fn failed(&mut self, error: ClusterError) {
-        self.last = Some(error);
-    }
-
-    /// A round is over: nothing to do if all is done; else waits and looks at the cluster again, or gives up after too
-    /// many rounds in a row that brought nothing.
-    fn round(&mut self, version: u64, progress: bool, done: bool) -> Result<()> {
-        let last = self.last.take();
-        match self.next_round(version, progress, done)? {
-            Round::Next => Ok(()),
-            Round::GiveUp => {
-                let problem = last.map_or_else(|| "nothing came".to_string(), |error| error.to_string());
-                Err(ClusterError::Other(self.gave_up(&problem)))
-            }
-        }
-    }
-
-    fn gave_up(&self, problem: &str) -> String {
-        match self.waiting_since {
-            Some(since) if self.absence > Duration::ZERO && since.elapsed() >= self.absence => {
-                format!("gave up after {} s; the last: {problem}", since.elapsed().as_secs())
-            }
-            _ => format!("gave up after {} attempts; the last: {problem}", self.attempts),
-        }
-    }
-
-    fn next_round(&mut self, version: u64, progress: bool, done: bool) -> Result<Round> {
-        if done {
-            return Ok(Round::Next);
-        }
-        let awaited = std::mem::take(&mut self.awaited);
-        let merging = std::mem::take(&mut self.merging);
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        self.failures = match () {
-            () if progress => 1,
-            () if merging => (self.failures + 1).min(self.attempts.saturating_sub(1)),
-            () if awaited && since.elapsed() < self.absence => self.failures.max(1),
-            () => self.failures + 1,
-        };
-        if self.failures >= self.attempts {
-            return Ok(Round::GiveUp);
-        }
-        rest(Cluster::wait_after(self.failures), self.stop);
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(ClusterError::Other("reading was stopped".into()));
-        }
-        // If even this fails, the old map may still do: the next round tells.
-        let _ = self.cluster.refresh(version);
-        Ok(Round::Next)
-    }
 }
 
 /// What one query gave.

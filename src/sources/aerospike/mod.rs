@@ -13,7 +13,9 @@
 //!   storage even then.
 
 mod ahead;
+mod by_digest;
 mod fetch;
+mod patience;
 mod selection;
 mod standing;
 
