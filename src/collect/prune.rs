@@ -400,12 +400,12 @@ impl Collector {
         let cleaned = cleaning.run(control)?;
         cleaning.clear_gone()?;
         (report.segments_deleted, report.segments_rewritten) = (cleaned.deleted, cleaned.rewritten);
+        store.sync()?;
         if report.deferred.is_none() {
             let (indexed, now) = (&cleaned.indexed, Timestamp::now().0);
             let folding = Folding { store, keys, suite, states, indexed, now };
             report.sessions_deleted = folding.run(control)?;
         }
-        store.sync()?;
         for (key, _) in standing.iter().filter(|(_, packs)| packs.iter().all(|id| !there.contains_key(id))) {
             store.delete(key)?;
         }

@@ -5,9 +5,10 @@ use super::model::{Model, Scene, Step};
 use super::scenes;
 use super::state::State;
 use crate::support::scene::{Scene as Repositories, begin, forget, open, options, prune, thorough};
-use crate::support::world::MemoryTarget;
-use aerolith::collect::PruneOptions;
+use crate::support::world::{MemoryTarget, put_session};
+use aerolith::collect::{KEPT_MILLIS, PruneOptions};
 use aerolith::format::snapshot::BackupKind;
+use aerolith::objects;
 use aerolith::store::{Call, FaultStore, MemoryStore, Operation};
 use std::sync::Arc;
 
@@ -42,6 +43,13 @@ fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
         // Whether a row is left or none decides which of the two it is.
         (_, "deletes the segment of" | "writes anew the segment of") => &[(Delete, "index")],
         (_, "deletes the plan of") => &[(Delete, "gc")],
+        (_, "reads the folds") => &[(List, "folds")],
+        // The history of the sessions is written before the fold, and their objects go with their names.
+        (_, "writes its fold, with the names of") => &[(PutNew, "folds")],
+        (_, "syncs its fold") => &[(Sync, "")],
+        (_, "deletes the name of") => &[(Delete, "snapshots")],
+        (_, "deletes the fold of") => &[(Delete, "folds")],
+        (_, "has deleted the names" | "has folded") => &[],
         ("reader", "reads a chunk from" | "reads the directories of") => &[(GetRange, "packs")],
         _ => panic!("no calls are known for: {actor} {step}"),
     };
@@ -74,6 +82,8 @@ fn asked(operations: &[Operation]) -> Vec<(Call, &str)> {
     let directory = |operation: &Operation| match (operation.call, operation.key.split('/').next().unwrap_or_default())
     {
         (Call::Put, "index") => (Call::Delete, "index"),
+        (Call::Delete, "sessions") => (Call::Delete, "snapshots"),
+        (call, "folds" | "history") => (call, "folds"),
         (call, "sessions") => (call, "sessions"),
         (call, "snapshots") => (call, "snapshots"),
         (call, "packs") => (call, "packs"),
@@ -149,6 +159,32 @@ fn a_forget_and_a_collection_ask_what_the_user_and_the_collector_of_the_model_as
         // The first moves and deletes, the second finds nothing to do and writes no plan.
         let first = collector == "G0";
         assert_eq!((report.chunks_moved > 0, steps.contains(&"writes its plan")), (first, first), "{steps:?}");
+        assert_same(collector, &steps, &store.operations()[before..]);
+    }
+}
+
+#[test]
+fn a_folding_asks_what_the_collector_of_the_model_asks() {
+    let (scene, store) = logged();
+    let repository = open(store.clone()).unwrap();
+    let old = |repository: &aerolith::Repository| {
+        for id in objects::list_sessions(&*scene.disk).unwrap() {
+            let mut session = objects::read_session(&*scene.disk, repository.keys(), id).unwrap();
+            session.heartbeat -= KEPT_MILLIS + 1;
+            put_session(repository, &scene.disk, &session);
+        }
+    };
+    // A session that failed, one after the other: the second folding merges what the first wrote.
+    let mut state = Model { scene: scenes::FOLDING_COLLECTORS, without: &[] }.first();
+    for collector in ["G0", "G1"] {
+        drop(begin(&repository).unwrap());
+        prune(&repository, &thorough()).unwrap();
+        old(&repository);
+        let before = store.operations().len();
+        prune(&repository, &thorough()).unwrap();
+        let steps = alone(scenes::FOLDING_COLLECTORS, &mut state, collector, &["writes its fold, with the names of"]);
+        let merges = steps.contains(&"deletes the fold of");
+        assert_eq!((steps.contains(&"deletes the name of"), merges), (true, collector == "G1"), "{steps:?}");
         assert_same(collector, &steps, &store.operations()[before..]);
     }
 }

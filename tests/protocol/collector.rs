@@ -28,6 +28,12 @@ pub mod pc {
     pub const LIST_INDEX: u8 = 19;
     pub const CLEAN: u8 = 20;
     pub const PLANS_GO: u8 = 21;
+    pub const JOIN_WITHOUT_PLAN: u8 = 22;
+    pub const OWN_FOLDS: u8 = 23;
+    pub const FOLD: u8 = 24;
+    pub const SYNC_FOLD: u8 = 25;
+    pub const NAMES_GO: u8 = 26;
+    pub const FOLDS_GO: u8 = 27;
     pub const DONE: u8 = 99;
 }
 
@@ -96,7 +102,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
         pc::NAMES => {
             let marked = store.named(Name::Committed);
             let live = each(marked).fold(0, |live, id| live | steps.model.needs(id));
-            let next = Collector { names: store.names, marked, live, ..at };
+            let next = Collector { names: store.all_names(), marked, live, ..at };
             steps.add("lists the names and reads the manifests", About::Nothing, to(next, store));
         }
         pc::CHOOSE => choose(steps, to, this),
@@ -131,8 +137,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
         }
         pc::MOVE => move_out(steps, to, this, id),
         pc::SEGMENT => {
-            let markers = (0..SESSIONS).filter(|id| this.names[*id] == Name::Marker).fold(0, |set, id| set | bit(id));
-            let joinable = markers & this.segments;
+            let joinable = joinable(&this, steps.model.scene.joins_kept);
             let goes = if steps.keeps(Rule::JoinKeepsForeign) { this.doomed & !this.kept } else { this.everywhere };
             let own = (store.packs & bit(id)) | this.found;
             let options = if joinable == 0 { vec![0] } else { vec![joinable, 0] };
@@ -153,6 +158,21 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                 }
             }
         }
+        // Nothing goes, so all rows stay.
+        pc::JOIN_WITHOUT_PLAN => {
+            let joinable = joinable(&this, true);
+            for joined in if joinable == 0 { vec![0] } else { vec![joinable, 0] } {
+                let rows = each(joined).fold(0, |rows, id| rows | this.rows[id]);
+                let mut written = store;
+                if rows != 0 {
+                    (written.rows[id], written.segments) = (rows, store.segments | bit(id));
+                }
+                let pc = if steps.keeps(Rule::JoinBeforeKeptGo) { pc::SEAL_WITHOUT_PLAN } else { pc::PACKS_LAST };
+                let next = Collector { pc, joined, ..this };
+                let what = if joined == 0 { "joins nothing" } else { "joins segments in its own" };
+                steps.add(what, About::Packs(rows), to(next, written));
+            }
+        }
         pc::SEAL | pc::SEAL_WITHOUT_PLAN => {
             let mut committed = store;
             let with_plan = this.pc == pc::SEAL;
@@ -169,13 +189,29 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
             let next = Collector { pc, there: if with_plan || !fresh { this.there } else { 0 }, ..this };
             if store.names[id] == Name::Free {
                 committed.names[id] = Name::Marker;
+                // What it does next is remembered in a field that it has no use for now.
+                let next = match steps.model.scene.folds && steps.keeps(Rule::CommitReadsFolds) {
+                    true => Collector { pc: pc::OWN_FOLDS, open: pc, ..next },
+                    false => next,
+                };
+                let deceived = next.pc != pc::OWN_FOLDS && !committed.name(id).was_committed();
                 steps.add("commits itself", About::Nothing, to(next, committed));
+                if deceived {
+                    steps.violates(Violation::Deceived(id));
+                }
             } else if !steps.keeps(Rule::CommitBeforeDeleting) {
                 steps.add("goes on though it was fenced", About::Nothing, to(next, store));
             } else {
                 let done = Collector { pc: pc::DONE, ..Collector::default() };
                 steps.add("finds that it was fenced, and stops", About::Nothing, to(done, store));
             }
+        }
+        pc::OWN_FOLDS if store.folded() & bit(id) != 0 => {
+            let done = Collector { pc: pc::DONE, ..Collector::default() };
+            steps.add("finds itself in a fold, and stops", About::Nothing, to(done, store));
+        }
+        pc::OWN_FOLDS => {
+            steps.add("reads the folds", About::Nothing, to(Collector { pc: this.open, open: 0, ..this }, store));
         }
         pc::DELETE => {
             let todo = this.doomed & this.there & !this.kept;
@@ -218,12 +254,20 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                 }
             }
             if this.todo == 0 {
-                let pc = if steps.keeps(Rule::CleanAfterDeleting) { pc::PLANS_GO } else { pc::SEAL };
+                let pc = match steps.keeps(Rule::CleanAfterDeleting) {
+                    true if steps.model.scene.folds => pc::FOLD,
+                    true => pc::PLANS_GO,
+                    false => pc::SEAL,
+                };
                 let next =
                     Collector { pc, names: Default::default(), segments: 0, rows: [0; SESSIONS], joined: 0, ..this };
+                let taken = |id: &usize| matches!(this.names[*id], Name::Marker | Name::Fenced);
+                let folding = (0..SESSIONS).filter(taken).fold(0, |set, id| set | bit(id));
+                let next = if pc == pc::FOLD { Collector { folding, ..next } } else { next };
                 steps.add("has cleaned the index", About::Nothing, to(next, store));
             }
         }
+        pc::FOLD | pc::SYNC_FOLD | pc::NAMES_GO | pc::FOLDS_GO => fold(steps, to, this, id),
         pc::PLANS_GO => {
             let own = (this.adopted | bit(id)) & store.standing;
             let goes = |plan: &usize| store.plans[*plan] & this.there == 0;
@@ -278,7 +322,7 @@ fn list_again(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, thi
         next.live |= each(newer).fold(0, |live, id| live | steps.model.needs(id));
         let hidden = newer & !OLD_SET;
         if hidden != 0 && !steps.keeps(Rule::FreshNames) {
-            let mut stale = Collector { names: store.names, live: this.live, ..base };
+            let mut stale = Collector { names: store.all_names(), live: this.live, ..base };
             each(hidden).for_each(|id| stale.names[id] = Name::Free);
             steps.add(
                 "has all settled, and lists the snapshots, of which a new one doesn't show",
@@ -287,7 +331,7 @@ fn list_again(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, thi
             );
         }
     }
-    next.names = store.names;
+    next.names = store.all_names();
     steps.add("has all settled, and lists the snapshots again", About::Nothing, to(next, store));
 }
 
@@ -336,6 +380,7 @@ fn choose(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: C
         }
         tried.push(doomed);
         let next = match doomed {
+            0 if steps.model.scene.joins_kept => Collector { pc: pc::JOIN_WITHOUT_PLAN, live: 0, marked: 0, ..read },
             0 => Collector { pc: pc::SEAL_WITHOUT_PLAN, live: 0, marked: 0, ..read },
             _ => Collector { pc: pc::PLAN, doomed, there: 0, names: Default::default(), ..this },
         };
@@ -375,13 +420,98 @@ fn move_out(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this:
     }
 }
 
+/// The segments that may be joined into the collector's own: of names that hold markers, or of all that count.
+fn joinable(this: &Collector, kept: bool) -> Set {
+    let joins = |id: &usize| this.names[*id] == Name::Marker || kept && this.names[*id] == Name::Committed;
+    (0..SESSIONS).filter(joins).fold(0, |set, id| set | bit(id)) & this.segments
+}
+
+/// Folds the names that held markers and fences when it listed them, and merges the other folds into its own.
+fn fold(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: Collector, id: usize) {
+    let mut store = steps.now.store;
+    match this.pc {
+        pc::FOLD => {
+            let plain = Collector { pc: pc::PLANS_GO, folding: 0, ..this };
+            steps.add("folds nothing", About::Nothing, to(plain, store));
+            // What is left under a name that is folded may be told by a fold that a power cut takes.
+            let folded = store.folded();
+            let strays = each(folded).filter(|name| store.names[*name] != Name::Free).fold(0, |set, id| set | bit(id));
+            let names = this.folding & !folded | strays;
+            if names != 0 {
+                let merged = store.fold_objects & !bit(id);
+                let next = Collector { pc: pc::SYNC_FOLD, folding: names, merged, ..this };
+                if !steps.keeps(Rule::MergeBeforeFoldsGo) && merged != 0 {
+                    let gone = Store { fold_objects: 0, ..store };
+                    steps.add("deletes the folds that it merges", About::Nothing, to(next, gone));
+                    return;
+                }
+                each(names & !folded).for_each(|name| store.retired[name] = this_name(&store, name));
+                store.folds[id] = names | each(merged).fold(0, |names, fold| names | store.folds[fold]);
+                let written = Store {
+                    fold_objects: store.fold_objects | bit(id),
+                    unsynced_folds: store.unsynced_folds | bit(id),
+                    ..store
+                };
+                if steps.keeps(Rule::FoldBeforeNamesGo) {
+                    steps.add("writes its fold, with the names of", About::Packs(names), to(next, written));
+                } else {
+                    let next = Collector { pc: pc::NAMES_GO, ..next };
+                    steps.add("puts its fold off, with the names of", About::Packs(names), to(next, steps.now.store));
+                }
+            }
+        }
+        pc::SYNC_FOLD => {
+            if steps.keeps(Rule::SyncBeforeNamesGo) {
+                store.unsynced_folds = 0;
+            }
+            steps.add("syncs its fold", About::Nothing, to(Collector { pc: pc::NAMES_GO, ..this }, store));
+        }
+        pc::NAMES_GO => {
+            for name in each(this.folding) {
+                let mut gone = store;
+                gone.names[name] = Name::Free;
+                gone.sessions &= !bit(name);
+                let next = Collector { folding: this.folding & !bit(name), ..this };
+                steps.add("deletes the name of", About::Session(name), to(next, gone));
+            }
+            if this.folding == 0 {
+                steps.add("has deleted the names", About::Nothing, to(Collector { pc: pc::FOLDS_GO, ..this }, store));
+            }
+        }
+        _ => {
+            let own = if steps.keeps(Rule::OnlyMergedFoldsGo) { this.merged } else { !bit(id) };
+            let todo = own & store.fold_objects;
+            for other in each(todo) {
+                let gone = Store {
+                    fold_objects: store.fold_objects & !bit(other),
+                    unsynced_folds: store.unsynced_folds & !bit(other),
+                    ..store
+                };
+                steps.add("deletes the fold of", About::Session(other), to(this, gone));
+            }
+            if todo == 0 {
+                let next = Collector { pc: pc::PLANS_GO, merged: 0, ..this };
+                steps.add("has folded", About::Nothing, to(next, store));
+            }
+        }
+    }
+}
+
+/// What stands under a name that is not folded.
+fn this_name(store: &Store, id: usize) -> Name {
+    match store.names[id] {
+        Name::Committed => Name::Marker,
+        name => name,
+    }
+}
+
 /// What cleaning does to a segment, if anything: the rows that stay, and whether it is deleted.
 pub fn clean_one(this: &Collector, id: usize) -> Option<(Set, bool)> {
     let is_marker = this.names[id] == Name::Marker;
     match this.names[id] {
         Name::Free => None,
         Name::Fenced => Some((0, true)),
-        _ if is_marker && this.joined & bit(id) != 0 => Some((0, true)),
+        _ if this.joined & bit(id) != 0 => Some((0, true)),
         _ if this.segments & bit(id) == 0 => None,
         _ => {
             let stays = this.rows[id] & this.there;

@@ -65,7 +65,18 @@ pub const LISTINGS: &[LeftOut] = &[
     loses(&[Rule::FreshNames], scenes::WRITER),
 ];
 
+/// What those keep to who fold, and join the segments of snapshots that stay.
+pub const FOLDS: &[LeftOut] = &[
+    (&[Rule::CommitReadsFolds], scenes::FOLDING, |violation| matches!(violation, Violation::Deceived(_))),
+    loses(&[Rule::FoldsAfterNames], scenes::FOLDING_WRITERS),
+    taken_back(&[Rule::FoldBeforeNamesGo], scenes::FOLDING),
+    (&[Rule::SyncBeforeNamesGo], scenes::FOLDING, |violation| matches!(violation, Violation::NameFreedByPowerCut(_))),
+    taken_back(&[Rule::MergeBeforeFoldsGo], scenes::FOLDING_COLLECTORS),
+    taken_back(&[Rule::OnlyMergedFoldsGo], scenes::FOLDING_COLLECTORS),
+    loses(&[Rule::JoinBeforeKeptGo], scenes::JOINING),
+];
+
 /// All of them.
 pub fn all() -> impl Iterator<Item = LeftOut> {
-    [WRITERS, NAMES, COLLECTORS, READERS, LISTINGS].into_iter().flatten().copied()
+    [WRITERS, NAMES, COLLECTORS, READERS, LISTINGS, FOLDS].into_iter().flatten().copied()
 }

@@ -33,6 +33,10 @@ pub struct Scene {
     /// Whether the index segment of the first session may be lost without a trace. Chunks need not be named in the
     /// index then.
     pub damage: bool,
+    /// Whether collectors also join the segments of snapshots that stay, with a plan or without.
+    pub joins_kept: bool,
+    /// Whether collectors fold names.
+    pub folds: bool,
     /// Whether garbage must go in the end.
     pub ends_clean: bool,
 }
@@ -59,6 +63,10 @@ pub enum Violation {
     CondemnedIsUsed(usize),
     /// A plan went though a pack of it is there, or would be after a power cut.
     PlanWentEarly(usize),
+    /// A power cut would free a name that was taken.
+    NameFreedByPowerCut(usize),
+    /// A session takes itself for committed, and for all others it was fenced.
+    Deceived(usize),
     /// A collector that ran alone to the end left something that nobody needs, or could not end.
     Garbage,
 }
@@ -74,6 +82,8 @@ impl fmt::Display for Violation {
             Violation::ReaderFailed(id) => write!(f, "a reader fails on snapshot {}, which stands", NAMES[id]),
             Violation::CondemnedIsUsed(id) => write!(f, "{} names a condemned pack", NAMES[id]),
             Violation::PlanWentEarly(id) => write!(f, "the plan of {} went before its packs", NAMES[id]),
+            Violation::NameFreedByPowerCut(id) => write!(f, "a power cut would free the name of {}", NAMES[id]),
+            Violation::Deceived(id) => write!(f, "{} takes itself for committed, though it was fenced", NAMES[id]),
             Violation::Garbage => write!(f, "a collection that runs alone leaves garbage"),
         }
     }
@@ -178,7 +188,7 @@ impl Model {
     /// Every step that somebody can take.
     pub fn steps(&self, now: &State) -> Vec<Step> {
         let mut steps = Steps { model: self, now, actor: "user", steps: Vec::new() };
-        for id in each(self.scene.forgets).filter(|id| now.store.names[*id] == Name::Committed) {
+        for id in each(self.scene.forgets).filter(|id| now.store.name(*id) == Name::Committed) {
             let mut state = *now;
             let freed = !steps.keeps(Rule::NamesStayTaken) && WRITERS.contains(&id);
             state.store.names[id] = if freed { Name::Free } else { Name::Marker };
@@ -202,7 +212,7 @@ impl Model {
             reader::steps(&mut steps);
         }
         for step in &mut steps.steps {
-            let (before, after) = (&now.store.names, &step.state.store.names);
+            let (before, after) = (&now.store.all_names(), &step.state.store.all_names());
             let changed = (0..SESSIONS).find(|id| {
                 before[*id] != after[*id]
                     && before[*id] != Name::Free
@@ -230,6 +240,10 @@ impl Model {
         }
         if let Some(id) = self.missing(store, store.packs & !store.unsynced) {
             return Some(Violation::MissingAfterPowerCut(id));
+        }
+        let durable = Store { fold_objects: store.fold_objects & !store.unsynced_folds, ..*store };
+        if let Some(id) = (0..SESSIONS).find(|id| durable.name(*id) == Name::Free && store.name(*id) != Name::Free) {
+            return Some(Violation::NameFreedByPowerCut(id));
         }
         if !self.scene.ends_clean {
             return None;

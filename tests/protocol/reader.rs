@@ -50,7 +50,7 @@ pub fn steps(steps: &mut Steps<'_>) {
             } else {
                 steps.add("finds a chunk nowhere", About::Nothing, to(done));
                 let id = usize::from(reader.snapshot);
-                if store.names[id] == Name::Committed {
+                if store.name(id) == Name::Committed {
                     steps.violates(Violation::ReaderFailed(id));
                 }
             }

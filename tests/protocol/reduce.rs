@@ -32,10 +32,12 @@ impl Reduction {
     /// The state that is searched instead.
     pub fn of(&self, model: &Model, state: &State) -> State {
         let mut state = *state;
-        if self.settles {
+        // Where names are folded, one that was taken is free again for a late create; and what can be joined depends on more segments.
+        let folds = model.scene.folds || model.scene.joins_kept;
+        if self.settles && !folds {
             settle(model, &mut state);
         }
-        if self.forgets {
+        if self.forgets && !folds {
             forget(model, &mut state);
         }
         if self.symmetry { first_image(model, state) } else { state }
@@ -124,7 +126,8 @@ impl State {
             contents.swap(one, other);
             contents
         };
-        let Store { sessions, names: named, contents: held, packs, unsynced, undead, segments, rows, standing, plans } =
+        let Store { names: named, contents: held, rows, plans, folds, retired, .. } = self.store;
+        let Store { sessions, packs, unsynced, undead, segments, standing, fold_objects, unsynced_folds, .. } =
             self.store;
         let store = Store {
             sessions: set(sessions),
@@ -137,15 +140,21 @@ impl State {
             rows: sets(rows),
             standing: set(standing),
             plans: sets(plans),
+            fold_objects: set(fold_objects),
+            folds: sets(folds),
+            unsynced_folds: set(unsynced_folds),
+            retired: names(retired),
         };
         let mut writers = self.writers.map(|writer| {
-            let Writer { pc, seen, believed, parents, usable, named, lacking } = writer;
+            let Writer { pc, seen, believed, parents, usable, named, lacking, folded, parent } = writer;
+            let (folded, parent) = (set(folded), set(parent));
             let (seen, believed, usable, named) = (set(seen), set(believed), set(usable), set(named));
-            Writer { pc, seen, believed, parents, usable, named, lacking }
+            Writer { pc, seen, believed, parents, usable, named, lacking, folded, parent }
         });
         let mut collectors = self.collectors.map(|collector| Collector {
             pc: collector.pc,
-            open: set(collector.open),
+            // Between its commit and its reading of the folds it remembers there what it does next.
+            open: if collector.pc == collector::pc::OWN_FOLDS { collector.open } else { set(collector.open) },
             doomed: set(collector.doomed),
             adopted: set(collector.adopted),
             there: set(collector.there),
@@ -160,6 +169,8 @@ impl State {
             joined: set(collector.joined),
             kept: set(collector.kept),
             todo: set(collector.todo),
+            folding: set(collector.folding),
+            merged: set(collector.merged),
         });
         if WRITERS == [one, other] {
             writers.swap(0, 1);

@@ -132,6 +132,7 @@ fn assert_settled(of: &[(Scene, &'static [Rule])]) {
 #[test]
 fn mirror_images_take_mirrored_steps() {
     assert_mirrored(&SMALL);
+    assert_mirrored(&[(scenes::FOLDING_ALL, &[]), (scenes::JOINING_COLLECTORS, &[])]);
 }
 
 #[test]

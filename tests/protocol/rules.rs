@@ -55,6 +55,20 @@ pub enum Rule {
     ReaderLooksAgain,
     /// It does so each time that another pack is gone, not once.
     ReaderLooksEachTime,
+    /// Whoever creates its name reads the folds before it takes itself for committed.
+    CommitReadsFolds,
+    /// The folds are read after the names are listed.
+    FoldsAfterNames,
+    /// A fold is written before what it names is deleted.
+    FoldBeforeNamesGo,
+    /// It is durable before.
+    SyncBeforeNamesGo,
+    /// Folds that are merged are deleted after the one that they are merged into is written.
+    MergeBeforeFoldsGo,
+    /// No other fold is deleted than those that it has all names of.
+    OnlyMergedFoldsGo,
+    /// Segments that were joined are deleted after the one that they were joined into counts.
+    JoinBeforeKeptGo,
     /// Listings of sessions show all that were created before.
     FreshSessions,
     /// Listings of plans do.

@@ -22,6 +22,8 @@ const SHARED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Committed, 0, B)];
 const STANDING: [Old; 2] = [old(Name::Committed, AB, AB), old(Name::Committed, 0, B)];
 /// One stands, and lacks a chunk that writers need: they have something to upload.
 const PART: [Old; 2] = [old(Name::Committed, A, A), old(Name::Free, 0, 0)];
+/// One stands, and the other was forgotten, and has nothing that anybody needs.
+const FORGOTTEN: [Old; 2] = [old(Name::Committed, A, A), old(Name::Marker, 0, 0)];
 /// Both stand, each with a copy of the same chunk.
 const COPIES: [Old; 2] = [old(Name::Committed, A, A), old(Name::Committed, A, A)];
 /// A pack of three chunks, of which two are needed: what is moved out of it must be moved again once the first goes.
@@ -38,6 +40,8 @@ const BASE: Scene = Scene {
     reader: false,
     forgets: ANY,
     damage: false,
+    joins_kept: false,
+    folds: false,
     ends_clean: true,
 };
 
@@ -74,9 +78,19 @@ pub const FOUR_PART_ANY: Scene = Scene { writers: [AB, AB], ..FOUR_ANY };
 /// The same with a pack that is partly needed at the beginning.
 pub const FOUR_SHARED: Scene = Scene { old: SHARED, ..FOUR_PART };
 
+/// Segments of snapshots that stay are joined too.
+pub const JOINING: Scene = Scene { joins_kept: true, ..WRITER_PART };
+pub const JOINING_COLLECTORS: Scene = Scene { joins_kept: true, ..COLLECTORS_COPIES };
+pub const JOINING_READER: Scene = Scene { joins_kept: true, ..READER_PART };
+/// A writer that may sleep until its fence is folded, and another that may take what it left for a snapshot.
+pub const FOLDING: Scene = Scene { old: PART, writers: [AB, 0], collectors: 1, folds: true, forgets: 0, ..BASE };
+pub const FOLDING_WRITERS: Scene = Scene { writers: [AB, B], ..FOLDING };
+pub const FOLDING_COLLECTORS: Scene = Scene { old: FORGOTTEN, collectors: 2, folds: true, forgets: 0, ..BASE };
+pub const FOLDING_ALL: Scene = Scene { old: FORGOTTEN, writers: [A, 0], ..FOLDING_COLLECTORS };
+
 /// Everybody at once, with three chunks, and packs that may be joined, by how it begins.
 const CROWD: Scene = Scene { writers: [AB, AB], resume: true, collectors: 2, joins_packs: true, reader: true, ..BASE };
-pub const EVERYBODY: [Scene; 9] = [
+pub const EVERYBODY: [Scene; 11] = [
     CROWD,
     Scene { old: STANDING, ..CROWD },
     Scene { old: PART, ..CROWD },
@@ -86,4 +100,6 @@ pub const EVERYBODY: [Scene; 9] = [
     Scene { old: TWICE, writers: [B, ABC], ..CROWD },
     Scene { old: PART, writers: [ABC, ABC], ..CROWD },
     Scene { damage: true, ends_clean: false, ..CROWD },
+    Scene { old: PART, folds: true, joins_kept: true, ..CROWD },
+    Scene { old: FORGOTTEN, folds: true, joins_packs: false, ..CROWD },
 ];

@@ -68,6 +68,21 @@ fn nothing_is_lost_with_two_writers_that_take_over_from_each_other_and_two_colle
 }
 
 #[test]
+fn nothing_is_lost_where_segments_of_snapshots_that_stay_are_joined() {
+    holds("a writer and a collector that joins them", scenes::JOINING, 16_577);
+    holds("two collectors", scenes::JOINING_COLLECTORS, 289_499);
+    holds("a reader, a writer and a collector", scenes::JOINING_READER, 218_247);
+}
+
+#[test]
+fn no_name_is_ever_free_again_where_names_are_folded() {
+    holds("a writer, and a collector that folds", scenes::FOLDING, 1_132);
+    holds("two writers, and a collector that folds", scenes::FOLDING_WRITERS, 148_927);
+    holds("two collectors that fold", scenes::FOLDING_COLLECTORS, 705);
+    holds("a writer, and two collectors that fold", scenes::FOLDING_ALL, 51_915);
+}
+
+#[test]
 #[ignore = "searches through 13 million states: .ci/run does"]
 fn nothing_is_lost_in_scenes_of_millions_of_states() {
     holds("a writer and two collectors", scenes::WRITER_COLLECTORS, 1_585_410);
@@ -130,6 +145,11 @@ fn counting_copies_outside_every_plan_is_a_second_line_behind_the_settling_of_co
 #[test]
 fn without_a_rule_of_the_readers_they_fail() {
     breaks(left_out::READERS);
+}
+
+#[test]
+fn without_a_rule_of_those_who_fold_and_join_something_is_lost() {
+    breaks(left_out::FOLDS);
 }
 
 #[test]

@@ -63,6 +63,12 @@ pub struct Store {
     /// The plans that stand, and what each condemns.
     pub standing: Set,
     pub plans: [Set; SESSIONS],
+    /// The folds that exist, the names that each has, and those that a power cut would take.
+    pub fold_objects: Set,
+    pub folds: [Set; SESSIONS],
+    pub unsynced_folds: Set,
+    /// What stood under each name when it was folded first.
+    pub retired: [Name; SESSIONS],
 }
 
 /// The number's own bit.
@@ -88,17 +94,32 @@ impl Store {
 
     /// Sessions whose segments are believed.
     pub fn believed(&self) -> Set {
-        (0..SESSIONS).filter(|id| self.names[*id].was_committed()).fold(0, |set, id| set | bit(id))
+        (0..SESSIONS).filter(|id| self.name(*id).was_committed()).fold(0, |set, id| set | bit(id))
     }
 
     /// Sessions whose names are in this state.
     pub fn named(&self, name: Name) -> Set {
-        (0..SESSIONS).filter(|id| self.names[*id] == name).fold(0, |set, id| set | bit(id))
+        (0..SESSIONS).filter(|id| self.name(*id) == name).fold(0, |set, id| set | bit(id))
     }
 
     /// The packs that the segments of these sessions name.
     pub fn index_of(&self, sessions: Set) -> Set {
         each(sessions & self.segments).fold(0, |packs, id| packs | self.rows[id])
+    }
+
+    /// The names that are in a fold.
+    pub fn folded(&self) -> Set {
+        each(self.fold_objects).fold(0, |names, fold| names | self.folds[fold])
+    }
+
+    /// What a name means: of one that is in a fold, what stood there, whatever stands there now.
+    pub fn name(&self, id: usize) -> Name {
+        if self.folded() & bit(id) != 0 { self.retired[id] } else { self.names[id] }
+    }
+
+    /// What all names mean.
+    pub fn all_names(&self) -> [Name; SESSIONS] {
+        std::array::from_fn(|id| self.name(id))
     }
 
     /// The packs that a plan condemns.
@@ -123,6 +144,10 @@ pub struct Writer {
     pub named: Set,
     /// Chunks that it writes.
     pub lacking: Chunks,
+    /// Names that it found in folds before it listed the names.
+    pub folded: Set,
+    /// The snapshot that it builds on, until it has read the folds.
+    pub parent: Set,
 }
 
 /// What a collector knows.
@@ -156,6 +181,9 @@ pub struct Collector {
     pub kept: Set,
     /// Segments to be cleaned.
     pub todo: Set,
+    /// Names that it folds, and the folds that it merges into its own.
+    pub folding: Set,
+    pub merged: Set,
 }
 
 /// What a reader knows.

@@ -19,13 +19,15 @@ pub mod pc {
     pub const SYNC: u8 = 10;
     pub const SEAL: u8 = 11;
     pub const ASK_AGAIN: u8 = 12;
+    pub const PARENTS_FOLDS: u8 = 13;
+    pub const OWN_FOLDS: u8 = 14;
     pub const DONE: u8 = 99;
 }
 
 /// The steps of writer `n`, whose snapshot needs these chunks.
 pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
     let (now, id) = (*steps.now, WRITERS[n]);
-    let Writer { pc, seen, believed, parents, usable, named, lacking } = now.writers[n];
+    let Writer { pc, seen, believed, parents, usable, named, lacking, folded, parent } = now.writers[n];
     let store = now.store;
     let to = |writer: Writer, store: Store| {
         let mut state = State { store, ..now };
@@ -53,14 +55,25 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
         pc::NAMES => {
             let every = Set::MAX >> (8 - SESSIONS);
             let believed = if steps.keeps(Rule::TrustCommittedAlone) { store.believed() } else { every };
-            steps.add("lists the names", About::Nothing, to(Writer { believed, ..at }, store));
+            let folded = if steps.keeps(Rule::FoldsAfterNames) { 0 } else { store.folded() };
+            steps.add("lists the names", About::Nothing, to(Writer { believed, folded, ..at }, store));
         }
         pc::PARENT => {
             steps.add("builds on nothing", About::Nothing, to(at, store));
-            for parent in each(store.named(Name::Committed)) {
+            for parent in (0..SESSIONS).filter(|id| store.names[*id] == Name::Committed && folded & bit(*id) == 0) {
                 let parents = steps.model.needs(parent);
-                steps.add("builds on", About::Session(parent), to(Writer { parents, ..at }, store));
+                let next = match steps.model.scene.folds && steps.keeps(Rule::FoldsAfterNames) {
+                    true => Writer { parents, parent: bit(parent), pc: pc::PARENTS_FOLDS, ..at },
+                    false => Writer { parents, folded: 0, ..at },
+                };
+                steps.add("builds on", About::Session(parent), to(next, store));
             }
+        }
+        // What was listed is no snapshot if its name is in a fold.
+        pc::PARENTS_FOLDS => {
+            let parents = if store.folded() & parent == 0 { parents } else { 0 };
+            let next = Writer { pc: pc::INDEX, parents, parent: 0, ..at };
+            steps.add("reads the folds", About::Nothing, to(next, store));
         }
         pc::INDEX => {
             let usable = store.index_of(believed) & !seen;
@@ -126,21 +139,33 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
         }
         pc::SEAL | pc::ASK_AGAIN => {
             let done = Writer { pc: pc::DONE, ..Writer::default() };
+            let checks = steps.model.scene.folds && steps.keeps(Rule::CommitReadsFolds);
+            let created = if checks { Writer { pc: pc::OWN_FOLDS, ..Writer::default() } } else { done };
             let mut committed = store;
             committed.names[id] = Name::Committed;
             if store.names[id] == Name::Free || !steps.keeps(Rule::CreateIfAbsent) {
-                steps.add("commits", About::Nothing, to(done, committed));
+                steps.add("commits", About::Nothing, to(created, committed));
+                if !checks && !committed.name(id).was_committed() {
+                    steps.violates(Violation::Deceived(id));
+                }
                 if pc == pc::SEAL {
                     let again = Writer { pc: pc::ASK_AGAIN, ..Writer::default() };
                     steps.add("commits, but the reply is lost", About::Nothing, to(again, committed));
                 }
             } else {
-                let what = match store.names[id] {
-                    Name::Committed => "finds its own manifest",
-                    _ => "finds its name taken, and gives up",
+                let (what, next) = match store.names[id] {
+                    Name::Committed => ("finds its own manifest", created),
+                    _ => ("finds its name taken, and gives up", done),
                 };
-                steps.add(what, About::Nothing, to(done, store));
+                steps.add(what, About::Nothing, to(next, store));
             }
+        }
+        pc::OWN_FOLDS => {
+            let what = match store.folded() & bit(id) {
+                0 => "is not in the folds, and committed",
+                _ => "finds itself in a fold, and gives up",
+            };
+            steps.add(what, About::Nothing, to(Writer { pc: pc::DONE, ..Writer::default() }, store));
         }
         _ => {}
     }
