@@ -15,7 +15,7 @@ use crate::format::config::{self, Compression, Config};
 use crate::format::fold::{Fold, HistoryFold};
 use crate::format::header::{HEADER_BYTES, Header, ObjectKind};
 use crate::format::hold::Hold;
-use crate::format::index::{SegmentDirectory, SegmentTrailer, decode_block, encode_block};
+use crate::format::index::{SegmentDirectory, SegmentTrailer, TRAILER_PLAIN, decode_block, encode_block};
 use crate::format::keyslot::{SLOT_HEADER_BYTES, SlotHeader, SlotSecret};
 use crate::format::pack::{Packing, Trailer, decode_directory, encode_directory};
 use crate::format::padding::padme;
@@ -287,7 +287,7 @@ pub fn index_block(bytes: &[u8]) -> bool {
 /// An index segment's size, trailer and directory: canonical.
 pub fn index_directory(bytes: &[u8]) -> bool {
     let Some((size, bytes)) = front(bytes) else { return false };
-    let Some((plain, bytes)) = front::<16>(bytes) else { return false };
+    let Some((plain, bytes)) = front::<TRAILER_PLAIN>(bytes) else { return false };
     let size = u64::from_le_bytes(size);
     let Ok(trailer) = SegmentTrailer::decode(&plain, size) else { return false };
     assert_eq!(trailer.encode(), plain);

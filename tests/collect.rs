@@ -11,6 +11,7 @@ mod collect {
     mod full_disk;
     mod healed;
     mod hold;
+    mod joined;
     mod labels;
     mod looking;
     mod meeting;

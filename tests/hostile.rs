@@ -302,7 +302,7 @@ fn a_segment_with_another_spelling_of_its_number_is_no_segment() {
     store.put(&format!("index/{SESSION}/00"), &segment).unwrap();
     let index = Index::open(&*store, &keys, |_| true, Default::default()).unwrap();
     assert!(index.damaged().is_empty());
-    assert_eq!((index.segments_of(&SESSION), index.lookup(&*store, &id).unwrap().len()), (1, 1));
+    assert_eq!((index.segments_of(&SESSION, 9), index.lookup(&*store, &id).unwrap().len()), (1, 1));
 }
 
 #[test]

@@ -164,8 +164,8 @@ fn segment(
     }
     let fences = blocks.iter().map(|block| head(&block[0])).collect();
     let count = packs.len() as u32;
-    let directory = seal(&SegmentDirectory { packs, fences }.encode(), b'd');
-    let trailer = says(SegmentTrailer { directory, rows: rows.len() as u32, packs: count });
+    let directory = seal(&SegmentDirectory { packs, fences, joined: Vec::new() }.encode(), b'd');
+    let trailer = says(SegmentTrailer { directory, rows: rows.len() as u32, packs: count, joined: 0 });
     seal(&trailer.encode(), b't');
     bytes
 }

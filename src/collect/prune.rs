@@ -4,7 +4,7 @@
 //! stay in), about 200 for each chunk that is to be moved and at most 64 MiB of their plaintext, and what a reader and a writer take.
 
 use super::choose::{Choice, choose};
-use super::clean::{Cleaning, to_join};
+use super::clean::{Cleaning, Joining};
 use super::fold::Folding;
 use super::frugal::Frugal;
 use super::mark::{States, manifests, reach, refuse_lost};
@@ -281,7 +281,7 @@ impl Collector {
         refuse_lost(&*self.store, &self.keys, &states, &found)?;
         let index = self.index(&states, HashSet::new())?;
         let reader = self.reader(&index);
-        if found.iter().any(|manifest| index.segments_of(&manifest.id) < manifest.index_segments as usize) {
+        if index.lacks_segments_of(&found) {
             index.recover(&*self.store, &self.keys)?;
         }
         let mut live = HashSet::new();
@@ -371,14 +371,11 @@ impl Collector {
             report.problems.extend(moved.problems);
             // What only others condemn may be needed by what is committed from now on: its rows stay until it is gone.
             let goes = |id: &PackId| doomed.contains(id) && !moved.kept.contains(id);
-            let stays = |id: &PackId| before.contains_key(id) && !goes(id);
-            let (keys_joined, more) = match report.deferred {
-                None => to_join(&index, store, &states, stays)?,
-                Some(_) => (Vec::new(), Vec::new()),
-            };
-            joined.extend(keys_joined);
-            let packs = moved.packs.into_iter().chain(more).collect();
-            write_segments(store, keys, self.write.suite, &id, packs)?;
+            let (number, _) = write_segments(store, keys, self.write.suite, &id, moved.packs)?;
+            if report.deferred.is_none() {
+                let joining = Joining { store, keys, suite: self.write.suite, index: &index, states: &states };
+                joined = joining.run((id, number), &choice.missing, |id| before.contains_key(id) && !goes(id))?;
+            }
             objects::commit_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
             // From here on, whatever happens, all that is live has a copy that stays.
             for pack in doomed.iter().filter(|id| !moved.kept.contains(id)) {
@@ -390,6 +387,12 @@ impl Collector {
             }
             store.sync()?;
         } else {
+            if report.deferred.is_none() {
+                // Listed after the index was read: what it names and is not there is gone.
+                let joining = Joining { store, keys, suite: self.write.suite, index: &index, states: &states };
+                let before = self.packs()?;
+                joined = joining.run((id, 0), &choice.missing, |id| before.contains_key(id))?;
+            }
             objects::commit_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
         }
         // Listed after the index was read: what was committed meanwhile may stand in packs that were not there before.

@@ -4,7 +4,7 @@
 //! 0      72  header (kind index, class index)
 //! 72     ..  blocks of 64 rows (the last may be shorter), each: ciphertext, tag (16)
 //! d      ..  directory: ciphertext of the pack table and the fences, tag (16)
-//! n-32   32  trailer: ciphertext of (d: u64, rows: u32, packs: u32), tag (16)
+//! n-36   36  trailer: ciphertext of (d: u64, rows: u32, packs: u32, joined: u32), tag (16)
 //! ```
 //!
 //! The associated data of each part is a letter (b, d, t) and the segment's key in the store, so that no segment stands
@@ -12,7 +12,7 @@
 //! for each pack; the fences are the first eight bytes of each block's first chunk id.
 
 use super::header::{HEADER_BYTES, TAG_BYTES};
-use super::ids::{ChunkId, PackId};
+use super::ids::{ChunkId, PackId, SnapshotId};
 use super::pack::{PLACE_BYTES, Place};
 use super::{FormatError, take_array, take_u32, take_u64};
 
@@ -25,9 +25,14 @@ pub const BLOCK_BYTES: usize = BLOCK_ROWS * ROW_BYTES + TAG_BYTES;
 /// A segment has at most this many rows: a million chunks, 64 GiB of plaintext at the usual size.
 pub const MAX_ROWS: u32 = 1 << 20;
 /// The trailer's length in bytes.
-pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
+pub const TRAILER_BYTES: usize = TRAILER_PLAIN + TAG_BYTES;
+/// A segment names at most this many segments whose rows were joined into it.
+pub const MAX_JOINED: u32 = 1 << 20;
+/// The trailer's plain bytes.
+pub const TRAILER_PLAIN: usize = 20;
 const PACK_BYTES: usize = 40;
 const FENCE_BYTES: usize = 8;
+const JOINED_BYTES: usize = 20;
 
 /// The associated data of a block (`b`), the directory (`d`) or the trailer (`t`) of the segment with this key.
 pub fn associated_data(part: u8, name: &str) -> Vec<u8> {
@@ -87,18 +92,25 @@ pub struct SegmentDirectory {
     pub packs: Vec<(PackId, u64)>,
     /// The first eight bytes of each block's first chunk id, big endian.
     pub fences: Vec<u64>,
+    /// Segments of snapshots whose rows were joined into this one: session and number, strictly ascending.
+    pub joined: Vec<(SnapshotId, u32)>,
 }
 
 impl SegmentDirectory {
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.packs.len() * PACK_BYTES + self.fences.len() * FENCE_BYTES);
+        let joined = self.joined.len() * JOINED_BYTES;
+        let mut bytes = Vec::with_capacity(self.packs.len() * PACK_BYTES + self.fences.len() * FENCE_BYTES + joined);
         for (id, size) in &self.packs {
             bytes.extend_from_slice(&id.0);
             bytes.extend_from_slice(&size.to_le_bytes());
         }
         for fence in &self.fences {
             bytes.extend_from_slice(&fence.to_be_bytes());
+        }
+        for (session, number) in &self.joined {
+            bytes.extend_from_slice(&session.0);
+            bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes
     }
@@ -114,8 +126,16 @@ impl SegmentDirectory {
         for _ in 0..trailer.blocks() {
             directory.fences.push(u64::from_be_bytes(take_array(input, "the fences")?));
         }
+        for _ in 0..trailer.joined {
+            let session = SnapshotId(take_array(input, "the joined segments")?);
+            directory.joined.push((session, take_u32(input, "the joined segments")?));
+        }
         if !input.is_empty() {
-            return Err(FormatError::field("the segment's directory", "nothing behind the fences", input.len()));
+            let found = input.len();
+            return Err(FormatError::field("the segment's directory", "nothing behind the joined segments", found));
+        }
+        if !directory.joined.is_sorted_by(|a, b| a < b) {
+            return Err(FormatError::field("the joined segments", "ascending, each once", "another order"));
         }
         if !directory.fences.is_sorted() {
             return Err(FormatError::field("the fences", "ascending", "another order"));
@@ -133,15 +153,18 @@ pub struct SegmentTrailer {
     pub rows: u32,
     /// Number of packs.
     pub packs: u32,
+    /// Number of segments that were joined into this one.
+    pub joined: u32,
 }
 
 impl SegmentTrailer {
-    /// Its sixteen plain bytes.
-    pub fn encode(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
+    /// Its plain bytes.
+    pub fn encode(&self) -> [u8; TRAILER_PLAIN] {
+        let mut bytes = [0; TRAILER_PLAIN];
         bytes[..8].copy_from_slice(&self.directory.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.rows.to_le_bytes());
-        bytes[12..].copy_from_slice(&self.packs.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.packs.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.joined.to_le_bytes());
         bytes
     }
 
@@ -150,8 +173,16 @@ impl SegmentTrailer {
         let directory = take_u64(&mut bytes, "the trailer")?;
         let rows = take_u32(&mut bytes, "the trailer")?;
         let packs = take_u32(&mut bytes, "the trailer")?;
+        let joined = take_u32(&mut bytes, "the trailer")?;
         if !bytes.is_empty() {
-            return Err(FormatError::field("the trailer", "16 bytes", 16 + bytes.len()));
+            return Err(FormatError::field("the trailer", "20 bytes", TRAILER_PLAIN + bytes.len()));
+        }
+        if joined > MAX_JOINED {
+            return Err(FormatError::field(
+                "the number of joined segments",
+                format_args!("at most {MAX_JOINED}"),
+                joined,
+            ));
         }
         if rows > MAX_ROWS || packs > rows {
             return Err(FormatError::field(
@@ -160,7 +191,7 @@ impl SegmentTrailer {
                 format!("{rows}, {packs}"),
             ));
         }
-        let trailer = SegmentTrailer { directory, rows, packs };
+        let trailer = SegmentTrailer { directory, rows, packs, joined };
         let blocks = trailer.blocks() as u64;
         let expected = HEADER_BYTES as u64 + u64::from(rows) * ROW_BYTES as u64 + blocks * TAG_BYTES as u64;
         let whole = expected + trailer.directory_bytes() as u64 + TRAILER_BYTES as u64;
@@ -177,7 +208,8 @@ impl SegmentTrailer {
 
     /// The length of the directory's ciphertext with its tag.
     pub fn directory_bytes(&self) -> usize {
-        self.packs as usize * PACK_BYTES + self.blocks() * FENCE_BYTES + TAG_BYTES
+        let joined = self.joined as usize * JOINED_BYTES;
+        self.packs as usize * PACK_BYTES + self.blocks() * FENCE_BYTES + joined + TAG_BYTES
     }
 
     /// Offset and length of a block's ciphertext with its tag; `None` if there is no such block.
@@ -193,11 +225,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trailer_has_sixteen_bytes() {
-        let trailer = SegmentTrailer { directory: 72 + 48 + 16, rows: 1, packs: 1 };
+    fn a_trailer_has_twenty_bytes() {
+        let trailer = SegmentTrailer { directory: 72 + 48 + 16, rows: 1, packs: 1, joined: 1 };
         let size = trailer.directory + (trailer.directory_bytes() + TRAILER_BYTES) as u64;
         assert_eq!(SegmentTrailer::decode(&trailer.encode(), size), Ok(trailer));
         let longer = [&trailer.encode()[..], &[0]].concat();
-        assert!(SegmentTrailer::decode(&longer, size).unwrap_err().to_string().contains("16 bytes"));
+        assert!(SegmentTrailer::decode(&longer, size).unwrap_err().to_string().contains("20 bytes"));
     }
 }

@@ -240,11 +240,12 @@ pub(super) fn index_block() -> Vec<Vec<u8>> {
 
 pub(super) fn index_directory() -> Vec<Vec<u8>> {
     let made = [(0u32, 0u8), (1, 1), (130, 3)].map(|(rows, packs)| {
-        let mut trailer = SegmentTrailer { directory: 0, rows, packs: packs.into() };
+        let mut trailer = SegmentTrailer { directory: 0, rows, packs: packs.into(), joined: packs.into() };
         trailer.directory = 72 + 48 * u64::from(rows) + 16 * trailer.blocks() as u64;
         let size = trailer.directory + (trailer.directory_bytes() + TRAILER_BYTES) as u64;
+        let joined = (0..packs).map(|n| (SnapshotId([n; 16]), 7)).collect();
         let packs = (0..packs).map(|n| (PackId([n; 32]), 1000 * u64::from(n))).collect();
-        let directory = SegmentDirectory { packs, fences: (0..trailer.blocks() as u64).collect() };
+        let directory = SegmentDirectory { packs, fences: (0..trailer.blocks() as u64).collect(), joined };
         [&size.to_le_bytes()[..], &trailer.encode(), &directory.encode()].concat()
     });
     made.to_vec()

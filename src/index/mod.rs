@@ -9,4 +9,4 @@ mod reader;
 mod writer;
 
 pub use reader::{Index, Location};
-pub use writer::{IndexedPack, encode_segment, write_segments};
+pub use writer::{IndexedPack, Joined, encode_segment, write_joined, write_segments};

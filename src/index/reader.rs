@@ -1,6 +1,7 @@
 //! Reading the index.
 
 use super::cache::Cache;
+use super::writer::Joined;
 use crate::crypto::{Keys, Sealer};
 use crate::error::{Error, Result};
 use crate::format::header::{HEADER_BYTES, ObjectKind};
@@ -8,6 +9,7 @@ use crate::format::index::{
     BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, associated_data, decode_block,
 };
 use crate::format::pack::{DirectoryRow, Place};
+use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, FormatError, PackId, SnapshotId, names};
 use crate::pack::{read_directory, stored_packs};
 use crate::store::Store;
@@ -45,6 +47,8 @@ const BLOCK_COST: usize = BLOCK_ROWS * std::mem::size_of::<IndexRow>();
 struct Segment {
     /// What its blocks are kept under: its place among the segments when they were opened.
     number: usize,
+    /// Whose it is, and its number there.
+    owner: Joined,
     key: String,
     sealer: Sealer,
     trailer: SegmentTrailer,
@@ -107,7 +111,8 @@ impl Segment {
         let mut sealed = part(trailer.directory, trailer.directory_bytes())?;
         let plain = sealer.unseal(trailer.directory, &associated_data(b'd', key), &mut sealed).map_err(of)?;
         let directory = SegmentDirectory::decode(plain, &trailer).map_err(of)?;
-        let segment = Segment { number: 0, key: key.to_string(), sealer, trailer, directory };
+        let owner = names::parse_index_segment(key).ok_or_else(|| of(FormatError::Cut("the key")))?;
+        let segment = Segment { number: 0, owner, key: key.to_string(), sealer, trailer, directory };
         let mut blocks = Vec::new();
         for block in 0..if whole.is_some() { segment.trailer.blocks() } else { 0 } {
             let Some((offset, length)) = segment.trailer.block(block) else { continue };
@@ -260,20 +265,44 @@ impl Index {
 
     /// The sessions and numbers of the segments that could be read.
     pub fn segments(&self) -> Vec<(SnapshotId, u32)> {
-        self.segments.iter().filter_map(|segment| names::parse_index_segment(&segment.key)).collect()
+        self.segments.iter().map(|segment| segment.owner).collect()
     }
 
     /// The packs that a segment names, with their sizes, and how many rows it has.
     pub fn contents_of(&self, session: &SnapshotId, number: u32) -> Option<(&[(PackId, u64)], u32)> {
-        let named = Some((*session, number));
-        let found = self.segments.iter().find(|segment| names::parse_index_segment(&segment.key) == named)?;
+        let found = self.segments.iter().find(|segment| segment.owner == (*session, number))?;
         Some((&found.directory.packs, found.trailer.rows))
     }
 
-    /// The number of segments of each session.
-    pub fn segments_of(&self, session: &SnapshotId) -> usize {
-        let of = |segment: &&Segment| names::parse_index_segment(&segment.key).is_some_and(|(id, _)| id == *session);
-        self.segments.iter().filter(of).count()
+    /// The segments of snapshots whose rows were joined into a segment.
+    pub fn joined_into(&self, session: &SnapshotId, number: u32) -> &[Joined] {
+        let found = self.segments.iter().find(|segment| segment.owner == (*session, number));
+        found.map_or(&[], |found| &found.directory.joined)
+    }
+
+    /// Whether the rows of a segment are here: its own, or those of one that it was joined into. Segments whose keys `but` says yes
+    /// to don't count.
+    pub fn has_segment(&self, session: &SnapshotId, number: u32, but: impl Fn(&str) -> bool) -> bool {
+        let named = (*session, number);
+        let has = |segment: &Segment| segment.owner == named || segment.directory.joined.binary_search(&named).is_ok();
+        self.segments.iter().any(|segment| has(segment) && !but(&segment.key))
+    }
+
+    /// How many of so many segments of a session are here, each as it was written or joined into another.
+    pub fn segments_of(&self, session: &SnapshotId, written: u32) -> u32 {
+        let numbers = self.here().filter(|(id, number)| id == session && *number < written).map(|(_, number)| number);
+        numbers.collect::<HashSet<u32>>().len() as u32
+    }
+
+    /// The segments whose rows are here.
+    fn here(&self) -> impl Iterator<Item = Joined> + '_ {
+        self.segments.iter().flat_map(|segment| segment.directory.joined.iter().chain([&segment.owner])).copied()
+    }
+
+    /// Whether a segment is missing that a snapshot's session wrote.
+    pub fn lacks_segments_of<'a>(&self, snapshots: impl IntoIterator<Item = &'a Manifest>) -> bool {
+        let here: HashSet<Joined> = self.here().collect();
+        snapshots.into_iter().any(|one| (0..one.index_segments).any(|number| !here.contains(&(one.id, number))))
     }
 
     /// Calls `each` for every row of a segment, in the order of chunk ids.
@@ -284,10 +313,9 @@ impl Index {
         number: u32,
         each: &mut dyn FnMut(&ChunkId, &Location) -> Result<()>,
     ) -> Result<()> {
-        let named = Some((*session, number));
+        let named = (*session, number);
         let mut segments = self.segments.iter().enumerate();
-        let Some((at, segment)) = segments.find(|(_, segment)| names::parse_index_segment(&segment.key) == named)
-        else {
+        let Some((at, segment)) = segments.find(|(_, segment)| segment.owner == named) else {
             return Ok(());
         };
         for block in 0..segment.trailer.blocks() {
@@ -404,8 +432,7 @@ impl Index {
     /// Puts the segments into the order in which [`Index::find_near`] asks them: by a rank of their sessions, the
     /// lowest first. For an index that was not asked yet.
     pub fn order_by(&mut self, rank: impl Fn(&SnapshotId) -> usize) {
-        let of = |segment: &Segment| names::parse_index_segment(&segment.key).map(|(session, n)| (rank(&session), n));
-        self.segments.sort_by_key(of);
+        self.segments.sort_by_key(|segment| (rank(&segment.owner.0), segment.owner.1));
     }
 
     /// Whether a chunk stands in any pack.

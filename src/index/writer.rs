@@ -11,12 +11,20 @@ use crate::format::{FormatError, PackId, SnapshotId, names};
 use crate::store::{Put, Store};
 use std::collections::HashMap;
 
+/// A segment whose rows were joined into another: its session and its number.
+pub type Joined = (SnapshotId, u32);
+
 /// A pack that a session's index shall name: id, size in bytes, and what is in it.
 pub type IndexedPack = (PackId, u64, Vec<DirectoryRow>);
 
 /// Encodes and seals one segment, which will stand under the key `name`, with a sealer made for it alone. Rows need not
 /// be sorted.
-pub fn encode_segment(sealer: &Sealer, name: &str, packs: &[IndexedPack]) -> Result<Vec<u8>, FormatError> {
+pub fn encode_segment(
+    sealer: &Sealer,
+    name: &str,
+    packs: &[IndexedPack],
+    joined: &[Joined],
+) -> Result<Vec<u8>, FormatError> {
     let mut rows: Vec<IndexRow> = packs
         .iter()
         .enumerate()
@@ -40,8 +48,10 @@ pub fn encode_segment(sealer: &Sealer, name: &str, packs: &[IndexedPack]) -> Res
         }
     }
     let table = packs.iter().map(|(id, size, _)| (*id, *size)).collect();
-    let directory = seal(&SegmentDirectory { packs: table, fences }.encode(), b'd')?;
-    let trailer = SegmentTrailer { directory: directory as u64, rows: rows.len() as u32, packs: packs.len() as u32 };
+    let count = joined.len() as u32;
+    let directory = seal(&SegmentDirectory { packs: table, fences, joined: joined.to_vec() }.encode(), b'd')?;
+    let (rows, packs) = (rows.len() as u32, packs.len() as u32);
+    let trailer = SegmentTrailer { directory: directory as u64, rows, packs, joined: count };
     seal(&trailer.encode(), b't')?;
     Ok(bytes)
 }
@@ -65,18 +75,51 @@ pub fn write_segments(
         }
         let full = packs.peek().is_some_and(|next| rows + next.2.len() > MAX_ROWS as usize);
         if (full || packs.peek().is_none()) && !group.is_empty() {
-            let name = names::index_segment(session, number);
-            let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
-            let mut table: Vec<IndexedPack> = group.drain().map(|(_, pack)| pack).collect();
-            table.sort_by_key(|pack| pack.0);
-            let bytes = encode_segment(&sealer, &name, &table).map_err(|error| error.of(&name))?;
-            if store.put_new(&name, &bytes)? == Put::Exists {
-                return Err(Error::damaged(name, "it exists already, though its session is new"));
-            }
-            stored += bytes.len() as u64;
+            let table = group.drain().map(|(_, pack)| pack).collect();
+            stored += write_segment(store, keys, suite, (*session, number), table, &[])?;
             number += 1;
             rows = 0;
         }
     }
     Ok((number, stored))
+}
+
+/// Writes one segment of a session with the rows of others, and names those of them that belong to snapshots.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn write_joined(
+    store: &dyn Store,
+    keys: &Keys,
+    suite: Suite,
+    (session, number): Joined,
+    packs: Vec<IndexedPack>,
+    joined: &[Joined],
+) -> Result<()> {
+    // A pack's rows are all in one segment, so where several name it they say the same.
+    let packs: HashMap<PackId, IndexedPack> =
+        packs.into_iter().filter(|(_, _, rows)| !rows.is_empty()).map(|pack| (pack.0, pack)).collect();
+    if packs.is_empty() && joined.is_empty() {
+        return Ok(());
+    }
+    write_segment(store, keys, suite, (session, number), packs.into_values().collect(), joined).map(|_| ())
+}
+
+fn write_segment(
+    store: &dyn Store,
+    keys: &Keys,
+    suite: Suite,
+    (session, number): Joined,
+    mut packs: Vec<IndexedPack>,
+    joined: &[Joined],
+) -> Result<u64> {
+    let name = names::index_segment(&session, number);
+    let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
+    packs.sort_by_key(|pack| pack.0);
+    let bytes = encode_segment(&sealer, &name, &packs, joined).map_err(|error| error.of(&name))?;
+    if store.put_new(&name, &bytes)? == Put::Exists {
+        return Err(Error::damaged(name, "it exists already, though its session is new"));
+    }
+    Ok(bytes.len() as u64)
 }

@@ -217,7 +217,7 @@ impl Repository {
             match state_of(key) {
                 Some(SnapshotState::Committed) => {
                     let sealer = Sealer::create(keys, ObjectKind::Index, Class::Index, suite)?;
-                    store.put(key, &encode_segment(&sealer, key, &[]).map_err(|error| error.of(key))?)?;
+                    store.put(key, &encode_segment(&sealer, key, &[], &[]).map_err(|error| error.of(key))?)?;
                 }
                 Some(SnapshotState::Forgotten) => store.delete(key)?,
                 Some(SnapshotState::Fenced) | None => {}
@@ -320,17 +320,19 @@ impl Repository {
         let index = Index::open(store, &self.keys, believed, HashSet::new())?;
         let mut survey = IndexSurvey { unreadable: index.unreadable(store)?, ..IndexSurvey::default() };
         let listed: HashSet<String> = store.list(names::INDEX)?.into_iter().map(|object| object.key).collect();
+        let unreadable: HashSet<String> = survey.unreadable.iter().map(|(key, _)| key.clone()).collect();
         for manifest in &manifests {
-            let keys = (0..manifest.index_segments).map(|n| names::index_segment(&manifest.id, n));
+            let is_joined = |n: &u32| index.has_segment(&manifest.id, *n, |key| unreadable.contains(key));
+            let numbers = (0..manifest.index_segments).filter(|n| !is_joined(n));
+            let keys = numbers.map(|n| names::index_segment(&manifest.id, n));
             let gone: Vec<String> = keys.filter(|key| !listed.contains(key)).collect();
             if !gone.is_empty() && !self.is_forgotten(&manifest.id)? {
                 survey.gone.extend(gone);
             }
         }
-        let unreadable: HashSet<&str> = survey.unreadable.iter().map(|(key, _)| key.as_str()).collect();
         let mut named: HashMap<PackId, u64> = HashMap::new();
         for (session, number) in index.segments() {
-            if !unreadable.contains(names::index_segment(&session, number).as_str())
+            if !unreadable.contains(&names::index_segment(&session, number))
                 && let Some((packs, _)) = index.contents_of(&session, number)
             {
                 named.extend(packs.iter().copied());

@@ -143,7 +143,12 @@ impl Repository {
             true => None,
             false => Some(reader_of(Index::open(&*self.store, &self.keys, committed, HashSet::new())?)),
         };
-        let mut index = Index::open(&*self.store, &self.keys, committed, condemned)?;
+        let mut index = Index::open(&*self.store, &self.keys, committed, condemned.clone())?;
+        if index.lacks_segments_of(&list.snapshots) {
+            // A collection may have joined them into segments of its own, and committed, since the names were listed.
+            let states = objects::list_states(&*self.store, &self.keys)?;
+            index = Index::open(&*self.store, &self.keys, |id| states.was_committed(id), condemned)?;
+        }
         warnings.extend(self.make_whole(&mut index, &list.snapshots)?);
         let reader = reader_of(index);
         // Neither a check, which takes no name, nor a session that stopped before its commit has one that says that it committed.
@@ -176,7 +181,7 @@ impl Repository {
             })
             .collect();
         index.exclude(absent);
-        let lost = snapshots.iter().any(|one| index.segments_of(&one.id) < one.index_segments as usize);
+        let lost = index.lacks_segments_of(snapshots);
         let mut damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
         damaged.extend(index.check_blocks(&*self.store)?.iter().map(ToString::to_string));
         if lost && damaged.is_empty() {

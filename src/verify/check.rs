@@ -132,8 +132,9 @@ impl Repository {
             problems.push(format!("{} is missing, or has another size than the index says", names::pack(id)));
         }
         for manifest in &list.snapshots {
-            let (there, expected) = (index.segments_of(&manifest.id), manifest.index_segments);
-            if there < expected as usize && !self.is_forgotten(&manifest.id)? {
+            let expected = manifest.index_segments;
+            let there = index.segments_of(&manifest.id, expected);
+            if there < expected && !self.is_forgotten(&manifest.id)? {
                 let of = format!("{}{}", names::INDEX, manifest.id);
                 problems.push(format!(
                     "{of}: {there} index segments are there, expected {expected}; the packs make up for it, and \

@@ -89,9 +89,10 @@ fn an_index_segment() {
     // The first chunk stands in both packs.
     let rows = [(0..40).map(row).collect::<Vec<_>>(), [0].into_iter().chain(40..70).map(row).collect()];
     let table: Vec<_> = packs.iter().zip(&rows).map(|((id, size), rows)| (*id, *size, rows.clone())).collect();
+    let joined = [(SnapshotId([0x22; 16]), 0), (SnapshotId([0x33; 16]), 7)];
     let sealer = |suite| Sealer::with_salt(&keys, ObjectKind::Index, Class::Index, suite, SALT);
     let segments = SUITES.map(|suite| {
-        let segment = encode_segment(&sealer(suite), &name, &table).unwrap();
+        let segment = encode_segment(&sealer(suite), &name, &table, &joined).unwrap();
         json!({ "suite": suite.number(), "segment": hex::encode(segment) })
     });
     let described = |(id, size, rows): &(PackId, u64, Vec<DirectoryRow>)| {
@@ -105,25 +106,29 @@ fn an_index_segment() {
         json!({
             "master": hex::encode(MASTER), "salt": hex::encode(SALT),
             "name": name, "row_fields": ["chunk id", "offset", "stored length", "plain length", "compression"],
-            "packs": table.iter().map(described).collect::<Vec<_>>(), "segments": segments,
+            "packs": table.iter().map(described).collect::<Vec<_>>(),
+            "joined": joined.map(|(session, number)| json!([session.to_string(), number])), "segments": segments,
         }),
     );
     for case in stored["segments"].as_array().unwrap() {
         let object = bytes(&case["segment"]);
         let (store, blocks, count) = (MemoryStore::new(), 2, 71);
         let directory = HEADER_BYTES + 48 * count + 16 * blocks;
-        assert_eq!(object.len(), directory + 2 * 40 + blocks * 8 + 16 + 32);
+        assert_eq!(object.len(), directory + 2 * 40 + blocks * 8 + 2 * 20 + 16 + 36);
         let (key, suite) = (subkey("index", &object), object[5]);
         let bound = |part: &str| format!("{part}{name}").into_bytes();
-        let plain = opened(&key, suite, directory as u64, &bound("d"), &object[directory..object.len() - 32]);
-        let end = object.len() - 32;
+        let plain = opened(&key, suite, directory as u64, &bound("d"), &object[directory..object.len() - 36]);
+        let end = object.len() - 36;
         let trailer = opened(&key, suite, end as u64, &bound("t"), &object[end..]);
-        assert_eq!(trailer, Plain::default().u64(directory as u64).u32(71).u32(2).0);
+        assert_eq!(trailer, Plain::default().u64(directory as u64).u32(71).u32(2).u32(2).0);
         let second = opened(&key, suite, 72 + 3088, &bound("b"), &object[72 + 3088..directory]);
-        assert_eq!(plain[88..], second[..8], "the second fence");
+        assert_eq!(plain[88..96], second[..8], "the second fence");
+        let by_hand = Plain::default().raw(&[0x22; 16]).u32(0).raw(&[0x33; 16]).u32(7);
+        assert_eq!(plain[96..], by_hand.0, "the joined segments");
         store.put_new(&name, &object).unwrap();
         let index = Index::open(&store, &keys, |id| *id == session, Default::default()).unwrap();
         assert_eq!(index.packs(), packs.into());
+        assert_eq!(index.joined_into(&session, 12), joined);
         for (pack, _, rows) in &table {
             for DirectoryRow { id, place } in rows {
                 let found = index.lookup(&store, id).unwrap();
