@@ -56,7 +56,7 @@ fn leave_forgotten(repository: &Repository, hours: u64) -> Result<()> {
     let value = structured::encode(&session).map_err(|error| Error::invalid(error.to_string()))?;
     let suite = repository.parameters().suite;
     store.put(&name, &crypto::sealed::seal(keys, ObjectKind::Session, suite, &name, &value)?)?;
-    store.put(&names::snapshot(&id), &objects::marker(keys, id, ended))
+    store.put(&names::snapshot(&id), &objects::marker(keys, id, ended)?)
 }
 
 /// Makes a repository at `path` with so many snapshots, after so many other sessions.

@@ -3,8 +3,10 @@
 //! Every variant says what was being done, to which object, what was found, and (where the caller can do something)
 //! what to do next; causes are kept as `source`. The command line maps [`Error::exit_code`] to its exit status.
 
+mod secret;
 mod store;
 
+pub use secret::{AbsentSecret, Secret};
 pub use store::StoreErrorKind;
 
 /// Any error: what code of a caller's own answers with.
@@ -64,6 +66,14 @@ pub enum Error {
         found: u32,
         /// The newest version that this build reads.
         known: u32,
+    },
+    /// What is needed to open or prove something is not at hand: the repository was opened with some of its secrets only.
+    #[error("{}{secret} is not at hand. Open the repository with a key slot that has it", of_object(.object))]
+    AbsentSecret {
+        /// What is missing.
+        secret: Secret,
+        /// The object's key in the store; may be empty.
+        object: String,
     },
     /// No key slot opens with the given passphrase.
     #[error(
@@ -154,6 +164,10 @@ pub enum Error {
 
 fn suffix(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(". {text}") }
+}
+
+fn of_object(object: &str) -> String {
+    if object.is_empty() { String::new() } else { format!("{object} can't be read: ") }
 }
 
 impl Error {

@@ -77,7 +77,7 @@ pub mod targets;
 pub mod verify;
 
 pub use control::Control;
-pub use error::{BoxError, Error, Result, StoreErrorKind};
+pub use error::{BoxError, Error, Result, Secret, StoreErrorKind};
 pub use repository::Repository;
 
 /// Compiles and runs the README's example.

@@ -240,9 +240,9 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
         for (n, RecordView { meta, body, bin_order }) in batch.iter().enumerate() {
             // Of the second and the fourth, what stands there is that of another set, or of nobody.
             let hash = match n {
-                1 => keys.record_hash(b"t", body),
+                1 => keys.records().unwrap().hash(b"t", body),
                 3 => RecordHash([0; 16]),
-                _ => keys.record_hash(meta.set, body),
+                _ => keys.records().unwrap().hash(meta.set, body),
             };
             feeder.record(&NewRecord { meta, hash, bin_order, body })?;
         }

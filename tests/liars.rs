@@ -129,7 +129,7 @@ fn the_marker_of_another_snapshot_forgets_nothing() {
     let scene = Scene::new(30);
     let repository = scene.repository();
     let (first, second) = (scene.snapshots[0].0, scene.snapshots[1].0);
-    let marker = objects::marker(repository.keys(), first, 1);
+    let marker = objects::marker(repository.keys(), first, 1).unwrap();
     let name = names::snapshot(&second);
     let manifest = scene.disk.get(&name, u64::MAX).unwrap().unwrap();
     scene.disk.put(&name, &marker).unwrap();

@@ -155,7 +155,14 @@ fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
     // With the same master key, a fresh full backup of the same content must come to the same hash.
     let full = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert_eq!(full.namespace(NAMESPACE).unwrap().manifest().state_hash, hash);
-    assert_eq!(full.namespace(NAMESPACE).unwrap().state_sums(repository.keys()).unwrap().hash(repository.keys()), hash);
+    assert_eq!(
+        full.namespace(NAMESPACE)
+            .unwrap()
+            .state_sums(repository.keys())
+            .unwrap()
+            .hash(repository.keys().states().unwrap()),
+        hash
+    );
     (merged, beside)
 }
 
@@ -185,7 +192,7 @@ fn many_small_runs_become_few_while_the_oldest_stays_as_it_is() {
             merges += 1;
             // What newer runs hide in older ones is still hidden.
             let merged = snapshot.namespace(NAMESPACE).unwrap();
-            let hash = merged.state_sums(repository.keys()).unwrap().hash(repository.keys());
+            let hash = merged.state_sums(repository.keys()).unwrap().hash(repository.keys().states().unwrap());
             assert_eq!(hash, merged.manifest().state_hash, "day {day}");
         }
         most = runs.len();

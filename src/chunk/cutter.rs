@@ -4,7 +4,7 @@
 //! 2020, as `fastcdc::v2020` implements it, normalization level 1. The table is secret because chunk sizes alone let an
 //! observer recover a public one's seed (ePrint 2025/532 and 2025/558).
 
-use crate::crypto::Keys;
+use crate::crypto::keys::CutKey;
 use crate::format::config::ChunkSizes;
 use fastcdc::v2020::{MASKS, cut_gear};
 
@@ -31,8 +31,8 @@ impl Cutter {
 
     /// The length of the first chunk of `bytes`. If that is all of `bytes` and they are fewer than [`Cutter::max`],
     /// more bytes could make it longer.
-    pub fn cut(&self, keys: &Keys, bytes: &[u8]) -> usize {
-        let (gear, shifted) = keys.gear();
+    pub fn cut(&self, key: &CutKey, bytes: &[u8]) -> usize {
+        let (gear, shifted) = key.gear();
         let ChunkSizes { min, avg, max } = self.sizes;
         let (small, large) = (self.mask_small, self.mask_large);
         let (_, length) = cut_gear(
@@ -54,6 +54,7 @@ impl Cutter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Keys;
 
     fn noise(length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
@@ -64,7 +65,7 @@ mod tests {
     fn cuts(cutter: &Cutter, keys: &Keys, mut bytes: &[u8]) -> Vec<usize> {
         let mut lengths = Vec::new();
         while !bytes.is_empty() {
-            let length = cutter.cut(keys, bytes);
+            let length = cutter.cut(keys.cuts().unwrap(), bytes);
             lengths.push(length);
             bytes = &bytes[length..];
         }

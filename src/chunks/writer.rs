@@ -185,7 +185,7 @@ impl ChunkWriter {
 
     /// Names a chunk and stores it if the repository lacks it.
     pub fn put(&self, class: Class, plain: &[u8]) -> Result<ChunkId> {
-        let id = self.keys.chunk_id(class, plain);
+        let id = self.keys.chunk_id(class, plain)?;
         if !self.claim(class, &id)? {
             return Ok(id);
         }
@@ -200,7 +200,7 @@ impl ChunkWriter {
     /// The same for a chunk that is compressed already: `chunk` was read out of a pack, and its bytes are sealed as
     /// they are.
     pub fn put_packed(&self, class: Class, chunk: &PackedChunk) -> Result<ChunkId> {
-        let id = self.keys.chunk_id(class, &chunk.plain);
+        let id = self.keys.chunk_id(class, &chunk.plain)?;
         if self.claim(class, &id)? {
             let (packing, plain) = (chunk.packing, chunk.plain.len() as u32);
             let added = self.add(class, id, |pack| pack.add(id, packing, plain, &chunk.packed).map(|_| ()));

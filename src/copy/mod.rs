@@ -9,6 +9,7 @@
 use super::session::{BackupSession, SessionOptions};
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
+use crate::crypto::keys::StateKey;
 use crate::crypto::{Keys, random};
 use crate::error::{Error, Result};
 use crate::format::header::Class;
@@ -607,6 +608,8 @@ impl Copying<'_> {
     /// Copies the entries of a namespace that no newer ones hide as one run.
     fn merged(&self, transfer: &Transfer<'_>, namespace: &NamespaceManifest) -> Result<(Option<RunRef>, Walked)> {
         let (source, target) = (transfer.source(), transfer.target());
+        let (hashes, source_states, target_states) =
+            (target.keys().records()?, source.keys().states()?, target.keys().states()?);
         let (mut source_sums, mut target_sums) = (StateSums::default(), StateSums::default());
         let (mut records, mut bytes) = (0, 0);
         let mut values = ValueReader::new(source);
@@ -615,7 +618,7 @@ impl Copying<'_> {
             while let Some(Entry { digest, live }) = entries.next()? {
                 self.control.check()?;
                 let Some(live) = live else { continue };
-                let hash = target.keys().record_hash(&live.set, values.body(&live)?);
+                let hash = hashes.hash(&live.set, values.body(&live)?);
                 let take = |id: &ChunkId| transfer.take(Class::Data, id, false);
                 let place = ValuePlace {
                     chunk: take(&live.place.chunk)?,
@@ -624,14 +627,14 @@ impl Copying<'_> {
                 };
                 records += 1;
                 bytes += u64::from(live.place.length);
-                source_sums.add(source.keys(), &digest, &live.hash);
-                target_sums.add(target.keys(), &digest, &hash);
+                source_sums.add(source_states, &digest, &live.hash);
+                target_sums.add(target_states, &digest, &hash);
                 feeder.entry(Entry { digest, live: Some(LiveEntry { hash, place, ..live }) })?;
                 self.control.add_records(1);
             }
             Ok(())
         })?;
-        let (source_hash, target_hash) = (source_sums.hash(source.keys()), target_sums.hash(target.keys()));
+        let (source_hash, target_hash) = (source_sums.hash(source_states), target_sums.hash(target_states));
         Ok((run, Walked { records, bytes, source_hash, target_hash }))
     }
 
@@ -709,19 +712,38 @@ type Live = Vec<(Digest, RecordHash)>;
 
 /// Adds up what partitions hold, in both repositories.
 struct Summing<'a> {
-    transfer: &'a Transfer<'a>,
-    source: Mutex<StateSums>,
-    target: Mutex<StateSums>,
+    source: Side<'a>,
+    /// None where it has the same hashes as the source.
+    target: Option<Side<'a>>,
     at_work: AtomicUsize,
+}
+
+/// The sums of one repository.
+struct Side<'a> {
+    key: &'a StateKey,
+    sums: Mutex<StateSums>,
+}
+
+impl<'a> Side<'a> {
+    fn new(keys: &'a Keys) -> Result<Self> {
+        Ok(Side { key: keys.states()?, sums: Mutex::default() })
+    }
+
+    fn add(&self, partition: PartitionId, live: &[(Digest, RecordHash)]) {
+        let sum = StateSums::sum(self.key, live);
+        lock(&self.sums).set(partition, sum);
+    }
+
+    fn hash(self) -> [u8; 32] {
+        self.sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).hash(self.key)
+    }
 }
 
 impl Summing<'_> {
     fn add(&self, partition: PartitionId, source: &[(Digest, RecordHash)], target: &[(Digest, RecordHash)]) {
-        let sum = StateSums::sum(self.transfer.source().keys(), source);
-        lock(&self.source).set(partition, sum);
-        if !self.transfer.is_alike() {
-            let sum = StateSums::sum(self.transfer.target().keys(), target);
-            lock(&self.target).set(partition, sum);
+        self.source.add(partition, source);
+        if let Some(side) = &self.target {
+            side.add(partition, target);
         }
         self.at_work.fetch_sub(1, Ordering::Relaxed);
     }
@@ -738,8 +760,11 @@ impl Summing<'_> {
 
 /// Walks runs, given newest first, side by side, and so copies them; makes the state hashes of what they hold together.
 fn walk(transfer: &Transfer<'_>, runs: &mut [RunCopy<'_>]) -> Result<Walked> {
-    let sums = || Mutex::new(StateSums::default());
-    let summing = Summing { transfer, source: sums(), target: sums(), at_work: AtomicUsize::new(0) };
+    let target = match transfer.is_alike() {
+        true => None,
+        false => Some(Side::new(transfer.target().keys())?),
+    };
+    let summing = Summing { source: Side::new(transfer.source().keys())?, target, at_work: AtomicUsize::new(0) };
     let (mut records, mut bytes) = (0, 0);
     rayon::in_place_scope(|scope| -> Result<()> {
         let (mut partition, mut source, mut target) = (None, Live::new(), Live::new());
@@ -770,12 +795,8 @@ fn walk(transfer: &Transfer<'_>, runs: &mut [RunCopy<'_>]) -> Result<Walked> {
         }
         Ok(())
     })?;
-    let hash = |sums: Mutex<StateSums>, keys: &Keys| sums.into_inner().unwrap_or_default().hash(keys);
-    let source_hash = hash(summing.source, transfer.source().keys());
-    let target_hash = match transfer.is_alike() {
-        true => source_hash,
-        false => hash(summing.target, transfer.target().keys()),
-    };
+    let source_hash = summing.source.hash();
+    let target_hash = summing.target.map_or(source_hash, Side::hash);
     Ok(Walked { records, bytes, source_hash, target_hash })
 }
 

@@ -1,7 +1,7 @@
 //! Sealing bytes at a place within one object.
 
 use super::keys::Keys;
-use crate::error::Result;
+use crate::error::{AbsentSecret, Result};
 use crate::format::FormatError;
 use crate::format::header::{Class, Header, ObjectKind, Suite, TAG_BYTES};
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -41,33 +41,41 @@ pub fn preferred() -> Suite {
 
 /// The subkey of an object, the commitment to it, and the key of its padding: the first, second and third 32 bytes of
 /// keyed BLAKE3, in extended output, over the header's first 40 bytes.
-fn subkey(keys: &Keys, header: &Header) -> (Zeroizing<[u8; 32]>, [u8; 32], Zeroizing<[u8; 32]>) {
-    let mut output = blake3::Hasher::new_keyed(keys.class(header.class)).update(&header.prefix()).finalize_xof();
+type Subkey = (Zeroizing<[u8; 32]>, [u8; 32], Zeroizing<[u8; 32]>);
+
+fn subkey(keys: &Keys, header: &Header) -> Result<Subkey, AbsentSecret> {
+    let mut output = blake3::Hasher::new_keyed(keys.class(header.class)?).update(&header.prefix()).finalize_xof();
     let (mut key, mut commitment, mut padding) = (Zeroizing::new([0; 32]), [0; 32], Zeroizing::new([0; 32]));
     output.fill(&mut *key);
     output.fill(&mut commitment);
     output.fill(&mut *padding);
-    (key, commitment, padding)
+    Ok((key, commitment, padding))
 }
 
 impl Sealer {
     /// A sealer for a new object, with a fresh salt.
     pub fn create(keys: &Keys, kind: ObjectKind, class: Class, suite: Suite) -> Result<Self> {
-        Ok(Self::with_salt(keys, kind, class, suite, super::random()?))
+        Ok(Self::with_salt(keys, kind, class, suite, super::random()?)?)
     }
 
     /// A sealer with a given salt. Only for test vectors: a salt must never be used twice.
-    pub fn with_salt(keys: &Keys, kind: ObjectKind, class: Class, suite: Suite, salt: [u8; 32]) -> Self {
+    pub fn with_salt(
+        keys: &Keys,
+        kind: ObjectKind,
+        class: Class,
+        suite: Suite,
+        salt: [u8; 32],
+    ) -> Result<Self, AbsentSecret> {
         let mut header = Header { kind, suite, scheme: 0, class, salt, commitment: [0; 32] };
-        let (key, commitment, padding) = subkey(keys, &header);
+        let (key, commitment, padding) = subkey(keys, &header)?;
         header.commitment = commitment;
-        Sealer { cipher: Self::cipher(suite, &key), header, padding }
+        Ok(Sealer { cipher: Self::cipher(suite, &key), header, padding })
     }
 
     /// Opens an object by its header; the commitment must be that of this repository's key.
     pub fn open(keys: &Keys, kind: ObjectKind, bytes: &[u8]) -> Result<Self, FormatError> {
         let header = Header::decode(kind, bytes)?;
-        let (key, commitment, padding) = subkey(keys, &header);
+        let (key, commitment, padding) = subkey(keys, &header)?;
         if !bool::from(commitment.ct_eq(&header.commitment)) {
             return Err(FormatError::field("the key commitment", "this repository's key", "another one"));
         }

@@ -23,10 +23,18 @@ pub mod structured;
 pub mod tags;
 pub mod text;
 
+use crate::error::{AbsentSecret, Secret};
+
 pub use ids::{ChunkId, FoldId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId};
 
 /// The format version that this build writes and reads. Versions 1 to 4 were never released.
 pub const FORMAT_VERSION: u8 = 5;
+
+impl From<AbsentSecret> for FormatError {
+    fn from(absent: AbsentSecret) -> Self {
+        FormatError::Secret(absent.0)
+    }
+}
 
 /// Why bytes are not what they should be; the caller adds the object's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +55,9 @@ pub enum FormatError {
     /// The object is of a version that this build doesn't know.
     #[error("format version {0} is not known to this build")]
     Version(u8),
+    /// What would open or prove it is not at hand.
+    #[error("{0} is not at hand")]
+    Secret(Secret),
 }
 
 impl FormatError {
@@ -63,6 +74,7 @@ impl FormatError {
                 found: u32::from(found),
                 known: u32::from(FORMAT_VERSION),
             },
+            FormatError::Secret(secret) => crate::Error::AbsentSecret { secret, object: object.into() },
             other => crate::Error::damaged(object, other.to_string()),
         }
     }

@@ -1,26 +1,7 @@
-//! Numbers, names and times as reports and remarks have them.
+//! Names, keys and times as reports have them.
 
 use crate::format::snapshot::SnapshotState;
-use crate::record::{ParticleType, VoidTime};
-
-/// A count with thin groups: 1,234,567.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A time in UTC, to the second.
-pub fn time(millis: u64) -> String {
-    let time = i64::try_from(millis).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    time.map_or_else(|| format!("{millis} ms"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
+use crate::record::ParticleType;
 
 /// A time in UTC, to the millisecond, for JSON.
 pub fn rfc3339(millis: u64) -> String {
@@ -28,48 +9,9 @@ pub fn rfc3339(millis: u64) -> String {
     time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// A number of things: `1 record`, `2 records`.
-pub fn plural(n: u64, thing: &str) -> String {
-    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
-}
-
-/// Text for a line of output: what could end the line, drive the terminal, or make text look like another is escaped. These are
-/// control characters, line separators, and characters without width that turn the direction of text or join letters.
-pub fn safe(text: &str) -> String {
-    let is_unsafe = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-            || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if is_unsafe(c) {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
-        out
-    })
-}
-
 /// Bytes that are mostly text, for JSON: 0x and hexadecimal if they are not UTF-8.
 pub fn plain(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| format!("0x{}", hex::encode(bytes)), str::to_string)
-}
-
-/// Bytes that are mostly text, for a line of output.
-pub fn lossy(bytes: &[u8]) -> String {
-    safe(&plain(bytes))
-}
-
-/// An id's first twelve digits, which name it as long as no other begins like that.
-pub fn short(id: &str) -> String {
-    id.get(..12).unwrap_or(id).to_string()
-}
-
-/// When a record expires, for JSON; nothing for never.
-pub fn expires(void_time: VoidTime) -> Option<String> {
-    void_time.timestamp().map(|at| rfc3339(at.0))
 }
 
 /// A user key as it is given to `get`: i:NUMBER, b:HEX or text. A string that is not UTF-8 can't be typed, and is shown as 0x

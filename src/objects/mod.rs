@@ -93,15 +93,15 @@ pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
 }
 
 /// The marker of a snapshot that was forgotten at `now`, in milliseconds since the Unix epoch.
-pub fn marker(keys: &Keys, id: SnapshotId, now: u64) -> Vec<u8> {
+pub fn marker(keys: &Keys, id: SnapshotId, now: u64) -> Result<Vec<u8>> {
     let text = [MARKER_MAGIC, now.to_le_bytes()].concat();
-    let hash = keys.marker(&[&text[..], &id.0].concat());
-    [&text[..], &hash].concat()
+    let hash = keys.marker(&[&text[..], &id.0].concat())?;
+    Ok([&text[..], &hash].concat())
 }
 
 /// Forgets a snapshot: overwrites its manifest with a marker. Its name stays taken for ever.
 pub fn forget(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
-    store.put(&names::snapshot(&id), &marker(keys, id, now))
+    store.put(&names::snapshot(&id), &marker(keys, id, now)?)
 }
 
 /// The holds on snapshots, by their keys alone: a hold that can't be read holds too.
@@ -165,7 +165,7 @@ pub fn check_marker(store: &dyn Store, keys: &Keys, id: SnapshotId) -> Result<()
     let name = names::snapshot(&id);
     let bytes = get(store, &name)?;
     let (text, hash) = bytes.split_at_checked(16).unwrap_or((&bytes, &[]));
-    if !text.starts_with(&MARKER_MAGIC) || keys.marker(&[text, &id.0].concat()) != hash {
+    if !text.starts_with(&MARKER_MAGIC) || keys.marker(&[text, &id.0].concat())? != hash {
         return Err(Error::damaged(name, "it has the size of a forgotten snapshot's marker, and is none"));
     }
     Ok(())
@@ -186,7 +186,7 @@ pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &
 /// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
 /// From then on its index segments are believed.
 pub fn commit_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
-    take_name(store, keys, id, &marker(keys, id, now))
+    take_name(store, keys, id, &marker(keys, id, now)?)
 }
 
 /// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk. A session that slept until

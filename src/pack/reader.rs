@@ -83,7 +83,7 @@ impl PackReader {
     ) -> Result<Vec<u8>, FormatError> {
         let packed = self.sealer.unseal(u64::from(place.offset), &place.associated_data(), stored)?;
         let plain = decompress(place.packing, packed, place.plain)?;
-        let found = keys.chunk_id(self.class(), &plain);
+        let found = keys.chunk_id(self.class(), &plain)?;
         if found != *chunk {
             return Err(FormatError::field("the chunk id of its content", chunk, found));
         }

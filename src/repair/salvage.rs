@@ -148,10 +148,11 @@ fn look_up(
     let mut gone = LostRecord { digest: *digest, set: lost.set.to_vec(), key: None };
     for donor in donors {
         let mut found = None;
+        let hashes = keys.records()?;
         donor.bodies(namespace, digest, &mut |live, body| {
             let same = match donor.own {
                 true => live.hash == lost.hash,
-                false => keys.record_hash(&lost.set, body) == lost.hash,
+                false => hashes.hash(&lost.set, body) == lost.hash,
             };
             if same {
                 found = Some(body.to_vec());
@@ -321,7 +322,7 @@ impl Keeper<'_> {
     }
 
     fn count(&mut self, digest: &Digest, live: &LiveEntry, elsewhere: bool) -> Result<()> {
-        self.sums.add(self.writer.keys(), digest, &live.hash);
+        self.sums.add(self.writer.keys().states()?, digest, &live.hash);
         self.live_bytes += u64::from(live.place.length);
         for id in live.place.chunks().filter(|_| !elsewhere) {
             if self.chunks.insert(*id) {
@@ -507,7 +508,7 @@ impl Repository {
         made.live_records = losses.kept;
         made.live_bytes = keeper.live_bytes;
         made.reached_bytes = keeper.chunk_bytes + stats.value_bytes;
-        made.state_hash = keeper.sums.hash(writer.keys());
+        made.state_hash = keeper.sums.hash(writer.keys().states()?);
         made.counts =
             Counts { unchanged: losses.kept - losses.recovered, healed: losses.recovered, ..Counts::default() };
         Ok(losses)

@@ -30,7 +30,7 @@ use crate::chunk::Cutter;
 use crate::chunks::ChunkReader;
 use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
 use crate::crypto::{Keys, random, suite};
-use crate::error::{Error, Result};
+use crate::error::{AbsentSecret, Error, Result, Secret};
 use crate::format::config::{
     CONFIG_HEADER_BYTES, ChunkSizes, Compression, Config, Parameters, decode_header, encode_header,
 };
@@ -85,7 +85,10 @@ impl Default for CreateOptions {
 pub struct Repository {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) master: Arc<Zeroizing<[u8; 32]>>,
+    /// What makes all keys; absent where some of them were given up.
+    master: Option<Arc<Zeroizing<[u8; 32]>>>,
+    /// Whether the keys of the content are those of another repository.
+    shares_chunking: bool,
     pub(crate) id: RepositoryId,
     pub(crate) parameters: Parameters,
     pub(crate) slot: KeyId,
@@ -114,7 +117,7 @@ impl Repository {
         }
         let master = Arc::new(Zeroizing::new(random::<32>()?));
         let shared = options.shares_chunking_with.as_ref();
-        let content = shared.map(|other| other.keys.content().clone());
+        let content = shared.map(|other| other.keys.content()).transpose()?;
         let keys = Arc::new(match &content {
             Some(content) => Keys::with_content(&master, content.clone()),
             None => Keys::derive(&master),
@@ -138,7 +141,8 @@ impl Repository {
             };
         }
         let config = Config { parameters: parameters.clone(), content };
-        let mut repository = Repository { store, keys, master, id, parameters, slot: KeyId([0; 16]) };
+        let (master, shares_chunking) = (Some(master), config.content.is_some());
+        let mut repository = Repository { store, keys, master, shares_chunking, id, parameters, slot: KeyId([0; 16]) };
         // The slot before the config: a config without a way in would be a repository that nobody can open.
         repository.slot = repository.key_add(passphrase, &options.label, options.cost)?;
         let value = config.encode().map_err(|error| error.of(names::CONFIG))?;
@@ -214,8 +218,10 @@ impl Repository {
             let sealed = config.get(CONFIG_HEADER_BYTES..).unwrap_or_default().to_vec();
             let opened = read_config(&keys, version, &id, sealed).map_err(|error| error.with_advice(COPY_OF_CONFIG))?;
             let Config { parameters, content } = opened;
+            let shares_chunking = content.is_some();
             let keys = Arc::new(content.map_or(keys, |content| Keys::with_content(&secret.master, content)));
-            return Ok(Repository { store, keys, master: Arc::new(secret.master), id, parameters, slot });
+            let master = Some(Arc::new(secret.master));
+            return Ok(Repository { store, keys, master, shares_chunking, id, parameters, slot });
         }
         if untried > 0 {
             return Err(Error::invalid(format!(
@@ -259,7 +265,7 @@ impl Repository {
 
     /// Whether its content keys are not of its own master key: it was made to share the chunking of another repository.
     pub fn has_shared_chunking(&self) -> bool {
-        !Keys::derive(&self.master).shares_contents_with(&self.keys)
+        self.shares_chunking
     }
 
     /// Its keys. For inspection and tests.
@@ -271,10 +277,18 @@ impl Repository {
         Cutter::new(self.parameters.value_chunks)
     }
 
+    /// The same repository without some of its secrets, and without the master key that could make them again: for work
+    /// that needs no more, such as a list of snapshots on a host that shall not read values. What needs an absent secret
+    /// fails with [`Error::AbsentSecret`].
+    #[must_use]
+    pub fn without(&self, secrets: &[Secret]) -> Self {
+        Repository { keys: Arc::new((*self.keys).clone().without(secrets)), master: None, ..self.clone() }
+    }
+
     /// Adds a key slot and gives back its id.
     pub fn key_add(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
-        let secret =
-            SlotSecret { master: (*self.master).clone(), created: Timestamp::now().0, label: label.to_string() };
+        let master = self.master.as_ref().ok_or(AbsentSecret(Secret::Master))?;
+        let secret = SlotSecret { master: (**master).clone(), created: Timestamp::now().0, label: label.to_string() };
         keyring::add_slot(&*self.store, &self.id, passphrase, cost, &secret)
     }
 

@@ -249,11 +249,12 @@ impl<'a> NamespaceView<'a> {
 
     /// The partitions' sums, from the entries.
     pub fn state_sums(&self, keys: &Keys) -> Result<StateSums> {
+        let key = keys.states()?;
         let mut sums = StateSums::default();
         let mut entries = self.entries()?;
         while let Some(entry) = entries.next()? {
             if let Some(live) = &entry.live {
-                sums.add(keys, &entry.digest, &live.hash);
+                sums.add(key, &entry.digest, &live.hash);
             }
         }
         Ok(sums)

@@ -2,7 +2,7 @@
 
 use super::report::{RestoreOptions, RestoreReport, only_set};
 use crate::control::Control;
-use crate::crypto::Keys;
+use crate::crypto::keys::RecordKey;
 use crate::error::{Error, Result};
 use crate::record::{
     BinRef, Digest, Generation, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime,
@@ -172,7 +172,7 @@ impl<'a> Work<'a> {
         entries: &[Entry],
     ) -> Result<HashMap<Digest, There>> {
         let (source, name) = (partitioned(source)?, self.target.name_of(self.name));
-        let keys = self.snapshot.chunks().keys();
+        let hasher = self.snapshot.chunks().keys().records()?;
         let mut found = HashMap::new();
         if !self.options.resume {
             source.walk(name, partition, None, &mut |rows| {
@@ -187,7 +187,7 @@ impl<'a> Work<'a> {
         let mut each = |batch: RecordBatch| {
             found.extend(batch.iter().map(|record| {
                 let RecordMeta { digest, set, generation, void_time } = record.meta;
-                let hashes = [Some(keys.record_hash(set, record.body)), hash_without_cells(keys, &record)];
+                let hashes = [Some(hasher.hash(set, record.body)), hash_without_cells(hasher, &record)];
                 (digest, There { hashes, generation, void_time })
             }));
             self.control.check()
@@ -285,7 +285,7 @@ impl<'a> Work<'a> {
             }
         }
         // Whole bodies are checked together, which takes far less time.
-        Ok(if self.options.selection.bins.is_none() { self.checked(batch, &pushed, report) } else { batch })
+        Ok(if self.options.selection.bins.is_none() { self.checked(batch, &pushed, report)? } else { batch })
     }
 
     /// Adds what is wanted of a record to a batch; `false` if that is nothing. A whole body is still to be checked.
@@ -308,11 +308,16 @@ impl<'a> Work<'a> {
     }
 
     /// Leaves out the records whose bodies have other hashes than their entries say.
-    fn checked(&self, batch: RecordBatch, entries: &[(u64, &LiveEntry)], report: &mut RestoreReport) -> RecordBatch {
-        let hashes = self.snapshot.chunks().keys().record_hashes(&batch);
+    fn checked(
+        &self,
+        batch: RecordBatch,
+        entries: &[(u64, &LiveEntry)],
+        report: &mut RestoreReport,
+    ) -> Result<RecordBatch> {
+        let hashes = self.snapshot.chunks().keys().records()?.hashes(&batch);
         let is_right = |(hash, (_, live)): (&RecordHash, &(u64, &LiveEntry))| *hash == live.hash;
         if hashes.iter().zip(entries).all(is_right) {
-            return batch;
+            return Ok(batch);
         }
         let mut right = RecordBatch::with_capacity(batch.byte_len(), batch.len());
         for (record, (hash, (place, live))) in batch.iter().zip(hashes.iter().zip(entries)) {
@@ -324,7 +329,7 @@ impl<'a> Work<'a> {
             report.fail_damaged(record.meta.digest, &wrong_hash(&live.place));
             report.left_out.set(*place);
         }
-        right
+        Ok(right)
     }
 
     fn mark(&self, entries: &[Placed], mut left_out: Vec<Digest>, report: &mut RestoreReport) {
@@ -338,7 +343,7 @@ impl<'a> Work<'a> {
 }
 
 /// The hash of a record as files hold it, if it has GeoJSON with cells.
-fn hash_without_cells(keys: &Keys, record: &RecordView<'_>) -> Option<RecordHash> {
+fn hash_without_cells(hasher: &RecordKey, record: &RecordView<'_>) -> Option<RecordHash> {
     let body = record.parse().ok()?;
     let is_geojson = |bin: &BinRef<'_>| bin.particle == ParticleType::GEOJSON;
     if !body.bins().iter().any(is_geojson) {
@@ -355,7 +360,7 @@ fn hash_without_cells(keys: &Keys, record: &RecordView<'_>) -> Option<RecordHash
         .collect();
     let mut batch = RecordBatch::new();
     batch.push(record.meta, body.key(), &bins).ok()?;
-    batch.get(0).map(|plain| keys.record_hash(record.meta.set, plain.body))
+    batch.get(0).map(|plain| hasher.hash(record.meta.set, plain.body))
 }
 
 /// Whether a record that expires at `is` was written to expire at `meant`.

@@ -316,7 +316,7 @@ fn new_leaf(
 ) -> Result<CopiedLeaf> {
     transfer.control().check()?;
     let mut values = ValueReader::new(transfer.source());
-    let keys = transfer.target().keys();
+    let hashes = transfer.target().keys().records()?;
     let mut copied = Vec::with_capacity(leaf.len());
     let mut written = Vec::with_capacity(leaf.len());
     for entry in leaf {
@@ -331,7 +331,7 @@ fn new_leaf(
             copied.push(CopiedEntry { entry, hash });
             continue;
         }
-        let hash = keys.record_hash(&live.set, values.body(live)?);
+        let hash = hashes.hash(&live.set, values.body(live)?);
         let place = ValuePlace {
             chunk: transfer.take(Class::Data, &live.place.chunk, false)?,
             more: live.place.more.iter().map(|id| transfer.take(Class::Data, id, false)).collect::<Result<_>>()?,

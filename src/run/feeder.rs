@@ -8,6 +8,7 @@
 use super::tree::TreeBuilder;
 use crate::chunk::Cutter;
 use crate::chunks::ChunkWriter;
+use crate::crypto::keys::CutKey;
 use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::format::header::Class;
@@ -314,7 +315,7 @@ impl RunFeeder<'_> {
     fn large(&mut self, body: &[u8]) -> Result<Wait> {
         let (mut rest, mut slots) = (body, Vec::new());
         while !rest.is_empty() {
-            let length = self.cutter.cut(self.chunks.keys(), rest);
+            let length = self.cutter.cut(self.chunks.keys().cuts()?, rest);
             let (head, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             slots.push(self.send_chunk(head.to_vec())?);
             rest = tail;
@@ -327,7 +328,9 @@ impl RunFeeder<'_> {
     /// Cuts what can be cut for certain: while there is more than a whole chunk. Gives back whether anything was.
     fn cut_set(&mut self, set: usize) -> Result<bool> {
         let mut any = false;
-        while let Some(end) = self.next_cut(set) {
+        let chunks = self.chunks;
+        let cuts = chunks.keys().cuts()?;
+        while let Some(end) = self.next_cut(cuts, set) {
             self.emit(set, end)?;
             any = true;
         }
@@ -341,13 +344,13 @@ impl RunFeeder<'_> {
     }
 
     /// Where the next chunk of a set ends for certain.
-    fn next_cut(&self, set: usize) -> Option<usize> {
+    fn next_cut(&self, cuts: &CutKey, set: usize) -> Option<usize> {
         let open = self.sets.get(set)?;
         let (rest, max) = (open.rest(), self.cutter.max());
         if rest.is_empty() {
             return None;
         }
-        let length = self.cutter.cut(self.chunks.keys(), rest);
+        let length = self.cutter.cut(cuts, rest);
         if length == rest.len() && length < max {
             return None;
         }

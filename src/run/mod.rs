@@ -58,7 +58,7 @@ impl<'a> ValueReader<'a> {
         let keys = self.chunks.keys().clone();
         let (set, hash, place) = (&live.set, live.hash, &live.place);
         let body = self.value(place)?;
-        if keys.record_hash(set, body) == hash { Ok(body) } else { Err(wrong_hash(place)) }
+        if keys.records()?.hash(set, body) == hash { Ok(body) } else { Err(wrong_hash(place)) }
     }
 
     /// Adds the record of an entry to a batch as it is, with another void time perhaps. Whoever asks for it checks that
@@ -121,7 +121,7 @@ pub fn wrong_hash(place: &ValuePlace) -> Error {
 pub fn read_record_into(chunks: &ChunkReader, live: &LiveEntry, body: &mut Vec<u8>) -> Result<()> {
     let begin = body.len();
     read_value_into(chunks, &live.place, body)?;
-    if chunks.keys().record_hash(&live.set, body.get(begin..).unwrap_or_default()) != live.hash {
+    if chunks.keys().records()?.hash(&live.set, body.get(begin..).unwrap_or_default()) != live.hash {
         return Err(wrong_hash(&live.place));
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! over the sums. Sums can be added to and subtracted from (Bellare and Micciancio, "A New Paradigm for Collision-Free
 //! Hashing: Incrementality at Reduced Cost", EUROCRYPT '97: AdHASH).
 
-use crate::crypto::Keys;
+use crate::crypto::keys::StateKey;
 use crate::record::{Digest, PARTITIONS, PartitionId};
 use crate::run::RecordHash;
 
@@ -34,16 +34,16 @@ fn add(sum: &mut Sum, term: &[u8; 32]) {
 
 impl StateSums {
     /// Adds a live record.
-    pub fn add(&mut self, keys: &Keys, digest: &Digest, hash: &RecordHash) {
+    pub fn add(&mut self, key: &StateKey, digest: &Digest, hash: &RecordHash) {
         if let Some(sum) = self.0.get_mut(usize::from(digest.partition().number())) {
-            add(sum, &keys.state_term(digest, hash));
+            add(sum, &key.term(digest, hash));
         }
     }
 
     /// The sum of one partition's live records.
-    pub fn sum(keys: &Keys, live: &[(Digest, RecordHash)]) -> Sum {
+    pub fn sum(key: &StateKey, live: &[(Digest, RecordHash)]) -> Sum {
         let mut sum = Sum::default();
-        keys.state_terms(live.iter().map(|(digest, hash)| (digest, hash)), |term| add(&mut sum, term));
+        key.terms(live.iter().map(|(digest, hash)| (digest, hash)), |term| add(&mut sum, term));
         sum
     }
 
@@ -60,8 +60,8 @@ impl StateSums {
     }
 
     /// The namespace's state hash.
-    pub fn hash(&self, keys: &Keys) -> [u8; 32] {
-        keys.state_hash(self.0.iter().map(|sum| {
+    pub fn hash(&self, key: &StateKey) -> [u8; 32] {
+        key.hash(self.0.iter().map(|sum| {
             let mut bytes = [0; 32];
             for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(sum) {
                 *bytes = word.to_le_bytes();
@@ -74,6 +74,7 @@ impl StateSums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Keys;
 
     #[test]
     fn carries_into_the_next_word_and_wraps_at_the_end() {
@@ -90,20 +91,21 @@ mod tests {
     #[test]
     fn does_not_depend_on_order_but_on_every_record() {
         let keys = Keys::derive(&[3; 32]);
+        let key = keys.states().unwrap();
         let records: Vec<_> = (0u8..50).map(|i| (Digest([i; 20]), RecordHash([i; 16]))).collect();
         let hash = |records: &mut dyn Iterator<Item = &(Digest, RecordHash)>| {
             let mut sums = StateSums::default();
-            records.for_each(|(digest, hash)| sums.add(&keys, digest, hash));
-            sums.hash(&keys)
+            records.for_each(|(digest, hash)| sums.add(key, digest, hash));
+            sums.hash(key)
         };
         let forward = hash(&mut records.iter());
         assert_eq!(forward, hash(&mut records.iter().rev()));
         let mut by_partitions = StateSums::default();
         for partition in PartitionId::all() {
             let live: Vec<_> = records.iter().filter(|(digest, _)| digest.partition() == partition).copied().collect();
-            by_partitions.set(partition, StateSums::sum(&keys, &live));
+            by_partitions.set(partition, StateSums::sum(key, &live));
         }
-        assert_eq!(forward, by_partitions.hash(&keys));
+        assert_eq!(forward, by_partitions.hash(key));
         assert_ne!(forward, hash(&mut records.iter().skip(1)));
     }
 }

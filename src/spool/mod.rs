@@ -121,7 +121,7 @@ impl Sorter {
 
     /// Takes a batch.
     pub fn push(&self, records: RecordBatch) -> Result<()> {
-        let hashes = self.keys.record_hashes(&records);
+        let hashes = self.keys.records()?.hashes(&records);
         let bucket = |digest: &crate::record::Digest| usize::from(digest.partition().number()) / BUCKET_PARTITIONS;
         // Counts, then places: the batch's records in the order of their buckets.
         let mut ends = [0u32; BUCKETS];

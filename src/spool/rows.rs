@@ -105,7 +105,7 @@ impl PartitionRecords {
 
     /// Adds what a source delivered. Once all is there, [`PartitionRecords::sort`] brings it into order.
     pub fn push(&mut self, keys: &Keys, records: RecordBatch) -> Result<()> {
-        let hashes = keys.record_hashes(&records);
+        let hashes = keys.records()?.hashes(&records);
         let bytes = records.byte_len() + records.len() * ROW_COST;
         if self.held + bytes <= self.bound {
             let (part, digests) = (self.parts.len(), records.iter().enumerate());

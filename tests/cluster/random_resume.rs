@@ -304,7 +304,10 @@ impl Story<'_> {
         let held_now = held(snapshot, namespace);
         let view = snapshot.namespace(namespace).unwrap();
         let manifest = view.manifest();
-        assert_eq!(view.state_sums(repository.keys()).unwrap().hash(repository.keys()), manifest.state_hash);
+        assert_eq!(
+            view.state_sums(repository.keys()).unwrap().hash(repository.keys().states().unwrap()),
+            manifest.state_hash
+        );
         let counts = &manifest.counts;
         let live = counts.added + counts.changed + counts.touched + counts.healed + counts.unchanged;
         assert_eq!((live, held_now.len() as u64), (manifest.live_records, manifest.live_records), "{counts:?}");

@@ -118,7 +118,12 @@ fn goes_on(disk: &Arc<MemoryStore>, kind: BackupKind, about: &str) -> usize {
     let counts = &namespace.counts;
     let accounted = counts.added + counts.changed + counts.touched + counts.healed + counts.unchanged;
     assert_eq!(accounted, namespace.live_records, "{about}: {counts:?}");
-    let hash = snapshot.namespace(NAMESPACE).unwrap().state_sums(repository.keys()).unwrap().hash(repository.keys());
+    let hash = snapshot
+        .namespace(NAMESPACE)
+        .unwrap()
+        .state_sums(repository.keys())
+        .unwrap()
+        .hash(repository.keys().states().unwrap());
     assert_eq!(hash, namespace.state_hash, "{about}");
     assert_eq!(namespace.source_time, WORLDS[2].clock().unwrap().0, "{about}");
     attempt(&repository, &WORLDS[2], BackupKind::Incremental).unwrap();

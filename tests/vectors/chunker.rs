@@ -45,8 +45,8 @@ fn cuts_of_the_keyed_chunker() {
         let cutter = Cutter::new(sizes);
         let (mut rest, mut lengths) = (stream, Vec::new());
         while !rest.is_empty() {
-            let length = cutter.cut(&keys, rest);
-            assert_eq!(length, plain_cut(keys.gear().0, sizes, small, large, rest));
+            let length = cutter.cut(keys.cuts().unwrap(), rest);
+            assert_eq!(length, plain_cut(keys.cuts().unwrap().gear().0, sizes, small, large, rest));
             lengths.push(length);
             rest = &rest[length..];
         }

@@ -22,9 +22,9 @@ fn packs() {
     ];
     let cases = [(Suite::Aes256Gcm, Class::Data), (Suite::XChaCha20Poly1305, Class::Tree)];
     let built = cases.map(|(suite, class)| {
-        let mut pack = PackWriter::with_sealer(Sealer::with_salt(&keys, ObjectKind::Pack, class, suite, SALT));
+        let mut pack = PackWriter::with_sealer(Sealer::with_salt(&keys, ObjectKind::Pack, class, suite, SALT).unwrap());
         for (plain, packing, packed) in &chunks {
-            pack.add(keys.chunk_id(class, plain), *packing, plain.len() as u32, packed).unwrap();
+            pack.add(keys.chunk_id(class, plain).unwrap(), *packing, plain.len() as u32, packed).unwrap();
         }
         let pack = pack.finish().unwrap();
         json!({
@@ -90,7 +90,7 @@ fn an_index_segment() {
     let rows = [(0..40).map(row).collect::<Vec<_>>(), [0].into_iter().chain(40..70).map(row).collect()];
     let table: Vec<_> = packs.iter().zip(&rows).map(|((id, size), rows)| (*id, *size, rows.clone())).collect();
     let joined = [(SnapshotId([0x22; 16]), 0), (SnapshotId([0x33; 16]), 7)];
-    let sealer = |suite| Sealer::with_salt(&keys, ObjectKind::Index, Class::Index, suite, SALT);
+    let sealer = |suite| Sealer::with_salt(&keys, ObjectKind::Index, Class::Index, suite, SALT).unwrap();
     let segments = SUITES.map(|suite| {
         let segment = encode_segment(&sealer(suite), &name, &table, &joined).unwrap();
         json!({ "suite": suite.number(), "segment": hex::encode(segment) })

@@ -33,7 +33,7 @@ fn record_bodies_hashes_and_digests() {
         let meta = RecordMeta { digest, set, generation: Generation(1), void_time: VoidTime::NEVER };
         batch.push(meta, key, &bins).unwrap();
         let record = batch.get(0).unwrap();
-        let hash = keys.record_hash(set, record.body);
+        let hash = keys.records().unwrap().hash(set, record.body);
         json!({
             "set": hex::encode(set),
             "key": key.map(|key| json!({ "type": key.particle.0, "bytes": hex::encode(key.bytes) })),
@@ -42,7 +42,7 @@ fn record_bodies_hashes_and_digests() {
             })).collect::<Vec<_>>(),
             "digest": digest.to_string(), "partition": digest.partition().number(),
             "body": hex::encode(record.body), "bin_order": hex::encode(record.bin_order),
-            "record_hash": hex::encode(hash.0), "state_term": hex::encode(keys.state_term(&digest, &hash)),
+            "record_hash": hex::encode(hash.0), "state_term": hex::encode(keys.states().unwrap().term(&digest, &hash)),
         })
     });
     let stored = committed("records.json", json!({ "master": hex::encode(MASTER), "records": built }));
@@ -70,11 +70,11 @@ fn state_hashes() {
     let sets: [Vec<_>; 3] = [vec![], vec![record(7)], (0..=255).chain(3..6).map(record).collect()];
     let built = sets.map(|records| {
         let mut sums = StateSums::default();
-        records.iter().for_each(|(digest, hash)| sums.add(&keys, digest, hash));
+        records.iter().for_each(|(digest, hash)| sums.add(keys.states().unwrap(), digest, hash));
         let pair = |(digest, hash): &(Digest, RecordHash)| json!([digest.to_string(), hex::encode(hash.0)]);
         json!({
             "records": records.iter().map(pair).collect::<Vec<_>>(),
-            "state_hash": hex::encode(sums.hash(&keys)),
+            "state_hash": hex::encode(sums.hash(keys.states().unwrap())),
         })
     });
     let stored = committed("state.json", json!({ "master": hex::encode(MASTER), "cases": built }));

@@ -128,7 +128,7 @@ pub fn opened(key: &[u8; 32], suite: u8, place: u64, associated: &[u8], part: &[
 /// Seals `value` under both suites, and opens what is sealed by the library and by the pages.
 pub fn sealed_value(file: &str, kind: ObjectKind, name: &str, value: Value, plain: &[u8], lead: &[u8]) -> Vec<u8> {
     let objects = SUITES.map(|suite| {
-        let sealer = Sealer::with_salt(&keys(), kind, Class::Meta, suite, SALT);
+        let sealer = Sealer::with_salt(&keys(), kind, Class::Meta, suite, SALT).unwrap();
         let object = sealed::seal_with(&sealer, name, plain).unwrap();
         json!({ "suite": suite.number(), "object": hex::encode([lead, &object].concat()) })
     });

@@ -39,6 +39,7 @@ pub(crate) fn diff_and_write(
 ) -> Result<Written> {
     let older = older_runs(work)?;
     let mut writing = Writing::new(work, source_time)?;
+    let states = work.writer.keys().states()?;
     let sums = Sums::default();
     let (run, stats, ()) = rayon::in_place_scope(|scope| {
         write_run(work.writer, work.cutter, |feeder| {
@@ -52,7 +53,7 @@ pub(crate) fn diff_and_write(
                 work.control.check()?;
                 work.control.add_done(1);
                 let live = writing.partition(partition, next(partition)?, &mut old, by_digest, feeder)?;
-                sums.add(scope, work.writer.keys(), &mut waiting, (partition, live));
+                sums.add(scope, states, &mut waiting, (partition, live));
                 writing.note(partition, feeder, bad_so_far)?;
             }
             Ok(())
@@ -201,7 +202,7 @@ impl<'a> Writing<'a> {
             live_records: self.progress.live_records,
             live_bytes: self.progress.live_bytes,
             reached_bytes: older.reached_bytes + open.value_bytes,
-            state_hash: sums.hash(work.writer.keys()),
+            state_hash: sums.hash(work.writer.keys().states()?),
             metadata: write_metadata(work, &metadata)?,
             counts: sum(&sum(&self.progress.counts, &self.unread_counts), &moved),
             evidence: work.evidence.clone(),

@@ -1,6 +1,6 @@
 //! Adding up the records of partitions for the state hash, beside the thread that writes.
 
-use crate::crypto::Keys;
+use crate::crypto::keys::StateKey;
 use crate::record::{Digest, PARTITIONS, PartitionId};
 use crate::run::{RecordHash, StateSums};
 use crate::sync::lock;
@@ -34,7 +34,7 @@ impl Sums {
     pub(super) fn add<'scope>(
         &'scope self,
         scope: &rayon::Scope<'scope>,
-        keys: &'scope Keys,
+        key: &'scope StateKey,
         waiting: &mut Waiting,
         (partition, live): Live,
     ) {
@@ -46,7 +46,7 @@ impl Sums {
         let Waiting { partitions, .. } = std::mem::take(waiting);
         let add_up = move || {
             for (partition, live) in partitions {
-                let sum = StateSums::sum(keys, &live);
+                let sum = StateSums::sum(key, &live);
                 lock(&self.sums).set(partition, sum);
             }
             self.summing.fetch_sub(1, Ordering::Relaxed);
