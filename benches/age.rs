@@ -6,6 +6,7 @@
 //! snapshot.
 
 use aerolith::backup::RecordOptions;
+use aerolith::collect::PruneOptions;
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::format::header::ObjectKind;
 use aerolith::format::keyslot::KdfCost;
@@ -28,6 +29,8 @@ const RECORDS: u64 = 500;
 const PASSPHRASE: &str = "a passphrase for benches";
 const HOUR: u64 = 3_600_000;
 const RUNS: usize = 5;
+/// While it is made, a repository is pruned after so many backups, as in real life.
+const PRUNED_EVERY: u64 = 50;
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -73,6 +76,9 @@ fn make(path: &Path, records: &Path, snapshots: u64, others: u64) -> Result<()> 
             .begin(SessionOptions { cluster: "bench".into(), ..SessionOptions::default() }, Arc::new(Control::new()))?;
         session.records(NAMESPACE, &EmbeddedSource::new(source.clone()), kind, &RecordOptions::default())?;
         session.commit()?;
+        if n % PRUNED_EVERY == PRUNED_EVERY - 1 {
+            repository.prune(&PruneOptions::default(), &Arc::new(Control::new()))?;
+        }
     }
     for n in 0..others {
         leave_forgotten(&repository, others + snapshots - n)?;
@@ -127,7 +133,7 @@ fn main() -> Result<()> {
         found.push(commands.iter().map(|one| median((0..RUNS).map(|_| run(&repository, one)).collect())).collect());
         let store = LocalStore::open(&repository)?;
         let mut bytes = 0;
-        for kept in [names::SNAPSHOTS, names::SESSIONS, names::INDEX] {
+        for kept in [names::SNAPSHOTS, names::SESSIONS, names::INDEX, names::FOLDS, names::HISTORY] {
             let listed = store.list(kept)?;
             let sum: u64 = listed.iter().map(|object| object.size).sum();
             println!("  {kept} {} objects, {sum} bytes", listed.len());

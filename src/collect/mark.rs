@@ -8,9 +8,12 @@ use crate::format::snapshot::{Manifest, SnapshotState};
 use crate::format::{ChunkId, PackId, SnapshotId, names};
 use crate::index::{Index, Location};
 use crate::objects;
+use crate::repository::Root;
 use crate::store::Store;
-use crate::sync::in_parallel;
+use crate::sync::{in_parallel, lock};
+use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
 
 /// What to do about a snapshot whose needs can't be told.
 const UNKNOWN_NEEDS: &str = "What it needs can't be told, so nothing is deleted. Restore the object from a copy, or give the \
@@ -113,6 +116,7 @@ pub fn reach(
     live: &mut HashSet<ChunkId>,
     control: &Control,
 ) -> Result<()> {
+    reach_small_runs(chunks, manifests, live, control)?;
     'manifests: for manifest in manifests {
         for root in manifest.roots() {
             control.check()?;
@@ -133,6 +137,44 @@ pub fn reach(
         }
     }
     Ok(())
+}
+
+/// Runs whose trees have at most so many bytes are marked side by side, so many together: what a thread knows by itself stays small.
+const SMALL_RUN_BYTES: u64 = 1 << 20;
+const RUNS_TOGETHER: usize = 16;
+
+/// Adds to `live` what small runs reach, side by side: a repository of many snapshots has thousands of them. What can't be read is left to
+/// whoever walks the snapshots one after another, and tells of it.
+fn reach_small_runs(
+    chunks: &ChunkReader,
+    manifests: &[Manifest],
+    live: &mut HashSet<ChunkId>,
+    control: &Control,
+) -> Result<()> {
+    let mut met: HashSet<(ChunkId, u8)> = HashSet::new();
+    let mut small: Vec<Root<'_>> = Vec::new();
+    for root in manifests.iter().flat_map(Manifest::roots) {
+        match root {
+            Root::Run { run, .. } if run.tree_bytes <= SMALL_RUN_BYTES && !live.contains(&run.root) => {
+                if met.insert((run.root, run.level)) {
+                    small.push(root);
+                }
+            }
+            Root::Run { .. } | Root::Metadata { .. } => {}
+        }
+    }
+    let live = Mutex::new(live);
+    small.par_chunks(RUNS_TOGETHER).try_for_each(|roots| {
+        let (mut seen, mut whole) = (HashSet::new(), true);
+        for root in roots {
+            control.check()?;
+            root.reach(chunks, &mut seen, &mut |_, _| {}, &mut |_| whole = false)?;
+        }
+        if whole {
+            lock(&live).extend(seen);
+        }
+        Ok(())
+    })
 }
 
 /// Calls `each` for every place of a chunk that the index knows, each pack's chunks once however many segments name it. Gives

@@ -3,9 +3,12 @@
 
 use crate::support::world::*;
 use aerolith::chunks::ChunkReader;
+use aerolith::format::fold::{FoldedName, FoldedSession, HistoryFold};
 use aerolith::format::header::Class;
-use aerolith::format::snapshot::{BackupKind, RunRef};
-use aerolith::format::{ChunkId, FORMAT_VERSION, PackId, names, node};
+use aerolith::format::session::SessionKind;
+use aerolith::format::snapshot::{BackupKind, RunRef, SnapshotState};
+use aerolith::format::{ChunkId, FORMAT_VERSION, FoldId, PackId, SnapshotId, names, node};
+use aerolith::objects;
 use aerolith::record::Digest;
 use aerolith::repository::Snapshot;
 use aerolith::store::{MemoryStore, Store};
@@ -70,7 +73,32 @@ fn base(records: u64) -> Base {
         let snapshot = back_up(&repository, world, kind).unwrap();
         snapshots.push((snapshot.id().to_string(), world.truth(), needs(&snapshot, &world.truth())));
     }
+    fold_some(&repository);
     Base { store: store.fork(), worlds, snapshots }
+}
+
+/// Leaves what is left of two old sessions that were folded.
+fn fold_some(repository: &Repository) {
+    let [one, other] = [1, 2].map(|n| SnapshotId([n; 16]));
+    let (store, keys, suite) = (&**repository.store(), repository.keys(), repository.parameters().suite);
+    let row = |session, name| FoldedSession {
+        session,
+        name,
+        kind: SessionKind::Backup,
+        job: 0,
+        host: 0,
+        program: 0,
+        cluster: 0,
+        started: 1,
+        heartbeat: 2,
+        resumed_by: None,
+        outcome: None,
+    };
+    let rows = vec![row(one, FoldedName::Forgotten), row(other, FoldedName::Fenced)];
+    let history = HistoryFold { id: FoldId([3; 16]), folded: 3, texts: vec![String::new()], rows };
+    objects::write_history(store, keys, suite, &history).unwrap();
+    let names = BTreeMap::from([(one, SnapshotState::Forgotten), (other, SnapshotState::Fenced)]);
+    objects::write_names(store, keys, suite, names, 3).unwrap();
 }
 
 fn packs_of(chunks: &ChunkReader, id: &ChunkId) -> BTreeSet<PackId> {
@@ -214,11 +242,12 @@ fn assert_survives(base: &Base, store: &Arc<MemoryStore>, key: &str, damage: Dam
 
     let found = check(&repository).unwrap();
     // A pack's padding is not committed, and nothing needs it. Nor does anybody need a session that has ended.
-    let harmless = kind_of(key) == "sessions" && damage == Damage::Delete
+    let harmless = ["sessions", "history"].contains(&kind_of(key)) && damage == Damage::Delete
         || matches!((pack, damage), (Some(_), Damage::Flip(_))) && found.hurt.is_empty();
     // What is gone is named by its directory alone where nobody knows how it was called.
     let directory = key.rsplit_once('/').map_or(key, |(directory, _)| directory);
-    let name = if (kind_of(key), damage) == ("index", Damage::Delete) { directory } else { key };
+    let is_gone = ["index", "folds"].contains(&kind_of(key)) && damage == Damage::Delete;
+    let name = if is_gone { directory } else { key };
     assert!(harmless || found.problems.iter().any(|problem| problem.contains(name)), "{about}: {found:?}");
     let hurt = (kind_of(key) == "packs" || unreadable) && !harmless;
     assert_eq!(!found.hurt.is_empty(), hurt, "{about}: {found:?}");
