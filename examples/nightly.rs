@@ -1,0 +1,67 @@
+//! A nightly job: back up what changed, forget by rules, reclaim the space, and look whether all is whole.
+//!
+//!     cargo run --example nightly
+//!
+//! Started every night by a scheduler, it would take its store, its passphrase and its source from its configuration. Here it runs
+//! five nights in a row on an embedded store in a temporary directory.
+
+use aerolith::backup::RecordOptions;
+use aerolith::collect::{Policy, PruneOptions};
+use aerolith::embedded::{EmbeddedStore, sample};
+use aerolith::format::snapshot::BackupKind;
+use aerolith::repository::{CreateOptions, Repository};
+use aerolith::session::SessionOptions;
+use aerolith::sources::embedded::EmbeddedSource;
+use aerolith::verify::CheckOptions;
+use aerolith::{BoxError, Control, Result, store};
+use std::sync::Arc;
+
+const NAMESPACE: &str = "shop";
+
+fn main() -> Result<(), BoxError> {
+    let scratch = tempfile::tempdir()?;
+    let records = EmbeddedStore::create(scratch.path().join("records"))?;
+    let place = scratch.path().join("repository").display().to_string();
+    drop(Repository::create(store::create(&place)?, b"a passphrase", &CreateOptions::default())?);
+    for night in 0..5 {
+        // What the day brought.
+        sample::fill(&records, NAMESPACE, night * 200..night * 200 + 200)?;
+        sample::change(&records, NAMESPACE, 0..night * 200, 0.1, night + 1)?;
+        sample::delete(&records, NAMESPACE, 0..night * 200, 0.05, night + 1)?;
+        let repository = Repository::open(store::open(&place)?, b"a passphrase")?;
+        nightly(&repository, &EmbeddedSource::new(records.clone()), night)?;
+    }
+    Ok(())
+}
+
+fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Result<()> {
+    let control = Arc::new(Control::new());
+
+    // A full backup on the first night and once a week: it takes nothing for granted, and heals. Else what changed since the last.
+    let kind = if night.is_multiple_of(7) { BackupKind::Full } else { BackupKind::Incremental };
+    let about = SessionOptions { job: "nightly".into(), resume: true, ..SessionOptions::default() };
+    let mut session = repository.begin(about, control.clone())?;
+    session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
+    for warning in session.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    let snapshot = session.commit()?;
+    println!("night {night}: {kind} snapshot {}", snapshot.id());
+
+    // Every snapshot is whole, so any may go.
+    let policy = Policy { last: Some(2), weekly: Some(4), monthly: Some(12), ..Policy::default() };
+    let forgotten = repository.forget(&policy, |_| true, false, &control)?;
+    for problem in &forgotten.problems {
+        eprintln!("warning: {problem}");
+    }
+    let pruned = repository.prune(&PruneOptions::default(), &control)?;
+    println!("  {} forgotten, {} packs deleted", forgotten.forgotten.len(), pruned.packs_deleted);
+
+    // Reads a twentieth of the data each night, and the structure of all snapshots.
+    let report = repository.check(&CheckOptions { read_percent: 5.0 }, &control)?;
+    for problem in &report.problems {
+        eprintln!("DAMAGED: {problem}");
+    }
+    println!("  {} snapshots are {}", report.snapshots, if report.hurt.is_empty() { "whole" } else { "damaged" });
+    Ok(())
+}
