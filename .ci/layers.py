@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that the rooms of the library import each other in one direction only, as ARCHITECTURE.md says.
+"""Checks that the rooms of the library import each other in one direction only, as ARCHITECTURE.md says, and that no files
+import each other in a circle.
 
     .ci/layers.py
 
-A room is a directory or a file directly under src/. Each may use those that come after it in ROOMS, and no other. Tests may use
-what they like.
+A room is a directory or a file directly under src/. Each may use those that come after it in ROOMS, and no other. A file may
+use the file of the directory that it is in, and is used by it as one of its parts. Tests may use what they like.
 """
 
 import os
@@ -34,8 +35,78 @@ def room_of(path):
     return first.removesuffix(".rs")
 
 
+def paths(text):
+    """The paths that a file names with crate, super or self in front, its imports taken apart."""
+    found = []
+
+    def take(prefix, rest):
+        depth, part, parts = 0, "", []
+        for letter in rest:
+            depth += (letter == "{") - (letter == "}")
+            if letter == "," and depth == 0:
+                parts.append(part)
+                part = ""
+            else:
+                part += letter
+        for part in [*parts, part]:
+            head, brace, inner = part.strip().partition("{")
+            if brace:
+                take(prefix + head, inner.rpartition("}")[0])
+            elif head:
+                found.append((prefix + head).split(" as ")[0].strip())
+
+    for match in re.finditer(r"\buse\s+((?:crate|super|self)\b[^;]*);", text):
+        take("", match.group(1))
+    found.extend(re.findall(r"\b(?:crate|super)(?:::\w+)+", re.sub(r"\buse\s[^;]*;", "", text)))
+    return [path.split("::") for path in found]
+
+
+def arrows(modules):
+    """For each file, those that it uses: the deepest file that a path names, or out of which its room takes the name."""
+    taken = {}
+    for module, text in modules.items():
+        for match in re.finditer(r"\bpub(?:\([^)]*\))?\s+use\s+((?!crate|super)\w[^;]*);", text):
+            for path in paths(f"use self::{match.group(1).removeprefix('self::')};"):
+                if module + (path[1],) in modules:
+                    taken.setdefault(module, {})[path[-1]] = module + (path[1],)
+    used = {}
+    for module, text in modules.items():
+        used[module] = set()
+        for path in paths(text):
+            at, path = ((), path[1:]) if path[0] == "crate" else (module, path)
+            while path and path[0] in ("super", "self"):
+                at, path = (at[:-1] if path[0] == "super" else at), path[1:]
+            while path and at + (path[0],) in modules:
+                at, path = at + (path[0],), path[1:]
+            while path and path[-1] in taken.get(at, {}):
+                at = taken[at][path[-1]]
+            # A part uses what its directory's file holds; that file names its parts without super or crate.
+            if at in modules and at != module:
+                used[module].add(at)
+    return used
+
+
+def circle(used):
+    """A list of files each of which uses the next, and the last the first; None if there is none."""
+    done, way = set(), []
+
+    def look(module):
+        if module in way:
+            return way[way.index(module) :]
+        if module in done:
+            return None
+        way.append(module)
+        found = next(filter(None, map(look, sorted(used[module]))), None)
+        way.pop()
+        done.add(module)
+        return found
+
+    return next(filter(None, map(look, sorted(used))), None)
+
+
 def main():
     problems = []
+    modules = {}
     rooms = {}
     for at, _, names in os.walk(SOURCE):
         for name in sorted(names):
@@ -49,6 +120,8 @@ def main():
             rooms.setdefault((room, at), []).append(name)
             if room in ("main", "lib"):
                 continue
+            parts = os.path.relpath(path, SOURCE).removesuffix(".rs").split(os.sep)
+            modules[tuple(parts[:-1] if parts[-1] == "mod" else parts)] = code(path)
             used = set(re.findall(r"\bcrate::(\w+)", code(path)))
             used |= {part.strip().split("::")[0] for group in re.findall(r"\bcrate::\{([^}]*)\}", code(path)) for part in group.split(",")}
             for other in sorted(used & set(ROOMS)):
@@ -57,9 +130,13 @@ def main():
     for (room, at), names in sorted(rooms.items()):
         if len(names) > MOST_FILES and room not in ("cli", "format", "main"):
             problems.append(f"{os.path.relpath(at, os.path.join(SOURCE, '..'))} has {len(names)} files: more than {MOST_FILES} are two rooms")
+    round_about = circle(arrows(modules))
+    if round_about:
+        names = ["::".join(module) for module in round_about]
+        problems.append(f"files use each other in a circle: {' -> '.join([*names, names[0]])}")
     if problems:
         sys.exit("\n".join(problems))
-    print(f"{len(rooms)} directories of {len(ROOMS)} rooms: every arrow points down")
+    print(f"{len(rooms)} directories of {len(ROOMS)} rooms: every arrow points down, and no files use each other in a circle")
 
 
 main()

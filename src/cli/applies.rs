@@ -1,7 +1,6 @@
 //! Which options go with which sources and targets. What an option asks for and a source or target can't do is refused by the
 //! option's name: nothing that is given is dropped without a word.
 
-use super::endpoint::scheme;
 use crate::error::{Error, Result};
 
 /// What a source or target is.
@@ -70,4 +69,9 @@ pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> R
         with.join(" and "),
         first.why
     )))
+}
+
+/// The kind of source or target that a text names, such as `asb`.
+pub fn scheme(text: &str) -> &str {
+    text.split(':').next().unwrap_or_default()
 }

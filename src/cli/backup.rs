@@ -204,7 +204,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     applies::check(&sources, own_options(&args).into_iter().chain(args.reading.given()))?;
     let repository = context.repository()?;
     let begun = Instant::now();
-    let scheme = args.source.first().map(|first| endpoint::scheme(first).to_string()).unwrap_or_default();
+    let scheme = args.source.first().map(|first| applies::scheme(first).to_string()).unwrap_or_default();
     // Ctrl-C must end the command from its start on.
     let watched = args.from_command.as_ref().map(|_| context.control("backing up the output of a command"));
     let command = args.from_command.as_deref().map(FromCommand::start).transpose()?;

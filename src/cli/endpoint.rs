@@ -1,6 +1,6 @@
 //! SOURCE and TARGET as people write them.
 
-use super::applies::{GivenOption, Kind};
+use super::applies::{GivenOption, Kind, scheme};
 use super::select::SelectArgs;
 use super::text;
 use crate::error::{Error, Result};
@@ -93,11 +93,6 @@ fn split(text: &str) -> Result<(&str, &Path)> {
              embedded:DIRECTORY"
         ))),
     }
-}
-
-/// The kind of source or target that a text names, such as `asb`.
-pub fn scheme(text: &str) -> &str {
-    text.split(':').next().unwrap_or_default()
 }
 
 /// Whether a target is standard output, which is then the records' alone, and can't be read back.

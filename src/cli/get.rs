@@ -3,7 +3,7 @@
 use super::among::Among;
 use super::context::{Context, Done};
 use super::output::{print_line, print_raw};
-use super::{endpoint, restore, text};
+use super::{endpoint, restore, select, text};
 use crate::error::{Error, Result};
 use crate::jsonl;
 use crate::record::RecordBatch;
@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         return Err(Error::usage(format!("which namespace? Write {}:NAMESPACE[/SET]", path.snapshot)));
     };
     let digest = match (&args.digest, &args.key) {
-        (Some(digest), _) => restore::parse_digest(digest)?,
+        (Some(digest), _) => select::parse_digest(digest)?,
         (None, Some(key)) => restore::key_digest(path.set.as_deref().unwrap_or_default(), key)?,
         (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };

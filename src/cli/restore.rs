@@ -7,6 +7,7 @@ use super::context::{Context, Done};
 use super::endpoint;
 use super::output::complain;
 use super::restored::{self, Restored};
+use super::select::parse_digest;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::NamespaceManifest;
@@ -181,12 +182,6 @@ pub fn key_digest(set: &str, text: &str) -> Result<Digest> {
         Some(("s", key)) => Ok(Digest::compute(set, ParticleType::STRING, key.as_bytes())),
         _ => Ok(Digest::compute(set, ParticleType::STRING, text.as_bytes())),
     }
-}
-
-/// A digest in hexadecimal.
-pub fn parse_digest(text: &str) -> Result<Digest> {
-    Digest::from_hex(text.trim())
-        .ok_or_else(|| Error::usage(format!("{text:?} is no digest: give 40 hexadecimal digits")))
 }
 
 /// The lines of a file, or of standard input for `-`, that are not empty.

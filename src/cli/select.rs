@@ -1,9 +1,8 @@
 //! Which records of a source are read: options of `backup` and `verify`.
 
-use super::restore::parse_digest;
 use crate::error::{Error, Result};
-use crate::record::PartitionSet;
 use crate::record::RecordSelection;
+use crate::record::{Digest, PartitionSet};
 use std::path::PathBuf;
 
 /// Where the help shows them.
@@ -63,4 +62,10 @@ impl SelectArgs {
             filter: Vec::new(),
         })
     }
+}
+
+/// A digest in hexadecimal.
+pub fn parse_digest(text: &str) -> Result<Digest> {
+    Digest::from_hex(text.trim())
+        .ok_or_else(|| Error::usage(format!("{text:?} is no digest: give 40 hexadecimal digits")))
 }

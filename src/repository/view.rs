@@ -2,9 +2,11 @@
 
 mod diff;
 mod records;
+mod walk;
 
 pub use diff::{Change, Diff};
 pub use records::Records;
+pub(crate) use walk::Walk;
 
 use super::needs::Root;
 use super::selection::Selection;

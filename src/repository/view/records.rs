@@ -1,10 +1,11 @@
 //! The records of a namespace, one after another.
 
-use super::super::selection::{Selection, Walk};
+use super::walk::Walk;
 use super::{NamespaceView, Record};
 use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::record::{Digest, PartitionId, RecordBatch};
+use crate::repository::selection::Selection;
 use crate::run::{Entry, LiveEntry, Loss, Losses, ValueReader};
 use std::borrow::Cow;
 use std::collections::HashSet;
