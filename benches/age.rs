@@ -3,7 +3,7 @@
 //! Makes a repository of 20 snapshots, and one of 2,000 snapshots in which 18,000 other sessions have ended
 //! (`SNAPSHOTS` and `SESSIONS` take other numbers), each an incremental backup of a small change, runs the command line
 //! on both, and prints the median of five runs of each command, and how many bytes of metadata are stored for each
-//! snapshot.
+//! snapshot. The first prune of the old one folds its sessions. All of it takes four minutes.
 
 use aerolith::backup::RecordOptions;
 use aerolith::collect::PruneOptions;
