@@ -191,7 +191,7 @@ fn segments(repository: &Repository, lines: &mut Lines) -> Result<Done> {
             "session": session.to_string(),
             "segment": number,
             "bytes": bytes,
-            "believed": states.was_committed(session),
+            "committed": states.was_committed(session),
         }))?;
     }
     let damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();

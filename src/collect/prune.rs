@@ -253,8 +253,8 @@ impl Collector {
     }
 
     fn index(&self, states: &States, excluded: HashSet<PackId>) -> Result<Arc<Index>> {
-        let believed = |id: &SnapshotId| states.was_committed(id);
-        Index::open(&*self.store, &self.keys, believed, excluded).map(Arc::new)
+        let committed = |id: &SnapshotId| states.was_committed(id);
+        Index::open(&*self.store, &self.keys, committed, excluded).map(Arc::new)
     }
 
     /// How many bytes of chunks there is room for, beside a session, a plan and the index.

@@ -1,6 +1,6 @@
 //! The index: which pack holds a chunk, and where.
 //!
-//! Segments are believed only if their session was committed. A lookup costs one block of 64 rows for each segment,
+//! Segments count only if their session was committed. A lookup costs one block of 64 rows for each segment,
 //! found by its fences; blocks are kept in memory up to a bound. Whatever the segments lack is read from the packs' own
 //! directories.
 

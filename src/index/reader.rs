@@ -55,7 +55,7 @@ struct Segment {
     directory: SegmentDirectory,
 }
 
-/// The believed segments of a repository, and what was read from packs that they lack.
+/// The segments of committed sessions, and what was read from packs that they lack.
 pub struct Index {
     segments: Vec<Segment>,
     damaged: Vec<Error>,
@@ -155,18 +155,18 @@ impl Segment {
 }
 
 impl Index {
-    /// Opens the segments of the sessions for which `believed` says yes; packs in `excluded` count as absent. A damaged
+    /// Opens the segments of the sessions for which `committed` says yes; packs in `excluded` count as absent. A damaged
     /// segment is left out and reported by [`Index::damaged`]: the packs make up for it.
     pub fn open(
         store: &dyn Store,
         keys: &Keys,
-        believed: impl Fn(&SnapshotId) -> bool,
+        committed: impl Fn(&SnapshotId) -> bool,
         excluded: HashSet<PackId>,
     ) -> Result<Self> {
         let (mut segments, mut damaged, mut damaged_keys) = (Vec::new(), Vec::new(), Vec::new());
         let blocks = Cache::new(CACHE_BYTES);
         let mut all = store.list(names::INDEX)?;
-        all.retain(|listed| names::parse_index_segment(&listed.key).is_some_and(|(session, _)| believed(&session)));
+        all.retain(|listed| names::parse_index_segment(&listed.key).is_some_and(|(session, _)| committed(&session)));
         let all: Vec<_> = all.into_iter().enumerate().collect();
         let opened = in_parallel(&all, |(number, listed)| -> Result<Option<Segment>> {
             let opened = Segment::open_again(store, keys, &listed.key, listed.size)?;

@@ -184,7 +184,7 @@ pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &
 }
 
 /// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
-/// From then on its index segments are believed.
+/// From then on its index segments count.
 pub fn commit_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
     take_name(store, keys, id, &marker(keys, id, now)?)
 }

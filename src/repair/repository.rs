@@ -316,8 +316,8 @@ impl Repository {
         // The snapshots first: their segments are there once the index is read.
         let manifests = self.snapshots()?.snapshots;
         let states = objects::list_states(store, &self.keys)?;
-        let believed = |id: &SnapshotId| states.was_committed(id);
-        let index = Index::open(store, &self.keys, believed, HashSet::new())?;
+        let committed = |id: &SnapshotId| states.was_committed(id);
+        let index = Index::open(store, &self.keys, committed, HashSet::new())?;
         let mut survey = IndexSurvey { unreadable: index.unreadable(store)?, ..IndexSurvey::default() };
         let listed: HashSet<String> = store.list(names::INDEX)?.into_iter().map(|object| object.key).collect();
         let unreadable: HashSet<String> = survey.unreadable.iter().map(|(key, _)| key.clone()).collect();

@@ -438,8 +438,8 @@ impl Repository {
     /// The index as it stands: segments of committed sessions, without packs that a plan condemns.
     pub fn index(&self) -> Result<Index> {
         let states = objects::list_states(&*self.store, &self.keys)?;
-        let believed = |id: &SnapshotId| states.was_committed(id);
-        Index::open(&*self.store, &self.keys, believed, Default::default())
+        let committed = |id: &SnapshotId| states.was_committed(id);
+        Index::open(&*self.store, &self.keys, committed, Default::default())
     }
 
     /// A reader of chunks through the index as it stands.
