@@ -86,7 +86,7 @@ impl Days {
         batch.push(meta, None, &bins).map_err(|error| Error::invalid(error.to_string()))
     }
 
-    /// The compressed bytes of the bodies that changed today, one behind the other in key order, each set on its own.
+    /// The compressed bytes of the bodies that changed today, one after the other in key order, each set on its own.
     fn changed_bytes(&self) -> Result<u64> {
         let (mut open, mut bytes): (HashMap<&str, Vec<u8>>, usize) = (HashMap::new(), 0);
         let mut packed = Vec::new();

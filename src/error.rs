@@ -99,7 +99,7 @@ pub enum Error {
     /// The call's arguments don't fit together, or don't fit what they are applied to.
     #[error("{0}")]
     Invalid(String),
-    /// What a person typed can't be understood, whatever it is applied to.
+    /// What a person typed can't be parsed, whatever it is applied to.
     #[error("{0}")]
     Usage(String),
     /// Input from a source isn't well formed.
@@ -109,9 +109,9 @@ pub enum Error {
         source_name: String,
         /// Byte offset in the decoded stream of that file.
         offset: u64,
-        /// What should have stood there.
+        /// What was expected there.
         expected: String,
-        /// What stood there.
+        /// What was there.
         found: String,
     },
     /// A source could not be read.
@@ -148,7 +148,7 @@ pub enum Error {
     },
     /// The session lost its name: somebody fenced it.
     #[error(
-        "session {session} was fenced before it could commit: another program took it for dead (asleep past its lease), or was told to by `prune --fence`. Nothing was committed; run the backup again"
+        "session {session} was fenced before it could commit: another program counted it as dead (asleep past its lease), or was told to by `prune --fence`. Nothing was committed; run the backup again"
     )]
     Fenced {
         /// The session's id.
@@ -199,7 +199,7 @@ impl Error {
         Error::Invalid(problem.into())
     }
 
-    /// A request that can't be understood as it was typed.
+    /// A request that can't be parsed as it was typed.
     pub fn usage(problem: impl ToString) -> Self {
         Error::Usage(problem.to_string())
     }
@@ -228,7 +228,7 @@ impl Error {
         self.is_damage() || matches!(self, Error::UnknownVersion { .. })
     }
 
-    /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be understood, else 1.
+    /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be parsed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,

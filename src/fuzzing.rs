@@ -48,7 +48,7 @@ pub struct Target {
     pub run: fn(&[u8]) -> bool,
     /// Bytes that are accepted, to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// For n bytes, all that it does (encoding anew and comparing included) takes at most this many times n bytes of memory …
+    /// For n bytes, all that it does (encoding again and comparing included) takes at most this many times n bytes of memory …
     pub memory_factor: usize,
     /// … and this many more.
     pub memory_constant: usize,
@@ -115,7 +115,7 @@ fn rows(records: &RecordBatch) -> Vec<Row<'_>> {
 }
 
 /// A file of Aerospike's text format, plain or compressed. The block size it is read in changes nothing, and records that are
-/// written anew are read as they were.
+/// rewritten are read as they were.
 pub fn asb(bytes: &[u8]) -> bool {
     // What a few bytes decompress to is read in blocks; here, where all records are kept, it would be without bound.
     let compressed = !b"Version ".starts_with(bytes.get(..8).unwrap_or(bytes));
@@ -204,7 +204,7 @@ pub fn record_body(bytes: &[u8]) -> bool {
     true
 }
 
-/// A particle behind its type: what is decoded can be shown on a line, and its JSON can be read.
+/// A particle after its type: what is decoded can be shown on a line, and its JSON can be read.
 pub fn value(bytes: &[u8]) -> bool {
     let Some(([particle], bytes)) = front(bytes) else { return false };
     let particle = ParticleType(particle);
@@ -216,7 +216,7 @@ pub fn value(bytes: &[u8]) -> bool {
     true
 }
 
-/// A bin order, behind the number of bins in one byte: canonical.
+/// A bin order, after the number of bins in one byte: canonical.
 pub fn bin_order(bytes: &[u8]) -> bool {
     let Some(([bins], order)) = front(bytes) else { return false };
     let Some(places) = parse_bin_order(order, usize::from(bins)) else { return false };
@@ -258,7 +258,7 @@ pub fn header(bytes: &[u8]) -> bool {
     true
 }
 
-/// A pack's trailer behind the pack's size: canonical.
+/// A pack's trailer after the pack's size: canonical.
 pub fn pack_trailer(bytes: &[u8]) -> bool {
     let Some((size, bytes)) = front(bytes) else { return false };
     let size = u64::from_le_bytes(size);
@@ -268,7 +268,7 @@ pub fn pack_trailer(bytes: &[u8]) -> bool {
     true
 }
 
-/// A pack's directory behind its own offset: canonical.
+/// A pack's directory after its own offset: canonical.
 pub fn pack_directory(bytes: &[u8]) -> bool {
     let Some((directory, bytes)) = front(bytes) else { return false };
     let Ok(rows) = decode_directory(bytes, u64::from_le_bytes(directory)) else { return false };
@@ -276,7 +276,7 @@ pub fn pack_directory(bytes: &[u8]) -> bool {
     true
 }
 
-/// A block of an index segment behind the number of the segment's packs: canonical.
+/// A block of an index segment after the number of the segment's packs: canonical.
 pub fn index_block(bytes: &[u8]) -> bool {
     let Some((packs, bytes)) = front(bytes) else { return false };
     let Ok(rows) = decode_block(bytes, u32::from_le_bytes(packs)) else { return false };
@@ -491,7 +491,7 @@ pub fn embedded_row(bytes: &[u8]) -> bool {
 /// The target `chunk` asks for no more plain bytes than this.
 const CHUNK_LIMIT: usize = 1 << 18;
 
-/// A compressed chunk behind its compression (one byte) and plain length (four).
+/// A compressed chunk after its compression (one byte) and plain length (four).
 pub fn chunk(bytes: &[u8]) -> bool {
     let Some(([way], rest)) = front(bytes) else { return false };
     let Some((length, packed)) = front(rest) else { return false };

@@ -196,7 +196,7 @@ fn last_updates_never_go_backwards_though_the_clock_does() {
     assert_eq!(store.get_by_digest("test", &again).unwrap().unwrap().last_update, Timestamp(START.0 + 2));
 }
 
-/// A record that is deleted and written anew begins with generation 1 again, so only its last update tells it from the
+/// A record that is deleted and rewritten begins with generation 1 again, so only its last update tells it from the
 /// old one.
 #[test]
 fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_back() {

@@ -33,7 +33,7 @@ fn offset(n: u32) -> u32 {
     1_000 + n * 100
 }
 
-/// Writes a segment of a session whose chunks stand in a pack of the same number.
+/// Writes a segment of a session whose chunks are in a pack of the same number.
 fn write(store: &CountingStore<MemoryStore>, n: u8, chunks: impl Iterator<Item = ChunkId>) {
     let place = |offset| Place { offset, stored: 100, plain: 84, packing: Packing::Stored };
     let rows = (0..).zip(chunks).map(|(at, id)| DirectoryRow { id, place: place(offset(at)) }).collect();

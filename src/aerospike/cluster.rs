@@ -1,7 +1,7 @@
 //! The nodes of a cluster and connections to them.
 //!
 //! From one seed that answers, all nodes are learnt; each says which partitions it has. What was learnt is kept until a
-//! request fails, and then learnt anew. Connections are kept for later requests, those on which anything went wrong are
+//! request fails, and then learnt again. Connections are kept for later requests, those on which anything went wrong are
 //! closed.
 
 use super::admin_port;
@@ -28,7 +28,7 @@ const NEEDED_FEATURE: &[u8] = b"pquery";
 const BATCH_WRITES: &[u8] = b"batch-any";
 /// A session's token is given up this long before it ends.
 const SESSION_RESERVE: Duration = Duration::from_secs(60);
-/// The cluster is looked at again after so long even if nothing failed, so that nodes that are started anew one after
+/// The cluster is looked at again after so long even if nothing failed, so that nodes that are restarted one after
 /// the other are seen one by one.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// The first wait before something is asked for again; doubled each time.
@@ -48,7 +48,7 @@ pub struct Node {
     pub edition: String,
     /// Whether it takes batches of writes.
     pub batch_writes: bool,
-    /// The rack in which it stands, for each namespace; empty where racks are unknown.
+    /// The rack in which it is, for each namespace; empty where racks are unknown.
     pub racks: HashMap<String, u32>,
     /// When its process began; `None` if it doesn't tell.
     start: Option<Start>,
@@ -113,7 +113,7 @@ impl Topology {
         let lost = self.lineages.get(namespace).and_then(|lineage| lineage.lost_with(partition));
         let Some(holders) = lost else { return format!("no node claims partition {number} of namespace {namespace}") };
         let state = |name: &Arc<str>| match self.nodes.contains_key(name) {
-            true => format!("{name} was started anew"),
+            true => format!("{name} was restarted"),
             false => format!("{name} is gone"),
         };
         let states: Vec<String> = holders.iter().map(state).collect();
@@ -499,7 +499,7 @@ impl Cluster {
             let message = login::authenticate(user.filter(|_| !by_certificate), &session.token);
             match connection.login(&message, "go on with a session") {
                 Ok(_) => return Ok((connection, None)),
-                // The server forgot it, as after a restart: log in anew.
+                // The server forgot it, as after a restart: log in again.
                 Err(ClusterError::Refused { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -535,7 +535,7 @@ impl Cluster {
         if let Some(session) = session {
             *lock(&node.session) = Some(timed(session));
         }
-        // Started anew since it was looked at, the server may hold nothing of what it is going to be asked for.
+        // Restarted since it was looked at, the server may hold nothing of what it is going to be asked for.
         if node.start.is_some() {
             let reply = connection.info(&["node", STATISTICS])?;
             if !reply.get("node").is_ok_and(|name| name == node.name.as_bytes()) || !is_same(node.start, start(&reply))
@@ -636,7 +636,7 @@ impl Cluster {
 
 /// What tells when a server's process began, and to which cluster it belongs.
 const STATISTICS: &str = "statistics";
-/// What gives the cluster's key if partitions are not just being shared out anew.
+/// What gives the cluster's key if partitions are not just being shared out again.
 const STABLE_KEY: &str = "cluster-stable:ignore-migrations=true";
 
 /// When a server's process began, on our clock.

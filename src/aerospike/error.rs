@@ -16,7 +16,7 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// The node sent what the protocol doesn't allow.
-    #[error("node {node} sent a reply that can't be understood: {source}")]
+    #[error("node {node} sent a reply that can't be parsed: {source}")]
     Wire {
         /// The node.
         node: String,
@@ -34,7 +34,7 @@ pub enum ClusterError {
         code: ResultCode,
     },
     /// The process at a node's address is not the one that was looked at.
-    #[error("node {node} was started anew, or another node has its address now")]
+    #[error("node {node} was restarted, or another node has its address now")]
     Restarted {
         /// The node.
         node: String,
@@ -58,7 +58,7 @@ impl ClusterError {
         ClusterError::Refused { node: node.to_string(), doing: doing.into(), code }
     }
 
-    /// A reply that can't be understood.
+    /// A reply that can't be parsed.
     pub fn wire(node: &str, source: WireError) -> Self {
         ClusterError::Wire { node: node.to_string(), source }
     }

@@ -74,7 +74,7 @@ pub struct Lineage(Vec<Line>);
 pub struct Look<'a> {
     /// What the node says now; `None` if it is not there.
     pub seen: &'a dyn Fn(&str) -> Option<Seen>,
-    /// Whether a node that was started anew has kept its records.
+    /// Whether a node that was restarted has kept its records.
     pub kept: &'a dyn Fn(&str) -> bool,
 }
 
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(counts(&gone), [""; 0]);
         assert_eq!(gone.lost_with(partition()), Some(vec!["A".into(), "B".into()]));
         let empty = look(&gone, &[("A", 300, 3, Some(0)), ("C", 50, 3, Some(1))], &[]);
-        assert_eq!(counts(&empty), [""; 0], "it was started anew");
+        assert_eq!(counts(&empty), [""; 0], "it was restarted");
         let still = look(&gone, &[("A", 100, 3, Some(0)), ("C", 50, 3, Some(1))], &[]);
         assert_eq!(counts(&still), ["A", "C"], "it only stood still");
         assert_eq!(

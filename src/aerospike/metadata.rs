@@ -83,7 +83,7 @@ pub fn made(cluster: &Cluster, node: &Node, namespace: &str) -> Result<Namespace
     Ok(metadata)
 }
 
-/// Splits `key=value:key=value…` at known keys. What stands before the first key is left out.
+/// Splits `key=value:key=value…` at known keys. What is before the first key is left out.
 fn at_keys<'a>(text: &'a [u8], keys: &[&'static str]) -> Vec<(&'static str, &'a [u8])> {
     let mut found: Vec<(&'static str, usize, usize)> = Vec::new();
     let mut from = 0;
@@ -200,7 +200,7 @@ pub fn set_truncations(list: &[u8], namespace: &str) -> Vec<(Vec<u8>, u64)> {
 fn set_settings(list: &[u8], namespace: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for text in descriptions(list, namespace) {
-        // The name comes first and may hold any separator but the key behind it.
+        // The name comes first and may hold any separator but the key after it.
         let parts = at_keys(text, &["set", "objects"]);
         let Some((_, set)) = parts.iter().find(|(key, _)| *key == "set") else { continue };
         let Some((_, rest)) = parts.iter().find(|(key, _)| *key == "objects") else { continue };

@@ -34,7 +34,7 @@ pub fn check<'a>(
         let nodes: Vec<&str> = nodes.iter().map(AsRef::as_ref).collect();
         return Err(ClusterError::Other(format!(
             "what was {done} {} of namespace {namespace} may be lost: of the nodes that had it ({}), none is there \
-             that was not started anew since",
+             that was not restarted since",
             lost.named(),
             nodes.join(", ")
         )));

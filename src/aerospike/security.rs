@@ -1,6 +1,6 @@
 //! Users and roles of a cluster with access control.
 //!
-//! Passwords can't be read, so that users can be named and told apart, but not made anew.
+//! Passwords can't be read, so that users can be named and told apart, but not made again.
 
 use super::cluster::{Cluster, Node};
 use super::error::{ClusterError, Result};

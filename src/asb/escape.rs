@@ -21,7 +21,7 @@ pub(crate) fn put_escaped(out: &mut Vec<u8>, name: &[u8]) {
     }
 }
 
-/// A name as it stands in a file.
+/// A name as it is in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token<'a> {
     /// Its bytes in the file.
@@ -60,7 +60,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// In each byte of a word that equals `byte`, the top bit; in bytes behind the first such one perhaps more.
+/// In each byte of a word that equals `byte`, the top bit; in bytes after the first such one perhaps more.
 #[inline(always)]
 pub(crate) fn bytes_equal(word: u64, byte: u8) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);

@@ -277,7 +277,7 @@ fn no_letter(bin: &BinRef<'_>) -> String {
     of_bin(bin, format!("of type {}, which the asb format can't hold", bin.particle))
 }
 
-/// Appends the rest of a bin's line, behind what [`BinStart`] has of it.
+/// Appends the rest of a bin's line, after what [`BinStart`] has of it.
 #[inline]
 fn put_value(out: &mut Vec<u8>, bin: &BinRef<'_>) -> Result<(), String> {
     let of_bin = |problem: String| of_bin(bin, problem);

@@ -1,6 +1,6 @@
 //! The grammar of records and global lines, in one place.
 //!
-//! A [`Walk`] goes over text line by line and hands each part, still as it stands in the file, to a [`Visitor`]. It
+//! A [`Walk`] goes over text line by line and hands each part, still as it is in the file, to a [`Visitor`]. It
 //! runs twice over every record with the same code: first without a visitor's work, to find where records end, then
 //! with the [parser](super::parse). So the two can't disagree about a boundary. Counted values are skipped by their
 //! length and never looked at: text inside them that resembles a record changes nothing.
@@ -13,7 +13,7 @@ use crate::record::body::MAX_BINS;
 /// The longest text of one record or global line, in bytes: what the largest body takes in base64, and room for names.
 pub(crate) const MAX_ITEM_BYTES: usize = MAX_BODY_BYTES / 3 * 4 + (32 << 20);
 
-/// What stands at a place is not what the format asks for.
+/// What is at a place is not what the format asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// Where: an index into the text that was walked.
@@ -22,7 +22,7 @@ pub(crate) struct Fault {
     pub(crate) line: usize,
     /// What the format asks for.
     pub(crate) expected: String,
-    /// What stands there.
+    /// What is there.
     pub(crate) found: String,
     /// Whether the text ended too early, so that nothing is known of what would follow.
     pub(crate) cut: bool,

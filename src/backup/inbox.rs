@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 /// Sorts what a source delivers.
 pub(crate) struct Inbox<'a> {
     pub sorter: Sorter,
-    /// Whether records that can't be understood are left out and listed, instead of ending the reading.
+    /// Whether records that can't be parsed are left out and listed, instead of ending the reading.
     skip: bool,
     bad: Mutex<(u64, Vec<BadRecord>)>,
     control: &'a Control,

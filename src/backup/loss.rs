@@ -38,7 +38,7 @@ pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) 
             {
                 living.push(node);
             }
-            Some(_) => changed.push(format!("{} was started anew", node.name)),
+            Some(_) => changed.push(format!("{} was restarted", node.name)),
         }
     }
     let held_by = |nodes: &[&NodeEvidence], partition| nodes.iter().any(|node| node.holds(partition));
@@ -169,7 +169,7 @@ mod tests {
         two_gone.nodes.remove(0);
         let (partitions, changed) = unproven(&then, &two_gone);
         assert!(partitions.iter().all(|it| it.number() % 3 == 2) && partitions.len() == 1365);
-        assert_eq!(changed, ["A is gone", "B was started anew"]);
+        assert_eq!(changed, ["A is gone", "B was restarted"]);
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
         Doubts {
             parent: SnapshotId([1; 16]),
             unproven: PartitionSet::all(),
-            changed: vec!["A was started anew".into()],
+            changed: vec!["A was restarted".into()],
             since: Timestamp(0),
             now: Timestamp(0),
             truncated: None,

@@ -1,6 +1,6 @@
 //! When a backup merges runs below it, how many of the oldest, and which values it moves while it does.
 //!
-//! A merge writes the entries of the runs that it merges anew, but for those that newer runs hide. So the fewer it
+//! A merge writes the entries of the runs that it merges again, but for those that newer runs hide. So the fewer it
 //! merges the less it writes: it takes as many of the oldest as it must, and neighbours that are small where there are
 //! just too many runs. Only a chunk to which no other run refers is let go.
 
@@ -25,7 +25,7 @@ const ENTRIES_AFTER: f64 = 1.5;
 /// twice; what the backup at hand adds is estimated by the last one.
 const MAX_REACHED: f64 = 1.97;
 /// A merge moves values until the snapshot refers to this many times the bytes that it needs. Moving less brings the
-/// next merge sooner; moving more writes values anew that are about to be changed. With one record in twenty changed a
+/// next merge sooner; moving more writes values again that are about to be changed. With one record in twenty changed a
 /// day this writes the least in thirty days (`benches/collection.rs`).
 const REACHED_AFTER: f64 = 1.44;
 /// More runs are merged until so many times the bytes are enough.
@@ -73,10 +73,10 @@ fn due(parent: &NamespaceManifest) -> Due {
 pub enum Extent {
     /// As much as it has to.
     Due,
-    /// All runs, since they refer to chunks that are lost: what of them the source still has is written anew, and what
+    /// All runs, since they refer to chunks that are lost: what of them the source still has is rewritten, and what
     /// only older versions of records needed is referred to no more.
     All,
-    /// All runs, and it cuts every value anew: where nothing died the chunks are those that are there.
+    /// All runs, and it cuts every value again: where nothing died the chunks are those that are there.
     Compact,
 }
 
@@ -96,7 +96,7 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Whether a live value is cut anew that stands in this chunk.
+    /// Whether a live value in this chunk is cut again.
     pub fn moves_out_of(&self, id: &ChunkId) -> bool {
         self.moves_all || self.moves.contains(id)
     }

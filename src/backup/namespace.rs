@@ -380,7 +380,7 @@ fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &Namespace
 const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last snapshot has them with \
                            --allow-partial. If it was meant, run the backup again with --accept-loss: what is gone then counts as deleted";
 
-/// Looks at how a source stands before it is read. An error is what speaks against reading it; what speaks against calling the
+/// Looks at the state of a source before it is read. An error is what speaks against reading it; what speaks against calling the
 /// snapshot whole is given back.
 fn look_at(
     standing: &Standing,
@@ -401,7 +401,7 @@ fn look_at(
     }
     let problem = format!(
         "namespace {namespace} may have lost data: when nodes came or went last, {} of {all} partitions had no copy left in the cluster, \
-         and began anew, empty",
+         and began again, empty",
         standing.fresh
     );
     match options.allow_partial {

@@ -30,7 +30,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             stream.read(work.namespace, &inbox, work.control)?;
             let unfound = unfound(&work)?;
             work.control.begin_phase("storing", u64::from(PARTITIONS));
-            // A record that could not be understood may be any of the parent's: what is missing is not known to be deleted.
+            // A record that could not be parsed may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
             options.partial |= inbox.has_bad_records();
             let work = NamespaceWork { options: &options, notes: None, ..work };

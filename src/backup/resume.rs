@@ -4,7 +4,7 @@
 //! it wrote of them, and the packs in which that run's chunks stand ([`OpenNamespace`], `format-spec/sessions.md`). The
 //! next session of the same job takes these packs over, and brings those partitions up to date: it reads what changed
 //! since, and the digests. If that can't be enough, since the source may not hold the same data any more, it reads
-//! everything anew.
+//! everything again.
 
 use super::loss::unproven;
 use crate::chunks::{ChunkReader, ChunkWriter};
@@ -30,7 +30,7 @@ pub struct SameJob<'a> {
     pub cluster: &'a str,
     /// What is read of which namespace, and how; its progress doesn't count.
     pub namespace: &'a OpenNamespace,
-    /// Whether records that can't be understood are left out.
+    /// Whether records that can't be parsed are left out.
     pub skips_bad_records: bool,
     /// The source's clock.
     pub now: Timestamp,
@@ -65,7 +65,7 @@ pub struct TakenOver {
     pub packs: Vec<PackId>,
 }
 
-/// Takes over what the latest session of the same job left: its packs must be there, no standing plan may name them,
+/// Takes over what the latest session of the same job left: its packs must be there, no pending plan may name them,
 /// and all that its run refers to must be found. `None` if there is no such session, or something of it is missing.
 pub fn adopt(
     sessions: &[Session],
@@ -238,7 +238,7 @@ impl<'a> NoteTaker<'a> {
     }
 }
 
-/// Records that could not be understood, as a journal names them.
+/// Records that could not be parsed, as a journal names them.
 pub fn bad_places(bad: &[BadRecord]) -> Vec<BadPlace> {
     bad.iter().map(|bad| BadPlace { place: bad.place.clone(), problem: bad.problem.clone() }).collect()
 }

@@ -24,7 +24,7 @@ pub(crate) const MAX_BAD: usize = 1000;
 pub struct RecordOptions {
     /// The source holds only what changed; nobody knows what was deleted.
     pub partial: bool,
-    /// Records that can't be understood are left out and listed.
+    /// Records that can't be parsed are left out and listed.
     pub skip_bad_records: bool,
     /// Partitions that can't be read are left as the parent has them, and listed.
     pub allow_partial: bool,
@@ -81,7 +81,7 @@ pub struct NamespaceWork<'a> {
     pub parent: Option<(SnapshotId, NamespaceManifest)>,
     /// How it is read.
     pub options: &'a RecordOptions,
-    /// What of the parent can't be read; only a full backup goes on then, and writes all entries anew.
+    /// What of the parent can't be read; only a full backup goes on then, and writes all entries again.
     pub lost: Losses,
     /// What is merged of the parent's runs.
     pub merge: Merge,
@@ -109,7 +109,7 @@ pub struct NamespaceWork<'a> {
 pub struct BackedUp {
     /// Its part of the manifest.
     pub manifest: NamespaceManifest,
-    /// The records that could not be understood.
+    /// The records that could not be parsed.
     pub bad: Vec<BadRecord>,
     /// The partitions that could not be read, for people.
     pub missing: Option<String>,

@@ -84,7 +84,7 @@ mod tests {
         let mut frame = Vec::new();
         assert_eq!(compress(Compression::Zstd(3), &[7; 100], &mut frame), Packing::Zstd);
         assert_eq!(decompress(Packing::Zstd, &frame, 100).unwrap(), [7; 100]);
-        // A skippable frame behind it: valid to the decoder, and of no content.
+        // A skippable frame after it: valid to the decoder, and of no content.
         let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9];
         for more in [&frame[..], &skippable] {
             assert!(decompress(Packing::Zstd, &[&frame[..], more].concat(), 100).is_err());

@@ -98,13 +98,13 @@ impl ChunkReader {
         Ok((pack.class(), pack.read(&*self.store, &self.keys, id, &at.place)?))
     }
 
-    /// Where a chunk stands; packs that no segment names are looked through before it is given up.
+    /// Where a chunk is; packs that no segment names are looked through before it is given up.
     pub fn locate(&self, id: &ChunkId) -> Result<Vec<Location>> {
         let found = self.index.lookup(&*self.store, id)?;
         if found.is_empty() { self.locate_further(id) } else { Ok(found) }
     }
 
-    /// Where a chunk stands, with what is in packs that no segment names.
+    /// Where a chunk is, with what is in packs that no segment names.
     pub fn locate_further(&self, id: &ChunkId) -> Result<Vec<Location>> {
         if !self.has_looked_through() {
             self.look_through()?;
@@ -125,7 +125,7 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Where a chunk stands, once none of the places in `tried` could be read: a collection may have moved it since the
+    /// Where a chunk is, once none of the places in `tried` could be read: a collection may have moved it since the
     /// packs were looked through. They are looked through once for each pack that is found to be gone, and so not for
     /// damaged ones.
     pub fn locate_again(&self, id: &ChunkId, tried: &[Location]) -> Result<Vec<Location>> {
@@ -220,9 +220,9 @@ impl ChunkReader {
         let packs: Vec<String> = packs.iter().map(names::pack).collect();
         let object = match packs.is_empty() {
             true => format!("chunk {id}, which no pack holds,"),
-            false => format!("chunk {id}, which stood in {},", packs.join(", ")),
+            false => format!("chunk {id}, which was in {},", packs.join(", ")),
         };
-        let advice = "`aerolith check` names the snapshots that need it, and a full backup writes it anew if the \
+        let advice = "`aerolith check` names the snapshots that need it, and a full backup writes it again if the \
                       source still has the records";
         Err(Error::Missing { object, advice: advice.into() })
     }

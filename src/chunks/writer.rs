@@ -145,7 +145,7 @@ impl ChunkWriter {
         self.stored_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a chunk can be had without writing it: it stands in a pack that exists and is not known to be damaged,
+    /// Whether a chunk can be had without writing it: it is in a pack that exists and is not known to be damaged,
     /// or this session wrote it.
     pub fn has(&self, id: &ChunkId) -> Result<bool> {
         if lock(self.shard(id)).contains(id) {
@@ -276,7 +276,7 @@ impl ChunkWriter {
     fn check(&self) -> Result<()> {
         let mut stored = lock(&self.stored);
         let broken =
-            || Error::invalid("a pack could not be stored, so nothing of this session can be committed. Begin anew");
+            || Error::invalid("a pack could not be stored, so nothing of this session can be committed. Begin again");
         if stored.broken { Err(stored.failed.take().unwrap_or_else(broken)) } else { Ok(()) }
     }
 

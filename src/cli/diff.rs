@@ -103,7 +103,7 @@ struct Difference<'a> {
 type Particle<'a> = (ParticleType, &'a [u8]);
 
 impl Difference<'_> {
-    /// The name behind a sign: +NAME is new, -NAME is gone, NAME has another value.
+    /// The name after a sign: +NAME is new, -NAME is gone, NAME has another value.
     fn signed(&self) -> String {
         match (&self.before, &self.after) {
             (None, _) if self.name != KEY => format!("+{}", self.name),

@@ -257,7 +257,7 @@ impl Path3 {
     }
 }
 
-/// Splits `SNAPSHOT[:NAMESPACE[/SET]]`; a time with colons counts as the snapshot up to the last colon behind its `Z` or zone.
+/// Splits `SNAPSHOT[:NAMESPACE[/SET]]`; a time with colons counts as the snapshot up to the last colon after its `Z` or zone.
 pub fn path3(text: &str) -> Path3 {
     let colon = if text.starts_with('@') {
         // The colon that ends a time is one that is not followed by two digits.

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-/// With fewer small packs than this they are left alone: each backup leaves some, and joining them all the time would write them anew
+/// With fewer small packs than this they are left alone: each backup leaves some, and joining them all the time would write them again
 /// all the time.
 const MANY_SMALL: usize = 32;
 /// A pack is small below this part of the size at which packs are closed.
@@ -27,7 +27,7 @@ const KEPT_BYTES: usize = 64 << 20;
 const MAX_CONDEMNED: usize = 1 << 20;
 /// A chunk that no pack holds.
 const NOWHERE: u32 = u32::MAX;
-/// A chunk that stands in packs alone that an earlier plan condemns.
+/// A chunk that is in packs alone that an earlier plan condemns.
 const DOOMED: u32 = u32::MAX - 1;
 
 /// What was chosen.
@@ -232,7 +232,7 @@ fn homes(
     Ok(homes)
 }
 
-/// What stands in no pack that was stored since those in `there` were listed, as those are that a backup brought which was committed
+/// What is in no pack that was stored since those in `there` were listed, as those are that a backup brought which was committed
 /// meanwhile.
 fn without_newer(
     index: &Index,

@@ -25,7 +25,7 @@ const MAX_JOINED_ROWS: u32 = 1 << 20;
 pub struct Cleaned {
     /// Segments that are gone.
     pub deleted: u64,
-    /// Segments that were written anew without the rows of packs that are gone.
+    /// Segments that were rewritten without the rows of packs that are gone.
     pub rewritten: u64,
     /// The sessions of the segments that stay.
     pub indexed: HashSet<SnapshotId>,
@@ -65,7 +65,7 @@ pub struct Joining<'a> {
 
 impl Joining<'_> {
     /// Joins the smallest segments into one of the collector's own, of this number, and gives back the keys of those. They go once the
-    /// collector has committed. A pack's rows stay if `stays` says so, or if they say where a chunk stood that is missing now. Of segments
+    /// collector has committed. A pack's rows stay if `stays` says so, or if they say where a chunk was that is missing now. Of segments
     /// of snapshots the new one keeps the names, so that a segment that is lost goes on to be missed.
     pub fn run(
         &self,
@@ -117,7 +117,7 @@ pub struct Cleaning<'a> {
     pub there: &'a HashMap<PackId, u64>,
     /// Packs that were condemned.
     pub doomed: &'a HashSet<PackId>,
-    /// Chunks that snapshots need and no pack holds: rows that say where they stood stay.
+    /// Chunks that snapshots need and no pack holds: rows that say where they were stay.
     pub missing: &'a HashSet<ChunkId>,
     /// Segments whose rows stand in others now.
     pub joined: &'a HashSet<String>,

@@ -34,7 +34,7 @@ pub struct Folding<'a> {
     pub keys: &'a Keys,
     /// What seals the folds.
     pub suite: Suite,
-    /// What stood under `snapshots/`, read before the index was cleaned.
+    /// What was under `snapshots/`, read before the index was cleaned.
     pub states: &'a States,
     /// The sessions of the index segments that are left. A session writes all its segments before it takes its name, so none of a name that
     /// was taken then is missing here.
@@ -46,9 +46,9 @@ pub struct Folding<'a> {
 /// Sessions to be folded.
 #[derive(Default)]
 struct Retired {
-    /// Names, and what stands under them.
+    /// Names, and what is under them.
     names: BTreeMap<SnapshotId, SnapshotState>,
-    /// Sessions that have an object, with what stands under their names.
+    /// Sessions that have an object, with what is under their names.
     sessions: Vec<(Session, Option<SnapshotState>)>,
 }
 

@@ -109,7 +109,7 @@ pub fn lost_names(
 ///
 /// # Errors
 ///
-/// If a branch node can't be read: what stands below it would be taken for garbage.
+/// If a branch node can't be read: what is below it would be taken for garbage.
 pub fn reach(
     chunks: &ChunkReader,
     manifests: &[Manifest],
@@ -130,7 +130,7 @@ pub fn reach(
                 }
                 let object = format!("snapshot {}, {root}", manifest.id);
                 return Err(Error::damaged(object, loss.to_string()).with_advice(
-                    "What stands below can't be told, so nothing is deleted. Make a full backup, which writes anew what \
+                    "What is below can't be told, so nothing is deleted. Make a full backup, which writes again what \
                      was lost, then forget this snapshot",
                 ));
             }

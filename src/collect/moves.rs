@@ -16,30 +16,30 @@ use std::sync::Arc;
 pub struct Moved {
     /// The new packs, and those that stay and that no readable segment names.
     pub packs: Vec<IndexedPack>,
-    /// Chunks written anew.
+    /// Chunks that were rewritten.
     pub chunks: u64,
     /// Stored bytes of the new packs.
     pub stored_bytes: u64,
-    /// Packs that can't be deleted, as a live chunk stands in them alone and can't be read.
+    /// Packs that can't be deleted, as a live chunk is in them alone and can't be read.
     pub kept: HashSet<PackId>,
     /// Why, for people.
     pub problems: Vec<String>,
-    /// Chunks that stay in condemned packs, since there was no room to write them anew.
+    /// Chunks that stay in condemned packs, since there was no room to write them again.
     pub stayed: u64,
 }
 
-/// What stands where, for a move.
+/// What is where, for a move.
 pub struct Standing<'a> {
     /// Packs that exist.
     pub there: &'a HashMap<PackId, u64>,
-    /// Those of them that a standing plan condemns.
+    /// Those of them that a pending plan condemns.
     pub condemned: &'a HashSet<PackId>,
     /// How many stored bytes there is room for; nobody knows if absent.
     pub room: Option<u64>,
 }
 
-/// Writes anew every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
-/// in packs alone that exist and that no standing plan condemns. `live` ascends; `read` are chunks that were read already.
+/// Writes again every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
+/// in packs alone that exist and that no pending plan condemns. `live` ascends; `read` are chunks that were read already.
 pub fn move_out(
     all: &ChunkReader,
     outside: &Arc<ChunkReader>,
@@ -133,7 +133,7 @@ pub fn move_out(
     Ok(moved)
 }
 
-/// A chunk that is to be moved, and where it stands.
+/// A chunk that is to be moved, and where it is.
 type Move<'a> = (&'a ChunkId, &'a Vec<Location>);
 
 /// Leaves of `moves` those for which there is room, of the packs with the least in them first, and gives back the others.

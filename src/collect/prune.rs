@@ -41,7 +41,7 @@ const CONDEMNED_IF_LOW: usize = 16_384;
 const SMALL_OBJECTS: u64 = 256 << 10;
 
 /// What a collection says that found the disk full.
-const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed of a pack has to be written anew before the pack can go: it \
+const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed of a pack has to be rewritten before the pack can go: it \
     was left for the next prune. If that frees nothing either, forget more snapshots, free some megabytes of the disk, or enlarge it";
 
 /// What a collection did, or would do.
@@ -71,7 +71,7 @@ pub struct PruneReport {
     pub unused_bytes_left: u64,
     /// Index segments deleted.
     pub segments_deleted: u64,
-    /// Index segments written anew without rows of packs that are gone.
+    /// Index segments rewritten without rows of packs that are gone.
     pub segments_rewritten: u64,
     /// Objects of sessions that ended a while ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)), and of which a line in the history is left.
     pub sessions_deleted: u64,
@@ -163,7 +163,7 @@ pub struct Collector {
     pub program: String,
 }
 
-/// What the snapshots need and where it stands.
+/// What the snapshots need and where it is.
 struct Survey {
     states: States,
     marked: HashSet<SnapshotId>,
@@ -173,7 +173,7 @@ struct Survey {
     choice: Choice,
 }
 
-/// A plan that stands: its key, and what it condemns.
+/// A pending plan: its key, and what it condemns.
 type Standing = (String, HashSet<PackId>);
 
 /// How the reason of a collection begins that was refused since others were at work.
@@ -428,7 +428,7 @@ impl Collector {
     }
 }
 
-/// How many of some chunks the snapshots need: runs go on to refer to what only older versions of records stood in.
+/// How many of some chunks the snapshots need: runs go on to refer to what only older versions of records were in.
 fn needed(reader: &ChunkReader, found: &[Manifest], missing: &HashSet<ChunkId>, control: &Control) -> Result<u64> {
     let mut needed: HashSet<ChunkId> = HashSet::new();
     if missing.is_empty() {
@@ -448,7 +448,7 @@ fn condemned_by(plans: &[Standing]) -> HashSet<PackId> {
 fn fenced(error: Error) -> Error {
     match error {
         Error::Fenced { session } => Error::invalid(format!(
-            "collection {session} was fenced by another one: it was taken for dead. Nothing was deleted. Its plan stands, and \
+            "collection {session} was fenced by another one: it was counted as dead. Nothing was deleted. Its plan stays pending, and \
              the other one, or the next, carries it out"
         )),
         error => error,

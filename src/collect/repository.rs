@@ -100,7 +100,7 @@ impl Repository {
             }
             let is_marker = states.was_committed(&id);
             if is_marker && list.snapshots.iter().all(|manifest| manifest.id != id) {
-                // A marker that is none can be written anew; a sound one says that there is nothing to do.
+                // A marker that is none can be rewritten; a sound one says that there is nothing to do.
                 return match objects::check_marker(&*self.store, &self.keys, id) {
                     Err(error) if error.is_of_one_object() => Ok(id),
                     Err(error) => Err(error),

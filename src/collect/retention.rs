@@ -1,7 +1,7 @@
 //! Which snapshots stay, and why. A pure function: it knows neither the clock nor the store.
 //!
 //! Snapshots are gone through in their order, whatever their times say, so a wrong clock never makes an older one the newest. Rules
-//! that count hours, days or years go by the times that can be believed ([`Times`]).
+//! that count hours, days or years go by the times that can be trusted ([`Times`]).
 
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
@@ -84,7 +84,7 @@ pub enum Period {
 /// Why a snapshot stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is the so-manieth newest, counted from 1.
+    /// Its place counted from the newest, which is 1.
     Last(u64),
     /// It is the newest of a period.
     Newest(Period),

@@ -53,7 +53,7 @@ pub fn settle(
                     objects::fence(store, id)?;
                 }
                 Ok(_) => fenced.extend(objects::fence(store, id)?.then_some(id)),
-                // Whoever it was: its heartbeat writes the object anew, if it lives.
+                // Whoever it was: its heartbeat writes the object again, if it lives.
                 Err(error) if error.is_of_one_object() => fenced.extend(objects::fence(store, id)?.then_some(id)),
                 Err(error) => return Err(error),
             }

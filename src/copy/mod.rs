@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex};
 const MAX_SUMMING: usize = 8;
 
 /// What to do about labels of a copy that can't be read.
-const UNREAD_THERE: &str = "`aerolith repair`, run on that repository, deletes the object; then copy once more";
+const UNREAD_THERE: &str = "`aerolith repair`, run on that repository, deletes the object; then copy again";
 
 /// Stands for the root of a run that the source does not have.
 const NO_ROOT: ChunkId = ChunkId([0; 32]);
@@ -166,7 +166,7 @@ impl Repository {
         };
         let list = target.snapshots_with(&mut work.memory)?;
         report.warnings.extend(list.damaged.iter().map(|(_, error)| {
-            format!("{error}; if it is a copy of a snapshot that was asked for, that is copied anew")
+            format!("{error}; if it is a copy of a snapshot that was asked for, that is copied again")
         }));
         work.learn(&list.snapshots);
         let (present, wanted): (Vec<_>, Vec<_>) =
@@ -203,10 +203,10 @@ impl Repository {
                     report.warnings.push(match target.is_forgotten(&copy)? {
                         true => format!(
                             "snapshot {copy} of {there}, the copy of {original}, was forgotten meanwhile and got no \
-                             labels. To have it again, copy once more"
+                             labels. To have it again, run the copy again"
                         ),
                         false => format!(
-                            "snapshot {copy} of {there} stands, but labels that came and went since its original \
+                            "snapshot {copy} of {there} exists, but labels that came and went since its original \
                              {original} was committed were not brought up to date: {}",
                             error.with_advice(UNREAD_THERE)
                         ),
@@ -539,7 +539,7 @@ impl Copying<'_> {
                     break (runs, namespace.runs.iter().map(|run| run.root).collect(), walked);
                 }
                 Err(error) => {
-                    // A copy that an earlier snapshot has is damaged: this one is written anew, and so heals.
+                    // A copy that an earlier snapshot has is damaged: this one is rewritten, and so heals.
                     let Some(at) = runs.iter().position(RunCopy::found_copy_damaged) else {
                         if !error.is_of_one_object() || !self.lost_values(namespace)? {
                             return Err(of(error));
@@ -552,7 +552,7 @@ impl Copying<'_> {
                         };
                         break (Vec::from_iter(run), vec![NO_ROOT; usize::from(run.is_some())], walked);
                     };
-                    report.warnings.push(format!("{error}; what was damaged there is written anew"));
+                    report.warnings.push(format!("{error}; what was damaged there is rewritten"));
                     unusable.extend(namespace.runs.get(at).map(|run| run.root));
                 }
             }

@@ -288,7 +288,7 @@ mod tests {
         let one_by_one: Vec<_> =
             batch.iter().map(|record| keys.records().unwrap().hash(record.meta.set, record.body)).collect();
         assert_eq!(keys.records().unwrap().hashes(&batch), one_by_one);
-        // Zeros at the end of a body are not the zeros behind it, and set and body are told apart.
+        // Zeros at the end of a body are not the zeros after it, and set and body are told apart.
         let all: std::collections::HashSet<_> = [(&b""[..], &b"a"[..]), (b"", b"a\0"), (b"a", b""), (b"", b"")]
             .map(|(set, body)| keys.records().unwrap().hash(set, body))
             .into();

@@ -31,7 +31,7 @@ pub(super) fn padding(length: usize) -> &'static [u8] {
 /// Inputs of equally many blocks that wait for company.
 #[derive(Default)]
 struct Waiting {
-    /// Whole inputs, one behind the other.
+    /// Whole inputs, one after the other.
     bytes: Vec<u8>,
     /// What the caller calls each of them.
     names: Vec<usize>,

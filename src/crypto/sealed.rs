@@ -1,4 +1,4 @@
-//! Sealed values: the small objects (config, sessions, snapshots, plans) as one sealed part behind a header.
+//! Sealed values: the small objects (config, sessions, snapshots, plans) as one sealed part after a header.
 //!
 //! The plaintext is a 32-bit length, the value, and zeros up to the Padmé length. The associated data is the object's
 //! name, so that one object can't stand in for another.

@@ -60,7 +60,7 @@ impl std::fmt::Debug for EmbeddedStore {
     }
 }
 
-/// Refuses a directory that something stands in.
+/// Refuses a directory that something is in.
 fn check_empty(directory: &Path) -> Result<()> {
     let name = directory.display();
     let failed = |error| Error::io(format!("create an embedded store in {name}"), error);

@@ -4,7 +4,7 @@
 //!  0  8  magic "AEROLITH"
 //!  8  4  format version, little endian
 //! 12 16  repository id
-//! 28 ..  sealed value (kind config): Parameters; in version 5 the content keys behind them
+//! 28 ..  sealed value (kind config): Parameters; in version 5 the content keys after them
 //! ```
 
 use super::header::Suite;
@@ -206,7 +206,7 @@ mod tests {
             let config = Config { parameters: good.clone(), content };
             let bytes = config.encode().unwrap();
             assert_eq!(Config::decode(config.version(), &bytes).unwrap(), config);
-            // The version decides what stands there.
+            // The version decides what is there.
             assert!(Config::decode(FORMAT_VERSION + SHARED_VERSION - config.version(), &bytes).is_err());
             let bad = Config { parameters: Parameters { chunker: 2, ..good.clone() }, ..config };
             assert!(Config::decode(bad.version(), &bad.encode().unwrap()).is_err());

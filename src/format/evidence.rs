@@ -51,7 +51,7 @@ pub struct Evidence {
     pub taken: u64,
     /// How far the source's clocks may be apart, in milliseconds.
     pub margin_millis: u64,
-    /// What changes whenever partitions are shared out anew: the cluster key; 0 if the nodes told none, or not all the
+    /// What changes whenever partitions are shared out again: the cluster key; 0 if the nodes told none, or not all the
     /// same.
     pub epoch: u64,
     /// The nodes, ascending by name.

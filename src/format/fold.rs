@@ -49,7 +49,7 @@ impl Fold {
     }
 }
 
-/// What stood under a session's name when it was folded.
+/// What was under a session's name when it was folded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FoldedName {
     /// A marker: it was committed once.
@@ -91,7 +91,7 @@ pub struct FoldedOutcome {
 pub struct FoldedSession {
     /// Its id.
     pub session: SnapshotId,
-    /// What stood under its name.
+    /// What was under its name.
     pub name: FoldedName,
     /// What it was for.
     pub kind: SessionKind,
@@ -107,7 +107,7 @@ pub struct FoldedSession {
     pub started: u64,
     /// When it was last written, in milliseconds since the Unix epoch.
     pub heartbeat: u64,
-    /// The session that went on where it stopped.
+    /// The session that resumed it.
     pub resumed_by: Option<SnapshotId>,
     /// How it ended, if it said so.
     pub outcome: Option<FoldedOutcome>,

@@ -7,8 +7,8 @@
 //! n-36   36  trailer: ciphertext of (d: u64, rows: u32, packs: u32, joined: u32), tag (16)
 //! ```
 //!
-//! The associated data of each part is a letter (b, d, t) and the segment's key in the store, so that no segment stands
-//! in for another. A row is chunk id (32), pack number (4), place (12). The pack table has an id (32) and a size (8)
+//! The associated data of each part is a letter (b, d, t) and the segment's key in the store, so that no segment
+//! passes for another. A row is chunk id (32), pack number (4), place (12). The pack table has an id (32) and a size (8)
 //! for each pack; the fences are the first eight bytes of each block's first chunk id.
 
 use super::header::{HEADER_BYTES, TAG_BYTES};
@@ -85,7 +85,7 @@ pub fn decode_block(mut bytes: &[u8], packs: u32) -> Result<Vec<IndexRow>, Forma
     Ok(rows)
 }
 
-/// What stands behind the blocks: the packs, and where each block begins in the order of ids.
+/// What is after the blocks: the packs, and where each block begins in the order of ids.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SegmentDirectory {
     /// The packs, with their sizes in bytes.
@@ -132,7 +132,7 @@ impl SegmentDirectory {
         }
         if !input.is_empty() {
             let found = input.len();
-            return Err(FormatError::field("the segment's directory", "nothing behind the joined segments", found));
+            return Err(FormatError::field("the segment's directory", "nothing after the joined segments", found));
         }
         if !directory.joined.is_sorted_by(|a, b| a < b) {
             return Err(FormatError::field("the joined segments", "ascending, each once", "another order"));

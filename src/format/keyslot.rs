@@ -87,7 +87,7 @@ impl SlotHeader {
         bytes
     }
 
-    /// Reads a slot's header, and gives back the ciphertext behind it.
+    /// Reads a slot's header, and gives back the ciphertext after it.
     pub fn decode(mut bytes: &[u8]) -> Result<(Self, &[u8]), FormatError> {
         let input = &mut bytes;
         let magic: [u8; 4] = take_array(input, "the slot's header")?;
@@ -167,7 +167,7 @@ impl SlotSecret {
             .to_string();
         let rest = take_slice(input, MAX_LABEL_BYTES - length, "the slot")?;
         if rest.iter().any(|&byte| byte != 0) || !input.is_empty() {
-            return Err(FormatError::field("the bytes behind the label", "zeros up to 64", "something else"));
+            return Err(FormatError::field("the bytes after the label", "zeros up to 64", "something else"));
         }
         Ok(SlotSecret { master, created, label })
     }
@@ -208,10 +208,10 @@ mod tests {
     fn anything_behind_the_label_is_refused() {
         let mut bytes = secret("x").encode().unwrap().to_vec();
         bytes[SLOT_SECRET_BYTES - 1] = 1;
-        refused(&bytes, "behind the label");
+        refused(&bytes, "after the label");
         bytes[SLOT_SECRET_BYTES - 1] = 0;
         bytes.push(0);
-        refused(&bytes, "behind the label");
+        refused(&bytes, "after the label");
         refused(&bytes[..SLOT_SECRET_BYTES - 1], "cut off");
     }
 }

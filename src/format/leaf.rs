@@ -37,7 +37,7 @@ const MAX_ORDER_BYTES: u64 = 3 * 65_536;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RecordHash(pub [u8; 16]);
 
-/// Where a record's body stands: `length` bytes that begin at `offset` in `chunk` and may go on in `more`.
+/// Where a record's body is: `length` bytes that begin at `offset` in `chunk` and may go on in `more`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ValuePlace {
     /// The chunk that the body begins in.
@@ -70,7 +70,7 @@ pub struct LiveEntry {
     pub hash: RecordHash,
     /// Its bin order, as [`crate::record::batch`] has it; empty for the canonical one.
     pub bin_order: Arc<[u8]>,
-    /// Where its body stands.
+    /// Where its body is.
     pub place: ValuePlace,
 }
 

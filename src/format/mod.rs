@@ -49,7 +49,7 @@ pub enum FormatError {
         what: &'static str,
         /// What the format allows.
         expected: String,
-        /// What stands there.
+        /// What is there.
         found: String,
     },
     /// The object is of a version that this build doesn't know.

@@ -119,7 +119,7 @@ pub fn decode(level: u8, mut bytes: &[u8]) -> Result<Node, FormatError> {
         ));
     }
     if node.children.is_empty() || !input.is_empty() {
-        return Err(FormatError::field("a branch node", "children and nothing behind them", input.len()));
+        return Err(FormatError::field("a branch node", "children and nothing after them", input.len()));
     }
     Ok(node)
 }
@@ -139,7 +139,7 @@ impl<'a> Table<'a> {
     fn new(chunks: &'a [[u8; ChunkId::BYTES]]) -> Result<Self, FormatError> {
         let mut seen = HashSet::with_capacity(chunks.len());
         if !chunks.iter().all(|id| seen.insert(id)) {
-            return Err(FormatError::field("the table of chunks", "each chunk once", "one that stands there twice"));
+            return Err(FormatError::field("the table of chunks", "each chunk once", "one that is there twice"));
         }
         Ok(Table { chunks, users: vec![0; chunks.len()], child: 0, used: 0, uses: 0 })
     }

@@ -48,7 +48,7 @@ impl Packing {
     }
 }
 
-/// Where a chunk stands in its pack, and how long it is.
+/// Where a chunk is in its pack, and how long it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// Offset of the ciphertext in the pack, in bytes.
@@ -121,7 +121,7 @@ impl Place {
 pub struct DirectoryRow {
     /// Which chunk.
     pub id: ChunkId,
-    /// Where it stands.
+    /// Where it is.
     pub place: Place,
 }
 

@@ -62,7 +62,7 @@ impl Session {
 /// The process that a session runs in: what tells on the same machine whether it is still there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Process {
-    /// The machine's boot id: another one, or the same after it was started anew, has another.
+    /// The machine's boot id: another one, or the same after it was restarted, has another.
     pub boot: String,
     /// The namespaces that its number and its start time are of.
     pub namespace: String,
@@ -91,17 +91,17 @@ pub struct Session {
     pub started: u64,
     /// When it last said that it lives, in milliseconds since the Unix epoch.
     pub heartbeat: u64,
-    /// After this many milliseconds without a heartbeat it is taken for dead.
+    /// After this many milliseconds without a heartbeat it is counted as dead.
     pub lease_millis: u64,
     /// Packs of a dead session that it has taken over.
     pub adopted: Vec<PackId>,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
-    /// How far a backup came, for a session that goes on where it stopped; absent once it is committed.
+    /// How far a backup came, for a session that resumes it; absent once it is committed.
     pub journal: Option<Journal>,
 }
 
-/// A record that could not be understood.
+/// A record that could not be parsed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BadPlace {
     /// Where it is.
@@ -135,7 +135,7 @@ pub struct OpenNamespace {
     pub value_bytes: u64,
     /// What was done with the records of the finished partitions.
     pub counts: Counts,
-    /// The first records that could not be understood; `counts` has their number.
+    /// The first records that could not be parsed; `counts` has their number.
     pub bad: Vec<BadPlace>,
     /// The state of the source when the reading began, as in a manifest.
     pub evidence: Option<Evidence>,

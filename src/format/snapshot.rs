@@ -97,13 +97,13 @@ pub struct Counts {
     pub unchanged: u64,
     /// Records of the parent that are gone.
     pub deleted: u64,
-    /// Records written anew because their value was missing or damaged.
+    /// Records rewritten because their value was missing or damaged.
     pub healed: u64,
     /// Records whose values were moved out of mostly dead chunks.
     pub moved: u64,
     /// Copies of a record that the source delivered more than once.
     pub duplicates: u64,
-    /// Records that could not be understood and were left out.
+    /// Records that could not be parsed and were left out.
     pub bad: u64,
 }
 
@@ -216,7 +216,7 @@ pub struct Manifest {
     /// When it was committed, by the clock of its host, in milliseconds since the Unix epoch.
     pub committed: u64,
     /// Its place in the order of snapshots: greater than that of every snapshot that its writer saw. A salvage has its
-    /// original's; a copy gets one that puts it where its original stood.
+    /// original's; a copy gets one that puts it where its original was.
     pub sequence: u64,
     /// The machine that wrote it.
     pub host: String,

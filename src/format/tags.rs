@@ -1,7 +1,7 @@
 //! Changes of a snapshot's labels: what was added to those of its manifest and taken away since. A sealed value of kind
 //! tags.
 //!
-//! Each label stands in it with the number of its newest change, so that any two such objects can be merged, in any
+//! Each label is in it with the number of its newest change, so that any two such objects can be merged, in any
 //! order and any number of times, and all readers see the same labels.
 
 use super::FormatError;

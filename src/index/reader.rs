@@ -29,7 +29,7 @@ const OPENINGS: usize = 2;
 /// of larger ones the ends are read, and blocks when they are asked for.
 const WHOLE_BYTES: u64 = 16 << 10;
 
-/// Where a chunk stands.
+/// Where a chunk is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Location {
     /// In which pack.
@@ -354,7 +354,7 @@ impl Index {
         self.damaged.len() + lock(&self.failed).len()
     }
 
-    /// All places where a chunk stands, most of all none or one. Damaged blocks are passed over.
+    /// All places where a chunk is, most of all none or one. Damaged blocks are passed over.
     pub fn lookup(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<Location>> {
         let mut found = self.search(store, id)?;
         found.retain(|at| !self.excluded.contains(&at.pack));
@@ -368,7 +368,7 @@ impl Index {
         Ok(found)
     }
 
-    /// The packs that count as absent, condemned or gone, and in which the segments say that a chunk stands.
+    /// The packs that count as absent, condemned or gone, and in which the segments say that a chunk is.
     pub fn absent_packs_of(&self, store: &dyn Store, id: &ChunkId) -> Result<Vec<PackId>> {
         let found = self.search(store, id)?;
         Ok(found.into_iter().map(|at| at.pack).filter(|pack| self.excluded.contains(pack)).collect())
@@ -412,7 +412,7 @@ impl Index {
         Ok(())
     }
 
-    /// A place where a chunk stands, from the first segment that knows one: those behind the segment that was asked
+    /// A place where a chunk is, from the first segment that knows one: those after the segment that was asked
     /// with success last come first. Chunks that are needed together were mostly written together, so this reads far
     /// fewer blocks than [`Index::lookup`].
     pub fn find_near(&self, store: &dyn Store, id: &ChunkId) -> Result<Option<Location>> {
@@ -435,7 +435,7 @@ impl Index {
         self.segments.sort_by_key(|segment| (rank(&segment.owner.0), segment.owner.1));
     }
 
-    /// Whether a chunk stands in any pack.
+    /// Whether a chunk is in any pack.
     pub fn contains(&self, store: &dyn Store, id: &ChunkId) -> Result<bool> {
         self.lookup(store, id).map(|found| !found.is_empty())
     }

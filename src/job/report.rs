@@ -226,7 +226,7 @@ pub struct CountsReport {
     pub moved: u64,
     /// Copies of a record that the source delivered more than once.
     pub duplicates: u64,
-    /// Records that could not be understood and were left out.
+    /// Records that could not be parsed and were left out.
     pub bad: u64,
 }
 

@@ -13,7 +13,7 @@
 //!  "expires":"2027-01-01T00:00:00.000Z","bins":[{"name":"age","type":"integer","value":36},{"name":"tags","type":"list","base64":"kgED"}]}
 //! ```
 //!
-//! (A record is one line; it is broken here to fit.) A value stands beside its particle type in one of three fields:
+//! (A record is one line; it is broken here to fit.) A value is beside its particle type in one of three fields:
 //!
 //! | field    | types                              | what it holds |
 //! | -------- | ---------------------------------- | ------------- |

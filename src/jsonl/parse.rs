@@ -14,9 +14,9 @@ use std::borrow::Cow;
 pub struct LineError {
     /// Where in the line, in bytes; 0 where it is the line as a whole.
     pub offset: usize,
-    /// What should have stood there.
+    /// What was expected there.
     pub expected: String,
-    /// What stood there.
+    /// What was there.
     pub found: String,
 }
 

@@ -130,7 +130,7 @@ fn put_head(out: &mut Vec<u8>, kind: &str, namespace: &str) {
     put_text(out, namespace);
 }
 
-/// Appends a field that is a name, behind another.
+/// Appends a field that is a name, after another.
 fn put_field(out: &mut Vec<u8>, field: &str, name: &[u8]) {
     let _ = write!(out, r#","{field}":"#);
     put_name(out, name);
@@ -155,7 +155,7 @@ pub fn write_shown_record(out: &mut Vec<u8>, namespace: &str, record: &RecordVie
     put_record(out, namespace, record, put_shown)
 }
 
-/// Appends a value as an object, as it stands in the lines of [`write_shown_record`].
+/// Appends a value as an object, as it is in the lines of [`write_shown_record`].
 pub fn write_shown_value(out: &mut Vec<u8>, particle: ParticleType, bytes: &[u8]) {
     out.push(b'{');
     put_shown(out, particle, bytes);

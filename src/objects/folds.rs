@@ -1,6 +1,6 @@
-//! What stands under the names of sessions: the objects under `snapshots/`, and the names that were folded.
+//! What is under the names of sessions: the objects under `snapshots/`, and the names that were folded.
 //!
-//! A name once taken stays taken: one that is in a fold is taken, whatever stands under it. So the folds are read after the names are
+//! A name once taken stays taken: one that is in a fold is taken, whatever is under it. So the folds are read after the names are
 //! listed: what a collection deleted before the listing is in a fold that was there already.
 
 use super::{read_sealed, seal_object};
@@ -25,7 +25,7 @@ const DAMAGED_FOLD: &str = "It names old sessions that were forgotten or fenced,
 const DAMAGED_HISTORY: &str =
     "It says how old sessions ended, and nothing else needs it. `aerolith repair` deletes the object";
 
-/// What stands under every name that was ever taken.
+/// What is under every name that was ever taken.
 #[derive(Debug, Default)]
 pub struct States {
     listed: BTreeMap<SnapshotId, SnapshotState>,
@@ -34,7 +34,7 @@ pub struct States {
 }
 
 impl States {
-    /// What stands under a name; of one that is folded, what stood there.
+    /// What is under a name; of one that is folded, what was there.
     pub fn get(&self, id: &SnapshotId) -> Option<SnapshotState> {
         self.folded(id).or_else(|| self.listed.get(id).copied())
     }
@@ -44,7 +44,7 @@ impl States {
         self.get(id).is_some_and(SnapshotState::was_committed)
     }
 
-    /// What stood under a name that is folded.
+    /// What was under a name that is folded.
     pub fn folded(&self, id: &SnapshotId) -> Option<SnapshotState> {
         let state = |fold: &Fold| {
             let forgotten = fold.forgotten.binary_search(id).is_ok();
@@ -57,12 +57,12 @@ impl States {
         self.folds.iter().find_map(state)
     }
 
-    /// The names under `snapshots/` that are not folded, ascending, and what stands there.
+    /// The names under `snapshots/` that are not folded, ascending, and what is there.
     pub fn listed(&self) -> impl Iterator<Item = (SnapshotId, SnapshotState)> + '_ {
         self.listed.iter().map(|(id, state)| (*id, *state)).filter(|(id, _)| self.folded(id).is_none())
     }
 
-    /// Those of them under which something of this kind stands.
+    /// Those of them under which something of this kind is.
     pub fn with(&self, wanted: SnapshotState) -> impl Iterator<Item = SnapshotId> + '_ {
         self.listed.iter().filter(move |(id, state)| **state == wanted && self.folded(id).is_none()).map(|(id, _)| *id)
     }
@@ -92,7 +92,7 @@ impl States {
     }
 }
 
-/// Every name that was ever taken: lists what stands under `snapshots/`, and then reads the folds.
+/// Every name that was ever taken: lists what is under `snapshots/`, and then reads the folds.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub fn list_states(store: &dyn Store, keys: &Keys) -> Result<States> {
     Ok(States { listed, folds, damaged })
 }
 
-/// What stands under one name now; of one that is folded, what stood there.
+/// What is under one name now; of one that is folded, what was there.
 ///
 /// # Errors
 ///
@@ -119,7 +119,7 @@ pub fn state_of(store: &dyn Store, keys: &Keys, id: &SnapshotId) -> Result<Optio
     }
 }
 
-/// What stood under one name, if it is folded.
+/// What was under one name, if it is folded.
 ///
 /// # Errors
 ///
@@ -231,7 +231,7 @@ fn put_random(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// A folded session as its object said it, as far as that was kept, and what stood under its name.
+/// A folded session as its object said it, as far as that was kept, and what was under its name.
 pub fn unfold(history: &HistoryFold, row: &FoldedSession) -> (Session, Option<SnapshotState>) {
     let text = |number: u32| history.text(number).unwrap_or_default().to_string();
     let outcome = row.outcome.map(|outcome| Outcome {
@@ -270,7 +270,7 @@ pub fn names_without_fold(states: &States, histories: &[HistoryFold]) -> BTreeMa
     named.filter(|(id, _)| states.get(id).is_none()).collect()
 }
 
-/// What stood under the name of a folded session.
+/// What was under the name of a folded session.
 fn state_of_row(row: &FoldedSession) -> Option<SnapshotState> {
     match row.name {
         FoldedName::Forgotten => Some(SnapshotState::Forgotten),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A session without a heartbeat for this long is taken for dead: ten minutes.
+/// A session without a heartbeat for this long is counted as dead: ten minutes.
 pub const LEASE_MILLIS: u64 = 600_000;
 /// So many heartbeats come in the time of a lease.
 const BEATS: u64 = 10;
@@ -42,7 +42,7 @@ impl Shared {
     }
 }
 
-/// A session that lives: its object is written anew now and then until [`Lease::end`].
+/// A session that lives: its object is rewritten now and then until [`Lease::end`].
 pub struct Lease {
     shared: Arc<Shared>,
     stop: Option<Sender<()>>,

@@ -57,11 +57,11 @@ pub fn list_sessions(store: &dyn Store) -> Result<Vec<SnapshotId>> {
 }
 
 /// What to do about a plan that can't be read.
-const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete, so no backup can begin while it stands; restores \
+const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete, so no backup can begin while it is pending; restores \
     can. Once that collection's process has ended for certain, on whatever machine it ran, delete this object: packs that it \
     condemned and that are still there are then as good as before";
 
-/// The standing plans, or why one can't be read. A plan that was deleted since it was listed had done its work.
+/// The pending plans, or why one can't be read. A plan that was deleted since it was listed had done its work.
 pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>)>> {
     let mut plans = Vec::new();
     for object in store.list(names::PLANS)? {
@@ -82,7 +82,7 @@ pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>
     Ok(plans)
 }
 
-/// The packs that the standing plans condemn. A plan that can't be read is an error: to guess what it condemns would be to build
+/// The packs that the pending plans condemn. A plan that can't be read is an error: to guess what it condemns would be to build
 /// on packs that are about to be deleted.
 pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
     let mut packs = HashSet::new();
@@ -118,7 +118,7 @@ pub fn read_hold(store: &dyn Store, keys: &Keys, snapshot: SnapshotId, id: HoldI
     Hold::decode(snapshot, id, &value).map(Some).map_err(|error| error.of(&name))
 }
 
-/// Places a hold. Whoever does looks afterwards whether the snapshot still stands.
+/// Places a hold. Whoever does looks afterwards whether the snapshot still exists.
 pub fn place_hold(store: &dyn Store, keys: &Keys, suite: Suite, hold: &Hold) -> Result<()> {
     let (name, bytes) = sealed_hold(keys, suite, hold)?;
     put_named_at_random(store, &name, &bytes)

@@ -1,4 +1,4 @@
-//! The order of snapshots, and which of their times can be believed.
+//! The order of snapshots, and which of their times can be trusted.
 //!
 //! Snapshots are ordered by their sequence numbers: whoever writes one takes a number above all that it sees, so what was built
 //! on another always comes after it, whatever the clocks say. Times are for people and for rules that count days. They come from
@@ -31,8 +31,8 @@ pub fn next_sequence<'a>(snapshots: impl IntoIterator<Item = &'a Manifest>, unre
     greatest.saturating_add(1).saturating_add(unreadable as u64).min(NUMBER_BOUND - 1)
 }
 
-/// The sequence number of a copy among these snapshots of repository `here`: behind what was written before it in the repository
-/// that it was first written in, and behind what is older by its time of what comes from others.
+/// The sequence number of a copy among these snapshots of repository `here`: after what was written before it in the repository
+/// that it was first written in, and after what is older by its time of what comes from others.
 pub fn sequence_of_copy(here: RepositoryId, snapshots: &[Manifest], copy: &Manifest, unreadable: usize) -> u64 {
     let (repository, place) = copy.first_place(here);
     let before = |one: &&Manifest| match one.first_place(here) {
@@ -58,7 +58,7 @@ pub enum Contradiction {
     Ahead,
     /// It lies before the time of this snapshot, which is older.
     BeforeOlder(SnapshotId, u64),
-    /// It lies behind the time of this snapshot, which is newer.
+    /// It lies after the time of this snapshot, which is newer.
     AfterNewer(SnapshotId, u64),
 }
 
@@ -102,7 +102,7 @@ impl fmt::Display for DoubtfulTime {
     }
 }
 
-/// When snapshots were committed, as far as that can be believed.
+/// When snapshots were committed, as far as that can be trusted.
 ///
 /// The longest row of snapshots whose times ascend as their order does is believed: so as few clocks as can be are taken to be
 /// wrong. Of the others, the time of one that contradicts that row is bounded by those of its neighbours in it. Snapshots that
@@ -127,7 +127,7 @@ impl Times {
         let row = longest_row(&snapshots, &is_ahead);
         let found = contradictions(&snapshots, &row, &is_ahead);
         let mut times = Times { behind: reader_is_behind.then_some(now), ..Times::default() };
-        // The times of the row before and behind each place, while the places are gone through.
+        // The times of the row before and after each place, while the places are gone through.
         let (mut before, mut behind) = (None, times_behind(&snapshots, &row));
         for (at, manifest) in snapshots.iter().enumerate() {
             let mut plausible = manifest.committed;

@@ -1,7 +1,7 @@
 //! Which process a session runs in, and whether that process is gone.
 //!
 //! A lease says after ten minutes that a session is dead. On the very machine on which it ran the process table says so at once, and for
-//! certain: if the machine was not started anew since, and both see the same numbers of processes, a process that is not there, or
+//! certain: if the machine was not restarted since, and both see the same numbers of processes, a process that is not there, or
 //! began at another time, is another one. Whatever can't be told counts as alive; then the lease decides.
 
 use crate::format::session::{Process, Session};
@@ -9,7 +9,7 @@ use crate::record::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// Whatever a session says of its lease, after a day without a heartbeat it is taken for dead: in milliseconds.
+/// Whatever a session says of its lease, after a day without a heartbeat it is counted as dead: in milliseconds.
 const LONGEST_LEASE: u64 = 86_400_000;
 
 /// This process, if the system says what it takes to know it again.

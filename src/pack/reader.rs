@@ -9,7 +9,7 @@ use crate::format::{ChunkId, FormatError, PackId, names};
 use crate::store::Store;
 use std::sync::Arc;
 
-/// A chunk out of a pack: its plaintext, and how that stood there inside its seal.
+/// A chunk out of a pack: its plaintext, and how it was stored inside its seal.
 #[derive(Clone, Debug)]
 pub struct PackedChunk {
     /// The plaintext, whose name was checked.

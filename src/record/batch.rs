@@ -32,11 +32,11 @@ struct Row {
     set: u32,
     generation: Generation,
     void_time: VoidTime,
-    /// Where the body stands: in the arena, or in the shared bytes with this number.
+    /// Where the body is: in the arena, or in the shared bytes with this number.
     shared: Option<u32>,
     start: usize,
     length: usize,
-    /// Where the bin order stands in the arena.
+    /// Where the bin order is in the arena.
     order: usize,
     order_length: usize,
 }
@@ -172,7 +172,7 @@ impl RecordBatch {
         bin_order: &[u8],
     ) -> Result<(), BodyError> {
         let Some(plain) = bytes.get(body.clone()) else {
-            return Err(BodyError::Layout("it ends behind the bytes that hold it"));
+            return Err(BodyError::Layout("it ends past the bytes that hold it"));
         };
         let is_new = self.shared.last().is_none_or(|last| !Arc::ptr_eq(last, bytes));
         if is_new && self.held + bytes.len() > MAX_HELD {

@@ -85,7 +85,7 @@ pub(super) struct OrderScratch {
 /// Records with more bins than this share one remembered order.
 const REMEMBERED_COUNTS: usize = 64;
 
-/// The first eight bytes, with zeros behind fewer, as a number that sorts as they do.
+/// The first eight bytes, with zeros after fewer, as a number that sorts as they do.
 #[inline]
 fn word(bytes: &[u8]) -> u64 {
     if let Some(eight) = bytes.first_chunk::<8>() {

@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(list, Ok(List(Order(1), [1, 3, 5, 9].map(Integer).to_vec())));
         let map = decode(ParticleType::MAP, b"\x82\xc7\0\x03\xc0\xa2\x03a\x91\x01");
         assert_eq!(map, Ok(Map(Order(3), vec![(Text("a"), List(Order(0), vec![Integer(1)]))])));
-        // Flags with an index behind them.
+        // Flags with an index after them.
         let indexed = decode(ParticleType::MAP, b"\x82\xc7\x02\x11\x00\x01\xc0\x01\x02");
         assert_eq!(indexed, Ok(Map(Order(0x11), vec![(Integer(1), Integer(2))])));
         assert_eq!(decode(ParticleType::LIST, b"\x90"), Ok(List(Order(0), vec![])));

@@ -44,11 +44,11 @@ pub struct RepairReport {
     pub dry_run: bool,
     /// Index segments that could not be read, or were gone, line by line.
     pub segments: Vec<String>,
-    /// Packs that were written into the index anew.
+    /// Packs that were written into the index again.
     pub packs_indexed: u64,
     /// Chunks in them.
     pub chunks_indexed: u64,
-    /// Sessions and holds that could not be read and were cleared away or written anew, line by line.
+    /// Sessions and holds that could not be read and were cleared away or rewritten, line by line.
     pub cleared: Vec<String>,
     /// What was found of the chunks: `hurt` are the snapshots that can't be restored whole.
     pub found: CheckReport,
@@ -82,7 +82,7 @@ struct IndexSurvey {
     gone: Vec<String>,
     /// Packs that no readable segment names.
     packs: Vec<IndexedPack>,
-    /// Whether a snapshot needs a chunk that stands in those alone.
+    /// Whether a snapshot needs a chunk that is in those alone.
     needed: bool,
     problems: Vec<String>,
 }
@@ -168,7 +168,7 @@ impl Repository {
         if plan_stands || dry_run {
             report.problems.extend(survey.problems);
             match plan_stands {
-                true => report.deferred = Some(PLAN_STANDS.into()),
+                true => report.deferred = Some(PLAN_PENDING.into()),
                 false => (report.packs_indexed, report.chunks_indexed) = counts,
             }
             return Ok(());
@@ -180,7 +180,7 @@ impl Repository {
         let (status, stored_bytes) = match &rebuilt {
             Ok(Some((_, stored))) => (Status::Done, *stored),
             // It did not commit, and must not say that it did.
-            Ok(None) => (Status::Failed(PLAN_STANDS.into()), 0),
+            Ok(None) => (Status::Failed(PLAN_PENDING.into()), 0),
             Err(Error::Cancelled) => (Status::Stopped, 0),
             Err(error) => (Status::Failed(error.to_string()), 0),
         };
@@ -192,13 +192,13 @@ impl Repository {
                 report.problems.extend(problems);
                 (report.packs_indexed, report.chunks_indexed) = counts;
             }
-            None => report.deferred = Some(PLAN_STANDS.into()),
+            None => report.deferred = Some(PLAN_PENDING.into()),
         }
         Ok(())
     }
 
     /// Once the session's object exists: plans, snapshots, index, as every writer; then segments, the commit, and last
-    /// what nobody can read any more. `None` if a plan stands.
+    /// what nobody can read any more. `None` if a plan is pending.
     fn rebuild_index(&self, id: SnapshotId, control: &Control) -> Result<Option<(Vec<String>, u64)>> {
         let (store, keys, suite) = (&*self.store, &*self.keys, self.parameters.suite);
         if !objects::plans(store, keys)?.is_empty() {
@@ -209,7 +209,7 @@ impl Repository {
         let (_, stored) = write_segments(store, keys, suite, &id, survey.packs)?;
         objects::commit_without_snapshot(store, keys, id, Timestamp::now().0)?;
         store.sync()?;
-        // What these told stands elsewhere now, or nobody knows it any more.
+        // What these told is elsewhere now, or nobody knows it any more.
         let states = objects::list_states(store, keys)?;
         let state_of = |key: &str| names::parse_index_segment(key).and_then(|(session, _)| states.get(&session));
         for key in survey.unreadable.iter().map(|(key, _)| key).chain(&survey.gone) {
@@ -227,12 +227,12 @@ impl Repository {
         Ok(Some((survey.problems, stored)))
     }
 
-    /// Takes away the objects of sessions that can't be read. What was one that lives writes its object anew with its
+    /// Takes away the objects of sessions that can't be read. What was one that lives writes its object again with its
     /// next heartbeat; but until then a collection would not see it, so its name is fenced first where it is free.
     fn clear_sessions(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
         let store = &*self.store;
         for (id, error) in self.history()?.damaged {
-            // Written anew since, or damaged for certain.
+            // Rewritten since, or damaged for certain.
             if !matches!(objects::read_session(store, &self.keys, id), Err(error) if error.is_of_one_object()) {
                 continue;
             }
@@ -250,7 +250,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Writes holds anew that can't be read: what they hold stays held. Those of snapshots that are gone go.
+    /// Writes holds again that can't be read: what they hold stays held. Those of snapshots that are gone go.
     fn clear_holds(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
         for HoldEntry { id, snapshot, hold, state } in self.holds()? {
             let Err(error) = hold else { continue };
@@ -263,7 +263,7 @@ impl Repository {
             }
             let done = match gone {
                 true => format!("it was deleted, since snapshot {snapshot} is gone"),
-                false => format!("it was written anew without its reason; snapshot {snapshot} stays held"),
+                false => format!("it was rewritten without its reason; snapshot {snapshot} stays held"),
             };
             report.cleared.push(format!("{error}; {done}"));
         }
@@ -365,7 +365,7 @@ impl Repository {
         Ok(survey)
     }
 
-    /// Whether a snapshot reaches a chunk that stands in these packs and that the index does not know.
+    /// Whether a snapshot reaches a chunk that is in these packs and that the index does not know.
     fn needs(&self, index: &Index, packs: &[IndexedPack]) -> Result<bool> {
         let unnamed: HashSet<&ChunkId> = packs.iter().flat_map(|(_, _, rows)| rows).map(|row| &row.id).collect();
         let reader: Arc<ChunkReader> = self.chunk_reader()?;
@@ -388,5 +388,5 @@ impl Repository {
 }
 
 /// Why the index is left as it is.
-const PLAN_STANDS: &str = "a collection's plan stands, so the index was left as it is: what the plan condemns must be \
+const PLAN_PENDING: &str = "a collection's plan is pending, so the index was left as it is: what the plan condemns must be \
     found until it is carried out. Run `aerolith prune`, then repair again";

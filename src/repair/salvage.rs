@@ -48,7 +48,7 @@ pub struct NamespaceLosses {
     pub lost: u64,
     /// Those of them that are known, all of them.
     pub records: Vec<LostRecord>,
-    /// Ranges in which entries can't be read: the others that are gone stood there.
+    /// Ranges in which entries can't be read: the others that are gone were there.
     pub ranges: Vec<DigestRange>,
     /// Why its indexes and UDF modules can't be read, if so.
     pub metadata: Option<String>,
@@ -116,7 +116,7 @@ impl Donor {
     }
 
     /// Calls `each` with every body of a record that can be read, until it says that it has what it wanted. The hash is
-    /// our own where it need not be computed anew.
+    /// our own where it need not be computed again.
     fn bodies(&self, namespace: &str, digest: &Digest, each: &mut dyn FnMut(&LiveEntry, &[u8]) -> bool) -> Result<()> {
         for run in self.runs.get(namespace).into_iter().flatten() {
             let live = match find(&self.reader, run, digest) {
@@ -303,7 +303,7 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    /// Whether a chunk stands in a pack that stays; one that stands in condemned packs alone is written anew.
+    /// Whether a chunk is in a pack that stays; one that is in condemned packs alone is rewritten.
     fn has(&mut self, id: &ChunkId) -> Result<bool> {
         if let Some(known) = self.known.get(id) {
             return Ok(*known);
@@ -391,7 +391,7 @@ impl Repository {
                 };
                 let lost = salvaged.namespaces.iter().filter_map(missing);
                 let missing = original.missing.iter().cloned().chain(lost).collect();
-                // Right behind the original and what was made of it before, and before whatever came later.
+                // Right after the original and what was made of it before, and before whatever came later.
                 let before = earlier.iter().map(|one| one.manifest.committed).chain([original.committed]).max();
                 let committed = before.unwrap_or_default().saturating_add(1);
                 let made = session.commit_salvage(original, committed, salvage, missing, namespaces)?;
@@ -421,7 +421,7 @@ impl Repository {
         for namespace in &original.namespaces {
             let planned = planned.namespaces.iter().find(|losses| losses.namespace == namespace.name);
             let (mut metadata, unread) = metadata_of(&snapshot, &namespace.name)?;
-            // All fields are named: what refers to chunks is taken over below, or written anew.
+            // All fields are named: what refers to chunks is taken over below, or rewritten.
             let mut made = NamespaceManifest {
                 name: namespace.name.clone(),
                 kind: namespace.kind,

@@ -16,7 +16,7 @@ pub struct SnapshotList {
     pub snapshots: Vec<Manifest>,
     /// Those that could not.
     pub damaged: Vec<(SnapshotId, Error)>,
-    /// When they were committed, as far as their times can be believed.
+    /// When they were committed, as far as their times can be trusted.
     pub times: Times,
     /// Those of whose labels something can't be read, and why: what [`Manifest::tags`] says of them may be wrong.
     pub unread_labels: Vec<(SnapshotId, Error)>,
@@ -38,11 +38,11 @@ pub struct History {
 pub struct HistoryEntry {
     /// The session.
     pub session: Session,
-    /// What stands under its name in `snapshots/`, or stood there when it was folded.
+    /// What is under its name in `snapshots/`, or was there when it was folded.
     pub state: Option<SnapshotState>,
     /// Its cluster, as far as the session tells.
     pub cluster: Option<String>,
-    /// The session that went on where it stopped, if it is folded; of others their packs tell.
+    /// The session that resumed it, if it is folded; of others their packs tell.
     pub resumed_by: Option<SnapshotId>,
 }
 

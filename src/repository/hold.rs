@@ -9,7 +9,7 @@ use crate::format::{HoldId, SnapshotId, names, text};
 use crate::objects;
 use crate::record::Timestamp;
 
-/// A hold, as it stands in the store.
+/// A hold, as it is in the store.
 #[derive(Debug)]
 pub struct HoldEntry {
     /// Its id.
@@ -18,7 +18,7 @@ pub struct HoldEntry {
     pub snapshot: SnapshotId,
     /// What it says, or why it can't be read. It holds in any case.
     pub hold: Result<Hold>,
-    /// What stands under the snapshot's name; nothing while a backup with a hold is about to commit.
+    /// What is under the snapshot's name; nothing while a backup with a hold is about to commit.
     pub state: Option<SnapshotState>,
 }
 
@@ -47,7 +47,7 @@ impl Repository {
         Ok(placed)
     }
 
-    /// Places a hold on a name, whatever stands there.
+    /// Places a hold on a name, whatever is there.
     pub(crate) fn place_hold(&self, snapshot: SnapshotId, reason: &str) -> Result<Hold> {
         check_reason(reason)?;
         let hold = Hold {
@@ -62,7 +62,7 @@ impl Repository {
         Ok(hold)
     }
 
-    /// Writes a hold anew that can't be read.
+    /// Writes a hold again that can't be read.
     pub(crate) fn renew_hold(&self, snapshot: SnapshotId, id: HoldId) -> Result<()> {
         let hold = Hold {
             id,
@@ -70,7 +70,7 @@ impl Repository {
             placed: Timestamp::now().0,
             host: host(),
             program: program(),
-            reason: "not known: the hold was damaged, and a repair wrote it anew".into(),
+            reason: "not known: the hold was damaged, and a repair wrote it again".into(),
         };
         objects::renew_hold(&*self.store, &self.keys, self.parameters.suite, &hold)
     }

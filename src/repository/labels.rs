@@ -1,4 +1,4 @@
-//! Labels that come and go after a snapshot was committed. Its manifest never changes, so what became of them stands beside it.
+//! Labels that come and go after a snapshot was committed. Its manifest never changes, so what became of them is beside it.
 
 use super::{Repository, SnapshotFilter, SnapshotList, host, named, program};
 use crate::crypto::random;

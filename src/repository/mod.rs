@@ -416,7 +416,7 @@ impl Repository {
         Ok(history)
     }
 
-    /// What stands under a session's name in `snapshots/` now.
+    /// What is under a session's name in `snapshots/` now.
     pub(crate) fn state_of(&self, id: &SnapshotId) -> Result<Option<SnapshotState>> {
         objects::state_of(&*self.store, &self.keys, id)
     }
@@ -435,14 +435,14 @@ impl Repository {
         }
     }
 
-    /// The index as it stands: segments of committed sessions, without packs that a plan condemns.
+    /// The index as it is: segments of committed sessions, without packs that a plan condemns.
     pub fn index(&self) -> Result<Index> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let committed = |id: &SnapshotId| states.was_committed(id);
         Index::open(&*self.store, &self.keys, committed, Default::default())
     }
 
-    /// A reader of chunks through the index as it stands.
+    /// A reader of chunks through the index as it is.
     pub fn chunk_reader(&self) -> Result<Arc<ChunkReader>> {
         Ok(self.reader_of(self.index()?))
     }

@@ -44,7 +44,7 @@ impl fmt::Display for Root<'_> {
 
 impl Root<'_> {
     /// Calls `each` for every chunk that the root reaches and that is not in `seen` yet, with the chunk's class, and `lost` for each
-    /// node that can't be read: what stands below that is not reached. Of a run only branch nodes are read, and its leaf if it has no
+    /// node that can't be read: what is below that is not reached. Of a run only branch nodes are read, and its leaf if it has no
     /// other node.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl NamespaceManifest {
     }
 }
 
-/// Those of some chunks that a snapshot needs: all but values that only entries refer to which newer runs hide. What stands in a
+/// Those of some chunks that a snapshot needs: all but values that only entries refer to which newer runs hide. What is in a
 /// range that can't be read is not known and doesn't count; [`Root::reach`] tells of that.
 pub fn needed_by(
     chunks: &ChunkReader,

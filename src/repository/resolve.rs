@@ -204,7 +204,8 @@ pub fn doubts(spec: &str, times: &Times, found: SnapshotId) -> Vec<String> {
 /// Milliseconds since the Unix epoch of a time as people write it: with a zone, or in the machine's own. A time to the day,
 /// minute or second means its end, so that the times that listings print name their snapshots.
 fn parse_time(text: &str) -> Result<u64> {
-    end_of(text).map_err(|error| Error::usage(format!("@{text} is no time ({error}); write it as @2026-05-01T12:00Z")))
+    end_of(text)
+        .map_err(|error| Error::usage(format!("@{text} is not a time ({error}); write it as @2026-05-01T12:00Z")))
 }
 
 /// The end of what [`parse_time`] says.
@@ -218,7 +219,7 @@ fn end_of(text: &str) -> Result<u64, jiff::Error> {
     Ok(u64::try_from(millis).unwrap_or(0).saturating_add(precision_millis(text) - 1))
 }
 
-/// The beginning of a day, hour, minute or second as people write it, in milliseconds since the Unix epoch. `None` if it is no time.
+/// The beginning of a day, hour, minute or second as people write it, in milliseconds since the Unix epoch. `None` if it is not a time.
 pub fn parse_begin(text: &str) -> Option<u64> {
     let end = end_of(text).ok()?;
     Some(end.saturating_add(1).saturating_sub(precision_millis(text)))

@@ -71,7 +71,7 @@ impl Seen {
         format!("{FIRST_LINE}\n{}\n{}", self.at, lines.collect::<String>())
     }
 
-    /// Reads the file, if there is one. One that can't be understood is an error: to pass over it would be to forget.
+    /// Reads the file, if there is one. One that can't be parsed is an error: to pass over it would be to forget.
     fn read(file: &Path) -> Result<Option<Self>> {
         let doing = || format!("read {}, which says what this client has seen of the repository", file.display());
         let size = match std::fs::metadata(file) {
@@ -86,8 +86,8 @@ impl Seen {
         let seen = Seen::parse(&text).ok_or_else(|| {
             let file = file.display();
             Error::invalid(format!(
-                "{file} can't be understood: it should say what this client has seen of the repository. \
-                Delete it to begin anew"
+                "{file} can't be parsed: it should say what this client has seen of the repository. \
+                Delete it to begin again"
             ))
         })?;
         Ok(Some(seen))
@@ -118,7 +118,7 @@ impl Repository {
         Ok(older.then_some(Rollback { seen: seen.at, gone, revived, file }))
     }
 
-    /// Remembers in `directory` what stands under `snapshots/` now, beside what was remembered before.
+    /// Remembers in `directory` what is under `snapshots/` now, beside what was remembered before.
     pub fn remember(&self, directory: &Path) -> Result<()> {
         let file = self.seen_file(directory);
         let mut seen = Seen::read(&file)?.unwrap_or_default();

@@ -143,7 +143,7 @@ impl Snapshot {
         }
     }
 
-    /// The same past damaged branch nodes: `lost` gets the root and what can't be read below it. What stands below those is not
+    /// The same past damaged branch nodes: `lost` gets the root and what can't be read below it. What is below those is not
     /// reached.
     pub fn reach_readable(
         &self,

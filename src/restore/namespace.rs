@@ -88,7 +88,7 @@ impl Snapshot {
             return refused(format!("it was committed incomplete ({missing})"));
         }
         if manifest.counts.bad > 0 {
-            return refused(format!("{} records could not be understood when it was made", manifest.counts.bad));
+            return refused(format!("{} records could not be parsed when it was made", manifest.counts.bad));
         }
         if !manifest.selection.is_empty() {
             return refused(format!("it holds only {}", manifest.selection));
@@ -116,7 +116,7 @@ impl Snapshot {
     /// The error that something of a namespace can't be read, and so nothing is deleted for its sake.
     fn unknown(&self, namespace: &str, loss: &Loss) -> Error {
         let found =
-            format!("{loss}. What stood there is unknown, so nothing is deleted for what the snapshot seems to lack");
+            format!("{loss}. What was there is unknown, so nothing is deleted for what the snapshot seems to lack");
         Error::damaged(format!("namespace {namespace} of snapshot {}", self.id()), found)
     }
 

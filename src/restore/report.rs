@@ -73,16 +73,16 @@ impl RestoreOptions {
         let wrong = |problem: &str| Err(Error::usage(format!("{target}: {problem}")));
         if !is_live {
             if self.conflict == ConflictPolicy::Merge {
-                return wrong("a file is written anew, so there is nothing to merge with; leave out --conflict merge");
+                return wrong("a file is rewritten, so there is nothing to merge with; leave out --conflict merge");
             }
             if self.resume {
-                return wrong("a file is written anew as a whole, and can't be resumed; leave out --resume");
+                return wrong("a file is rewritten as a whole, and can't be resumed; leave out --resume");
             }
             if self.mirror {
                 return wrong("a file holds what is restored and nothing else; leave out --mirror");
             }
             if self.indexes_last {
-                return wrong("in a file indexes stand before the records; leave out --indexes-last");
+                return wrong("in a file indexes come before the records; leave out --indexes-last");
             }
         }
         if self.mirror {

@@ -51,7 +51,7 @@ struct Again<'a> {
     open: Option<Vec<Beside<'a>>>,
 }
 
-/// Writes a run anew while it walks it.
+/// Writes a run again while it walks it.
 struct Writing<'a> {
     again: Again<'a>,
     /// Whether the target has the run, so that its chunks of entries need not be read there.

@@ -231,7 +231,7 @@ impl<'a> RunCursor<'a> {
     }
 }
 
-/// Refuses a leaf that begins at or before the last key of the one before, or ends behind the first of the next one.
+/// Refuses a leaf that begins at or before the last key of the one before, or ends past the first of the next one.
 pub(super) fn in_order(leaf: Vec<Entry>, node: &NodeRef, last: Option<Digest>) -> Result<Vec<Entry>> {
     let wrong = |what, expected: &str, found: Digest| {
         Err(FormatError::field(what, expected, found).of(format!("leaf {}", node.chunk)))

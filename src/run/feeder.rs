@@ -259,7 +259,7 @@ impl RunFeeder<'_> {
         self.advance()
     }
 
-    /// Adds a tombstone, or an entry whose value stands in chunks that the repository has.
+    /// Adds a tombstone, or an entry whose value is in chunks that the repository has.
     pub fn entry(&mut self, entry: Entry) -> Result<()> {
         self.waiting.push_back(Waiting { entry, on: Wait::Nothing });
         self.advance()
@@ -354,7 +354,7 @@ impl RunFeeder<'_> {
         if length == rest.len() && length < max {
             return None;
         }
-        // The first record that ends at or behind the cut ends the chunk.
+        // The first record that ends at or after the cut ends the chunk.
         let at = open.records.partition_point(|&(_, end)| end - open.begin < length);
         let end = open.records.get(at).map_or(open.bytes.len(), |&(_, end)| end);
         let whole = end < open.bytes.len() || end - open.begin >= max;

@@ -1,7 +1,7 @@
 //! What a walk could not read: the damaged nodes of a run, and the ranges of keys about which nothing is known there.
 //!
 //! Within such a range the entries of older runs may have been changed or deleted by an entry that can't be read, so a
-//! walk passes over them; entries of newer runs win whatever stands there, and so are certain.
+//! walk passes over them; entries of newer runs win whatever is there, and so are certain.
 
 use crate::error::Error;
 use crate::format::ChunkId;
@@ -22,7 +22,7 @@ pub struct Loss {
     pub problem: String,
     /// The digest of its first entry, as the branch node above says; `None` for a root.
     pub from: Option<Digest>,
-    /// The first digest behind it; `None` if nothing follows.
+    /// The first digest after it; `None` if nothing follows.
     pub until: Option<Digest>,
     /// How many entries stand below it, tombstones included, as the branch node above or the manifest says.
     pub entries: u64,
@@ -75,7 +75,7 @@ pub struct Losses {
     pub named: Vec<Loss>,
     /// How many nodes were damaged.
     pub nodes: u64,
-    /// How many entries stood below them, tombstones included.
+    /// How many entries were below them, tombstones included.
     pub entries: u64,
     /// Entries of older runs that were passed over, since whether they still hold can't be read.
     pub uncertain: u64,
@@ -123,7 +123,7 @@ impl Losses {
 pub(super) struct Ranges(Vec<(Option<Digest>, Option<Digest>)>);
 
 impl Ranges {
-    /// Adds a range that begins at or behind the end of the last one.
+    /// Adds a range that begins at or after the end of the last one.
     pub fn push(&mut self, from: Option<Digest>, until: Option<Digest>) {
         match self.0.last_mut() {
             // Neighbours are joined, so that a lost pack of many leaves costs few ranges.

@@ -79,7 +79,7 @@ impl<'a> ValueReader<'a> {
             .map_err(|error| Error::damaged(format!("chunk {}", live.place.chunk), format!("record {digest}: {error}")))
     }
 
-    /// The chunk in which a body stands, if it is a single one.
+    /// The chunk in which a body is, if it is a single one.
     fn holder(&mut self, place: &ValuePlace) -> Result<Option<&Arc<Vec<u8>>>> {
         if !place.more.is_empty() {
             return Ok(None);
@@ -101,12 +101,12 @@ impl<'a> ValueReader<'a> {
         let plain = self.holder(place)?.map(|plain| &plain[..]).unwrap_or_default();
         plain.get(range(place)).ok_or_else(|| {
             let (object, Range { start, end }) = (format!("chunk {}", place.chunk), range(place));
-            Error::damaged(object, format!("a record's body of {} bytes at {start} ends behind it", end - start))
+            Error::damaged(object, format!("a record's body of {} bytes at {start} ends past it", end - start))
         })
     }
 }
 
-/// Where in its chunk a body stands.
+/// Where in its chunk a body is.
 fn range(place: &ValuePlace) -> Range<usize> {
     let begin = place.offset as usize;
     begin..begin.saturating_add(place.length as usize)
@@ -141,7 +141,7 @@ pub fn read_value_into(chunks: &ChunkReader, place: &ValuePlace, body: &mut Vec<
     }
     if wanted > 0 {
         let object = format!("chunk {}", place.chunk);
-        return Err(Error::damaged(object, format!("a record's body ends {wanted} bytes behind it")));
+        return Err(Error::damaged(object, format!("a record's body ends {wanted} bytes after it")));
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub fn reach_run(
 }
 
 /// Those of some chunks that these runs, given newest first, need: all of entries, and those of values that an entry
-/// refers to which no newer run hides. What stands in a range that can't be read is not known and doesn't count;
+/// refers to which no newer run hides. What is in a range that can't be read is not known and doesn't count;
 /// [`reach_run`] tells of that.
 pub fn needed_of(
     chunks: &ChunkReader,

@@ -19,7 +19,7 @@ pub struct Transfer<'a> {
     target: &'a ChunkWriter,
     /// Whether both repositories name the same contents alike.
     alike: bool,
-    /// Whether compressed bytes are sealed anew as they are.
+    /// Whether compressed bytes are sealed again as they are.
     as_packed: bool,
     names: Cache<ChunkId, ChunkId>,
     control: &'a Control,

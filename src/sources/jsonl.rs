@@ -34,7 +34,7 @@ enum Input {
 /// A file of JSON lines as a source.
 ///
 /// The file is read once to find its namespaces, indexes and UDF modules, then once for each namespace. A line that
-/// can't be understood is reported to the sink with the namespace that it names, or with the first if it names none.
+/// can't be parsed is reported to the sink with the namespace that it names, or with the first if it names none.
 pub struct JsonlSource {
     input: Input,
     name: String,
@@ -322,7 +322,7 @@ impl Reading<'_> {
         if self.batch.is_empty() { Ok(()) } else { self.sink.records(std::mem::take(&mut self.batch)) }
     }
 
-    /// Whether a line that can't be understood is this reading's to report.
+    /// Whether a line that can't be parsed is this reading's to report.
     fn is_ours(&self, line: &[u8]) -> bool {
         match line_namespace(line).ok().and_then(|named| named.namespace) {
             Some(namespace) => namespace == self.namespace,
@@ -372,7 +372,7 @@ impl RecordSource for JsonlSource {
         None
     }
 
-    /// Reads the file once. If no line names a namespace but some can't be understood, the first of them is the error.
+    /// Reads the file once. If no line names a namespace but some can't be parsed, the first of them is the error.
     fn namespaces(&self) -> Result<Vec<String>> {
         Ok(self.overview()?.namespaces.into_keys().collect())
     }

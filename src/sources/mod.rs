@@ -29,7 +29,7 @@ use crate::record::{
     Digest, Generation, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp, VoidTime,
 };
 
-/// A record, or a place in a file, that could not be understood.
+/// A record, or a place in a file, that could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecord {
     /// Where it is: file and byte offset, or namespace and digest.
@@ -43,7 +43,7 @@ pub trait RecordSink: Sync {
     /// Takes a batch of at least one record. A good size is about 1 MiB of bodies.
     fn records(&self, batch: RecordBatch) -> Result<()>;
 
-    /// Takes note of a record that could not be understood. Returns `Ok` if the source shall go on with the next record,
+    /// Takes note of a record that could not be parsed. Returns `Ok` if the source shall go on with the next record,
     /// else the error that it shall return.
     fn bad_record(&self, bad: BadRecord, error: crate::error::Error) -> Result<()>;
 }
@@ -98,7 +98,7 @@ pub trait RecordSource: Send + Sync {
     fn shape(&self) -> SourceShape<'_>;
 }
 
-/// How a namespace of a cluster stands.
+/// The state of a namespace of a cluster.
 #[derive(Clone, Debug)]
 pub struct Standing {
     /// The nodes, and what they hold in full.
@@ -107,7 +107,7 @@ pub struct Standing {
     pub truncated: Option<Timestamp>,
     /// Until when sets of it were truncated last.
     pub truncated_sets: Vec<(Vec<u8>, Timestamp)>,
-    /// Partitions of which no node had a copy when they were shared out last, and which began anew, empty.
+    /// Partitions of which no node had a copy when they were shared out last, and which began again, empty.
     pub fresh: usize,
     /// The sets that were selected and that the namespace doesn't know, and those that it knows.
     pub unknown_sets: Option<(Vec<String>, Vec<String>)>,
@@ -204,7 +204,7 @@ pub trait PartitionedSource: Send + Sync {
     /// How far the clocks of the source may be apart, in milliseconds: an incremental reads back this much further.
     fn clock_margin_millis(&self) -> u64;
 
-    /// How many records could not be understood since this was last asked, and the first of them by name. They were left
+    /// How many records could not be parsed since this was last asked, and the first of them by name. They were left
     /// out of what the other methods gave.
     fn take_bad_records(&self) -> (u64, Vec<BadRecord>) {
         (0, Vec::new())

@@ -10,7 +10,7 @@ const HEAD_BYTES: usize = 20 + 16 + 4 + 4 + 1 + 4 + 4;
 /// Bytes that the processor fetches at a time.
 const CACHE_LINE: usize = 64;
 
-/// How much of each record is fetched ahead; what lies behind that follows by itself.
+/// How much of each record is fetched ahead; what lies after that follows by itself.
 const TOUCHED_LINES: usize = 8;
 
 /// Records one after another in one piece of memory.

@@ -319,7 +319,7 @@ mod tests {
             bound in 0..12_000usize,
         ) {
             let made = || batches.iter().zip(0u8..).map(|(of, n)| {
-                // All of one partition; some differ in what rows are sorted by, and some only behind it.
+                // All of one partition; some differ in what rows are sorted by, and some only after it.
                 let digest = |a: u8, b: u8| {
                     let mut digest = [a; 20];
                     digest[..2].fill(0);

@@ -56,7 +56,7 @@ pub enum Effect {
     CrashBefore,
     /// The process dies once the call did its work: it and all that follow fail.
     CrashAfter,
-    /// The process dies while the call writes: of the bytes only the first half stands there. No [`Store`] may do that; what
+    /// The process dies while the call writes: of the bytes only the first half is there. No [`Store`] may do that; what
     /// becomes of a repository in one that does all the same is worth knowing. Calls that write no bytes do nothing.
     Tear,
     /// The call returns a transient [`Error::Store`], and does its work only once so many further calls were taken, or

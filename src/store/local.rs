@@ -13,7 +13,7 @@
 //! `list` while it reads the directory's names. Neither waits for it for long, since its holder may be asleep: see `directory`.
 //!
 //! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that what must be written before anything
-//! can be deleted finds room; the next writer makes it anew.
+//! can be deleted finds room; the next writer makes it again.
 //!
 //! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
 //! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.

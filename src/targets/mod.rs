@@ -113,7 +113,7 @@ pub trait RecordTarget: Send + Sync {
     /// Takes indexes and UDF modules after the records. Only live targets do.
     fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
         let _ = (namespace, metadata);
-        Err(Error::usage(format!("{}: indexes stand before the records there, not behind them", self.name())))
+        Err(Error::usage(format!("{}: indexes come before the records there, not after them", self.name())))
     }
 
     /// Deletes records. Only live targets can.

@@ -121,7 +121,7 @@ pub(super) fn at_work(target_name: &str, other: &Path, instead: &str) -> Error {
     Error::Target { target_name: target_name.to_owned(), problem }
 }
 
-/// The directory in which a file stands.
+/// The directory in which a file is.
 pub(super) fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -150,7 +150,7 @@ fn name_if_free(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// What stands in a directory of files on their way that will have the names that `ours` knows.
+/// What is in a directory of files on their way that will have the names that `ours` knows.
 pub(super) struct Found {
     /// They are being written.
     pub(super) at_work: Vec<PathBuf>,

@@ -47,7 +47,7 @@ pub struct CheckReport {
     pub bytes_read: u64,
     /// What is wrong, object by object.
     pub problems: Vec<String>,
-    /// What was lost and no snapshot needs: of older versions of records, or of what was written anew since.
+    /// What was lost and no snapshot needs: of older versions of records, or of what was rewritten since.
     pub notes: Vec<String>,
     /// Snapshots that can't be restored whole.
     pub hurt: Vec<SnapshotId>,
@@ -55,7 +55,7 @@ pub struct CheckReport {
 
 impl Repository {
     /// Looks at every object that is not a chunk, and walks all that the snapshots reach. What is damaged is noted in
-    /// the repository, so that the next full backup writes it anew.
+    /// the repository, so that the next full backup writes it again.
     ///
     /// Backups, collections and forgets may be at work: what they move, replace or delete meanwhile is no damage.
     pub fn check(&self, options: &CheckOptions, control: &Control) -> Result<CheckReport> {
@@ -80,7 +80,7 @@ impl Repository {
         let healed: Vec<String> = absent.difference(&held).map(names::pack).collect();
         for problem in problems {
             match healed.iter().any(|name| problem.starts_with(name)) {
-                true => report.notes.push(format!("{problem}; no snapshot needs anything that stood in it alone")),
+                true => report.notes.push(format!("{problem}; no snapshot needs anything that was in it alone")),
                 false => report.problems.push(problem),
             }
         }
@@ -138,7 +138,7 @@ impl Repository {
                 let of = format!("{}{}", names::INDEX, manifest.id);
                 problems.push(format!(
                     "{of}: {there} index segments are there, expected {expected}; the packs make up for it, and \
-                     `aerolith repair` writes them anew"
+                     `aerolith repair` writes them again"
                 ));
             }
         }
@@ -147,8 +147,8 @@ impl Repository {
 
     /// Walks what snapshots reach, and reads the chunks for which `read` says yes. Adds what is wrong to the report,
     /// and gives back the chunks that are missing or damaged. A snapshot is hurt if an entry that no newer run hides,
-    /// or a node, needs one of them: runs go on to refer to what stood in older versions of records, and to what a full
-    /// backup wrote anew.
+    /// or a node, needs one of them: runs go on to refer to what was in older versions of records, and to what a full
+    /// backup wrote again.
     pub(crate) fn walk(
         &self,
         reader: &Arc<ChunkReader>,
@@ -217,7 +217,7 @@ impl Repository {
         if more > 0 {
             report.notes.push(format!(
                 "{more} of the chunks that runs refer to are missing or damaged, and no snapshot needs them: older \
-                 versions of records stood in them"
+                 versions of records were in them"
             ));
         }
         Ok(Walked { damaged, needed })
@@ -228,7 +228,7 @@ impl Repository {
         for entry in self.holds()? {
             if let Err(error) = entry.hold {
                 let advice = format!(
-                    "Snapshot {} is held all the same. `aerolith repair` writes the hold anew; its reason is lost",
+                    "Snapshot {} is held all the same. `aerolith repair` writes the hold again; its reason is lost",
                     entry.snapshot
                 );
                 report.take(Err(error.with_advice(&advice)))?;

@@ -42,7 +42,7 @@ fn snapshots_that_are_not_there_are_told_from_names_that_name_none() {
         sandbox.run(&["show", name]).ends(2).says(&["names no snapshot", "latest~N", "@2026-05-01T12:00Z"]);
     }
     sandbox.run(&["restore", "latest/test", "asb:out"]).ends(2).says(&["a namespace follows a colon: latest:test"]);
-    sandbox.run(&["show", "@yesterday"]).ends(2).says(&["is no time", "@2026-05-01T12:00Z"]);
+    sandbox.run(&["show", "@yesterday"]).ends(2).says(&["is not a time", "@2026-05-01T12:00Z"]);
 }
 
 #[test]

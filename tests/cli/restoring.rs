@@ -226,7 +226,7 @@ fn indexes_and_modules_can_be_left_out_or_come_last() {
     let there = EmbeddedStore::open(sandbox.path("last")).unwrap().metadata("shop").unwrap();
     assert_eq!((there.indexes.len(), there.udfs.len()), (1, 1));
     let file = sandbox.run(&["restore", "latest", "asb:last-asb", "--indexes-last"]).ends(2);
-    file.says(&["indexes stand before the records", "leave out --indexes-last"]);
+    file.says(&["indexes come before the records", "leave out --indexes-last"]);
     sandbox.run(&["restore", "latest", "asb:x", "--indexes-last", "--no-indexes"]).ends(2);
 }
 

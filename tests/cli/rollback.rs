@@ -68,7 +68,7 @@ fn a_file_that_cannot_be_understood_or_written_is_named_and_stops_nothing() {
     let directory = sandbox.path("state/aerolith/seen");
     let file = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
     std::fs::write(&file, "nonsense").unwrap();
-    run(&sandbox, &["snapshots"]).ends(0).says(&["can't be understood", "--no-rollback-check"]);
+    run(&sandbox, &["snapshots"]).ends(0).says(&["can't be parsed", "--no-rollback-check"]);
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::write(&directory, "a file in the directory's place").unwrap();
     run(&sandbox, &["snapshots"]).ends(0).says(&["aerolith/seen", "--no-rollback-check"]);

@@ -216,7 +216,7 @@ pub fn digest_of_person(name: &str) -> String {
 /// Whether it is a time as the schemas promise: RFC 3339, UTC, milliseconds.
 #[track_caller]
 pub fn assert_time(value: &Value) {
-    let text = value.as_str().unwrap_or_else(|| panic!("{value} is no time"));
+    let text = value.as_str().unwrap_or_else(|| panic!("{value} is not a time"));
     assert!(text.len() == 24 && text.ends_with('Z') && text.as_bytes()[19] == b'.', "{text}");
     text.parse::<jiff::Timestamp>().unwrap();
 }

@@ -78,7 +78,7 @@ fn a_server_that_comes_back_empty_under_a_backup_is_named_and_nothing_is_committ
     cluster.restart(0);
     let error =
         session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("may be lost") && error.contains("N0 was started anew"), "{error}");
+    assert!(error.contains("may be lost") && error.contains("N0 was restarted"), "{error}");
     assert!(repository.snapshots().unwrap().snapshots.is_empty());
 }
 
@@ -160,7 +160,7 @@ fn what_was_lost_between_two_backups_is_not_taken_for_deleted_unless_told() {
     for kind in ["incremental", "differential", "full"] {
         let refused = place.run(&["backup", &url, "--kind", kind]);
         assert_eq!(refused.code, 1, "{refused:?}");
-        for part in ["may have lost data", "N1 was started anew", "--accept-loss", "records that snapshot"] {
+        for part in ["may have lost data", "N1 was restarted", "--accept-loss", "records that snapshot"] {
             assert!(refused.err.contains(part), "{part}: {refused:?}");
         }
     }
@@ -327,7 +327,7 @@ fn a_restore_into_a_server_that_comes_back_empty_fails_and_names_it() {
         restore.join().unwrap()
     });
     assert_eq!(failed.code, 1, "{failed:?}");
-    for part in ["may be lost", "N1", "started anew"] {
+    for part in ["may be lost", "N1", "restarted"] {
         assert!(failed.err.contains(part), "{part}: {failed:?}");
     }
     let again = place.run(&["restore", "latest:test", &url, "--resume", "--verify"]);
@@ -401,7 +401,7 @@ fn a_cluster_whose_clock_was_set_back_is_read_whole_and_that_is_said() {
     let url = url(&cluster);
     assert_eq!(place.run(&["backup", &url]).code, 0);
     cluster.shared().clock_ahead = -100_000_000_000;
-    // Deleted and written anew, a record has the generation that it had.
+    // Deleted and rewritten, a record has the generation that it had.
     (0..40).for_each(|n| {
         assert!(client.delete(b"s", &int(n)));
         client.put(b"s", &int(n), true, u32::MAX, &number(n + 1));

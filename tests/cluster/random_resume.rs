@@ -1,4 +1,4 @@
-//! Backups that are killed, gone on with, and mixed with others, at random, while records change, sets are truncated,
+//! Backups that are killed, resumed, and mixed with others, at random, while records change, sets are truncated,
 //! servers restart and their clocks move. Whatever is committed as whole must be what the cluster held while it was
 //! read.
 //!
@@ -411,7 +411,7 @@ impl Story<'_> {
         let again = self.last_killed.filter(|_| !self.random.one_of(3));
         let job = again.unwrap_or_else(|| Job::any(&mut self.random));
         let mut plan = self.plan();
-        // What was killed is mostly gone on with to its end.
+        // What was killed is mostly resumed to its end.
         if self.random.below(5) < if again.is_some() { 3 } else { 2 } {
             let away: Vec<u16> =
                 if plan.allow_partial { (0..20).map(|_| self.random.below(4096) as u16).collect() } else { vec![] };
@@ -499,7 +499,7 @@ fn whatever_happens_what_is_committed_is_what_the_cluster_held() {
     let [killed, committed, resumed, partial, refused, changed] =
         [killed, committed, resumed, partial, refused, changed].map(AtomicUsize::into_inner);
     println!(
-        "{stories} stories from seed {first}: {killed} sessions killed, {resumed} namespaces gone on with, {refused} \
+        "{stories} stories from seed {first}: {killed} sessions killed, {resumed} namespaces resumed, {refused} \
          refused, {committed} committed; {partial} namespaces in part, {changed} changed meanwhile"
     );
     if stories >= STORIES {

@@ -11,7 +11,7 @@ use aerolith::sources::RecordSource;
 use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
 use std::collections::BTreeMap;
 
-/// Without generations, which begin anew.
+/// Without generations, which begin again.
 fn apart_from_generations(found: BTreeMap<[u8; 20], Found>) -> BTreeMap<[u8; 20], Found> {
     found.into_iter().map(|(at, found)| (at, Found { generation: 0, ..found })).collect()
 }

@@ -47,7 +47,7 @@ impl Random {
 /// What happens to the cluster.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
-    /// Records are written, deleted, written anew and touched.
+    /// Records are written, deleted, rewritten and touched.
     Changes(u64),
     /// A set is truncated, or a namespace; up to so many seconds ago.
     Truncated(&'static str, &'static [u8], u32),
@@ -59,7 +59,7 @@ pub enum Event {
     Jitter(u32),
     /// The clocks are set back for good.
     SetBack,
-    /// A node is started anew.
+    /// A node is restarted.
     Restarted(usize),
 }
 
@@ -84,7 +84,7 @@ impl Event {
     }
 }
 
-/// What happened so far, as far as it decides what may be gone on with.
+/// What happened so far, as far as it decides what may be resumed.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The furthest that the clocks were ahead.
@@ -188,7 +188,7 @@ impl Town {
             let delete = Write { delete: true, ..Write::default() };
             match random.below(10) {
                 0..3 => drop(namespace.write(at, &write, time)),
-                // The generation begins anew, and is often what it was.
+                // The generation begins again, and is often what it was.
                 3..7 => {
                     namespace.write(at, &delete, time);
                     namespace.write(at, &write, time);

@@ -101,7 +101,7 @@ fn a_check_takes_nothing_for_damage_that_a_collection_does_meanwhile() {
     at_every_call(check_all, |about, repository, found| {
         let found = found.unwrap_or_else(|error| panic!("{about}: {error}"));
         assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
-        // Nor does it leave a note that makes the next full backup write anew what is whole.
+        // Nor does it leave a note that makes the next full backup write again what is whole.
         let history = repository.history().unwrap();
         assert!(history.entries.iter().all(|entry| entry.session.job != "check"), "{about}");
     });

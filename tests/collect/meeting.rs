@@ -59,7 +59,7 @@ fn a_backup_at_work_is_waited_for_or_fenced_and_nothing_is_deleted_before() {
     assert_nothing_unused(&repository, "fenced");
 }
 
-/// Runs a prune during which something happens at two points: after the standing plans were read, which is before its
+/// Runs a prune during which something happens at two points: after the pending plans were read, which is before its
 /// own plan is written, and once the sessions were listed after that. Each gets a repository of its own.
 fn prune_with(
     disk: &Arc<MemoryStore>,
@@ -338,7 +338,7 @@ fn a_collection_whose_snapshots_are_forgotten_and_collected_while_it_marks_calls
     assert_nothing_unused(&repository, "forgotten while it marked");
 }
 
-/// The original is committed while a plan stands that condemns what it builds on, and is forgotten before the
+/// The original is committed while a plan is pending that condemns what it builds on, and is forgotten before the
 /// collection looks at the snapshots again; its salvage is committed after that.
 #[test]
 fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_original() {

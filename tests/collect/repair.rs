@@ -176,7 +176,7 @@ fn while_a_plan_stands_the_index_is_left_alone() {
     assert_repaired(&scene.disk, "pruned, then repaired");
 }
 
-/// The segment of a collection that moved chunks is gone without a trace; and another collection's plan stands.
+/// The segment of a collection that moved chunks is gone without a trace; and another collection's plan is pending.
 #[test]
 fn a_repair_that_only_waits_for_a_collection_calls_nothing_damaged() {
     let scene = Scene::new(60);
@@ -316,7 +316,7 @@ fn records_whose_values_are_lost_are_named_and_the_others_salvaged() {
     assert_salvaged(&repository, &scene.snapshots, &report, "values");
     let lost = |report: &RepairReport| report.salvaged.iter().map(|one| one.namespaces.clone()).collect::<Vec<_>>();
     assert_eq!(lost(&dry), lost(&report), "the dry run said something else");
-    // Originals are as they were, and each salvage stands right behind its own.
+    // Originals are as they were, and each salvage comes right after its own.
     let after = repository.snapshots().unwrap().snapshots;
     assert!(before.iter().all(|manifest| after.contains(manifest)));
     for (n, manifest) in after.iter().enumerate().filter(|(_, manifest)| manifest.salvage.is_some()) {
@@ -411,7 +411,7 @@ fn a_full_backup_heals_the_damaged_snapshots_and_no_repair_is_needed() {
     assert_eq!(assert_exact(&repository, &[last], "healed"), 1);
     let report = repair(&repository, &thorough_repair()).unwrap();
     let of_last = report.salvaged.iter().find(|one| one.original == scene.snapshots[2].0);
-    assert!(of_last.is_none_or(|one| one.records_lost() == 0), "what the backup wrote anew was not found: {report:?}");
+    assert!(of_last.is_none_or(|one| one.records_lost() == 0), "what the backup wrote again was not found: {report:?}");
 }
 
 /// Each pack of a repository, damaged in each way.

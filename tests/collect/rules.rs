@@ -20,7 +20,7 @@ fn taking_over() -> PruneOptions {
     PruneOptions { fence: true, ..thorough() }
 }
 
-/// A value chunk of the last snapshot that stands in a pack which the first snapshot's forgetting leaves partly needed,
+/// A value chunk of the last snapshot that exists in a pack which the first snapshot's forgetting leaves partly needed,
 /// if there is one.
 fn find_live_chunk(scene: &Scene) -> Option<(ChunkId, Location)> {
     let repository = scene.repository();

@@ -97,7 +97,7 @@ fn of_two_copies_the_whole_one_stays() {
         let values = values(&repository, "latest");
         values.iter().for_each(|id| damage_chunk(&repository, &disk, id));
         assert_eq!(check(&repository).unwrap().hurt, [first]);
-        // Of another cluster, so that it has no parent: the same chunks, written anew.
+        // Of another cluster, so that it has no parent: the same chunks, rewritten.
         let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
         let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
         session.records("kept", &world, BackupKind::Full, &options()).unwrap();

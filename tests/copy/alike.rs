@@ -63,7 +63,7 @@ fn copies_are_the_same_chunks_of_the_same_bytes_and_what_is_there_is_not_read() 
             assert_eq!((&original.runs, &original.state_hash), (&copy.runs, &copy.state_hash));
         }
     }
-    // A merge at home writes all entries anew, and reads no value for the copy.
+    // A merge at home writes all entries again, and reads no value for the copy.
     let mut world = scene.kept.clone();
     let mut last = None;
     for seed in 0..34 {

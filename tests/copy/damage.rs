@@ -49,7 +49,7 @@ fn labels_of_a_copy_that_cannot_be_read_are_named_and_the_copy_stands() {
     let report = copy(&source, &target).unwrap();
     assert_eq!((report.copied.len(), report.present.len(), report.labelled), (0, 3, 1), "{report:?}");
     let [warning] = &report.warnings[..] else { panic!("{report:?}") };
-    for part in [&key, &first.to_string(), &scene.id(0), "labels", "`aerolith repair`", "copy once more"] {
+    for part in [&key, &first.to_string(), &scene.id(0), "labels", "`aerolith repair`", "copy again"] {
         assert!(warning.contains(part), "{part:?} is not in {warning}");
     }
     let tags = |n: usize| copy_of(&source, &target, scene.snapshots[n].0).tags;

@@ -196,9 +196,7 @@ fn a_copy_that_is_forgotten_while_labels_are_copied_is_named_and_the_others_get_
     let target = open_other(disk.clone()).unwrap();
     let there: HashSet<_> = target.snapshots().unwrap().snapshots.into_iter().map(|copy| copy.id).collect();
     let gone = report.copied.iter().find(|one| !there.contains(&one.copy.unwrap())).unwrap();
-    for part in
-        [&gone.original.id.to_string(), &gone.copy.unwrap().to_string(), "forgotten meanwhile", "copy once more"]
-    {
+    for part in [&gone.original.id.to_string(), &gone.copy.unwrap().to_string(), "forgotten meanwhile", "copy again"] {
         assert!(warning.contains(part), "{part:?} is not in {warning}");
     }
     // What it says helps.

@@ -203,7 +203,7 @@ fn a_damaged_value_costs_its_own_records_and_the_rest_of_its_pack_restores() {
     assert!(report.failures[0].reason.contains(&chunk.to_string()), "{}", report.failures[0].reason);
     assert!(hurt > 0 && hurt < 3000);
 
-    // Without a check nobody knows; after it a full backup writes the values anew, and only once.
+    // Without a check nobody knows; after it a full backup writes the values again, and only once.
     check(&repository).unwrap();
     let healed = back_up(&repository, &world, BackupKind::Full).unwrap();
     assert_eq!(healed.manifest().namespaces[0].counts.healed, hurt);

@@ -239,7 +239,7 @@ fn another_selection_or_a_clock_that_was_set_back_takes_nothing_over() {
     let watched = watching(&WORLDS[1]);
     assert!(count(&watched) > 0);
     assert_eq!(count(&selecting(&WORLDS[1], "one set")), 0);
-    // What is said to have been read in the future can't be gone on with: the next incremental would miss what changes
+    // What is said to have been read in the future can't be resumed: the next incremental would miss what changes
     // until then.
     assert_eq!(count(&WORLDS[0]), 0);
 }

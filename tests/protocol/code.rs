@@ -30,7 +30,7 @@ fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
             &[(List, "index")]
         }
         (_, "lists the packs" | "lists the packs again" | "lists the packs once more") => &[(List, "packs")],
-        // A reader misses a pack, or the rows of a segment that was written anew.
+        // A reader misses a pack, or the rows of a segment that was rewritten.
         (_, "looks up what it needs" | "has nothing to move" | "is done" | "misses") => &[],
         (_, "uploads a pack" | "moves what is live") => &[(PutNew, "packs")],
         (_, "writes its segment, which names") => &[(PutNew, "index")],
@@ -41,7 +41,7 @@ fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
         (_, "deletes") => &[(Delete, "packs")],
         (_, "lists the index") => &[(List, "index")],
         // Whether a row is left or none decides which of the two it is.
-        (_, "deletes the segment of" | "writes anew the segment of") => &[(Delete, "index")],
+        (_, "deletes the segment of" | "rewrites the segment of") => &[(Delete, "index")],
         (_, "deletes the plan of") => &[(Delete, "gc")],
         (_, "reads the folds") => &[(List, "folds")],
         // The history of the sessions is written before the fold, and their objects go with their names.
@@ -76,7 +76,7 @@ fn alone(scene: Scene, state: &mut State, actor: &str, likes: &[&str]) -> Vec<&'
     }
 }
 
-/// What was asked of a store, by directory. Session objects that are written anew are heartbeats and outcomes, which
+/// What was asked of a store, by directory. Session objects that are rewritten are heartbeats and outcomes, which
 /// nobody waits for.
 fn asked(operations: &[Operation]) -> Vec<(Call, &str)> {
     let directory = |operation: &Operation| match (operation.call, operation.key.split('/').next().unwrap_or_default())

@@ -243,7 +243,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                 let mut cleaned = store;
                 let (what, about) = match is_deleted {
                     true => ("deletes the segment of", About::Session(other)),
-                    false => ("writes anew the segment of", About::Session(other)),
+                    false => ("rewrites the segment of", About::Session(other)),
                 };
                 cleaned.rows[other] = keeps;
                 cleaned.segments = if is_deleted { store.segments & !bit(other) } else { store.segments | bit(other) };
@@ -388,7 +388,7 @@ fn choose(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: C
     }
 }
 
-/// Writes anew what is live and has no copy outside every plan.
+/// Writes again what is live and has no copy outside every plan.
 fn move_out(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: Collector, id: usize) {
     let mut store = steps.now.store;
     let (mut index, mut outside, mut found) = (known(&this), this.outside, 0);

@@ -13,7 +13,7 @@ pub struct Search {
     pub reduction: Reduction,
     /// The most states that there may be.
     pub most: usize,
-    /// Whether it remembers how it came to each state: 8 bytes more for each. A search that does not begins anew once
+    /// Whether it remembers how it came to each state: 8 bytes more for each. A search that does not begins again once
     /// it has found something.
     pub ways: bool,
 }

@@ -7,7 +7,7 @@ use super::table::{Table, fingerprint};
 use super::{collector, reader, writer};
 use std::fmt;
 
-/// A snapshot that stands, or stood, when the run begins.
+/// A snapshot that exists, or stood, when the run begins.
 #[derive(Clone, Copy, Default)]
 pub struct Old {
     pub name: Name,
@@ -51,13 +51,13 @@ pub struct Model {
 /// What must not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A chunk that a snapshot needs stands in no pack that a believed segment names.
+    /// A chunk that a snapshot needs stands in no pack that a segment of a committed session names.
     Missing(usize),
     /// That would be so after a power cut.
     MissingAfterPowerCut(usize),
     /// A name changed that must not, such as a fence that became a snapshot.
     NameChanged(usize),
-    /// A reader failed on a snapshot that stands.
+    /// A reader failed on a snapshot that exists.
     ReaderFailed(usize),
     /// A writer names a pack that it knew to be condemned.
     CondemnedIsUsed(usize),

@@ -123,7 +123,7 @@ impl Outcome {
         }
     }
 
-    /// Whether what was there when another was begun always stands before it.
+    /// Whether what was there when another was begun always comes before it.
     fn order_is_causal(&self, by: By) -> bool {
         self.snapshots.iter().zip(&self.seen).all(|(one, seen)| {
             self.snapshots.iter().filter(|other| seen.contains(&other.id)).all(|other| Self::is_before(by, other, one))

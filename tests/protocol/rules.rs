@@ -13,7 +13,7 @@ pub enum Rule {
     CreateIfAbsent,
     /// A name once taken is never free again.
     NamesStayTaken,
-    /// A backup begun under a plan writes anew what its parent has in condemned packs alone.
+    /// A backup begun under a plan writes again what its parent has in condemned packs alone.
     WriteAnewUnderPlan,
     /// A writer names in its own segment the packs that it found by their directories.
     NameWhatWasFound,
@@ -31,7 +31,7 @@ pub enum Rule {
     CollectorsAreSessions,
     /// It lists the snapshots again once they are settled.
     ListAgain,
-    /// A copy counts only outside every standing plan, not just its own.
+    /// A copy counts only outside every pending plan, not just its own.
     EveryPlan,
     /// A pack is never taken off a plan.
     CondemnedForGood,
@@ -47,7 +47,7 @@ pub enum Rule {
     CleanByAFreshList,
     /// Joined segments keep the rows of packs that only others condemn.
     JoinKeepsForeign,
-    /// A plan stands until its packs are gone.
+    /// A plan stays pending until its packs are gone.
     PlanStands,
     /// The deletions are durable before the plan goes.
     SyncBeforePlanGoes,

@@ -56,7 +56,7 @@ fn difference(path: String, built: &Value, stored: &Value) -> Option<String> {
             a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(format!("{path}/{i}"), a, b))
         }
         (a, b) if a == b => None,
-        (a, b) => Some(format!("{path}\n  made anew: {a}\n  committed: {b}")),
+        (a, b) => Some(format!("{path}\n  made again: {a}\n  committed: {b}")),
     }
 }
 

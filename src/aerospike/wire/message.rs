@@ -50,7 +50,7 @@ pub mod info3 {
     /// The last message of a reply.
     pub const LAST: u8 = 1;
     /// In a query: the client takes partitions for done unless told otherwise. In its reply: about one partition, whose
-    /// number stands in the place of the generation.
+    /// number is in the place of the generation.
     pub const PARTITION_DONE: u8 = 1 << 2;
     /// The record is written whole: bins that it has beside the given ones go.
     pub const CREATE_OR_REPLACE: u8 = 1 << 4;

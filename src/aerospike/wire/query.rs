@@ -83,7 +83,7 @@ pub struct WireRecord<'a, 'b> {
 pub enum QueryItem<'a, 'b> {
     /// A record.
     Record(WireRecord<'a, 'b>),
-    /// A record that can't be understood, and why; its digest if it has one.
+    /// A record that can't be parsed, and why; its digest if it has one.
     Bad(Option<Digest>, &'static str),
     /// The server's word on one partition.
     Partition(u32, ResultCode),

@@ -16,7 +16,7 @@ pub const NEVER_EXPIRES: u32 = u32::MAX;
 const ROW_IS_WRITE: u8 = 2 | 4 | 8;
 /// Batch flags: records in memory are written at once (1), and one row's failure does not hide the others (4).
 const BATCH_FLAGS: u8 = 1 | 4;
-/// Where the rows of a batch begin: behind frame, head and the field's own head.
+/// Where the rows of a batch begin: after frame, head and the field's own head.
 const ROWS_AT: usize = frame::FRAME_BYTES + HEAD_BYTES + 5;
 
 /// What a write does with a record that is there.

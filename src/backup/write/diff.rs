@@ -75,7 +75,7 @@ impl<'a> Progress<'a> {
             }
             let was = was.and_then(|entry| entry.live.as_ref());
             match taken.and_then(|entry| entry.live.as_ref()).filter(|taken| taken.hash == hash) {
-                // Its value stands where the other session put it.
+                // Its value is where the other session put it.
                 Some(taken) => {
                     let RecordMeta { generation, void_time, .. } = record.meta;
                     let entry =

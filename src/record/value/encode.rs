@@ -80,7 +80,7 @@ impl<'a> Value<'a> {
             Value::Unsigned(value) => match i64::try_from(*value) {
                 Ok(value) => return Value::Integer(value).put_particle(out),
                 Err(_) => {
-                    return Err(NotABin("an integer above the greatest signed one stands in lists and maps only"));
+                    return Err(NotABin("an integer above the greatest signed one can be in lists and maps only"));
                 }
             },
             Value::Double(value) => {

@@ -46,7 +46,7 @@ pub struct Part {
     bad: Vec<Bad>,
 }
 
-/// A record of a partition that could not be understood.
+/// A record of a partition that could not be parsed.
 pub(super) struct Bad {
     pub(super) digest: Option<Digest>,
     pub(super) problem: String,
@@ -88,7 +88,7 @@ impl Fetcher {
         }
     }
 
-    /// The records that could not be understood so far, and how many there were; forgets them.
+    /// The records that could not be parsed so far, and how many there were; forgets them.
     pub fn take_bad(&self) -> (u64, Vec<BadRecord>) {
         std::mem::take(&mut *lock(&self.bad))
     }

@@ -49,7 +49,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Whether the servers move partitions of a namespace, and have come on since they were asked last, or begun anew.
+    /// Whether the servers move partitions of a namespace, and have come on since they were asked last, or begun again.
     pub(super) fn migrations_go_on(&mut self, namespace: &str) -> bool {
         let left = self.cluster.migrations_left(namespace);
         let before = std::mem::replace(&mut self.migrations, left);

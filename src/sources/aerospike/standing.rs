@@ -9,7 +9,7 @@ use crate::record::Timestamp;
 use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
 use crate::sources::Standing;
 
-/// Looks at the cluster anew, and asks each node once.
+/// Looks at the cluster again, and asks each node once.
 pub fn of(cluster: &Cluster, namespace: &str, margin_millis: u64) -> Result<Standing> {
     // If this fails, the old picture may still do: what is asked next tells.
     let _ = cluster.refresh(cluster.topology().version);

@@ -1,6 +1,6 @@
 //! Cuts the text of one file into blocks of whole records.
 //!
-//! A block is a buffer of about [`BLOCK_BYTES`] in which the places of whole records are known. The text behind the
+//! A block is a buffer of about [`BLOCK_BYTES`] in which the places of whole records are known. The text after the
 //! last whole record moves to the front of the next block. A record longer than a block makes its buffer grow, as far
 //! as the file really goes on and up to [`MAX_ITEM_BYTES`].
 
@@ -31,7 +31,7 @@ pub(crate) trait BlockSink {
     fn block(&mut self, block: Block) -> Result<()>;
     /// Takes an index or a module.
     fn global(&mut self, global: Global);
-    /// Takes note of a fault at this offset of the decoded stream. `Ok` means: go on behind it.
+    /// Takes note of a fault at this offset of the decoded stream. `Ok` means: go on after it.
     fn fault(&mut self, offset: u64, fault: Fault) -> Result<()>;
     /// A system error while reading.
     fn unreadable(&mut self, error: std::io::Error) -> crate::error::Error;
@@ -64,7 +64,7 @@ pub(crate) struct BlockReader<'a> {
 }
 
 impl<'a> BlockReader<'a> {
-    /// A reader that goes on behind `head`, the first bytes of the text, of which `at` are done with.
+    /// A reader that goes on after `head`, the first bytes of the text, of which `at` are done with.
     pub(crate) fn new(
         source: Box<dyn Read + Send + 'a>,
         head: Vec<u8>,
@@ -198,7 +198,7 @@ impl<'a> BlockReader<'a> {
         if self.records.is_empty() { Ok(()) } else { self.hand_over(self.filled, sink) }
     }
 
-    /// Makes the text from `keep` on the front of the buffer and reads more behind it. A fault comes back if what must
+    /// Makes the text from `keep` on the front of the buffer and reads more after it. A fault comes back if what must
     /// be kept is longer than any item may be.
     fn advance(&mut self, keep: usize, sink: &mut dyn BlockSink) -> Result<Option<Fault>> {
         if keep > 0 {
@@ -302,7 +302,7 @@ impl<'a> BlockReader<'a> {
 /// What the line before a place says about the place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// It can end a record or a global line, so that a record may begin behind it.
+    /// It can end a record or a global line, so that a record may begin after it.
     End,
     /// It can't, or isn't known.
     Other,
@@ -318,8 +318,8 @@ impl Line {
     }
 }
 
-/// Whether a record (or, if `global`, a global line) plausibly begins here. `+ n` begins one only behind the end of
-/// another: behind `+ k` it goes on with a record whose key was lost.
+/// Whether a record (or, if `global`, a global line) plausibly begins here. `+ n` begins one only after the end of
+/// another: after `+ k` it goes on with a record whose key was lost.
 fn begins_item(text: &[u8], previous: Line, global: bool) -> bool {
     match text {
         [b'+', b' ', b'k', b' ', b'I' | b'D' | b'S' | b'X' | b'B', b' ' | b'!', ..] => true,

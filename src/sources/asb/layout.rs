@@ -79,7 +79,7 @@ fn has_extension(path: &Path, wanted: &str) -> bool {
     path.extension().is_some_and(|found| found == wanted)
 }
 
-/// What stands in a directory.
+/// What is in a directory.
 #[derive(Default)]
 struct Directory {
     files: Vec<PathBuf>,
@@ -98,7 +98,7 @@ impl Directory {
             let found = entry.path();
             directory.is_empty = false;
             if found.is_dir() {
-                // A link could lead back to where it stands.
+                // A link could lead back to where it is.
                 if !entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
                     directory.directories.push(found);
                 }

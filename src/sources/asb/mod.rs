@@ -13,7 +13,7 @@
 //! | void time | seconds since 2010, 0 for never; `--no-bins` gives `+ b 0` | the same |
 //!
 //! The format has no end mark: a plain file that was cut off exactly between two records looks whole. One that was cut
-//! off inside a record ends there, even if reading goes on behind bad records: what is left may be the inside of a
+//! off inside a record ends there, even if reading goes on after bad records: what is left may be the inside of a
 //! value; only the very last line feed of a file may be missing, which is said. Behind other faults reading goes on at
 //! the next line that begins a record; if the fault was a length, that may be text inside the value which itself looks
 //! like a whole record.
@@ -327,7 +327,7 @@ impl RecordSource for AsbSource {
         Ok(self.clock)
     }
 
-    /// Before the namespace was read: what stands before the first record of each file, as far as it is well formed;
+    /// Before the namespace was read: what is before the first record of each file, as far as it is well formed;
     /// nothing of a pipe.
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         let metadata = self.known(namespace)?;
@@ -346,7 +346,7 @@ impl RecordSource for AsbSource {
         let unended = lock(&self.unended);
         let unended = unended.iter().map(|file| {
             format!(
-                "{file}: its last record lacks the line feed at its end, and was taken as it stands. If the file was \
+                "{file}: its last record lacks the line feed at its end, and was taken as it is. If the file was \
                  cut off, more may be missing, of a number at its end too: compare it with the original"
             )
         });
@@ -401,7 +401,7 @@ pub struct ParsedAsb {
     pub metadata: NamespaceMetadata,
     /// The records.
     pub records: RecordBatch,
-    /// Every malformed place; reading went on behind it.
+    /// Every malformed place; reading went on after it.
     pub faults: Vec<Error>,
 }
 

@@ -40,7 +40,7 @@ impl AsbFile {
     }
 }
 
-/// The text of a file behind its head.
+/// The text of a file after its head.
 pub(crate) struct Text<'a> {
     pub(crate) source: Box<dyn Read + Send + 'a>,
     /// The beginning of the text as far as it was read.

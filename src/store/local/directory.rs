@@ -69,7 +69,7 @@ impl Locks {
         Ok(DirectoryLock { _handle: handle, held })
     }
 
-    /// All names that stood in the directory from the beginning of the call to its end, and perhaps some that stood there for a part
+    /// All names that were in the directory from the beginning of the call to its end, and perhaps some that were there for a part
     /// of that time.
     pub(super) fn names_of(&self, directory: &Path) -> io::Result<BTreeSet<OsString>> {
         self.names_by(read_names, directory)

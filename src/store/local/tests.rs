@@ -227,7 +227,7 @@ fn the_reserve_takes_room_is_no_object_and_is_given_up_once() {
     assert!(store.list("").unwrap().is_empty());
     drop(LocalStore::create(directory.path()).unwrap());
     assert!(store.use_reserve().unwrap() && !store.use_reserve().unwrap());
-    // One that was cut short is made anew.
+    // One that was cut short is made again.
     fs::write(directory.path().join(".reserve"), b"").unwrap();
     store.keep_reserve().unwrap();
     assert_eq!(fs::metadata(directory.path().join(".reserve")).unwrap().len(), 1 << 20);

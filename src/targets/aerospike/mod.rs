@@ -6,7 +6,7 @@
 //!
 //! - *Times to live* are reckoned by the servers' clock, so that a record expires when it would have; one that has
 //!   expired meanwhile is not sent.
-//! - *Generations* can't be set: a record begins anew with 1. They only decide what is newer.
+//! - *Generations* can't be set: a record begins again with 1. They only decide what is newer.
 //! - *What can't succeed* for any record (no room, no permission) ends the restore with advice; what one record is
 //!   refused for is told of that record.
 //! - *In doubt* is a write whose answer was lost. It is sent again; if it then turns out that the record is there, a
@@ -105,7 +105,7 @@ impl AerospikeTarget {
         let found = if there.is_empty() { "none".to_string() } else { there.join(", ") };
         self.named(Err(ClusterError::Other(format!(
             "the cluster has no namespace {namespace:?}, its namespaces are: {found}. Namespaces are made in the \
-             servers' configuration; to restore into another one, put its name behind the address or give --rename"
+             servers' configuration; to restore into another one, put its name after the address or give --rename"
         ))))
     }
 

@@ -188,7 +188,7 @@ impl Files {
         self.layout
     }
 
-    /// Refuses a path under which something stands that would be overwritten or mixed up.
+    /// Refuses a path under which something is that would be overwritten or mixed up.
     pub(super) fn check(path: &Path) -> Result<Layout> {
         if path == Path::new("-") {
             return Ok(Layout::StandardOutput);

@@ -6,7 +6,7 @@
 //!
 //! What the format can't hold is refused with a reason, never changed: particle types without a letter, a NaN with a
 //! payload, names with NUL bytes, generations over 65,535. Cells of a GeoJSON value are left out: servers derive them
-//! anew from its text. Indexes that it can't hold are named by [`RecordTarget::omissions`].
+//! again from its text. Indexes that it can't hold are named by [`RecordTarget::omissions`].
 
 mod files;
 #[cfg(test)]

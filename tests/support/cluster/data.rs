@@ -15,7 +15,7 @@ pub type Bin = (Vec<u8>, u8, Vec<u8>);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     pub set: Vec<u8>,
-    /// Particle type and bytes, one behind the other; empty if no key is stored.
+    /// Particle type and bytes, one after the other; empty if no key is stored.
     pub key: Vec<u8>,
     pub generation: u32,
     pub void_time: u32,

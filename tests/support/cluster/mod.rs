@@ -285,7 +285,7 @@ impl TestCluster {
         self.close_connections(Some(node));
     }
 
-    /// Starts a node anew, as after a crash: its connections break, and, unless it keeps its records on a device or
+    /// Starts a node again, as after a crash: its connections break, and, unless it keeps its records on a device or
     /// others have copies, what it had is gone.
     pub fn restart(&self, node: usize) {
         let mut shared = self.shared();
