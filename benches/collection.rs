@@ -1,9 +1,10 @@
 //! What thirty days take, and what reclaiming their space and checking them costs: `cargo bench --bench collection`.
 //!
-//! A full backup of a million sample records, then 29 incremental ones, each after one record in twenty was changed. Prints what all
-//! of it takes on disk, against the first day and the compressed bodies of the changed records; how long `check` takes; and what a
-//! prune reads, writes and keeps in memory once 20 of the 30 snapshots were forgotten. `RECORDS=100000` takes another number,
-//! `DAYS=60` other days, `DIRECTORY=/mnt/disk` another place than the temporary directory.
+//! A full backup of a million sample records, then 29 incremental ones, each after one record in twenty was changed.
+//! Prints what all of it takes on disk, against the first day and the compressed bodies of the changed records; how
+//! long `check` takes; and what a prune reads, writes and keeps in memory once 20 of the 30 snapshots were forgotten.
+//! `RECORDS=100000` takes another number, `DAYS=60` other days, `DIRECTORY=/mnt/disk` another place than the temporary
+//! directory.
 
 use aerolith::backup::RecordOptions;
 use aerolith::chunk::compress;

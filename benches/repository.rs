@@ -1,8 +1,9 @@
 //! What looking up one record reads, and what memory a backup takes: `cargo bench --bench repository`.
 //!
-//! Backs up a million made-up records of about 370 bytes, in 10 sets and in 4,095, into a repository on disk, and prints the
-//! most memory that was in use at once and what a single `get` in a freshly opened repository read; then copies it into two other
-//! repositories, with keys of their own and with shared content keys. `RECORDS=10000000` takes another number.
+//! Backs up a million made-up records of about 370 bytes, in 10 sets and in 4,095, into a repository on disk, and
+//! prints the most memory that was in use at once and what a single `get` in a freshly opened repository read; then
+//! copies it into two other repositories, with keys of their own and with shared content keys. `RECORDS=10000000` takes
+//! another number.
 
 use aerolith::backup::RecordOptions;
 use aerolith::copy::{CopiedSnapshot, CopyOptions};
@@ -170,8 +171,8 @@ fn run(records: u64, sets: u64) -> Result<()> {
     copies(records, sets, &path)
 }
 
-/// Copies what [`run`] backed up into repositories with keys of their own, and with shared content keys; then a second time, when
-/// nothing is new but a backup without changes.
+/// Copies what [`run`] backed up into repositories with keys of their own, and with shared content keys; then a second
+/// time, when nothing is new but a backup without changes.
 fn copies(records: u64, sets: u64, path: &std::path::Path) -> Result<()> {
     let source = Repository::open(Arc::new(LocalStore::open(path)?), b"bench")?;
     for shared in [false, true] {

@@ -2,8 +2,8 @@
 //!
 //!     cargo run --example nightly
 //!
-//! Started every night by a scheduler, it would take its store, its passphrase and its source from its configuration. Here it runs
-//! five nights in a row on an embedded store in a temporary directory.
+//! Started every night by a scheduler, it would take its store, its passphrase and its source from its configuration.
+//! Here it runs five nights in a row on an embedded store in a temporary directory.
 
 use aerolith::backup::RecordOptions;
 use aerolith::collect::{Policy, PruneOptions};
@@ -37,7 +37,8 @@ fn main() -> Result<(), BoxError> {
 fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Result<()> {
     let control = Arc::new(Control::new());
 
-    // A full backup on the first night and once a week: it takes nothing for granted, and heals. Else what changed since the last.
+    // A full backup on the first night and once a week: it takes nothing for granted, and heals. Else what changed
+    // since the last.
     let kind = if night.is_multiple_of(7) { BackupKind::Full } else { BackupKind::Incremental };
     let about = SessionOptions { job: "nightly".into(), resume: true, ..SessionOptions::default() };
     let mut session = repository.begin(about, control.clone())?;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Progress counters and a stop flag, shared between a long call and whoever watches it.
 ///
-/// Counters only ever grow during one call; phases follow one another. All are relaxed: they are for people to look at, not to decide on.
+/// Counters only ever grow during one call; phases follow one another. All are relaxed: they are for people to look at,
+/// not to decide on.
 #[derive(Debug, Default)]
 pub struct Control {
     stop: AtomicBool,

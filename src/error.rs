@@ -67,7 +67,8 @@ pub enum Error {
         /// The newest version that this build reads.
         known: u32,
     },
-    /// What is needed to open or prove something is not at hand: the repository was opened with some of its secrets only.
+    /// What is needed to open or prove something is not at hand: the repository was opened with some of its secrets
+    /// only.
     #[error("{}{secret} is not at hand. Open the repository with a key slot that has it", of_object(.object))]
     AbsentSecret {
         /// What is missing.
@@ -176,7 +177,8 @@ impl Error {
         Error::Io { doing: doing.into(), source }
     }
 
-    /// What a caller's own code answered when it was called for something. An [`Error`] in the box is given back as it is.
+    /// What a caller's own code answered when it was called for something. An [`Error`] in the box is given back as it
+    /// is.
     pub fn caller(doing: impl Into<String>, error: impl Into<BoxError>) -> Self {
         match error.into().downcast::<Error>() {
             Ok(own) => *own,
@@ -222,8 +224,8 @@ impl Error {
         matches!(self, Error::Damaged { .. } | Error::Missing { .. })
     }
 
-    /// Whether the trouble is with one stored object alone, so that work on all the others can go on: it is damaged, missing,
-    /// or of a format version that this build doesn't know.
+    /// Whether the trouble is with one stored object alone, so that work on all the others can go on: it is damaged,
+    /// missing, or of a format version that this build doesn't know.
     pub fn is_of_one_object(&self) -> bool {
         self.is_damage() || matches!(self, Error::UnknownVersion { .. })
     }

@@ -1,8 +1,8 @@
-//! What is fuzzed: one function for each parser of bytes that come from outside, for `tests/fuzz.rs` and `tools/fuzz`. No part of
-//! the library's interface.
+//! What is fuzzed: one function for each parser of bytes that come from outside, for `tests/fuzz.rs` and `tools/fuzz`.
+//! No part of the library's interface.
 //!
-//! Each takes any bytes and gives back whether they were accepted. It panics if a property does not hold: what was accepted
-//! encodes to the same bytes where the format is canonical, else to bytes that decode to the same value.
+//! Each takes any bytes and gives back whether they were accepted. It panics if a property does not hold: what was
+//! accepted encodes to the same bytes where the format is canonical, else to bytes that decode to the same value.
 
 mod seeds;
 
@@ -48,7 +48,8 @@ pub struct Target {
     pub run: fn(&[u8]) -> bool,
     /// Bytes that are accepted, to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// For n bytes, all that it does (encoding again and comparing included) takes at most this many times n bytes of memory …
+    /// For n bytes, all that it does (encoding again and comparing included) takes at most this many times n bytes of
+    /// memory …
     pub memory_factor: usize,
     /// … and this many more.
     pub memory_constant: usize,
@@ -114,8 +115,8 @@ fn rows(records: &RecordBatch) -> Vec<Row<'_>> {
     rows.collect()
 }
 
-/// A file of Aerospike's text format, plain or compressed. The block size it is read in changes nothing, and records that are
-/// rewritten are read as they were.
+/// A file of Aerospike's text format, plain or compressed. The block size it is read in changes nothing, and records
+/// that are rewritten are read as they were.
 pub fn asb(bytes: &[u8]) -> bool {
     // What a few bytes decompress to is read in blocks; here, where all records are kept, it would be without bound.
     let compressed = !b"Version ".starts_with(bytes.get(..8).unwrap_or(bytes));

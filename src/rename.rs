@@ -1,5 +1,5 @@
-//! Names: those of files on their way to their own, and a rename that never replaces, so that of any number of processes one gets
-//! the name.
+//! Names: those of files on their way to their own, and a rename that never replaces, so that of any number of
+//! processes one gets the name.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -16,8 +16,8 @@ pub(crate) fn final_name(name: &str) -> Option<&str> {
     (is_ours && !name.is_empty()).then_some(name)
 }
 
-/// Renames a file unless something has the new name (`AlreadyExists`). Systems and file systems that can't do so say what
-/// [`is_unsupported`] recognises.
+/// Renames a file unless something has the new name (`AlreadyExists`). Systems and file systems that can't do so say
+/// what [`is_unsupported`] recognises.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub(crate) fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -1,5 +1,5 @@
-//! Locks, past the poison of threads that panicked: what they guard here is never left half changed. And requests to a store that
-//! don't wait for one another.
+//! Locks, past the poison of threads that panicked: what they guard here is never left half changed. And requests to a
+//! store that don't wait for one another.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,14 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// At most so many requests to a store are on their way at once. Over a network the number of requests one after another is the cost;
-/// on a local disk a few threads keep all cores busy.
+/// At most so many requests to a store are on their way at once. Over a network the number of requests one after
+/// another is the cost; on a local disk a few threads keep all cores busy.
 const REQUESTS: usize = 16;
 /// Fewer requests than this for each thread are not worth starting it.
 const LEAST_FOR_A_THREAD: usize = 8;
 
-/// Calls `each` for all items, several at once, and gives back the results in the items' order. The calls may come in any order.
+/// Calls `each` for all items, several at once, and gives back the results in the items' order. The calls may come in
+/// any order.
 pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = (items.len() / LEAST_FOR_A_THREAD).min(REQUESTS);
     if threads < 2 {

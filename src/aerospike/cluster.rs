@@ -1,8 +1,8 @@
 //! The nodes of a cluster and connections to them.
 //!
 //! From one seed that answers, all nodes are learnt; each says which partitions it has. What was learnt is kept until a
-//! request fails, and then learnt again. Connections are kept for later requests, those on which anything went wrong are
-//! closed.
+//! request fails, and then learnt again. Connections are kept for later requests, those on which anything went wrong
+//! are closed.
 
 use super::admin_port;
 use super::connection::Connection;

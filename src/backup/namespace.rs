@@ -33,8 +33,8 @@ pub struct Vanished {
 }
 
 impl BackupSession {
-    /// The namespaces so far of which more than half of the parent's records are gone. That happens, but it is also what a backup
-    /// of another database under the same name looks like, or one of a source that lost data.
+    /// The namespaces so far of which more than half of the parent's records are gone. That happens, but it is also
+    /// what a backup of another database under the same name looks like, or one of a source that lost data.
     pub fn vanished(&self) -> Vec<Vanished> {
         let of = |namespace: &NamespaceManifest| {
             let parent = self.parents.iter().find(|parent| Some(parent.id) == namespace.parent)?;
@@ -54,9 +54,9 @@ impl BackupSession {
     ///
     /// # Errors
     ///
-    /// If neither the session nor the source names the cluster, if there is no snapshot that an incremental backup could
-    /// build on, or if the source can't be read or the store not written. What looks like a loss of the source's rather
-    /// than deletes ends the backup unless the options say otherwise.
+    /// If neither the session nor the source names the cluster, if there is no snapshot that an incremental backup
+    /// could build on, or if the source can't be read or the store not written. What looks like a loss of the source's
+    /// rather than deletes ends the backup unless the options say otherwise.
     pub fn records(
         &mut self,
         namespace: &str,
@@ -131,8 +131,8 @@ impl BackupSession {
         Ok(parent)
     }
 
-    /// Makes sure that what the parent's runs refer to can be referred to, finds what is lost of them, and plans their merge. A backup
-    /// that heals goes on without a parent that can't be read.
+    /// Makes sure that what the parent's runs refer to can be referred to, finds what is lost of them, and plans their
+    /// merge. A backup that heals goes on without a parent that can't be read.
     fn prepare_parent(&mut self, job: &mut Job<'_>) -> Result<(Losses, Merge)> {
         let Some((id, parent)) = job.parent.take() else { return Ok((Losses::default(), Merge::default())) };
         let worker = self.worker()?;
@@ -219,8 +219,8 @@ impl BackupSession {
         }))
     }
 
-    /// Reads and writes the namespace, and judges what is gone. Where partitions may be left out it does so once more, without those that
-    /// seem to have lost something.
+    /// Reads and writes the namespace, and judges what is gone. Where partitions may be left out it does so once more,
+    /// without those that seem to have lost something.
     fn read(
         &self,
         job: &Job<'_>,
@@ -380,8 +380,8 @@ fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &Namespace
 const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last snapshot has them with \
                            --allow-partial. If it was meant, run the backup again with --accept-loss: what is gone then counts as deleted";
 
-/// Looks at the state of a source before it is read. An error is what speaks against reading it; what speaks against calling the
-/// snapshot whole is given back.
+/// Looks at the state of a source before it is read. An error is what speaks against reading it; what speaks against
+/// calling the snapshot whole is given back.
 fn look_at(
     standing: &Standing,
     namespace: &str,

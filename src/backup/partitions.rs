@@ -106,10 +106,12 @@ impl<'a> Reads<'a> {
         Reads { work, source, source_time, margin: source.clock_margin_millis(), taken }
     }
 
-    /// The time from which on a partition's changes would be read, if the servers' clock went on since; `None` if it is read whole.
+    /// The time from which on a partition's changes would be read, if the servers' clock went on since; `None` if it is
+    /// read whole.
     fn wanted_since(&self, partition: PartitionId) -> Option<Timestamp> {
         let time = match (&self.work.taken, &self.work.parent, self.work.kind) {
-            // What was taken over is brought up to date: what changed since it was read, and the digests, which tell what is gone.
+            // What was taken over is brought up to date: what changed since it was read, and the digests, which tell
+            // what is gone.
             (Some(open), ..) if self.taken.contains(partition) => Some(open.source_time),
             // What the parent's backup could not read is read from the time on when it was read last, or whole.
             (_, Some((_, parent)), BackupKind::Incremental | BackupKind::Differential) => parent.as_of(partition),
@@ -118,8 +120,8 @@ impl<'a> Reads<'a> {
         time.map(|time| Timestamp(time).minus_millis(self.margin))
     }
 
-    /// The time from which on a partition's changes are read; `None` if it is read whole. Of changes that the servers date before the
-    /// parent a filter by time says nothing.
+    /// The time from which on a partition's changes are read; `None` if it is read whole. Of changes that the servers
+    /// date before the parent a filter by time says nothing.
     fn since(&self, partition: PartitionId) -> Option<Timestamp> {
         self.wanted_since(partition).filter(|time| *time <= self.source_time)
     }

@@ -62,8 +62,8 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
     }
 }
 
-/// What was selected and not found once all was read. That is an error, unless an earlier backup of the same selection found it: then
-/// its records were deleted since.
+/// What was selected and not found once all was read. That is an error, unless an earlier backup of the same selection
+/// found it: then its records were deleted since.
 fn unfound(work: &NamespaceWork<'_>) -> Result<Option<String>> {
     match work.source.unfound(work.namespace) {
         Some(problem) if work.parent.is_none() => Err(Error::invalid(format!("{}: {problem}", work.source.name()))),

@@ -1,5 +1,5 @@
-//! Which options go with which sources and targets. What an option asks for and a source or target can't do is refused by the
-//! option's name: nothing that is given is dropped without a word.
+//! Which options go with which sources and targets. What an option asks for and a source or target can't do is refused
+//! by the option's name: nothing that is given is dropped without a word.
 
 use crate::error::{Error, Result};
 
@@ -42,13 +42,15 @@ pub struct GivenOption {
     /// Whether it was given.
     pub given: bool,
     pub goes_with: &'static [Kind],
-    /// Whether all sources must take it, as where it says what is read; else one of them is enough, as where it opens something.
+    /// Whether all sources must take it, as where it says what is read; else one of them is enough, as where it opens
+    /// something.
     pub all: bool,
     /// Why the others don't take it.
     pub why: &'static str,
 }
 
-/// Refuses options that were given for something that doesn't take them: the first, and all that are refused for the same reason.
+/// Refuses options that were given for something that doesn't take them: the first, and all that are refused for the
+/// same reason.
 pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> Result<()> {
     let kinds: Vec<(&str, Kind)> = urls.iter().filter_map(|url| Some((*url, Kind::of(url)?))).collect();
     let refused_by = |option: &GivenOption| {

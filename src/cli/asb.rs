@@ -14,7 +14,8 @@ pub struct AsbArgs {
     /// Compress .asb files with Zstandard at this level, 1 to 22; asrestore reads them with --compress zstd
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
     zstd: Option<i32>,
-    /// Encrypt .asb files with this private key (PEM, RSA); asrestore reads them with --encrypt and --encryption-key-file
+    /// Encrypt .asb files with this private key (PEM, RSA); asrestore reads them with --encrypt and
+    /// --encryption-key-file
     #[arg(long, value_name = "FILE")]
     asb_key: Option<PathBuf>,
     /// The cipher for --asb-key [default: aes256]
@@ -23,8 +24,8 @@ pub struct AsbArgs {
     /// Begin a new .asb file of a namespace once the current one has this many MiB [default: 250]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     file_limit: Option<u64>,
-    /// The version of the .asb format. asrestore reads 3.1, absctl both; only 3.2 holds indexes over expressions [default: 3.1, and
-    /// 3.2 for a file with such an index]
+    /// The version of the .asb format. asrestore reads 3.1, absctl both; only 3.2 holds indexes over expressions
+    /// [default: 3.1, and 3.2 for a file with such an index]
     #[arg(long, value_enum, value_name = "VERSION")]
     asb_version: Option<Version>,
 }

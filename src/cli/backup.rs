@@ -59,7 +59,8 @@ pub struct Args {
     /// The source holds only what changed (asbackup --modified-after): deletes stay unknown, and the snapshot says so
     #[arg(long)]
     partial: bool,
-    /// The cluster's name; a backup builds on earlier ones of the same cluster [default: the source's own, else its kind]
+    /// The cluster's name; a backup builds on earlier ones of the same cluster [default: the source's own, else its
+    /// kind]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// Only this namespace; may be given more than once
@@ -235,7 +236,8 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     let sources = match opened {
         Ok(sources) => sources,
         Err(error) => {
-            // A run that fails this early belongs into the history too: nobody else tells that last night's backup is missing.
+            // A run that fails this early belongs into the history too: nobody else tells that last night's backup is
+            // missing.
             if !matches!(error, Error::Usage(_)) {
                 match repository.begin(about(&[], args.cluster.clone()), Arc::new(Control::new())) {
                     Ok(session) => session.abandon(&error),

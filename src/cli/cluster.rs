@@ -17,8 +17,8 @@ const PASSWORD_VARIABLE: &str = "AEROLITH_CLUSTER_PASSWORD";
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Live clusters (aerospike://...)")]
 pub struct ClusterArgs {
-    /// The user, where the cluster has access control; the password comes from --cluster-password-file or from the variable
-    /// AEROLITH_CLUSTER_PASSWORD
+    /// The user, where the cluster has access control; the password comes from --cluster-password-file or from the
+    /// variable AEROLITH_CLUSTER_PASSWORD
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password of --user from the first line of this file

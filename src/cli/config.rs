@@ -55,10 +55,12 @@ enum Auth {
     Pki,
 }
 
-/// Commands for which `cluster` says what --cluster is. Those that list, copy or forget mean all clusters where nothing is said.
+/// Commands for which `cluster` says what --cluster is. Those that list, copy or forget mean all clusters where nothing
+/// is said.
 const ONE_CLUSTER: [&str; 7] = ["backup", "restore", "verify", "show", "ls", "get", "diff"];
 
-/// Where the file is: as given, by the environment, or in the user's configuration directory. And whether somebody said so.
+/// Where the file is: as given, by the environment, or in the user's configuration directory. And whether somebody said
+/// so.
 fn place(given: Option<&Path>) -> Option<(PathBuf, bool)> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = given.map(Path::to_owned).or_else(|| variable("AEROLITH_CONFIG")) {
@@ -69,8 +71,8 @@ fn place(given: Option<&Path>) -> Option<(PathBuf, bool)> {
     Some((config.join("aerolith/config.toml"), false))
 }
 
-/// The repository of this name, or the default one if there is no name; nothing if the file names no default, or isn't there and
-/// wasn't asked for.
+/// The repository of this name, or the default one if there is no name; nothing if the file names no default, or isn't
+/// there and wasn't asked for.
 pub fn find(given: Option<&Path>, name: Option<&str>) -> Result<Option<Named>> {
     let Some((path, is_asked_for)) = place(given) else {
         return match name {
@@ -148,7 +150,8 @@ fn within(directory: &Path, path: &Path) -> Result<PathBuf, String> {
 }
 
 impl Named {
-    /// The command line with what the file says as the defaults of its options. `is_live`: a live cluster is read or written.
+    /// The command line with what the file says as the defaults of its options. `is_live`: a live cluster is read or
+    /// written.
     pub fn defaults(&self, command: clap::Command, is_live: bool) -> clap::Command {
         let flag = |set: Option<bool>| set.map(|set| set.to_string().into());
         let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);

@@ -42,7 +42,8 @@ pub struct Global {
     /// The repository of this name in the configuration file
     #[arg(long, short, global = true, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
-    /// The configuration file [env: AEROLITH_CONFIG] [default: aerolith/config.toml in the user's configuration directory]
+    /// The configuration file [env: AEROLITH_CONFIG] [default: aerolith/config.toml in the user's configuration
+    /// directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     config: Option<PathBuf>,
     /// Read the passphrase from the first line of this file, not from AEROLITH_PASSWORD, AEROLITH_PASSWORD_FILE,
@@ -68,8 +69,8 @@ pub struct Global {
 /// The passphrase of a key slot that is to be made.
 #[derive(Args)]
 pub struct NewArgs {
-    /// Read the new passphrase from the first line of this file, not from AEROLITH_NEW_PASSWORD, AEROLITH_NEW_PASSWORD_FILE,
-    /// AEROLITH_NEW_PASSWORD_COMMAND or a prompt
+    /// Read the new passphrase from the first line of this file, not from AEROLITH_NEW_PASSWORD,
+    /// AEROLITH_NEW_PASSWORD_FILE, AEROLITH_NEW_PASSWORD_COMMAND or a prompt
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
     /// Read it from the first line that this command prints
@@ -80,7 +81,8 @@ pub struct NewArgs {
 /// The passphrase of the other repository that a command reads from.
 #[derive(Args)]
 pub struct OtherArgs {
-    /// Read the other repository's passphrase from the first line of this file, not from AEROLITH_FROM_PASSWORD or a prompt
+    /// Read the other repository's passphrase from the first line of this file, not from AEROLITH_FROM_PASSWORD or a
+    /// prompt
     #[arg(long, value_name = "FILE", requires = "from")]
     from_password_file: Option<PathBuf>,
     /// Read it from the first line that this command prints
@@ -99,8 +101,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Finds out which repository is meant: by --repo, by the name given to --profile, by AEROLITH_REPO, or as the default of the
-    /// configuration file.
+    /// Finds out which repository is meant: by --repo, by the name given to --profile, by AEROLITH_REPO, or as the
+    /// default of the configuration file.
     pub fn new(mut global: Global) -> Result<Self> {
         if global.repo.is_some() && global.profile.is_some() {
             return Err(Error::usage("--repo and --profile both say which repository: give one of them"));
@@ -160,7 +162,8 @@ impl Context {
         store::open(self.url()?)
     }
 
-    /// Where the repository's passphrase comes from: what was given, else what the configuration file says, else the environment.
+    /// Where the repository's passphrase comes from: what was given, else what the configuration file says, else the
+    /// environment.
     fn own_way(&self) -> Result<PassphraseWay<'_>> {
         let Global { password_file, password_command, .. } = &self.global;
         let (mut file, mut command) = (password_file.as_deref(), password_command.as_deref());
@@ -226,7 +229,8 @@ impl Context {
         open_other(url, &way)
     }
 
-    /// Asks a question on the terminal, and takes `yes` for yes and all else for no. `instead` says what to do without one.
+    /// Asks a question on the terminal, and takes `yes` for yes and all else for no. `instead` says what to do without
+    /// one.
     pub fn confirm(&self, question: &str, instead: &str) -> Result<bool> {
         if !std::io::stdin().is_terminal() {
             return Err(Error::usage(format!("there is no terminal to ask on: {instead}")));
@@ -238,8 +242,8 @@ impl Context {
         Ok(answer.trim().eq_ignore_ascii_case("yes"))
     }
 
-    /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done, such as
-    /// "checking /backups/aero".
+    /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done,
+    /// such as "checking /backups/aero".
     pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {
         let control = Arc::new(Control::new());
         super::signals::stop(&control);

@@ -257,7 +257,8 @@ impl Comparison<'_> {
     }
 }
 
-/// Refuses a set that was named and that neither of the snapshots has; where each side names its own, that one must have it.
+/// Refuses a set that was named and that neither of the snapshots has; where each side names its own, that one must
+/// have it.
 fn check_sets(snapshots: [&Snapshot; 2], pairs: &[(String, String)], sets: [Option<&str>; 2]) -> Result<()> {
     let mut sides = Vec::new();
     for (place, (snapshot, set)) in snapshots.into_iter().zip(sets).enumerate() {

@@ -33,7 +33,8 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// All of them that not every source takes, and whether they were given. No `..`: an option that is added must be told of here.
+    /// All of them that not every source takes, and whether they were given. No `..`: an option that is added must be
+    /// told of here.
     pub fn given(&self) -> Vec<GivenOption> {
         let Self {
             asb_key,
@@ -257,7 +258,8 @@ impl Path3 {
     }
 }
 
-/// Splits `SNAPSHOT[:NAMESPACE[/SET]]`; a time with colons counts as the snapshot up to the last colon after its `Z` or zone.
+/// Splits `SNAPSHOT[:NAMESPACE[/SET]]`; a time with colons counts as the snapshot up to the last colon after its `Z` or
+/// zone.
 pub fn path3(text: &str) -> Path3 {
     let colon = if text.starts_with('@') {
         // The colon that ends a time is one that is not followed by two digits.

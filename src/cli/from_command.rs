@@ -1,7 +1,7 @@
 //! A command whose standard output is backed up, and whose exit status decides whether that counts.
 //!
-//! It runs in a process group of its own, so that all of it ends when the backup does: on Ctrl-C, after an error, and when the
-//! program ends at once.
+//! It runs in a process group of its own, so that all of it ends when the backup does: on Ctrl-C, after an error, and
+//! when the program ends at once.
 
 use super::output::complain;
 use super::text;

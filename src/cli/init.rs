@@ -40,7 +40,8 @@ pub struct Args {
     /// Cut and name chunks as this repository does: a directory, or file:PATH
     #[arg(long, value_name = "URL")]
     shared_chunking_with: Option<String>,
-    /// Read that repository's passphrase from the first line of this file, not from AEROLITH_SHARED_PASSWORD or a prompt
+    /// Read that repository's passphrase from the first line of this file, not from AEROLITH_SHARED_PASSWORD or a
+    /// prompt
     #[arg(long, value_name = "FILE", requires = "shared_chunking_with")]
     shared_password_file: Option<PathBuf>,
     /// Read that repository's passphrase from the first line that this command prints

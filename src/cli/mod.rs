@@ -1,4 +1,5 @@
-//! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository damaged.
+//! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository
+//! damaged.
 
 mod among;
 mod applies;

@@ -25,7 +25,8 @@ pub struct PassphraseWay<'a> {
     /// A command that prints it.
     pub command: Option<&'a str>,
     /// What its options and its variables are called: `to` means --to-password-file, --to-password-command,
-    /// AEROLITH_TO_PASSWORD, AEROLITH_TO_PASSWORD_FILE and AEROLITH_TO_PASSWORD_COMMAND. Nothing for the repository itself.
+    /// AEROLITH_TO_PASSWORD, AEROLITH_TO_PASSWORD_FILE and AEROLITH_TO_PASSWORD_COMMAND. Nothing for the repository
+    /// itself.
     pub prefix: &'a str,
     /// The repository that it opens, for the prompt.
     pub repository: &'a str,
@@ -223,8 +224,8 @@ fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Ve
     Ok(passphrase)
 }
 
-/// Whether there is a terminal to ask on. On Unix that is the one that the process runs on, whatever its standard input is: what
-/// is backed up may come on that.
+/// Whether there is a terminal to ask on. On Unix that is the one that the process runs on, whatever its standard input
+/// is: what is backed up may come on that.
 fn can_ask() -> bool {
     if cfg!(unix) {
         std::fs::File::options().read(true).write(true).open("/dev/tty").is_ok()

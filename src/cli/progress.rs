@@ -94,8 +94,8 @@ impl Bar {
         Bar { bar: indicatif::ProgressBar::new(0), what, phase: READING }
     }
 
-    /// Draws it: the numbers first, so that a narrow line cuts off what is being done, which the user knows. What is left is told for
-    /// the phase at hand, and not at all once that is over or nobody knows.
+    /// Draws it: the numbers first, so that a narrow line cuts off what is being done, which the user knows. What is
+    /// left is told for the phase at hand, and not at all once that is over or nobody knows.
     fn show(&mut self, control: &Control) {
         let read = [(control.bytes_in(), control.total_bytes()), (control.records(), control.total_records())];
         let reading = read.into_iter().find(|(_, total)| *total > 0);

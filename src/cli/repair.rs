@@ -28,7 +28,8 @@ Examples:
   aerolith repair --read-data
   aerolith repair --from /mnt/second/repo --from-password-file second.txt")]
 pub struct Args {
-    /// First read and authenticate this part of the data, such as 10% or 500MB, to find what is damaged; all of it if no part is given
+    /// First read and authenticate this part of the data, such as 10% or 500MB, to find what is damaged; all of it if
+    /// no part is given
     #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "100%", value_parser = read_data::parse)]
     read_data: Option<ReadPart>,
     /// Take records that are lost here from this repository, if it has them

@@ -52,8 +52,8 @@ Examples:
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:DIRECTORY, asb:FILE.asb, jsonl:FILE or embedded:DIRECTORY; asb:- and jsonl:- are
-    /// standard output
+    /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:DIRECTORY, asb:FILE.asb, jsonl:FILE or embedded:DIRECTORY; asb:-
+    /// and jsonl:- are standard output
     target: String,
     /// The namespace's name in the target; its indexes follow
     #[arg(long, value_name = "NAME")]

@@ -27,8 +27,9 @@ pub fn plural(n: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// Text for a line of output: what could end the line, drive the terminal, or make text look like another is escaped. These are
-/// control characters, line separators, and characters without width that turn the direction of text or join letters.
+/// Text for a line of output: what could end the line, drive the terminal, or make text look like another is escaped.
+/// These are control characters, line separators, and characters without width that turn the direction of text or join
+/// letters.
 pub fn safe(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control()

@@ -31,7 +31,8 @@ Examples:
 pub struct Args {
     /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
     snapshot: String,
-    /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or embedded:DIRECTORY
+    /// What to compare with: aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE (- for standard input) or
+    /// embedded:DIRECTORY
     source: String,
     /// The namespace's name in the source, if it differs
     #[arg(long, value_name = "NAME")]
@@ -208,8 +209,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             unfound(&*source, rename.as_deref().unwrap_or(&name)).filter(|_| asked.digests.is_empty())
         {
             complain(&format!("{}: {}", source.name(), text::safe(&problem)));
-            // A set that the snapshot has is compared: what is in it, and isn't expired, differs. So it is with all that its backup had
-            // selected.
+            // A set that the snapshot has is compared: what is in it, and isn't expired, differs. So it is with all
+            // that its backup had selected.
             empty |= manifest.selection.is_empty()
                 && (asked.sets.is_empty() || !compared.sets.lacking(&asked.sets).is_empty());
         }

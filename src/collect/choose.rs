@@ -1,5 +1,5 @@
-//! Which packs a collection condemns: those that nothing needs, of the others those that hold the most that nothing needs, as long as
-//! too much is held in all, and small ones once there are many.
+//! Which packs a collection condemns: those that nothing needs, of the others those that hold the most that nothing
+//! needs, as long as too much is held in all, and small ones once there are many.
 
 use super::mark::each_place;
 use super::options::PruneOptions;
@@ -16,8 +16,8 @@ use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-/// With fewer small packs than this they are left alone: each backup leaves some, and joining them all the time would write them again
-/// all the time.
+/// With fewer small packs than this they are left alone: each backup leaves some, and joining them all the time would
+/// write them again all the time.
 const MANY_SMALL: usize = 32;
 /// A pack is small below this part of the size at which packs are closed.
 const SMALL: u64 = 16;
@@ -62,8 +62,8 @@ struct Pack {
     live_chunks: u64,
 }
 
-/// Decides. `live` ascends; `there` are the packs that exist, with their sizes, `doomed` those that earlier plans condemn, and
-/// `pack_bytes` is the size at which packs are closed.
+/// Decides. `live` ascends; `there` are the packs that exist, with their sizes, `doomed` those that earlier plans
+/// condemn, and `pack_bytes` is the size at which packs are closed.
 pub fn choose(
     reader: &ChunkReader,
     live: &[ChunkId],
@@ -175,8 +175,8 @@ pub fn choose(
     Ok(choice)
 }
 
-/// The number of the pack that each live chunk is to stay in. Where a chunk has several copies, they are read until one is found
-/// that is whole: a backup that heals writes a second copy of a damaged chunk.
+/// The number of the pack that each live chunk is to stay in. Where a chunk has several copies, they are read until one
+/// is found that is whole: a backup that heals writes a second copy of a damaged chunk.
 fn homes(
     reader: &ChunkReader,
     live: &[ChunkId],
@@ -232,8 +232,8 @@ fn homes(
     Ok(homes)
 }
 
-/// What is in no pack that was stored since those in `there` were listed, as those are that a backup brought which was committed
-/// meanwhile.
+/// What is in no pack that was stored since those in `there` were listed, as those are that a backup brought which was
+/// committed meanwhile.
 fn without_newer(
     index: &Index,
     store: &dyn Store,
@@ -272,8 +272,8 @@ pub fn is_whole(reader: &ChunkReader, id: &ChunkId, at: &Location) -> Result<Opt
     }
 }
 
-/// Reads what is to be moved; gives back the packs of which a chunk can't be read, with why, and as much of what was read as may be
-/// kept.
+/// Reads what is to be moved; gives back the packs of which a chunk can't be read, with why, and as much of what was
+/// read as may be kept.
 fn read_moves(
     reader: &ChunkReader,
     moves: &[(ChunkId, Location)],

@@ -1,5 +1,5 @@
-//! Cleaning the index: segments of sessions that were never committed go, rows of packs that are gone go, and small segments of
-//! sessions that have no snapshot any more become one.
+//! Cleaning the index: segments of sessions that were never committed go, rows of packs that are gone go, and small
+//! segments of sessions that have no snapshot any more become one.
 
 use super::fold::to_merge;
 use super::mark::States;
@@ -64,9 +64,10 @@ pub struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Joins the smallest segments into one of the collector's own, of this number, and gives back the keys of those. They go once the
-    /// collector has committed. A pack's rows stay if `stays` says so, or if they say where a chunk was that is missing now. Of segments
-    /// of snapshots the new one keeps the names, so that a segment that is lost goes on to be missed.
+    /// Joins the smallest segments into one of the collector's own, of this number, and gives back the keys of those.
+    /// They go once the collector has committed. A pack's rows stay if `stays` says so, or if they say where a chunk
+    /// was that is missing now. Of segments of snapshots the new one keeps the names, so that a segment that is lost
+    /// goes on to be missed.
     pub fn run(
         &self,
         own: Joined,
@@ -159,7 +160,8 @@ impl Cleaning<'_> {
         Ok(cleaned)
     }
 
-    /// Deletes holds of sessions that were fenced, since their snapshots will never be, and labels of snapshots that are gone.
+    /// Deletes holds of sessions that were fenced, since their snapshots will never be, and labels of snapshots that
+    /// are gone.
     pub fn clear_gone(&self) -> Result<()> {
         for object in self.store.list(names::TAGS)? {
             let state = names::parse_tags(&object.key).and_then(|(snapshot, _)| self.states.get(&snapshot));

@@ -1,5 +1,5 @@
-//! Folding: thousands of old sessions, with the markers and fences under their names, become one object, so that what is opened stays
-//! small however old the repository is. `format-spec/folds.md` says why the order is what it is.
+//! Folding: thousands of old sessions, with the markers and fences under their names, become one object, so that what
+//! is opened stays small however old the repository is. `format-spec/folds.md` says why the order is what it is.
 
 use super::mark::States;
 use crate::control::Control;
@@ -17,7 +17,8 @@ use crate::store::Store;
 use crate::sync::in_parallel;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How long a session keeps an object of its own after it was written last: two days. One that stopped is resumed for a day.
+/// How long a session keeps an object of its own after it was written last: two days. One that stopped is resumed for a
+/// day.
 pub const KEPT_MILLIS: u64 = 2 * 86_400_000;
 /// One collection folds sessions of at most so many bytes in a history: 16 MiB.
 const MAX_NEW_BYTES: usize = 16 << 20;
@@ -36,8 +37,8 @@ pub struct Folding<'a> {
     pub suite: Suite,
     /// What was under `snapshots/`, read before the index was cleaned.
     pub states: &'a States,
-    /// The sessions of the index segments that are left. A session writes all its segments before it takes its name, so none of a name that
-    /// was taken then is missing here.
+    /// The sessions of the index segments that are left. A session writes all its segments before it takes its name, so
+    /// none of a name that was taken then is missing here.
     pub indexed: &'a HashSet<SnapshotId>,
     /// In milliseconds since the Unix epoch.
     pub now: u64,
@@ -53,7 +54,8 @@ struct Retired {
 }
 
 impl Folding<'_> {
-    /// Folds what is old, and gives back how many sessions' objects it deleted. Killed on the way, the next one goes on.
+    /// Folds what is old, and gives back how many sessions' objects it deleted. Killed on the way, the next one goes
+    /// on.
     pub fn run(&self, control: &Control) -> Result<u64> {
         let retired = self.retired()?;
         if retired.names.is_empty() && retired.sessions.is_empty() {
@@ -108,7 +110,8 @@ impl Folding<'_> {
             }
             retired.names.remove(&id);
         }
-        // What is left under a name that is folded goes, whatever its session says; it may be told by a fold that is not durable yet.
+        // What is left under a name that is folded goes, whatever its session says; it may be told by a fold that is
+        // not durable yet.
         retired.names.extend(self.states.strays().filter_map(|id| Some((id, self.states.folded(&id)?))));
         while retired.names.len() > MAX_NAMES {
             retired.names.pop_last();
@@ -116,8 +119,8 @@ impl Folding<'_> {
         Ok(retired)
     }
 
-    /// Whether nothing asks for a session's object any more: not the resuming of what stopped, nor what tells an emptied snapshot, nor a
-    /// full backup that heals what a check found.
+    /// Whether nothing asks for a session's object any more: not the resuming of what stopped, nor what tells an
+    /// emptied snapshot, nor a full backup that heals what a check found.
     fn is_over(&self, session: &Session, state: Option<SnapshotState>) -> bool {
         let damage = session.outcome.as_ref().is_some_and(|outcome| !outcome.damaged_chunks.is_empty());
         let is_over = match state {
@@ -208,8 +211,8 @@ fn size_of(fold: &Fold) -> u64 {
     (fold.forgotten.len() + fold.fenced.len()) as u64
 }
 
-/// How many of the smallest objects to merge with something new of the size `new`: as many as leave each that stays at more than twice
-/// what all smaller ones have together. The merged one has at most the size `most`. `sizes` ascend.
+/// How many of the smallest objects to merge with something new of the size `new`: as many as leave each that stays at
+/// more than twice what all smaller ones have together. The merged one has at most the size `most`. `sizes` ascend.
 pub fn to_merge(sizes: &[u64], new: u64, most: u64) -> usize {
     let (mut sum, mut merged) = (new, 0);
     for (n, size) in sizes.iter().enumerate() {

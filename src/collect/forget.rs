@@ -22,8 +22,8 @@ pub struct ForgetReport {
     pub problems: Vec<String>,
 }
 
-/// Forgets snapshots, one after another. Stopped in between, or failing, it leaves the others as they are; it fails at the first
-/// that is held.
+/// Forgets snapshots, one after another. Stopped in between, or failing, it leaves the others as they are; it fails at
+/// the first that is held.
 pub fn forget(store: &dyn Store, keys: &Keys, ids: &[SnapshotId], control: &Control) -> Result<()> {
     for id in ids {
         control.check()?;

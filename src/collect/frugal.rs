@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const FULL: &str = "The disk is full, and so is the room that was kept in reserve for this. Free some megabytes of it, of files that \
     are not the repository's, or enlarge it, then run this again. Never delete objects of the repository by hand";
 
-/// A store for what must go on if the disk is full: snapshots are forgotten, and space is reclaimed. Where a small object finds no room, the
-/// store's reserve is given up for it. What is put as content never takes it.
+/// A store for what must go on if the disk is full: snapshots are forgotten, and space is reclaimed. Where a small
+/// object finds no room, the store's reserve is given up for it. What is put as content never takes it.
 pub(crate) struct Frugal {
     inner: Arc<dyn Store>,
     gave_up: AtomicBool,

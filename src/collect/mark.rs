@@ -50,8 +50,8 @@ pub fn manifests(
     Ok(manifests)
 }
 
-/// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it committed, or
-/// its marker is none.
+/// Refuses to go on if a snapshot was lost rather than forgotten: its name is free or fenced though somebody saw it
+/// committed, or its marker is none.
 pub fn refuse_lost(store: &dyn Store, keys: &Keys, states: &States, manifests: &[Manifest]) -> Result<()> {
     if let Some((id, error)) = states.damaged().first() {
         let found = match error {
@@ -139,12 +139,13 @@ pub fn reach(
     Ok(())
 }
 
-/// Runs whose trees have at most so many bytes are marked side by side, so many together: what a thread knows by itself stays small.
+/// Runs whose trees have at most so many bytes are marked side by side, so many together: what a thread knows by itself
+/// stays small.
 const SMALL_RUN_BYTES: u64 = 1 << 20;
 const RUNS_TOGETHER: usize = 16;
 
-/// Adds to `live` what small runs reach, side by side: a repository of many snapshots has thousands of them. What can't be read is left to
-/// whoever walks the snapshots one after another, and tells of it.
+/// Adds to `live` what small runs reach, side by side: a repository of many snapshots has thousands of them. What can't
+/// be read is left to whoever walks the snapshots one after another, and tells of it.
 fn reach_small_runs(
     chunks: &ChunkReader,
     manifests: &[Manifest],
@@ -177,8 +178,8 @@ fn reach_small_runs(
     })
 }
 
-/// Calls `each` for every place of a chunk that the index knows, each pack's chunks once however many segments name it. Gives
-/// back whether all segments could be read; if not, [`Index::recover`] makes up for them.
+/// Calls `each` for every place of a chunk that the index knows, each pack's chunks once however many segments name it.
+/// Gives back whether all segments could be read; if not, [`Index::recover`] makes up for them.
 pub fn each_place(
     index: &Index,
     store: &dyn Store,

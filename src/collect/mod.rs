@@ -1,7 +1,8 @@
 //! Forgetting snapshots, and reclaiming the space that none of the others needs.
 //!
-//! [`retention`] says which snapshots stay, [`forget`] drops one, `mark` finds what the others need, and [`prune`] deletes the
-//! rest by the protocol that `format-spec/plans.md` fixes. No locks: a collection is a session like any other.
+//! [`retention`] says which snapshots stay, [`forget`] drops one, `mark` finds what the others need, and [`prune`]
+//! deletes the rest by the protocol that `format-spec/plans.md` fixes. No locks: a collection is a session like any
+//! other.
 
 mod choose;
 mod clean;

@@ -38,8 +38,9 @@ pub struct Standing<'a> {
     pub room: Option<u64>,
 }
 
-/// Writes again every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere, `outside`
-/// in packs alone that exist and that no pending plan condemns. `live` ascends; `read` are chunks that were read already.
+/// Writes again every live chunk that has no whole copy outside the condemned packs. `all` looks chunks up everywhere,
+/// `outside` in packs alone that exist and that no pending plan condemns. `live` ascends; `read` are chunks that were
+/// read already.
 pub fn move_out(
     all: &ChunkReader,
     outside: &Arc<ChunkReader>,
@@ -136,7 +137,8 @@ pub fn move_out(
 /// A chunk that is to be moved, and where it is.
 type Move<'a> = (&'a ChunkId, &'a Vec<Location>);
 
-/// Leaves of `moves` those for which there is room, of the packs with the least in them first, and gives back the others.
+/// Leaves of `moves` those for which there is room, of the packs with the least in them first, and gives back the
+/// others.
 fn without_room<'a>(moves: &mut Vec<Move<'a>>, room: u64) -> Vec<Move<'a>> {
     let first = |places: &[Location]| places.first().map(|at| (at.pack, u64::from(at.place.stored)));
     let mut packs: HashMap<PackId, u64> = HashMap::new();

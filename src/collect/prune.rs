@@ -1,7 +1,8 @@
 //! A collection, from its session to the end of its plan. `format-spec/plans.md` says why the order is what it is.
 //!
-//! Memory: while it marks, at most 110 bytes for each chunk that a snapshot needs; then 36 (its id and the pack that it is to
-//! stay in), about 200 for each chunk that is to be moved and at most 64 MiB of their plaintext, and what a reader and a writer take.
+//! Memory: while it marks, at most 110 bytes for each chunk that a snapshot needs; then 36 (its id and the pack that it
+//! is to stay in), about 200 for each chunk that is to be moved and at most 64 MiB of their plaintext, and what a
+//! reader and a writer take.
 
 use super::choose::{Choice, choose};
 use super::clean::{Cleaning, Joining};
@@ -73,13 +74,15 @@ pub struct PruneReport {
     pub segments_deleted: u64,
     /// Index segments rewritten without rows of packs that are gone.
     pub segments_rewritten: u64,
-    /// Objects of sessions that ended a while ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)), and of which a line in the history is left.
+    /// Objects of sessions that ended a while ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)), and of which a line in the
+    /// history is left.
     pub sessions_deleted: u64,
     /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,
     /// In a dry run: sessions at work that a collection would wait for.
     pub waits_for: Vec<Waiting>,
-    /// In a dry run: why a collection would be refused now, if so. The numbers say what it would do once those sessions have ended.
+    /// In a dry run: why a collection would be refused now, if so. The numbers say what it would do once those sessions
+    /// have ended.
     pub refused: Option<String>,
     /// In a dry run: packs that may be of sessions at work, and are deleted only if those end without a snapshot.
     pub packs_in_doubt: u64,
@@ -95,8 +98,8 @@ pub struct PruneReport {
     pub problems: Vec<String>,
 }
 
-/// What a snapshot holds of values for what its records need. The next backup that merges runs lets go of the rest, and one with
-/// [`RecordOptions::compact`](crate::backup::RecordOptions::compact) of all of it.
+/// What a snapshot holds of values for what its records need. The next backup that merges runs lets go of the rest, and
+/// one with [`RecordOptions::compact`](crate::backup::RecordOptions::compact) of all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The snapshot.
@@ -320,7 +323,8 @@ impl Collector {
     ) -> Result<()> {
         let (store, keys): (&dyn Store, &Keys) = (frugal, &self.keys);
         let until = Instant::now().checked_add(options.wait).unwrap_or_else(Instant::now);
-        // Not needed by the protocol, but kind: what a writer is about to commit would be condemned, and moved for nothing.
+        // Not needed by the protocol, but kind: what a writer is about to commit would be condemned, and moved for
+        // nothing.
         report.fenced = settle(store, keys, id, options, until, control)?;
         let mut standing = self.plans()?;
         let mut doomed = condemned_by(&standing);

@@ -16,12 +16,13 @@ use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, p
 use std::sync::Arc;
 
 impl Repository {
-    /// Forgets the snapshots that no rule of `policy` keeps, of those that `wanted` says yes to. The space is reclaimed by
-    /// [`Repository::prune`].
+    /// Forgets the snapshots that no rule of `policy` keeps, of those that `wanted` says yes to. The space is reclaimed
+    /// by [`Repository::prune`].
     ///
     /// # Errors
     ///
-    /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten then.
+    /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
+    /// then.
     pub fn forget(
         &self,
         policy: &Policy,
@@ -54,8 +55,8 @@ impl Repository {
         Ok(ForgetReport { verdicts, forgotten, dry_run, problems })
     }
 
-    /// Forgets the snapshots with these names, found among those that the filter admits. One that can't be read, or whose object is
-    /// lost, goes too if its whole id is given.
+    /// Forgets the snapshots with these names, found among those that the filter admits. One that can't be read, or
+    /// whose object is lost, goes too if its whole id is given.
     ///
     /// # Errors
     ///
@@ -114,12 +115,13 @@ impl Repository {
         named(list, name, filter).map(|manifest| manifest.id)
     }
 
-    /// Reclaims the space that no snapshot needs. Any number of writers and readers may be at work; see [`PruneOptions`] for
-    /// those that it meets. Killed at any point and run again, it finishes.
+    /// Reclaims the space that no snapshot needs. Any number of writers and readers may be at work; see
+    /// [`PruneOptions`] for those that it meets. Killed at any point and run again, it finishes.
     ///
     /// # Errors
     ///
-    /// If what a snapshot needs can't be told, if another collection is at work, or a writer that it would have to wait for.
+    /// If what a snapshot needs can't be told, if another collection is at work, or a writer that it would have to wait
+    /// for.
     pub fn prune(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
         let collector = Collector {
             store: self.store.clone(),

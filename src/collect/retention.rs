@@ -1,7 +1,7 @@
 //! Which snapshots stay, and why. A pure function: it knows neither the clock nor the store.
 //!
-//! Snapshots are gone through in their order, whatever their times say, so a wrong clock never makes an older one the newest. Rules
-//! that count hours, days or years go by the times that can be trusted ([`Times`]).
+//! Snapshots are gone through in their order, whatever their times say, so a wrong clock never makes an older one the
+//! newest. Rules that count hours, days or years go by the times that can be trusted ([`Times`]).
 
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
@@ -10,9 +10,9 @@ use crate::objects::order::Times;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-/// What is to stay. Each rule looks at the snapshots of one group (same cluster, same namespaces) from the newest on, and keeps
-/// some; what no rule keeps goes. Only snapshots that miss nothing count: an incomplete one never takes a whole one's place.
-/// What a repair salvaged takes the place of the snapshot that lost chunks.
+/// What is to stay. Each rule looks at the snapshots of one group (same cluster, same namespaces) from the newest on,
+/// and keeps some; what no rule keeps goes. Only snapshots that miss nothing count: an incomplete one never takes a
+/// whole one's place. What a repair salvaged takes the place of the snapshot that lost chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The newest so many.
@@ -29,8 +29,8 @@ pub struct Policy {
     pub yearly: Option<u64>,
     /// All that were committed at most so many milliseconds before the newest of the group.
     pub within_millis: Option<u64>,
-    /// The newest of each period of this length, of those that were committed at most so many milliseconds before the newest of the
-    /// group.
+    /// The newest of each period of this length, of those that were committed at most so many milliseconds before the
+    /// newest of the group.
     pub within_newest: BTreeMap<Period, u64>,
     /// All that have one of these labels.
     pub tags: Vec<String>,
@@ -184,8 +184,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// If there is no rule, if a group would lose its last snapshot though `last` is not zero, or if a rule goes by time and nobody
-    /// can tell whose clock is wrong.
+    /// If there is no rule, if a group would lose its last snapshot though `last` is not zero, or if a rule goes by
+    /// time and nobody can tell whose clock is wrong.
     pub fn decide(&self, snapshots: &[Manifest], times: &Times) -> Result<Vec<Verdict>> {
         if self.is_empty() {
             return Err(Error::usage(
@@ -251,7 +251,8 @@ impl Policy {
         let newest = members.first().map_or(0, |manifest| times.committed(manifest));
         let mut whole = 0;
         for (manifest, reasons) in members.iter().zip(&mut kept) {
-            // What was salvaged stands for the snapshot that lost chunks, with its labels and its time: no rule keeps both.
+            // What was salvaged stands for the snapshot that lost chunks, with its labels and its time: no rule keeps
+            // both.
             if salvaged.contains(&manifest.id) {
                 continue;
             }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// How long to sleep before the sessions are looked at again.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Returns once none of the sessions that exist now can be committed any more, and gives back those that it fenced though they had
-/// not ended. The collector's own, and checks, which write no chunks, don't count.
+/// Returns once none of the sessions that exist now can be committed any more, and gives back those that it fenced
+/// though they had not ended. The collector's own, and checks, which write no chunks, don't count.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Sample data: records that are a pure function of their number and revision, and the changes that a day brings.
 //!
-//! The `demo` command, benchmarks and tests use it. A record has twelve or thirteen bins of mixed types, a body of about
-//! 330 bytes, and is in one of three sets; every tenth lives for thirty days, the others for ever. Which records a change
-//! touches is decided by a hash of record number and seed, so the same call always picks the same ones.
+//! The `demo` command, benchmarks and tests use it. A record has twelve or thirteen bins of mixed types, a body of
+//! about 330 bytes, and is in one of three sets; every tenth lives for thirty days, the others for ever. Which records
+//! a change touches is decided by a hash of record number and seed, so the same call always picks the same ones.
 
 use super::store::{Durability, EmbeddedStore};
 use super::write::{NewRecord, Transaction};
@@ -212,7 +212,8 @@ fn in_store_order(records: Range<u64>, picks: impl Fn(u64) -> bool + Sync) -> Ve
     picked
 }
 
-/// Writes the records with these numbers, as revision 0 has them, in several transactions; all are on disk when it returns.
+/// Writes the records with these numbers, as revision 0 has them, in several transactions; all are on disk when it
+/// returns.
 pub fn fill(store: &EmbeddedStore, namespace: &str, records: Range<u64>) -> Result<()> {
     // In the store's order each transaction writes a range of its own, which leaves half the file's size.
     for group in in_store_order(records, |_| true).chunks(GROUP) {

@@ -19,15 +19,16 @@ pub enum Durability {
     /// When the call returns.
     #[default]
     Synced,
-    /// With the next synced transaction (or [`EmbeddedStore::sync`]). Readers see it at once; a crash before that takes it
-    /// back as a whole.
+    /// With the next synced transaction (or [`EmbeddedStore::sync`]). Readers see it at once; a crash before that takes
+    /// it back as a whole.
     Deferred,
 }
 
 /// How a store is created or opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// The cluster's name that a new store shall bear; a random one such as `embedded-1f2e3d4c` if `None`. Opening ignores it.
+    /// The cluster's name that a new store shall bear; a random one such as `embedded-1f2e3d4c` if `None`. Opening
+    /// ignores it.
     pub cluster: Option<String>,
     /// How many bytes of the file are kept in memory.
     pub cache_bytes: usize,

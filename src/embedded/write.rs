@@ -241,9 +241,9 @@ impl<'t> Transaction<'t> {
         self.insert(&place, &head, record.body, record.bin_order)
     }
 
-    /// Writes a record's bins over those of the record that is there, whose other bins stay, as does its key if the new one
-    /// brings none; set and void time are the new ones, and the generation counts up. Where there is no record, this is
-    /// [`Transaction::put_record`]. The inner error is a record that became too large.
+    /// Writes a record's bins over those of the record that is there, whose other bins stay, as does its key if the new
+    /// one brings none; set and void time are the new ones, and the generation counts up. Where there is no record,
+    /// this is [`Transaction::put_record`]. The inner error is a record that became too large.
     pub fn merge_record(&mut self, namespace: &str, record: &RecordView<'_>) -> Result<Result<(), BodyError>> {
         let place = place(self.namespace(namespace)?, &record.meta.digest);
         let Some(old) = self.live_head(&place)? else { return self.put_record(namespace, record).map(Ok) };
@@ -280,8 +280,8 @@ impl<'t> Transaction<'t> {
         Ok(self.live_head(&place(number, digest))?.map(|head| head.generation))
     }
 
-    /// Gives a record a new void time, `ttl` seconds from now or never for 0. Returns its new generation, or `None` if it
-    /// isn't there.
+    /// Gives a record a new void time, `ttl` seconds from now or never for 0. Returns its new generation, or `None` if
+    /// it isn't there.
     pub fn touch(&mut self, namespace: &str, digest: &Digest, ttl: u32) -> Result<Option<Generation>> {
         let Some(number) = self.find_namespace(namespace)? else { return Ok(None) };
         let place = place(number, digest);

@@ -1,5 +1,5 @@
-//! Folds: what is left of many old sessions in one object. Names that are taken (a sealed value of kind fold), and what became of
-//! the sessions (a sealed value of kind history).
+//! Folds: what is left of many old sessions in one object. Names that are taken (a sealed value of kind fold), and what
+//! became of the sessions (a sealed value of kind history).
 
 use super::FormatError;
 use super::ids::{FoldId, SnapshotId};

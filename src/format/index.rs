@@ -7,9 +7,9 @@
 //! n-36   36  trailer: ciphertext of (d: u64, rows: u32, packs: u32, joined: u32), tag (16)
 //! ```
 //!
-//! The associated data of each part is a letter (b, d, t) and the segment's key in the store, so that no segment
-//! passes for another. A row is chunk id (32), pack number (4), place (12). The pack table has an id (32) and a size (8)
-//! for each pack; the fences are the first eight bytes of each block's first chunk id.
+//! The associated data of each part is a letter (b, d, t) and the segment's key in the store, so that no segment passes
+//! for another. A row is chunk id (32), pack number (4), place (12). The pack table has an id (32) and a size (8) for
+//! each pack; the fences are the first eight bytes of each block's first chunk id.
 
 use super::header::{HEADER_BYTES, TAG_BYTES};
 use super::ids::{ChunkId, PackId, SnapshotId};

@@ -346,7 +346,8 @@ fn take_rows(input: &mut &[u8], live: usize, tables: &Tables<'_>) -> Result<Vec<
     column(chunk_count as u64, "a number of further chunks", |row| &mut row.more)?;
     column(u64::MAX, "an offset", |row| &mut row.offset)?;
     column(MAX_BODY_BYTES as u64, "a length", |row| &mut row.length)?;
-    // A value in several chunks has them in the table for itself, so what all values name is no more than what the table holds.
+    // A value in several chunks has them in the table for itself, so what all values name is no more than what the
+    // table holds.
     let named = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.more));
     if named > chunk_count as u64 {
         let what = "the further chunks of all values";

@@ -155,8 +155,8 @@ impl Segment {
 }
 
 impl Index {
-    /// Opens the segments of the sessions for which `committed` says yes; packs in `excluded` count as absent. A damaged
-    /// segment is left out and reported by [`Index::damaged`]: the packs make up for it.
+    /// Opens the segments of the sessions for which `committed` says yes; packs in `excluded` count as absent. A
+    /// damaged segment is left out and reported by [`Index::damaged`]: the packs make up for it.
     pub fn open(
         store: &dyn Store,
         keys: &Keys,
@@ -280,8 +280,8 @@ impl Index {
         found.map_or(&[], |found| &found.directory.joined)
     }
 
-    /// Whether the rows of a segment are here: its own, or those of one that it was joined into. Segments whose keys `but` says yes
-    /// to don't count.
+    /// Whether the rows of a segment are here: its own, or those of one that it was joined into. Segments whose keys
+    /// `but` says yes to don't count.
     pub fn has_segment(&self, session: &SnapshotId, number: u32, but: impl Fn(&str) -> bool) -> bool {
         let named = (*session, number);
         let has = |segment: &Segment| segment.owner == named || segment.directory.joined.binary_search(&named).is_ok();

@@ -94,8 +94,8 @@ impl ForgetReport {
 ///
 /// # Errors
 ///
-/// If a snapshot that was named is not found or is held, if the rules would leave a group without any snapshot and don't
-/// say so, or if the caller stops it. Nothing was forgotten then, unless it was stopped.
+/// If a snapshot that was named is not found or is held, if the rules would leave a group without any snapshot and
+/// don't say so, or if the caller stops it. Nothing was forgotten then, unless it was stopped.
 pub fn forget(repository: &Repository, options: &ForgetOptions, caller: &dyn Caller) -> Result<ForgetReport> {
     let ForgetOptions { which, filter, dry_run } = options;
     let part = Part::begin(caller, format!("forgetting snapshots of {}", repository.store().location()));

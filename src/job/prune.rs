@@ -70,8 +70,8 @@ pub struct PruneReport {
     pub unused_bytes_left: u64,
     /// How many index segments were deleted.
     pub segments_deleted: u64,
-    /// How many objects were deleted of sessions that ended more than two days ago and left no snapshot; `history` goes on
-    /// to list the sessions.
+    /// How many objects were deleted of sessions that ended more than two days ago and left no snapshot; `history` goes
+    /// on to list the sessions.
     pub sessions_deleted: u64,
     /// How many index segments were rewritten.
     pub segments_rewritten: u64,
@@ -80,8 +80,8 @@ pub struct PruneReport {
     pub fenced: Vec<String>,
     /// In a dry run, the running sessions that it would wait for.
     pub waits_for: Vec<RunningSession>,
-    /// In a dry run, why a prune would be refused now, else `null`. The numbers say what it would do once those sessions
-    /// have ended.
+    /// In a dry run, why a prune would be refused now, else `null`. The numbers say what it would do once those
+    /// sessions have ended.
     pub refused: Option<String>,
     /// In a dry run, how many packs may belong to running sessions: they are deleted only if those end without a
     /// snapshot.
@@ -190,8 +190,8 @@ impl PruneReport {
 ///
 /// # Errors
 ///
-/// If an option is out of its range, what a snapshot needs can't be told, another collection or a writer is at work that it
-/// would have to wait for, or the caller stops it.
+/// If an option is out of its range, what a snapshot needs can't be told, another collection or a writer is at work
+/// that it would have to wait for, or the caller stops it.
 pub fn prune(repository: &Repository, options: &PruneOptions, caller: &dyn Caller) -> Result<PruneReport> {
     let options = options.to_library()?;
     let part = Part::begin(caller, format!("pruning {}", repository.store().location()));

@@ -196,7 +196,8 @@ impl RepairReport {
 ///
 /// # Errors
 ///
-/// If the store can't be read or written, or the caller stops it. What can't be repaired is no error: the report names it.
+/// If the store can't be read or written, or the caller stops it. What can't be repaired is no error: the report names
+/// it.
 pub fn repair(repository: &Repository, options: &RepairOptions, caller: &dyn Caller) -> Result<RepairReport> {
     let part = Part::begin(caller, format!("repairing {}", repository.store().location()));
     let begun = Instant::now();

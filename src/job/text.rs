@@ -14,8 +14,8 @@ pub fn plain(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| format!("0x{}", hex::encode(bytes)), str::to_string)
 }
 
-/// A user key as it is given to `get`: i:NUMBER, b:HEX or text. A string that is not UTF-8 can't be typed, and is shown as 0x
-/// and hexadecimal.
+/// A user key as it is given to `get`: i:NUMBER, b:HEX or text. A string that is not UTF-8 can't be typed, and is shown
+/// as 0x and hexadecimal.
 pub fn key(particle: ParticleType, bytes: &[u8]) -> String {
     match particle {
         ParticleType::INTEGER if let Ok(bytes) = bytes.try_into() => format!("i:{}", i64::from_be_bytes(bytes)),

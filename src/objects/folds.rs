@@ -1,7 +1,7 @@
 //! What is under the names of sessions: the objects under `snapshots/`, and the names that were folded.
 //!
-//! A name once taken stays taken: one that is in a fold is taken, whatever is under it. So the folds are read after the names are
-//! listed: what a collection deleted before the listing is in a fold that was there already.
+//! A name once taken stays taken: one that is in a fold is taken, whatever is under it. So the folds are read after the
+//! names are listed: what a collection deleted before the listing is in a fold that was there already.
 
 use super::{read_sealed, seal_object};
 use crate::crypto::{Keys, random};
@@ -15,7 +15,8 @@ use crate::store::{Put, Store};
 use crate::sync::in_parallel;
 use std::collections::BTreeMap;
 
-/// So often the folds are listed again because one was merged into another while they were read, before that is an error.
+/// So often the folds are listed again because one was merged into another while they were read, before that is an
+/// error.
 const MAX_LISTINGS: usize = 8;
 
 /// What to do about a fold that can't be read.
@@ -67,7 +68,8 @@ impl States {
         self.listed.iter().filter(move |(id, state)| **state == wanted && self.folded(id).is_none()).map(|(id, _)| *id)
     }
 
-    /// Objects under `snapshots/` whose names are folded: a collection that stopped left them, or a writer that had slept.
+    /// Objects under `snapshots/` whose names are folded: a collection that stopped left them, or a writer that had
+    /// slept.
     pub fn strays(&self) -> impl Iterator<Item = SnapshotId> + '_ {
         self.listed.keys().copied().filter(|id| self.folded(id).is_some())
     }
@@ -158,8 +160,8 @@ pub fn read_one_history(store: &dyn Store, keys: &Keys, id: FoldId) -> Result<Hi
     HistoryFold::decode(id, &value).map_err(|error| error.of(&name))
 }
 
-/// Reads all objects of a directory whose names are random. One that is gone once it is read was merged into another, which another
-/// listing shows: it was there before that one went.
+/// Reads all objects of a directory whose names are random. One that is gone once it is read was merged into another,
+/// which another listing shows: it was there before that one went.
 fn read_all<T: Send>(
     store: &dyn Store,
     keys: &Keys,

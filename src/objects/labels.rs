@@ -42,8 +42,8 @@ impl Changes {
         self.0.iter().map(change).collect()
     }
 
-    /// The labels of a snapshot whose manifest has these: those that stay, in their order, then those that came, ascending; the
-    /// first [`text::TAGS`] of them, since writers that did not see each other may have added more.
+    /// The labels of a snapshot whose manifest has these: those that stay, in their order, then those that came,
+    /// ascending; the first [`text::TAGS`] of them, since writers that did not see each other may have added more.
     pub fn applied(&self, tags: &[String]) -> Vec<String> {
         let stays = |tag: &&String| self.0.get(*tag).is_none_or(|(_, present)| *present);
         let came =
@@ -65,8 +65,9 @@ pub struct Standing {
 
 /// The changes that stand in a directory: [`names::TAGS`] or [`names::tags_of`].
 ///
-/// Who changes labels writes what was there and the change into a new object, and then deletes those that it replaces. So an object
-/// that is gone by the time that it is read is no loss, but what replaced it must be read: it is listed again.
+/// Who changes labels writes what was there and the change into a new object, and then deletes those that it replaces.
+/// So an object that is gone by the time that it is read is no loss, but what replaced it must be read: it is listed
+/// again.
 pub fn read_labels(store: &dyn Store, keys: &Keys, directory: &str) -> Result<BTreeMap<SnapshotId, Standing>> {
     let mut all: BTreeMap<SnapshotId, Standing> = BTreeMap::new();
     let mut seen: BTreeSet<(SnapshotId, TagsId)> = BTreeSet::new();

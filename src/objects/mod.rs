@@ -82,8 +82,8 @@ pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>
     Ok(plans)
 }
 
-/// The packs that the pending plans condemn. A plan that can't be read is an error: to guess what it condemns would be to build
-/// on packs that are about to be deleted.
+/// The packs that the pending plans condemn. A plan that can't be read is an error: to guess what it condemns would be
+/// to build on packs that are about to be deleted.
 pub fn condemned(store: &dyn Store, keys: &Keys) -> Result<HashSet<PackId>> {
     let mut packs = HashSet::new();
     for (_, plan) in plans(store, keys)? {
@@ -176,21 +176,21 @@ pub fn new_id() -> Result<SnapshotId> {
     random().map(SnapshotId)
 }
 
-/// The commit: creates the snapshot, once, if its name is free. A name that is taken by this very manifest means that an earlier
-/// reply was lost; a fence means that the session lost.
+/// The commit: creates the snapshot, once, if its name is free. A name that is taken by this very manifest means that
+/// an earlier reply was lost; a fence means that the session lost.
 pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
     let name = names::snapshot(&manifest.id);
     take_name(store, keys, manifest.id, &seal_object(keys, ObjectKind::Snapshot, suite, &name, manifest)?)
 }
 
-/// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is free.
-/// From then on its index segments count.
+/// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is
+/// free. From then on its index segments count.
 pub fn commit_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
     take_name(store, keys, id, &marker(keys, id, now)?)
 }
 
-/// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk. A session that slept until
-/// its fence was folded finds its name free, and in a fold: what it created there counts for nobody.
+/// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk. A session that
+/// slept until its fence was folded finds its name free, and in a fold: what it created there counts for nobody.
 fn take_name(store: &dyn Store, keys: &Keys, id: SnapshotId, bytes: &[u8]) -> Result<()> {
     let name = names::snapshot(&id);
     // Whatever came before the commit must be on the disk before it.

@@ -1,8 +1,9 @@
 //! The order of snapshots, and which of their times can be trusted.
 //!
-//! Snapshots are ordered by their sequence numbers: whoever writes one takes a number above all that it sees, so what was built
-//! on another always comes after it, whatever the clocks say. Times are for people and for rules that count days. They come from
-//! the clocks of many hosts, and one of those may be wrong: [`Times`] finds the snapshots whose time contradicts their order.
+//! Snapshots are ordered by their sequence numbers: whoever writes one takes a number above all that it sees, so what
+//! was built on another always comes after it, whatever the clocks say. Times are for people and for rules that count
+//! days. They come from the clocks of many hosts, and one of those may be wrong: [`Times`] finds the snapshots whose
+//! time contradicts their order.
 
 use super::LEASE_MILLIS;
 use crate::format::snapshot::{Manifest, NUMBER_BOUND};
@@ -31,8 +32,8 @@ pub fn next_sequence<'a>(snapshots: impl IntoIterator<Item = &'a Manifest>, unre
     greatest.saturating_add(1).saturating_add(unreadable as u64).min(NUMBER_BOUND - 1)
 }
 
-/// The sequence number of a copy among these snapshots of repository `here`: after what was written before it in the repository
-/// that it was first written in, and after what is older by its time of what comes from others.
+/// The sequence number of a copy among these snapshots of repository `here`: after what was written before it in the
+/// repository that it was first written in, and after what is older by its time of what comes from others.
 pub fn sequence_of_copy(here: RepositoryId, snapshots: &[Manifest], copy: &Manifest, unreadable: usize) -> u64 {
     let (repository, place) = copy.first_place(here);
     let before = |one: &&Manifest| match one.first_place(here) {
@@ -104,9 +105,9 @@ impl fmt::Display for DoubtfulTime {
 
 /// When snapshots were committed, as far as that can be trusted.
 ///
-/// The longest row of snapshots whose times ascend as their order does is believed: so as few clocks as can be are taken to be
-/// wrong. Of the others, the time of one that contradicts that row is bounded by those of its neighbours in it. Snapshots that
-/// were at work at the same time may end in any order, and contradict nothing.
+/// The longest row of snapshots whose times ascend as their order does is believed: so as few clocks as can be are
+/// taken to be wrong. Of the others, the time of one that contradicts that row is bounded by those of its neighbours in
+/// it. Snapshots that were at work at the same time may end in any order, and contradict nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
     plausible: HashMap<SnapshotId, u64>,
@@ -134,8 +135,8 @@ impl Times {
             if row.contains(&at) {
                 (before, _) = (Some(manifest.committed), behind.pop());
             } else if let Some(found) = found.get(&at) {
-                // Where the row has nothing newer, it is taken to be no newer than what is older: so rules that count back from it
-                // keep too much rather than too little.
+                // Where the row has nothing newer, it is taken to be no newer than what is older: so rules that count
+                // back from it keep too much rather than too little.
                 plausible = match (before, behind.last().copied()) {
                     (Some(least), Some(most)) => manifest.committed.clamp(least, most),
                     (Some(time), None) | (None, Some(time)) => time,
@@ -155,7 +156,8 @@ impl Times {
         times
     }
 
-    /// When a snapshot was committed, in milliseconds since the Unix epoch: what it says, unless that contradicts the others.
+    /// When a snapshot was committed, in milliseconds since the Unix epoch: what it says, unless that contradicts the
+    /// others.
     pub fn committed(&self, manifest: &Manifest) -> u64 {
         self.plausible.get(&manifest.id).copied().unwrap_or(manifest.committed)
     }
@@ -170,7 +172,8 @@ impl Times {
         self.behind.is_some()
     }
 
-    /// For people: what about these times can't be right, the newest snapshots first, of which no more than a few are named.
+    /// For people: what about these times can't be right, the newest snapshots first, of which no more than a few are
+    /// named.
     pub fn warnings(&self) -> Vec<String> {
         let behind = self.behind.map(|now| {
             format!(

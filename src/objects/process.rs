@@ -1,8 +1,9 @@
 //! Which process a session runs in, and whether that process is gone.
 //!
-//! A lease says after ten minutes that a session is dead. On the very machine on which it ran the process table says so at once, and for
-//! certain: if the machine was not restarted since, and both see the same numbers of processes, a process that is not there, or
-//! began at another time, is another one. Whatever can't be told counts as alive; then the lease decides.
+//! A lease says after ten minutes that a session is dead. On the very machine on which it ran the process table says so
+//! at once, and for certain: if the machine was not restarted since, and both see the same numbers of processes, a
+//! process that is not there, or began at another time, is another one. Whatever can't be told counts as alive; then
+//! the lease decides.
 
 use crate::format::session::{Process, Session};
 use crate::record::Timestamp;
@@ -53,8 +54,8 @@ pub fn is_gone(session: &Session) -> bool {
     }
 }
 
-/// Whether a session has not ended, its lease has not lapsed, and its process is not known to be gone. Safety never rests on this: one
-/// that is fenced can't be committed.
+/// Whether a session has not ended, its lease has not lapsed, and its process is not known to be gone. Safety never
+/// rests on this: one that is fenced can't be committed.
 pub fn is_alive(session: &Session) -> bool {
     let silent = Timestamp::now().0.saturating_sub(session.heartbeat);
     session.outcome.is_none() && silent <= session.lease_millis.min(LONGEST_LEASE) && !is_gone(session)

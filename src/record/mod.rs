@@ -1,7 +1,7 @@
 //! The record model: digests, keys, bins, times, and the canonical body that is stored and hashed.
 //!
-//! Nothing here does I/O. A bin is a name, a particle type and the particle's raw bytes as the server holds them on the wire;
-//! only to show them to people does [`value`] decode them.
+//! Nothing here does I/O. A bin is a name, a particle type and the particle's raw bytes as the server holds them on the
+//! wire; only to show them to people does [`value`] decode them.
 
 pub mod batch;
 pub mod body;

@@ -1,11 +1,12 @@
 //! What the bytes of a particle mean: lists and maps in Aerospike's MessagePack, and the simple types.
 //!
-//! Bytes are decoded for people alone. Nothing that is backed up or restored passes through here: a bin's bytes are kept as
-//! they are. Programs that make records of their own have their values encoded here.
+//! Bytes are decoded for people alone. Nothing that is backed up or restored passes through here: a bin's bytes are
+//! kept as they are. Programs that make records of their own have their values encoded here.
 //!
-//! Aerospike's MessagePack differs from the plain one in three ways. A string, a `bin` or a `str`, begins with the particle
-//! type of what it holds. A list may begin with an extension without content, whose type is the list's flags; a map with one as
-//! its first key, whose value is nil. And two extensions of type 255 stand for no value: the wildcard and infinity.
+//! Aerospike's MessagePack differs from the plain one in three ways. A string, a `bin` or a `str`, begins with the
+//! particle type of what it holds. A list may begin with an extension without content, whose type is the list's flags;
+//! a map with one as its first key, whose value is nil. And two extensions of type 255 stand for no value: the wildcard
+//! and infinity.
 
 mod encode;
 mod hll;

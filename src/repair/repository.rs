@@ -270,8 +270,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Makes up for folds that can't be read or are gone, by what histories and the manifests' heads name, and takes away what can't be
-    /// read. Names of old sessions stay taken: the new fold is there before anything goes.
+    /// Makes up for folds that can't be read or are gone, by what histories and the manifests' heads name, and takes
+    /// away what can't be read. Names of old sessions stay taken: the new fold is there before anything goes.
     fn clear_folds(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
         let (store, keys) = (&*self.store, &*self.keys);
         let states = objects::list_states(store, keys)?;

@@ -7,7 +7,8 @@ use crate::format::{SnapshotId, names};
 
 /// The snapshots that can't be read, and what is known of their place among the others.
 pub struct Doubt {
-    /// Each with why it can't be read, and the first snapshot that is certainly newer: its writer saw this one committed.
+    /// Each with why it can't be read, and the first snapshot that is certainly newer: its writer saw this one
+    /// committed.
     unread: Vec<(SnapshotId, String, Option<Place>)>,
 }
 
@@ -22,7 +23,8 @@ impl Doubt {
         Doubt { unread: unread.collect() }
     }
 
-    /// Gives back what a spec was resolved to, unless the spec goes by order and a snapshot that can't be read may be the one.
+    /// Gives back what a spec was resolved to, unless the spec goes by order and a snapshot that can't be read may be
+    /// the one.
     pub fn settle(self, spec: &str, resolved: Result<Manifest>) -> Result<Manifest> {
         if !(spec.starts_with("latest") || spec.starts_with('@')) {
             return resolved;

@@ -91,7 +91,8 @@ impl Repository {
         Ok(holds)
     }
 
-    /// Releases a hold by its id or the beginning of it, or all holds of a snapshot, which is found among those that the filter admits.
+    /// Releases a hold by its id or the beginning of it, or all holds of a snapshot, which is found among those that
+    /// the filter admits.
     pub fn release(&self, name: &str, filter: &SnapshotFilter) -> Result<Vec<HoldEntry>> {
         let prefix = name.to_ascii_lowercase();
         let mut holds = self.holds()?;

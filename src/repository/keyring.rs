@@ -50,13 +50,14 @@ fn is_whole(id: &KeyId, bytes: &[u8]) -> Result<()> {
     Err(error.with_advice("Restore it from a copy, or open the repository with another slot and add a new one"))
 }
 
-/// Trying a passphrase on all slots together takes at most this much [`KdfCost::work`]: two slots of the highest cost that there may
-/// be, or some 680 of the usual one.
+/// Trying a passphrase on all slots together takes at most this much [`KdfCost::work`]: two slots of the highest cost
+/// that there may be, or some 680 of the usual one.
 pub const MAX_WORK: u64 = 2 * KdfCost::MAX_WORK;
 /// At most so many slots are read.
 const MAX_READ: usize = 16_384;
 
-/// What may still be spent on trying a passphrase. A hostile store can plant slots without number, each as slow as there may be.
+/// What may still be spent on trying a passphrase. A hostile store can plant slots without number, each as slow as
+/// there may be.
 pub struct Budget {
     slots: usize,
     work: u64,
@@ -87,8 +88,8 @@ pub struct Found {
     pub cost: KdfCost,
 }
 
-/// All slots, the cheapest first: so a slot that is slower than ours costs us nothing. And how many there are beyond those that the
-/// budget allows to be read.
+/// All slots, the cheapest first: so a slot that is slower than ours costs us nothing. And how many there are beyond
+/// those that the budget allows to be read.
 pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<Found>, usize)> {
     let (mut slots, mut unread) = (Vec::new(), 0);
     for id in store.list(names::KEYS)?.iter().filter_map(|listed| names::parse_key(&listed.key)) {

@@ -1,4 +1,5 @@
-//! Labels that come and go after a snapshot was committed. Its manifest never changes, so what became of them is beside it.
+//! Labels that come and go after a snapshot was committed. Its manifest never changes, so what became of them is beside
+//! it.
 
 use super::{Repository, SnapshotFilter, SnapshotList, host, named, program};
 use crate::crypto::random;
@@ -46,13 +47,14 @@ impl Repository {
         Ok(())
     }
 
-    /// Adds labels to the snapshot that `spec` names among those that the filter admits, and takes others away. Those that it has,
-    /// or has not, stay as they are.
+    /// Adds labels to the snapshot that `spec` names among those that the filter admits, and takes others away. Those
+    /// that it has, or has not, stay as they are.
     ///
     /// # Errors
     ///
-    /// If the snapshot is not found, or forgotten at the same moment; if a label to take away is none of its labels; if it would have
-    /// more labels than a snapshot may have; if changes that stand can't be read. Nothing is changed then.
+    /// If the snapshot is not found, or forgotten at the same moment; if a label to take away is none of its labels; if
+    /// it would have more labels than a snapshot may have; if changes that stand can't be read. Nothing is changed
+    /// then.
     pub fn tag(&self, spec: &str, filter: &SnapshotFilter, add: &[String], remove: &[String]) -> Result<Labelled> {
         for label in add {
             if label.is_empty() {

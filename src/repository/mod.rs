@@ -63,8 +63,8 @@ pub struct CreateOptions {
     pub cost: KdfCost,
     /// What the first key slot is called.
     pub label: String,
-    /// A repository whose content keys and chunk sizes the new one shall have too: chunks have the same names in both, so
-    /// copies from one to the other take them as they are. All other keys are its own.
+    /// A repository whose content keys and chunk sizes the new one shall have too: chunks have the same names in both,
+    /// so copies from one to the other take them as they are. All other keys are its own.
     pub shares_chunking_with: Option<Repository>,
 }
 
@@ -150,7 +150,8 @@ impl Repository {
         let suite = repository.parameters.suite;
         let name = config_name(&id);
         bytes.extend_from_slice(&seal(&repository.keys, ObjectKind::Config, suite, &name, &value)?);
-        // Slots that stand here before there is a config open nothing: programs that stopped, or came second, left them.
+        // Slots that stand here before there is a config open nothing: programs that stopped, or came second, left
+        // them.
         let orphans = keyring::others(&*repository.store, &repository.slot)?;
         let put = repository.store.put_new(names::CONFIG, &bytes);
         if !matches!(put, Ok(Put::Created)) {
@@ -278,8 +279,8 @@ impl Repository {
     }
 
     /// The same repository without some of its secrets, and without the master key that could make them again: for work
-    /// that needs no more, such as a list of snapshots on a host that shall not read values. What needs an absent secret
-    /// fails with [`Error::AbsentSecret`].
+    /// that needs no more, such as a list of snapshots on a host that shall not read values. What needs an absent
+    /// secret fails with [`Error::AbsentSecret`].
     #[must_use]
     pub fn without(&self, secrets: &[Secret]) -> Self {
         Repository { keys: Arc::new((*self.keys).clone().without(secrets)), master: None, ..self.clone() }
@@ -297,8 +298,8 @@ impl Repository {
         keyring::list(&*self.store, &self.id, &self.slot, passphrase)
     }
 
-    /// Replaces the passphrase of the slot that the repository was opened with, and gives back the new slot. It is there, and was
-    /// opened once, before the old one goes: stopped in between, both open the repository.
+    /// Replaces the passphrase of the slot that the repository was opened with, and gives back the new slot. It is
+    /// there, and was opened once, before the old one goes: stopped in between, both open the repository.
     pub fn key_replace(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
         let id = self.key_add(passphrase, label, cost)?;
         keyring::check_opens(&*self.store, &self.id, &id, passphrase)?;
@@ -381,8 +382,8 @@ impl Repository {
         Ok(history)
     }
 
-    /// Those of the sessions that have objects of their own under whose names there is what `wanted` asks for; the others, and those that are remembered, are
-    /// not read.
+    /// Those of the sessions that have objects of their own under whose names there is what `wanted` asks for; the
+    /// others, and those that are remembered, are not read.
     pub(crate) fn history_of(
         &self,
         memory: &mut Memory,

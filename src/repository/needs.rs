@@ -1,8 +1,8 @@
 //! What a snapshot needs: its roots, and every chunk that they reach. This is the only place that says so.
 //!
-//! Whoever marks, checks, repairs, copies, measures or takes over chunks goes through [`Manifest::roots`] and matches [`Root`] without
-//! a wildcard: a new kind of root doesn't compile until each of them says what it does about it. An object kind that only some of them
-//! knew would be deleted by `prune` while a snapshot still needs it.
+//! Whoever marks, checks, repairs, copies, measures or takes over chunks goes through [`Manifest::roots`] and matches
+//! [`Root`] without a wildcard: a new kind of root doesn't compile until each of them says what it does about it. An
+//! object kind that only some of them knew would be deleted by `prune` while a snapshot still needs it.
 
 use crate::chunks::ChunkReader;
 use crate::control::Control;
@@ -43,9 +43,9 @@ impl fmt::Display for Root<'_> {
 }
 
 impl Root<'_> {
-    /// Calls `each` for every chunk that the root reaches and that is not in `seen` yet, with the chunk's class, and `lost` for each
-    /// node that can't be read: what is below that is not reached. Of a run only branch nodes are read, and its leaf if it has no
-    /// other node.
+    /// Calls `each` for every chunk that the root reaches and that is not in `seen` yet, with the chunk's class, and
+    /// `lost` for each node that can't be read: what is below that is not reached. Of a run only branch nodes are read,
+    /// and its leaf if it has no other node.
     ///
     /// # Errors
     ///
@@ -121,8 +121,8 @@ impl NamespaceManifest {
     }
 }
 
-/// Those of some chunks that a snapshot needs: all but values that only entries refer to which newer runs hide. What is in a
-/// range that can't be read is not known and doesn't count; [`Root::reach`] tells of that.
+/// Those of some chunks that a snapshot needs: all but values that only entries refer to which newer runs hide. What is
+/// in a range that can't be read is not known and doesn't count; [`Root::reach`] tells of that.
 pub fn needed_by(
     chunks: &ChunkReader,
     manifest: &Manifest,

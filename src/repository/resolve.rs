@@ -15,7 +15,8 @@ const EMPTY: &str = "The repository has no snapshots yet: make one with `aerolit
 /// Snapshots or clusters that a message names.
 const NAMED: usize = 5;
 
-/// Which snapshots `latest`, `latest~N` and `@TIME` are looked for among, and which a list shows: all, if it says nothing.
+/// Which snapshots `latest`, `latest~N` and `@TIME` are looked for among, and which a list shows: all, if it says
+/// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotFilter {
     /// Those of this cluster.
@@ -95,8 +96,8 @@ fn in_words(names: &BTreeSet<&str>) -> String {
 ///
 /// # Errors
 ///
-/// If there is none, if it can't be read, or if several are meant: those whose ids begin in the same way, or `latest`, `latest~N`
-/// and `@TIME` where that could mean snapshots of different clusters.
+/// If there is none, if it can't be read, or if several are meant: those whose ids begin in the same way, or `latest`,
+/// `latest~N` and `@TIME` where that could mean snapshots of different clusters.
 pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
     let SnapshotList { snapshots, damaged, times, .. } = list;
     let advice = if snapshots.is_empty() && damaged.is_empty() { EMPTY } else { LISTED };
@@ -201,8 +202,8 @@ pub fn doubts(spec: &str, times: &Times, found: SnapshotId) -> Vec<String> {
     decided.map(ToString::to_string).collect()
 }
 
-/// Milliseconds since the Unix epoch of a time as people write it: with a zone, or in the machine's own. A time to the day,
-/// minute or second means its end, so that the times that listings print name their snapshots.
+/// Milliseconds since the Unix epoch of a time as people write it: with a zone, or in the machine's own. A time to the
+/// day, minute or second means its end, so that the times that listings print name their snapshots.
 fn parse_time(text: &str) -> Result<u64> {
     end_of(text)
         .map_err(|error| Error::usage(format!("@{text} is not a time ({error}); write it as @2026-05-01T12:00Z")))
@@ -219,7 +220,8 @@ fn end_of(text: &str) -> Result<u64, jiff::Error> {
     Ok(u64::try_from(millis).unwrap_or(0).saturating_add(precision_millis(text) - 1))
 }
 
-/// The beginning of a day, hour, minute or second as people write it, in milliseconds since the Unix epoch. `None` if it is not a time.
+/// The beginning of a day, hour, minute or second as people write it, in milliseconds since the Unix epoch. `None` if
+/// it is not a time.
 pub fn parse_begin(text: &str) -> Option<u64> {
     let end = end_of(text).ok()?;
     Some(end.saturating_add(1).saturating_sub(precision_millis(text)))

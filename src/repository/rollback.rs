@@ -1,7 +1,9 @@
-//! Noticing that a store shows an older state than it did: a client remembers what it has seen under `snapshots/`, in a file of its own.
+//! Noticing that a store shows an older state than it did: a client remembers what it has seen under `snapshots/`, in a
+//! file of its own.
 //!
-//! A name under `snapshots/` is never free again, and a marker stays a marker. So a name that is gone, or a snapshot that was forgotten
-//! and is there again, means that the store was set back, by a restore of its files or by someone who controls it.
+//! A name under `snapshots/` is never free again, and a marker stays a marker. So a name that is gone, or a snapshot
+//! that was forgotten and is there again, means that the store was set back, by a restore of its files or by someone
+//! who controls it.
 
 use super::Repository;
 use crate::error::{Error, Result};

@@ -132,8 +132,8 @@ impl Snapshot {
         self.manifest.namespaces.iter().map(|manifest| NamespaceView { chunks: &self.chunks, manifest })
     }
 
-    /// Every chunk that it refers to, from the branch nodes alone: no leaf and no value is read. `each` gets the chunk's id and
-    /// class, each chunk once. A damaged branch node ends it with an error.
+    /// Every chunk that it refers to, from the branch nodes alone: no leaf and no value is read. `each` gets the
+    /// chunk's id and class, each chunk once. A damaged branch node ends it with an error.
     pub fn reach(&self, seen: &mut HashSet<ChunkId>, each: &mut dyn FnMut(ChunkId, Class)) -> Result<()> {
         let mut first = None;
         self.reach_readable(seen, each, &mut |_, loss| first = first.take().or(Some(loss)))?;
@@ -143,8 +143,8 @@ impl Snapshot {
         }
     }
 
-    /// The same past damaged branch nodes: `lost` gets the root and what can't be read below it. What is below those is not
-    /// reached.
+    /// The same past damaged branch nodes: `lost` gets the root and what can't be read below it. What is below those is
+    /// not reached.
     pub fn reach_readable(
         &self,
         seen: &mut HashSet<ChunkId>,
@@ -262,14 +262,15 @@ impl<'a> NamespaceView<'a> {
         Ok(sums)
     }
 
-    /// The records of a selection, in key order. What can't be read is an error in its place, and the records after it follow.
+    /// The records of a selection, in key order. What can't be read is an error in its place, and the records after it
+    /// follow.
     pub fn records(&self, selection: Selection) -> Records<'a> {
         Records::new(*self, selection)
     }
 
-    /// The records that differ between this namespace and `after`, in key order. Only the runs that the two do not share are
-    /// walked; the shared ones are asked for single entries, or walked too where that reads less. Records about which one side
-    /// can't tell are left out: [`Diff::losses`].
+    /// The records that differ between this namespace and `after`, in key order. Only the runs that the two do not
+    /// share are walked; the shared ones are asked for single entries, or walked too where that reads less. Records
+    /// about which one side can't tell are left out: [`Diff::losses`].
     ///
     /// # Errors
     ///

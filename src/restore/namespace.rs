@@ -1,4 +1,5 @@
-//! Restoring: entries in key order, values read and handed to the target by several threads; every record is accounted for.
+//! Restoring: entries in key order, values read and handed to the target by several threads; every record is accounted
+//! for.
 
 use super::report::{RestoreOptions, RestoreReport};
 use super::work::Work;
@@ -156,8 +157,8 @@ impl Snapshot {
         })
     }
 
-    /// Hands over, partition by partition, the digests that the target has of the selected sets and partitions and that no
-    /// restore of the snapshot would write.
+    /// Hands over, partition by partition, the digests that the target has of the selected sets and partitions and that
+    /// no restore of the snapshot would write.
     fn surplus(
         &self,
         namespace: &str,

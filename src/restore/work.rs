@@ -21,8 +21,8 @@ use std::sync::Mutex;
 
 /// Bodies of about this many bytes go to the target at once.
 const BATCH_BYTES: u64 = 1 << 20;
-/// What is written with a time to live expires within so many seconds of the time that was meant: clocks count full seconds,
-/// and a batch takes a while.
+/// What is written with a time to live expires within so many seconds of the time that was meant: clocks count full
+/// seconds, and a batch takes a while.
 const EXPIRY_TOLERANCE: u32 = 3;
 
 /// An entry and its place among those that were selected.

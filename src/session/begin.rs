@@ -1,4 +1,5 @@
-//! The begin of a session, in the order that the protocol demands: the session's object, the pending plans, the snapshots, the index.
+//! The begin of a session, in the order that the protocol demands: the session's object, the pending plans, the
+//! snapshots, the index.
 
 use super::journal::SessionJournal;
 use super::{BackupSession, SessionOptions, Worker};
@@ -63,8 +64,8 @@ impl Repository {
         self.begin_with(kind, options, manifest, &mut Memory::default(), control)
     }
 
-    /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added. What is remembered
-    /// is not read again.
+    /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added. What is
+    /// remembered is not read again.
     pub(crate) fn begin_with(
         &self,
         kind: SessionKind,
@@ -127,7 +128,8 @@ impl Repository {
         let mut warnings: Vec<String> =
             list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
         warnings.extend(states.damaged().iter().map(|(_, error)| error.to_string()));
-        // Nothing rests on the time of the newest but what people make of it, and of this one's, which will come before it.
+        // Nothing rests on the time of the newest but what people make of it, and of this one's, which will come before
+        // it.
         let newest = list.snapshots.last().map(|newest| newest.id);
         let in_doubt = list.times.doubtful().iter().filter(|doubtful| Some(doubtful.snapshot) == newest);
         warnings.extend(
@@ -151,7 +153,8 @@ impl Repository {
         }
         warnings.extend(self.make_whole(&mut index, &list.snapshots)?);
         let reader = reader_of(index);
-        // Neither a check, which takes no name, nor a session that stopped before its commit has one that says that it committed.
+        // Neither a check, which takes no name, nor a session that stopped before its commit has one that says that it
+        // committed.
         let history = self.history_of(memory, |state| !state.is_some_and(SnapshotState::was_committed))?;
         warnings.extend(history.damaged.iter().map(|(_, error)| {
             format!("{error}; should a check have noted damaged chunks in it, only another check --read-data finds them again")
@@ -169,8 +172,8 @@ impl Repository {
         Ok(Prepared { parents, unreadable, reader, with_condemned, distrusted, stopped, warnings })
     }
 
-    /// Takes packs that are gone out of the index, and makes up from the packs for segments that are damaged or missing. Says what it
-    /// found, for people.
+    /// Takes packs that are gone out of the index, and makes up from the packs for segments that are damaged or
+    /// missing. Says what it found, for people.
     fn make_whole(&self, index: &mut Index, snapshots: &[Manifest]) -> Result<Vec<String>> {
         let absent = self.absent_packs(index)?;
         let mut warnings: Vec<String> = absent
@@ -194,8 +197,8 @@ impl Repository {
         Ok(warnings)
     }
 
-    /// What stopped a session in reading this repository: if it was fenced, the collection that fenced it may have deleted
-    /// what it read, and that is told instead of damage.
+    /// What stopped a session in reading this repository: if it was fenced, the collection that fenced it may have
+    /// deleted what it read, and that is told instead of damage.
     pub(crate) fn unless_fenced(&self, session: SnapshotId, error: Error) -> Error {
         if error.is_of_one_object() && matches!(self.state_of(&session), Ok(Some(SnapshotState::Fenced))) {
             return Error::Fenced { session: session.to_string() };

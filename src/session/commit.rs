@@ -16,8 +16,8 @@ impl BackupSession {
     ///
     /// # Errors
     ///
-    /// [`Error::Fenced`] if a collection took the session's name since its heartbeat had stopped, [`Error::Cancelled`], and those of the
-    /// store. The history then says why nothing was committed.
+    /// [`Error::Fenced`] if a collection took the session's name since its heartbeat had stopped, [`Error::Cancelled`],
+    /// and those of the store. The history then says why nothing was committed.
     pub fn commit(mut self) -> Result<Snapshot> {
         let committed = self.try_commit();
         let status = match &committed {
@@ -32,7 +32,8 @@ impl BackupSession {
         Ok(Snapshot::new(chunks, self.manifest.clone()))
     }
 
-    /// Commits what a salvage made of `original`: with its source and its labels, in its place in the order of snapshots.
+    /// Commits what a salvage made of `original`: with its source and its labels, in its place in the order of
+    /// snapshots.
     pub(crate) fn commit_salvage(
         mut self,
         original: &Manifest,

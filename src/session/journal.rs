@@ -8,13 +8,14 @@ use crate::sync::lock;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How often a session notes how far it came. To close packs and leaves early costs little then, and a crash half a minute.
+/// How often a session notes how far it came. To close packs and leaves early costs little then, and a crash half a
+/// minute.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// What the object under `sessions/` says of a session while it lives.
 ///
-/// The journal serves sessions that come later. A note that can't be written is made up for by the next one, and a session never fails
-/// for it.
+/// The journal serves sessions that come later. A note that can't be written is made up for by the next one, and a
+/// session never fails for it.
 pub(crate) struct SessionJournal {
     lease: Lease,
     journal: Mutex<Journal>,

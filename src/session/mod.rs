@@ -1,7 +1,7 @@
 //! Sessions: one writer's work from `begin` to `commit`.
 //!
-//! A session is a lease and a journal (`journal`), workers that write chunks (`worker`), and the commit that makes what they wrote a
-//! snapshot (`commit`). What is written, operations above say: a backup of records, a copy, a salvage.
+//! A session is a lease and a journal (`journal`), workers that write chunks (`worker`), and the commit that makes what
+//! they wrote a snapshot (`commit`). What is written, operations above say: a backup of records, a copy, a salvage.
 
 mod begin;
 mod commit;
@@ -35,7 +35,8 @@ pub struct SessionOptions {
     pub tags: Vec<String>,
     /// What the session does, for the history.
     pub job: String,
-    /// After so long without a heartbeat a collection may fence the session; ten minutes if not given. A heartbeat comes ten times as often.
+    /// After so long without a heartbeat a collection may fence the session; ten minutes if not given. A heartbeat
+    /// comes ten times as often.
     pub lease: Option<Duration>,
     /// Why the snapshot must not be forgotten, if so: it is held before it is committed.
     pub hold: Option<String>,

@@ -1,7 +1,7 @@
 //! What writes chunks for a session.
 //!
-//! A session may have several workers; its packs are what all of them stored. A worker knows nothing of what its chunks mean: records,
-//! streams and file trees are written by the operations above it.
+//! A session may have several workers; its packs are what all of them stored. A worker knows nothing of what its chunks
+//! mean: records, streams and file trees are written by the operations above it.
 
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
@@ -37,7 +37,8 @@ impl Worker {
         &self.existing
     }
 
-    /// Finds all that can be read, in condemned packs too. What it finds there alone must be written before it is referred to.
+    /// Finds all that can be read, in condemned packs too. What it finds there alone must be written before it is
+    /// referred to.
     pub(crate) fn reader(&self) -> &Arc<ChunkReader> {
         self.with_condemned.as_ref().unwrap_or(&self.existing)
     }
@@ -47,8 +48,9 @@ impl Worker {
         &self.writer
     }
 
-    /// Writes what the runs of a namespace refer to and condemned packs alone hold. The snapshot may be forgotten before the collection
-    /// looks for what is live, and then nobody else moves these chunks. Does nothing while no plan is pending.
+    /// Writes what the runs of a namespace refer to and condemned packs alone hold. The snapshot may be forgotten
+    /// before the collection looks for what is live, and then nobody else moves these chunks. Does nothing while no
+    /// plan is pending.
     ///
     /// # Errors
     ///

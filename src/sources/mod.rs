@@ -1,11 +1,11 @@
 //! Where records come from.
 //!
 //! A source has one of two shapes. A *stream* (`.asb` files, JSON lines) delivers every record once, in any order, and
-//! knows nothing of deletes. A *partitioned* source (embedded store, cluster) delivers one partition at a time on demand, all
-//! of it or what changed since a time, and can walk the digests alone, which is what makes deletes visible.
+//! knows nothing of deletes. A *partitioned* source (embedded store, cluster) delivers one partition at a time on
+//! demand, all of it or what changed since a time, and can walk the digests alone, which is what makes deletes visible.
 //!
-//! A source of one's own implements [`Source`], which asks for no more than the records. [`RecordSource`] and the traits of both
-//! shapes are for sources that can do more.
+//! A source of one's own implements [`Source`], which asks for no more than the records. [`RecordSource`] and the
+//! traits of both shapes are for sources that can do more.
 //!
 //! Sources push batches of records with canonical bodies ([`RecordBatch`]); they never see the repository.
 
@@ -65,14 +65,14 @@ pub trait RecordSource: Send + Sync {
     /// Indexes and UDF modules of a namespace. For a stream it is complete only once the namespace was read.
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata>;
 
-    /// Which of its records it was asked for, as text, always the same for the same ones; empty for all. What was not asked for
-    /// is not gone, so backups build on those of the same selection.
+    /// Which of its records it was asked for, as text, always the same for the same ones; empty for all. What was not
+    /// asked for is not gone, so backups build on those of the same selection.
     fn selection(&self) -> String {
         String::new()
     }
 
-    /// What was selected of a namespace and not found: sets and bins that it doesn't have, most likely slips of the pen. For a
-    /// source that knows it only once it was read; for people.
+    /// What was selected of a namespace and not found: sets and bins that it doesn't have, most likely slips of the
+    /// pen. For a source that knows it only once it was read; for people.
     fn unfound(&self, namespace: &str) -> Option<String> {
         let _ = namespace;
         None
@@ -158,20 +158,22 @@ pub struct DigestRow {
     pub void_time: VoidTime,
 }
 
-/// A source that delivers one partition at a time. Its methods are called from several threads, for different partitions.
+/// A source that delivers one partition at a time. Its methods are called from several threads, for different
+/// partitions.
 pub trait PartitionedSource: Send + Sync {
     /// The partitions that have records of the selection. The others are not asked for.
     fn partitions(&self) -> PartitionSet {
         PartitionSet::all()
     }
 
-    /// Says which partitions [`PartitionedSource::scan`] is about to be called for, about in this order, and since when; those
-    /// with a time are walked before, up to that time. Sources may read ahead by it.
+    /// Says which partitions [`PartitionedSource::scan`] is about to be called for, about in this order, and since
+    /// when; those with a time are walked before, up to that time. Sources may read ahead by it.
     fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
         let _ = (namespace, wanted);
     }
 
-    /// Reads the live records of a partition, in any order: all of them, or those whose last update is at or after `since`.
+    /// Reads the live records of a partition, in any order: all of them, or those whose last update is at or after
+    /// `since`.
     fn scan(
         &self,
         namespace: &str,
@@ -180,9 +182,10 @@ pub trait PartitionedSource: Send + Sync {
         each: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()>;
 
-    /// Walks the digests of a partition's live records, in any order, without reading their bins: all of them, or those whose last
-    /// update is before a time. What was updated since is left to a [`PartitionedSource::scan`] from that time on, which comes after
-    /// the walk: so each record is met as it is at one of both times, whatever happens in between.
+    /// Walks the digests of a partition's live records, in any order, without reading their bins: all of them, or those
+    /// whose last update is before a time. What was updated since is left to a [`PartitionedSource::scan`] from that
+    /// time on, which comes after the walk: so each record is met as it is at one of both times, whatever happens in
+    /// between.
     fn walk(
         &self,
         namespace: &str,
@@ -194,8 +197,8 @@ pub trait PartitionedSource: Send + Sync {
     /// Reads records by digest; those that are gone meanwhile are left out.
     fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()>;
 
-    /// Looks, once these partitions were read, whether the source still has what it had of them when it was opened: an error if it
-    /// may have lost some of it.
+    /// Looks, once these partitions were read, whether the source still has what it had of them when it was opened: an
+    /// error if it may have lost some of it.
     fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> Result<()> {
         let _ = (namespace, partitions);
         Ok(())

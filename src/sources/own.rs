@@ -12,10 +12,12 @@ use std::ops::Range;
 /// A batch is handed over once it has so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A source of one's own. Whatever implements it is a [`RecordSource`] too, and can be backed up and compared with a snapshot.
+/// A source of one's own. Whatever implements it is a [`RecordSource`] too, and can be backed up and compared with a
+/// snapshot.
 ///
-/// It delivers every record of a namespace, so backups of it are full ones: they read all, write what differs from the snapshot
-/// before, and find what was deleted. `?` works on every error in it; one that is an [`Error`] stays what it is.
+/// It delivers every record of a namespace, so backups of it are full ones: they read all, write what differs from the
+/// snapshot before, and find what was deleted. `?` works on every error in it; one that is an [`Error`] stays what it
+/// is.
 ///
 /// ```
 /// use aerolith::sources::{Source, SourceRecord};
@@ -58,7 +60,8 @@ pub trait Source: Send + Sync {
     /// Whatever keeps it from reading them all, and the errors of `each`: the backup can't go on, or was stopped.
     fn records(&self, namespace: &str, each: &mut dyn FnMut(SourceRecord) -> Result<()>) -> Result<(), BoxError>;
 
-    /// Its name for people and for the snapshot, such as `csv:/data/users.csv`; no secrets. The cluster's name if not given.
+    /// Its name for people and for the snapshot, such as `csv:/data/users.csv`; no secrets. The cluster's name if not
+    /// given.
     fn name(&self) -> &str {
         self.cluster()
     }
@@ -93,8 +96,8 @@ impl SourceRecord {
         }
     }
 
-    /// Adds a bin: its name, which no other bin of the record has, and its value. A value that no bin can hold is an error once
-    /// the record is handed over.
+    /// Adds a bin: its name, which no other bin of the record has, and its value. A value that no bin can hold is an
+    /// error once the record is handed over.
     pub fn bin<'v>(mut self, name: impl AsRef<[u8]>, value: impl Into<Value<'v>>) -> Self {
         let name = name.as_ref();
         let start = self.bytes.len();

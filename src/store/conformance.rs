@@ -1,7 +1,7 @@
 //! What every store owes its callers, as tests that any store can be put to.
 //!
-//! A store written elsewhere names the feature `testing` in its `dev-dependencies` and makes a test of each behaviour, with an
-//! expression that hands a fresh, empty store to the function that it is given:
+//! A store written elsewhere names the feature `testing` in its `dev-dependencies` and makes a test of each behaviour,
+//! with an expression that hands a fresh, empty store to the function that it is given:
 //!
 //! ```
 //! mod my_store {
@@ -11,8 +11,9 @@
 //! }
 //! ```
 //!
-//! Or it calls [`check_all`] in one test. A store that keeps all of these can hold a repository, if its creations are atomic and its
-//! listings current for every client at once, and not only for those of one process: that no test in one process can show.
+//! Or it calls [`check_all`] in one test. A store that keeps all of these can hold a repository, if its creations are
+//! atomic and its listings current for every client at once, and not only for those of one process: that no test in one
+//! process can show.
 
 use super::{Listed, Put, Store};
 use crate::error::Error;

@@ -22,8 +22,8 @@ impl Counts {
         self.calls[call as usize]
     }
 
-    /// Bytes that calls of one kind moved: for reads what came back, for writes what was handed over (whether or not the key
-    /// was free), for the rest 0. Object names and sizes count nothing.
+    /// Bytes that calls of one kind moved: for reads what came back, for writes what was handed over (whether or not
+    /// the key was free), for the rest 0. Object names and sizes count nothing.
     pub fn bytes(&self, call: Call) -> u64 {
         self.bytes[call as usize]
     }

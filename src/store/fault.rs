@@ -1,8 +1,9 @@
-//! A store for tests that fails, crashes, forgets replies, tears objects, lets requests arrive late, loses power and serves stale
-//! listings where it is told to.
+//! A store for tests that fails, crashes, forgets replies, tears objects, lets requests arrive late, loses power and
+//! serves stale listings where it is told to.
 //!
-//! To crash a piece of work at every call it makes: run it once, take the number of [`FaultStore::operations`], then run it
-//! again for each with a [`Fault::nth`]. What the crash left is in the store below, which the next "process" opens:
+//! To crash a piece of work at every call it makes: run it once, take the number of [`FaultStore::operations`], then
+//! run it again for each with a [`Fault::nth`]. What the crash left is in the store below, which the next "process"
+//! opens:
 //!
 //! ```
 //! use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
@@ -56,8 +57,9 @@ pub enum Effect {
     CrashBefore,
     /// The process dies once the call did its work: it and all that follow fail.
     CrashAfter,
-    /// The process dies while the call writes: of the bytes only the first half is there. No [`Store`] may do that; what
-    /// becomes of a repository in one that does all the same is worth knowing. Calls that write no bytes do nothing.
+    /// The process dies while the call writes: of the bytes only the first half is there. No [`Store`] may do that;
+    /// what becomes of a repository in one that does all the same is worth knowing. Calls that write no bytes do
+    /// nothing.
     Tear,
     /// The call returns a transient [`Error::Store`], and does its work only once so many further calls were taken, or
     /// [`FaultStore::land_late`] is called, whatever became of the process. Calls that change nothing just fail.
@@ -114,7 +116,8 @@ impl Fault {
     }
 }
 
-/// A store **for tests**: hands calls on to the store below, logs them, and does harm as told by [`FaultStore::inject`].
+/// A store **for tests**: hands calls on to the store below, logs them, and does harm as told by
+/// [`FaultStore::inject`].
 #[derive(Debug, Default)]
 pub struct FaultStore<S> {
     inner: S,
@@ -146,12 +149,14 @@ struct Request {
 }
 
 impl<S: Store> FaultStore<S> {
-    /// Hands calls on to `inner`, for now without faults. Give it an [`Arc`](std::sync::Arc) to look at what a crash left.
+    /// Hands calls on to `inner`, for now without faults. Give it an [`Arc`](std::sync::Arc) to look at what a crash
+    /// left.
     pub fn new(inner: S) -> Self {
         Self { inner, retries: RetryPolicy::none(), state: Mutex::default() }
     }
 
-    /// Asks repositories to make failed calls again, which otherwise they do not: so that a fault is seen where it hits.
+    /// Asks repositories to make failed calls again, which otherwise they do not: so that a fault is seen where it
+    /// hits.
     #[must_use]
     pub fn retried(mut self, policy: RetryPolicy) -> Self {
         self.retries = policy;
@@ -183,8 +188,8 @@ impl<S: Store> FaultStore<S> {
         self.state().crashed
     }
 
-    /// Acts out a power cut on the store below: undoes every change that nothing promised to keep, which is what `delete` did,
-    /// and `put_content`, since the last `sync`. The process counts as crashed.
+    /// Acts out a power cut on the store below: undoes every change that nothing promised to keep, which is what
+    /// `delete` did, and `put_content`, since the last `sync`. The process counts as crashed.
     ///
     /// # Errors
     ///
@@ -193,7 +198,8 @@ impl<S: Store> FaultStore<S> {
         self.lose_unsynced_where(|_| true)
     }
 
-    /// The same for a disk that had some changes down already: undoes those of the keys that `is_lost` names, keeps the rest.
+    /// The same for a disk that had some changes down already: undoes those of the keys that `is_lost` names, keeps the
+    /// rest.
     pub fn lose_unsynced_where(&self, is_lost: impl Fn(&str) -> bool) -> Result<()> {
         let mut state = self.state();
         state.crashed = true;

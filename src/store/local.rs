@@ -1,27 +1,31 @@
 //! A store in a directory: one file for each object, its path the key.
 //!
-//! **Whole or not at all.** An object is first written to a temporary file beside its place, whose name begins with a dot and
-//! so is no key; only when the disk has its bytes does the file get its name, in one step that for `put_new` fails where the
-//! name is taken. No crash leaves half an object, and no reader sees one.
+//! **Whole or not at all.** An object is first written to a temporary file beside its place, whose name begins with a
+//! dot and so is no key; only when the disk has its bytes does the file get its name, in one step that for `put_new`
+//! fails where the name is taken. No crash leaves half an object, and no reader sees one.
 //!
 //! **Power cuts.** A name is safe once its directory was synced, and the directories above it. `put` and `put_new` do
-//! so before they return; [`Store::sync`] does it for every directory that this store value changed, found a key taken in, or
-//! saw objects in by `size` or `list`. So a writer that builds on what another process left (objects taken over, or just put) makes that safe as well before its own commit. Deletions are safe after `sync` too.
+//! so before they return; [`Store::sync`] does it for every directory that this store value changed, found a key taken
+//! in, or saw objects in by `size` or `list`. So a writer that builds on what another process left (objects taken over,
+//! or just put) makes that safe as well before its own commit. Deletions are safe after `sync` too.
 //!
-//! **Listings.** On some file systems (btrfs) a file that is being replaced can be missing from a listing made meanwhile, and
-//! a collector that misses a live session loses data. So `put` holds a `flock` of the directory for the length of its rename, and
-//! `list` while it reads the directory's names. Neither waits for it for long, since its holder may be asleep: see `directory`.
+//! **Listings.** On some file systems (btrfs) a file that is being replaced can be missing from a listing made
+//! meanwhile, and a collector that misses a live session loses data. So `put` holds a `flock` of the directory for the
+//! length of its rename, and `list` while it reads the directory's names. Neither waits for it for long, since its
+//! holder may be asleep: see `directory`.
 //!
-//! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that what must be written before anything
-//! can be deleted finds room; the next writer makes it again.
+//! **Reserve.** `.reserve`, one MiB of noise, is deleted once the disk is full, so that what must be written before
+//! anything can be deleted finds room; the next writer makes it again.
 //!
 //! **Leftovers.** A crash can leave temporary files. They are never listed; a listing by a store value that has written
-//! something removes those older than a day, which no living put can own. A store that is only read changes nothing on disk.
+//! something removes those older than a day, which no living put can own. A store that is only read changes nothing on
+//! disk.
 //!
-//! **Private.** Files and directories are the owner's alone (0600, 0700), whatever the umask; see `private` for how to share them.
+//! **Private.** Files and directories are the owner's alone (0600, 0700), whatever the umask; see `private` for how to
+//! share them.
 //!
-//! A store may be used by many processes of one host. A network file system that several hosts share must not cache names
-//! or attributes (NFS: `noac,lookupcache=none`), else listings aren't current.
+//! A store may be used by many processes of one host. A network file system that several hosts share must not cache
+//! names or attributes (NFS: `noac,lookupcache=none`), else listings aren't current.
 
 mod directory;
 mod names;
@@ -70,7 +74,8 @@ const HARMLESS_NAMES: [&str; 24] = [
     "#recycle",
 ];
 
-/// Beginnings of such names: what macOS keeps beside a file on foreign disks, waste baskets, files that NFS couldn't delete yet.
+/// Beginnings of such names: what macOS keeps beside a file on foreign disks, waste baskets, files that NFS couldn't
+/// delete yet.
 const HARMLESS_BEGINNINGS: [&str; 3] = ["._", ".Trash-", ".nfs"];
 
 /// Whether this store, or what is below it, leaves such a name in the root.
@@ -148,7 +153,8 @@ impl LocalStore {
         Error::store_io(format!("{verb} {key} in {}", self.location), error)
     }
 
-    /// An error in reading the object `key`: a disk that can't give back the bytes of one file says nothing of the others.
+    /// An error in reading the object `key`: a disk that can't give back the bytes of one file says nothing of the
+    /// others.
     fn read_error(&self, key: &str, error: io::Error) -> Error {
         if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
             return Error::damaged(key, format!("the disk can't read it ({error})"));
@@ -180,7 +186,8 @@ impl LocalStore {
         Ok(metadata.is_file().then_some((file, metadata.len())))
     }
 
-    /// Writes a temporary file in `directory`, which is made if need be. The root is not: where it is gone, so is its disk.
+    /// Writes a temporary file in `directory`, which is made if need be. The root is not: where it is gone, so is its
+    /// disk.
     fn write_temporary(&self, directory: &Path, bytes: &[u8]) -> io::Result<Temporary> {
         self.has_written.store(true, Ordering::Relaxed);
         for _ in 1..DIRECTORY_TRIES {
@@ -192,7 +199,8 @@ impl LocalStore {
         Temporary::write(directory, bytes, &self.modes)
     }
 
-    /// Makes `directory` and what is missing between it and the root. On success it may be gone again, removed as empty.
+    /// Makes `directory` and what is missing between it and the root. On success it may be gone again, removed as
+    /// empty.
     fn make_directory(&self, directory: &Path) -> io::Result<()> {
         self.absent::<()>()?;
         let mut missing: Vec<_> = directory.ancestors().take_while(|above| *above != self.root).collect();
@@ -340,7 +348,8 @@ impl Store for LocalStore {
         let (path, directory) = self.place(key)?;
         let in_context = |error| self.error("write", key, error);
         let outcome = self.create_object(&path, &directory, bytes).map_err(in_context)?;
-        // Also where the key was taken: whoever took it may not have come to this, and the caller builds on what is there.
+        // Also where the key was taken: whoever took it may not have come to this, and the caller builds on what is
+        // there.
         self.names.sync_directory(&directory).map_err(in_context)?;
         Ok(outcome)
     }
@@ -435,7 +444,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::store_io(format!("find the directory {}", path.display()), error))
 }
 
-/// Makes a directory for its owner alone, and those missing above it as the umask says; the new names survive a power cut.
+/// Makes a directory for its owner alone, and those missing above it as the umask says; the new names survive a power
+/// cut.
 fn make_with_parents(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
     if let (Some(above), false) = (path.parent(), missing.is_empty()) {

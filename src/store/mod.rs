@@ -1,6 +1,7 @@
 //! Object stores: where a repository keeps its objects.
 //!
-//! A store holds immutable and a few mutable objects under slash-separated keys. The rules that everything above rests on:
+//! A store holds immutable and a few mutable objects under slash-separated keys. The rules that everything above rests
+//! on:
 //!
 //! - [`Store::put_new`] creates an object whole or not at all, and only if the key is free: of two that race, one wins.
 //! - [`Store::put`] replaces an object whole or not at all.
@@ -10,8 +11,8 @@
 //!   What [`Store::put_content`] did survives one after the next `sync`, so that one does for many objects.
 //! - A store knows nothing of what its objects mean, nor of the names that its callers choose.
 //! - An error from a call that changes the store doesn't say that nothing happened: the reply may have been lost.
-//! - An error has a [kind](crate::error::StoreErrorKind). A repository makes calls again that failed with a transient one, as
-//!   [`Store::retry_policy`] says; a store need not.
+//! - An error has a [kind](crate::error::StoreErrorKind). A repository makes calls again that failed with a transient
+//!   one, as [`Store::retry_policy`] says; a store need not.
 //!
 //! [`open`] and [`create`] turn what a user typed into a store.
 
@@ -64,7 +65,8 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// An object store. Keys are relative, slash-separated, of `[a-z0-9-]` segments. All methods may be called from several threads.
+/// An object store. Keys are relative, slash-separated, of `[a-z0-9-]` segments. All methods may be called from several
+/// threads.
 pub trait Store: Send + Sync {
     /// Where it is, for messages; no secrets.
     fn location(&self) -> &str;
@@ -72,9 +74,9 @@ pub trait Store: Send + Sync {
     /// Creates an object if its key is free. The object appears whole or not at all.
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put>;
 
-    /// Creates an object whose name follows from its content, if its key is free: whoever finds it taken finds the same bytes
-    /// there, so that creating it twice is harmless. It need survive a power cut only once [`Store::sync`] returned; a store
-    /// that gains nothing by that takes it as [`Store::put_new`] does.
+    /// Creates an object whose name follows from its content, if its key is free: whoever finds it taken finds the same
+    /// bytes there, so that creating it twice is harmless. It need survive a power cut only once [`Store::sync`]
+    /// returned; a store that gains nothing by that takes it as [`Store::put_new`] does.
     fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.put_new(key, bytes)
     }
@@ -82,11 +84,12 @@ pub trait Store: Send + Sync {
     /// Creates or replaces an object. A reader sees the old bytes or the new ones, never a mixture.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Reads a whole object; `None` if there is none. An object of more than `limit` bytes is an error, found before memory
-    /// is taken.
+    /// Reads a whole object; `None` if there is none. An object of more than `limit` bytes is an error, found before
+    /// memory is taken.
     fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>>;
 
-    /// Reads `length` bytes at `offset`; `None` if there is no such object. Fewer bytes come back where the object ends early.
+    /// Reads `length` bytes at `offset`; `None` if there is no such object. Fewer bytes come back where the object ends
+    /// early.
     fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>>;
 
     /// An object's size in bytes; `None` if there is none.
@@ -101,8 +104,9 @@ pub trait Store: Send + Sync {
     /// All objects whose key begins with `prefix` (a directory name that ends in a slash), sorted by key.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
 
-    /// The first segments of all keys and the names of whatever else somebody put beside them, sorted; without what the store
-    /// itself and the systems below it leave there. So a caller learns whether the place is free, or somebody else's.
+    /// The first segments of all keys and the names of whatever else somebody put beside them, sorted; without what the
+    /// store itself and the systems below it leave there. So a caller learns whether the place is free, or somebody
+    /// else's.
     fn top_names(&self) -> Result<Vec<String>> {
         let mut names: Vec<String> = self.list("")?.into_iter().map(|listed| first_segment(listed.key)).collect();
         names.sort_unstable();
@@ -116,8 +120,8 @@ pub trait Store: Send + Sync {
     /// Returns once everything that was put before this call would survive a power cut.
     fn sync(&self) -> Result<()>;
 
-    /// Keeps a little room in reserve, if it does not yet, so that what must be written before anything can be deleted finds
-    /// room once the disk is full. A store that can't be full need not.
+    /// Keeps a little room in reserve, if it does not yet, so that what must be written before anything can be deleted
+    /// finds room once the disk is full. A store that can't be full need not.
     fn keep_reserve(&self) -> Result<()> {
         Ok(())
     }

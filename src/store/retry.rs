@@ -1,9 +1,10 @@
 //! Making calls again that failed for reasons which pass: the one place that does.
 //!
-//! Reads and listings are simply made again. So are [`Store::put`], which leaves the same object however often it is made, and
-//! [`Store::delete`], since keys are not used again. A [`Store::put_new`] whose reply was lost finds its key taken when it is made
-//! again: what is there is then compared with what was to be put, and the same bytes mean that the first call created it. Callers
-//! put bytes of their own that way: sealed with a nonce of their own, or the same for all, as a fence is.
+//! Reads and listings are simply made again. So are [`Store::put`], which leaves the same object however often it is
+//! made, and [`Store::delete`], since keys are not used again. A [`Store::put_new`] whose reply was lost finds its key
+//! taken when it is made again: what is there is then compared with what was to be put, and the same bytes mean that
+//! the first call created it. Callers put bytes of their own that way: sealed with a nonce of their own, or the same
+//! for all, as a fence is.
 
 use super::{Listed, Put, Store};
 use crate::error::{Error, Result};
@@ -33,8 +34,8 @@ impl RetryPolicy {
         RetryPolicy { tries: 1, first_wait: Duration::ZERO, longest: Duration::ZERO }
     }
 
-    /// Every call is made up to `tries` times. Before the second try comes a wait of `first_wait`, before each later one twice
-    /// the wait before. A try that would begin later than `longest` after the first is not made.
+    /// Every call is made up to `tries` times. Before the second try comes a wait of `first_wait`, before each later
+    /// one twice the wait before. A try that would begin later than `longest` after the first is not made.
     #[must_use]
     pub const fn new(tries: u32, first_wait: Duration, longest: Duration) -> Self {
         RetryPolicy { tries, first_wait, longest }
@@ -62,8 +63,8 @@ impl RetryStore {
         }
     }
 
-    /// Makes a call until it succeeds, fails for a reason that doesn't pass, or the policy is used up. Gives back whether the
-    /// call was made more than once.
+    /// Makes a call until it succeeds, fails for a reason that doesn't pass, or the policy is used up. Gives back
+    /// whether the call was made more than once.
     fn call<T>(&self, call: impl Fn() -> Result<T>) -> Result<(T, bool)> {
         let begin = Instant::now();
         let mut wait = self.policy.first_wait;
@@ -161,8 +162,8 @@ pub(crate) fn holds(store: &dyn Store, key: &str, bytes: &[u8]) -> Result<bool> 
     }
 }
 
-/// Creates an object that must not be left in doubt, such as a commit: after any error the store is asked once more, and a key that
-/// is taken by these very bytes was taken by this call.
+/// Creates an object that must not be left in doubt, such as a commit: after any error the store is asked once more,
+/// and a key that is taken by these very bytes was taken by this call.
 pub(crate) fn put_new_for_certain(store: &dyn Store, key: &str, bytes: &[u8]) -> Result<Put> {
     match store.put_new(key, bytes).or_else(|_| store.put_new(key, bytes))? {
         Put::Exists if holds(store, key, bytes)? => Ok(Put::Created),

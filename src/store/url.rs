@@ -14,7 +14,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(LocalStore::open(local_path(url)?)?))
 }
 
-/// Makes the store at `url`, or opens the one that is there: see [`open`] for URLs, [`LocalStore::create`] for the rest.
+/// Makes the store at `url`, or opens the one that is there: see [`open`] for URLs, [`LocalStore::create`] for the
+/// rest.
 pub fn create(url: &str) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(LocalStore::create(local_path(url)?)?))
 }

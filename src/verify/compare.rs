@@ -125,8 +125,8 @@ impl Snapshot {
         Ok(compared)
     }
 
-    /// Reads back what [`Snapshot::restore`] wrote and compares it with the snapshot: files as a whole, of a live target the
-    /// restored records. Files must be finished. `None` if the target can't be read back.
+    /// Reads back what [`Snapshot::restore`] wrote and compares it with the snapshot: files as a whole, of a live
+    /// target the restored records. Files must be finished. `None` if the target can't be read back.
     pub fn verify_restored(
         &self,
         namespace: &str,

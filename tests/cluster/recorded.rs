@@ -1,10 +1,10 @@
 //! What a real server answered, read again by our reader and writer: `tests/data/aerospike`, whose README says how it
 //! was recorded.
 //!
-//! With `AEROLITH_RECORD_CLUSTER=HOST:PORT` the recording is made again, from namespace `test` there. Our own reader and
-//! writer ask, and a proxy between them and the server keeps what goes by. Played back, a query is answered partition
-//! by partition, a batch row by row, so that how requests are grouped may change; what a query, a row or an info
-//! request says may not.
+//! With `AEROLITH_RECORD_CLUSTER=HOST:PORT` the recording is made again, from namespace `test` there. Our own reader
+//! and writer ask, and a proxy between them and the server keeps what goes by. Played back, a query is answered
+//! partition by partition, a batch row by row, so that how requests are grouped may change; what a query, a row or an
+//! info request says may not.
 
 use super::conformance::{NEVER, int, number};
 use super::{Found, NAMESPACE, connect, quick, read, scan, take, target, walk};

@@ -32,7 +32,8 @@ impl Reduction {
     /// The state that is searched instead.
     pub fn of(&self, model: &Model, state: &State) -> State {
         let mut state = *state;
-        // Where names are folded, one that was taken is free again for a late create; and what can be joined depends on more segments.
+        // Where names are folded, one that was taken is free again for a late create; and what can be joined depends on
+        // more segments.
         let folds = model.scene.folds || model.scene.joins_kept;
         if self.settles && !folds {
             settle(model, &mut state);

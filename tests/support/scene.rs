@@ -150,8 +150,8 @@ pub fn assert_clean(repository: &Repository, about: &str) {
     assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
 }
 
-/// No chunk may stand in a pack that no snapshot reaches, none twice, no plan is pending, and the index names packs alone
-/// that exist.
+/// No chunk may stand in a pack that no snapshot reaches, none twice, no plan is pending, and the index names packs
+/// alone that exist.
 pub fn assert_nothing_unused(repository: &Repository, about: &str) {
     let store = repository.store();
     let reader = repository.chunk_reader().unwrap();

@@ -46,8 +46,8 @@ impl<'a> Progress<'a> {
         self.work.merge.all
     }
 
-    /// One partition: what the source delivered, what the parent has, what another session wrote of it above that, and whether the
-    /// parent may have had a record that it is asked for in a node that can't be read.
+    /// One partition: what the source delivered, what the parent has, what another session wrote of it above that, and
+    /// whether the parent may have had a record that it is asked for in a node that can't be read.
     pub(super) fn partition(
         &mut self,
         input: &Input,
@@ -111,7 +111,8 @@ impl<'a> Progress<'a> {
         was.map_or(Ok(()), |was| self.only_before(was, input, feeder))
     }
 
-    /// A record as another session read it, which is so still but for its generation, its expiry, or the order of its bins.
+    /// A record as another session read it, which is so still but for its generation, its expiry, or the order of its
+    /// bins.
     fn keep(
         &mut self,
         digest: &Digest,

@@ -125,8 +125,8 @@ fn histories() -> impl Strategy<Value = Vec<Manifest>> {
 }
 
 proptest! {
-    /// Whatever is asked for: the newest whole one of each group stays, nothing stays or goes twice, no rule keeps more than it
-    /// says, and the order in which the snapshots are given is no matter.
+    /// Whatever is asked for: the newest whole one of each group stays, nothing stays or goes twice, no rule keeps more
+    /// than it says, and the order in which the snapshots are given is no matter.
     #[test]
     fn the_newest_stays_rules_keep_what_they_say_and_order_is_no_matter(policy in policies(), all in histories()) {
         let verdicts = decide(&policy, &all).unwrap();
@@ -156,7 +156,8 @@ proptest! {
         prop_assert_eq!(again, verdicts);
     }
 
-    /// To keep what was kept, and ask again, changes nothing but for the rule that counts back from the newest of any kind.
+    /// To keep what was kept, and ask again, changes nothing but for the rule that counts back from the newest of any
+    /// kind.
     #[test]
     fn asked_again_the_same_policy_forgets_nothing_more(policy in policies(), all in histories()) {
         let verdicts = decide(&policy, &all).unwrap();

@@ -87,13 +87,13 @@ pub struct SessionReport {
     pub reason: Option<String>,
     /// The id of the session that resumed this one, or `null`.
     pub resumed_by: Option<String>,
-    /// What exists under its name in `snapshots/`: `committed`, `forgotten` or `fenced`; `null` if nothing does, and for a
-    /// collection that was not fenced.
+    /// What exists under its name in `snapshots/`: `committed`, `forgotten` or `fenced`; `null` if nothing does, and
+    /// for a collection that was not fenced.
     pub snapshot: Option<&'static str>,
     /// How long it took, or has taken; `null` if unknown.
     pub duration_millis: Option<u64>,
-    /// How many records there are in its snapshot, or for a session that did not commit: how many it had read when it ended;
-    /// `null` if unknown.
+    /// How many records there are in its snapshot, or for a session that did not commit: how many it had read when it
+    /// ended; `null` if unknown.
     pub records: Option<u64>,
     /// How many bytes it stored; `null` if unknown.
     pub stored_bytes: Option<u64>,

@@ -38,8 +38,8 @@ impl SnapshotsReport {
 ///
 /// # Errors
 ///
-/// If the store can't be read, or there is no snapshot of the cluster that the filter names. A snapshot that can't be read
-/// is no error: the report names it.
+/// If the store can't be read, or there is no snapshot of the cluster that the filter names. A snapshot that can't be
+/// read is no error: the report names it.
 pub fn snapshots(repository: &Repository, filter: &SnapshotFilter, caller: &dyn Caller) -> Result<SnapshotsReport> {
     let list = repository.snapshots()?;
     let held = repository.holds()?.iter().map(|hold| hold.snapshot.to_string()).collect();

@@ -10,8 +10,8 @@ use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// How large a repository and its snapshots are. The `added_bytes` of all snapshots add up to the `reached_bytes` of the
-/// repository.
+/// How large a repository and its snapshots are. The `added_bytes` of all snapshots add up to the `reached_bytes` of
+/// the repository.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -84,8 +84,8 @@ impl StatsReport {
 ///
 /// # Errors
 ///
-/// If the store can't be read, there is no snapshot of the cluster that the filter names, or the caller stops it. What is
-/// damaged is no error: the report names it.
+/// If the store can't be read, there is no snapshot of the cluster that the filter names, or the caller stops it. What
+/// is damaged is no error: the report names it.
 pub fn stats(repository: &Repository, filter: &SnapshotFilter, caller: &dyn Caller) -> Result<StatsReport> {
     let part = Part::begin(caller, format!("measuring {}", repository.store().location()));
     // The snapshots first: what they need is in the index once it is read.

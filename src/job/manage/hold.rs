@@ -100,7 +100,8 @@ pub fn hold(repository: &Repository, names: &[String], filter: &SnapshotFilter, 
     Ok(HoldsReport::new(repository.hold(names, filter, reason)?.into_iter().map(entry)))
 }
 
-/// Releases a hold by its id or its beginning, or all holds of a snapshot, which is found among those that the filter admits.
+/// Releases a hold by its id or its beginning, or all holds of a snapshot, which is found among those that the filter
+/// admits.
 ///
 /// # Errors
 ///

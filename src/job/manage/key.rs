@@ -140,8 +140,8 @@ pub fn list_keys(repository: &Repository, passphrase: &[u8]) -> Result<KeysRepor
     Ok(KeysReport { keys: repository.key_list(passphrase)?.into_iter().map(KeyReport::from).collect() })
 }
 
-/// Removes the key slot with this id, or the only one whose id begins like this. `even_current`: also if it is the one that
-/// opened the repository.
+/// Removes the key slot with this id, or the only one whose id begins like this. `even_current`: also if it is the one
+/// that opened the repository.
 ///
 /// # Errors
 ///

@@ -150,8 +150,8 @@ fn copies_keep_the_order_of_their_repository_though_its_clocks_contradict_it() {
 }
 
 proptest! {
-    /// Whatever the clocks say, the times that are believed ascend where they were doubted, nothing is doubted if they ascend,
-    /// and what a writer takes is above all that it sees.
+    /// Whatever the clocks say, the times that are believed ascend where they were doubted, nothing is doubted if they
+    /// ascend, and what a writer takes is above all that it sees.
     #[test]
     fn believed_times_agree_with_the_order(offsets in proptest::collection::vec(-20i64..20, 1..30), now in 0u64..60) {
         let times: Vec<u64> = (0u64..).zip(&offsets).map(|(n, offset)| (NOW + n * DAY).saturating_add_signed(offset * DAY as i64)).collect();

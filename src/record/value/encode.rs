@@ -58,9 +58,9 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     ///
-    /// If no bin can hold it: a sketch, of which only the estimate is known; an integer above the greatest signed one, a
-    /// wildcard or infinity outside a list or map; a map with two equal keys; lists and maps nested more than [`MAX_DEPTH`]
-    /// deep.
+    /// If no bin can hold it: a sketch, of which only the estimate is known; an integer above the greatest signed one,
+    /// a wildcard or infinity outside a list or map; a map with two equal keys; lists and maps nested more than
+    /// [`MAX_DEPTH`] deep.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<ParticleType, NotABin> {
         let start = out.len();
         self.put_particle(out).inspect_err(|_| out.truncate(start))

@@ -68,8 +68,8 @@ impl<'a> Diff<'a> {
         })
     }
 
-    /// What could not be read so far; all of it once the last change was taken. Records about which one side can't tell are not
-    /// among the changes.
+    /// What could not be read so far; all of it once the last change was taken. Records about which one side can't tell
+    /// are not among the changes.
     pub fn losses(&self) -> Losses {
         let mut losses = self.before.cursor.losses();
         losses.add(&self.after.cursor.losses());

@@ -13,8 +13,9 @@ use std::vec::IntoIter;
 
 /// The records of a selection, in key order.
 ///
-/// What is damaged or missing is an error in its place, and the records after it follow: whoever wants all or nothing stops at
-/// the first error, whoever wants what is left goes on. Any other error, such as one of the network, is the last item.
+/// What is damaged or missing is an error in its place, and the records after it follow: whoever wants all or nothing
+/// stops at the first error, whoever wants what is left goes on. Any other error, such as one of the network, is the
+/// last item.
 pub struct Records<'a> {
     walk: Walk<'a>,
     values: ValueReader<'a>,

@@ -140,7 +140,8 @@ impl Fetcher {
         Ok(rows)
     }
 
-    /// Asks a node for the bins of records, and in further rows for their sets and user keys. Gives back what came of each digest.
+    /// Asks a node for the bins of records, and in further rows for their sets and user keys. Gives back what came of
+    /// each digest.
     fn receive_rows(&self, node: &Node, namespace: &str, digests: &[Digest]) -> Result<Answers> {
         let limit = u32::try_from(self.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
         let selection = &self.cluster.options().selection;

@@ -1,13 +1,14 @@
 //! The names in a directory, while files in it are replaced by other processes, of which any may stop at any line.
 //!
-//! Renaming a file over another is one step for who opens it, but not on every file system for who lists the directory: btrfs
-//! gives the name a new place in the directory's order, and a reader that has passed that place and not yet come to the old one
-//! sees it nowhere. So who renames and who lists hold the directory's lock (`flock`, which the kernel drops with the process).
+//! Renaming a file over another is one step for who opens it, but not on every file system for who lists the directory:
+//! btrfs gives the name a new place in the directory's order, and a reader that has passed that place and not yet come
+//! to the old one sees it nowhere. So who renames and who lists hold the directory's lock (`flock`, which the kernel
+//! drops with the process).
 //!
-//! A process can be stopped while it holds the lock: a key pressed, a lid closed, a frozen container. Nobody may wait for it
-//! without end. So the lock is waited for with bounded patience. A writer then goes on without it, and a reader that can't
-//! have it, or has had it for about as long as a writer may wait, reads the names several times: what is replaced seldom
-//! enough is seen by one of the readings.
+//! A process can be stopped while it holds the lock: a key pressed, a lid closed, a frozen container. Nobody may wait
+//! for it without end. So the lock is waited for with bounded patience. A writer then goes on without it, and a reader
+//! that can't have it, or has had it for about as long as a writer may wait, reads the names several times: what is
+//! replaced seldom enough is seen by one of the readings.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -23,11 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SHORT_PATIENCE: Duration = Duration::from_millis(100);
 /// How long to sleep between two attempts at the lock, at most.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
-/// How often the names are read without the lock, and how far apart. Heartbeats, the most frequent replacements, are at least
-/// 100 milliseconds apart, so at most two of these readings meet one of the same object.
+/// How often the names are read without the lock, and how far apart. Heartbeats, the most frequent replacements, are at
+/// least 100 milliseconds apart, so at most two of these readings meet one of the same object.
 const READINGS: usize = 8;
 const BETWEEN_READINGS: Duration = Duration::from_millis(20);
-/// A directory whose names were last changed so long ago was not changed while it was read, whatever the grain of its times.
+/// A directory whose names were last changed so long ago was not changed while it was read, whatever the grain of its
+/// times.
 const AT_REST: Duration = Duration::from_secs(10);
 
 /// The locks of a store's directories.
@@ -44,8 +46,8 @@ pub(super) struct DirectoryLock {
 }
 
 impl Locks {
-    /// Takes a directory's lock, unless somebody else keeps it, or the file system lends none for directories. It lasts until the lock
-    /// is dropped.
+    /// Takes a directory's lock, unless somebody else keeps it, or the file system lends none for directories. It lasts
+    /// until the lock is dropped.
     pub(super) fn take(&self, directory: &Path) -> io::Result<DirectoryLock> {
         let handle = File::open(directory)?;
         let patience = if self.in_vain.load(Ordering::Relaxed) { SHORT_PATIENCE } else { PATIENCE };
@@ -69,8 +71,8 @@ impl Locks {
         Ok(DirectoryLock { _handle: handle, held })
     }
 
-    /// All names that were in the directory from the beginning of the call to its end, and perhaps some that were there for a part
-    /// of that time.
+    /// All names that were in the directory from the beginning of the call to its end, and perhaps some that were there
+    /// for a part of that time.
     pub(super) fn names_of(&self, directory: &Path) -> io::Result<BTreeSet<OsString>> {
         self.names_by(read_names, directory)
     }

@@ -1,4 +1,5 @@
-//! Names and power cuts: a file's name is safe only once its directory was synced, and so is the directory's own in the one above.
+//! Names and power cuts: a file's name is safe only once its directory was synced, and so is the directory's own in the
+//! one above.
 
 use crate::sync::lock;
 use std::collections::BTreeSet;
@@ -19,8 +20,8 @@ impl Names {
         Self { root, unsynced: Mutex::default(), syncing: Mutex::default() }
     }
 
-    /// Notes that a name in `directory` was made, was found made by somebody else, or was taken away. Call it *after* the fact:
-    /// a sync that runs in between would otherwise count the directory as done.
+    /// Notes that a name in `directory` was made, was found made by somebody else, or was taken away. Call it *after*
+    /// the fact: a sync that runs in between would otherwise count the directory as done.
     pub(super) fn note(&self, directory: &Path) {
         let mut unsynced = lock(&self.unsynced);
         for directory in self.up_to_root(directory) {
@@ -63,8 +64,8 @@ impl Names {
     }
 }
 
-/// Waits until the disk has the names in `directory`. File systems that can't be asked to (some network ones) are believed to
-/// do so unasked.
+/// Waits until the disk has the names in `directory`. File systems that can't be asked to (some network ones) are
+/// believed to do so unasked.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),

@@ -1,9 +1,9 @@
 //! Who may read a store's files: their owner alone, unless the owner gave those in the root to a group.
 //!
-//! Names, sizes and times of a repository's objects say when how much was backed up, and whoever may write can delete. So files are
-//! made with mode 0600 and directories with 0700, whatever the umask is. To share a repository with a group, give it what is
-//! there (`chgrp -R backup REPO; chmod -R g+rwX REPO; chmod g+s` on its directories): new files and directories then
-//! are the group's as far as every object in the root is. Others never get anything.
+//! Names, sizes and times of a repository's objects say when how much was backed up, and whoever may write can delete.
+//! So files are made with mode 0600 and directories with 0700, whatever the umask is. To share a repository with a
+//! group, give it what is there (`chgrp -R backup REPO; chmod -R g+rwX REPO; chmod g+s` on its directories): new files
+//! and directories then are the group's as far as every object in the root is. Others never get anything.
 
 use crate::store::key::is_segment;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -56,11 +56,12 @@ impl Temporary {
         }
     }
 
-    /// The same by a hard link, for file systems whose rename can't refuse to replace. The temporary name goes with `self`.
+    /// The same by a hard link, for file systems whose rename can't refuse to replace. The temporary name goes with
+    /// `self`.
     fn link_if_free(self, name: &Path) -> io::Result<bool> {
         let Err(error) = fs::hard_link(&self.path, name) else { return Ok(true) };
-        // A network file system may have made the link and lost the reply: then a repeated request finds the name taken.
-        // Nobody else knows the temporary name, so a second link can only be ours.
+        // A network file system may have made the link and lost the reply: then a repeated request finds the name
+        // taken. Nobody else knows the temporary name, so a second link can only be ours.
         if link_count(&self.path).is_ok_and(|links| links == 2) {
             return Ok(true);
         }
@@ -79,8 +80,8 @@ impl Drop for Temporary {
 
 /// Removes the file at `path` if it is a temporary file that was last written more than a day ago.
 ///
-/// Safe whatever other processes do: should one that slept for a day wake up, it finds its temporary file gone, so its put
-/// fails and has done nothing.
+/// Safe whatever other processes do: should one that slept for a day wake up, it finds its temporary file gone, so its
+/// put fails and has done nothing.
 pub(super) fn remove_if_abandoned(path: &Path) {
     if path.file_name().and_then(|name| name.to_str()).is_none_or(|name| !name.starts_with(PREFIX)) {
         return;
