@@ -7,7 +7,7 @@ use crate::repository::{Repository, SnapshotFilter};
 use serde::Serialize;
 use std::time::Instant;
 
-/// Which snapshots [`copy`] copies.
+/// Which snapshots [`copy()`] copies.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CopyOptions {

@@ -8,7 +8,7 @@ use crate::repository::Repository;
 use serde::Serialize;
 use std::time::Instant;
 
-/// What [`repair`] is told.
+/// What [`repair()`] is told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RepairOptions {
