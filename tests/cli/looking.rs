@@ -365,7 +365,7 @@ fn inspect_leads_from_a_snapshot_to_its_run_its_chunks_and_their_packs() {
     let segments = sandbox.json_lines(&["inspect", "index"]);
     let (index, segments) = segments.split_last().unwrap();
     assert_eq!((&index["segments"], &index["damaged"]), (&json!(2), &json!([])));
-    assert!(segments.iter().all(|segment| segment["believed"] == true && segment["bytes"].is_u64()));
+    assert!(segments.iter().all(|segment| segment["committed"] == true && segment["bytes"].is_u64()));
     let rows = sandbox.json_lines(&["inspect", "index", &one[..16]]);
     let row = rows.iter().find(|row| row["chunk"] == root).unwrap();
     assert_id(&row["pack"], 64);
