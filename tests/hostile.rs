@@ -18,7 +18,7 @@ use aerolith::objects;
 use aerolith::record::{BinRef, Digest, Generation, ParticleType, RecordBatch, RecordMeta, RecordView, VoidTime};
 use aerolith::repository::{CreateOptions, Repository, Selection};
 use aerolith::restore::RestoreOptions;
-use aerolith::run::{NewRecord, RunCursor, find, write_run};
+use aerolith::run::{RecordToWrite, RunCursor, find, write_run};
 use aerolith::store::{MemoryStore, Store};
 use aerolith::targets::RecordTarget;
 use aerolith::targets::jsonl::JsonlTarget;
@@ -244,7 +244,7 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
                 3 => RecordHash([0; 16]),
                 _ => keys.records().unwrap().hash(meta.set, body),
             };
-            feeder.record(&NewRecord { meta, hash, bin_order, body })?;
+            feeder.record(&RecordToWrite { meta, hash, bin_order, body })?;
         }
         Ok(())
     })

@@ -6,7 +6,7 @@
 
 use super::escape::Token;
 use super::number::{parse_double, parse_signed, parse_unsigned};
-use super::walk::{Dialect, GlobalLine, Problem, Stop, Visitor, Walk};
+use super::walk::{Dialect, GlobalLine, Problem, Stop, TextWalk, Visitor};
 use crate::record::{
     BinRef, BodyError, Digest, Generation, KeyRef, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, UdfModule,
     VoidTime,
@@ -106,7 +106,7 @@ impl<'a, 'n> RecordParser<'a, 'n> {
         self.bins.clear();
         self.key = None;
         self.set = Value::Text(&[]);
-        let mut walk = Walk::new(text, at, true, self.dialect);
+        let mut walk = TextWalk::new(text, at, true, self.dialect);
         self.is_other = false;
         walk.record(self).map_err(ParseError::Text)?;
         if self.is_other {

@@ -1,6 +1,6 @@
 //! The grammar of records and global lines, in one place.
 //!
-//! A [`Walk`] goes over text line by line and hands each part, still as it is in the file, to a [`Visitor`]. It
+//! A [`TextWalk`] goes over text line by line and hands each part, still as it is in the file, to a [`Visitor`]. It
 //! runs twice over every record with the same code: first without a visitor's work, to find where records end, then
 //! with the [parser](super::parse). So the two can't disagree about a boundary. Counted values are skipped by their
 //! length and never looked at: text inside them that resembles a record changes nothing.
@@ -127,7 +127,7 @@ pub(crate) struct Dialect {
 }
 
 /// A place in text, with what is needed to go on from there.
-pub(crate) struct Walk<'a> {
+pub(crate) struct TextWalk<'a> {
     text: &'a [u8],
     at: usize,
     line: usize,
@@ -140,7 +140,7 @@ pub(crate) struct Walk<'a> {
     lacks_end: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> TextWalk<'a> {
     /// A walk over `text` from index `at`. `last` says that nothing follows the text.
     pub(crate) fn new(text: &'a [u8], at: usize, last: bool, dialect: Dialect) -> Self {
         Self { text, at, line: at, last, dialect, may_lack_end: false, lacks_end: false }

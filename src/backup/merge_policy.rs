@@ -114,7 +114,7 @@ struct Use {
 }
 
 /// What the runs refer to, and what of it is live.
-struct Survey {
+struct RunUses {
     uses: HashMap<ChunkId, Use>,
     /// Plain bytes of all live values.
     live_bytes: u64,
@@ -139,10 +139,10 @@ fn count_live(uses: &mut HashMap<ChunkId, Use>, run: usize, place: &ValuePlace) 
     }
 }
 
-impl Survey {
+impl RunUses {
     /// Walks all runs. Of damaged ones only what can be read counts, if `lost` says that they are.
     fn of(chunks: &ChunkReader, runs: &[RunRef], lost: bool) -> Result<Self> {
-        let mut survey = Survey { uses: HashMap::new(), live_bytes: 0, live_entries: vec![0; runs.len()] };
+        let mut survey = RunUses { uses: HashMap::new(), live_bytes: 0, live_entries: vec![0; runs.len()] };
         let mut entries = if lost { MergedCursor::tolerant(chunks, runs)? } else { MergedCursor::live(chunks, runs)? };
         while let Some(entry) = entries.next()? {
             let Some(record) = entry.live else { continue };
@@ -204,7 +204,7 @@ pub fn plan(chunks: &ChunkReader, parent: &NamespaceManifest, lost: &Losses, ext
     match extent {
         Extent::Due => {}
         Extent::All => {
-            return Ok(Survey::of(chunks, runs, !lost.is_empty())?.merge(0..runs.len(), true, REACHED_AFTER).0);
+            return Ok(RunUses::of(chunks, runs, !lost.is_empty())?.merge(0..runs.len(), true, REACHED_AFTER).0);
         }
         Extent::Compact => return Ok(Merge { runs: 0..runs.len(), all: true, moves_all: true, ..Merge::default() }),
     }
@@ -217,10 +217,10 @@ pub fn plan(chunks: &ChunkReader, parent: &NamespaceManifest, lost: &Losses, ext
         let sizes: Vec<u64> = runs.iter().map(|run| run.entries).collect();
         let windows = sizes.windows(MERGED_RUNS).map(|window| window.iter().sum::<u64>()).enumerate();
         let first = windows.min_by_key(|(_, entries)| *entries).map_or(0, |(first, _)| first);
-        let survey = Survey::of(chunks, runs, false)?;
+        let survey = RunUses::of(chunks, runs, false)?;
         return Ok(survey.merge(first..first + MERGED_RUNS, false, f64::INFINITY).0);
     }
-    let survey = Survey::of(chunks, runs, !lost.is_empty())?;
+    let survey = RunUses::of(chunks, runs, !lost.is_empty())?;
     for first in (1..runs.len()).rev().filter(|_| lost.is_empty()) {
         let newer: u64 = runs.iter().take(first).map(|run| run.entries).sum();
         let entries = newer + survey.live_entries.iter().skip(first).sum::<u64>();
@@ -250,13 +250,13 @@ mod tests {
         assert_eq!((uses[&zeros].live, uses[&zeros].runs), (u64::MAX, (0, 2)));
     }
 
-    fn survey(chunks: &[(u8, (usize, usize), u64, u64)]) -> Survey {
+    fn survey(chunks: &[(u8, (usize, usize), u64, u64)]) -> RunUses {
         let uses = chunks.iter().map(|(id, runs, live, plain)| {
             let used = Use { runs: *runs, live: *live, plain: *plain };
             (ChunkId([*id; 32]), used)
         });
         let live_bytes = chunks.iter().map(|(_, _, live, _)| live).sum();
-        Survey { uses: uses.collect(), live_bytes, live_entries: Vec::new() }
+        RunUses { uses: uses.collect(), live_bytes, live_entries: Vec::new() }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::ahead::read_ahead;
 use super::resume::{bad_places, finished, join_bad};
 use super::work::{BackedUp, MAX_BAD, NamespaceWork, Written, unread_ranges};
-use super::write::{Input, Walk, diff_and_write};
+use super::write::{Input, WalkedDigests, diff_and_write};
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::record::{Digest, PartitionId, PartitionSet, Timestamp};
@@ -149,7 +149,7 @@ impl<'a> Reads<'a> {
                 rows.extend_from_slice(found);
                 Ok(())
             })?;
-            walk = Some(Walk::new(rows));
+            walk = Some(WalkedDigests::new(rows));
         }
         let mut records = work.options.partition_records();
         source.scan(work.namespace, partition, since, &mut |batch| {

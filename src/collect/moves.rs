@@ -28,8 +28,8 @@ pub struct Moved {
     pub stayed: u64,
 }
 
-/// What is where, for a move.
-pub struct Standing<'a> {
+/// The packs as a move finds them.
+pub struct Packs<'a> {
     /// Packs that exist.
     pub there: &'a HashMap<PackId, u64>,
     /// Those of them that a pending plan condemns.
@@ -45,7 +45,7 @@ pub fn move_out(
     all: &ChunkReader,
     outside: &Arc<ChunkReader>,
     live: &[ChunkId],
-    standing: &Standing<'_>,
+    packs: &Packs<'_>,
     read: &ReadChunks,
     options: WriteOptions,
     control: &Arc<Control>,
@@ -58,10 +58,10 @@ pub fn move_out(
         let mut found = vec![false; live.len()];
         let whole = each_place(all.index(), store, &mut |id, at| {
             let Ok(place) = live.binary_search(id) else { return Ok(()) };
-            if standing.condemned.contains(&at.pack) {
+            if packs.condemned.contains(&at.pack) {
                 places.entry(*id).or_default().push(*at);
             }
-            if let Some(found) = found.get_mut(place).filter(|_| standing.there.contains_key(&at.pack)) {
+            if let Some(found) = found.get_mut(place).filter(|_| packs.there.contains_key(&at.pack)) {
                 *found = true;
             }
             Ok(())
@@ -92,7 +92,7 @@ pub fn move_out(
         places.keys().zip(&found).filter(|(_, found)| **found == Some(true)).map(|(id, _)| *id).collect();
     let mut moves: Vec<(&ChunkId, &Vec<Location>)> =
         places.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(place, _)| place).collect();
-    let stay = if let Some(room) = standing.room { without_room(&mut moves, room) } else { Vec::new() };
+    let stay = if let Some(room) = packs.room { without_room(&mut moves, room) } else { Vec::new() };
     // In the order in which they stand in the packs.
     moves.sort_by_key(|(_, places)| places.first().map(|at| (at.pack, at.place.offset)));
     let writer = ChunkWriter::new(outside.clone(), damaged, options, control.clone());

@@ -167,7 +167,7 @@ pub struct Collector {
 }
 
 /// What the snapshots need and where it is.
-struct Survey {
+struct Needs {
     states: States,
     marked: HashSet<SnapshotId>,
     live: Vec<ChunkId>,
@@ -177,7 +177,7 @@ struct Survey {
 }
 
 /// A pending plan: its key, and what it condemns.
-type Standing = (String, HashSet<PackId>);
+type PendingPlan = (String, HashSet<PackId>);
 
 /// How the reason of a collection begins that was refused since others were at work.
 pub const REFUSED: &str = "refused: ";
@@ -246,7 +246,7 @@ impl Collector {
         done.map(|()| report)
     }
 
-    fn plans(&self) -> Result<Vec<Standing>> {
+    fn plans(&self) -> Result<Vec<PendingPlan>> {
         let plans = objects::plans(&*self.store, &self.keys)?.into_iter();
         plans.map(|(key, plan)| Ok((key, plan?.condemned.into_iter().collect()))).collect()
     }
@@ -277,7 +277,7 @@ impl Collector {
         options: &PruneOptions,
         control: &Control,
         report: &mut PruneReport,
-    ) -> Result<Survey> {
+    ) -> Result<Needs> {
         let there = self.packs()?;
         let states = objects::list_states(&*self.store, &self.keys)?;
         let found = manifests(&*self.store, &self.keys, &states, &HashSet::new())?;
@@ -310,7 +310,7 @@ impl Collector {
         report.chunks_missing = needed(&reader, &found, &choice.missing, control)?;
         report.problems.append(&mut choice.problems);
         let marked = found.iter().map(|manifest| manifest.id).collect();
-        Ok(Survey { states, marked, live, index, there, choice })
+        Ok(Needs { states, marked, live, index, there, choice })
     }
 
     fn collect(
@@ -328,7 +328,7 @@ impl Collector {
         report.fenced = settle(store, keys, id, options, until, control)?;
         let mut standing = self.plans()?;
         let mut doomed = condemned_by(&standing);
-        let Survey { mut states, marked, mut live, mut index, mut choice, .. } =
+        let Needs { mut states, marked, mut live, mut index, mut choice, .. } =
             self.survey(&doomed, options, control, report)?;
         if frugal.is_low() && choice.condemned.len() > CONDEMNED_IF_LOW {
             choice.condemned.truncate(CONDEMNED_IF_LOW);
@@ -360,8 +360,8 @@ impl Collector {
             let outside = self.reader(&self.index(&states, excluded)?);
             let condemned: HashSet<PackId> = everywhere.iter().filter(|id| before.contains_key(id)).copied().collect();
             let move_with = |room| {
-                let stand = moves::Standing { there: &before, condemned: &condemned, room };
-                move_out(&all, &outside, &live, &stand, &choice.read, self.write, control)
+                let packs = moves::Packs { there: &before, condemned: &condemned, room };
+                move_out(&all, &outside, &live, &packs, &choice.read, self.write, control)
             };
             let moved = match move_with(self.room()?) {
                 Err(error) if error.is_full() => move_with(Some(0))?,
@@ -444,7 +444,7 @@ fn needed(reader: &ChunkReader, found: &[Manifest], missing: &HashSet<ChunkId>, 
     Ok(needed.len() as u64)
 }
 
-fn condemned_by(plans: &[Standing]) -> HashSet<PackId> {
+fn condemned_by(plans: &[PendingPlan]) -> HashSet<PackId> {
     plans.iter().flat_map(|(_, packs)| packs.iter().copied()).collect()
 }
 

@@ -52,9 +52,9 @@ impl Changes {
     }
 }
 
-/// The changes that stand in the store, of one snapshot.
+/// The changes of the labels of one snapshot that are in the store.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct StoredLabels {
     /// What they say together, as far as they can be read.
     pub changes: Changes,
     /// The objects that were read.
@@ -68,8 +68,8 @@ pub struct Standing {
 /// Who changes labels writes what was there and the change into a new object, and then deletes those that it replaces.
 /// So an object that is gone by the time that it is read is no loss, but what replaced it must be read: it is listed
 /// again.
-pub fn read_labels(store: &dyn Store, keys: &Keys, directory: &str) -> Result<BTreeMap<SnapshotId, Standing>> {
-    let mut all: BTreeMap<SnapshotId, Standing> = BTreeMap::new();
+pub fn read_labels(store: &dyn Store, keys: &Keys, directory: &str) -> Result<BTreeMap<SnapshotId, StoredLabels>> {
+    let mut all: BTreeMap<SnapshotId, StoredLabels> = BTreeMap::new();
     let mut seen: BTreeSet<(SnapshotId, TagsId)> = BTreeSet::new();
     for _ in 0..MAX_LISTINGS {
         let mut gone = false;

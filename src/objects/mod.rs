@@ -10,7 +10,7 @@ pub use folds::{
     States, folded_state_of, list_states, names_without_fold, read_history, read_one_history, state_of, unfold,
     write_history, write_names,
 };
-pub use labels::{Changes, Standing, read_labels, write_labels};
+pub use labels::{Changes, StoredLabels, read_labels, write_labels};
 pub use lease::{LEASE_MILLIS, Lease};
 pub use process::{host, is_alive, is_gone, this_process};
 

@@ -12,7 +12,7 @@ use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, R
 use crate::format::{ChunkId, SnapshotId, structured};
 use crate::record::{Body, Digest, Fact, NamespaceMetadata, ParticleType, RecordMeta, Timestamp};
 use crate::repository::{Repository, Root, Snapshot};
-use crate::run::{MergedCursor, NewRecord, StateSums, find, read_record_into, write_run};
+use crate::run::{MergedCursor, RecordToWrite, StateSums, find, read_record_into, write_run};
 use crate::session::{BackupSession, SessionOptions, write_absent};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -175,14 +175,14 @@ fn look_up(
 type Keep<'a> = dyn FnMut(&Entry, &LiveEntry, Option<&[u8]>) -> Result<bool> + 'a;
 
 /// What is read of a snapshot that lost chunks, and with what.
-struct Work<'a> {
+struct Salvaging<'a> {
     reader: &'a ChunkReader,
     bad: &'a HashSet<ChunkId>,
     donors: &'a [Donor],
     control: &'a Control,
 }
 
-impl Work<'_> {
+impl Salvaging<'_> {
     /// Whether a namespace's runs reach a chunk that is lost. Its metadata is judged by [`metadata_of`].
     fn is_hurt(&self, namespace: &NamespaceManifest) -> Result<bool> {
         let mut hurt = false;
@@ -349,7 +349,7 @@ impl Repository {
         dry_run: bool,
         control: &Arc<Control>,
     ) -> Result<Salvaged> {
-        let work = Work { reader, bad, donors, control };
+        let work = Salvaging { reader, bad, donors, control };
         let snapshot = self.open_snapshot(reader, original.clone());
         let mut salvaged = Salvaged { original: original.id, snapshot: None, earlier: false, namespaces: Vec::new() };
         for namespace in &original.namespaces {
@@ -410,12 +410,12 @@ impl Repository {
         &self,
         session: &BackupSession,
         original: &Manifest,
-        work: &Work<'_>,
+        work: &Salvaging<'_>,
         planned: &Salvaged,
     ) -> Result<(Vec<NamespaceLosses>, Vec<NamespaceManifest>)> {
         let worker = session.worker()?;
         let (reader, writer) = (worker.reader(), worker.writer());
-        let work = Work { reader, ..*work };
+        let work = Salvaging { reader, ..*work };
         let snapshot = self.open_snapshot(reader, original.clone());
         let (mut all, mut namespaces) = (Vec::new(), Vec::new());
         for namespace in &original.namespaces {
@@ -464,7 +464,7 @@ impl Repository {
     /// Writes the entries of a namespace that can be kept as one run.
     fn write_namespace(
         &self,
-        work: &Work<'_>,
+        work: &Salvaging<'_>,
         writer: &ChunkWriter,
         namespace: &NamespaceManifest,
         made: &mut NamespaceManifest,
@@ -485,7 +485,7 @@ impl Repository {
                     Some(body) => {
                         let (digest, generation, void_time) = (entry.digest, *generation, *void_time);
                         let meta = RecordMeta { digest, set, generation, void_time };
-                        feeder.record(&NewRecord { meta, hash: *hash, bin_order, body })?;
+                        feeder.record(&RecordToWrite { meta, hash: *hash, bin_order, body })?;
                     }
                     None => {
                         for id in place.chunks() {

@@ -8,7 +8,7 @@ use crate::format::snapshot::SnapshotState;
 use crate::format::tags::{Tags, check_changes};
 use crate::format::{SnapshotId, TagsId, names, text};
 use crate::objects;
-use crate::objects::{Changes, Standing};
+use crate::objects::{Changes, StoredLabels};
 use crate::record::Timestamp;
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ impl Repository {
                 manifest.tags = standing.changes.applied(&manifest.tags);
             }
         }
-        for (id, Standing { damaged, .. }) in standing {
+        for (id, StoredLabels { damaged, .. }) in standing {
             let is_there = list.snapshots.iter().any(|manifest| manifest.id == id);
             let told = damaged.into_iter().filter(|_| is_there);
             list.unread_labels.extend(told.map(|(_, error)| (id, error.with_advice(UNREAD))));
@@ -107,7 +107,7 @@ impl Repository {
     }
 
     /// What became of one snapshot's labels; an error if something of that can't be read.
-    fn standing_labels(&self, id: SnapshotId) -> Result<Standing> {
+    fn standing_labels(&self, id: SnapshotId) -> Result<StoredLabels> {
         let mut all = objects::read_labels(&*self.store, &self.keys, &names::tags_of(&id))?;
         let mut standing = all.remove(&id).unwrap_or_default();
         match standing.damaged.pop() {
@@ -117,7 +117,7 @@ impl Repository {
     }
 
     /// Writes changes and deletes those that they hold. Stopped in between, both stand and say the same.
-    fn replace_labels(&self, snapshot: SnapshotId, changes: &Changes, standing: &Standing) -> Result<()> {
+    fn replace_labels(&self, snapshot: SnapshotId, changes: &Changes, standing: &StoredLabels) -> Result<()> {
         let labels = changes.labels();
         check_changes(&labels).map_err(|error| {
             Error::invalid(format!("the labels of snapshot {snapshot} can't be changed any more: {error}"))

@@ -23,7 +23,7 @@ pub(crate) use place::check_place;
 pub use resolve::SnapshotFilter;
 pub use rollback::Rollback;
 pub use selection::Selection;
-pub(crate) use view::Walk;
+pub(crate) use view::SelectionWalk;
 pub use view::{Change, Diff, NamespaceView, Record, Records, SizeReport, Snapshot};
 
 use crate::chunk::Cutter;

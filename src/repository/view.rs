@@ -6,7 +6,7 @@ mod walk;
 
 pub use diff::{Change, Diff};
 pub use records::Records;
-pub(crate) use walk::Walk;
+pub(crate) use walk::SelectionWalk;
 
 use super::needs::Root;
 use super::selection::Selection;

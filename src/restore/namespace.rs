@@ -2,12 +2,12 @@
 //! for.
 
 use super::report::{RestoreOptions, RestoreReport};
-use super::work::Work;
+use super::work::Restoring;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata};
 use crate::repository::Snapshot;
-use crate::repository::{Selection, Walk};
+use crate::repository::{Selection, SelectionWalk};
 use crate::run::Loss;
 use crate::sources::partitioned;
 use crate::targets::RecordTarget;
@@ -52,7 +52,7 @@ impl Snapshot {
             last.indexes = std::mem::take(&mut metadata.indexes);
         }
         target.begin(name, &metadata)?;
-        let work = Work::new(self, target, name, options, control)?;
+        let work = Restoring::new(self, target, name, options, control)?;
         let mut report = work.run(view)?;
         report.metadata_lost = metadata_lost;
         if options.selection.is_every_record() {
@@ -104,7 +104,7 @@ impl Snapshot {
             return refused(format!("it has no record of set {:?}", String::from_utf8_lossy(set)));
         }
         let everything = Selection::default();
-        let mut walk = Walk::new(self.namespace(namespace)?, Cow::Borrowed(&everything));
+        let mut walk = SelectionWalk::new(self.namespace(namespace)?, Cow::Borrowed(&everything));
         for partition in everything.partitions() {
             walk.take(partition)?;
         }
@@ -179,7 +179,7 @@ impl Snapshot {
             let there = partitioned(&*source)?;
             // Whatever its set, a record that the snapshot has is written over and not deleted.
             let everything = Selection { partitions: options.selection.partitions, ..Selection::default() };
-            let mut walk = Walk::new(view, Cow::Borrowed(&everything));
+            let mut walk = SelectionWalk::new(view, Cow::Borrowed(&everything));
             for partition in everything.partitions() {
                 control.check()?;
                 let ours = walk.take(partition)?;

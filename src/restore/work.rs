@@ -9,8 +9,8 @@ use crate::record::{
     geojson_text,
 };
 use crate::repository::NamespaceView;
+use crate::repository::SelectionWalk;
 use crate::repository::Snapshot;
-use crate::repository::Walk;
 use crate::run::{Entry, LiveEntry, RecordHash, ValueReader, wrong_hash};
 use crate::sources::{RecordSource, partitioned};
 use crate::sync::lock;
@@ -36,7 +36,7 @@ struct There {
     void_time: VoidTime,
 }
 
-pub(crate) struct Work<'a> {
+pub(crate) struct Restoring<'a> {
     snapshot: &'a Snapshot,
     target: &'a dyn RecordTarget,
     name: &'a str,
@@ -49,7 +49,7 @@ pub(crate) struct Work<'a> {
     error: Mutex<Option<Error>>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> Restoring<'a> {
     pub fn new(
         snapshot: &'a Snapshot,
         target: &'a dyn RecordTarget,
@@ -60,7 +60,7 @@ impl<'a> Work<'a> {
         // A dry run can't learn from the target's answers what it has.
         let asks = matches!(options.conflict, ConflictPolicy::Keep | ConflictPolicy::Newer);
         let looks = options.resume || target.is_dry_run() && asks;
-        Ok(Work {
+        Ok(Restoring {
             snapshot,
             target,
             name,
@@ -120,7 +120,7 @@ impl<'a> Work<'a> {
     fn feed(&self, view: NamespaceView<'_>, send: &dyn Fn(Vec<Placed>) -> Result<()>) -> Result<RestoreReport> {
         let (mut batch, mut bytes, mut report) = (Vec::new(), 0, RestoreReport::default());
         let selection = &self.options.selection;
-        let mut walk = Walk::new(view, Cow::Borrowed(selection));
+        let mut walk = SelectionWalk::new(view, Cow::Borrowed(selection));
         let mut place = 0;
         if let Some(there) = self.there.as_deref().filter(|_| self.options.resume && selection.digests.is_none()) {
             let wanted: Vec<_> = selection.partitions().into_iter().map(|partition| (partition, None)).collect();

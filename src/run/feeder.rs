@@ -39,7 +39,7 @@ type Slot = Arc<OnceLock<ChunkId>>;
 
 /// A record whose value is to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct NewRecord<'a> {
+pub struct RecordToWrite<'a> {
     /// Digest, set, generation, void time.
     pub meta: RecordMeta<'a>,
     /// The hash of set and body.
@@ -231,7 +231,7 @@ pub(super) fn store_leaf(chunks: &ChunkWriter, entries: &[Entry]) -> Result<(Chi
 
 impl RunFeeder<'_> {
     /// Adds a record whose value is to be written.
-    pub fn record(&mut self, record: &NewRecord<'_>) -> Result<()> {
+    pub fn record(&mut self, record: &RecordToWrite<'_>) -> Result<()> {
         let (set, number) = self.set(record.meta.set);
         let bin_order = self.bin_order(record.bin_order);
         let place = ValuePlace { chunk: ChunkId([0; 32]), more: Box::default(), offset: 0, length: 0 };

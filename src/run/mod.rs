@@ -12,7 +12,7 @@ mod tree;
 
 pub use copy::{CopiedEntry, RunCopy};
 pub use cursor::{RunCursor, find};
-pub use feeder::{NewRecord, RunFeeder, RunStats, write_run};
+pub use feeder::{RecordToWrite, RunFeeder, RunStats, write_run};
 pub use loss::{Loss, Losses};
 pub use merge::MergedCursor;
 pub use reach::{needed_of, reach_run, survey};

@@ -126,7 +126,7 @@ impl JsonlSource {
             return Ok(overview.clone());
         }
         let merged = Mutex::new(Overview::default());
-        self.each_line(&Control::new(), false, || Survey {
+        self.each_line(&Control::new(), false, || FirstReading {
             source: self,
             found: Overview::default(),
             merged: &merged,
@@ -241,13 +241,13 @@ fn take_group(worker: &mut impl LineWorker, group: &Group) -> Result<()> {
 }
 
 /// The first reading: namespaces and what they have beside records.
-struct Survey<'s> {
+struct FirstReading<'s> {
     source: &'s JsonlSource,
     found: Overview,
     merged: &'s Mutex<Overview>,
 }
 
-impl Survey<'_> {
+impl FirstReading<'_> {
     fn note(&mut self, namespace: &str) {
         if !self.found.namespaces.contains_key(namespace) {
             self.found.namespaces.insert(namespace.to_owned(), NamespaceMetadata::default());
@@ -255,7 +255,7 @@ impl Survey<'_> {
     }
 }
 
-impl LineWorker for Survey<'_> {
+impl LineWorker for FirstReading<'_> {
     fn line(&mut self, start: u64, line: &[u8]) -> Result<()> {
         let named = match line_namespace(line) {
             Ok(named) => named,

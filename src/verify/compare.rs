@@ -8,7 +8,7 @@ use crate::record::{
     geojson_text,
 };
 use crate::repository::Snapshot;
-use crate::repository::{Selection, Walk};
+use crate::repository::{Selection, SelectionWalk};
 use crate::restore::{Expiry, Marks, RestoreOptions, RestoreReport, only_set};
 use crate::run::{Entry, LiveEntry, Losses, ValueReader};
 use crate::sources::{MetSets, PartitionedSource, RecordSource, SourceShape};
@@ -104,8 +104,8 @@ impl Snapshot {
     ) -> Result<Comparison> {
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
-        let work = Work { snapshot: self, options, now: source.clock()?, control };
-        let mut walk = Walk::new(view, Cow::Borrowed(&options.selection));
+        let work = Comparing { snapshot: self, options, now: source.clock()?, control };
+        let mut walk = SelectionWalk::new(view, Cow::Borrowed(&options.selection));
         let mut compared = match source.shape() {
             SourceShape::Stream(stream) => {
                 let inbox = Inbox::new(Sorter::new(self.chunks().keys().clone(), MEMORY_BYTES), false, control);
@@ -159,15 +159,15 @@ enum Look {
     Unreadable,
 }
 
-struct Work<'a> {
+struct Comparing<'a> {
     snapshot: &'a Snapshot,
     options: &'a CompareOptions,
     now: Timestamp,
     control: &'a Control,
 }
 
-impl Work<'_> {
-    fn sorted(&self, walk: &mut Walk<'_>, sorter: &Sorter) -> Result<Comparison> {
+impl Comparing<'_> {
+    fn sorted(&self, walk: &mut SelectionWalk<'_>, sorter: &Sorter) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
         self.control.begin_phase("comparing", u64::from(PARTITIONS));
         let selected = self.options.selection.partitions();
@@ -193,7 +193,12 @@ impl Work<'_> {
         Ok(all)
     }
 
-    fn partitioned(&self, source: &dyn PartitionedSource, name: &str, walk: &mut Walk<'_>) -> Result<Comparison> {
+    fn partitioned(
+        &self,
+        source: &dyn PartitionedSource,
+        name: &str,
+        walk: &mut SelectionWalk<'_>,
+    ) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
         let by_digest = self.options.selection.digests.as_ref();
         let partitions = self.options.selection.partitions();
@@ -339,7 +344,7 @@ fn is_same_geojson(a: &BinRef<'_>, b: &BinRef<'_>) -> bool {
 }
 
 /// Leaves out the source's records of which the snapshot can't tell whether it holds them.
-fn known(mut part: Comparison, walk: &Walk<'_>) -> Comparison {
+fn known(mut part: Comparison, walk: &SelectionWalk<'_>) -> Comparison {
     part.only_in_source.retain(|digest| !walk.is_unknown(digest));
     let differences = part.only_in_snapshot.len() + part.only_in_source.len() + part.changed.len();
     part.partitions_that_differ += u64::from(differences > 0);

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::snapshot::Counts;
 use crate::record::{Digest, RecordMeta, RecordView};
-use crate::run::{Entry, LiveEntry, NewRecord, RecordHash, RunFeeder};
+use crate::run::{Entry, LiveEntry, RecordHash, RecordToWrite, RunFeeder};
 use std::collections::HashMap;
 
 /// The state of one namespace's backup while its partitions go by.
@@ -71,7 +71,7 @@ impl<'a> Progress<'a> {
                 self.counts.healed += 1;
                 self.live(&digest, &hash, record.body.len() as u64);
                 let RecordView { meta, body, bin_order } = *record;
-                return feeder.record(&NewRecord { meta, hash, bin_order, body });
+                return feeder.record(&RecordToWrite { meta, hash, bin_order, body });
             }
             let was = was.and_then(|entry| entry.live.as_ref());
             match taken.and_then(|entry| entry.live.as_ref()).filter(|taken| taken.hash == hash) {
@@ -162,7 +162,7 @@ impl<'a> Progress<'a> {
     ) -> Result<()> {
         let RecordMeta { digest, generation, void_time, .. } = record.meta;
         self.live(&digest, &hash, record.body.len() as u64);
-        let new = NewRecord { meta: record.meta, hash, bin_order: record.bin_order, body: record.body };
+        let new = RecordToWrite { meta: record.meta, hash, bin_order: record.bin_order, body: record.body };
         let Some(was) = was else {
             self.counts.added += 1;
             return feeder.record(&new);
@@ -213,7 +213,7 @@ impl<'a> Progress<'a> {
             self.counts.moved += 1;
             let LiveEntry { generation, void_time, hash, .. } = *live;
             let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };
-            return feeder.record(&NewRecord { meta, hash, bin_order: &live.bin_order, body: &body });
+            return feeder.record(&RecordToWrite { meta, hash, bin_order: &live.bin_order, body: &body });
         }
         feeder.entry(entry.clone())
     }

@@ -7,14 +7,14 @@ use crate::sources::DigestRow;
 use crate::spool::PartitionRecords;
 
 /// The digests of a partition's records that were last updated before those that were asked for, ascending.
-pub(crate) struct Walk(Vec<DigestRow>);
+pub(crate) struct WalkedDigests(Vec<DigestRow>);
 
 /// What a source says of one partition.
 #[derive(Default)]
 pub(crate) struct Input {
     pub records: PartitionRecords,
     /// The digests of the other records, if the source was asked for what changed only.
-    pub walk: Option<Walk>,
+    pub walk: Option<WalkedDigests>,
     /// Whether the records are all that there are: what is not among them is gone.
     pub whole: bool,
     /// Why the partition could not be read, if so.
@@ -28,10 +28,10 @@ impl Input {
     }
 }
 
-impl Walk {
+impl WalkedDigests {
     pub fn new(mut rows: Vec<DigestRow>) -> Self {
         rows.sort_unstable_by_key(|row| row.digest);
-        Walk(rows)
+        WalkedDigests(rows)
     }
 
     /// Whether a digest is there; digests are asked for in ascending order, from a `position` of 0 on.

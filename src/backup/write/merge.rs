@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::leaf::LiveEntry;
 use crate::format::snapshot::RunRef;
 use crate::record::RecordMeta;
-use crate::run::{MergedCursor, NewRecord, read_record_into, write_run};
+use crate::run::{MergedCursor, RecordToWrite, read_record_into, write_run};
 
 /// What a merge came to.
 pub struct Merged {
@@ -53,7 +53,7 @@ pub fn merge_runs(
                 moved += 1;
                 let LiveEntry { generation, void_time, hash, .. } = *live;
                 let meta = RecordMeta { digest: entry.digest, set: &live.set, generation, void_time };
-                feeder.record(&NewRecord { meta, hash, bin_order: &live.bin_order, body: &body })?;
+                feeder.record(&RecordToWrite { meta, hash, bin_order: &live.bin_order, body: &body })?;
             } else {
                 feeder.entry(entry)?;
             }

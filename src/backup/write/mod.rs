@@ -5,7 +5,7 @@ mod input;
 mod merge;
 mod sums;
 
-pub(crate) use input::{Input, Walk};
+pub(crate) use input::{Input, WalkedDigests};
 
 use crate::backup::resume::{Finished, NoteTaker, bad_places, sum};
 use crate::backup::work::{NamespaceWork, Written, unread_ranges};

@@ -1,6 +1,6 @@
 //! The records of a namespace, one after another.
 
-use super::walk::Walk;
+use super::walk::SelectionWalk;
 use super::{NamespaceView, Record};
 use crate::error::{Error, Result};
 use crate::format::ChunkId;
@@ -17,7 +17,7 @@ use std::vec::IntoIter;
 /// stops at the first error, whoever wants what is left goes on. Any other error, such as one of the network, is the
 /// last item.
 pub struct Records<'a> {
-    walk: Walk<'a>,
+    walk: SelectionWalk<'a>,
     values: ValueReader<'a>,
     partitions: IntoIter<PartitionId>,
     entries: IntoIter<Entry>,
@@ -32,7 +32,7 @@ impl<'a> Records<'a> {
     pub(super) fn new(view: NamespaceView<'a>, selection: Selection) -> Self {
         let partitions = selection.partitions().into_iter();
         Records {
-            walk: Walk::new(view, Cow::Owned(selection)),
+            walk: SelectionWalk::new(view, Cow::Owned(selection)),
             values: ValueReader::new(view.chunks),
             partitions,
             entries: IntoIter::default(),

@@ -16,7 +16,7 @@ fn first_of(partition: PartitionId) -> Digest {
 }
 
 /// Walks the selected live entries of a namespace, past damaged nodes.
-pub(crate) struct Walk<'v> {
+pub(crate) struct SelectionWalk<'v> {
     view: NamespaceView<'v>,
     selection: Cow<'v, Selection>,
     /// The cursor, the partition that it was opened for, and the last one that was taken.
@@ -30,11 +30,11 @@ pub(crate) struct Walk<'v> {
     pub sets: MetSets,
 }
 
-impl<'v> Walk<'v> {
+impl<'v> SelectionWalk<'v> {
     pub fn new(view: NamespaceView<'v>, selection: Cow<'v, Selection>) -> Self {
         let (not_found, unreadable) = (Vec::new(), Vec::new());
         let (losses, sets) = (Losses::default(), MetSets::default());
-        Walk { view, selection, cursor: None, losses, not_found, unreadable, sets }
+        SelectionWalk { view, selection, cursor: None, losses, not_found, unreadable, sets }
     }
 
     /// What it walks.

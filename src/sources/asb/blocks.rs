@@ -5,7 +5,7 @@
 //! as the file really goes on and up to [`MAX_ITEM_BYTES`].
 
 use crate::asb::parse::{Global, Scope, parse_global};
-use crate::asb::walk::{Dialect, Fault, GlobalLine, MAX_ITEM_BYTES, Skip, Stop, Walk};
+use crate::asb::walk::{Dialect, Fault, GlobalLine, MAX_ITEM_BYTES, Skip, Stop, TextWalk};
 use crate::error::Result;
 use memchr::memchr;
 use std::io::Read;
@@ -95,7 +95,7 @@ impl<'a> BlockReader<'a> {
         self.advance(0, sink)?;
         loop {
             let text = self.text.get(..self.filled).unwrap_or_default();
-            let mut walk = Walk::new(text, self.at, self.ended, self.dialect);
+            let mut walk = TextWalk::new(text, self.at, self.ended, self.dialect);
             let start = self.at;
             let stop = match walk.peek() {
                 Some(b'*') => match walk.global() {
@@ -149,7 +149,7 @@ impl<'a> BlockReader<'a> {
     fn scan_records(&mut self) -> Result<(), Stop> {
         let text = self.text.get(..self.filled).unwrap_or_default();
         let first = self.at;
-        let mut walk = Walk::new(text, first, self.ended, self.dialect);
+        let mut walk = TextWalk::new(text, first, self.ended, self.dialect);
         let stop = loop {
             self.at = walk.at();
             match walk.peek() {

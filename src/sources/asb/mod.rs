@@ -26,7 +26,7 @@ mod tests;
 
 use crate::asb::key::FileKey;
 use crate::asb::parse::Global;
-use crate::asb::walk::{Fault, GlobalLine, Walk};
+use crate::asb::walk::{Fault, GlobalLine, TextWalk};
 use crate::asb::{container, escape, parse, walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -236,11 +236,11 @@ const MAX_NAMESPACES: usize = 1000;
 /// Reads all of a file whose head names no namespace, and finds those of its records and indexes, as asrestore takes
 /// them.
 fn survey(text: Text<'_>, file: &AsbFile) -> Result<BTreeSet<Vec<u8>>> {
-    struct Survey<'f> {
+    struct Names<'f> {
         file: &'f AsbFile,
         found: BTreeSet<Vec<u8>>,
     }
-    impl Survey<'_> {
+    impl Names<'_> {
         fn note(&mut self, namespace: &[u8]) -> Result<()> {
             if !self.found.contains(namespace) {
                 if self.found.len() == MAX_NAMESPACES {
@@ -252,11 +252,11 @@ fn survey(text: Text<'_>, file: &AsbFile) -> Result<BTreeSet<Vec<u8>>> {
             Ok(())
         }
     }
-    impl BlockSink for Survey<'_> {
+    impl BlockSink for Names<'_> {
         fn block(&mut self, block: Block) -> Result<()> {
             for range in &block.records {
                 let text = block.text.get(..range.end).unwrap_or_default();
-                let mut walk = Walk::new(text, range.start, true, self.file.dialect);
+                let mut walk = TextWalk::new(text, range.start, true, self.file.dialect);
                 while walk.at() < range.end {
                     let mut namespace = NamespaceOf::default();
                     // The boundaries were found by the same walk.
@@ -281,7 +281,7 @@ fn survey(text: Text<'_>, file: &AsbFile) -> Result<BTreeSet<Vec<u8>>> {
             Error::io(format!("read {}", self.file.path.display()), error)
         }
     }
-    let mut survey = Survey { file, found: BTreeSet::new() };
+    let mut survey = Names { file, found: BTreeSet::new() };
     let scope = parse::Scope { namespace: b"", has_others: true };
     BlockReader::new(text.source, text.head, text.at, scope, file.dialect, BLOCK_BYTES).run(&mut survey)?;
     Ok(survey.found)
@@ -293,7 +293,7 @@ fn first_namespace(text: &mut Text<'_>, path: &Path) -> Result<Vec<u8>> {
     let missing = || names_no_namespace(path);
     // What is read stays at hand for whoever reads the text.
     text.source.by_ref().take(LIMIT as u64).read_to_end(&mut text.head).map_err(|_| missing())?;
-    let mut walk = Walk::new(&text.head, text.at, true, text.header.dialect);
+    let mut walk = TextWalk::new(&text.head, text.at, true, text.header.dialect);
     while walk.peek() == Some(b'*') {
         match walk.global() {
             Ok(GlobalLine::Index { namespace, .. }) => return Ok(namespace.unescape().into_owned()),

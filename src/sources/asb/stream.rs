@@ -8,7 +8,7 @@ use crate::asb::container::{Container, CountingReader, Opened};
 use crate::asb::header::{Header, parse_header};
 use crate::asb::key::FileKey;
 use crate::asb::parse::{Global, ParseError, RecordParser, Scope};
-use crate::asb::walk::{Dialect, Fault, Skip, Stop, Walk};
+use crate::asb::walk::{Dialect, Fault, Skip, Stop, TextWalk};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch};
@@ -327,7 +327,7 @@ pub(crate) fn parse_records(
                         ParseError::Body(error) => bad(at, "a record that can be kept".into(), error.to_string())?,
                     }
                     // The boundary scanner has been here, so it comes through once more.
-                    let mut walk = Walk::new(text, at, true, dialect);
+                    let mut walk = TextWalk::new(text, at, true, dialect);
                     at = if walk.record(&mut Skip).is_ok() { walk.at() } else { range.end };
                 }
             }

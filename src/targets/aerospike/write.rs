@@ -61,7 +61,7 @@ enum Verdict {
 }
 
 /// The work on one batch.
-struct Work<'a> {
+struct BatchWrite<'a> {
     writer: &'a Writer,
     namespace: &'a str,
     batch: &'a RecordBatch,
@@ -104,7 +104,7 @@ pub fn rehearse(writer: &Writer, namespace: &str, batch: &RecordBatch, policy: C
 /// Writes a batch, or deletes its records; every record is accounted for.
 pub fn write(writer: &Writer, namespace: &str, batch: &RecordBatch, mode: WriteMode) -> Result<WriteOutcome> {
     let pending = (0..batch.len()).map(|place| Pending { place, failures: 0, in_doubt: false, alone: false });
-    let mut work = Work {
+    let mut work = BatchWrite {
         writer,
         namespace,
         batch,
@@ -120,7 +120,7 @@ pub fn write(writer: &Writer, namespace: &str, batch: &RecordBatch, mode: WriteM
     Ok(work.outcome)
 }
 
-impl Work<'_> {
+impl BatchWrite<'_> {
     fn run(&mut self) -> Result<()> {
         let cluster = &self.writer.cluster;
         let (mut idle_rounds, mut since_progress) = (0, Instant::now());
