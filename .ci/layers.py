@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Checks that the rooms of the library import each other in one direction only, as ARCHITECTURE.md says, and that no files
-import each other in a circle.
+"""Checks that the rooms of the library import each other in one direction only, as ARCHITECTURE.md says, and that no
+files import each other in a circle.
 
     .ci/layers.py
 
-A room is a directory or a file directly under src/. Each may use those that come after it in ROOMS, and no other. A file may
-use the file of the directory that it is in, and is used by it as one of its parts. Tests may use what they like.
+A room is a directory or a file directly under src/. Each may use those that come after it in ROOMS, and no other. A
+file may use the file of the directory that it is in, and is used by it as one of its parts. Tests may use what they
+like.
 """
 
 import os
@@ -13,8 +14,9 @@ import re
 import sys
 
 ROOMS = (
-    "main lib cli fuzzing job repair copy verify restore backup collect session repository run targets sources aerospike asb jsonl embedded "
-    "spool chunks index pack objects chunk crypto store format record control error rename sync"
+    "main lib cli fuzzing job repair copy verify restore backup collect session repository run targets sources "
+    "aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store format record control error "
+    "rename sync"
 ).split()
 # A room with more files than this is two.
 MOST_FILES = 13
@@ -62,7 +64,7 @@ def paths(text):
 
 
 def arrows(modules):
-    """For each file, those that it uses: the deepest file that a path names, or out of which its room takes the name."""
+    """For each file, those that it uses: the deepest file that a path names, or from which its room takes the name."""
     taken = {}
     for module, text in modules.items():
         for match in re.finditer(r"\bpub(?:\([^)]*\))?\s+use\s+((?!crate|super)\w[^;]*);", text):
@@ -104,6 +106,10 @@ def circle(used):
     return next(filter(None, map(look, sorted(used))), None)
 
 
+def shown(path):
+    return os.path.relpath(path, os.path.join(SOURCE, ".."))
+
+
 def main():
     problems = []
     modules = {}
@@ -121,22 +127,27 @@ def main():
             if room in ("main", "lib"):
                 continue
             parts = os.path.relpath(path, SOURCE).removesuffix(".rs").split(os.sep)
-            modules[tuple(parts[:-1] if parts[-1] == "mod" else parts)] = code(path)
-            used = set(re.findall(r"\bcrate::(\w+)", code(path)))
-            used |= {part.strip().split("::")[0] for group in re.findall(r"\bcrate::\{([^}]*)\}", code(path)) for part in group.split(",")}
+            text = code(path)
+            modules[tuple(parts[:-1] if parts[-1] == "mod" else parts)] = text
+            used = set(re.findall(r"\bcrate::(\w+)", text))
+            for group in re.findall(r"\bcrate::\{([^}]*)\}", text):
+                used |= {part.strip().split("::")[0] for part in group.split(",")}
             for other in sorted(used & set(ROOMS)):
                 if other != room and ROOMS.index(other) < ROOMS.index(room):
-                    problems.append(f"{os.path.relpath(path, os.path.join(SOURCE, '..'))} uses {other}, which stands above {room}")
+                    problems.append(f"{shown(path)} uses {other}, which is above {room}")
     for (room, at), names in sorted(rooms.items()):
         if len(names) > MOST_FILES and room not in ("cli", "format", "main"):
-            problems.append(f"{os.path.relpath(at, os.path.join(SOURCE, '..'))} has {len(names)} files: more than {MOST_FILES} are two rooms")
+            problems.append(f"{shown(at)} has {len(names)} files: more than {MOST_FILES} are two rooms")
     round_about = circle(arrows(modules))
     if round_about:
         names = ["::".join(module) for module in round_about]
         problems.append(f"files use each other in a circle: {' -> '.join([*names, names[0]])}")
     if problems:
         sys.exit("\n".join(problems))
-    print(f"{len(rooms)} directories of {len(ROOMS)} rooms: every arrow points down, and no files use each other in a circle")
+    print(
+        f"{len(rooms)} directories of {len(ROOMS)} rooms: every arrow points down, "
+        "and no files use each other in a circle"
+    )
 
 
 main()

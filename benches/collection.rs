@@ -249,7 +249,8 @@ fn get(path: &std::path::Path) -> Result<()> {
     let found = snapshot.namespace(NAMESPACE)?.get(&sample::digest_of(index))?.is_some();
     let read = counting.counts();
     println!(
-        "get of a record that never changed: {:.0} kB read in {} calls, of them {:.0} kB in {} for opening; found: {found}",
+        "get of a record that never changed: {:.0} kB read in {} calls, of them {:.0} kB in {} for opening; found: \
+         {found}",
         read.bytes_read() as f64 / 1e3,
         read.read_calls(),
         opened.bytes_read() as f64 / 1e3,
@@ -270,7 +271,8 @@ fn main() -> Result<()> {
     let (first, changed) = fill(&repository, records, days)?;
     let all = stored(&**repository.store())?;
     println!(
-        "{days} days of {records} records: {:.1} MB stored, first day {:.1} MB, changed bodies {:.1} MB: {:.3} times both; {:.0} s",
+        "{days} days of {records} records: {:.1} MB stored, first day {:.1} MB, changed bodies {:.1} MB: {:.3} times \
+         both; {:.0} s",
         mb(all),
         mb(first),
         mb(changed),
@@ -293,7 +295,8 @@ fn main() -> Result<()> {
     let counts = counting.counts() - before;
     let beyond = counts.bytes_read().saturating_sub(report.bytes_moved);
     println!(
-        "prune after forgetting {} of them: {seconds:.2} s, {memory:.0} MB of memory; {:.1} MB of {:.1} MB deleted, {:.1} MB moved",
+        "prune after forgetting {} of them: {seconds:.2} s, {memory:.0} MB of memory; {:.1} MB of {:.1} MB deleted, \
+         {:.1} MB moved",
         old.len(),
         mb(report.bytes_deleted),
         mb(all),

@@ -189,7 +189,8 @@ fn copies(records: u64, sets: u64, path: &std::path::Path) -> Result<()> {
             let (peak, seconds) = (MEMORY.peak_usage_as_mb() - before, begun.elapsed().as_secs_f64());
             let sum = |of: fn(&CopiedSnapshot) -> u64| report.copied.iter().map(of).sum::<u64>();
             println!(
-                "  {records} records in {sets} sets copied, {what}, {snapshot}: {seconds:.2} s, {:.1} MB read, {:.1} MB stored, {peak:.0} MiB of memory",
+                "  {records} records in {sets} sets copied, {what}, {snapshot}: {seconds:.2} s, {:.1} MB read, {:.1} \
+                 MB stored, {peak:.0} MiB of memory",
                 sum(|copied| copied.bytes_read) as f64 / 1e6,
                 sum(|copied| copied.stored_bytes) as f64 / 1e6
             );

@@ -58,7 +58,10 @@ pub enum Error {
         advice: String,
     },
     /// The object is of a format version that this build doesn't know.
-    #[error("{object} has format version {found}; this build reads version {known}. Use {} aerolith", if found > known { "a newer" } else { "an older" })]
+    #[error(
+        "{object} has format version {found}; this build reads version {known}. Use {} aerolith",
+        if found > known { "a newer" } else { "an older" }
+    )]
     UnknownVersion {
         /// The object's key.
         object: String,
@@ -78,7 +81,8 @@ pub enum Error {
     },
     /// No key slot opens with the given passphrase.
     #[error(
-        "wrong passphrase: none of the {slots} key slot(s) of {repository} opens with it. If it is certainly right, `config` isn't what it was (slots open only with the repository id in it): restore it from a copy"
+        "wrong passphrase: none of the {slots} key slot(s) of {repository} opens with it. If it is certainly right, \
+         `config` isn't what it was (slots open only with the repository id in it): restore it from a copy"
     )]
     WrongPassphrase {
         /// Where the repository is.
@@ -149,7 +153,8 @@ pub enum Error {
     },
     /// The session lost its name: somebody fenced it.
     #[error(
-        "session {session} was fenced before it could commit: another program counted it as dead (asleep past its lease), or was told to by `prune --fence`. Nothing was committed; run the backup again"
+        "session {session} was fenced before it could commit: another program counted it as dead (asleep past its \
+         lease), or was told to by `prune --fence`. Nothing was committed; run the backup again"
     )]
     Fenced {
         /// The session's id.

@@ -112,8 +112,8 @@ impl BackupSession {
             && salvage.records_lost > 0
         {
             return Err(Error::invalid(format!(
-                "snapshot {parent} is what a repair could save of snapshot {}: {} records are gone, and a source that holds \
-                 only what changed doesn't bring them back. Make a full backup",
+                "snapshot {parent} is what a repair could save of snapshot {}: {} records are gone, and a source that \
+                 holds only what changed doesn't bring them back. Make a full backup",
                 salvage.original, salvage.records_lost
             )));
         }
@@ -123,8 +123,8 @@ impl BackupSession {
                 some => format!(", {some},"),
             };
             return Err(Error::invalid(format!(
-                "there is no earlier snapshot of namespace {namespace}{selected} of cluster {:?} that this {kind} backup could \
-                 build on. Make a full one first",
+                "there is no earlier snapshot of namespace {namespace}{selected} of cluster {:?} that this {kind} \
+                 backup could build on. Make a full one first",
                 self.manifest.cluster
             )));
         }
@@ -377,8 +377,9 @@ fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &Namespace
 }
 
 /// What to do about what looks like a loss.
-const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last snapshot has them with \
-                           --allow-partial. If it was meant, run the backup again with --accept-loss: what is gone then counts as deleted";
+const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last \
+                           snapshot has them with --allow-partial. If it was meant, run the backup again with \
+                           --accept-loss: what is gone then counts as deleted";
 
 /// Looks at the state of a source before it is read. An error is what speaks against reading it; what speaks against
 /// calling the snapshot whole is given back.
@@ -400,14 +401,15 @@ fn look_at(
         return Ok(None);
     }
     let problem = format!(
-        "namespace {namespace} may have lost data: when nodes came or went last, {} of {all} partitions had no copy left in the cluster, \
-         and began again, empty",
+        "namespace {namespace} may have lost data: when nodes came or went last, {} of {all} partitions had no copy \
+         left in the cluster, and began again, empty",
         standing.fresh
     );
     match options.allow_partial {
         true => Ok(Some(problem)),
         false => Err(format!(
-            "{problem}. If nodes are missing, bring them back first. To back up what is there, run the backup again with --accept-loss"
+            "{problem}. If nodes are missing, bring them back first. To back up what is there, run the backup again \
+             with --accept-loss"
         )),
     }
 }

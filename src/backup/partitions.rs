@@ -168,8 +168,9 @@ impl<'a> Reads<'a> {
         let source_time = self.source_time;
         (unfiltered > 0).then(|| {
             format!(
-                "the clock of {} is behind the time of an earlier backup of namespace {}: it is {source_time} there. What changed \
-                 since can't be told by time, so all records of {unfiltered} partitions were read. Set the servers' clocks",
+                "the clock of {} is behind the time of an earlier backup of namespace {}: it is {source_time} there. \
+                 What changed since can't be told by time, so all records of {unfiltered} partitions were read. Set \
+                 the servers' clocks",
                 self.work.source.name(),
                 self.work.namespace
             )

@@ -37,7 +37,12 @@ Examples:
   aerolith demo --records 1000000 --directory /tmp/demo")]
 pub struct Args {
     /// How many records
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..=1 << 32)
+    )]
     records: u64,
     /// An empty or new directory for all of it [default: a new one in the temporary directory]
     #[arg(long)]

@@ -121,7 +121,8 @@ impl FromCommand {
         Error::Source {
             source_name: format!("command {}", self.program()),
             problem: format!(
-                "it ended with {status}, so its output may be incomplete, and nothing was committed. Its own messages are above"
+                "it ended with {status}, so its output may be incomplete, and nothing was committed. Its own messages \
+                 are above"
             ),
         }
     }

@@ -67,8 +67,8 @@ fn since(text: &str) -> Result<Timestamp, String> {
     match text::parse_duration(text) {
         Ok(ago) => Ok(Timestamp::now().minus_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))),
         Err(_) => parse_begin(text).map(Timestamp).ok_or_else(|| {
-            "that is neither a time, such as 2026-05-01 or 2026-05-01T12:00Z, nor how long ago: a number and s, min, h, d, w or y, \
-             such as 7d"
+            "that is neither a time, such as 2026-05-01 or 2026-05-01T12:00Z, nor how long ago: a number and s, min, \
+             h, d, w or y, such as 7d"
                 .to_string()
         }),
     }

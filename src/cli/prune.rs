@@ -117,8 +117,8 @@ pub fn print(report: &PruneReport) -> Result<()> {
     if report.packs_deleted == 0 && report.chunks_moved == 0 {
         for HeldBytes { snapshot, cluster, needed_bytes, held_bytes, .. } in report.held.iter().filter(heavy) {
             print_line(&format!(
-                "snapshot {} of cluster {} holds {} of values for {} that its records need: older versions of records stand \
-                 beside them. `aerolith backup --compact` makes one that holds nothing else",
+                "snapshot {} of cluster {} holds {} of values for {} that its records need: older versions of records \
+                 stand beside them. `aerolith backup --compact` makes one that holds nothing else",
                 text::short(snapshot),
                 text::safe(cluster),
                 text::bytes(*held_bytes),

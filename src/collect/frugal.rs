@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to do about a disk that is full even without the reserve.
-const FULL: &str = "The disk is full, and so is the room that was kept in reserve for this. Free some megabytes of it, of files that \
-    are not the repository's, or enlarge it, then run this again. Never delete objects of the repository by hand";
+const FULL: &str = "The disk is full, and so is the room that was kept in reserve for this. Free some megabytes of it, \
+                    of files that are not the repository's, or enlarge it, then run this again. Never delete objects \
+                    of the repository by hand";
 
 /// A store for what must go on if the disk is full: snapshots are forgotten, and space is reclaimed. Where a small
 /// object finds no room, the store's reserve is given up for it. What is put as content never takes it.

@@ -16,14 +16,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
 /// What to do about a snapshot whose needs can't be told.
-const UNKNOWN_NEEDS: &str = "What it needs can't be told, so nothing is deleted. Restore the object from a copy, or give the \
-    snapshot up with `aerolith forget` and its whole id";
+const UNKNOWN_NEEDS: &str = "What it needs can't be told, so nothing is deleted. Restore the object from a copy, or \
+                             give the snapshot up with `aerolith forget` and its whole id";
 
 pub use crate::objects::States;
 
 /// What to do about a fold that can't be read.
-const UNKNOWN_NAMES: &str = "Which old sessions it names can't be told, so nothing is deleted. Restore the object from a copy, or run \
-    `aerolith repair`";
+const UNKNOWN_NAMES: &str = "Which old sessions it names can't be told, so nothing is deleted. Restore the object from \
+                             a copy, or run `aerolith repair`";
 
 /// The manifests of the snapshots that were not forgotten, but for those in `known`.
 ///

@@ -42,8 +42,9 @@ const CONDEMNED_IF_LOW: usize = 16_384;
 const SMALL_OBJECTS: u64 = 256 << 10;
 
 /// What a collection says that found the disk full.
-const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed of a pack has to be rewritten before the pack can go: it \
-    was left for the next prune. If that frees nothing either, forget more snapshots, free some megabytes of the disk, or enlarge it";
+const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed of a pack has to be rewritten before \
+                       the pack can go: it was left for the next prune. If that frees nothing either, forget more \
+                       snapshots, free some megabytes of the disk, or enlarge it";
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -452,8 +453,8 @@ fn condemned_by(plans: &[PendingPlan]) -> HashSet<PackId> {
 fn fenced(error: Error) -> Error {
     match error {
         Error::Fenced { session } => Error::invalid(format!(
-            "collection {session} was fenced by another one: it was counted as dead. Nothing was deleted. Its plan stays pending, and \
-             the other one, or the next, carries it out"
+            "collection {session} was fenced by another one: it was counted as dead. Nothing was deleted. Its plan \
+             stays pending, and the other one, or the next, carries it out"
         )),
         error => error,
     }

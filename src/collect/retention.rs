@@ -194,9 +194,9 @@ impl Policy {
         }
         if self.goes_by_time() && times.reader_is_behind() {
             return Err(Error::invalid(
-                "most snapshots were committed later than it is now by this machine's clock, so either that or the clocks of the hosts \
-                 that wrote them are wrong; nothing was forgotten. Set this machine's clock; or give --keep-last or --keep-tag, \
-                 which don't go by time, or name the snapshots to forget",
+                "most snapshots were committed later than it is now by this machine's clock, so either that or the \
+                 clocks of the hosts that wrote them are wrong; nothing was forgotten. Set this machine's clock; or \
+                 give --keep-last or --keep-tag, which don't go by time, or name the snapshots to forget",
             ));
         }
         // What lost chunks and was salvaged, and salvages of which a later one holds more.
@@ -221,8 +221,8 @@ impl Policy {
             let kept = self.keep(&members, &salvaged, times);
             if kept.iter().all(Vec::is_empty) && !self.may_keep_nothing() {
                 return Err(Error::invalid(format!(
-                    "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was forgotten. \
-                     If that is meant, say --keep-last 0 and nothing else",
+                    "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was \
+                     forgotten. If that is meant, say --keep-last 0 and nothing else",
                     members.len(),
                     namespaces.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
                 )));

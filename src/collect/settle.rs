@@ -110,7 +110,8 @@ pub fn look(store: &dyn Store, keys: &Keys, options: &PruneOptions, control: &Co
 
 fn another(session: &Session) -> String {
     format!(
-        "another collection is at work: session {} on {}, begun at {}. One at a time; once it has ended, or died, run this again",
+        "another collection is at work: session {} on {}, begun at {}. One at a time; once it has ended, or died, run \
+         this again",
         session.id,
         session.host,
         Timestamp(session.started)

@@ -72,7 +72,8 @@ fn check_empty(directory: &Path) -> Result<()> {
     let Some(entry) = entries.next() else { return Ok(()) };
     let entry = entry.map_err(failed)?;
     Err(Error::invalid(format!(
-        "cannot create an embedded store in {name}: the directory is not empty (it holds {:?}). Name a new or empty one",
+        "cannot create an embedded store in {name}: the directory is not empty (it holds {:?}). Name a new or empty \
+         one",
         entry.file_name()
     )))
 }

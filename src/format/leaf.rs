@@ -15,8 +15,9 @@
 //! void time varint
 //! chunk     varint, a number in the table of chunks
 //! more      varint, how many of the following chunks of the table the value goes on in; all together at most `chunks`
-//! offset    varint of the zigzag of offset - expected, where expected is the end of the value that the nearest entry above
-//!           with the same chunk has there, or 0 (values that go on in further chunks leave the expectation as it is)
+//! offset    varint of the zigzag of offset - expected, where expected is the end of the value that the nearest entry
+//!           above with the same chunk has there, or 0 (values that go on in further chunks leave the expectation as it
+//!           is)
 //! length    varint
 //! ```
 

@@ -10,7 +10,8 @@
 //! {"kind":"user","namespace":"test","name":"ann","roles":["auditor"]}
 //! {"kind":"record","namespace":"test","set":"users","digest":"53e13603d82a228167b9cbd6be3682cc9901e39a",
 //!  "key":{"type":"string","value":"user000023433"},"generation":3,"void_time":536457600,
-//!  "expires":"2027-01-01T00:00:00.000Z","bins":[{"name":"age","type":"integer","value":36},{"name":"tags","type":"list","base64":"kgED"}]}
+//!  "expires":"2027-01-01T00:00:00.000Z","bins":[{"name":"age","type":"integer","value":36},
+//!  {"name":"tags","type":"list","base64":"kgED"}]}
 //! ```
 //!
 //! (A record is one line; it is broken here to fit.) A value is beside its particle type in one of three fields:

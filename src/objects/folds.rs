@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 const MAX_LISTINGS: usize = 8;
 
 /// What to do about a fold that can't be read.
-const DAMAGED_FOLD: &str = "It names old sessions that were forgotten or fenced, so a snapshot that others saw can't be told from a lost \
-    one, and nothing is deleted. Restore the object from a copy, or run `aerolith repair`";
+const DAMAGED_FOLD: &str = "It names old sessions that were forgotten or fenced, so a snapshot that others saw can't \
+                            be told from a lost one, and nothing is deleted. Restore the object from a copy, or run \
+                            `aerolith repair`";
 /// What to do about a history that can't be read.
 const DAMAGED_HISTORY: &str =
     "It says how old sessions ended, and nothing else needs it. `aerolith repair` deletes the object";

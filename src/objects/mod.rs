@@ -57,9 +57,10 @@ pub fn list_sessions(store: &dyn Store) -> Result<Vec<SnapshotId>> {
 }
 
 /// What to do about a plan that can't be read.
-const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete, so no backup can begin while it is pending; restores \
-    can. Once that collection's process has ended for certain, on whatever machine it ran, delete this object: packs that it \
-    condemned and that are still there are then as good as before";
+const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete, so no backup can begin while it is \
+                            pending; restores can. Once that collection's process has ended for certain, on whatever \
+                            machine it ran, delete this object: packs that it condemned and that are still there are \
+                            then as good as before";
 
 /// The pending plans, or why one can't be read. A plan that was deleted since it was listed had done its work.
 pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>)>> {

@@ -177,8 +177,9 @@ impl Times {
     pub fn warnings(&self) -> Vec<String> {
         let behind = self.behind.map(|now| {
             format!(
-                "most snapshots were committed later than it is now by this machine's clock, {now}: that clock is wrong, or those of the \
-                 hosts that wrote them. Snapshots are in order all the same; but their times can't be told right from wrong"
+                "most snapshots were committed later than it is now by this machine's clock, {now}: that clock is \
+                 wrong, or those of the hosts that wrote them. Snapshots are in order all the same; but their times \
+                 can't be told right from wrong"
             )
         });
         let doubtful = self.doubtful.iter().rev().take(NAMED).map(ToString::to_string);

@@ -184,7 +184,8 @@ pub fn remove(store: &dyn Store, id: &KeyId) -> Result<()> {
     let bytes = read(store, id)?;
     if !has_whole_beside(store, id)? {
         return Err(Error::invalid(format!(
-            "key slot {id} is the last one that is whole: without it nobody could open the repository. Add another first"
+            "key slot {id} is the last one that is whole: without it nobody could open the repository. Add another \
+             first"
         )));
     }
     store.delete(&names::key(id))?;
@@ -192,8 +193,8 @@ pub fn remove(store: &dyn Store, id: &KeyId) -> Result<()> {
     if !has_whole_beside(store, id)? {
         store.put_new(&names::key(id), &bytes)?;
         return Err(Error::invalid(format!(
-            "key slot {id} was the last one that is whole, since another program removed the others at the same time. It was put \
-             back: add another first"
+            "key slot {id} was the last one that is whole, since another program removed the others at the same time. \
+             It was put back: add another first"
         )));
     }
     store.sync()

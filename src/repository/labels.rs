@@ -13,8 +13,8 @@ use crate::record::Timestamp;
 use std::collections::BTreeSet;
 
 /// What to do about labels that can't be read.
-const UNREAD: &str = "Which labels came and went since the snapshot was committed is not known for certain. `aerolith repair` deletes the \
-    object; then set the labels once more";
+const UNREAD: &str = "Which labels came and went since the snapshot was committed is not known for certain. `aerolith \
+                      repair` deletes the object; then set the labels once more";
 
 /// The labels of a snapshot after they were changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,8 +146,8 @@ impl Repository {
                     self.store.delete(&names::tags(&snapshot, &id))?;
                 }
                 cleared.push(format!(
-                    "{error}; it was deleted: labels of snapshot {snapshot} that were changed since it was committed may have to \
-                     be set once more"
+                    "{error}; it was deleted: labels of snapshot {snapshot} that were changed since it was committed \
+                     may have to be set once more"
                 ));
             }
         }

@@ -226,9 +226,9 @@ impl Repository {
         }
         if untried > 0 {
             return Err(Error::invalid(format!(
-                "{untried} of the {slots} key slots of {} were not tried, since all together may take no longer than {} of the \
-                 usual cost; the passphrase opens none of the others. Whoever can write to the store \
-                 can plant such slots: delete from {} what nobody made, or restore it from a copy",
+                "{untried} of the {slots} key slots of {} were not tried, since all together may take no longer than \
+                 {} of the usual cost; the passphrase opens none of the others. Whoever can write to the store can \
+                 plant such slots: delete from {} what nobody made, or restore it from a copy",
                 store.location(),
                 keyring::MAX_WORK / KdfCost::RECOMMENDED.work(),
                 names::KEYS
@@ -236,8 +236,8 @@ impl Repository {
         }
         if let Some(error) = damaged {
             let advice = format!(
-                "None of the other {} key slot(s) opens with the passphrase: if it is the right one, it was this slot's. \
-                 Restore the slot from a copy",
+                "None of the other {} key slot(s) opens with the passphrase: if it is the right one, it was this \
+                 slot's. Restore the slot from a copy",
                 slots - 1
             );
             return Err(error.with_advice(&advice));

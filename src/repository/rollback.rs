@@ -161,7 +161,8 @@ impl std::fmt::Display for Rollback {
         }
         write!(
             f,
-            ". If it was set back on purpose, delete {}; otherwise someone withholds backups, or the wrong copy is mounted",
+            ". If it was set back on purpose, delete {}; otherwise someone withholds backups, or the wrong copy is \
+             mounted",
             self.file.display()
         )
     }

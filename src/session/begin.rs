@@ -157,7 +157,10 @@ impl Repository {
         // committed.
         let history = self.history_of(memory, |state| !state.is_some_and(SnapshotState::was_committed))?;
         warnings.extend(history.damaged.iter().map(|(_, error)| {
-            format!("{error}; should a check have noted damaged chunks in it, only another check --read-data finds them again")
+            format!(
+                "{error}; should a check have noted damaged chunks in it, only another check --read-data finds \
+                     them again"
+            )
         }));
         // What was healed since, or came back with its pack, is trusted again.
         let mut distrusted = HashSet::new();

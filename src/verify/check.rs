@@ -305,8 +305,8 @@ impl Repository {
         report.problems.extend(damaged.iter().map(|(_, error)| error.to_string()));
         if states.damaged().is_empty() && !unfolded.is_empty() {
             report.problems.push(format!(
-                "{}: an object is missing: {} sessions of the history are in none of those that are there. `aerolith repair` writes it \
-                 again",
+                "{}: an object is missing: {} sessions of the history are in none of those that are there. `aerolith \
+                 repair` writes it again",
                 names::FOLDS,
                 unfolded.len()
             ));

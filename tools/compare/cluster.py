@@ -3,11 +3,11 @@
 
     tools/compare/cluster.py HOST:PORT --load COMMAND --change COMMAND [--namespace NAME] [--parallel N] [--rounds N]
 
-ALL RECORDS OF THE NAMESPACE ARE DELETED: it is truncated, then COMMAND of --load fills it; COMMAND of --change changes the part of
-the records whose incremental backup is timed ({round} in it is the round's number). asbackup and asrestore are found on PATH. In
-each round the tools take turns: full backup, changes, incremental backup, and a restore into the namespace, which was emptied.
-Shown are wall time, the client's processor time and peak memory, the fastest round of each; bytes are those of the first round.
---keep-records starts with what is there, and leaves --load out.
+ALL RECORDS OF THE NAMESPACE ARE DELETED: it is truncated, then COMMAND of --load fills it; COMMAND of --change changes
+the part of the records whose incremental backup is timed ({round} in it is the round's number). asbackup and asrestore
+are found on PATH. In each round the tools take turns: full backup, changes, incremental backup, and a restore into the
+namespace, which was emptied. Shown are wall time, the client's processor time and peak memory, the fastest round of
+each; bytes are those of the first round. --keep-records starts with what is there, and leaves --load out.
 """
 
 import argparse
@@ -119,7 +119,8 @@ def main():
                 time.sleep(8)
                 subprocess.run(options.change.replace("{round}", str(number)), shell=True, check=True)
                 if both:
-                    figure = timed(["asbackup", *theirs("changed"), "--parallel", options.parallel, "--modified-after", since])
+                    command = ["asbackup", *theirs("changed"), "--parallel", options.parallel]
+                    figure = timed([*command, "--modified-after", since])
                     note("incremental", "asbackup", figure, size(path("changed")))
                 before = size(path("repo"))
                 figure = timed(backup + ["--kind", "incremental"])

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Times backup and restore of one .asb file with aerolith and with other deduplicating, encrypting backup tools, side by side.
+"""Times backup and restore of one .asb file with aerolith and with other deduplicating, encrypting backup tools, side
+by side.
 
     tools/compare/compare.py FILE [--work DIR] [--rounds N] [--aerolith PATH]
 
-Every tool that is found on PATH among restic, rustic, borg and bupstash takes part. In each round the tools take turns, each
-with a fresh repository in DIR; what counts is a tool's fastest round, so that whatever else the machine does counts least.
-Aerolith parses the records and writes them out as .asb again; the others store and restore the file's bytes.
+Every tool that is found on PATH among restic, rustic, borg and bupstash takes part. In each round the tools take turns,
+each with a fresh repository in DIR; what counts is a tool's fastest round, so that whatever else the machine does
+counts least. Aerolith parses the records and writes them out as .asb again; the others store and restore the file's
+bytes.
 """
 
 import argparse
@@ -29,9 +31,10 @@ ENVIRONMENT = {
 
 
 def tools(aerolith, file, work):
-    """For each tool: commands that make a repository, back up, and restore into an empty directory (the working directory)."""
+    """For each tool: commands that make a repository, back up, and restore into an empty working directory."""
     name = os.path.basename(file)
     directory = os.path.dirname(os.path.abspath(file))
+    source = os.path.join(directory, name)
     repo, key, out = (os.path.join(work, part) for part in ("repo", "key", "out"))
     return {
         "aerolith": (
@@ -56,7 +59,7 @@ def tools(aerolith, file, work):
         ),
         "bupstash": (
             [["bupstash", "new-key", "-o", key], ["bupstash", "init", "-r", repo]],
-            ["bupstash", "put", "-q", "--no-send-log", "-k", key, "-r", repo, "name=one", os.path.join(directory, name)],
+            ["bupstash", "put", "-q", "--no-send-log", "-k", key, "-r", repo, "name=one", source],
             ["bupstash", "get", "-q", "-k", key, "-r", repo, "name=one"],
         ),
     }
@@ -67,7 +70,8 @@ def timed(command, directory, to_file=None):
     os.sync()
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with open(to_file or os.devnull, "wb") as output:
-        done = subprocess.run(command, cwd=directory, stdout=output, stderr=subprocess.PIPE, env=os.environ | ENVIRONMENT)
+        environment = os.environ | ENVIRONMENT
+        done = subprocess.run(command, cwd=directory, stdout=output, stderr=subprocess.PIPE, env=environment)
     wall, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr.decode(errors='replace')}")

@@ -3,8 +3,9 @@
 
 usage: grow.py SOURCE.asb... MEGABYTES > OUT.asb
 
-Copy n of a record has another digest and key, and each number and each base64 value in it is changed a little, so that no copy has a
-long stretch of bytes in common with another. Deterministic. Only for backups of plain string and integer keys, as in `users`.
+Copy n of a record has another digest and key, and each number and each base64 value in it is changed a little, so that
+no copy has a long stretch of bytes in common with another. Deterministic. Only for backups of plain string and integer
+keys, as in `users`.
 """
 import base64
 import hashlib

@@ -133,16 +133,25 @@ proptest! {
         prop_assert_eq!(verdicts.len(), all.len());
         for cluster in ["0", "1", "2"] {
             let of_it = || all.iter().zip(&verdicts).filter(|(manifest, _)| manifest.cluster == cluster);
-            let newest = of_it().filter(|(manifest, _)| manifest.missing.is_empty()).max_by_key(|(manifest, _)| (manifest.committed, manifest.id));
+            let wholes = || of_it().filter(|(manifest, _)| manifest.missing.is_empty());
+            let newest = wholes().max_by_key(|(manifest, _)| (manifest.committed, manifest.id));
             prop_assert!(newest.is_none_or(|(_, verdict)| verdict.reasons.contains(&Reason::Last(1))));
-            let kept_by = |reason: &dyn Fn(&Reason) -> bool| of_it().filter(|(_, verdict)| verdict.reasons.iter().any(reason)).count() as u64;
-            let wholes = of_it().filter(|(manifest, _)| manifest.missing.is_empty()).count() as u64;
-            prop_assert_eq!(kept_by(&|reason| matches!(reason, Reason::Last(_))), policy.last.unwrap_or(0).min(wholes));
-            for (period, wanted) in [(Period::Hour, policy.hourly), (Period::Day, policy.daily), (Period::Week, policy.weekly),
-                (Period::Month, policy.monthly), (Period::Year, policy.yearly)] {
-                let there: HashSet<i64> = of_it().filter(|(manifest, _)| manifest.missing.is_empty())
-                    .map(|(manifest, _)| period.number(manifest.committed, &Zone::default())).collect();
-                prop_assert_eq!(kept_by(&|reason| *reason == Reason::Newest(period)), wanted.unwrap_or(0).min(there.len() as u64));
+            let kept_by = |reason: &dyn Fn(&Reason) -> bool| {
+                of_it().filter(|(_, verdict)| verdict.reasons.iter().any(reason)).count() as u64
+            };
+            let last = kept_by(&|reason| matches!(reason, Reason::Last(_)));
+            prop_assert_eq!(last, policy.last.unwrap_or(0).min(wholes().count() as u64));
+            for (period, wanted) in [
+                (Period::Hour, policy.hourly),
+                (Period::Day, policy.daily),
+                (Period::Week, policy.weekly),
+                (Period::Month, policy.monthly),
+                (Period::Year, policy.yearly),
+            ] {
+                let number = |(manifest, _): (&Manifest, _)| period.number(manifest.committed, &Zone::default());
+                let there: HashSet<i64> = wholes().map(number).collect();
+                let newest = kept_by(&|reason| *reason == Reason::Newest(period));
+                prop_assert_eq!(newest, wanted.unwrap_or(0).min(there.len() as u64));
             }
         }
         for (manifest, verdict) in all.iter().zip(&verdicts) {
@@ -161,7 +170,8 @@ proptest! {
     #[test]
     fn asked_again_the_same_policy_forgets_nothing_more(policy in policies(), all in histories()) {
         let verdicts = decide(&policy, &all).unwrap();
-        let left: Vec<Manifest> = all.iter().zip(&verdicts).filter(|(_, verdict)| verdict.stays()).map(|(manifest, _)| manifest.clone()).collect();
+        let left = all.iter().zip(&verdicts).filter(|(_, verdict)| verdict.stays());
+        let left: Vec<Manifest> = left.map(|(manifest, _)| manifest.clone()).collect();
         prop_assert!(decide(&policy, &left).unwrap().iter().all(Verdict::stays));
     }
 }

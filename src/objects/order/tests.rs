@@ -150,11 +150,12 @@ fn copies_keep_the_order_of_their_repository_though_its_clocks_contradict_it() {
 }
 
 proptest! {
-    /// Whatever the clocks say, the times that are believed ascend where they were doubted, nothing is doubted if they
+    /// Whatever the clocks say, the times that are shown ascend where they were doubted, nothing is doubted if they
     /// ascend, and what a writer takes is above all that it sees.
     #[test]
-    fn believed_times_agree_with_the_order(offsets in proptest::collection::vec(-20i64..20, 1..30), now in 0u64..60) {
-        let times: Vec<u64> = (0u64..).zip(&offsets).map(|(n, offset)| (NOW + n * DAY).saturating_add_signed(offset * DAY as i64)).collect();
+    fn shown_times_agree_with_the_order(offsets in proptest::collection::vec(-20i64..20, 1..30), now in 0u64..60) {
+        let time = |(n, offset): (u64, &i64)| (NOW + n * DAY).saturating_add_signed(offset * DAY as i64);
+        let times: Vec<u64> = (0u64..).zip(&offsets).map(time).collect();
         let all = in_order(&times);
         prop_assert!(all.windows(2).all(|two| two[0].sequence < two[1].sequence && two[1].heads == [two[0].id]));
         let now = NOW + now * DAY;

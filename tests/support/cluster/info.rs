@@ -120,7 +120,8 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
                 Some(namespace) => format!(
                     "objects={0};master_objects={0};data_used_bytes={1};current_time={2};clock_skew_stop_writes=false;\
                      stop_writes={3};nsup-period={4};allow-ttl-without-nsup=false;truncate_lut={5};\
-                     migrate_fresh_partitions={6};migrate_tx_partitions_remaining={7};migrate_rx_partitions_remaining={7}",
+                     migrate_fresh_partitions={6};migrate_tx_partitions_remaining={7};\
+                     migrate_rx_partitions_remaining={7}",
                     namespace.records.len() / shared.nodes.len(),
                     namespace.records.len() * 100,
                     seconds - EPOCH,
