@@ -14,7 +14,7 @@ import re
 import sys
 
 ROOMS = (
-    "main lib cli fuzzing job repair copy verify restore backup collect session repository run targets sources "
+    "main lib internals cli fuzzing job repair copy verify restore backup collect session repository run targets sources "
     "aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store format record control error "
     "rename sync"
 ).split()
@@ -124,7 +124,7 @@ def main():
                 problems.append(f"src/{room}: which rooms may it use? Add it to ROOMS in .ci/layers.py")
                 continue
             rooms.setdefault((room, at), []).append(name)
-            if room in ("main", "lib"):
+            if room in ("main", "lib", "internals"):
                 continue
             parts = os.path.relpath(path, SOURCE).removesuffix(".rs").split(os.sep)
             text = code(path)

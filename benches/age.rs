@@ -5,20 +5,17 @@
 //! on both, and prints the median of five runs of each command, and how many bytes of metadata are stored for each
 //! snapshot. The first prune of the old one folds its sessions. All of it takes four minutes.
 
-use aerolith::backup::RecordOptions;
-use aerolith::collect::PruneOptions;
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::format::header::ObjectKind;
-use aerolith::format::keyslot::KdfCost;
 use aerolith::format::session::{Outcome, Session, SessionKind, Status};
-use aerolith::format::snapshot::BackupKind;
 use aerolith::format::{names, structured};
+use aerolith::internals::{crypto, objects};
 use aerolith::record::Timestamp;
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
 use aerolith::store::{LocalStore, MemoryStore, Store};
-use aerolith::{Control, Error, Result, crypto, objects};
+use aerolith::{
+    BackupKind, Control, CreateOptions, EmbeddedSource, Error, KdfCost, PruneOptions, RecordOptions, Repository,
+    Result, SessionOptions,
+};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;

@@ -5,11 +5,10 @@
 //! (10^6) of text a second: the best of five. `ONLY=read` or `ONLY=write` runs one half.
 
 use aerolith::record::{NamespaceMetadata, RecordBatch};
-use aerolith::sources::asb::{AsbOptions, AsbSource};
-use aerolith::sources::{BadRecord, RecordSink, RecordSource, SourceShape};
-use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::targets::{ConflictPolicy, RecordTarget};
-use aerolith::{Control, Error, Result};
+use aerolith::{
+    AsbOptions, AsbSource, AsbTarget, AsbTargetOptions, BadRecord, ConflictPolicy, Control, Error, RecordSink,
+    RecordSource, RecordTarget, Result, SourceShape,
+};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

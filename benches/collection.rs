@@ -6,23 +6,17 @@
 //! `RECORDS=100000` takes another number, `DAYS=60` other days, `DIRECTORY=/mnt/disk` another place than the temporary
 //! directory.
 
-use aerolith::backup::RecordOptions;
-use aerolith::chunk::compress;
-use aerolith::collect::PruneOptions;
 use aerolith::embedded::{Bin, sample};
-use aerolith::format::config::Compression;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
+use aerolith::internals::chunk::compress;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PARTITIONS, PartitionId, RecordBatch, RecordMeta, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CreateOptions, Repository, SnapshotFilter};
-use aerolith::session::SessionOptions;
-use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore, Store};
-use aerolith::verify::CheckOptions;
-use aerolith::{Control, Error, Result};
+use aerolith::{
+    BackupKind, CheckOptions, Compression, Control, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
+    PruneOptions, RecordOptions, RecordSource, Repository, Result, SessionOptions, SnapshotFilter, SourceShape,
+};
 use peak_alloc::PeakAlloc;
 use std::collections::HashMap;
 use std::sync::Arc;

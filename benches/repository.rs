@@ -5,19 +5,15 @@
 //! copies it into two other repositories, with keys of their own and with shared content keys. `RECORDS=10000000` takes
 //! another number.
 
-use aerolith::backup::RecordOptions;
-use aerolith::copy::{CopiedSnapshot, CopyOptions};
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, PartitionId, RecordBatch, RecordMeta, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{CountingStore, LocalStore};
-use aerolith::{Control, Error, Result};
+use aerolith::{
+    BackupKind, Control, CopiedSnapshot, CopyOptions, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
+    RecordOptions, RecordSource, Repository, Result, SessionOptions, SourceShape,
+};
 use peak_alloc::PeakAlloc;
 use std::sync::Arc;
 use std::time::Instant;

@@ -5,12 +5,10 @@
 //! The first line names the columns, and the first column is each row's key. A value that is a number is stored as one.
 //! The file is backed up twice here: the second backup stores what changed, and finds the row that was deleted.
 
-use aerolith::backup::RecordOptions;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CreateOptions, Repository, Snapshot};
-use aerolith::session::SessionOptions;
-use aerolith::sources::{Source, SourceRecord};
-use aerolith::{BoxError, Result, store};
+use aerolith::{
+    BackupKind, BoxError, CreateOptions, RecordOptions, Repository, Result, SessionOptions, Snapshot, Source,
+    SourceRecord, store,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -3,13 +3,10 @@
 //!     cargo run --example diff_json
 //!     AEROLITH_PASSWORD=… cargo run --example diff_json -- REPOSITORY NAMESPACE BEFORE AFTER
 
-use aerolith::backup::RecordOptions;
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::{BoxError, Result, store};
+use aerolith::{
+    BackupKind, BoxError, CreateOptions, EmbeddedSource, RecordOptions, Repository, Result, SessionOptions, store,
+};
 use serde_json::json;
 use std::path::Path;
 
@@ -42,7 +39,7 @@ fn diff(repository: &Repository, namespace: &str, before: &str, after: &str) -> 
             (Some(was), Some(is)) if was.hash == is.hash => "touched",
             _ => "changed",
         };
-        let generation = |entry: &Option<_>| entry.as_ref().map(|entry: &aerolith::run::LiveEntry| entry.generation.0);
+        let generation = |entry: &Option<_>| entry.as_ref().map(|entry: &aerolith::LiveEntry| entry.generation.0);
         println!(
             "{}",
             json!({

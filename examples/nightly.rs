@@ -5,15 +5,11 @@
 //! Started every night by a scheduler, it would take its store, its passphrase and its source from its configuration.
 //! Here it runs five nights in a row on an embedded store in a temporary directory.
 
-use aerolith::backup::RecordOptions;
-use aerolith::collect::{Policy, PruneOptions};
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::verify::CheckOptions;
-use aerolith::{BoxError, Control, Result, store};
+use aerolith::{
+    BackupKind, BoxError, CheckOptions, Control, CreateOptions, EmbeddedSource, Policy, PruneOptions, RecordOptions,
+    Repository, Result, SessionOptions, store,
+};
 use std::sync::Arc;
 
 const NAMESPACE: &str = "shop";

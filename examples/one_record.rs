@@ -3,14 +3,11 @@
 //!     cargo run --example one_record
 //!     AEROLITH_PASSWORD=… cargo run --example one_record -- REPOSITORY NAMESPACE SET KEY
 
-use aerolith::backup::RecordOptions;
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, Key};
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::{BoxError, Result, store};
+use aerolith::{
+    BackupKind, BoxError, CreateOptions, EmbeddedSource, RecordOptions, Repository, Result, SessionOptions, store,
+};
 use std::path::Path;
 
 fn main() -> Result<(), BoxError> {

@@ -5,13 +5,9 @@
 //! ([`targets::RecordTarget`]) take them back.
 //!
 //! ```
-//! use aerolith::embedded::{EmbeddedStore, sample};
-//! use aerolith::format::{keyslot::KdfCost, snapshot::BackupKind};
-//! use aerolith::backup::RecordOptions;
-//! use aerolith::repository::{CreateOptions, Repository};
-//! use aerolith::session::SessionOptions;
-//! use aerolith::sources::embedded::EmbeddedSource;
-//! use aerolith::{Control, store::MemoryStore};
+//! use aerolith::{BackupKind, Control, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
+//! use aerolith::embedded::{sample, EmbeddedStore};
+//! use aerolith::store::MemoryStore;
 //! use std::sync::Arc;
 //!
 //! # fn main() -> aerolith::Result<()> {
@@ -37,48 +33,109 @@
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
 )]
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the build with the command line, which uses most, tells what nothing uses"
+    )
+)]
 
 #[cfg(feature = "cluster")]
-pub mod aerospike;
-pub mod asb;
-pub mod backup;
-pub mod chunk;
-pub mod chunks;
+mod aerospike;
+mod asb;
+mod backup;
+mod chunk;
+mod chunks;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-pub mod collect;
-pub mod control;
-pub mod copy;
-pub mod crypto;
+mod collect;
+mod control;
+mod copy;
+mod crypto;
 pub mod embedded;
-pub mod error;
+mod error;
 pub mod format;
-#[doc(hidden)]
+#[cfg(feature = "internals")]
 #[expect(clippy::panic, clippy::indexing_slicing, reason = "a fuzzer panics where a property does not hold")]
+#[doc(hidden)]
 pub mod fuzzing;
-pub mod index;
+mod index;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 pub mod job;
-pub mod jsonl;
-pub mod objects;
-pub mod pack;
+mod jsonl;
+mod objects;
+mod pack;
 pub mod record;
 mod rename;
-pub mod repair;
-pub mod repository;
-pub mod restore;
-pub mod run;
-pub mod session;
-pub mod sources;
-pub mod spool;
+mod repair;
+mod repository;
+mod restore;
+mod run;
+mod session;
+mod sources;
+mod spool;
 pub mod store;
 mod sync;
-pub mod targets;
-pub mod verify;
+mod targets;
+mod verify;
 
-pub use control::Control;
-pub use error::{BoxError, Error, Result, Secret, StoreErrorKind};
-pub use repository::Repository;
+// What every call knows.
+pub use control::{Control, Phase};
+pub use error::{AbsentSecret, BoxError, Error, Result, Secret, StoreErrorKind};
+
+// A repository, and what it holds.
+pub use format::SnapshotId;
+pub use format::config::Compression;
+pub use format::keyslot::KdfCost;
+pub use format::snapshot::BackupKind;
+pub use repository::{
+    Change, CreateOptions, Diff, History, HistoryEntry, HoldEntry, KeyInfo, Labelled, NamespaceView, Record, Records,
+    Repository, Rollback, Selection, SizeReport, Snapshot, SnapshotFilter, SnapshotList,
+};
+pub use run::{Entry, LiveEntry, Loss, Losses, MergedCursor, RecordHash, ValuePlace};
+
+// Backing up.
+pub use backup::{RecordOptions, Vanished};
+pub use session::{BackupSession, Resumed, SessionOptions};
+
+// Restoring, comparing and checking.
+pub use restore::{Expiry, Marks, Reasons, RestoreOptions, RestoreReport};
+pub use verify::{CheckOptions, CheckReport, CompareOptions, Comparison};
+
+// Keeping: retention, reclaiming, copies, repair.
+pub use collect::forget::ForgetReport;
+pub use collect::{Held, Period, Policy, PruneOptions, PruneReport, Reason, Verdict, Waiting, Zone};
+pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
+pub use repair::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
+
+// Where records come from.
+pub use sources::asb::{AsbOptions, AsbSource};
+pub use sources::embedded::EmbeddedSource;
+pub use sources::jsonl::JsonlSource;
+pub use sources::{
+    BadRecord, DigestRow, MetSets, PartitionedSource, RecordSink, RecordSource, Selected, Source, SourceRecord,
+    SourceShape, Standing, StreamSource,
+};
+
+// Where records go.
+pub use asb::{AsbCipher, AsbVersion};
+pub use targets::asb::{AsbTarget, AsbTargetOptions};
+pub use targets::embedded::EmbeddedTarget;
+pub use targets::jsonl::JsonlTarget;
+pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, WriteOutcome};
+
+// Live clusters, as both.
+#[cfg(feature = "cluster")]
+pub use aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
+#[cfg(feature = "cluster")]
+pub use sources::aerospike::AerospikeSource;
+#[cfg(feature = "cluster")]
+pub use targets::aerospike::AerospikeTarget;
 
 /// Compiles and runs the README's example.
 #[cfg(doctest)]

@@ -25,12 +25,8 @@ mod cluster {
 }
 mod support;
 
-use aerolith::aerospike::{ClusterOptions, ClusterUrl};
-use aerolith::record::RecordSelection;
-use aerolith::record::{Digest, PartitionId, RecordBatch, Timestamp};
-use aerolith::sources::aerospike::AerospikeSource;
-use aerolith::sources::{DigestRow, PartitionedSource};
-use aerolith::targets::aerospike::AerospikeTarget;
+use aerolith::record::{Digest, PartitionId, RecordBatch, RecordSelection, Timestamp};
+use aerolith::{AerospikeSource, AerospikeTarget, ClusterOptions, ClusterUrl, DigestRow, PartitionedSource};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -5,11 +5,10 @@ use aerolith::record::{
     Digest, Generation, NamespaceMetadata, PARTITIONS, ParticleType, PartitionId, RecordBatch, RecordMeta,
     SecondaryIndex, Timestamp, UdfModule, VoidTime,
 };
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::sources::{PartitionedSource, RecordSource, SourceShape};
-use aerolith::targets::embedded::EmbeddedTarget;
-use aerolith::targets::{ConflictPolicy, RecordTarget};
-use aerolith::{Error, Result};
+use aerolith::{
+    ConflictPolicy, EmbeddedSource, EmbeddedTarget, Error, PartitionedSource, RecordSource, RecordTarget, Result,
+    SourceShape,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -200,10 +199,7 @@ fn last_updates_never_go_backwards_though_the_clock_does() {
 /// old one.
 #[test]
 fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_back() {
-    use aerolith::backup::RecordOptions;
-    use aerolith::format::snapshot::BackupKind;
-    use aerolith::repository::{CreateOptions, Repository};
-    use aerolith::session::SessionOptions;
+    use aerolith::{BackupKind, CreateOptions, RecordOptions, Repository, SessionOptions};
     let (_dir, store) = store();
     let digest = put(&store, "a", 1);
     let memory = std::sync::Arc::new(aerolith::store::MemoryStore::new());

@@ -2,10 +2,7 @@
 
 use aerolith::embedded::{EmbeddedStore, StoreOptions, sample};
 use aerolith::record::PartitionId;
-use aerolith::sources::PartitionedSource;
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::targets::embedded::EmbeddedTarget;
-use aerolith::targets::{ConflictPolicy, RecordTarget};
+use aerolith::{ConflictPolicy, EmbeddedSource, EmbeddedTarget, PartitionedSource, RecordTarget};
 use std::time::Instant;
 
 const RECORDS: u64 = 100_000;
@@ -49,7 +46,7 @@ fn measures_a_hundred_thousand_records() {
     let mut rows = 0;
     timed("walk 4096 partitions", || {
         for partition in PartitionId::all() {
-            let mut each = |heads: &[aerolith::sources::DigestRow]| {
+            let mut each = |heads: &[aerolith::DigestRow]| {
                 rows += heads.len() as u64;
                 Ok(())
             };

@@ -1,28 +1,25 @@
 //! Objects made by someone who holds the keys and lies: readers refuse them, in bounded time and memory.
 
-use aerolith::chunk::Cutter;
-use aerolith::chunks::{ChunkReader, ChunkWriter, WriteOptions};
-use aerolith::control::Control;
-use aerolith::crypto::{Keys, sealed};
-use aerolith::format::config::{ChunkSizes, Compression};
+use aerolith::format::config::ChunkSizes;
 use aerolith::format::header::{Class, ObjectKind, Suite};
-use aerolith::format::keyslot::KdfCost;
 use aerolith::format::leaf::{self, Entry, RecordHash};
 use aerolith::format::node::{self, Child, Node};
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{Session, SessionKind};
-use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, RunRef};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
-use aerolith::index::{Index, write_segments};
-use aerolith::objects;
+use aerolith::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef};
+use aerolith::format::{ChunkId, PackId, names, structured};
+use aerolith::internals::chunk::Cutter;
+use aerolith::internals::chunks::{ChunkReader, ChunkWriter, WriteOptions};
+use aerolith::internals::crypto::{Keys, sealed};
+use aerolith::internals::index::{Index, write_segments};
+use aerolith::internals::objects;
+use aerolith::internals::run::{RecordToWrite, RunCursor, find, write_run};
 use aerolith::record::{BinRef, Digest, Generation, ParticleType, RecordBatch, RecordMeta, RecordView, VoidTime};
-use aerolith::repository::{CreateOptions, Repository, Selection};
-use aerolith::restore::RestoreOptions;
-use aerolith::run::{RecordToWrite, RunCursor, find, write_run};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::targets::RecordTarget;
-use aerolith::targets::jsonl::JsonlTarget;
-use aerolith::verify::CheckOptions;
+use aerolith::{
+    BackupKind, CheckOptions, Compression, Control, CreateOptions, JsonlTarget, KdfCost, RecordTarget, Repository,
+    RestoreOptions, Selection, SnapshotId,
+};
 use std::sync::Arc;
 
 const SUITE: Suite = Suite::Aes256Gcm;

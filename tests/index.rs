@@ -1,10 +1,11 @@
 //! Looking chunks up in the index: what is found, and how many blocks of the segments that takes.
 
-use aerolith::crypto::Keys;
+use aerolith::SnapshotId;
 use aerolith::format::header::Suite;
 use aerolith::format::pack::{DirectoryRow, Packing, Place};
-use aerolith::format::{ChunkId, PackId, SnapshotId};
-use aerolith::index::{Index, write_segments};
+use aerolith::format::{ChunkId, PackId};
+use aerolith::internals::crypto::Keys;
+use aerolith::internals::index::{Index, write_segments};
 use aerolith::store::{Call, CountingStore, MemoryStore};
 use std::collections::HashSet;
 

@@ -1,15 +1,14 @@
 //! JSON lines as a source and as a target, seen from outside.
 
-use aerolith::jsonl::{Line, line_namespace, parse_line};
+use aerolith::internals::jsonl::{Line, line_namespace, parse_line};
 use aerolith::record::{
     BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, Privilege, RecordBatch, RecordMeta, Role,
     SecondaryIndex, UdfModule, User, VoidTime,
 };
-use aerolith::sources::jsonl::JsonlSource;
-use aerolith::sources::{BadRecord, RecordSink, RecordSource, StreamSource};
-use aerolith::targets::jsonl::JsonlTarget;
-use aerolith::targets::{ConflictPolicy, RecordTarget};
-use aerolith::{Control, Error, Result};
+use aerolith::{
+    BadRecord, ConflictPolicy, Control, Error, JsonlSource, JsonlTarget, RecordSink, RecordSource, RecordTarget,
+    Result, StreamSource,
+};
 use proptest::prelude::*;
 use std::sync::Mutex;
 

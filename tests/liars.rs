@@ -4,20 +4,18 @@
 
 mod support;
 
-use aerolith::chunks::ChunkReader;
-use aerolith::control::Control;
-use aerolith::crypto::{Sealer, sealed};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::index::{BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, associated_data, encode_block};
 use aerolith::format::pack::Packing;
 use aerolith::format::plan::Plan;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, structured};
-use aerolith::index::{Index, write_segments};
-use aerolith::objects;
-use aerolith::pack::{PackWriter, read_directory};
-use aerolith::repository::Repository;
+use aerolith::format::{ChunkId, PackId, names, structured};
+use aerolith::internals::chunks::ChunkReader;
+use aerolith::internals::crypto::{Sealer, sealed};
+use aerolith::internals::index::{Index, write_segments};
+use aerolith::internals::objects;
+use aerolith::internals::pack::{PackWriter, read_directory};
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, Repository, SnapshotId};
 use peak_alloc::PeakAlloc;
 use std::sync::{Arc, Mutex, PoisonError};
 use support::scene::*;
@@ -117,7 +115,7 @@ fn a_session_from_the_future_holds_a_collection_up_and_can_be_fenced() {
     put(&repository, ObjectKind::Session, &names::session(&LIAR), &structured::encode(&session).unwrap());
     let error = message(within(32, || prune(&repository, &thorough())));
     assert!(error.contains("to stay for ever") && error.contains("--fence"), "{error}");
-    let fencing = aerolith::collect::PruneOptions { fence: true, ..thorough() };
+    let fencing = aerolith::PruneOptions { fence: true, ..thorough() };
     assert_eq!(prune(&repository, &fencing).unwrap().fenced, [LIAR]);
     assert_eq!(assert_exact(&repository, &scene.snapshots, "fenced"), 3);
     assert_eq!(repository.history().unwrap().entries.last().unwrap().session.id, LIAR);

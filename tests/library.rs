@@ -1,16 +1,12 @@
 //! The library as a program that uses it sees it: a source of its own, typed values, and reading.
 
-use aerolith::backup::RecordOptions;
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, Key, RecordSelection, Value};
-use aerolith::repository::{Change, CreateOptions, Record, Repository, Selection, Snapshot};
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::sources::{Selected, Source, SourceRecord};
 use aerolith::store::MemoryStore;
-use aerolith::{BoxError, Error, Result};
+use aerolith::{
+    BackupKind, BoxError, Change, CreateOptions, EmbeddedSource, Error, KdfCost, Record, RecordOptions, Repository,
+    Result, Selected, Selection, SessionOptions, Snapshot, Source, SourceRecord,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

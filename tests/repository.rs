@@ -1,24 +1,16 @@
 //! Backups and restores through the library: real `.asb` files and the embedded store, proved record by record.
 
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
 use aerolith::embedded::{EmbeddedStore, Key, sample};
 use aerolith::format::header::Class;
-use aerolith::format::keyslot::KdfCost;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
+use aerolith::internals::run::RunCursor;
 use aerolith::record::{PartitionId, RecordBatch};
-use aerolith::repository::{CreateOptions, Repository, Snapshot};
-use aerolith::restore::RestoreOptions;
-use aerolith::run::RunCursor;
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
-use aerolith::sources::{PartitionedSource, RecordSource};
 use aerolith::store::{CountingStore, MemoryStore, Store};
-use aerolith::targets::RecordTarget;
-use aerolith::targets::embedded::EmbeddedTarget;
-use aerolith::verify::CheckOptions;
-use aerolith::{Error, Result};
+use aerolith::{
+    BackupKind, CheckOptions, Control, CreateOptions, EmbeddedSource, EmbeddedTarget, Error, KdfCost,
+    PartitionedSource, RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, Result, SessionOptions,
+    Snapshot,
+};
 use std::sync::Arc;
 
 const NAMESPACE: &str = "test";

@@ -2,12 +2,9 @@
 
 mod support;
 
-use aerolith::Repository;
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{SnapshotId, names};
-use aerolith::repository::SnapshotFilter;
+use aerolith::format::names;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, Repository, SnapshotFilter, SnapshotId};
 use std::sync::Arc;
 use support::world::*;
 

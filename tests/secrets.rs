@@ -1,15 +1,11 @@
 //! What can be done with a repository of which some secrets are absent, and what an attempt to do more comes to.
 
-use aerolith::backup::RecordOptions;
-use aerolith::collect::PruneOptions;
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::embedded::EmbeddedSource;
 use aerolith::store::MemoryStore;
-use aerolith::{Control, Error, Result, Secret};
+use aerolith::{
+    BackupKind, Control, CreateOptions, EmbeddedSource, Error, KdfCost, PruneOptions, RecordOptions, Repository,
+    Result, Secret, SessionOptions,
+};
 use std::sync::Arc;
 
 fn backed_up() -> (tempfile::TempDir, Repository, EmbeddedStore) {

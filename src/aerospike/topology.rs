@@ -157,7 +157,8 @@ impl PartitionMap {
     }
 
     /// The node that has a partition as its master.
-    pub fn master(&self, partition: PartitionId) -> Option<&Arc<str>> {
+    #[cfg(test)]
+    fn master(&self, partition: PartitionId) -> Option<&Arc<str>> {
         Some(&self.copies.first()?.get(usize::from(partition.number()))?.as_ref()?.1)
     }
 }

@@ -31,7 +31,7 @@ pub struct RecordOptions {
     /// What looks like a loss of the cluster's is taken for deletes.
     pub accept_loss: bool,
     /// Records of a source without order are held in memory up to about this many bytes, then spilled. Those of one
-    /// partition of another source up to an eighth of it, and [`PartitionRecords::BOUND`].
+    /// partition of another source up to an eighth of it, and 32 MiB.
     pub memory_bytes: usize,
     /// Partitions that are read at once; the machine's processors if 0.
     pub parallel: usize,

@@ -14,7 +14,6 @@ use crate::pack::{FinishedPack, PackWriter};
 use crate::sync::lock;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -69,7 +68,6 @@ pub struct ChunkWriter {
     queue: Option<crossbeam_channel::Sender<(u64, FinishedPack)>>,
     uploads: Vec<JoinHandle<()>>,
     stored: Arc<Mutex<Stored>>,
-    stored_bytes: Arc<AtomicU64>,
     /// The memory of packs that were stored.
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
 }
@@ -85,14 +83,13 @@ impl ChunkWriter {
     ) -> Self {
         let (queue, packs) = crossbeam_channel::bounded::<(u64, FinishedPack)>(1);
         let stored = Arc::new(Mutex::new(Stored::default()));
-        let stored_bytes = Arc::new(AtomicU64::new(0));
         let buffers = Arc::new(Mutex::new(Vec::new()));
         let pack_bytes = options.pack_bytes;
         let (keys, store) = (reader.keys().clone(), reader.store().clone());
         let uploads = (0..UPLOADS)
             .map(|_| {
                 let (packs, store, stored) = (packs.clone(), store.clone(), stored.clone());
-                let (bytes, control, buffers) = (stored_bytes.clone(), control.clone(), buffers.clone());
+                let (control, buffers) = (control.clone(), buffers.clone());
                 std::thread::spawn(move || {
                     for (number, pack) in packs {
                         let put = store.put_content(&pack.key(), &pack.bytes);
@@ -104,7 +101,6 @@ impl ChunkWriter {
                                 if buffers.len() < SPREAD && size >= pack_bytes as u64 && pack.bytes.is_unique() {
                                     buffers.push(pack.bytes.into());
                                 }
-                                bytes.fetch_add(size, Ordering::Relaxed);
                                 control.add_bytes_out(size);
                                 stored.packs.push((pack.id, size, pack.rows));
                                 stored.under_way.remove(&number);
@@ -125,7 +121,6 @@ impl ChunkWriter {
             queue: Some(queue),
             uploads,
             stored,
-            stored_bytes,
             buffers,
         }
     }
@@ -138,11 +133,6 @@ impl ChunkWriter {
     /// Reads what the repository held when the session began.
     pub fn reader(&self) -> &Arc<ChunkReader> {
         &self.reader
-    }
-
-    /// Bytes stored so far.
-    pub fn stored_bytes(&self) -> u64 {
-        self.stored_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether a chunk can be had without writing it: it is in a pack that exists and is not known to be damaged,
@@ -240,7 +230,7 @@ impl ChunkWriter {
             None => PackWriter::create(&self.keys, class, self.options.suite, self.buffer(class))?,
         };
         add(&mut pack)?;
-        if pack.len() < self.options.pack_bytes {
+        if pack.size() < self.options.pack_bytes {
             *open = Some(pack);
             return Ok(());
         }

@@ -17,6 +17,7 @@ mod repository;
 pub mod retention;
 mod settle;
 
+#[cfg(feature = "internals")]
 pub use fold::KEPT_MILLIS;
 pub use options::PruneOptions;
 pub use prune::{Collector, Held, PruneReport, Waiting};

@@ -75,8 +75,7 @@ pub struct PruneReport {
     pub segments_deleted: u64,
     /// Index segments rewritten without rows of packs that are gone.
     pub segments_rewritten: u64,
-    /// Objects of sessions that ended a while ago ([`KEPT_MILLIS`](super::KEPT_MILLIS)), and of which a line in the
-    /// history is left.
+    /// Objects of sessions that ended two days ago or earlier, and of which a line in the history is left.
     pub sessions_deleted: u64,
     /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,

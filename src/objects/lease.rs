@@ -5,7 +5,7 @@ use crate::crypto::sealed::seal;
 use crate::error::Result;
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::session::{Outcome, Session, Status};
-use crate::format::{SnapshotId, names, structured, text};
+use crate::format::{names, structured, text};
 use crate::record::Timestamp;
 use crate::store::Store;
 use crate::sync::lock;
@@ -67,11 +67,6 @@ impl Lease {
         Ok(Lease { shared, stop: Some(stop), beat: Some(beat) })
     }
 
-    /// The session's id.
-    pub fn id(&self) -> SnapshotId {
-        lock(&self.shared.session).id
-    }
-
     /// Changes the session's object, such as its journal.
     pub fn note(&self, change: impl FnOnce(&mut Session)) -> Result<()> {
         self.shared.write(false, change)
@@ -108,6 +103,7 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::SnapshotId;
     use crate::format::session::SessionKind;
     use crate::store::MemoryStore;
 

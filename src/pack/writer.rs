@@ -42,6 +42,7 @@ impl PackWriter {
     }
 
     /// An empty pack with a sealer made for it alone. For test vectors.
+    #[cfg(feature = "internals")]
     pub fn with_sealer(sealer: Sealer) -> Self {
         Self::in_buffer(sealer, Vec::new())
     }
@@ -53,13 +54,8 @@ impl PackWriter {
     }
 
     /// How long the pack is so far, in bytes, with its directory.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len() + self.rows.len() * ROW_BYTES + TAG_BYTES + TRAILER_BYTES
-    }
-
-    /// Whether it holds no chunk.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// Seals a chunk into the pack: `packed` is its plaintext of `plain` bytes, compressed as `packing` says.
@@ -81,7 +77,7 @@ impl PackWriter {
     /// Pads the pack and closes it with directory and trailer.
     pub fn finish(mut self) -> Result<FinishedPack> {
         let name = |error: crate::format::FormatError| error.of("a new pack");
-        let length = self.len() as u64;
+        let length = self.size() as u64;
         let padding = padme(length) - length;
         let filler = self.sealer.padding(padding as usize);
         self.bytes.extend_from_slice(&filler);

@@ -133,7 +133,7 @@ impl<'a> RunCopy<'a> {
     }
 
     /// The next entry.
-    #[expect(clippy::should_implement_trait, reason = "it can fail, and borrows")]
+    #[allow(clippy::should_implement_trait, reason = "it can fail, and borrows")]
     pub fn next(&mut self) -> Result<Option<CopiedEntry>> {
         self.peek()?;
         Ok(self.entries.pop_front())

@@ -189,7 +189,7 @@ impl<'a> RunCursor<'a> {
     }
 
     /// The next entry.
-    #[expect(clippy::should_implement_trait, reason = "it can fail, and borrows")]
+    #[allow(clippy::should_implement_trait, reason = "it can fail, and borrows")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         self.peek()?;
         Ok(self.entries.pop_front())

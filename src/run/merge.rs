@@ -81,7 +81,7 @@ impl<'a> MergedCursor<'a> {
     }
 
     /// The next entry.
-    #[expect(clippy::should_implement_trait, reason = "it can fail, and borrows")]
+    #[allow(clippy::should_implement_trait, reason = "it can fail, and borrows")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         if let Some(entry) = self.ahead.take() {
             return Ok(Some(entry));

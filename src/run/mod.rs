@@ -10,7 +10,7 @@ mod state;
 mod transfer;
 mod tree;
 
-pub use copy::{CopiedEntry, RunCopy};
+pub use copy::RunCopy;
 pub use cursor::{RunCursor, find};
 pub use feeder::{RecordToWrite, RunFeeder, RunStats, write_run};
 pub use loss::{Loss, Losses};
@@ -28,13 +28,6 @@ use crate::format::header::Class;
 use crate::record::{Digest, RecordBatch, RecordMeta, VoidTime};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Reads the body of a live record.
-pub fn read_value(chunks: &ChunkReader, place: &ValuePlace) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
-    read_value_into(chunks, place, &mut body)?;
-    Ok(body)
-}
 
 /// Chunks that a [`ValueReader`] keeps at hand; a power of two.
 const AT_HAND: usize = 64;

@@ -20,8 +20,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// is.
 ///
 /// ```
-/// use aerolith::sources::{Source, SourceRecord};
-/// use aerolith::{BoxError, Result};
+/// use aerolith::{BoxError, Result, Source, SourceRecord};
 ///
 /// struct Ages(&'static [(&'static str, i64)]);
 ///

@@ -4,11 +4,13 @@
 //! into the processor's cache: sorting all at once waits for memory at every record. Past a bound the buckets are
 //! spilled to a temporary file.
 
+#[cfg(feature = "cluster")]
 mod batches;
 mod block;
 mod rows;
 mod spill;
 
+#[cfg(feature = "cluster")]
 pub use batches::Batches;
 pub use rows::PartitionRecords;
 
@@ -20,7 +22,7 @@ use block::Block;
 use rows::Row;
 use spill::{Spill, SpillPlace};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Partitions in one bucket.
@@ -101,7 +103,6 @@ pub struct Sorter {
     bound: usize,
     buckets: Vec<Mutex<Bucket>>,
     bytes: AtomicUsize,
-    records: AtomicU64,
     spills: Mutex<Vec<Arc<Spilled>>>,
 }
 
@@ -109,14 +110,7 @@ impl Sorter {
     /// A sorter that holds at most about `bound` bytes in memory.
     pub fn new(keys: Arc<Keys>, bound: usize) -> Self {
         let buckets = (0..BUCKETS).map(|_| Mutex::default()).collect();
-        Sorter {
-            keys,
-            bound,
-            buckets,
-            bytes: AtomicUsize::new(0),
-            records: AtomicU64::new(0),
-            spills: Mutex::default(),
-        }
+        Sorter { keys, bound, buckets, bytes: AtomicUsize::new(0), spills: Mutex::default() }
     }
 
     /// Takes a batch.
@@ -151,18 +145,13 @@ impl Sorter {
                 }
             }
         }
-        self.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if held > self.bound { self.spill() } else { Ok(()) }
     }
 
-    /// How many records came so far.
-    pub fn records(&self) -> u64 {
-        self.records.load(Ordering::Relaxed)
-    }
-
     /// How often memory did not suffice.
-    pub fn spills(&self) -> usize {
+    #[cfg(test)]
+    fn spills(&self) -> usize {
         lock(&self.spills).len()
     }
 

@@ -1,9 +1,7 @@
 //! What is said of bad files, and how reading goes on behind bad places.
 
 use crate::support::*;
-use aerolith::Error;
-use aerolith::sources::RecordSource;
-use aerolith::sources::asb::{AsbOptions, AsbSource};
+use aerolith::{AsbOptions, AsbSource, Error, RecordSource};
 use std::path::PathBuf;
 
 #[test]

@@ -1,11 +1,8 @@
 //! What is read from each kind of file and line.
 
 use crate::support::*;
-use aerolith::asb::AsbVersion;
 use aerolith::record::{Digest, ParticleType, RecordBatch};
-use aerolith::sources::{RecordSource, SourceShape};
-use aerolith::targets::asb::AsbTargetOptions;
-use aerolith::{Control, Error};
+use aerolith::{AsbTargetOptions, AsbVersion, Control, Error, RecordSource, SourceShape};
 
 #[test]
 fn every_container_holds_the_same_records() {

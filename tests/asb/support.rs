@@ -1,11 +1,10 @@
 //! What the tests share: fixtures, a collecting sink, copying, and a splitter of their own.
 
 use aerolith::record::RecordBatch;
-use aerolith::sources::asb::{AsbOptions, AsbSource};
-use aerolith::sources::{BadRecord, RecordSink, RecordSource, SourceShape};
-use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::targets::{ConflictPolicy, RecordTarget};
-use aerolith::{Control, Error, Result};
+use aerolith::{
+    AsbOptions, AsbSource, AsbTarget, AsbTargetOptions, BadRecord, ConflictPolicy, Control, Error, RecordSink,
+    RecordSource, RecordTarget, Result, SourceShape,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -1,11 +1,8 @@
 //! What is written: the same text, for every reader.
 
 use crate::support::*;
-use aerolith::asb::AsbCipher;
 use aerolith::record::{NamespaceMetadata, RecordBatch};
-use aerolith::sources::RecordSource;
-use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::targets::{ConflictPolicy, RecordTarget};
+use aerolith::{AsbCipher, AsbTarget, AsbTargetOptions, ConflictPolicy, RecordSource, RecordTarget};
 use std::path::{Path, PathBuf};
 
 #[test]

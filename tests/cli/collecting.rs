@@ -5,7 +5,7 @@ use aerolith::Repository;
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::format::names;
 use aerolith::format::snapshot::Manifest;
-use aerolith::objects::commit_snapshot;
+use aerolith::internals::objects::commit_snapshot;
 
 /// Four snapshots of the sample records, of which the first is labelled.
 fn four(sandbox: &Sandbox) -> Vec<String> {

@@ -1,8 +1,7 @@
 //! `copy`, and `init --shared-chunking-with`.
 
 use super::support::{PASSWORD, Sandbox, assert_id, assert_time};
-use aerolith::format::keyslot::KdfCost;
-use aerolith::repository::{CreateOptions, Repository};
+use aerolith::{CreateOptions, KdfCost, Repository};
 use std::process::Command;
 
 const OTHER: &str = "the passphrase of the other one";

@@ -1,9 +1,7 @@
 //! Files that restores write: at once, after one another, encrypted, of every version.
 
 use super::support::{Sandbox, asb, person};
-use aerolith::targets::RecordTarget;
-use aerolith::targets::asb::{AsbTarget, AsbTargetOptions};
-use aerolith::targets::jsonl::JsonlTarget;
+use aerolith::{AsbTarget, AsbTargetOptions, JsonlTarget, RecordTarget};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};

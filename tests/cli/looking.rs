@@ -2,8 +2,8 @@
 
 use super::support::{PASSWORD, Sandbox, assert_id, assert_time, digest_of_person};
 use crate::support::parted::{lose, part};
+use aerolith::Repository;
 use aerolith::format::names;
-use aerolith::repository::Repository;
 use serde_json::{Value, json};
 
 /// Every key of a document is snake case, wherever it stands.

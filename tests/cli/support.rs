@@ -1,9 +1,8 @@
 //! A directory with a repository in it, and the program run in it.
 
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::format::keyslot::KdfCost;
 use aerolith::record::{Digest, ParticleType};
-use aerolith::repository::{CreateOptions, Repository};
+use aerolith::{CreateOptions, KdfCost, Repository};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -4,16 +4,12 @@ use super::{Found, NAMESPACE, connect, quick, read, scan, walk};
 use crate::support::cluster::TestCluster;
 use crate::support::cluster::client::{Client, digest};
 use crate::support::cluster::data::Bin;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{SecondaryIndex, Timestamp};
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::aerospike::AerospikeSource;
-use aerolith::sources::{PartitionedSource, RecordSource};
 use aerolith::store::MemoryStore;
+use aerolith::{
+    AerospikeSource, BackupKind, Control, CreateOptions, KdfCost, PartitionedSource, RecordOptions, RecordSource,
+    Repository, SessionOptions,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -278,7 +274,7 @@ fn the_clock_is_the_servers_and_namespaces_are_known() {
     assert!(source.clock_margin_millis() >= if place.small.is_some() { 5003 } else { 5000 });
 }
 
-fn back_up(repository: &Repository, source: &dyn RecordSource, kind: BackupKind) -> aerolith::repository::Snapshot {
+fn back_up(repository: &Repository, source: &dyn RecordSource, kind: BackupKind) -> aerolith::Snapshot {
     let about = SessionOptions { cluster: source.cluster().unwrap(), ..SessionOptions::default() };
     let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
     session.records(NAMESPACE, source, kind, &RecordOptions::default()).unwrap();

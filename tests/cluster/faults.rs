@@ -4,18 +4,12 @@ use super::{NAMESPACE, connect, quick, read, scan, walk};
 use crate::support::cluster::client::{Client, digest};
 use crate::support::cluster::data::{Bin, partition};
 use crate::support::cluster::{Fault, On, TestCluster, serve_slow};
-use aerolith::aerospike::ClusterOptions;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::record::RecordSelection;
-use aerolith::record::{PartitionId, PartitionSet, RecordBatch};
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
-use aerolith::sources::aerospike::AerospikeSource;
-use aerolith::sources::{PartitionedSource, RecordSource};
+use aerolith::record::{PartitionId, PartitionSet, RecordBatch, RecordSelection};
 use aerolith::store::MemoryStore;
+use aerolith::{
+    AerospikeSource, BackupKind, ClusterOptions, Control, CreateOptions, KdfCost, PartitionedSource, RecordOptions,
+    RecordSource, Repository, SessionOptions,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -218,7 +212,7 @@ fn connections_are_used_again() {
     assert!(cluster.connections() - before <= 8, "{} connections", cluster.connections() - before);
 }
 
-fn back_up(source: &dyn RecordSource, options: &RecordOptions) -> aerolith::Result<aerolith::repository::Snapshot> {
+fn back_up(source: &dyn RecordSource, options: &RecordOptions) -> aerolith::Result<aerolith::Snapshot> {
     let create = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create)?;
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };

@@ -3,8 +3,7 @@
 use super::{NAMESPACE, connect, quick, scan};
 use crate::support::cluster::TestCluster;
 use crate::support::cluster::User;
-use aerolith::aerospike::{AuthMode, ClusterOptions, TlsOptions};
-use aerolith::sources::RecordSource;
+use aerolith::{AuthMode, ClusterOptions, RecordSource, TlsOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;

@@ -7,16 +7,11 @@ use super::{NAMESPACE, connect, quick};
 use crate::support::cluster::client::Client;
 use crate::support::cluster::{TestCluster, serve_slow};
 use crate::support::watching::{Asked, Watch, Watching};
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, PartitionId, PartitionSet};
-use aerolith::repository::{Repository, Selection, Snapshot};
-use aerolith::session::SessionOptions;
-use aerolith::sources::aerospike::AerospikeSource;
-use aerolith::sources::{PartitionedSource, RecordSource};
-use aerolith::targets::{ConflictPolicy, RecordTarget};
-use aerolith::verify::CompareOptions;
+use aerolith::{
+    AerospikeSource, BackupKind, CompareOptions, ConflictPolicy, Control, PartitionedSource, RecordOptions,
+    RecordSource, RecordTarget, Repository, Selection, SessionOptions, Snapshot,
+};
 
 const RECORDS: u64 = 400;
 

@@ -6,14 +6,10 @@ use super::{NAMESPACE, connect, quick};
 use crate::support::cluster::client::{Client, digest};
 use crate::support::cluster::data::{Digest as Raw, Record, partition};
 use crate::support::cluster::{Fault, On, TestCluster};
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::{BackupKind, Unread};
+use aerolith::format::snapshot::Unread;
 use aerolith::record::Digest;
-use aerolith::repository::{CreateOptions, Repository, Snapshot};
-use aerolith::session::SessionOptions;
 use aerolith::store::MemoryStore;
+use aerolith::{BackupKind, Control, CreateOptions, KdfCost, RecordOptions, Repository, SessionOptions, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,8 +1,7 @@
 //! The program, run as a user does.
 
-use aerolith::format::keyslot::KdfCost;
-use aerolith::repository::{CreateOptions, Repository};
 use aerolith::store::LocalStore;
+use aerolith::{CreateOptions, KdfCost, Repository};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 

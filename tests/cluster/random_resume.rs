@@ -10,21 +10,12 @@ use super::{Found, connect, quick};
 use crate::support::cluster::TestCluster;
 use crate::support::cluster::data::{Digest as Raw, partition};
 use crate::support::watching::{Asked, Watch, Watching};
-use aerolith::aerospike::ClusterOptions;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::SnapshotId;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::record::RecordSelection;
-use aerolith::record::{Digest, PartitionId, RecordBatch};
-use aerolith::repository::{CreateOptions, Repository, Snapshot};
-use aerolith::session::SessionOptions;
-use aerolith::sources::RecordSource;
-use aerolith::sources::aerospike::AerospikeSource;
+use aerolith::record::{Digest, PartitionId, RecordBatch, RecordSelection};
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore};
-use aerolith::verify::{CheckOptions, CompareOptions};
-use aerolith::{Error, Result};
+use aerolith::{
+    AerospikeSource, BackupKind, CheckOptions, ClusterOptions, CompareOptions, Control, CreateOptions, Error, KdfCost,
+    RecordOptions, RecordSource, Repository, Result, SessionOptions, Snapshot, SnapshotId,
+};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

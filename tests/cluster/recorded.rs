@@ -10,12 +10,13 @@ use super::conformance::{NEVER, int, number};
 use super::{Found, NAMESPACE, connect, quick, read, scan, take, target, walk};
 use crate::support::cluster::client::{Client, digest};
 use crate::support::cluster::protocol::{INFO, Input, MESSAGE, Message, frame, read_frame};
-use aerolith::control::Control;
-use aerolith::record::{BinRef, Generation, KeyRef, NamespaceMetadata, ParticleType};
-use aerolith::record::{Digest, RecordBatch, RecordMeta, Timestamp, VoidTime};
-use aerolith::sources::asb::{AsbOptions, AsbSource};
-use aerolith::sources::{BadRecord, DigestRow, RecordSink, RecordSource, SourceShape};
-use aerolith::targets::{ConflictPolicy, RecordTarget};
+use aerolith::record::{
+    BinRef, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, Timestamp, VoidTime,
+};
+use aerolith::{
+    AsbOptions, AsbSource, BadRecord, ConflictPolicy, Control, DigestRow, RecordSink, RecordSource, RecordTarget,
+    SourceShape,
+};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -290,7 +291,7 @@ fn look(address: &str, since: Timestamp) -> Seen {
         clock: source.clock().unwrap(),
         all,
     };
-    assert_eq!(aerolith::sources::PartitionedSource::take_bad_records(&source), (0, vec![]));
+    assert_eq!(aerolith::PartitionedSource::take_bad_records(&source), (0, vec![]));
     seen
 }
 

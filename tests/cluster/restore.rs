@@ -7,8 +7,7 @@ use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     UdfModule, VoidTime,
 };
-use aerolith::sources::RecordSource;
-use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
+use aerolith::{ConflictPolicy, RecordSource, RecordTarget, WriteOutcome};
 use std::collections::BTreeMap;
 
 /// Without generations, which begin again.

@@ -4,22 +4,15 @@ use super::{NAMESPACE, batches, connect, joined, quick, scan, target};
 use crate::support::cluster::client::{Client, digest};
 use crate::support::cluster::data::partition;
 use crate::support::cluster::{Fault, On, TestCluster};
-use aerolith::aerospike::{ClusterOptions, ClusterUrl};
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::restore::RestoreOptions;
-use aerolith::session::SessionOptions;
-use aerolith::sources::RecordSource;
 use aerolith::store::MemoryStore;
-use aerolith::targets::aerospike::AerospikeTarget;
-use aerolith::targets::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome};
+use aerolith::{
+    AerospikeTarget, BackupKind, ClusterOptions, ClusterUrl, ConflictPolicy, Control, CreateOptions, DeleteOutcome,
+    KdfCost, RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, SessionOptions, WriteOutcome,
+};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,21 +3,14 @@
 use super::conformance::{NEVER, Place, bin, int, number};
 use super::{NAMESPACE, quick};
 use crate::support::cluster::client::digest;
-use aerolith::aerospike::ClusterUrl;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
 use aerolith::embedded::{Bin, EmbeddedStore, Key, NewRecord};
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, PartitionId, PartitionSet, SecondaryIndex, UdfModule};
-use aerolith::repository::{CreateOptions, Repository, Selection, Snapshot};
-use aerolith::restore::{Expiry, RestoreOptions, RestoreReport};
-use aerolith::session::SessionOptions;
-use aerolith::sources::RecordSource;
-use aerolith::sources::embedded::EmbeddedSource;
 use aerolith::store::MemoryStore;
-use aerolith::targets::aerospike::AerospikeTarget;
-use aerolith::targets::{ConflictPolicy, RecordTarget};
+use aerolith::{
+    AerospikeTarget, BackupKind, ClusterUrl, ConflictPolicy, Control, CreateOptions, EmbeddedSource, Expiry, KdfCost,
+    RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, RestoreReport, Selection, SessionOptions,
+    Snapshot,
+};
 use std::sync::Arc;
 
 /// Records of the set of a test.

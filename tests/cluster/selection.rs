@@ -4,16 +4,11 @@ use super::conformance::{NEVER, Place, bin, int, number};
 use super::{Found, NAMESPACE, connect, partial, program, quick, read, scan, walk};
 use crate::support::cluster::client::digest;
 use crate::support::cluster::data::partition;
-use aerolith::aerospike::ClusterOptions;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::record::RecordSelection;
-use aerolith::record::{Digest, PartitionSet, Timestamp};
-use aerolith::repository::{Repository, Snapshot};
-use aerolith::session::SessionOptions;
-use aerolith::sources::PartitionedSource;
-use aerolith::sources::aerospike::AerospikeSource;
+use aerolith::record::{Digest, PartitionSet, RecordSelection, Timestamp};
+use aerolith::{
+    AerospikeSource, BackupKind, ClusterOptions, Control, PartitionedSource, RecordOptions, Repository, SessionOptions,
+    Snapshot,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;

@@ -4,19 +4,12 @@ use super::login::{guarded, options};
 use super::program::Place;
 use super::{NAMESPACE, connect, quick};
 use crate::support::cluster::TestCluster;
-use aerolith::aerospike::ClusterUrl;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, Privilege, Role, User};
-use aerolith::repository::{CreateOptions, Repository, Snapshot};
-use aerolith::restore::RestoreOptions;
-use aerolith::session::SessionOptions;
-use aerolith::sources::RecordSource;
 use aerolith::store::MemoryStore;
-use aerolith::targets::RecordTarget;
-use aerolith::targets::aerospike::AerospikeTarget;
+use aerolith::{
+    AerospikeTarget, BackupKind, ClusterUrl, Control, CreateOptions, KdfCost, RecordOptions, RecordSource,
+    RecordTarget, Repository, RestoreOptions, SessionOptions, Snapshot,
+};
 use serde_json::json;
 use std::sync::Arc;
 

@@ -2,14 +2,12 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::Policy;
-use aerolith::control::Control;
-use aerolith::format::snapshot::{BackupKind, Manifest};
-use aerolith::format::{SnapshotId, names};
-use aerolith::objects::commit_snapshot;
+use aerolith::format::names;
+use aerolith::format::snapshot::Manifest;
+use aerolith::internals::objects::commit_snapshot;
 use aerolith::record::Timestamp;
-use aerolith::repository::Repository;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, Policy, Repository, SnapshotId};
 use std::sync::Arc;
 
 const MINUTE: i64 = 60_000;

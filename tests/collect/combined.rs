@@ -3,12 +3,9 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::Result;
-use aerolith::collect::PruneOptions;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{SnapshotId, names};
-use aerolith::repository::Repository;
+use aerolith::format::names;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::{BackupKind, PruneOptions, Repository, Result, SnapshotId};
 use rayon::prelude::*;
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -2,11 +2,8 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::collect::PruneReport;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::Repository;
 use aerolith::store::MemoryStore;
+use aerolith::{BackupKind, PruneReport, RecordOptions, Repository};
 use std::sync::Arc;
 
 fn held(report: &PruneReport) -> (u64, u64) {

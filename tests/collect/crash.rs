@@ -1,7 +1,7 @@
 //! A crash, a failed call, a lost reply or a power cut at every call to the store that a forget and a prune make.
 
 use crate::support::scene::*;
-use aerolith::collect::PruneOptions;
+use aerolith::PruneOptions;
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
 use rayon::prelude::*;
 use std::io::ErrorKind;

@@ -2,12 +2,8 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::{PruneOptions, PruneReport};
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::Repository;
-use aerolith::session::{BackupSession, SessionOptions};
 use aerolith::store::MemoryStore;
+use aerolith::{BackupKind, BackupSession, Control, PruneOptions, PruneReport, Repository, SessionOptions};
 use std::sync::Arc;
 use std::time::Duration;
 

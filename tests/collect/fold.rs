@@ -2,17 +2,14 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::Error;
-use aerolith::collect::{KEPT_MILLIS, PruneOptions};
-use aerolith::control::Control;
+use aerolith::format::names;
 use aerolith::format::session::{SessionKind, Status};
-use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::format::{SnapshotId, names};
-use aerolith::objects;
+use aerolith::format::snapshot::SnapshotState;
+use aerolith::internals::collect::KEPT_MILLIS;
+use aerolith::internals::objects;
 use aerolith::record::Timestamp;
-use aerolith::repository::{HistoryEntry, Repository};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Operation, Store};
-use aerolith::verify::CheckOptions;
+use aerolith::{BackupKind, CheckOptions, Control, Error, HistoryEntry, PruneOptions, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;

@@ -3,9 +3,8 @@
 use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Listed, MemoryStore, Put, Store};
-use aerolith::{Error, Result, StoreErrorKind};
+use aerolith::{BackupKind, Error, Result, StoreErrorKind};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,7 +120,7 @@ fn a_plan_that_stands_when_the_disk_is_full_is_carried_out_as_far_as_there_is_ro
     plan_and_die(&scene.disk, open);
     let disk = SmallDisk::full(scene.disk.clone());
     let repository = open(disk.clone()).unwrap();
-    let fence = aerolith::collect::PruneOptions { fence: true, ..thorough() };
+    let fence = aerolith::PruneOptions { fence: true, ..thorough() };
     let first = prune(&repository, &fence).unwrap();
     assert!(first.deferred.is_some() && first.problems.is_empty(), "{first:?}");
     assert!(!scene.disk.list(names::PLANS).unwrap().is_empty(), "a plan went before its packs");

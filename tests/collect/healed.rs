@@ -3,17 +3,15 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{SnapshotId, names};
-use aerolith::repository::{Repository, SnapshotFilter};
+use aerolith::format::names;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::verify::{CheckOptions, CheckReport};
+use aerolith::{BackupKind, CheckOptions, CheckReport, Repository, SnapshotFilter, SnapshotId};
 use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A check that reads no data.
 fn quick_check(repository: &Repository) -> CheckReport {
-    repository.check(&CheckOptions::default(), &aerolith::control::Control::new()).unwrap()
+    repository.check(&CheckOptions::default(), &aerolith::Control::new()).unwrap()
 }
 
 #[test]
@@ -107,7 +105,7 @@ fn sessions_and_holds_that_cannot_be_read_are_named_and_a_repair_clears_them() {
         assert!(named, "{key}: {found:?}");
     }
     let before = scene.disk.list("").unwrap();
-    let report = repair(&repository, &aerolith::repair::RepairOptions { dry_run: true, ..thorough_repair() }).unwrap();
+    let report = repair(&repository, &aerolith::RepairOptions { dry_run: true, ..thorough_repair() }).unwrap();
     assert_eq!(report.cleared.len(), 3, "{report:?}");
     assert_eq!(scene.disk.list("").unwrap(), before, "a dry run changed something");
     let report = repair(&repository, &thorough_repair()).unwrap();
@@ -128,7 +126,7 @@ fn a_damaged_hold_of_a_snapshot_that_is_gone_goes_with_the_next_repair() {
     let hold = repository.hold(&[scene.id(1)], &SnapshotFilter::ALL, "case 7").unwrap().remove(0);
     let key = names::hold(&hold.snapshot, &hold.id);
     scene.disk.put(&key, &[]).unwrap();
-    aerolith::objects::forget(&*scene.disk, repository.keys(), hold.snapshot, 1).unwrap();
+    aerolith::internals::objects::forget(&*scene.disk, repository.keys(), hold.snapshot, 1).unwrap();
     let report = repair(&repository, &thorough_repair()).unwrap();
     assert_eq!(report.cleared.len(), 1, "{report:?}");
     assert_eq!(scene.disk.size(&key).unwrap(), None);

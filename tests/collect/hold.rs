@@ -2,13 +2,10 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::Policy;
-use aerolith::control::Control;
 use aerolith::format::names;
-use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::repository::SnapshotFilter;
-use aerolith::session::SessionOptions;
+use aerolith::format::snapshot::SnapshotState;
 use aerolith::store::{Call, Store};
+use aerolith::{BackupKind, Control, Policy, SessionOptions, SnapshotFilter};
 use std::sync::Arc;
 
 #[test]
@@ -86,7 +83,7 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
         reason: String::new(),
     };
     let suite = repository.parameters().suite;
-    aerolith::objects::place_hold(&*scene.disk, repository.keys(), suite, &orphan).unwrap();
+    aerolith::internals::objects::place_hold(&*scene.disk, repository.keys(), suite, &orphan).unwrap();
     scene.disk.put(&names::snapshot(&dead.id()), b"").unwrap();
     assert_eq!(repository.holds().unwrap().iter().filter(|hold| hold.state == Some(SnapshotState::Fenced)).count(), 1);
     drop(dead);
@@ -113,8 +110,7 @@ fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
     let (other, id) = (scene.repository(), scene.id(0));
     let mut held = false;
     let store = HookStore::new(scene.disk.clone(), move |call, key| {
-        if call == Call::List && key == names::holds_of(&aerolith::format::SnapshotId::from_hex(&id).unwrap()) && !held
-        {
+        if call == Call::List && key == names::holds_of(&aerolith::SnapshotId::from_hex(&id).unwrap()) && !held {
             held = true;
             other.hold(std::slice::from_ref(&id), &SnapshotFilter::ALL, "case 7").unwrap();
         }

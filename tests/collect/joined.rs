@@ -2,10 +2,9 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::format::SnapshotId;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::{BackupKind, SnapshotId};
 use rayon::prelude::*;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -83,7 +82,7 @@ fn at_every_call(effect: Effect, power_cut: bool) {
         for _ in 0..2 {
             assert_eq!(assert_exact(&repository, &snapshots, &about), snapshots.len(), "{about}");
             assert_clean(&repository, &about);
-            let options = aerolith::collect::PruneOptions { fence: true, ..thorough() };
+            let options = aerolith::PruneOptions { fence: true, ..thorough() };
             prune(&repository, &options).unwrap_or_else(|error| panic!("{about}, then: {error}"));
         }
         assert_nothing_unused(&repository, &about);

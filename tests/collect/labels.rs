@@ -2,15 +2,11 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::Result;
-use aerolith::collect::Policy;
-use aerolith::control::Control;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repair::RepairOptions;
-use aerolith::repository::{Labelled, Repository, SnapshotFilter};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::verify::CheckOptions;
+use aerolith::{
+    BackupKind, CheckOptions, Control, Labelled, Policy, RepairOptions, Repository, Result, SnapshotFilter,
+};
 use std::sync::Arc;
 
 fn tag(repository: &Repository, id: &str, add: &[&str], remove: &[&str]) -> Result<Labelled> {

@@ -3,14 +3,9 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::Result;
-use aerolith::collect::PruneOptions;
-use aerolith::control::Control;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::Repository;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::verify::CheckOptions;
+use aerolith::{BackupKind, CheckOptions, Control, PruneOptions, Repository, Result};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -92,7 +87,7 @@ fn at_every_call<T>(work: impl Fn(&Repository) -> Result<T>, judge: impl Fn(&str
     }
 }
 
-fn check_all(repository: &Repository) -> Result<aerolith::verify::CheckReport> {
+fn check_all(repository: &Repository) -> Result<aerolith::CheckReport> {
     repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new())
 }
 

@@ -2,16 +2,10 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::Error;
-use aerolith::collect::PruneOptions;
-use aerolith::control::Control;
 use aerolith::format::header::Class;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{SnapshotId, names};
-use aerolith::repair::RepairReport;
-use aerolith::repository::Repository;
-use aerolith::session::BackupSession;
+use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
+use aerolith::{BackupKind, BackupSession, Control, Error, PruneOptions, RepairReport, Repository, SnapshotId};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -372,7 +366,8 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
             let oldest = *snapshot.manifest().namespace("kept").unwrap().runs.last().unwrap();
             let mut values = Vec::new();
             let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-            aerolith::run::reach_run(snapshot.chunks(), &oldest, &mut HashSet::new(), each, &mut |_| {}).unwrap();
+            aerolith::internals::run::reach_run(snapshot.chunks(), &oldest, &mut HashSet::new(), each, &mut |_| {})
+                .unwrap();
             damage_chunk(repository, &below, &values[0]);
             let (arrives, wait_for_commit) = channel::<()>();
             let wait_to_go_on = waits.take().unwrap();

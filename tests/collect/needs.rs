@@ -4,14 +4,11 @@
 use crate::support::parted::{lose, part};
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::PruneOptions;
-use aerolith::control::Control;
-use aerolith::copy::CopyOptions;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::{BackupKind, Manifest};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names};
-use aerolith::repository::{CreateOptions, Repository, Root};
+use aerolith::format::snapshot::Manifest;
+use aerolith::format::{ChunkId, PackId, names};
+use aerolith::internals::repository::Root;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, CopyOptions, CreateOptions, KdfCost, PruneOptions, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -99,7 +96,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
         assert!(refused, "{about}: {report:?}");
     }
 
-    let report = repair(&repository, &aerolith::repair::RepairOptions { dry_run: true, ..Default::default() }).unwrap();
+    let report = repair(&repository, &aerolith::RepairOptions { dry_run: true, ..Default::default() }).unwrap();
     let salvaged = report.salvaged.iter().find(|salvaged| salvaged.original == id);
     assert!(salvaged.is_some_and(|salvaged| salvaged.has_losses()), "{about}: {report:?}");
 

@@ -3,15 +3,10 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::collect::PruneOptions;
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{PackId, SnapshotId, names};
+use aerolith::format::{PackId, names};
 use aerolith::record::Digest;
-use aerolith::repair::{RepairOptions, RepairReport};
-use aerolith::repository::Repository;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::{BackupKind, Control, PruneOptions, RecordOptions, RepairOptions, RepairReport, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;

@@ -2,18 +2,16 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::PruneOptions;
-use aerolith::control::Control;
-use aerolith::format::snapshot::{BackupKind, SnapshotState};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names};
-use aerolith::index::Location;
-use aerolith::objects;
-use aerolith::pack::stored_packs;
+use aerolith::format::snapshot::SnapshotState;
+use aerolith::format::{ChunkId, PackId, names};
+use aerolith::internals::index::Location;
+use aerolith::internals::objects;
+use aerolith::internals::pack::stored_packs;
 use aerolith::record::Timestamp;
-use aerolith::repair::RepairOptions;
-use aerolith::repository::{Repository, SnapshotFilter};
-use aerolith::session::SessionOptions;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::{
+    BackupKind, Control, PruneOptions, RepairOptions, Repository, SessionOptions, SnapshotFilter, SnapshotId,
+};
 use std::sync::Arc;
 
 fn taking_over() -> PruneOptions {

@@ -2,10 +2,9 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{ChunkId, SnapshotId, names};
-use aerolith::repair::{RepairOptions, RepairReport, Salvaged};
+use aerolith::format::{ChunkId, names};
 use aerolith::store::{Call, MemoryStore, Store};
+use aerolith::{BackupKind, RepairOptions, RepairReport, Salvaged, SnapshotId};
 use std::sync::Arc;
 
 /// Damages one value chunk of the last snapshot.

@@ -2,13 +2,10 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::{Policy, PruneOptions};
-use aerolith::control::Control;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::pack::read_directory;
-use aerolith::session::SessionOptions;
+use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, Policy, PruneOptions, SessionOptions};
 use std::sync::Arc;
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::support::scene::*;
 use crate::support::world::*;
+use aerolith::BackupKind;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{FaultStore, Store};
 use std::sync::Arc;
 

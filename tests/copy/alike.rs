@@ -3,16 +3,10 @@
 use super::two::*;
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::copy::CopyOptions;
 use aerolith::format::header::Class;
-use aerolith::format::keyslot::KdfCost;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, CopyOptions, CreateOptions, KdfCost, RecordOptions, Repository, SessionOptions};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -102,17 +96,17 @@ fn nothing_but_the_content_keys_is_shared() {
     let (disk, target) = alike(&source);
     copy(&source, &target).unwrap();
     // No object of one can be opened with the keys of the other.
-    let opens = |store: &dyn Store, keys: &aerolith::crypto::Keys| {
+    let opens = |store: &dyn Store, keys: &aerolith::internals::crypto::Keys| {
         let mut opened = 0;
         for object in store.list(names::PACKS).unwrap() {
             let id = names::parse_pack(&object.key).unwrap();
-            opened += usize::from(aerolith::pack::read_directory(store, keys, id, object.size).is_ok());
+            opened += usize::from(aerolith::internals::pack::read_directory(store, keys, id, object.size).is_ok());
         }
-        let states = aerolith::objects::list_states(store, keys).unwrap();
+        let states = aerolith::internals::objects::list_states(store, keys).unwrap();
         for (id, _) in states.listed() {
-            opened += usize::from(aerolith::objects::read_manifest(store, keys, id).is_ok());
+            opened += usize::from(aerolith::internals::objects::read_manifest(store, keys, id).is_ok());
         }
-        let index = aerolith::index::Index::open(store, keys, |_| true, HashSet::new()).unwrap();
+        let index = aerolith::internals::index::Index::open(store, keys, |_| true, HashSet::new()).unwrap();
         opened + index.segments().len()
     };
     assert!(opens(&*disk, target.keys()) >= 9 && opens(&*scene.disk, source.keys()) >= 9);

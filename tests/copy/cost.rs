@@ -3,8 +3,8 @@
 use super::two::*;
 use crate::support::scene::*;
 use crate::support::world::*;
+use aerolith::BackupKind;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Call, MemoryStore};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,17 +3,11 @@
 use super::two::*;
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::Error;
-use aerolith::control::Control;
-use aerolith::copy::CopyOptions;
 use aerolith::format::header::Class;
-use aerolith::format::names;
 use aerolith::format::session::Status;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{ChunkId, leaf};
-use aerolith::repair::RepairOptions;
-use aerolith::repository::{Repository, SnapshotFilter};
+use aerolith::format::{ChunkId, leaf, names};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
+use aerolith::{BackupKind, Control, CopyOptions, Error, RepairOptions, Repository, SnapshotFilter};
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -149,7 +143,7 @@ fn a_manifest_that_says_other_than_its_entries_is_not_copied() {
         }
         disk.delete(&names::snapshot(&manifest.id)).unwrap();
         let suite = source.parameters().suite;
-        aerolith::objects::commit_snapshot(&*disk, source.keys(), suite, &manifest).unwrap();
+        aerolith::internals::objects::commit_snapshot(&*disk, source.keys(), suite, &manifest).unwrap();
         let target = other(Arc::new(MemoryStore::new()));
         let report = copy(&open(disk).unwrap(), &target).unwrap();
         assert_eq!((report.copied.len(), report.not_copied.len()), (2, 1), "{change}");
@@ -229,7 +223,8 @@ fn a_run_of_the_target_that_is_no_copy_is_not_built_on() {
     of_first.origin.as_mut().unwrap().roots.reverse();
     there.delete(&names::snapshot(&of_first.id)).unwrap();
     for manifest in [&of_first, &manifest] {
-        aerolith::objects::commit_snapshot(&*there, target.keys(), target.parameters().suite, manifest).unwrap();
+        aerolith::internals::objects::commit_snapshot(&*there, target.keys(), target.parameters().suite, manifest)
+            .unwrap();
     }
     let report = copy(&source, &target).unwrap();
     assert_eq!((report.copied.len(), report.not_copied.len()), (1, 0), "{report:?}");
@@ -250,7 +245,7 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
     assert_eq!(leaf::chunk_ids(&entries), children[0].uses);
     children[0].uses.pop();
     let bytes = node::encode(&node::Node { level: 1, children });
-    let options = aerolith::chunks::WriteOptions {
+    let options = aerolith::internals::chunks::WriteOptions {
         suite: source.parameters().suite,
         compression: source.parameters().compression,
         pack_bytes: 1 << 20,
@@ -258,11 +253,11 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
     let repository = open(disk.clone()).unwrap();
     let control = Arc::new(Control::new());
     let reader = repository.chunk_reader().unwrap();
-    let writer = aerolith::chunks::ChunkWriter::new(reader, HashSet::new(), options, control);
+    let writer = aerolith::internals::chunks::ChunkWriter::new(reader, HashSet::new(), options, control);
     run.root = writer.put(Class::Tree, &bytes).unwrap();
     writer.finish().unwrap();
     disk.delete(&names::snapshot(&manifest.id)).unwrap();
-    aerolith::objects::commit_snapshot(&*disk, source.keys(), source.parameters().suite, &manifest).unwrap();
+    aerolith::internals::objects::commit_snapshot(&*disk, source.keys(), source.parameters().suite, &manifest).unwrap();
     let target = other(Arc::new(MemoryStore::new()));
     let report = copy(&open(disk).unwrap(), &target).unwrap();
     assert!(report.not_copied[0].problem.contains("uses other value chunks"), "{report:?}");

@@ -3,13 +3,9 @@
 use super::two::*;
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::collect::PruneOptions;
-use aerolith::control::Control;
-use aerolith::copy::CopyOptions;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::SnapshotFilter;
 use aerolith::store::{Call, MemoryStore, Store};
+use aerolith::{BackupKind, Control, CopyOptions, PruneOptions, SnapshotFilter};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -164,7 +160,7 @@ fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_
     // The last copy doesn't rest on what is condemned, whoever forgets the one before it.
     let reader = target.chunk_reader().unwrap();
     let last = copy_of(&source, &target, scene.snapshots[2].0);
-    let condemned = aerolith::objects::condemned(&**target.store(), target.keys()).unwrap();
+    let condemned = aerolith::internals::objects::condemned(&**target.store(), target.keys()).unwrap();
     let each = &mut |id, _| {
         assert!(reader.locate(&id).unwrap().iter().any(|at| !condemned.contains(&at.pack)), "{id}");
     };

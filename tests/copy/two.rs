@@ -2,16 +2,13 @@
 
 use crate::support::scene::{Contents, assert_clean, assert_exact};
 use crate::support::world::*;
-use aerolith::Result;
-use aerolith::control::Control;
-use aerolith::copy::{CopyOptions, CopyReport};
-use aerolith::format::keyslot::KdfCost;
+use aerolith::format::names;
 use aerolith::format::snapshot::{Manifest, NamespaceManifest, Origin};
-use aerolith::format::{SnapshotId, names};
-use aerolith::pack::read_directory;
-use aerolith::repository::{CreateOptions, Repository};
-use aerolith::restore::RestoreOptions;
+use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{
+    Control, CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, SnapshotId,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -3,14 +3,9 @@
 use super::two::*;
 use crate::support::scene::*;
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::copy::CopyOptions;
 use aerolith::format::header::Class;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::{Repository, SnapshotFilter};
-use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
+use aerolith::{BackupKind, Control, CopyOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
 use std::sync::Arc;
 
 #[test]
@@ -170,7 +165,7 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
 
 #[test]
 fn a_target_that_compresses_otherwise_has_its_own_way() {
-    use aerolith::format::config::Compression;
+    use aerolith::Compression;
     let scene = Scene::new(300);
     let source = scene.repository();
     let packings = |repository: &Repository| {
@@ -188,8 +183,8 @@ fn a_target_that_compresses_otherwise_has_its_own_way() {
         found
     };
     for (compression, is_kept) in [(Compression::Lz4, true), (Compression::Zstd(3), false)] {
-        let cost = aerolith::format::keyslot::KdfCost::WEAK;
-        let options = aerolith::repository::CreateOptions { compression, cost, ..Default::default() };
+        let cost = aerolith::KdfCost::WEAK;
+        let options = aerolith::CreateOptions { compression, cost, ..Default::default() };
         let target = Repository::create(Arc::new(MemoryStore::new()), OTHER, &options).unwrap();
         copy(&source, &target).unwrap();
         assert_copied(&source, &target, &scene.snapshots, "compressed otherwise");

@@ -2,17 +2,13 @@
 
 use crate::support::watching::{Asked, Watch, Watching};
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
 use aerolith::format::session::Status;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
-use aerolith::restore::RestoreOptions;
-use aerolith::session::SessionOptions;
 use aerolith::store::MemoryStore;
-use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
-use aerolith::verify::CheckOptions;
-use aerolith::{Error, Result};
+use aerolith::{
+    BackupKind, CheckOptions, ConflictPolicy, Control, Error, RecordOptions, RecordTarget, RestoreOptions, Result,
+    SessionOptions, WriteOutcome,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,14 +1,8 @@
 //! A crash, a failed call, a lost reply or a power cut at every single call to the store.
 
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::SnapshotId;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::repository::Repository;
-use aerolith::session::SessionOptions;
 use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, RetryPolicy, Store};
-use aerolith::{Error, Result};
+use aerolith::{BackupKind, Control, Error, RecordOptions, Repository, Result, SessionOptions, SnapshotId};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::ErrorKind;

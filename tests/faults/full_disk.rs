@@ -1,8 +1,8 @@
 //! A disk that is full: a clear message, and all that was committed before restores and can be checked meanwhile.
 
 use crate::support::world::*;
+use aerolith::BackupKind;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use std::io::ErrorKind;
 use std::sync::Arc;

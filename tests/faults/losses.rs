@@ -1,17 +1,11 @@
 //! Damaged leaves, branch nodes and values: what they cost, and what they don't.
 
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
 use aerolith::embedded::EmbeddedStore;
 use aerolith::format::names;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{Digest, PartitionId, PartitionSet};
-use aerolith::repository::{Change, Selection};
-use aerolith::restore::RestoreOptions;
-use aerolith::session::SessionOptions;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::targets::embedded::EmbeddedTarget;
+use aerolith::{BackupKind, Change, Control, EmbeddedTarget, RecordOptions, RestoreOptions, Selection, SessionOptions};
 use std::sync::Arc;
 
 fn repository() -> (Arc<MemoryStore>, aerolith::Repository) {

@@ -2,17 +2,16 @@
 //! restored, and the next full backup is whole.
 
 use crate::support::world::*;
-use aerolith::chunks::ChunkReader;
 use aerolith::format::fold::{FoldedName, FoldedSession, HistoryFold};
 use aerolith::format::header::Class;
 use aerolith::format::session::SessionKind;
-use aerolith::format::snapshot::{BackupKind, RunRef, SnapshotState};
-use aerolith::format::{ChunkId, FORMAT_VERSION, FoldId, PackId, SnapshotId, names, node};
-use aerolith::objects;
+use aerolith::format::snapshot::{RunRef, SnapshotState};
+use aerolith::format::{ChunkId, FORMAT_VERSION, FoldId, PackId, names, node};
+use aerolith::internals::chunks::ChunkReader;
+use aerolith::internals::objects;
 use aerolith::record::Digest;
-use aerolith::repository::Snapshot;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{Error, Repository};
+use aerolith::{BackupKind, Error, Repository, Snapshot, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -138,7 +137,7 @@ fn needs(snapshot: &Snapshot, truth: &Truth) -> Needs {
         let RunRef { root, level, .. } = *run;
         add_needs(chunks, (level, root), &open, &BTreeSet::new(), &mut needs);
         // Below the run that has a record nothing is needed for it.
-        open.retain(|digest| aerolith::run::find(chunks, run, &Digest(*digest)).unwrap().is_none());
+        open.retain(|digest| aerolith::internals::run::find(chunks, run, &Digest(*digest)).unwrap().is_none());
     }
     for digest in truth.keys() {
         let entry = view.entry(&Digest(*digest)).unwrap().unwrap();
@@ -298,7 +297,8 @@ fn a_full_backup_needs_no_check_to_heal_entries_and_lost_packs() {
         .packs()
         .into_iter()
         .map(|(id, size)| {
-            let (reader, _) = aerolith::pack::read_directory(&base.store, repository.keys(), id, size).unwrap();
+            let (reader, _) =
+                aerolith::internals::pack::read_directory(&base.store, repository.keys(), id, size).unwrap();
             (names::pack(&id), reader.class())
         })
         .collect();

@@ -1,11 +1,9 @@
 //! Single objects: what is refused, and what the message says.
 
 use crate::support::world::*;
-use aerolith::format::keyslot::KdfCost;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{PackId, SnapshotId, names};
+use aerolith::format::{PackId, names};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{Error, Repository};
+use aerolith::{BackupKind, Error, KdfCost, Repository, SnapshotId};
 use std::sync::Arc;
 
 fn base() -> (Arc<MemoryStore>, Repository, World) {

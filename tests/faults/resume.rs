@@ -2,15 +2,13 @@
 
 use crate::support::watching::{Asked, Watch, Watching};
 use crate::support::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{PackId, SnapshotId, names};
-use aerolith::repository::Repository;
-use aerolith::session::{BackupSession, Resumed, SessionOptions};
-use aerolith::sources::RecordSource;
+use aerolith::format::{PackId, names};
+use aerolith::record::PartitionSet;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{Result, record::PartitionSet};
+use aerolith::{
+    BackupKind, BackupSession, Control, RecordOptions, RecordSource, Repository, Result, Resumed, SessionOptions,
+    SnapshotId,
+};
 use rayon::prelude::*;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -308,7 +306,7 @@ fn what_is_gone_or_damaged_is_not_built_on() {
 #[test]
 fn what_a_collection_took_is_not_built_on() {
     let (disk, repository) = died();
-    let options = aerolith::collect::PruneOptions { fence: true, max_unused_percent: 0.0, ..Default::default() };
+    let options = aerolith::PruneOptions { fence: true, max_unused_percent: 0.0, ..Default::default() };
     repository.prune(&options, &Arc::new(Control::new())).unwrap();
     assert!(disk.list("packs/").unwrap().is_empty());
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);

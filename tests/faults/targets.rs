@@ -1,13 +1,11 @@
 //! Targets that refuse: every record is accounted for, or the error is the target's own.
 
 use crate::support::world::*;
-use aerolith::control::Control;
-use aerolith::format::snapshot::BackupKind;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
-use aerolith::restore::RestoreOptions;
 use aerolith::store::MemoryStore;
-use aerolith::targets::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
-use aerolith::{Error, Result};
+use aerolith::{
+    BackupKind, ConflictPolicy, Control, Error, FailedRecord, RecordTarget, RestoreOptions, Result, WriteOutcome,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -6,10 +6,10 @@ use super::scenes;
 use super::state::State;
 use crate::support::scene::{Scene as Repositories, begin, forget, open, options, prune, thorough};
 use crate::support::world::{MemoryTarget, put_session};
-use aerolith::collect::{KEPT_MILLIS, PruneOptions};
-use aerolith::format::snapshot::BackupKind;
-use aerolith::objects;
+use aerolith::internals::collect::KEPT_MILLIS;
+use aerolith::internals::objects;
 use aerolith::store::{Call, FaultStore, MemoryStore, Operation};
+use aerolith::{BackupKind, PruneOptions};
 use std::sync::Arc;
 
 /// The calls that each step of the model stands for: what is called, and in which directory.

@@ -4,11 +4,10 @@
 //! A writer's first step reads the manifests, from which the program's own functions make its number and its heads; its
 //! last puts its manifest there. The clocks of the hosts are right, a day behind, or ten years ahead.
 
-use aerolith::collect::Policy;
-use aerolith::format::SnapshotId;
 use aerolith::format::snapshot::Manifest;
-use aerolith::objects::order::{Times, heads, next_sequence};
+use aerolith::internals::objects::order::{Times, heads, next_sequence};
 use aerolith::record::Timestamp;
+use aerolith::{Policy, SnapshotId};
 use std::collections::BTreeSet;
 
 const WRITERS: usize = 4;

@@ -7,9 +7,8 @@
 //! contents, orders and fates; how processes meet is up to the machine.
 
 use aerolith::embedded::{Bin, EmbeddedStore, Key, StoreOptions};
-use aerolith::format::keyslot::KdfCost;
 use aerolith::record::ParticleType;
-use aerolith::repository::{CreateOptions, Repository};
+use aerolith::{CreateOptions, KdfCost, Repository};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

@@ -1,11 +1,10 @@
 //! A repository in which each chunk stands in a pack of its own, so that each can be lost alone.
 
-use aerolith::chunks::{ChunkReader, ChunkWriter, WriteOptions};
-use aerolith::control::Control;
 use aerolith::format::{PackId, names};
-use aerolith::index::{Index, IndexedPack, write_segments};
-use aerolith::pack::read_directory;
-use aerolith::repository::Repository;
+use aerolith::internals::chunks::{ChunkReader, ChunkWriter, WriteOptions};
+use aerolith::internals::index::{Index, IndexedPack, write_segments};
+use aerolith::internals::pack::read_directory;
+use aerolith::{Control, Repository};
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -1,18 +1,14 @@
 //! A repository in which packs are partly needed, and what the tests ask of it.
 
 use super::world::*;
-use aerolith::backup::RecordOptions;
-use aerolith::collect::{PruneOptions, PruneReport};
-use aerolith::control::Control;
-use aerolith::format::snapshot::{BackupKind, Manifest, SnapshotState};
-use aerolith::format::{ChunkId, SnapshotId, names};
-use aerolith::pack::read_directory;
-use aerolith::repair::{RepairOptions, RepairReport};
-use aerolith::repository::{Repository, SnapshotFilter};
-use aerolith::restore::RestoreOptions;
-use aerolith::session::{BackupSession, SessionOptions};
+use aerolith::format::snapshot::{Manifest, SnapshotState};
+use aerolith::format::{ChunkId, names};
+use aerolith::internals::pack::read_directory;
 use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
-use aerolith::{Error, Result};
+use aerolith::{
+    BackupKind, BackupSession, Control, Error, PruneOptions, PruneReport, RecordOptions, RepairOptions, RepairReport,
+    Repository, RestoreOptions, Result, SessionOptions, SnapshotFilter, SnapshotId,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,7 @@
 //! A source that tells a test what it is asked for, and otherwise is the one that it stands for.
 
-use aerolith::Result;
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
-use aerolith::sources::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
+use aerolith::{BadRecord, DigestRow, PartitionedSource, RecordSource, Result, SourceShape, Standing};
 use std::ops::Deref;
 
 /// What a source is asked for.

@@ -1,27 +1,21 @@
 //! A source and a target in memory, and what the tests share.
 
-use aerolith::backup::RecordOptions;
-use aerolith::control::Control;
-use aerolith::crypto::sealed::seal;
 use aerolith::embedded::{Bin, sample};
 use aerolith::format::header::{Class, ObjectKind};
-use aerolith::format::keyslot::KdfCost;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::Session;
-use aerolith::format::snapshot::BackupKind;
-use aerolith::format::{ChunkId, PackId, SnapshotId, names, node, structured};
+use aerolith::format::{ChunkId, PackId, names, node, structured};
+use aerolith::internals::crypto::sealed::seal;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     VoidTime,
 };
-use aerolith::repository::{CreateOptions, Repository, Snapshot};
-use aerolith::restore::{RestoreOptions, RestoreReport};
-use aerolith::session::SessionOptions;
-use aerolith::sources::{DigestRow, PartitionedSource, RecordSource, SourceShape};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::targets::{ConflictPolicy, RecordTarget, WriteOutcome};
-use aerolith::verify::{CheckOptions, CheckReport};
-use aerolith::{Error, Result};
+use aerolith::{
+    BackupKind, CheckOptions, CheckReport, ConflictPolicy, Control, CreateOptions, DigestRow, Error, KdfCost,
+    PartitionedSource, RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, RestoreReport, Result,
+    SessionOptions, Snapshot, SnapshotId, SourceShape, WriteOutcome,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

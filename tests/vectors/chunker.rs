@@ -1,8 +1,8 @@
 //! Cuts of the keyed chunker.
 
 use crate::support::{MASTER, committed, keys};
-use aerolith::chunk::Cutter;
 use aerolith::format::config::ChunkSizes;
+use aerolith::internals::chunk::Cutter;
 use serde_json::json;
 
 /// The cut as `format-spec/chunker.md` defines it, a byte at a time.

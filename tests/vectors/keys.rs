@@ -1,11 +1,12 @@
 //! What the master key makes, and how it is wrapped.
 
 use crate::support::{MASTER, REPOSITORY, SALT, bytes, committed, derived, keys};
-use aerolith::crypto::slot;
+use aerolith::format::RepositoryId;
 use aerolith::format::header::Class;
-use aerolith::format::keyslot::{KdfCost, SlotHeader, SlotSecret};
+use aerolith::format::keyslot::{SlotHeader, SlotSecret};
 use aerolith::format::snapshot::{MARKER_MAGIC, SnapshotState};
-use aerolith::format::{RepositoryId, SnapshotId};
+use aerolith::internals::crypto::slot;
+use aerolith::{KdfCost, SnapshotId};
 use serde_json::json;
 
 #[test]

@@ -1,13 +1,14 @@
 //! Packs and index segments.
 
 use crate::support::{MASTER, Plain, SALT, SUITES, bytes, committed, keys, opened, subkey};
-use aerolith::chunk::decompress;
-use aerolith::crypto::Sealer;
+use aerolith::SnapshotId;
 use aerolith::format::header::{Class, HEADER_BYTES, ObjectKind, Suite};
 use aerolith::format::pack::{DirectoryRow, Packing, Place};
-use aerolith::format::{ChunkId, PackId, SnapshotId, names};
-use aerolith::index::{Index, Location, encode_segment};
-use aerolith::pack::{PackWriter, read_directory};
+use aerolith::format::{ChunkId, PackId, names};
+use aerolith::internals::chunk::decompress;
+use aerolith::internals::crypto::Sealer;
+use aerolith::internals::index::{Index, Location, encode_segment};
+use aerolith::internals::pack::{PackWriter, read_directory};
 use aerolith::store::{MemoryStore, Store};
 use serde_json::json;
 

@@ -2,9 +2,9 @@
 
 use crate::support::{MASTER, bytes, committed, derived, keys};
 use aerolith::format::leaf::RecordHash;
+use aerolith::internals::run::StateSums;
 use aerolith::record::batch::parse_bin_order;
 use aerolith::record::{BinRef, Body, Digest, Generation, KeyRef, ParticleType, RecordBatch, RecordMeta, VoidTime};
-use aerolith::run::StateSums;
 use serde_json::json;
 
 fn bin<'a>(name: &'a [u8], particle: u8, bytes: &'a [u8]) -> BinRef<'a> {

@@ -1,8 +1,8 @@
 //! What all vectors use: the inputs, the committed files, and the pages' rules without the library.
 
-use aerolith::crypto::{Keys, Sealer, sealed};
 use aerolith::format::RepositoryId;
 use aerolith::format::header::{Class, HEADER_BYTES, ObjectKind, Suite};
+use aerolith::internals::crypto::{Keys, Sealer, sealed};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

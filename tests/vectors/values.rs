@@ -1,17 +1,18 @@
 //! Structured values: parameters, sessions, plans, manifests, metadata.
 
 use crate::support::{MASTER, Plain, REPOSITORY, bytes, committed, keys, sealed_value};
-use aerolith::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
+use aerolith::format::config::{self, ChunkSizes, Config, ContentKeys, Parameters};
 use aerolith::format::evidence::{Evidence, NodeEvidence};
 use aerolith::format::fold::{Fold, FoldedName, FoldedOutcome, FoldedSession, FoldedStatus, HistoryFold};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::Plan;
 use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
-use aerolith::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
+use aerolith::format::snapshot::{Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::tags::{LabelChange, Tags};
-use aerolith::format::{ChunkId, FoldId, HoldId, PackId, RepositoryId, SnapshotId, TagsId, names, structured};
+use aerolith::format::{ChunkId, FoldId, HoldId, PackId, RepositoryId, TagsId, names, structured};
 use aerolith::record::{Fact, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
+use aerolith::{BackupKind, Compression, SnapshotId};
 use serde_json::json;
 
 #[test]
@@ -54,7 +55,7 @@ fn a_config() {
     let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
     let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
     let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
-    let keys = aerolith::crypto::Keys::with_content(&MASTER, content.clone());
+    let keys = aerolith::internals::crypto::Keys::with_content(&MASTER, content.clone());
     assert_eq!(keys.chunk_id(Class::Tree, b"a").unwrap().0, *blake3::keyed_hash(&tree_chunk_id, b"a").as_bytes());
     assert_eq!(keys.chunk_id(Class::Data, b"a").unwrap().0, *blake3::keyed_hash(&data_chunk_id, b"a").as_bytes());
     let mut gear = [0; 8];

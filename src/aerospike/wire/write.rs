@@ -155,13 +155,8 @@ impl BatchWriter {
     }
 
     /// How many bytes it takes so far.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Whether it holds no record.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
     }
 
     /// The whole frame.

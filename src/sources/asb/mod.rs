@@ -30,7 +30,9 @@ use crate::asb::walk::{Fault, GlobalLine, TextWalk};
 use crate::asb::{container, escape, parse, walk};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+#[cfg(any(test, feature = "internals"))]
+use crate::record::RecordBatch;
+use crate::record::{NamespaceMetadata, Timestamp};
 use crate::sources::{RecordSink, RecordSource, SourceShape, StreamSource};
 use crate::sync::lock;
 use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
@@ -392,7 +394,7 @@ impl BlockSink for GlobalsOnly {
 }
 
 /// What [`parse_asb_bytes`] found.
-#[doc(hidden)]
+#[cfg(any(test, feature = "internals"))]
 #[derive(Debug, Default)]
 pub struct ParsedAsb {
     /// The namespace that the head names.
@@ -407,7 +409,7 @@ pub struct ParsedAsb {
 
 /// Parses the bytes of a file, plain or compressed, without I/O and threads, in blocks of `block_bytes`; goes on behind
 /// malformed places. The entry for fuzzing.
-#[doc(hidden)]
+#[cfg(any(test, feature = "internals"))]
 pub fn parse_asb_bytes(bytes: &[u8], block_bytes: usize) -> Result<ParsedAsb> {
     struct Collector {
         dialect: walk::Dialect,

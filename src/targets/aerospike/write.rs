@@ -236,7 +236,7 @@ impl BatchWrite<'_> {
         while let Some(pending) = queue.pop() {
             let alone = pending.alone || !node.batch_writes;
             let Some(record) = self.batch.get(pending.place) else { continue };
-            let full = batch.rows() >= MESSAGE_RECORDS || batch.len() + record.byte_len() > MESSAGE_BYTES;
+            let full = batch.rows() >= MESSAGE_RECORDS || batch.size() + record.byte_len() > MESSAGE_BYTES;
             if !taken.is_empty() && (alone || full) {
                 queue.push(pending);
                 break;
