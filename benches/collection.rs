@@ -232,7 +232,7 @@ fn check(path: &std::path::Path, about: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads one record that never changed, and so stands in the oldest run, out of the last snapshot.
+/// Reads one record that never changed, and so is in the oldest run, out of the last snapshot.
 fn get(path: &std::path::Path) -> Result<()> {
     let counting = Arc::new(CountingStore::new(LocalStore::open(path)?));
     let repository = Repository::open(counting.clone(), b"bench")?;

@@ -235,7 +235,7 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
     let cutter = Cutter::new(ChunkSizes { min: 64, avg: 256, max: 1024 });
     let (run, _, ()) = write_run(&forge.writer, cutter, |feeder| {
         for (n, RecordView { meta, body, bin_order }) in batch.iter().enumerate() {
-            // Of the second and the fourth, what stands there is that of another set, or of nobody.
+            // Of the second and the fourth, what is there is that of another set, or of nobody.
             let hash = match n {
                 1 => keys.records().unwrap().hash(b"t", body),
                 3 => RecordHash([0; 16]),

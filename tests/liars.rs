@@ -73,7 +73,7 @@ fn counts_that_no_object_has_bytes_for_are_refused_before_memory_is_taken() {
         let read = within(4, || objects::read_manifest(&**repository.store(), repository.keys(), LIAR));
         assert!(message(read).contains(&names::snapshot(&LIAR)), "{count}");
     }
-    // Nothing of it stands in the way of those who read: it is named, and passed over.
+    // It hinders no reader: it is named, and passed over.
     assert_eq!(repository.history().unwrap().damaged.len(), 1);
     assert_eq!(repository.snapshots().unwrap().damaged.len(), 1);
     assert!(message(prune(&repository, &thorough())).contains(&names::plan(&LIAR)));
@@ -189,13 +189,13 @@ fn an_index_that_lies_about_packs_places_and_counts_hides_nothing() {
         ("a directory in its header", |said| SegmentTrailer { directory: 0, ..said }),
     ];
     let scene = Scene::new(100);
-    // The liar's session was committed: its segments are believed.
-    let believed = scene.repository();
-    objects::commit_without_snapshot(&*scene.disk, believed.keys(), LIAR, 1).unwrap();
+    // The liar's session was committed: its segments count.
+    let committed = scene.repository();
+    objects::commit_without_snapshot(&*scene.disk, committed.keys(), LIAR, 1).unwrap();
     let mut truth: Vec<(PackId, u64, IndexRow)> = Vec::new();
     for object in scene.disk.list(names::PACKS).unwrap() {
         let id = names::parse_pack(&object.key).unwrap();
-        let (_, rows) = read_directory(&*scene.disk, believed.keys(), id, object.size).unwrap();
+        let (_, rows) = read_directory(&*scene.disk, committed.keys(), id, object.size).unwrap();
         let row = |row: aerolith::format::pack::DirectoryRow| IndexRow { id: row.id, pack: 0, place: row.place };
         truth.extend(rows.into_iter().map(|found| (id, object.size, row(found))));
     }
@@ -217,11 +217,11 @@ fn an_index_that_lies_about_packs_places_and_counts_hides_nothing() {
         }
         packs.truncate(if about.contains("table lacks") { 3 } else { usize::MAX });
         told.sort_by_key(|row| (row.id, row.pack));
-        lies.push((about.to_string(), segment(&believed, &name, &told, packs, honest)));
+        lies.push((about.to_string(), segment(&committed, &name, &told, packs, honest)));
     }
     let (pack, size, row) = truth[0];
     for (about, says) in trailers {
-        lies.push((about.to_string(), segment(&believed, &name, &[row], vec![(pack, size)], says)));
+        lies.push((about.to_string(), segment(&committed, &name, &[row], vec![(pack, size)], says)));
     }
     for (about, bytes) in lies {
         let disk = Arc::new(scene.disk.fork());

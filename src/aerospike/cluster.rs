@@ -647,7 +647,7 @@ fn start(reply: &InfoReply) -> Option<Start> {
     Some(Start(now.checked_sub(uptime)?))
 }
 
-/// Whether two looks at a node show the same process; one that doesn't tell is believed.
+/// Whether two looks at a node show the same process; one that doesn't tell counts as the same.
 fn is_same(a: Option<Start>, b: Option<Start>) -> bool {
     a.zip(b).is_none_or(|(a, b)| a.is(b))
 }

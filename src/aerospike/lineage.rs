@@ -46,7 +46,7 @@ pub enum ClusterKey {
 }
 
 impl ClusterKey {
-    /// Whether two nodes are in one cluster for certain. Servers that don't tell are believed.
+    /// Whether two nodes are in one cluster for certain. Servers that don't tell count as one cluster.
     fn joins(self, other: ClusterKey) -> bool {
         self == other && self != ClusterKey::Unstable
     }

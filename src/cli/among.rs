@@ -41,7 +41,6 @@ impl Among {
     }
 }
 
-/// A snapshot for people: which, of which cluster, and when.
 /// Of which namespaces a snapshot holds but a part, line by line: of one or of all.
 pub fn parts(manifest: &Manifest, namespace: Option<&str>) -> Vec<String> {
     let asked = |one: &&NamespaceManifest| namespace.is_none_or(|name| one.name == name) && !one.selection.is_empty();
@@ -52,6 +51,7 @@ pub fn parts(manifest: &Manifest, namespace: Option<&str>) -> Vec<String> {
     manifest.namespaces.iter().filter(asked).map(line).collect()
 }
 
+/// A snapshot for people: which, of which cluster, and when.
 pub fn describe(manifest: &Manifest) -> String {
     let (id, cluster, time) = (manifest.id, text::safe(&manifest.cluster), text::time(manifest.committed));
     format!("snapshot {id} of cluster {cluster}, committed {time}")

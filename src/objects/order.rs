@@ -105,7 +105,7 @@ impl fmt::Display for DoubtfulTime {
 
 /// When snapshots were committed, as far as that can be trusted.
 ///
-/// The longest row of snapshots whose times ascend as their order does is believed: so as few clocks as can be are
+/// The longest row of snapshots whose times ascend as their order does counts as right: so as few clocks as can be are
 /// taken to be wrong. Of the others, the time of one that contradicts that row is bounded by those of its neighbours in
 /// it. Snapshots that were at work at the same time may end in any order, and contradict nothing.
 #[derive(Clone, Debug, Default)]

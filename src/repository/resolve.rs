@@ -192,7 +192,7 @@ fn bad(spec: &str) -> Error {
     ))
 }
 
-/// What is said of the times by which `spec` was resolved to `found`: of those that could not be believed and decided.
+/// What is said of the times by which `spec` was resolved to `found`: of doubtful ones that decided.
 pub fn doubts(spec: &str, times: &Times, found: SnapshotId) -> Vec<String> {
     let Some(time) = spec.strip_prefix('@').and_then(|time| parse_time(time).ok()) else { return Vec::new() };
     let decided = times

@@ -97,7 +97,7 @@ impl Snapshot {
         Snapshot { warnings, ..self }
     }
 
-    /// For people: why it may not be the one that the name stood for by which it was opened.
+    /// For people: why it may not be the one that was meant by the name by which it was opened.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -104,7 +104,7 @@ fn what_is_no_backup_is_refused_with_what_it_looks_like() {
 }
 
 #[test]
-fn a_last_record_that_lacks_only_its_line_feed_is_taken_and_the_file_named() {
+fn a_last_record_without_its_line_feed_is_taken_and_the_file_named() {
     let sandbox = Sandbox::new();
     let whole = asb("test", &[person("ann", 1, 30), person("bob", 1, 40)].concat());
     let with_text = whole.replace("- I age 40\n", "- S age 2 40\n");
@@ -115,7 +115,7 @@ fn a_last_record_that_lacks_only_its_line_feed_is_taken_and_the_file_named() {
         sandbox.write(&name, text.strip_suffix('\n').unwrap());
         let source = format!("asb:{name}");
         let taken = sandbox.run(&["backup", &source, "--cluster", &cluster]).ends(0);
-        taken.says(&[&format!("{name}: its last record lacks the line feed at its end")]);
+        taken.says(&[&format!("{name}: its last record has no line feed at its end")]);
         let same = sandbox.run(&["verify", "latest", "asb:whole.asb", "--cluster", &cluster]).ends(0);
         assert!(!same.err.contains("line feed"), "{same:?}");
         sandbox.run(&["verify", "latest", &source, "--cluster", &cluster]).ends(0).says(&[&name, "line feed"]);

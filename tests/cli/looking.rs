@@ -6,7 +6,7 @@ use aerolith::Repository;
 use aerolith::format::names;
 use serde_json::{Value, json};
 
-/// Every key of a document is snake case, wherever it stands.
+/// Every key of a document is snake case, wherever it is.
 fn assert_snake_case(value: &Value) {
     match value {
         Value::Object(members) => {

@@ -190,7 +190,7 @@ fn holds(command: &str, before: &[&str], urls: [&str; 4], rules: &[&[Rule]]) {
     });
 }
 
-/// Sources that can't be read, and targets that can't be written: nobody listens, and a file stands where a directory
+/// Sources that can't be read, and targets that can't be written: nobody listens, and there is a file where a directory
 /// should.
 const BLOCKED: [&str; 4] = ["aerospike://127.0.0.1:1/test", "asb:blocked/x", "jsonl:blocked/x", "embedded:blocked/x"];
 

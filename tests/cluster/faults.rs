@@ -302,7 +302,7 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     cluster.shared().copies = true;
     assert_eq!(asked(Some(2)), [false, true]);
     assert_eq!(asked(Some(1)), [true, false]);
-    assert_eq!(asked(Some(3)), [true, true], "no node stands in that rack");
+    assert_eq!(asked(Some(3)), [true, true], "no node is in that rack");
     assert_eq!(asked(None), [true, true]);
     // The rack's node goes away: the others have the partitions too.
     let options = ClusterOptions { rack: Some(2), ..quick(b"") };

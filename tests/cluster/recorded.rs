@@ -240,7 +240,7 @@ impl Recording {
                 if answers.len() > 1 {
                     answers.pop_front();
                 }
-                // The row's number stands at byte 14 of its head.
+                // The row's number is at byte 14 of its head.
                 bytes[14..18].copy_from_slice(&number.to_be_bytes());
                 out.extend(bytes);
             }

@@ -28,7 +28,7 @@ fn create_empty() -> Repository {
 }
 
 /// Which snapshots stand, oldest first.
-fn standing(repository: &Repository) -> Vec<SnapshotId> {
+fn existing(repository: &Repository) -> Vec<SnapshotId> {
     repository.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect()
 }
 
@@ -50,7 +50,7 @@ fn an_incremental_builds_on_the_newest_snapshot_though_an_older_ones_host_was_mi
     let incremental = back_up(&repository, &third, BackupKind::Incremental).unwrap();
     assert_eq!(incremental.manifest().namespaces[0].parent, Some(full));
     assert_whole(&repository, "latest", &third.truth(), "built on the newest");
-    assert_eq!(standing(&repository), [ahead, full, incremental.id()]);
+    assert_eq!(existing(&repository), [ahead, full, incremental.id()]);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn a_snapshot_committed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
     assert!(report.forgotten.is_empty(), "all are of today, whatever one says: {:?}", report.forgotten);
     let policy = Policy { last: Some(1), ..Policy::default() };
     repository.forget(&policy, |_| true, false, &Control::new()).unwrap();
-    assert_eq!(standing(&repository), [ids[3]]);
+    assert_eq!(existing(&repository), [ids[3]]);
 }
 
 #[test]
-fn a_snapshot_named_by_its_time_says_which_times_were_not_believed() {
+fn a_snapshot_named_by_its_time_says_which_times_are_doubtful() {
     let repository = create_empty();
     let world = World::filled(0..20);
     let ids: Vec<SnapshotId> = (0..4).map(|_| back_up(&repository, &world, BackupKind::Full).unwrap().id()).collect();
@@ -91,7 +91,10 @@ fn a_snapshot_named_by_its_time_says_which_times_were_not_believed() {
     let yesterday = at(Timestamp::now().0 - (DAY / 2) as u64);
     let message = message(repository.snapshot(&yesterday));
     assert!(message.contains("at or before"), "nothing was committed yesterday: {message}");
-    assert!(repository.snapshot(&now).unwrap().warnings().is_empty(), "its time decides nothing of what stands now");
+    assert!(
+        repository.snapshot(&now).unwrap().warnings().is_empty(),
+        "its time decides nothing about the snapshots of now"
+    );
     // The last says that it is of 2036: it is taken to be of now.
     clock_was_ahead(&repository, ids[3], 3650 * DAY);
     let found = repository.snapshot(&at(Timestamp::now().0)).unwrap();

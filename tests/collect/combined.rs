@@ -86,7 +86,7 @@ fn beginning() -> (Scene, Vec<World>) {
     (scene, worlds)
 }
 
-/// Runs the day with a fault at each call, or at every so-manieth, in turn.
+/// Runs the day with a fault at each call, or at every `step`th, in turn.
 fn at_every_call(effect: Effect, step: usize, after: impl Fn(&FaultStore<Arc<MemoryStore>>) + Sync) {
     let (scene, worlds) = beginning();
     let counting = Arc::new(FaultStore::new(Arc::new(scene.disk.fork())));
@@ -138,8 +138,8 @@ fn a_request_that_arrives_late_loses_nothing() {
     at_every_call(Effect::Late(10_000), 3, |store| store.land_late().unwrap());
 }
 
-/// No store may leave half an object. In one that does all the same nothing wrong is restored, and what stands in the
-/// way is named.
+/// No store may leave half an object. If one does, nothing wrong is restored, and what is in the way is
+/// named.
 #[test]
 fn an_object_that_was_torn_is_named_and_hurts_no_other() {
     let (scene, worlds) = beginning();
@@ -168,7 +168,7 @@ fn an_object_that_was_torn_is_named_and_hurts_no_other() {
         let pruned = prune(&repository, &taking_over()).map_err(names_it);
         let all: Vec<_> = known.into_iter().chain(next.into_iter().filter(|_| backed_up.is_ok())).collect();
         assert_exact(&repository, &all, &about);
-        // Given up or deleted, it stands in nobody's way.
+        // Given up or deleted, it blocks nobody.
         if backed_up.is_err() || pruned.is_err() {
             match names::parse_snapshot(&torn) {
                 Some(id) => forget(&repository, &[id.to_string()]).unwrap(),

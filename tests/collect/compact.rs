@@ -19,7 +19,7 @@ fn stored_values(repository: &Repository) -> u64 {
 }
 
 #[test]
-fn a_compact_backup_rests_on_one_run_and_once_the_older_ones_are_gone_nothing_dead_is_left() {
+fn a_compact_backup_has_one_run_and_no_dead_values_are_left_once_older_snapshots_are_gone() {
     for kind in [BackupKind::Full, BackupKind::Incremental] {
         let repository = create(Arc::new(MemoryStore::new())).unwrap();
         let mut world = World::filled(0..600);

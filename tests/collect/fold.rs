@@ -30,7 +30,7 @@ fn sessions(repository: &Repository) -> BTreeSet<SnapshotId> {
     objects::list_sessions(&**repository.store()).unwrap().into_iter().collect()
 }
 
-/// What the history says of each session: what stood under its name, its job, and how it ended.
+/// What the history says of each session: what its name was, its job, and how it ended.
 fn told(repository: &Repository) -> BTreeMap<SnapshotId, (Option<SnapshotState>, String, Option<Status>)> {
     let history = repository.history().unwrap();
     assert!(history.damaged.is_empty() && history.unread.is_empty(), "{history:?}");
@@ -67,7 +67,7 @@ fn sessions_that_left_nothing_are_folded_after_two_days_and_stay_in_the_history(
     let report = prune(&repository, &thorough()).unwrap();
     let left = sessions(&repository);
     for snapshot in [0, 2] {
-        assert!(left.contains(&scene.snapshots[snapshot].0), "a standing snapshot's session is gone");
+        assert!(left.contains(&scene.snapshots[snapshot].0), "the session of a snapshot that exists is gone");
     }
     assert!(!left.contains(&failed) && report.sessions_deleted >= 2, "{report:?}");
     for entry in repository.history().unwrap().entries.into_iter().filter(|entry| left.contains(&entry.session.id)) {
@@ -92,7 +92,7 @@ fn sessions_that_left_nothing_are_folded_after_two_days_and_stay_in_the_history(
 }
 
 #[test]
-fn what_tells_an_emptied_snapshot_or_marker_and_what_noted_damage_stays() {
+fn sessions_that_reveal_an_emptied_name_or_note_damage_are_not_folded() {
     let scene = Scene::new(60);
     let repository = scene.repository();
     let dead = begin(&repository).unwrap();
@@ -113,8 +113,8 @@ fn what_tells_an_emptied_snapshot_or_marker_and_what_noted_damage_stays() {
     assert!(!sessions(&repository).contains(&failed));
     for (id, _) in &scene.snapshots {
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
-        let stands = scene.disk.size(&names::snapshot(id)).unwrap().map(SnapshotState::from_size);
-        let must = stands == Some(SnapshotState::Committed) || segments > 0;
+        let state = scene.disk.size(&names::snapshot(id)).unwrap().map(SnapshotState::from_size);
+        let must = state == Some(SnapshotState::Committed) || segments > 0;
         assert_eq!(sessions(&repository).contains(id), must, "{id}: {segments} segments");
     }
     // A snapshot whose object was emptied is noticed by its session, however old that is.
@@ -266,7 +266,7 @@ fn a_lost_reply_to_any_call_of_a_folding_loses_no_name_and_no_history() {
 }
 
 #[test]
-fn a_damaged_fold_is_named_stops_collections_alone_and_is_made_up_for_by_a_repair() {
+fn a_damaged_fold_is_named_stops_only_collections_and_is_replaced_by_a_repair() {
     let scene = about_to_fold();
     let told_before = told(&scene.repository());
     for (directory, is_deleted) in [(names::FOLDS, false), (names::FOLDS, true), (names::HISTORY, false)] {

@@ -114,7 +114,7 @@ fn on_a_full_disk_snapshots_are_forgotten_the_space_comes_back_and_the_next_back
 }
 
 #[test]
-fn a_plan_that_stands_when_the_disk_is_full_is_carried_out_as_far_as_there_is_room() {
+fn a_plan_that_is_pending_when_the_disk_is_full_is_carried_out_as_far_as_there_is_room() {
     let scene = Scene::new(6000);
     forget(&scene.repository(), &[scene.id(0), scene.id(1)]).unwrap();
     plan_and_die(&scene.disk, open);
@@ -133,7 +133,7 @@ fn a_plan_that_stands_when_the_disk_is_full_is_carried_out_as_far_as_there_is_ro
 }
 
 #[test]
-fn where_even_the_reserve_is_not_enough_it_is_said_what_to_do_and_nothing_is_lost() {
+fn if_even_the_reserve_is_not_enough_the_error_says_what_to_do_and_nothing_is_lost() {
     let scene = Scene::new(300);
     let disk = SmallDisk::full(scene.disk.clone());
     disk.capacity.fetch_sub(RESERVE, Ordering::Relaxed);

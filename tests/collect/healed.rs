@@ -15,7 +15,7 @@ fn quick_check(repository: &Repository) -> CheckReport {
 }
 
 #[test]
-fn whatever_pack_was_lost_a_full_backup_leaves_a_snapshot_that_is_whole_to_every_eye() {
+fn whatever_pack_was_lost_a_full_backup_leaves_a_snapshot_that_every_operation_finds_whole() {
     let scene = Scene::new(300);
     let packs: Vec<String> = scene.disk.list(names::PACKS).unwrap().into_iter().map(|pack| pack.key).collect();
     let cases: Vec<(&String, bool)> = packs.iter().flat_map(|key| [(key, true), (key, false)]).collect();
@@ -54,7 +54,7 @@ fn all_changed() -> (Arc<MemoryStore>, Repository, [SnapshotId; 2], World) {
 }
 
 #[test]
-fn values_that_only_older_versions_of_records_stood_in_hurt_no_snapshot() {
+fn losing_values_of_only_older_versions_of_records_damages_no_snapshot() {
     let (disk, repository, [one, two], world) = all_changed();
     for chunk in values(&repository, &one.to_string()) {
         for at in repository.chunk_reader().unwrap().locate(&chunk).unwrap() {

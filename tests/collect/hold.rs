@@ -92,7 +92,7 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
 }
 
 #[test]
-fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
+fn a_hold_and_a_forget_at_the_same_moment_never_both_succeed_unnoticed() {
     // Forgotten while the hold is written: the hold says so, and is gone.
     let scene = Scene::new(30);
     let other = scene.repository();
@@ -116,7 +116,7 @@ fn of_a_hold_and_a_forget_at_the_same_moment_both_never_succeed_unnoticed() {
         }
     });
     assert!(message(forget(&open(store).unwrap(), &[scene.id(0)])).contains("case 7"));
-    // Between that look and the write it comes too late, and stands there for all to see.
+    // Between that look and the write it comes too late, and stays for all to see.
     let scene = Scene::new(30);
     let (other, id) = (scene.repository(), scene.id(0));
     let store = HookStore::new(scene.disk.clone(), move |call, key| {

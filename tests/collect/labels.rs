@@ -107,7 +107,7 @@ fn a_reader_sees_the_labels_that_replaced_those_that_it_listed() {
 }
 
 #[test]
-fn a_change_that_stops_anywhere_is_made_or_not_and_can_be_made_again() {
+fn a_change_that_is_interrupted_anywhere_is_made_or_not_and_can_be_repeated() {
     let scene = Scene::new(30);
     let id = scene.id(0);
     tag(&scene.repository(), &id, &["old"], &[]).unwrap();

@@ -92,7 +92,7 @@ fn check_all(repository: &Repository) -> Result<aerolith::CheckReport> {
 }
 
 #[test]
-fn a_check_takes_nothing_for_damage_that_a_collection_does_meanwhile() {
+fn a_check_does_not_call_damage_what_a_collection_does_meanwhile() {
     at_every_call(check_all, |about, repository, found| {
         let found = found.unwrap_or_else(|error| panic!("{about}: {error}"));
         assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
@@ -103,7 +103,7 @@ fn a_check_takes_nothing_for_damage_that_a_collection_does_meanwhile() {
 }
 
 #[test]
-fn a_check_of_names_alone_takes_nothing_for_damage_that_a_collection_does_meanwhile() {
+fn a_check_of_names_alone_does_not_call_damage_what_a_collection_does_meanwhile() {
     let check = |repository: &Repository| repository.check(&CheckOptions::default(), &Control::new());
     at_every_call(check, |about, _, found| {
         let found = found.unwrap_or_else(|error| panic!("{about}: {error}"));
@@ -159,7 +159,7 @@ fn damage_is_found_whatever_a_collection_does_meanwhile() {
 
 /// Chunks of all namespaces share packs, first those of the first snapshot, then those they are moved into.
 #[test]
-fn a_check_takes_nothing_for_damage_though_chunks_move_again_and_again() {
+fn a_check_finds_no_damage_though_chunks_move_again_and_again() {
     let scene = Arc::new(MemoryStore::new());
     let repository = create(scene.clone()).unwrap();
     let worlds = [0, 10_000, 20_000].map(|first| World::filled(first..first + 150));

@@ -84,7 +84,7 @@ fn prune_with(
 
 /// Its packs were stored after the collection had listed the packs, and its name was taken before it listed the names.
 #[test]
-fn what_a_backup_brought_that_was_committed_while_a_prune_looks_around_is_not_missed() {
+fn chunks_of_a_backup_that_commits_while_a_prune_looks_are_not_missed() {
     for dry_run in [true, false] {
         let scene = Scene::new(60);
         forget(&scene.repository(), &[scene.id(0)]).unwrap();
@@ -169,7 +169,7 @@ fn a_backup_begun_after_the_plan_keeps_what_it_builds_on_though_that_was_forgott
 }
 
 #[test]
-fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_plan_stood() {
+fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_plan_was_pending() {
     for kind in [BackupKind::Incremental, BackupKind::Full] {
         let scene = Scene::new(200);
         forget(&scene.repository(), &[scene.id(0), scene.id(1)]).unwrap();
@@ -209,11 +209,11 @@ fn a_backup_keeps_what_it_builds_on_though_its_parent_came_and_went_while_the_pl
 
 #[test]
 fn a_backup_that_is_fenced_while_it_reads_what_it_builds_on_says_that_and_not_damage() {
-    // With a plan that stands when it begins, and without.
-    for stands in [true, false] {
+    // With a plan that is pending when it begins, and without.
+    for pending in [true, false] {
         let scene = Scene::new(200);
         forget(&scene.repository(), &[scene.id(0)]).unwrap();
-        if stands {
+        if pending {
             plan_and_die(&scene.disk, open);
         }
         let armed = Arc::new(AtomicBool::new(false));

@@ -105,7 +105,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
 }
 
 #[test]
-fn whatever_a_snapshot_needs_is_missed_by_all_once_it_is_lost() {
+fn every_operation_notices_the_loss_of_anything_that_a_snapshot_needs() {
     let scene = Rooted::new();
     let repository = open(scene.disk.clone()).unwrap();
     forget(&repository, &[scene.older.to_string()]).unwrap();
@@ -145,7 +145,7 @@ fn assert_taken_out(repository: &Repository, manifest: &Manifest, condemned: &Ha
         for id in ids {
             let places = reader.locate(&id).unwrap();
             let stays = places.iter().any(|at| !condemned.contains(&at.pack));
-            assert!(stays, "{about}: chunk {id} of {root:?} stands in condemned packs alone");
+            assert!(stays, "{about}: chunk {id} of {root:?} is in condemned packs alone");
         }
     }
 }

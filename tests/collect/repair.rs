@@ -86,7 +86,7 @@ fn assert_salvaged(repository: &Repository, snapshots: &[(SnapshotId, Contents)]
 }
 
 #[test]
-fn a_damaged_or_lost_index_is_written_anew_from_the_packs() {
+fn a_damaged_or_lost_index_is_rebuilt_from_the_packs() {
     let scene = Scene::new(60);
     // With segments of snapshots that stand and of a collection.
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
@@ -148,7 +148,7 @@ fn a_damaged_or_lost_index_is_written_anew_from_the_packs() {
 }
 
 #[test]
-fn while_a_plan_stands_the_index_is_left_alone() {
+fn while_a_plan_is_pending_the_index_is_left_alone() {
     let scene = Scene::new(60);
     forget(&scene.repository(), &[scene.id(0)]).unwrap();
     plan_and_die(&scene.disk, open);
@@ -193,7 +193,7 @@ fn a_repair_that_only_waits_for_a_collection_calls_nothing_damaged() {
 }
 
 #[test]
-fn a_repair_that_meets_a_new_plan_leaves_the_index_and_stands_in_no_way() {
+fn a_repair_that_meets_a_new_plan_leaves_the_index_alone_and_blocks_nothing() {
     let scene = Scene::new(60);
     let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
     flip(&scene.disk, &segment, 80);
@@ -273,7 +273,7 @@ fn packs_that_hold_only_what_others_hold_too_are_left_out_of_the_index() {
 }
 
 #[test]
-fn no_segment_is_missed_of_snapshots_that_are_forgotten_each_time_it_looks() {
+fn segments_of_snapshots_that_are_forgotten_while_a_repair_looks_are_not_reported() {
     let disk = Arc::new(MemoryStore::new());
     let repository = create(disk.clone()).unwrap();
     let mut ids: Vec<String> = Vec::new();

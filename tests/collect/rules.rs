@@ -37,7 +37,7 @@ fn find_live_chunk(scene: &Scene) -> Option<(ChunkId, Location)> {
 
 /// The same of a scene that is large enough for one.
 fn live_chunk(scene: &Scene) -> (ChunkId, Location) {
-    find_live_chunk(scene).expect("no chunk of the last snapshot stands in a pack of the first")
+    find_live_chunk(scene).expect("no chunk of the last snapshot is in a pack of the first")
 }
 
 fn flip_at(disk: &MemoryStore, at: &Location) {
@@ -204,7 +204,7 @@ fn a_session_that_says_that_it_ended_is_fenced_since_its_commit_may_be_on_its_wa
 }
 
 #[test]
-fn a_hold_is_looked_for_right_before_each_snapshot_goes() {
+fn holds_are_read_again_right_before_each_snapshot_is_forgotten() {
     let scene = Scene::new(30);
     let (other, id) = (scene.repository(), scene.id(1));
     let mut looked = false;
@@ -224,7 +224,7 @@ fn a_hold_is_looked_for_right_before_each_snapshot_goes() {
 }
 
 #[test]
-fn where_a_pack_tells_nothing_what_is_left_of_the_index_is_kept() {
+fn rows_of_a_damaged_segment_are_kept_for_a_pack_that_cannot_be_read() {
     let disk = Arc::new(MemoryStore::new());
     let repository = create(disk.clone()).unwrap();
     back_up_all(&repository, BackupKind::Full, &[("kept", &World::filled(0..30_000))]);

@@ -1,4 +1,5 @@
-//! What a salvage is made of and where it stands, whatever happens to it, to its original and to the packs meanwhile.
+//! What a salvage is made of and its place in the order, whatever happens to it, to its original and to the packs
+//! meanwhile.
 
 use crate::support::scene::*;
 use crate::support::world::*;
@@ -50,7 +51,7 @@ fn what_is_forgotten_while_a_repair_looks_is_not_salvaged() {
 }
 
 #[test]
-fn a_salvage_knows_all_that_its_original_saw_and_stands_behind_earlier_ones() {
+fn a_salvage_knows_all_that_its_original_saw_and_comes_after_earlier_ones() {
     let scene = Scene::new(300);
     damage_last(&scene);
     let repository = scene.repository();
@@ -96,7 +97,7 @@ fn where_a_salvage_is_damaged_itself_another_takes_its_place() {
     assert!(!again.earlier && again.snapshot != Some(first), "{again:?}");
     assert_eq!(again.records_lost(), lost);
     assert!(check(&repository).unwrap().hurt.iter().all(|id| Some(*id) != again.snapshot));
-    // It stands behind the damaged one, of which nothing is made: it held no more.
+    // It comes after the damaged one, of which nothing is made: it held no more.
     assert_eq!(Some(repository.snapshot("latest").unwrap().id()), again.snapshot);
     assert_eq!(
         manifest_of(&repository, again.snapshot.unwrap()).committed,
@@ -110,7 +111,7 @@ fn where_a_salvage_is_damaged_itself_another_takes_its_place() {
 }
 
 #[test]
-fn a_damaged_salvage_that_held_more_than_can_be_had_again_is_salvaged_too() {
+fn a_damaged_salvage_that_held_more_than_a_new_one_would_is_salvaged_too() {
     let scene = Scene::new(300);
     damage_last(&scene);
     let repository = scene.repository();

@@ -9,7 +9,7 @@ use aerolith::{BackupKind, Control, Policy, PruneOptions, SessionOptions};
 use std::sync::Arc;
 
 #[test]
-fn what_no_snapshot_needs_goes_and_what_is_left_restores_exactly() {
+fn what_no_snapshot_needs_is_deleted_and_what_is_left_restores_exactly() {
     let scene = Scene::new(1200);
     let repository = scene.repository();
     for (n, left) in [(0, 2), (1, 1)] {
@@ -66,7 +66,7 @@ fn what_may_stay_unused_stays_and_no_more_is_moved_than_allowed() {
 }
 
 #[test]
-fn what_a_failed_backup_left_goes() {
+fn what_a_failed_backup_left_is_deleted() {
     let scene = Scene::new(50);
     let repository = scene.repository();
     let before = scene.disk.list(names::PACKS).unwrap();
@@ -109,7 +109,7 @@ fn of_two_copies_the_whole_one_stays() {
 }
 
 #[test]
-fn where_needs_cannot_be_told_nothing_is_deleted() {
+fn nothing_is_deleted_if_the_needs_of_a_snapshot_are_unknown() {
     let scene = Scene::new(50);
     let repository = scene.repository();
     let name = names::snapshot(&scene.snapshots[1].0);
@@ -128,7 +128,7 @@ fn where_needs_cannot_be_told_nothing_is_deleted() {
         assert!(error.contains(&name) && error.contains("aerolith forget"), "{error}");
         assert_eq!(scene.disk.list(names::PACKS).unwrap(), packs);
     }
-    // Back from a copy, it needs what it needed; given up by its whole id, it stands in nobody's way.
+    // Back from a copy, it needs what it needed; given up by its whole id, it blocks nobody.
     scene.disk.put(&name, &manifest).unwrap();
     prune(&repository, &thorough()).unwrap();
     assert_eq!(assert_exact(&repository, &scene.snapshots, "restored"), 2);
@@ -196,7 +196,7 @@ fn the_index_does_not_grow_with_forgotten_backups() {
 
 #[test]
 fn what_a_lost_index_segment_named_is_moved_like_anything_else() {
-    // That of the first snapshot, which is forgotten, and that of one that stands.
+    // That of the first snapshot, which is forgotten, and that of one that exists.
     for lost in [0, 1] {
         let scene = Scene::new(1200);
         let repository = scene.repository();
@@ -240,7 +240,7 @@ fn segments_of_forgotten_backups_whose_packs_stay_become_one() {
     assert_clean(&repository, "joined");
 }
 
-/// Which chunks stood in it, and in which pack, is all that is known of what is lost.
+/// The index alone knows which chunks were in a lost pack.
 #[test]
 fn rows_of_a_lost_pack_stay_until_nobody_needs_what_it_held() {
     let scene = Scene::new(1200);
@@ -253,7 +253,7 @@ fn rows_of_a_lost_pack_stay_until_nobody_needs_what_it_held() {
     forget(&repository, &[scene.id(0)]).unwrap();
     let report = prune(&repository, &thorough()).unwrap();
     assert!(report.chunks_missing > 0, "{report:?}");
-    assert!(repository.index().unwrap().packs().contains_key(&lost), "the index has forgotten where it stood");
+    assert!(repository.index().unwrap().packs().contains_key(&lost), "the index has forgotten the lost pack");
     // Brought back, nothing is missing.
     scene.disk.put(&name, &bytes).unwrap();
     assert_eq!(assert_exact(&repository, &scene.snapshots, "brought back"), 2);

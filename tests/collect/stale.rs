@@ -40,7 +40,7 @@ fn meet(is_stale: bool) -> (bool, bool) {
 }
 
 #[test]
-fn a_collection_waits_for_a_backup_that_its_listing_shows_and_hurts_one_that_it_hides() {
+fn a_collection_waits_for_a_backup_that_its_listing_shows_and_damages_one_that_it_hides() {
     assert_eq!(meet(false), (false, true));
     let (_, whole) = meet(true);
     assert!(!whole, "a stale listing did no harm: then this test shows nothing");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
-fn ten_days_one_by_one_cost_in_the_copy_what_they_cost_at_home_and_read_what_changed() {
+fn ten_days_copied_one_by_one_take_the_space_of_the_originals_and_read_what_changed() {
     const RECORDS: u64 = 6_000;
     let source = create(Arc::new(MemoryStore::new())).unwrap();
     let target = other(Arc::new(MemoryStore::new()));
@@ -41,7 +41,7 @@ fn ten_days_one_by_one_cost_in_the_copy_what_they_cost_at_home_and_read_what_cha
 }
 
 #[test]
-fn all_at_once_they_share_as_much_and_what_was_forgotten_at_home_is_not_read_again() {
+fn copied_at_once_they_share_as_much_and_forgotten_originals_are_not_read_again() {
     let source = create(Arc::new(MemoryStore::new())).unwrap();
     let target = other(Arc::new(MemoryStore::new()));
     let mut world = World::filled(0..2_000);
@@ -71,7 +71,7 @@ fn all_at_once_they_share_as_much_and_what_was_forgotten_at_home_is_not_read_aga
 }
 
 #[test]
-fn a_merge_at_home_is_copied_without_reading_the_values_again() {
+fn a_merge_in_the_source_is_copied_without_reading_the_values_again() {
     let source = create(Arc::new(MemoryStore::new())).unwrap();
     let target = other(Arc::new(MemoryStore::new()));
     let mut world = World::filled(0..1_500);

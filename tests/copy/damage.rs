@@ -25,7 +25,7 @@ fn own_chunks(repository: &Repository, scene: &Scene, n: usize) -> Vec<(ChunkId,
 }
 
 #[test]
-fn labels_of_a_copy_that_cannot_be_read_are_named_and_the_copy_stands() {
+fn labels_of_a_copy_that_cannot_be_read_are_named_and_the_copy_stays() {
     let scene = Scene::new(60);
     let (source, disk) = (scene.repository(), other_disk());
     let target = open_other(disk.clone()).unwrap();
@@ -152,7 +152,7 @@ fn a_manifest_that_says_other_than_its_entries_is_not_copied() {
 }
 
 #[test]
-fn lost_and_damaged_index_segments_of_either_are_made_up_for() {
+fn lost_and_damaged_index_segments_of_source_and_target_change_nothing() {
     let scene = Scene::new(60);
     let damage = |disk: &MemoryStore, n: usize| {
         for (i, segment) in disk.list(names::INDEX).unwrap().iter().enumerate() {
@@ -179,7 +179,7 @@ fn lost_and_damaged_index_segments_of_either_are_made_up_for() {
 }
 
 #[test]
-fn what_the_target_lost_of_earlier_copies_is_written_anew_by_the_next() {
+fn what_the_target_lost_of_earlier_copies_is_written_again_by_the_next() {
     let scene = Scene::new(150);
     let source = scene.repository();
     let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
@@ -291,7 +291,7 @@ fn a_full_disk_leaves_what_was_committed_and_the_next_copy_goes_on() {
 }
 
 #[test]
-fn stopped_at_any_point_it_commits_no_half_and_says_so_in_the_history() {
+fn a_copy_that_is_stopped_at_any_point_commits_nothing_incomplete_and_is_in_the_history() {
     let scene = Scene::new(60);
     let empty = other_disk();
     for n in (0..400).step_by(7) {

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 #[test]
-fn a_source_that_is_pruned_at_any_read_meanwhile_is_copied_all_the_same() {
+fn a_source_that_is_pruned_at_any_read_is_copied_exactly() {
     let scene = Scene::new(120);
     let reads = {
         let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -110,35 +110,35 @@ fn a_target_that_is_pruned_between_keeps_what_copies_need_and_takes_the_others_a
 }
 
 #[test]
-fn a_plan_that_stands_in_the_target_condemns_nothing_that_a_new_copy_needs() {
+fn a_pending_plan_of_the_target_condemns_nothing_that_a_new_copy_needs() {
     let scene = Scene::new(120);
     let source = scene.repository();
     let disk = other_disk();
     let target = open_other(disk.clone()).unwrap();
     let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
     source.copy(&target, &first, &Arc::new(Control::new())).unwrap();
-    // What the copy stands in shall go: it is forgotten, and the collector dies once its plan is written.
+    // The packs of the copy are to go: it is forgotten, and the collector dies once its plan is written.
     let (own, _) = back_up_all(&target, BackupKind::Full, &[("own", &World::filled(9_000..9_050))]);
     let copied = copy_of(&source, &target, scene.snapshots[1].0);
-    let standing = {
+    let pending = {
         let other = open_other(disk.clone()).unwrap();
         forget(&other, &[copied.id.to_string()]).unwrap();
         plan_and_die(&disk, open_other);
         disk.list(names::PLANS).unwrap().len()
     };
-    assert_eq!(standing, 1);
+    assert_eq!(pending, 1);
     let report = copy(&source, &target).unwrap();
     assert_eq!(report.copied.len(), 3, "{report:?}");
     prune(&target, &PruneOptions { fence: true, ..thorough() }).unwrap();
     assert!(disk.list(names::PLANS).unwrap().is_empty());
-    assert_copied(&source, &target, &scene.snapshots, "a plan stood");
+    assert_copied(&source, &target, &scene.snapshots, "a plan was pending");
     let truth = World::filled(9_000..9_050).truth();
-    assert_eq!(assert_exact(&target, &[(own, [("own", truth)].into())], "a plan stood"), 1);
-    assert_nothing_unused(&target, "a plan stood");
+    assert_eq!(assert_exact(&target, &[(own, [("own", truth)].into())], "a plan was pending"), 1);
+    assert_nothing_unused(&target, "a plan was pending");
 }
 
 #[test]
-fn a_plan_that_comes_to_stand_in_the_target_between_two_snapshots_takes_nothing_from_the_second() {
+fn a_plan_that_is_written_in_the_target_between_two_snapshots_takes_nothing_from_the_second() {
     let scene = Scene::new(120);
     let (source, disk) = (scene.repository(), other_disk());
     let (plain, mut begun) = (disk.clone(), 0);

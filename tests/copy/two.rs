@@ -116,8 +116,8 @@ pub fn assert_copied(source: &Repository, target: &Repository, snapshots: &[(Sna
     };
     let copied = order(target);
     let expected: Vec<SnapshotId> = order(source).into_iter().filter(|id| copied.contains(id)).collect();
-    let standing: Vec<SnapshotId> = copied.into_iter().filter(|id| expected.contains(id)).collect();
-    assert_eq!(standing, expected, "{about}: the copies stand in another order");
+    let copies: Vec<SnapshotId> = copied.into_iter().filter(|id| expected.contains(id)).collect();
+    assert_eq!(copies, expected, "{about}: the copies are in another order");
     assert_clean(target, about);
 }
 

@@ -69,7 +69,7 @@ fn backups_into_the_target_build_on_copies() {
 }
 
 #[test]
-fn what_is_there_is_not_copied_again_nor_what_comes_back() {
+fn snapshots_that_the_target_has_or_that_come_from_it_are_not_copied() {
     let scene = Scene::new(50);
     let source = scene.repository();
     let disk = other_disk();
@@ -100,7 +100,7 @@ fn what_is_there_is_not_copied_again_nor_what_comes_back() {
 }
 
 #[test]
-fn those_that_are_asked_for_are_copied_and_any_can_be_the_first() {
+fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
     let scene = Scene::new(60);
     let source = scene.repository();
     let with = |snapshots: &[&str], cluster: Option<&str>, tag: Option<&str>| {
@@ -164,7 +164,7 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
 }
 
 #[test]
-fn a_target_that_compresses_otherwise_has_its_own_way() {
+fn a_target_keeps_its_own_compression() {
     use aerolith::Compression;
     let scene = Scene::new(300);
     let source = scene.repository();

@@ -27,9 +27,9 @@ enum Damage {
     CutByOne,
     Empty,
     Delete,
-    /// Another object of the same kind, of this repository, stands in its place.
+    /// Another object of the same kind, of this repository, is in its place.
     Swap,
-    /// An object of the same kind of another repository stands in its place.
+    /// An object of the same kind of another repository is in its place.
     Foreign,
 }
 

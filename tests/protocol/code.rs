@@ -12,7 +12,7 @@ use aerolith::store::{Call, FaultStore, MemoryStore, Operation};
 use aerolith::{BackupKind, PruneOptions};
 use std::sync::Arc;
 
-/// The calls that each step of the model stands for: what is called, and in which directory.
+/// The calls that each step of the model represents: what is called, and in which directory.
 fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
     use Call::*;
     let calls: &[(Call, &str)] = match (actor, step) {
@@ -146,16 +146,16 @@ fn a_backup_asks_what_the_writer_of_the_model_asks() {
 fn a_forget_and_a_collection_ask_what_the_user_and_the_collector_of_the_model_ask() {
     let (scene, store) = logged();
     let repository = open(store.clone()).unwrap();
-    let mut state = Model { scene: scenes::COLLECTORS_STANDING, without: &[] }.first();
+    let mut state = Model { scene: scenes::COLLECTORS_EXISTING, without: &[] }.first();
     let before = store.operations().len();
     forget(&repository, &[scene.id(0)]).unwrap();
-    let steps = alone(scenes::COLLECTORS_STANDING, &mut state, "user", &[]);
+    let steps = alone(scenes::COLLECTORS_EXISTING, &mut state, "user", &[]);
     assert_same("user", &steps, &store.operations()[before..]);
     let likes = ["writes its segment, which names"];
     for collector in ["G0", "G1"] {
         let before = store.operations().len();
         let report = prune(&repository, &thorough()).unwrap();
-        let steps = alone(scenes::COLLECTORS_STANDING, &mut state, collector, &likes);
+        let steps = alone(scenes::COLLECTORS_EXISTING, &mut state, collector, &likes);
         // The first moves and deletes, the second finds nothing to do and writes no plan.
         let first = collector == "G0";
         assert_eq!((report.chunks_moved > 0, steps.contains(&"writes its plan")), (first, first), "{steps:?}");
@@ -194,18 +194,18 @@ fn a_collection_fences_where_the_collector_of_the_model_does() {
     let (scene, store) = logged();
     let repository = open(store.clone()).unwrap();
     let writing = begin(&repository).unwrap();
-    let model = Model { scene: scenes::WRITER_STANDING, without: &[] };
+    let model = Model { scene: scenes::WRITER_EXISTING, without: &[] };
     let begun = model.steps(&model.first()).into_iter().find(|step| step.actor == "W0").unwrap();
     assert_eq!(begun.what, "creates its session");
     let mut state = begun.state;
     let before = store.operations().len();
     forget(&repository, &[scene.id(0)]).unwrap();
-    let forgotten = alone(scenes::WRITER_STANDING, &mut state, "user", &[]);
+    let forgotten = alone(scenes::WRITER_EXISTING, &mut state, "user", &[]);
     assert_same("user", &forgotten, &store.operations()[before..]);
     let before = store.operations().len();
     let report = prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
     assert_eq!(report.fenced, [writing.id()]);
-    let steps = alone(scenes::WRITER_STANDING, &mut state, "G0", &["writes its segment, which names"]);
+    let steps = alone(scenes::WRITER_EXISTING, &mut state, "G0", &["writes its segment, which names"]);
     assert!(steps.contains(&"fences"), "{steps:?}");
     assert_same("G0", &steps, &store.operations()[before..]);
 }

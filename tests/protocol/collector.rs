@@ -84,15 +84,15 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
             }
             // That all are settled stays true, so it goes with the next step.
             if this.pc == pc::SETTLE {
-                if !steps.keeps(Rule::CondemnedForGood) && store.standing != 0 {
-                    let lifted = Store { standing: 0, plans: [0; SESSIONS], ..store };
+                if !steps.keeps(Rule::CondemnedForGood) && store.pending != 0 {
+                    let lifted = Store { pending: 0, plans: [0; SESSIONS], ..store };
                     steps.add(
                         "has all settled, and lifts the plans",
                         About::Nothing,
                         to(Collector { open: 0, ..at }, lifted),
                     );
                 }
-                let next = Collector { open: 0, doomed: store.condemned(), adopted: store.standing, ..at };
+                let next = Collector { open: 0, doomed: store.condemned(), adopted: store.pending, ..at };
                 steps.add("has all settled, and reads the plans", About::Packs(next.doomed), to(next, store));
             } else {
                 list_again(steps, to, this);
@@ -109,7 +109,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
         pc::PLAN => {
             let mut written = store;
             written.plans[id] = this.doomed;
-            written.standing |= bit(id);
+            written.pending |= bit(id);
             // Left out, the sessions that matter were listed before.
             let settled = !steps.keeps(Rule::PlanBeforeSessions);
             let next = Collector { pc: if settled { pc::SETTLE_AGAIN } else { pc::SESSIONS_AGAIN }, ..at };
@@ -128,7 +128,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
             steps.add("reads all plans, which condemn", About::Packs(everywhere), to(next, store));
         }
         pc::OUTSIDE => {
-            let outside = store.index_of(believed(&this)) & this.there & !this.everywhere;
+            let outside = store.index_of(counted(&this)) & this.there & !this.everywhere;
             steps.add(
                 "reads the index outside the plans",
                 About::Packs(outside),
@@ -184,7 +184,7 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
             };
             committed.unsynced = 0;
             if !steps.keeps(Rule::PlanStands) {
-                committed.standing &= !(this.adopted | bit(id));
+                committed.pending &= !(this.adopted | bit(id));
             }
             let next = Collector { pc, there: if with_plan || !fresh { this.there } else { 0 }, ..this };
             if store.names[id] == Name::Free {
@@ -269,13 +269,13 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
         }
         pc::FOLD | pc::SYNC_FOLD | pc::NAMES_GO | pc::FOLDS_GO => fold(steps, to, this, id),
         pc::PLANS_GO => {
-            let own = (this.adopted | bit(id)) & store.standing;
+            let own = (this.adopted | bit(id)) & store.pending;
             let goes = |plan: &usize| store.plans[*plan] & this.there == 0;
             let mut any = false;
             for plan in each(own).filter(goes) {
                 any = true;
                 let mut gone = store;
-                gone.standing &= !bit(plan);
+                gone.pending &= !bit(plan);
                 gone.plans[plan] = 0;
                 steps.add("deletes the plan of", About::Session(plan), to(this, gone));
                 if store.plans[plan] & (store.packs | store.undead) != 0 {
@@ -291,17 +291,17 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
     }
 }
 
-/// The sessions whose snapshots stand at the beginning.
+/// The sessions whose snapshots exist at the beginning.
 const OLD_SET: Set = 0b11;
 
-/// The sessions that the collector believes.
-fn believed(this: &Collector) -> Set {
+/// The sessions whose segments count, as the collector read their names.
+fn counted(this: &Collector) -> Set {
     (0..SESSIONS).filter(|id| this.names[*id].was_committed()).fold(0, |set, id| set | bit(id))
 }
 
-/// The collector with the index as it stands.
+/// The collector with the index as it is now.
 fn with_index(this: Collector, store: &Store) -> Collector {
-    let segments = believed(&this) & store.segments;
+    let segments = counted(&this) & store.segments;
     let mut rows = [0; SESSIONS];
     each(segments).for_each(|id| rows[id] = store.rows[id]);
     Collector { segments, rows, ..this }
@@ -497,7 +497,7 @@ fn fold(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: Col
     }
 }
 
-/// What stands under a name that is not folded.
+/// What becomes of a name that is not folded.
 fn this_name(store: &Store, id: usize) -> Name {
     match store.names[id] {
         Name::Committed => Name::Marker,

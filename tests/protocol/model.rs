@@ -7,7 +7,7 @@ use super::table::{Table, fingerprint};
 use super::{collector, reader, writer};
 use std::fmt;
 
-/// A snapshot that exists, or stood, when the run begins.
+/// A snapshot that exists, or existed, when the story begins.
 #[derive(Clone, Copy, Default)]
 pub struct Old {
     pub name: Name,
@@ -51,7 +51,7 @@ pub struct Model {
 /// What must not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A chunk that a snapshot needs stands in no pack that a segment of a committed session names.
+    /// A chunk that a snapshot needs is in no pack that a segment of a committed session names.
     Missing(usize),
     /// That would be so after a power cut.
     MissingAfterPowerCut(usize),
@@ -74,12 +74,12 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Violation::Missing(id) => write!(f, "snapshot {} misses a chunk", NAMES[id]),
+            Violation::Missing(id) => write!(f, "snapshot {} is missing a chunk", NAMES[id]),
             Violation::MissingAfterPowerCut(id) => {
                 write!(f, "a power cut would take a chunk of snapshot {}", NAMES[id])
             }
             Violation::NameChanged(id) => write!(f, "the name of {} changed", NAMES[id]),
-            Violation::ReaderFailed(id) => write!(f, "a reader fails on snapshot {}, which stands", NAMES[id]),
+            Violation::ReaderFailed(id) => write!(f, "a reader fails on snapshot {}, which exists", NAMES[id]),
             Violation::CondemnedIsUsed(id) => write!(f, "{} names a condemned pack", NAMES[id]),
             Violation::PlanWentEarly(id) => write!(f, "the plan of {} went before its packs", NAMES[id]),
             Violation::NameFreedByPowerCut(id) => write!(f, "a power cut would free the name of {}", NAMES[id]),
@@ -227,7 +227,7 @@ impl Model {
 
     /// The first snapshot that misses a chunk if only these packs exist.
     fn missing(&self, store: &Store, packs: Set) -> Option<usize> {
-        let named = if self.scene.damage { packs } else { packs & store.index_of(store.believed()) };
+        let named = if self.scene.damage { packs } else { packs & store.index_of(store.counted()) };
         let found = store.chunks_in(named);
         each(store.named(Name::Committed)).find(|id| self.needs(*id) & !found != 0)
     }
@@ -277,11 +277,11 @@ impl Model {
         let needed = each(store.named(Name::Committed)).fold(0, |chunks, id| chunks | self.needs(id));
         let held: u32 = each(store.packs).map(|pack| store.contents[pack].count_ones()).sum();
         let named = each(store.segments).fold(0, |packs, id| packs | store.rows[id]);
-        store.standing == 0
+        store.pending == 0
             && store.chunks_in(store.packs) == needed
             && held == needed.count_ones()
             && named == store.packs
-            && store.segments & !store.believed() == 0
+            && store.segments & !store.counted() == 0
             && self.missing(store, store.packs).is_none()
     }
 }

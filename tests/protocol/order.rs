@@ -33,7 +33,7 @@ struct Way {
     clocks: [i64; WRITERS],
 }
 
-/// What stands at the end, in the order of the commits, and for each what stood when it was begun.
+/// The snapshots at the end, in the order of the commits, and for each those that existed when it was begun.
 #[derive(Default)]
 struct Outcome {
     snapshots: Vec<Manifest>,

@@ -25,12 +25,12 @@ pub fn steps(steps: &mut Steps<'_>) {
             }
         }
         TRUST => {
-            let believed = store.believed();
-            steps.add("lists the names", About::Nothing, to(Reader { pc: INDEX, believed, ..reader }));
+            let counted = store.counted();
+            steps.add("lists the names", About::Nothing, to(Reader { pc: INDEX, counted, ..reader }));
         }
         INDEX => {
-            let known = store.index_of(reader.believed);
-            let read = Reader { pc: READ, known, believed: 0, ..reader };
+            let known = store.index_of(reader.counted);
+            let read = Reader { pc: READ, known, counted: 0, ..reader };
             steps.add("reads the index", About::Packs(known), to(read));
         }
         READ => {

@@ -128,7 +128,7 @@ impl State {
             contents
         };
         let Store { names: named, contents: held, rows, plans, folds, retired, .. } = self.store;
-        let Store { sessions, packs, unsynced, undead, segments, standing, fold_objects, unsynced_folds, .. } =
+        let Store { sessions, packs, unsynced, undead, segments, pending, fold_objects, unsynced_folds, .. } =
             self.store;
         let store = Store {
             sessions: set(sessions),
@@ -139,7 +139,7 @@ impl State {
             undead: set(undead),
             segments: set(segments),
             rows: sets(rows),
-            standing: set(standing),
+            pending: set(pending),
             plans: sets(plans),
             fold_objects: set(fold_objects),
             folds: sets(folds),
@@ -147,10 +147,10 @@ impl State {
             retired: names(retired),
         };
         let mut writers = self.writers.map(|writer| {
-            let Writer { pc, seen, believed, parents, usable, named, lacking, folded, parent } = writer;
+            let Writer { pc, seen, counted, parents, usable, named, lacking, folded, parent } = writer;
             let (folded, parent) = (set(folded), set(parent));
-            let (seen, believed, usable, named) = (set(seen), set(believed), set(usable), set(named));
-            Writer { pc, seen, believed, parents, usable, named, lacking, folded, parent }
+            let (seen, counted, usable, named) = (set(seen), set(counted), set(usable), set(named));
+            Writer { pc, seen, counted, parents, usable, named, lacking, folded, parent }
         });
         let mut collectors = self.collectors.map(|collector| Collector {
             pc: collector.pc,
@@ -178,16 +178,16 @@ impl State {
         } else {
             collectors.swap(0, 1);
         }
-        let Reader { pc, mut snapshot, believed, known, gone, listed, looked, left } = self.reader;
+        let Reader { pc, mut snapshot, counted, known, gone, listed, looked, left } = self.reader;
         if [one, other].contains(&snapshot.into()) {
             snapshot = (one + other) as u8 - snapshot;
         }
-        let (believed, known, gone, listed) = (set(believed), set(known), set(gone), set(listed));
+        let (counted, known, gone, listed) = (set(counted), set(known), set(gone), set(listed));
         State {
             store,
             writers,
             collectors,
-            reader: Reader { pc, snapshot, believed, known, gone, listed, looked, left },
+            reader: Reader { pc, snapshot, counted, known, gone, listed, looked, left },
         }
     }
 }
@@ -249,7 +249,7 @@ pub fn collector_is_settled(model: &Model, state: &State, n: usize) -> bool {
         pc::LIST_INDEX => (0..SESSIONS).all(|id| clean_one(this, id).is_none()),
         pc::CLEAN => this.todo == 0 && model.keeps(Rule::CleanAfterDeleting),
         // Plans that went don't come back, and those that stand don't change.
-        pc::PLANS_GO => each((this.adopted | bit(id)) & store.standing).all(|plan| store.plans[plan] & this.there != 0),
+        pc::PLANS_GO => each((this.adopted | bit(id)) & store.pending).all(|plan| store.plans[plan] & this.there != 0),
         _ => false,
     }
 }
@@ -302,7 +302,7 @@ fn forget_as_writer(model: &Model, store: &Store, this: &mut Writer) {
     }
 }
 
-/// A bit of a set that stands for what is gone.
+/// A bit of a set that represents what is gone.
 const SOMETHING: Set = 1 << SESSIONS;
 
 /// What a collector needs no more.
@@ -316,7 +316,7 @@ fn forget_as_collector(model: &Model, store: &Store, this: &mut Collector, id: u
     if model.keeps(Rule::CreateIfAbsent) && model.keeps(Rule::NamesStayTaken) {
         this.open &= store.named(Name::Free);
     }
-    this.adopted &= store.standing;
+    this.adopted &= store.pending;
     // What they need is live already.
     if model.keeps(Rule::ListAgain) && model.keeps(Rule::FreshNames) {
         this.marked = 0;
@@ -361,7 +361,7 @@ fn forget_as_collector(model: &Model, store: &Store, this: &mut Collector, id: u
         }
     }
     if matches!(pc, pc::LIST_INDEX..=pc::PLANS_GO) {
-        let plans = each((this.adopted | bit(id)) & store.standing).fold(0, |packs, plan| packs | store.plans[plan]);
+        let plans = each((this.adopted | bit(id)) & store.pending).fold(0, |packs, plan| packs | store.plans[plan]);
         this.there &= known(this) | plans;
     }
 }

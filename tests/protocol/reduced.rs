@@ -22,9 +22,9 @@ const SMALL: [(Scene, &[Rule]); 6] = [
 
 /// Larger ones, all actors but the reader at once among them.
 const LARGER: [(Scene, &[Rule]); 5] = [
-    (scenes::WRITER_STANDING, &[]),
+    (scenes::WRITER_EXISTING, &[]),
     (scenes::RESUMING_PART, &[Rule::SettleFirst]),
-    (scenes::COLLECTORS_STANDING, &[Rule::EveryPlan]),
+    (scenes::COLLECTORS_EXISTING, &[Rule::EveryPlan]),
     (scenes::FOUR, &[]),
     (scenes::READER_TWICE, &[]),
 ];

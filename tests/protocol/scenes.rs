@@ -1,4 +1,4 @@
-//! The runs that are searched through: who takes part, and what stands at the beginning.
+//! The scenes that are searched through: who takes part, and what exists at the beginning.
 
 use super::model::{Old, Scene};
 use super::state::{Chunks, Name, Set};
@@ -18,13 +18,13 @@ const fn old(name: Name, pack: Chunks, needs: Chunks) -> Old {
 
 /// The first was forgotten; its pack holds two chunks, of which the second still needs one.
 const SHARED: [Old; 2] = [old(Name::Marker, AB, 0), old(Name::Committed, 0, B)];
-/// Both stand, and share a pack.
-const STANDING: [Old; 2] = [old(Name::Committed, AB, AB), old(Name::Committed, 0, B)];
-/// One stands, and lacks a chunk that writers need: they have something to upload.
+/// Both exist, and share a pack.
+const EXISTING: [Old; 2] = [old(Name::Committed, AB, AB), old(Name::Committed, 0, B)];
+/// One exists, without a chunk that writers need: they have something to upload.
 const PART: [Old; 2] = [old(Name::Committed, A, A), old(Name::Free, 0, 0)];
-/// One stands, and the other was forgotten, and has nothing that anybody needs.
+/// One exists, and the other was forgotten, and has nothing that anybody needs.
 const FORGOTTEN: [Old; 2] = [old(Name::Committed, A, A), old(Name::Marker, 0, 0)];
-/// Both stand, each with a copy of the same chunk.
+/// Both exist, each with a copy of the same chunk.
 const COPIES: [Old; 2] = [old(Name::Committed, A, A), old(Name::Committed, A, A)];
 /// A pack of three chunks, of which two are needed: what is moved out of it must be moved again once the first goes.
 const TWICE: [Old; 2] = [old(Name::Committed, ABC, A), old(Name::Committed, 0, B)];
@@ -46,14 +46,14 @@ const BASE: Scene = Scene {
 };
 
 pub const WRITER: Scene = Scene { writers: [AB, 0], collectors: 1, joins_packs: true, ..BASE };
-pub const WRITER_STANDING: Scene = Scene { old: STANDING, ..WRITER };
+pub const WRITER_EXISTING: Scene = Scene { old: EXISTING, ..WRITER };
 pub const WRITER_PART: Scene = Scene { old: PART, ..WRITER };
 pub const WRITERS: Scene = Scene { writers: [AB, B], collectors: 1, joins_packs: true, ..BASE };
 pub const WRITERS_PART: Scene = Scene { old: PART, ..WRITERS };
 pub const RESUMING: Scene = Scene { writers: [AB, AB], resume: true, collectors: 1, ..BASE };
 pub const RESUMING_PART: Scene = Scene { old: PART, ..RESUMING };
 pub const COLLECTORS: Scene = Scene { collectors: 2, ..BASE };
-pub const COLLECTORS_STANDING: Scene = Scene { old: STANDING, joins_packs: true, ..COLLECTORS };
+pub const COLLECTORS_EXISTING: Scene = Scene { old: EXISTING, joins_packs: true, ..COLLECTORS };
 pub const COLLECTORS_COPIES: Scene = Scene { old: COPIES, ..COLLECTORS };
 pub const READER: Scene = Scene { reader: true, ..WRITER };
 pub const READER_PART: Scene = Scene { old: PART, ..READER };
@@ -92,7 +92,7 @@ pub const FOLDING_ALL: Scene = Scene { old: FORGOTTEN, writers: [A, 0], ..FOLDIN
 const CROWD: Scene = Scene { writers: [AB, AB], resume: true, collectors: 2, joins_packs: true, reader: true, ..BASE };
 pub const EVERYBODY: [Scene; 11] = [
     CROWD,
-    Scene { old: STANDING, ..CROWD },
+    Scene { old: EXISTING, ..CROWD },
     Scene { old: PART, ..CROWD },
     Scene { old: COPIES, ..CROWD },
     Scene { old: TWICE, writers: [ABC, ABC], ..CROWD },

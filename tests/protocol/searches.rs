@@ -20,7 +20,7 @@ fn holds(name: &str, scene: Scene, states: usize) {
 #[test]
 fn nothing_is_lost_with_a_writer_and_a_collector() {
     holds("a writer and a collector", scenes::WRITER, 4_321);
-    holds("the same, with two snapshots", scenes::WRITER_STANDING, 12_299);
+    holds("the same, with two snapshots", scenes::WRITER_EXISTING, 12_299);
     holds("the same, with a chunk to upload", scenes::WRITER_PART, 6_062);
 }
 
@@ -40,19 +40,19 @@ fn nothing_is_lost_with_two_writers_that_take_over_from_each_other() {
 #[test]
 fn nothing_is_lost_with_two_collectors() {
     holds("two collectors", scenes::COLLECTORS, 13_225);
-    holds("the same, with two snapshots", scenes::COLLECTORS_STANDING, 55_959);
+    holds("the same, with two snapshots", scenes::COLLECTORS_EXISTING, 55_959);
     holds("the same, with two copies of a chunk", scenes::COLLECTORS_COPIES, 95_620);
 }
 
 #[test]
-fn readers_never_fail_on_a_snapshot_that_stands() {
+fn readers_never_fail_on_a_snapshot_that_exists() {
     holds("a reader, a writer and a collector", scenes::READER, 39_312);
     holds("the same, with a chunk to upload", scenes::READER_PART, 62_033);
     holds("a reader and two collectors that move its chunks twice", scenes::READER_TWICE, 311_129);
 }
 
 #[test]
-fn nothing_is_lost_though_an_index_segment_is() {
+fn nothing_is_lost_if_an_index_segment_is() {
     holds("a collector and a lost segment", scenes::DAMAGE, 71);
 }
 
@@ -134,7 +134,7 @@ fn without_a_rule_of_the_collectors_something_is_lost() {
 #[test]
 fn counting_copies_outside_every_plan_is_a_second_line_behind_the_settling_of_collectors() {
     for without in [&[Rule::EveryPlan], &[Rule::SettleFirst]] {
-        for scene in [scenes::COLLECTORS, scenes::COLLECTORS_STANDING, scenes::COLLECTORS_COPIES] {
+        for scene in [scenes::COLLECTORS, scenes::COLLECTORS_EXISTING, scenes::COLLECTORS_COPIES] {
             let search = Search { reduction: Reduction::SYMMETRY, most: 1_000_000, ways: false };
             let found = explore(&Model { scene: Scene { joins_packs: false, ..scene }, without }, search);
             assert!(found.violation.is_none(), "{without:?}: {}", found.trace());
@@ -148,7 +148,7 @@ fn without_a_rule_of_the_readers_they_fail() {
 }
 
 #[test]
-fn without_a_rule_of_those_who_fold_and_join_something_is_lost() {
+fn without_a_rule_of_folding_and_joining_something_is_lost() {
     breaks(left_out::FOLDS);
 }
 

@@ -23,7 +23,7 @@ pub const NAMES: [&str; SESSIONS] = ["S0", "S1", "W0", "W1", "G0", "G1", "last G
 /// The chunks.
 pub const CHUNKS: [Chunks; 3] = [1, 2, 4];
 
-/// What stands under a session's name in `snapshots/`.
+/// What exists under a session's name in `snapshots/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Name {
     #[default]
@@ -37,7 +37,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// Whether index segments of the session are believed.
+    /// Whether index segments of the session count.
     pub fn was_committed(self) -> bool {
         matches!(self, Name::Committed | Name::Marker)
     }
@@ -60,14 +60,14 @@ pub struct Store {
     /// The segments that exist, and the packs that each names.
     pub segments: Set,
     pub rows: [Set; SESSIONS],
-    /// The plans that stand, and what each condemns.
-    pub standing: Set,
+    /// The plans that are pending, and what each condemns.
+    pub pending: Set,
     pub plans: [Set; SESSIONS],
     /// The folds that exist, the names that each has, and those that a power cut would take.
     pub fold_objects: Set,
     pub folds: [Set; SESSIONS],
     pub unsynced_folds: Set,
-    /// What stood under each name when it was folded first.
+    /// What each name was when it was folded first.
     pub retired: [Name; SESSIONS],
 }
 
@@ -92,8 +92,8 @@ impl Store {
         each(packs).filter(|pack| self.contents[*pack] & chunk != 0).fold(0, |set, pack| set | bit(pack))
     }
 
-    /// Sessions whose segments are believed.
-    pub fn believed(&self) -> Set {
+    /// Sessions whose segments count.
+    pub fn counted(&self) -> Set {
         (0..SESSIONS).filter(|id| self.name(*id).was_committed()).fold(0, |set, id| set | bit(id))
     }
 
@@ -112,7 +112,7 @@ impl Store {
         each(self.fold_objects).fold(0, |names, fold| names | self.folds[fold])
     }
 
-    /// What a name means: of one that is in a fold, what stood there, whatever stands there now.
+    /// What a name means: of one that is in a fold, what it was then, whatever is there now.
     pub fn name(&self, id: usize) -> Name {
         if self.folded() & bit(id) != 0 { self.retired[id] } else { self.names[id] }
     }
@@ -124,7 +124,7 @@ impl Store {
 
     /// The packs that a plan condemns.
     pub fn condemned(&self) -> Set {
-        each(self.standing).fold(0, |packs, id| packs | self.plans[id])
+        each(self.pending).fold(0, |packs, id| packs | self.plans[id])
     }
 }
 
@@ -135,7 +135,7 @@ pub struct Writer {
     /// Packs that plans condemned when it read them.
     pub seen: Set,
     /// Sessions whose segments it believes.
-    pub believed: Set,
+    pub counted: Set,
     /// Chunks that its parent needs.
     pub parents: Chunks,
     /// Packs that it may refer to.
@@ -191,7 +191,7 @@ pub struct Collector {
 pub struct Reader {
     pub pc: u8,
     pub snapshot: u8,
-    pub believed: Set,
+    pub counted: Set,
     /// Packs whose contents it knows.
     pub known: Set,
     /// Packs that it found to be gone.

@@ -91,7 +91,7 @@ impl Table {
         Table { places: std::iter::repeat_with(AtomicU64::default).take(places).collect() }
     }
 
-    /// Where a fingerprint belongs, and what stands there.
+    /// Where a fingerprint belongs, and what is there.
     fn place(&self, print: u128) -> (usize, u64) {
         let place = ((print >> 64) * self.places.len() as u128) >> 64;
         (place as usize, print as u64 | 1)

@@ -27,7 +27,7 @@ pub mod pc {
 /// The steps of writer `n`, whose snapshot needs these chunks.
 pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
     let (now, id) = (*steps.now, WRITERS[n]);
-    let Writer { pc, seen, believed, parents, usable, named, lacking, folded, parent } = now.writers[n];
+    let Writer { pc, seen, counted, parents, usable, named, lacking, folded, parent } = now.writers[n];
     let store = now.store;
     let to = |writer: Writer, store: Store| {
         let mut state = State { store, ..now };
@@ -54,9 +54,9 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
         }
         pc::NAMES => {
             let every = Set::MAX >> (8 - SESSIONS);
-            let believed = if steps.keeps(Rule::TrustCommittedAlone) { store.believed() } else { every };
+            let counted = if steps.keeps(Rule::TrustCommittedAlone) { store.counted() } else { every };
             let folded = if steps.keeps(Rule::FoldsAfterNames) { 0 } else { store.folded() };
-            steps.add("lists the names", About::Nothing, to(Writer { believed, folded, ..at }, store));
+            steps.add("lists the names", About::Nothing, to(Writer { counted, folded, ..at }, store));
         }
         pc::PARENT => {
             steps.add("builds on nothing", About::Nothing, to(at, store));
@@ -76,8 +76,8 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, needs: Chunks) {
             steps.add("reads the folds", About::Nothing, to(next, store));
         }
         pc::INDEX => {
-            let usable = store.index_of(believed) & !seen;
-            steps.add("reads the index", About::Packs(usable), to(Writer { usable, believed: 0, ..at }, store));
+            let usable = store.index_of(counted) & !seen;
+            steps.add("reads the index", About::Packs(usable), to(Writer { usable, counted: 0, ..at }, store));
         }
         pc::PACKS => {
             let usable = usable & store.packs;

@@ -393,9 +393,9 @@ impl Soak<'_> {
                 }
             }
             // Forgotten on the way, it may fail.
-            Some(code) if self.snapshots_in(repository).iter().any(|(standing, _)| standing == id) => {
+            Some(code) if self.snapshots_in(repository).iter().any(|(existing, _)| existing == id) => {
                 self.violation(format!(
-                    "restoring snapshot {id} of {label}, which stands, ended with {code}: {}",
+                    "restoring snapshot {id} of {label}, which exists, ended with {code}: {}",
                     ended.err
                 ));
             }
@@ -407,8 +407,8 @@ impl Soak<'_> {
 
     fn read(&self, mut random: Random) {
         while self.goes_on() {
-            let standing = self.snapshots();
-            let Some((id, label)) = standing.get(random.below(standing.len() as u64) as usize) else {
+            let existing = self.snapshots();
+            let Some((id, label)) = existing.get(random.below(existing.len() as u64) as usize) else {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             };
@@ -419,11 +419,11 @@ impl Soak<'_> {
     fn forget(&self, mut random: Random) {
         while self.goes_on() {
             std::thread::sleep(Duration::from_millis(100 + random.below(900)));
-            let standing = self.snapshots();
-            if standing.len() < 4 {
+            let existing = self.snapshots();
+            if existing.len() < 4 {
                 continue;
             }
-            let (id, _) = &standing[random.below(standing.len() as u64) as usize];
+            let (id, _) = &existing[random.below(existing.len() as u64) as usize];
             self.going.lock().unwrap().insert(id.clone());
             let ended = self.run(&["forget", id], Some(&mut random));
             if ended.code.is_some() {
@@ -435,21 +435,21 @@ impl Soak<'_> {
         }
     }
 
-    /// Holds a snapshot for a while: as long as it is held, it stands.
+    /// Holds a snapshot for a while: as long as it is held, it exists.
     fn hold(&self, mut random: Random) {
         while self.goes_on() {
             std::thread::sleep(Duration::from_millis(random.below(500)));
-            let standing = self.snapshots();
-            let Some((id, _)) = standing.get(random.below(standing.len() as u64) as usize) else { continue };
+            let existing = self.snapshots();
+            let Some((id, _)) = existing.get(random.below(existing.len() as u64) as usize) else { continue };
             let ended = self.run(&["hold", "add", id, "--reason", "soak"], Some(&mut random));
             if ended.code != Some(0) && !self.is_allowed(&ended, &HOLDER_MAY_SAY) {
                 self.violation(format!("hold add {id} ended with {:?}: {}", ended.code, ended.err));
             }
             // A forget that began before may have looked for holds before there was one.
             let counts = ended.code == Some(0) && !self.going.lock().unwrap().contains(id);
-            let stood = counts && self.snapshots().iter().any(|(standing, _)| standing == id);
+            let existed = counts && self.snapshots().iter().any(|(existing, _)| existing == id);
             std::thread::sleep(Duration::from_millis(random.below(3_000)));
-            if stood && !self.snapshots().iter().any(|(standing, _)| standing == id) {
+            if existed && !self.snapshots().iter().any(|(existing, _)| existing == id) {
                 self.violation(format!("snapshot {id} was forgotten while it was held"));
             }
             self.release(id, Some(&mut random));
@@ -514,7 +514,7 @@ impl Soak<'_> {
         }
     }
 
-    /// Everybody is gone: what stands must restore and be copied, what is not needed must go.
+    /// Everybody is gone: every snapshot must restore and be copied, what is not needed must go.
     fn verify(&self) {
         let ended = self.run(&["copy", "--to", "copies"], None);
         if ended.code != Some(0) {
@@ -535,11 +535,11 @@ impl Soak<'_> {
 
     fn verify_one(&self, repository: &str) {
         for about in ["afterwards", "after a last prune"] {
-            let standing = self.snapshots_in(repository);
+            let existing = self.snapshots_in(repository);
             if repository == "repo" {
-                self.report.lock().unwrap().snapshots_left = standing.len() as u64;
+                self.report.lock().unwrap().snapshots_left = existing.len() as u64;
             }
-            for (id, label) in &standing {
+            for (id, label) in &existing {
                 self.restore(repository, id, label, None);
             }
             let ended = self.run_in(repository, &["check", "--read-data"], None);

@@ -1,4 +1,4 @@
-//! A repository in which each chunk stands in a pack of its own, so that each can be lost alone.
+//! A repository in which each chunk is in a pack of its own, so that each can be lost alone.
 
 use aerolith::format::{PackId, names};
 use aerolith::internals::chunks::{ChunkReader, ChunkWriter, WriteOptions};

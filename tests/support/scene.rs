@@ -160,11 +160,11 @@ pub fn assert_nothing_unused(repository: &Repository, about: &str) {
         let id = names::parse_pack(&object.key).unwrap();
         for row in read_directory(&**store, repository.keys(), id, object.size).unwrap().1 {
             assert!(reached.contains(&row.id), "{about}: chunk {} is not needed", row.id);
-            assert!(stored.insert(row.id), "{about}: chunk {} stands there twice", row.id);
+            assert!(stored.insert(row.id), "{about}: chunk {} is there twice", row.id);
         }
     }
     assert_eq!(stored.len(), reached.len(), "{about}");
-    assert!(store.list(names::PLANS).unwrap().is_empty(), "{about}: a plan stands");
+    assert!(store.list(names::PLANS).unwrap().is_empty(), "{about}: a plan is pending");
     for pack in repository.index().unwrap().packs().into_keys() {
         assert!(store.size(&names::pack(&pack)).unwrap().is_some(), "{about}: the index names {pack}, which is gone");
     }

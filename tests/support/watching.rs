@@ -1,4 +1,4 @@
-//! A source that tells a test what it is asked for, and otherwise is the one that it stands for.
+//! A source that tells a test what it is asked for, and otherwise passes everything on.
 
 use aerolith::record::{Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, Timestamp};
 use aerolith::{BadRecord, DigestRow, PartitionedSource, RecordSource, Result, SourceShape, Standing};

@@ -87,7 +87,7 @@ fn an_index_segment() {
         };
         DirectoryRow { id: ChunkId(*blake3::hash(i.to_string().as_bytes()).as_bytes()), place }
     };
-    // The first chunk stands in both packs.
+    // The first chunk is in both packs.
     let rows = [(0..40).map(row).collect::<Vec<_>>(), [0].into_iter().chain(40..70).map(row).collect()];
     let table: Vec<_> = packs.iter().zip(&rows).map(|((id, size), rows)| (*id, *size, rows.clone())).collect();
     let joined = [(SnapshotId([0x22; 16]), 0), (SnapshotId([0x33; 16]), 7)];

@@ -198,7 +198,7 @@ fn a_salvage_takes_the_place_of_what_lost_chunks() {
     for policy in [by_tag, Policy { within_millis: Some(60_000), ..Policy::default() }] {
         assert!(stay(&policy, &all).iter().all(|id| ![4, 5].contains(id)));
     }
-    // What was made of an incomplete one stands for no whole one.
+    // What was made of an incomplete one counts as no whole one.
     all.truncate(4);
     all.push(salvage(5, 4, 4001, false));
     assert_eq!(stay(&two, &all), [2, 3, 5]);

@@ -161,8 +161,8 @@ proptest! {
         let now = NOW + now * DAY;
         let found = Times::of(&all, Timestamp(now));
         if !found.reader_is_behind() {
-            let believed = plausible(&all, now);
-            prop_assert!(believed.windows(2).all(|two| two[0] <= two[1]), "{:?} of {:?}", believed, times);
+            let shown = plausible(&all, now);
+            prop_assert!(shown.windows(2).all(|two| two[0] <= two[1]), "{:?} of {:?}", shown, times);
         }
         let ascend = times.windows(2).all(|two| two[0] <= two[1]) && times.iter().all(|time| *time <= now);
         prop_assert!(!ascend || found.doubtful().is_empty());

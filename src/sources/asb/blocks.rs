@@ -41,7 +41,7 @@ pub(crate) trait BlockSink {
     }
     /// Takes note of an index of another namespace, which was passed over.
     fn other_index(&mut self, _namespace: &[u8]) {}
-    /// The last record lacks only its last line feed.
+    /// The last record is complete but for the line feed at its end.
     fn lacks_end(&mut self) {}
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct BlockReader<'a> {
     ended: bool,
     /// Why the text broke off, if not because the file ends.
     broken: Option<String>,
-    /// The text ends with a record that lacks its last line feed.
+    /// The text ends with a record that has no line feed at its end.
     lacks_end: bool,
     records: Vec<Range<usize>>,
 }

@@ -68,7 +68,7 @@ pub struct AsbSource {
     /// What was taken for the path, for people.
     notes: Vec<String>,
     is_incremental: bool,
-    /// The files whose last record lacks its last line feed, as far as they were read.
+    /// The files whose last record has no line feed at its end, as far as they were read.
     unended: Mutex<BTreeSet<String>>,
 }
 
@@ -348,7 +348,7 @@ impl RecordSource for AsbSource {
         let unended = lock(&self.unended);
         let unended = unended.iter().map(|file| {
             format!(
-                "{file}: its last record lacks the line feed at its end, and was taken as it is. If the file was \
+                "{file}: its last record has no line feed at its end, and was taken as it is. If the file was \
                  cut off, more may be missing, of a number at its end too: compare it with the original"
             )
         });

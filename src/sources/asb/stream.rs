@@ -137,7 +137,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) control: &'a Control,
     /// Receives indexes and modules.
     pub(crate) metadata: &'a Mutex<NamespaceMetadata>,
-    /// Receives the files whose last record lacks its last line feed.
+    /// Receives the files whose last record has no line feed at its end.
     pub(crate) unended: &'a Mutex<BTreeSet<String>>,
     /// The text, if it comes from a pipe, which was opened already and can't be opened again; taken by the first
     /// reading.
