@@ -13,8 +13,8 @@ use aerolith::internals::{crypto, objects};
 use aerolith::record::Timestamp;
 use aerolith::store::{LocalStore, MemoryStore, Store};
 use aerolith::{
-    BackupKind, Control, CreateOptions, EmbeddedSource, Error, KdfCost, PruneOptions, RecordOptions, Repository,
-    Result, SessionOptions,
+    BackupKind, CreateOptions, EmbeddedSource, Error, KdfCost, PruneOptions, RecordOptions, Repository, Result,
+    SessionOptions,
 };
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -69,12 +69,11 @@ fn make(path: &Path, records: &Path, snapshots: u64, others: u64) -> Result<()> 
     for n in 0..snapshots {
         let kind = if n == 0 { BackupKind::Full } else { BackupKind::Incremental };
         sample::change(&source, NAMESPACE, 0..RECORDS, 0.01, n)?;
-        let mut session = repository
-            .begin(SessionOptions { cluster: "bench".into(), ..SessionOptions::default() }, Arc::new(Control::new()))?;
+        let mut session = repository.begin(SessionOptions { cluster: "bench".into(), ..SessionOptions::default() })?;
         session.records(NAMESPACE, &EmbeddedSource::new(source.clone()), kind, &RecordOptions::default())?;
         session.commit()?;
         if n % PRUNED_EVERY == PRUNED_EVERY - 1 {
-            repository.prune(&PruneOptions::default(), &Arc::new(Control::new()))?;
+            repository.prune(&PruneOptions::default())?;
         }
     }
     for n in 0..others {

@@ -14,8 +14,8 @@ use aerolith::record::{
 };
 use aerolith::store::{CountingStore, LocalStore, Store};
 use aerolith::{
-    BackupKind, CheckOptions, Compression, Control, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
-    PruneOptions, RecordOptions, RecordSource, Repository, Result, SessionOptions, SnapshotFilter, SourceShape,
+    BackupKind, CheckOptions, Compression, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource, PruneOptions,
+    RecordOptions, RecordSource, Repository, Result, SessionOptions, SnapshotFilter, SourceShape,
 };
 use peak_alloc::PeakAlloc;
 use std::collections::HashMap;
@@ -189,7 +189,7 @@ fn fill(repository: &Repository, records: u64, days: u32) -> Result<(u64, u64)> 
     let (mut first, mut changed) = (0, 0);
     for day in 0..days {
         let kind = if day == 0 { BackupKind::Full } else { BackupKind::Incremental };
-        let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
+        let mut session = repository.begin(SessionOptions::default())?;
         session.records(NAMESPACE, &source, kind, &RecordOptions::default())?;
         let snapshot = session.commit()?;
         if day == 0 {
@@ -222,7 +222,7 @@ fn measured<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64, f64)> {
 fn check(path: &std::path::Path, about: &str) -> Result<()> {
     let counting = Arc::new(CountingStore::new(LocalStore::open(path)?));
     let repository = Repository::open(counting.clone(), b"bench")?;
-    let (report, seconds, memory) = measured(|| repository.check(&CheckOptions::default(), &Control::new()))?;
+    let (report, seconds, memory) = measured(|| repository.check(&CheckOptions::default()))?;
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     println!(
         "check of {} snapshots {about}: {seconds:.2} s, {:.1} MB read, {memory:.0} MB of memory",
@@ -282,10 +282,9 @@ fn main() -> Result<()> {
     let snapshots = repository.snapshots()?.snapshots;
     let old: Vec<String> =
         snapshots.iter().take(snapshots.len() * 2 / 3).map(|manifest| manifest.id.to_string()).collect();
-    repository.forget_named(&old, &SnapshotFilter::ALL, false, &Control::new())?;
+    repository.forget_named(&old, &SnapshotFilter::ALL, false)?;
     let before = counting.counts();
-    let control = Arc::new(Control::new());
-    let (report, seconds, memory) = measured(|| repository.prune(&PruneOptions::default(), &control))?;
+    let (report, seconds, memory) = measured(|| repository.prune(&PruneOptions::default()))?;
     let counts = counting.counts() - before;
     let beyond = counts.bytes_read().saturating_sub(report.bytes_moved);
     println!(

@@ -11,7 +11,7 @@ use aerolith::record::{
 };
 use aerolith::store::{CountingStore, LocalStore};
 use aerolith::{
-    BackupKind, Control, CopiedSnapshot, CopyOptions, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
+    BackupKind, CopiedSnapshot, CopyOptions, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
     RecordOptions, RecordSource, Repository, Result, SessionOptions, SourceShape,
 };
 use peak_alloc::PeakAlloc;
@@ -132,7 +132,7 @@ fn run(records: u64, sets: u64) -> Result<()> {
     let repository = Repository::create(Arc::new(LocalStore::create(&path)?), b"bench", &options)?;
     let (before, begun) = (MEMORY.current_usage_as_mb(), Instant::now());
     MEMORY.reset_peak_usage();
-    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
+    let mut session = repository.begin(SessionOptions::default())?;
     session.records(NAMESPACE, &MadeUp { records, sets }, BackupKind::Full, &RecordOptions::default())?;
     let snapshot = session.commit()?;
     let peak = MEMORY.peak_usage_as_mb() - before;
@@ -160,7 +160,7 @@ fn run(records: u64, sets: u64) -> Result<()> {
         found.is_some()
     );
     let begun = Instant::now();
-    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
+    let mut session = repository.begin(SessionOptions::default())?;
     session.records(NAMESPACE, &MadeUp { records, sets }, BackupKind::Full, &RecordOptions::default())?;
     session.commit()?;
     println!("  the same once more, nothing changed: {:.1} s", begun.elapsed().as_secs_f64());
@@ -181,7 +181,7 @@ fn copies(records: u64, sets: u64, path: &std::path::Path) -> Result<()> {
             let options = CopyOptions { snapshots: vec![snapshot.into()], ..CopyOptions::default() };
             let (before, begun) = (MEMORY.current_usage_as_mb(), Instant::now());
             MEMORY.reset_peak_usage();
-            let report = source.copy(&target, &options, &Arc::new(Control::new()))?;
+            let report = source.copy(&target, &options)?;
             let (peak, seconds) = (MEMORY.peak_usage_as_mb() - before, begun.elapsed().as_secs_f64());
             let sum = |of: fn(&CopiedSnapshot) -> u64| report.copied.iter().map(of).sum::<u64>();
             println!(

@@ -64,7 +64,7 @@ fn filled(directory: &Path) -> Result<Repository> {
     let repository = Repository::create(store::create(&place)?, b"a passphrase", &CreateOptions::default())?;
     for seed in 1..3 {
         sample::fill(&records, "shop", (seed - 1) * 50..seed * 50)?;
-        let mut session = repository.begin(SessionOptions::default(), Default::default())?;
+        let mut session = repository.begin(SessionOptions::default())?;
         let source = EmbeddedSource::new(records.clone());
         session.records("shop", &source, BackupKind::Full, &RecordOptions::default())?;
         session.commit()?;

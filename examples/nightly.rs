@@ -7,10 +7,9 @@
 
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::{
-    BackupKind, BoxError, CheckOptions, Control, CreateOptions, EmbeddedSource, Policy, PruneOptions, RecordOptions,
-    Repository, Result, SessionOptions, store,
+    BackupKind, BoxError, CheckOptions, CreateOptions, EmbeddedSource, Policy, PruneOptions, RecordOptions, Repository,
+    Result, SessionOptions, store,
 };
-use std::sync::Arc;
 
 const NAMESPACE: &str = "shop";
 
@@ -31,13 +30,11 @@ fn main() -> Result<(), BoxError> {
 }
 
 fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Result<()> {
-    let control = Arc::new(Control::new());
-
     // A full backup on the first night and once a week: it takes nothing for granted, and heals. Else what changed
     // since the last.
     let kind = if night.is_multiple_of(7) { BackupKind::Full } else { BackupKind::Incremental };
     let about = SessionOptions { job: "nightly".into(), resume: true, ..SessionOptions::default() };
-    let mut session = repository.begin(about, control.clone())?;
+    let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
     for warning in session.warnings() {
         eprintln!("warning: {warning}");
@@ -47,15 +44,15 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
 
     // Every snapshot is whole, so any may go.
     let policy = Policy { last: Some(2), weekly: Some(4), monthly: Some(12), ..Policy::default() };
-    let forgotten = repository.forget(&policy, |_| true, false, &control)?;
+    let forgotten = repository.forget(&policy, |_| true, false)?;
     for problem in &forgotten.problems {
         eprintln!("warning: {problem}");
     }
-    let pruned = repository.prune(&PruneOptions::default(), &control)?;
+    let pruned = repository.prune(&PruneOptions::default())?;
     println!("  {} forgotten, {} packs deleted", forgotten.forgotten.len(), pruned.packs_deleted);
 
     // Reads a twentieth of the data each night, and the structure of all snapshots.
-    let report = repository.check(&CheckOptions { read_percent: 5.0 }, &control)?;
+    let report = repository.check(&CheckOptions { read_percent: 5.0 })?;
     for problem in &report.problems {
         eprintln!("DAMAGED: {problem}");
     }

@@ -60,7 +60,7 @@ fn filled(directory: &Path) -> Result<Repository> {
     let repository = Repository::create(store::create(&place)?, b"a passphrase", &CreateOptions::default())?;
     sample::fill(&records, "shop", 0..50)?;
     for seed in 1..4 {
-        let mut session = repository.begin(SessionOptions::default(), Default::default())?;
+        let mut session = repository.begin(SessionOptions::default())?;
         let source = EmbeddedSource::new(records.clone());
         session.records("shop", &source, BackupKind::Full, &RecordOptions::default())?;
         session.commit()?;

@@ -1,11 +1,11 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records, Aerospike first.
 //!
 //! A [`Repository`] holds snapshots; a backup is a session between [`Repository::begin`] and
-//! [`session::BackupSession::commit`]. Sources ([`sources::RecordSource`]) deliver records, targets
-//! ([`targets::RecordTarget`]) take them back.
+//! [`BackupSession::commit`]. Sources ([`RecordSource`]) deliver records, targets
+//! ([`RecordTarget`]) take them back.
 //!
 //! ```
-//! use aerolith::{BackupKind, Control, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
+//! use aerolith::{BackupKind, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
 //! use aerolith::embedded::{sample, EmbeddedStore};
 //! use aerolith::store::MemoryStore;
 //! use std::sync::Arc;
@@ -19,7 +19,7 @@
 //! let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
 //! let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
 //!
-//! let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new()))?;
+//! let mut session = repository.begin(SessionOptions::default())?;
 //! session.records("shop", &EmbeddedSource::new(records), BackupKind::Full, &RecordOptions::default())?;
 //! let snapshot = session.commit()?;
 //!

@@ -205,7 +205,7 @@ fn an_incremental_backup_finds_what_was_written_anew_while_the_clock_was_set_bac
     let memory = std::sync::Arc::new(aerolith::store::MemoryStore::new());
     let repository = Repository::create(memory, b"x", &CreateOptions::default()).unwrap();
     let backup = |kind| {
-        let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
+        let mut session = repository.begin(SessionOptions::default()).unwrap();
         session.records("test", &EmbeddedSource::new(store.clone()), kind, &RecordOptions::default()).unwrap();
         session.commit().unwrap()
     };

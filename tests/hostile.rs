@@ -36,7 +36,7 @@ impl Forge {
     fn new(store: Arc<MemoryStore>, keys: Arc<Keys>) -> Self {
         let index = Arc::new(Index::open(&store, &keys, |_| true, Default::default()).unwrap());
         let options = WriteOptions { suite: SUITE, compression: Compression::Lz4, pack_bytes: 1 << 20 };
-        let control = Arc::new(Control::new());
+        let control = Control::new();
         let reader = Arc::new(ChunkReader::new(store.clone(), keys.clone(), index, 1 << 20));
         let writer = ChunkWriter::new(reader, Default::default(), options, control);
         Forge { store, keys, writer }
@@ -213,7 +213,7 @@ fn a_check_of_a_thicket_ends() {
     let (repository, forge) = repository_and_forge();
     let run = thicket(&forge);
     commit(&repository, forge, run, 0);
-    let report = repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new()).unwrap();
+    let report = repository.check(&CheckOptions { read_percent: 100.0 }).unwrap();
     assert!(report.chunks <= 17, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.contains("its first digest")), "{report:?}");
     assert_eq!(report.hurt, [SESSION]);
@@ -254,7 +254,7 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
         let target = JsonlTarget::create(&file).unwrap();
         let selection = Selection { bins, ..Selection::default() };
         let options = RestoreOptions { selection, ..RestoreOptions::default() };
-        let report = snapshot.restore("test", &target, &options, &Control::new()).unwrap();
+        let report = snapshot.restore("test", &target, &options).unwrap();
         target.finish().unwrap();
         assert_eq!((report.read, report.written, report.damaged, report.failed), (5, 3, 2, 2), "{report:?}");
         let failed: Vec<Digest> = report.failures.iter().map(|failed| failed.digest).collect();

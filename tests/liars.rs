@@ -15,7 +15,7 @@ use aerolith::internals::index::{Index, write_segments};
 use aerolith::internals::objects;
 use aerolith::internals::pack::{PackWriter, read_directory};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Control, Repository, SnapshotId};
+use aerolith::{BackupKind, Repository, SnapshotId};
 use peak_alloc::PeakAlloc;
 use std::sync::{Arc, Mutex, PoisonError};
 use support::scene::*;
@@ -288,7 +288,7 @@ fn runs_and_snapshots_that_claim_more_than_they_have_are_told_so_in_bounded_memo
         put(&repository, ObjectKind::Snapshot, &names::snapshot(&id), &structured::encode(&claims).unwrap());
         let snapshot = repository.snapshot(&id.to_string()).unwrap();
         let target = MemoryTarget::default();
-        let restored = within(96, || snapshot.restore("kept", &target, &Default::default(), &Control::new()));
+        let restored = within(96, || snapshot.restore("kept", &target, &Default::default()));
         let is_told = restored.as_ref().map_or(true, |report| report.is_damaged());
         // How many segments there are is nothing that a restore depends on.
         assert_eq!(is_told, claim != 3, "claim {claim}: {restored:?}");

@@ -63,7 +63,7 @@ fn repository() -> (Arc<MemoryStore>, Repository) {
 }
 
 fn back_up(repository: &Repository, people: &People, options: &RecordOptions) -> Result<Snapshot> {
-    let mut session = repository.begin(SessionOptions::default(), Default::default())?;
+    let mut session = repository.begin(SessionOptions::default())?;
     session.records(NAMESPACE, people, BackupKind::Full, options)?;
     session.commit()
 }
@@ -112,7 +112,7 @@ fn the_records_of_a_selection_are_those_alone_with_the_bins_alone() {
     let store = EmbeddedStore::create(directory.path().join("store")).unwrap();
     sample::fill(&store, NAMESPACE, 0..3000).unwrap();
     let (_, repository) = repository();
-    let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
+    let mut session = repository.begin(SessionOptions::default()).unwrap();
     let source = EmbeddedSource::new(store.clone());
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let snapshot = session.commit().unwrap();
@@ -175,9 +175,9 @@ fn errors_of_a_source_of_ones_own_come_back_with_their_cause_and_ours_as_they_ar
     let cause = std::error::Error::source(&error).unwrap();
     assert!(cause.is::<std::num::ParseIntError>(), "{cause:?}");
 
-    let control = Arc::new(aerolith::Control::new());
+    let control = aerolith::Control::new();
     control.stop();
-    let mut session = repository.begin(SessionOptions::default(), control).unwrap();
+    let mut session = repository.watched(&control).begin(SessionOptions::default()).unwrap();
     // More than a batch: the source itself sees the error, and passes it on with `?`.
     let many = People::aged((0..50_000).map(|n| (n, n)));
     let error = session.records(NAMESPACE, &many, BackupKind::Full, &RecordOptions::default()).err().unwrap();
@@ -203,7 +203,7 @@ fn without_a_name_of_the_cluster_nothing_is_backed_up() {
     assert!(error.contains("Name the cluster"), "{error}");
     assert_eq!(nameless.asked.load(Ordering::Relaxed), 0);
     let options = SessionOptions { cluster: "given".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(options, Default::default()).unwrap();
+    let mut session = repository.begin(options).unwrap();
     session.records(NAMESPACE, &nameless, BackupKind::Full, &RecordOptions::default()).unwrap();
     assert_eq!(session.commit().unwrap().manifest().cluster, "given");
 }
@@ -214,7 +214,7 @@ fn a_part_of_a_source_of_ones_own_can_be_selected() {
     let people = Box::new(People::aged((0..50).map(|n| (n, n))));
     let digests = vec![digest(3), digest(4)];
     let selected = Selected::of(people, RecordSelection { digests, ..RecordSelection::default() });
-    let mut session = repository.begin(SessionOptions::default(), Default::default()).unwrap();
+    let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &*selected, BackupKind::Full, &RecordOptions::default()).unwrap();
     assert_eq!(ages(&session.commit().unwrap(), Selection::default()).unwrap(), [3, 4]);
 }

@@ -7,9 +7,8 @@ use aerolith::internals::run::RunCursor;
 use aerolith::record::{PartitionId, RecordBatch};
 use aerolith::store::{CountingStore, MemoryStore, Store};
 use aerolith::{
-    BackupKind, CheckOptions, Control, CreateOptions, EmbeddedSource, EmbeddedTarget, Error, KdfCost,
-    PartitionedSource, RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, Result, SessionOptions,
-    Snapshot,
+    BackupKind, CheckOptions, CreateOptions, EmbeddedSource, EmbeddedTarget, Error, KdfCost, PartitionedSource,
+    RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, Result, SessionOptions, Snapshot,
 };
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ fn back_up(repository: &Repository, source: &dyn RecordSource, namespace: &str, 
         cluster: source.cluster().unwrap_or_default(),
         ..SessionOptions::default()
     };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     session.records(namespace, source, kind, &RecordOptions::default())?;
     session.commit()
 }
@@ -58,7 +57,7 @@ fn truth(store: &EmbeddedStore) -> Truth {
 fn restored(snapshot: &Snapshot, directory: &std::path::Path) -> Truth {
     let store = EmbeddedStore::create(directory).unwrap();
     let target = EmbeddedTarget::new(store.clone());
-    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new()).unwrap();
+    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default()).unwrap();
     target.finish().unwrap();
     assert!(report.adds_up() && report.failed == 0, "{report:?}");
     truth(&store)
@@ -256,12 +255,12 @@ fn a_full_backup_heals_what_a_lost_pack_took_and_check_names_the_snapshots_that_
     let (store, repository) = repository();
     let source = EmbeddedSource::new(live.clone());
     back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
-    let clean = repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new()).unwrap();
+    let clean = repository.check(&CheckOptions { read_percent: 100.0 }).unwrap();
     assert!(clean.problems.is_empty() && clean.chunks == clean.chunks_read, "{clean:?}");
     let packs = store.list(names::PACKS).unwrap();
     let largest = packs.iter().max_by_key(|pack| pack.size).unwrap();
     store.delete(&largest.key).unwrap();
-    let report = repository.check(&CheckOptions::default(), &Control::new()).unwrap();
+    let report = repository.check(&CheckOptions::default()).unwrap();
     assert_eq!(report.hurt.len(), 1, "{report:?}");
     let healed = back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
     assert!(healed.namespace(NAMESPACE).unwrap().manifest().counts.healed > 0);
@@ -288,7 +287,7 @@ fn a_namespace_is_backed_up_once_in_a_session() {
     sample::fill(&live, NAMESPACE, 0..50).unwrap();
     let (_, repository) = repository();
     let source = EmbeddedSource::new(live);
-    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let again = session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default());
     assert!(again.unwrap_err().to_string().contains("already"));

@@ -4,7 +4,7 @@ mod support;
 
 use aerolith::format::names;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Control, Repository, SnapshotFilter, SnapshotId};
+use aerolith::{BackupKind, Repository, SnapshotFilter, SnapshotId};
 use std::sync::Arc;
 use support::world::*;
 
@@ -16,7 +16,7 @@ fn newer_and_older() -> (Arc<MemoryStore>, Arc<MemoryStore>, [SnapshotId; 3]) {
     let forgotten = back_up(&repository, &World::filled(0..20), BackupKind::Full).unwrap().id();
     let older = Arc::new(disk.fork());
     let made = back_up(&repository, &World::filled(0..30), BackupKind::Full).unwrap().id();
-    repository.forget_named(&[forgotten.to_string()], &SnapshotFilter::ALL, false, &Control::new()).unwrap();
+    repository.forget_named(&[forgotten.to_string()], &SnapshotFilter::ALL, false).unwrap();
     let fenced = SnapshotId([9; 16]);
     disk.put(&names::snapshot(&fenced), b"").unwrap();
     (disk, older, [forgotten, made, fenced])

@@ -3,8 +3,8 @@
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    BackupKind, Control, CreateOptions, EmbeddedSource, Error, KdfCost, PruneOptions, RecordOptions, Repository,
-    Result, Secret, SessionOptions,
+    BackupKind, CreateOptions, EmbeddedSource, Error, KdfCost, PruneOptions, RecordOptions, Repository, Result, Secret,
+    SessionOptions,
 };
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn backed_up() -> (tempfile::TempDir, Repository, EmbeddedStore) {
 
 fn back_up(repository: &Repository, records: &EmbeddedStore) -> Result<()> {
     let about = SessionOptions { cluster: "shops".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     session.records("shop", &EmbeddedSource::new(records.clone()), BackupKind::Full, &RecordOptions::default())?;
     session.commit().map(drop)
 }
@@ -47,7 +47,7 @@ fn without_what_opens_values_everything_is_seen_but_values() {
     }
     assert_eq!(seen, 200);
     assert_eq!(limited.history().unwrap().entries.len(), 1);
-    limited.prune(&PruneOptions { dry_run: true, ..PruneOptions::default() }, &Arc::new(Control::new())).unwrap();
+    limited.prune(&PruneOptions { dry_run: true, ..PruneOptions::default() }).unwrap();
     let error = namespace.get(&sample::digest_of(7)).map(drop).unwrap_err();
     assert!(error.to_string().contains("the secret that opens values is not at hand"), "{error}");
     assert_eq!(absent::<()>(Err(error)), Secret::Values);

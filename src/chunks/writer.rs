@@ -79,7 +79,7 @@ impl ChunkWriter {
         reader: Arc<ChunkReader>,
         distrusted: HashSet<ChunkId>,
         options: WriteOptions,
-        control: Arc<Control>,
+        control: Control,
     ) -> Self {
         let (queue, packs) = crossbeam_channel::bounded::<(u64, FinishedPack)>(1);
         let stored = Arc::new(Mutex::new(Stored::default()));

@@ -6,7 +6,6 @@ use super::from_command::{FromCommand, Output};
 use super::output::{complain, print_line};
 use super::{endpoint, text};
 use crate::backup::RecordOptions;
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{BackupKind, Counts, Manifest};
 use crate::job::{self, SnapshotReport};
@@ -16,7 +15,6 @@ use crate::sources::RecordSource;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Back up a source as a new snapshot
@@ -239,7 +237,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
             // A run that fails this early belongs into the history too: nobody else tells that last night's backup is
             // missing.
             if !matches!(error, Error::Usage(_)) {
-                match repository.begin(about(&[], args.cluster.clone()), Arc::new(Control::new())) {
+                match repository.begin(about(&[], args.cluster.clone())) {
                     Ok(session) => session.abandon(&error),
                     Err(other) => complain(&format!("this session is missing from the history: {other}")),
                 }
@@ -265,7 +263,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     let is_first = !is_named && !has_earlier(&repository, &about)?;
     let (control, progress) =
         watched.unwrap_or_else(|| context.control(format!("backing up {}", text::safe(&about.source))));
-    let mut session = repository.begin(about, control.clone())?;
+    let mut session = repository.watched(&control).begin(about)?;
     let mut read = Ok(());
     for Reading { source, namespaces } in &sources {
         for namespace in namespaces {

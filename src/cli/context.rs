@@ -244,15 +244,15 @@ impl Context {
 
     /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done,
     /// such as "checking /backups/aero".
-    pub fn control(&self, what: impl Into<String>) -> (Arc<Control>, Progress) {
-        let control = Arc::new(Control::new());
+    pub fn control(&self, what: impl Into<String>) -> (Control, Progress) {
+        let control = Control::new();
         super::signals::stop(&control);
         (control.clone(), Progress::start(text::safe(&what.into()), control, self.global.quiet))
     }
 }
 
 impl Caller for Context {
-    fn begins(&self, what: &str) -> Arc<Control> {
+    fn begins(&self, what: &str) -> Control {
         let (control, progress) = self.control(what);
         *self.progress.borrow_mut() = Some(progress);
         control

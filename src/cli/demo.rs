@@ -4,7 +4,6 @@ use super::context::{Context, Done};
 use super::output::print_line;
 use super::text;
 use crate::backup::RecordOptions;
-use crate::control::Control;
 use crate::embedded::{EmbeddedStore, sample};
 use crate::error::{Error, Result};
 use crate::format::keyslot::KdfCost;
@@ -19,7 +18,6 @@ use crate::targets::RecordTarget;
 use crate::targets::embedded::EmbeddedTarget;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 const NAMESPACE: &str = "demo";
@@ -173,7 +171,7 @@ fn back_up(repository: &Repository, live: &EmbeddedStore, kind: BackupKind) -> R
         job: format!("{kind} backup of the demo"),
         ..SessionOptions::default()
     };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     session.records(NAMESPACE, &source, kind, &RecordOptions::default())?;
     let snapshot = session.commit()?;
     let millis = begun.elapsed().as_millis() as u64;
@@ -198,7 +196,7 @@ fn restore(repository: &Repository, directory: &Path, truth: &Truth, row: &mut R
     let restored = EmbeddedStore::create(directory.join(format!("restored-{}", snapshot.id())))?;
     let target = EmbeddedTarget::new(restored.clone());
     let begun = Instant::now();
-    snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new())?;
+    snapshot.restore(NAMESPACE, &target, &RestoreOptions::default())?;
     target.finish()?;
     row.restore_millis = begun.elapsed().as_millis() as u64;
     row.equal = self::truth(&restored)? == *truth;

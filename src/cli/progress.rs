@@ -5,7 +5,6 @@ use super::text;
 use crate::control::Control;
 use crate::record::Timestamp;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ pub struct Progress {
 
 impl Progress {
     /// Begins. `what` is being done, such as "backing up asb:/backups/monday".
-    pub fn start(what: String, control: Arc<Control>, quiet: bool) -> Self {
+    pub fn start(what: String, control: Control, quiet: bool) -> Self {
         if quiet {
             return Progress { stop: None, thread: None };
         }

@@ -299,7 +299,7 @@ fn ask(
     options: &RestoreOptions,
 ) -> Result<()> {
     for namespace in namespaces {
-        let count = snapshot.count_surplus(namespace, target, options, &Control::new())?;
+        let count = snapshot.count_surplus(namespace, target, options)?;
         let name = target.name_of(options.rename.as_deref().unwrap_or(namespace));
         let question = format!(
             "{} of namespace {name} in {} will be deleted, because snapshot {} does not have them.",
@@ -416,7 +416,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     }
     let mut reports = Vec::new();
     for namespace in &namespaces {
-        let report = snapshot.restore(namespace, &*target, &options, &control);
+        let report = snapshot.watched(&control).restore(namespace, &*target, &options);
         let report = report.map_err(|error| left_behind(error, &*target, &control))?;
         reports.push((namespace.clone(), report));
     }
@@ -426,7 +426,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if args.verify {
         let (control, _progress) = context.control(format!("reading back from {}", target.name()));
         for (namespace, report) in &reports {
-            let compared = snapshot.verify_restored(namespace, &*target, &options, report, &control);
+            let compared = snapshot.watched(&control).verify_restored(namespace, &*target, &options, report);
             let compared = compared.map_err(|error| match error {
                 Error::Cancelled => Error::invalid("stopped on request: all was written, not all was read back"),
                 error => error,

@@ -6,15 +6,15 @@ use crate::sync::lock;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Mutex, Once};
 
 /// The call that a signal stops.
-static WATCHED: Mutex<Option<Arc<Control>>> = Mutex::new(None);
+static WATCHED: Mutex<Option<Control>> = Mutex::new(None);
 /// The signal that came, or 0.
 static CAME: AtomicI32 = AtomicI32::new(0);
 
 /// From now on signals stop this call.
-pub fn stop(control: &Arc<Control>) {
+pub fn stop(control: &Control) {
     static STARTED: Once = Once::new();
     *lock(&WATCHED) = Some(control.clone());
     STARTED.call_once(|| {

@@ -198,7 +198,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             within: true,
             ..CompareOptions::default()
         };
-        let compared = snapshot.compare(&name, &*source, &options, &control);
+        let compared = snapshot.watched(&control).compare(&name, &*source, &options);
         let compared = compared.map_err(|error| stopped(error, "the two were not compared to their end"))?;
         if compared.records_in_snapshot == 0 && compared.records_in_source == 0 && !source.selection().is_empty() {
             complain(&format!("neither side has a record of what was selected of namespace {}", text::safe(&name)));

@@ -48,7 +48,7 @@ pub fn move_out(
     packs: &Packs<'_>,
     read: &ReadChunks,
     options: WriteOptions,
-    control: &Arc<Control>,
+    control: &Control,
 ) -> Result<Moved> {
     let store = &**all.store();
     let mut places: HashMap<ChunkId, Vec<Location>> = HashMap::new();

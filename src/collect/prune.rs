@@ -184,7 +184,7 @@ pub const REFUSED: &str = "refused: ";
 
 impl Collector {
     /// Collects. Killed at any point and run again, it finishes.
-    pub fn run(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
+    pub fn run(&self, options: &PruneOptions, control: &Control) -> Result<PruneReport> {
         let mut report = PruneReport { dry_run: options.dry_run, ..PruneReport::default() };
         if options.dry_run {
             let met = look(&*self.store, &self.keys, options, control)?;
@@ -318,7 +318,7 @@ impl Collector {
         id: SnapshotId,
         frugal: &Frugal,
         options: &PruneOptions,
-        control: &Arc<Control>,
+        control: &Control,
         report: &mut PruneReport,
     ) -> Result<()> {
         let (store, keys): (&dyn Store, &Keys) = (frugal, &self.keys);

@@ -7,13 +7,11 @@ use super::mark::States;
 use super::mark::lost_names;
 use super::{Collector, Policy, PruneOptions, PruneReport};
 use crate::chunks::WriteOptions;
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
 use crate::format::{SnapshotId, names};
 use crate::objects;
 use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, program};
-use std::sync::Arc;
 
 impl Repository {
     /// Forgets the snapshots that no rule of `policy` keeps, of those that `wanted` says yes to. The space is reclaimed
@@ -23,13 +21,8 @@ impl Repository {
     ///
     /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
     /// then.
-    pub fn forget(
-        &self,
-        policy: &Policy,
-        wanted: impl Fn(&Manifest) -> bool,
-        dry_run: bool,
-        control: &Control,
-    ) -> Result<ForgetReport> {
+    pub fn forget(&self, policy: &Policy, wanted: impl Fn(&Manifest) -> bool, dry_run: bool) -> Result<ForgetReport> {
+        let control = &self.control;
         let mut list = self.snapshots()?;
         list.snapshots.retain(|manifest| wanted(manifest));
         let mut verdicts = policy.decide(&list.snapshots, &list.times)?;
@@ -61,13 +54,8 @@ impl Repository {
     /// # Errors
     ///
     /// If a name is not found or its snapshot is held; nothing is forgotten then.
-    pub fn forget_named(
-        &self,
-        names: &[String],
-        filter: &SnapshotFilter,
-        dry_run: bool,
-        control: &Control,
-    ) -> Result<ForgetReport> {
+    pub fn forget_named(&self, names: &[String], filter: &SnapshotFilter, dry_run: bool) -> Result<ForgetReport> {
+        let control = &self.control;
         let mut list = self.snapshots()?;
         let states = objects::list_states(&*self.store, &self.keys)?;
         let holds = objects::list_holds(&*self.store, names::HOLDS)?;
@@ -122,7 +110,8 @@ impl Repository {
     ///
     /// If what a snapshot needs can't be told, if another collection is at work, or a writer that it would have to wait
     /// for.
-    pub fn prune(&self, options: &PruneOptions, control: &Arc<Control>) -> Result<PruneReport> {
+    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
+        let control = &self.control;
         let collector = Collector {
             store: self.store.clone(),
             keys: self.keys.clone(),

@@ -142,7 +142,8 @@ impl Repository {
     /// # Errors
     ///
     /// If the target can't be written to, or a copy of a snapshot lost its session there.
-    pub fn copy(&self, target: &Repository, options: &CopyOptions, control: &Arc<Control>) -> Result<CopyReport> {
+    pub fn copy(&self, target: &Repository, options: &CopyOptions) -> Result<CopyReport> {
+        let control = &self.control;
         if self.id == target.id {
             return Err(Error::usage(format!(
                 "{} is repository {} itself, or a duplicate of its files, which holds the same snapshots: copy into \
@@ -307,7 +308,7 @@ struct Copying<'a> {
     recovers: bool,
     /// What was read of the target's objects.
     memory: Memory,
-    control: &'a Arc<Control>,
+    control: &'a Control,
 }
 
 /// How copying a snapshot ended that did not fail.
@@ -382,8 +383,7 @@ impl Copying<'_> {
         let job = format!("copy of snapshot {id} from {}", self.source.store.location());
         let about = SessionOptions { job, ..SessionOptions::default() };
         let template = self.template(&original)?;
-        let mut session =
-            self.target.begin_with(SessionKind::Other, about, template, &mut self.memory, self.control.clone())?;
+        let mut session = self.target.begin_with(SessionKind::Other, about, template, &mut self.memory)?;
         for warning in session.warnings() {
             if !report.warnings.contains(warning) {
                 report.warnings.push(warning.clone());

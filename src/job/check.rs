@@ -86,7 +86,7 @@ impl CheckReport {
 pub fn check(repository: &Repository, options: &CheckOptions, caller: &dyn Caller) -> Result<CheckReport> {
     let read_percent = options.read.percent(&**repository.store())?;
     let part = Part::begin(caller, format!("checking {}", repository.store().location()));
-    let report = repository.check(&Checking { read_percent }, &part);
+    let report = repository.watched(&part).check(&Checking { read_percent });
     let report = report.map_err(|error| stopped(error, "the repository was not checked to its end"))?;
     Ok(CheckReport {
         snapshots: report.snapshots,

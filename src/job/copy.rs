@@ -176,6 +176,6 @@ pub fn copy(
     let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
     let begun = Instant::now();
     let part = Part::begin(caller, format!("copying {from} to {to}"));
-    let report = source.copy(target, &options, &part).map_err(|error| stopped(error, LEFT))?;
+    let report = source.watched(&part).copy(target, &options).map_err(|error| stopped(error, LEFT))?;
     Ok(CopyReport::new(report, from, to, millis_since(begun)))
 }

@@ -111,8 +111,8 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, caller: &dyn Cal
     filter.check_cluster(&list.snapshots)?;
     let manifests = list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
     let report = match which {
-        Which::Rules(policy) => repository.forget(policy, |manifest| filter.admits(manifest), *dry_run, &part),
-        Which::Named(names) => repository.forget_named(names, filter, *dry_run, &part),
+        Which::Rules(policy) => repository.watched(&part).forget(policy, |manifest| filter.admits(manifest), *dry_run),
+        Which::Named(names) => repository.watched(&part).forget_named(names, filter, *dry_run),
     };
     let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;
     Ok(ForgetReport {

@@ -43,7 +43,6 @@ pub use report::*;
 use crate::control::Control;
 use crate::error::Error;
 use std::ops::Deref;
-use std::sync::Arc;
 
 /// How a job that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +59,9 @@ pub enum Done {
 pub trait Caller {
     /// A long part of the job begins: `what` says which, such as "checking /backups/aero". The job can be watched and
     /// stopped by the handle that is given back.
-    fn begins(&self, what: &str) -> Arc<Control> {
+    fn begins(&self, what: &str) -> Control {
         let _ = what;
-        Arc::new(Control::new())
+        Control::new()
     }
 
     /// The part of the job that began last is over, however it ended.
@@ -83,7 +82,7 @@ impl Caller for Unattended {}
 /// A long part of a job, from its beginning until it is dropped.
 struct Part<'a> {
     caller: &'a dyn Caller,
-    control: Arc<Control>,
+    control: Control,
 }
 
 impl<'a> Part<'a> {
@@ -93,9 +92,9 @@ impl<'a> Part<'a> {
 }
 
 impl Deref for Part<'_> {
-    type Target = Arc<Control>;
+    type Target = Control;
 
-    fn deref(&self) -> &Arc<Control> {
+    fn deref(&self) -> &Control {
         &self.control
     }
 }

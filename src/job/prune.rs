@@ -196,7 +196,7 @@ pub fn prune(repository: &Repository, options: &PruneOptions, caller: &dyn Calle
     let options = options.to_library()?;
     let part = Part::begin(caller, format!("pruning {}", repository.store().location()));
     let begun = Instant::now();
-    let report = repository.prune(&options, &part);
+    let report = repository.watched(&part).prune(&options);
     let report = report
         .map_err(|error| stopped(error, "nothing that a snapshot needs was deleted; the next prune continues"))?;
     Ok(PruneReport::new(report, millis_since(begun)))

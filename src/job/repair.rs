@@ -203,7 +203,8 @@ pub fn repair(repository: &Repository, options: &RepairOptions, caller: &dyn Cal
     let begun = Instant::now();
     let read_percent = options.read.percent(&**repository.store())?;
     let from = options.from.clone();
-    let report = repository.repair(&repair::RepairOptions { read_percent, dry_run: options.dry_run, from }, &part);
+    let report =
+        repository.watched(&part).repair(&repair::RepairOptions { read_percent, dry_run: options.dry_run, from });
     let report = report.map_err(|error| stopped(error, "the next repair continues"))?;
     Ok(RepairReport::new(report, millis_since(begun)))
 }

@@ -96,7 +96,8 @@ impl IndexSurvey {
 impl Repository {
     /// Rebuilds the index from the packs, and makes of every snapshot that lost chunks a new one that holds what can be
     /// read. Run again, it has nothing to do; killed on the way and run again, it finishes.
-    pub fn repair(&self, options: &RepairOptions, control: &Arc<Control>) -> Result<RepairReport> {
+    pub fn repair(&self, options: &RepairOptions) -> Result<RepairReport> {
+        let control = &self.control;
         let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
         self.repair_index(options.dry_run, control, &mut report)?;
         self.clear_sessions(options.dry_run, &mut report)?;

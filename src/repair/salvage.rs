@@ -347,7 +347,7 @@ impl Repository {
         donors: &[Donor],
         earlier: &[Earlier<'_>],
         dry_run: bool,
-        control: &Arc<Control>,
+        control: &Control,
     ) -> Result<Salvaged> {
         let work = Salvaging { reader, bad, donors, control };
         let snapshot = self.open_snapshot(reader, original.clone());
@@ -378,7 +378,7 @@ impl Repository {
             job: format!("salvage of snapshot {}", original.id),
             ..SessionOptions::default()
         };
-        let session = self.begin_as(SessionKind::Other, about, control.clone())?;
+        let session = self.begin_as(SessionKind::Other, about)?;
         let written = self.write_salvage(&session, original, &work, &salvaged);
         match written {
             Ok((losses, namespaces)) => {

@@ -28,6 +28,7 @@ pub use view::{Change, Diff, NamespaceView, Record, Records, SizeReport, Snapsho
 
 use crate::chunk::Cutter;
 use crate::chunks::ChunkReader;
+use crate::control::Control;
 use crate::crypto::sealed::{MAX_SEALED_BYTES, seal, unseal};
 use crate::crypto::{Keys, random, suite};
 use crate::error::{AbsentSecret, Error, Result, Secret};
@@ -92,6 +93,7 @@ pub struct Repository {
     pub(crate) id: RepositoryId,
     pub(crate) parameters: Parameters,
     pub(crate) slot: KeyId,
+    pub(crate) control: Control,
 }
 
 impl std::fmt::Debug for Repository {
@@ -142,7 +144,16 @@ impl Repository {
         }
         let config = Config { parameters: parameters.clone(), content };
         let (master, shares_chunking) = (Some(master), config.content.is_some());
-        let mut repository = Repository { store, keys, master, shares_chunking, id, parameters, slot: KeyId([0; 16]) };
+        let mut repository = Repository {
+            store,
+            keys,
+            master,
+            shares_chunking,
+            id,
+            parameters,
+            slot: KeyId([0; 16]),
+            control: Control::new(),
+        };
         // The slot before the config: a config without a way in would be a repository that nobody can open.
         repository.slot = repository.key_add(passphrase, &options.label, options.cost)?;
         let value = config.encode().map_err(|error| error.of(names::CONFIG))?;
@@ -222,7 +233,16 @@ impl Repository {
             let shares_chunking = content.is_some();
             let keys = Arc::new(content.map_or(keys, |content| Keys::with_content(&secret.master, content)));
             let master = Some(Arc::new(secret.master));
-            return Ok(Repository { store, keys, master, shares_chunking, id, parameters, slot });
+            return Ok(Repository {
+                store,
+                keys,
+                master,
+                shares_chunking,
+                id,
+                parameters,
+                slot,
+                control: Control::new(),
+            });
         }
         if untried > 0 {
             return Err(Error::invalid(format!(
@@ -247,6 +267,29 @@ impl Repository {
             return Err(Error::Missing { object: names::KEYS.into(), advice });
         }
         Err(Error::WrongPassphrase { repository: store.location().to_string(), slots })
+    }
+
+    /// The same repository, whose long calls can be watched and stopped by `control`, as can those of the sessions and
+    /// snapshots that are had from it. One control is for one call at a time: it counts what all that hold it do.
+    ///
+    /// ```
+    /// use aerolith::{CheckOptions, Control, CreateOptions, KdfCost, Repository, store::MemoryStore};
+    /// # fn main() -> aerolith::Result<()> {
+    /// # let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    /// # let repository = Repository::create(std::sync::Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
+    /// let control = Control::new();
+    /// std::thread::scope(|scope| {
+    ///     let check = scope.spawn(|| repository.watched(&control).check(&CheckOptions::default()));
+    ///     println!("{:?}", control.phase());
+    ///     control.stop();
+    ///     check.join()
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn watched(&self, control: &Control) -> Self {
+        Repository { control: control.clone(), ..self.clone() }
     }
 
     /// Its id.
@@ -478,12 +521,12 @@ impl Repository {
         if !filter.tags.is_empty() {
             warnings.extend(list.unread_labels.iter().map(|(_, error)| error.to_string()));
         }
-        Ok(Snapshot::new(self.reader_of(index), manifest).with_warnings(warnings))
+        Ok(Snapshot::new(self.reader_of(index), manifest, self.control.clone()).with_warnings(warnings))
     }
 
     /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share.
     pub fn open_snapshot(&self, chunks: &Arc<ChunkReader>, manifest: Manifest) -> Snapshot {
-        Snapshot::new(chunks.clone(), manifest)
+        Snapshot::new(chunks.clone(), manifest, self.control.clone())
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) use walk::SelectionWalk;
 use super::needs::Root;
 use super::selection::Selection;
 use crate::chunks::ChunkReader;
+use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
@@ -23,10 +24,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A snapshot, ready to be read.
+#[derive(Clone)]
 pub struct Snapshot {
     chunks: Arc<ChunkReader>,
     manifest: Manifest,
     warnings: Vec<String>,
+    pub(crate) control: Control,
 }
 
 /// One record read out of a snapshot.
@@ -89,12 +92,19 @@ pub struct SizeReport {
 }
 
 impl Snapshot {
-    pub(crate) fn new(chunks: Arc<ChunkReader>, manifest: Manifest) -> Self {
-        Snapshot { chunks, manifest, warnings: Vec::new() }
+    pub(crate) fn new(chunks: Arc<ChunkReader>, manifest: Manifest, control: Control) -> Self {
+        Snapshot { chunks, manifest, warnings: Vec::new(), control }
     }
 
     pub(crate) fn with_warnings(self, warnings: Vec<String>) -> Self {
         Snapshot { warnings, ..self }
+    }
+
+    /// The same snapshot, whose long calls can be watched and stopped by `control`; until then they go by that of the
+    /// repository that it was opened in: [`Repository::watched`](crate::Repository::watched).
+    #[must_use]
+    pub fn watched(&self, control: &Control) -> Self {
+        Snapshot { control: control.clone(), ..self.clone() }
     }
 
     /// For people: why it may not be the one that was meant by the name by which it was opened.

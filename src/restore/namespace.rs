@@ -23,8 +23,8 @@ impl Snapshot {
         namespace: &str,
         target: &dyn RecordTarget,
         options: &RestoreOptions,
-        control: &Control,
     ) -> Result<RestoreReport> {
+        let control = &self.control;
         options.check(target.name(), target.is_live())?;
         if options.mirror {
             self.may_be_mirrored(namespace, &options.selection)?;
@@ -122,13 +122,8 @@ impl Snapshot {
     }
 
     /// Counts what [`RestoreOptions::mirror`] would delete. It is an error if the snapshot can't tell what it holds.
-    pub fn count_surplus(
-        &self,
-        namespace: &str,
-        target: &dyn RecordTarget,
-        options: &RestoreOptions,
-        control: &Control,
-    ) -> Result<u64> {
+    pub fn count_surplus(&self, namespace: &str, target: &dyn RecordTarget, options: &RestoreOptions) -> Result<u64> {
+        let control = &self.control;
         options.check(target.name(), target.is_live())?;
         self.may_be_mirrored(namespace, &options.selection)?;
         let mut count = 0;

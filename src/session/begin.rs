@@ -4,7 +4,6 @@
 use super::journal::SessionJournal;
 use super::{BackupSession, SessionOptions, Worker};
 use crate::chunks::{ChunkReader, ChunkWriter, WriteOptions};
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::session::{Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::{Manifest, SnapshotState};
@@ -25,17 +24,12 @@ const OLDEST_MILLIS: u64 = 86_400_000;
 impl Repository {
     /// Begins a session. The order is that of the protocol: the session's object, the pending plans, the snapshots, the
     /// index.
-    pub fn begin(&self, options: SessionOptions, control: Arc<Control>) -> Result<BackupSession> {
-        self.begin_as(SessionKind::Backup, options, control)
+    pub fn begin(&self, options: SessionOptions) -> Result<BackupSession> {
+        self.begin_as(SessionKind::Backup, options)
     }
 
     /// The same for what is not a backup and leaves a snapshot.
-    pub(crate) fn begin_as(
-        &self,
-        kind: SessionKind,
-        options: SessionOptions,
-        control: Arc<Control>,
-    ) -> Result<BackupSession> {
+    pub(crate) fn begin_as(&self, kind: SessionKind, options: SessionOptions) -> Result<BackupSession> {
         text::check("the name of a cluster", &options.cluster, text::NAME_BYTES).map_err(Error::usage)?;
         text::check_tags(&options.tags).map_err(Error::usage)?;
         if options.tags.iter().any(String::is_empty) {
@@ -61,7 +55,7 @@ impl Repository {
             origin: None,
             namespaces: Vec::new(),
         };
-        self.begin_with(kind, options, manifest, &mut Memory::default(), control)
+        self.begin_with(kind, options, manifest, &mut Memory::default())
     }
 
     /// Begins a session of this kind, whose snapshot will be `manifest`, with what it comes to yet to be added. What is
@@ -72,9 +66,8 @@ impl Repository {
         options: SessionOptions,
         mut manifest: Manifest,
         memory: &mut Memory,
-        control: Arc<Control>,
     ) -> Result<BackupSession> {
-        let id = manifest.id;
+        let (id, control) = (manifest.id, self.control.clone());
         let suite = self.parameters.suite;
         let mut session = new_session(id, kind, options.job);
         if let Some(lease) = options.lease {

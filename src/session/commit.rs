@@ -29,7 +29,7 @@ impl BackupSession {
         committed?;
         // It is committed, whatever happens now; the session's own reader finds the new packs too, if more slowly.
         let chunks = self.repository.chunk_reader().unwrap_or_else(|_| self.existing.clone());
-        Ok(Snapshot::new(chunks, self.manifest.clone()))
+        Ok(Snapshot::new(chunks, self.manifest.clone(), self.control.clone()))
     }
 
     /// Commits what a salvage made of `original`: with its source and its labels, in its place in the order of

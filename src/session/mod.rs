@@ -67,7 +67,7 @@ pub struct BackupSession {
     pub(crate) warnings: Vec<String>,
     existing: Arc<ChunkReader>,
     worker: Option<Worker>,
-    pub(crate) control: Arc<Control>,
+    pub(crate) control: Control,
     pub(crate) bad: Vec<BadRecord>,
     /// Sessions that stopped, of which this one may take something over.
     pub(crate) stopped: Vec<Session>,

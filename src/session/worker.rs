@@ -18,7 +18,7 @@ pub(crate) struct Worker {
     /// While a plan is pending: a reader that finds chunks in condemned packs too, as long as they exist.
     with_condemned: Option<Arc<ChunkReader>>,
     writer: ChunkWriter,
-    control: Arc<Control>,
+    control: Control,
 }
 
 impl Worker {
@@ -27,7 +27,7 @@ impl Worker {
         existing: Arc<ChunkReader>,
         with_condemned: Option<Arc<ChunkReader>>,
         writer: ChunkWriter,
-        control: Arc<Control>,
+        control: Control,
     ) -> Self {
         Worker { existing, with_condemned, writer, control }
     }

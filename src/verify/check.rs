@@ -58,7 +58,8 @@ impl Repository {
     /// the repository, so that the next full backup writes it again.
     ///
     /// Backups, collections and forgets may be at work: what they move, replace or delete meanwhile is no damage.
-    pub fn check(&self, options: &CheckOptions, control: &Control) -> Result<CheckReport> {
+    pub fn check(&self, options: &CheckOptions) -> Result<CheckReport> {
+        let control = &self.control;
         let mut report = CheckReport::default();
         self.check_ways_in(&mut report)?;
         let (history, condemned) = self.check_sessions(&mut report)?;

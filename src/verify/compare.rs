@@ -95,13 +95,8 @@ impl Comparison {
 
 impl Snapshot {
     /// Compares a namespace with a source's: sets, keys and bins; generations and expiry are not compared.
-    pub fn compare(
-        &self,
-        namespace: &str,
-        source: &dyn RecordSource,
-        options: &CompareOptions,
-        control: &Control,
-    ) -> Result<Comparison> {
+    pub fn compare(&self, namespace: &str, source: &dyn RecordSource, options: &CompareOptions) -> Result<Comparison> {
+        let control = &self.control;
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
         let work = Comparing { snapshot: self, options, now: source.clock()?, control };
@@ -133,7 +128,6 @@ impl Snapshot {
         target: &dyn RecordTarget,
         options: &RestoreOptions,
         report: &RestoreReport,
-        control: &Control,
     ) -> Result<Option<Comparison>> {
         let set = only_set(&options.selection);
         let Some(source) = target.read_back(set)? else { return Ok(None) };
@@ -147,7 +141,7 @@ impl Snapshot {
             expiry: options.expiry,
             left_out: report.left_out.clone(),
         };
-        self.compare(namespace, &*source, &compare, control).map(Some)
+        self.compare(namespace, &*source, &compare).map(Some)
     }
 }
 

@@ -7,8 +7,8 @@ use crate::support::cluster::data::Bin;
 use aerolith::record::{SecondaryIndex, Timestamp};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeSource, BackupKind, Control, CreateOptions, KdfCost, PartitionedSource, RecordOptions, RecordSource,
-    Repository, SessionOptions,
+    AerospikeSource, BackupKind, CreateOptions, KdfCost, PartitionedSource, RecordOptions, RecordSource, Repository,
+    SessionOptions,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -276,7 +276,7 @@ fn the_clock_is_the_servers_and_namespaces_are_known() {
 
 fn back_up(repository: &Repository, source: &dyn RecordSource, kind: BackupKind) -> aerolith::Snapshot {
     let about = SessionOptions { cluster: source.cluster().unwrap(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(about).unwrap();
     session.records(NAMESPACE, source, kind, &RecordOptions::default()).unwrap();
     session.commit().unwrap()
 }

@@ -7,7 +7,7 @@ use crate::support::cluster::{Fault, On, TestCluster, serve_slow};
 use aerolith::record::{PartitionId, PartitionSet, RecordBatch, RecordSelection};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeSource, BackupKind, ClusterOptions, Control, CreateOptions, KdfCost, PartitionedSource, RecordOptions,
+    AerospikeSource, BackupKind, ClusterOptions, CreateOptions, KdfCost, PartitionedSource, RecordOptions,
     RecordSource, Repository, SessionOptions,
 };
 use std::sync::Arc;
@@ -216,7 +216,7 @@ fn back_up(source: &dyn RecordSource, options: &RecordOptions) -> aerolith::Resu
     let create = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create)?;
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, BackupKind::Full, options)?;
     session.commit()
 }

@@ -9,8 +9,8 @@ use crate::support::cluster::{TestCluster, serve_slow};
 use crate::support::watching::{Asked, Watch, Watching};
 use aerolith::record::{NamespaceMetadata, PartitionId, PartitionSet};
 use aerolith::{
-    AerospikeSource, BackupKind, CompareOptions, ConflictPolicy, Control, PartitionedSource, RecordOptions,
-    RecordSource, RecordTarget, Repository, Selection, SessionOptions, Snapshot,
+    AerospikeSource, BackupKind, CompareOptions, ConflictPolicy, PartitionedSource, RecordOptions, RecordSource,
+    RecordTarget, Repository, Selection, SessionOptions, Snapshot,
 };
 
 const RECORDS: u64 = 400;
@@ -43,7 +43,7 @@ fn session_of(
     kind: BackupKind,
     options: &RecordOptions,
 ) -> aerolith::Result<Snapshot> {
-    let mut session = repository.begin(SessionOptions::default(), Control::new().into())?;
+    let mut session = repository.begin(SessionOptions::default())?;
     session.records(NAMESPACE, source, kind, options)?;
     session.commit()
 }
@@ -340,7 +340,7 @@ fn what_is_lost_while_a_snapshot_is_compared_is_noticed_at_the_end_where_it_was_
         let source = Watching(AfterRecords { source, happens: &lose });
         let selection = Selection { partitions, ..Selection::default() };
         let options = CompareOptions { selection, within: true, ..CompareOptions::default() };
-        snapshot.compare(NAMESPACE, &source, &options, &Control::new())
+        snapshot.compare(NAMESPACE, &source, &options)
     };
     let error = compare(None).unwrap_err().to_string();
     for part in ["what was read of 2048 partitions (1,3,5,", "may be lost", "N1"] {

@@ -9,7 +9,7 @@ use crate::support::cluster::{Fault, On, TestCluster};
 use aerolith::format::snapshot::Unread;
 use aerolith::record::Digest;
 use aerolith::store::MemoryStore;
-use aerolith::{BackupKind, Control, CreateOptions, KdfCost, RecordOptions, Repository, SessionOptions, Snapshot};
+use aerolith::{BackupKind, CreateOptions, KdfCost, RecordOptions, Repository, SessionOptions, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ fn back_up(
 ) -> aerolith::Result<Snapshot> {
     let source = connect(&cluster.address(0), quick(b""))?;
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     session.records(NAMESPACE, &source, kind, &RecordOptions { allow_partial, ..RecordOptions::default() })?;
     session.commit()
 }

@@ -49,7 +49,7 @@ struct Watched<'a> {
     namespace: &'a str,
     calls: AtomicUsize,
     kill: Option<Kill>,
-    control: Arc<Control>,
+    control: Control,
     /// At which call what happens.
     events: Vec<(usize, Event)>,
     /// What the cluster held from the beginning on, each time that it changed.
@@ -220,14 +220,14 @@ impl Story<'_> {
         if let Some(Kill::Store(n, effect)) = plan.kill {
             store.inject(Fault::nth(n, effect));
         }
-        let (source, control) = (self.source(job), Arc::new(Control::new()));
+        let (source, control) = (self.source(job), Control::new());
         let about = SessionOptions {
             cluster: job.label.into(),
             resume: true,
             note_every: plan.notes.then_some(Duration::ZERO),
             ..SessionOptions::default()
         };
-        let mut session = repository.begin(about, control.clone())?;
+        let mut session = repository.watched(&control).begin(about)?;
         self.begun.insert(session.id(), self.town.facts().cuts);
         let options = RecordOptions {
             allow_partial: plan.allow_partial,
@@ -438,13 +438,12 @@ impl Story<'_> {
                     NAMESPACES[0],
                     &self.source(job),
                     &CompareOptions { others_differ: part == 0, ..CompareOptions::default() },
-                    &Control::new(),
                 )
                 .unwrap();
             assert!(compared.is_same(), "{compared:?}");
         }
         let repository = Repository::open(self.disk.clone(), PASSPHRASE).unwrap();
-        let found = repository.check(&CheckOptions::default(), &Control::new()).unwrap();
+        let found = repository.check(&CheckOptions::default()).unwrap();
         assert!(found.problems.is_empty() && found.hurt.is_empty(), "{found:?}");
     }
 }

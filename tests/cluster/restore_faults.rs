@@ -10,8 +10,8 @@ use aerolith::record::{
 };
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeTarget, BackupKind, ClusterOptions, ClusterUrl, ConflictPolicy, Control, CreateOptions, DeleteOutcome,
-    KdfCost, RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, SessionOptions, WriteOutcome,
+    AerospikeTarget, BackupKind, ClusterOptions, ClusterUrl, ConflictPolicy, CreateOptions, DeleteOutcome, KdfCost,
+    RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, SessionOptions, WriteOutcome,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,12 +176,12 @@ fn a_snapshot_comes_back_under_another_name_and_adds_up() {
     let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
     let source = connect(&cluster.address(0), quick(b"")).unwrap();
-    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let snapshot = session.commit().unwrap();
     let bar = super::target(&cluster.address(0), "/bar").unwrap();
     cluster.fault(1, On::Batch, Fault::Close(0), 1);
-    let report = snapshot.restore(NAMESPACE, &bar, &RestoreOptions::default(), &Control::new()).unwrap();
+    let report = snapshot.restore(NAMESPACE, &bar, &RestoreOptions::default()).unwrap();
     assert!(report.adds_up());
     assert_eq!((report.read, report.written), (RECORDS as u64, RECORDS as u64));
     let shared = cluster.shared();

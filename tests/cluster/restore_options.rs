@@ -7,7 +7,7 @@ use aerolith::embedded::{Bin, EmbeddedStore, Key, NewRecord};
 use aerolith::record::{Digest, PartitionId, PartitionSet, SecondaryIndex, UdfModule};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeTarget, BackupKind, ClusterUrl, ConflictPolicy, Control, CreateOptions, EmbeddedSource, Expiry, KdfCost,
+    AerospikeTarget, BackupKind, ClusterUrl, ConflictPolicy, CreateOptions, EmbeddedSource, Expiry, KdfCost,
     RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, RestoreReport, Selection, SessionOptions,
     Snapshot,
 };
@@ -35,7 +35,7 @@ fn backed_up(directory: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&Emb
     change(&store);
     let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
-    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(SessionOptions::default()).unwrap();
     let source = EmbeddedSource::new(store);
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     session.commit().unwrap()
@@ -48,7 +48,7 @@ fn target(place: &Place, dry_run: bool) -> AerospikeTarget {
 }
 
 fn restore(snapshot: &Snapshot, target: &AerospikeTarget, options: &RestoreOptions) -> RestoreReport {
-    let report = snapshot.restore(NAMESPACE, target, options, &Control::new()).unwrap();
+    let report = snapshot.restore(NAMESPACE, target, options).unwrap();
     assert!(report.adds_up(), "{report:?}");
     target.finish().unwrap();
     report
@@ -145,7 +145,7 @@ fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else
     let options = RestoreOptions { mirror: true, selection, ..RestoreOptions::default() };
     let target = target(&place, false);
     let surplus = RECORDS as u64 + 1;
-    assert_eq!(snapshot.count_surplus(NAMESPACE, &target, &options, &Control::new()).unwrap(), surplus);
+    assert_eq!(snapshot.count_surplus(NAMESPACE, &target, &options).unwrap(), surplus);
     // In a part of the partitions first.
     let mut part = options.clone();
     part.selection.partitions = Some((1000..3000).filter_map(PartitionId::new).collect());
@@ -156,7 +156,7 @@ fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else
     assert_eq!(there(&mut place), (0..RECORDS).filter(|n| *n != 5).collect::<Vec<_>>());
     assert!(place.client.get(&other, &int(1)).is_some());
     assert!(place.client.delete(&other, &int(1)));
-    let verify = || snapshot.verify_restored(NAMESPACE, &target, &options, &report, &Control::new()).unwrap().unwrap();
+    let verify = || snapshot.verify_restored(NAMESPACE, &target, &options, &report).unwrap().unwrap();
     let compared = verify();
     assert!(compared.is_same(), "{compared:?}");
     place.client.put(&set, &int(2 * RECORDS - 1), true, NEVER, &number(1));
@@ -189,7 +189,7 @@ fn what_was_written_is_read_back_and_every_difference_is_named() {
             let report = restore(&snapshot, &target, &options);
             assert_eq!(report.exists, if conflict == ConflictPolicy::Keep { 3 } else { 0 });
             let verify = || {
-                let compared = snapshot.verify_restored(NAMESPACE, &target, &options, &report, &Control::new());
+                let compared = snapshot.verify_restored(NAMESPACE, &target, &options, &report);
                 compared.unwrap().unwrap()
             };
             let compared = verify();

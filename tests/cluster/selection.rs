@@ -6,11 +6,9 @@ use crate::support::cluster::client::digest;
 use crate::support::cluster::data::partition;
 use aerolith::record::{Digest, PartitionSet, RecordSelection, Timestamp};
 use aerolith::{
-    AerospikeSource, BackupKind, ClusterOptions, Control, PartitionedSource, RecordOptions, Repository, SessionOptions,
-    Snapshot,
+    AerospikeSource, BackupKind, ClusterOptions, PartitionedSource, RecordOptions, Repository, SessionOptions, Snapshot,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// `n > 100`, as the Python client encodes it: `exp.GT(exp.IntBin("n"), 100)`.
@@ -124,7 +122,7 @@ fn partitions_and_digests_select_alike_by_scan_and_walk() {
 
 fn back_up(repository: &Repository, source: &AerospikeSource, kind: BackupKind) -> aerolith::Result<Snapshot> {
     let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
     session.commit()
 }

@@ -7,8 +7,8 @@ use crate::support::cluster::TestCluster;
 use aerolith::record::{NamespaceMetadata, Privilege, Role, User};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeTarget, BackupKind, ClusterUrl, Control, CreateOptions, KdfCost, RecordOptions, RecordSource,
-    RecordTarget, Repository, RestoreOptions, SessionOptions, Snapshot,
+    AerospikeTarget, BackupKind, ClusterUrl, CreateOptions, KdfCost, RecordOptions, RecordSource, RecordTarget,
+    Repository, RestoreOptions, SessionOptions, Snapshot,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn back_up(cluster: &TestCluster, user: &str) -> (Snapshot, Vec<String>) {
     let source = connect(&cluster.address(0), options(user, "password")).unwrap();
     let create = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create).unwrap();
-    let mut session = repository.begin(SessionOptions::default(), Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let warnings = session.warnings().to_vec();
     (session.commit().unwrap(), warnings)
@@ -108,7 +108,7 @@ fn restore(snapshot: &Snapshot, cluster: &TestCluster, dry_run: bool, without_us
         false => AerospikeTarget::connect(&url, options("ada", "password")),
     };
     let (target, options) = (target.unwrap(), RestoreOptions { without_users, ..RestoreOptions::default() });
-    snapshot.restore(NAMESPACE, &target, &options, &Control::new()).unwrap();
+    snapshot.restore(NAMESPACE, &target, &options).unwrap();
     target.omissions()
 }
 

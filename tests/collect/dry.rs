@@ -3,7 +3,7 @@
 use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::store::MemoryStore;
-use aerolith::{BackupKind, BackupSession, Control, PruneOptions, PruneReport, Repository, SessionOptions};
+use aerolith::{BackupKind, BackupSession, PruneOptions, PruneReport, Repository, SessionOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn dry(repository: &Repository, options: &PruneOptions) -> PruneReport {
 fn at_work(repository: &Repository, world: &World) -> BackupSession {
     let about =
         SessionOptions { cluster: "memory".into(), note_every: Some(Duration::ZERO), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(about).unwrap();
     session.records("kept", world, BackupKind::Full, &options()).unwrap();
     session
 }

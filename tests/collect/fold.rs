@@ -9,7 +9,7 @@ use aerolith::internals::collect::KEPT_MILLIS;
 use aerolith::internals::objects;
 use aerolith::record::Timestamp;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Operation, Store};
-use aerolith::{BackupKind, CheckOptions, Control, Error, HistoryEntry, PruneOptions, Repository, SnapshotId};
+use aerolith::{BackupKind, CheckOptions, Error, HistoryEntry, PruneOptions, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -44,7 +44,7 @@ fn objects_in(repository: &Repository, directory: &str) -> usize {
 }
 
 fn check(repository: &Repository) -> Vec<String> {
-    repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new()).unwrap().problems
+    repository.check(&CheckOptions { read_percent: 100.0 }).unwrap().problems
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A check that reads no data.
 fn quick_check(repository: &Repository) -> CheckReport {
-    repository.check(&CheckOptions::default(), &aerolith::Control::new()).unwrap()
+    repository.check(&CheckOptions::default()).unwrap()
 }
 
 #[test]

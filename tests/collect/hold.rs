@@ -5,8 +5,7 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::SnapshotState;
 use aerolith::store::{Call, Store};
-use aerolith::{BackupKind, Control, Policy, SessionOptions, SnapshotFilter};
-use std::sync::Arc;
+use aerolith::{BackupKind, Policy, SessionOptions, SnapshotFilter};
 
 #[test]
 fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
@@ -21,7 +20,7 @@ fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
     }
     assert_eq!(repository.snapshots().unwrap().snapshots.len(), 3, "one that was named beside it went");
     let none = Policy { last: Some(0), ..Policy::default() };
-    let report = repository.forget(&none, |_| true, false, &Control::new()).unwrap();
+    let report = repository.forget(&none, |_| true, false).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[2].0]);
     let reasons: Vec<String> = report.verdicts[0].reasons.iter().map(ToString::to_string).collect();
     assert!(
@@ -61,7 +60,7 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
     let begin = || {
         let about =
             SessionOptions { cluster: "memory".into(), hold: Some("case 7".into()), ..SessionOptions::default() };
-        let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+        let mut session = repository.begin(about).unwrap();
         session.records("kept", &scene.kept, BackupKind::Incremental, &options()).unwrap();
         session
     };
@@ -133,6 +132,6 @@ fn a_snapshot_that_is_named_twice_is_forgotten_once() {
     let scene = Scene::new(30);
     let repository = scene.repository();
     let names = [scene.id(0), scene.id(0)[..12].to_string()];
-    let report = repository.forget_named(&names, &SnapshotFilter::ALL, false, &Control::new()).unwrap();
+    let report = repository.forget_named(&names, &SnapshotFilter::ALL, false).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[0].0]);
 }

@@ -4,9 +4,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{
-    BackupKind, CheckOptions, Control, Labelled, Policy, RepairOptions, Repository, Result, SnapshotFilter,
-};
+use aerolith::{BackupKind, CheckOptions, Labelled, Policy, RepairOptions, Repository, Result, SnapshotFilter};
 use std::sync::Arc;
 
 fn tag(repository: &Repository, id: &str, add: &[&str], remove: &[&str]) -> Result<Labelled> {
@@ -168,7 +166,7 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     tag(&repository, &first.to_string(), &["keep"], &[]).unwrap();
     let policy = Policy { last: Some(1), tags: vec!["keep".into()], ..Policy::default() };
     let forgotten = |policy: &Policy| {
-        let report = repository.forget(policy, |_| true, true, &Control::new()).unwrap();
+        let report = repository.forget(policy, |_| true, true).unwrap();
         (report.forgotten, report.problems)
     };
     assert_eq!(forgotten(&policy).0, [scene.snapshots[1].0]);
@@ -183,10 +181,10 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     assert_eq!(forgotten(&newest).0, [scene.snapshots[1].0, first]);
     let error = message(tag(&repository, &scene.id(1), &["more"], &[]));
     assert!(error.contains(&key) && error.contains("aerolith repair"), "{error}");
-    let report = repository.check(&CheckOptions::default(), &Control::new()).unwrap();
+    let report = repository.check(&CheckOptions::default()).unwrap();
     assert!(report.problems.len() == 1 && report.problems[0].contains(&key) && report.hurt.is_empty(), "{report:?}");
     let repaired = repair(&repository, &RepairOptions::default()).unwrap();
     assert!(repaired.cleared.len() == 1 && repaired.cleared[0].contains(&key), "{repaired:?}");
-    assert!(repository.check(&CheckOptions::default(), &Control::new()).unwrap().problems.is_empty());
+    assert!(repository.check(&CheckOptions::default()).unwrap().problems.is_empty());
     assert_eq!(tag(&repository, &scene.id(1), &["more"], &[]).unwrap().tags, ["more"]);
 }

@@ -5,7 +5,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, CheckOptions, Control, PruneOptions, Repository, Result};
+use aerolith::{BackupKind, CheckOptions, PruneOptions, Repository, Result};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -88,7 +88,7 @@ fn at_every_call<T>(work: impl Fn(&Repository) -> Result<T>, judge: impl Fn(&str
 }
 
 fn check_all(repository: &Repository) -> Result<aerolith::CheckReport> {
-    repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new())
+    repository.check(&CheckOptions { read_percent: 100.0 })
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_check_does_not_call_damage_what_a_collection_does_meanwhile() {
 
 #[test]
 fn a_check_of_names_alone_does_not_call_damage_what_a_collection_does_meanwhile() {
-    let check = |repository: &Repository| repository.check(&CheckOptions::default(), &Control::new());
+    let check = |repository: &Repository| repository.check(&CheckOptions::default());
     at_every_call(check, |about, _, found| {
         let found = found.unwrap_or_else(|error| panic!("{about}: {error}"));
         assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");

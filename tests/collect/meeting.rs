@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, BackupSession, Control, Error, PruneOptions, RepairReport, Repository, SnapshotId};
+use aerolith::{BackupKind, BackupSession, Error, PruneOptions, RepairReport, Repository, SnapshotId};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -280,7 +280,7 @@ fn a_restore_goes_on_while_its_chunks_move() {
     let report = prune(&repository, &thorough()).unwrap();
     assert!(report.chunks_moved > 0);
     let target = MemoryTarget::default();
-    let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
+    let restored = snapshot.restore("kept", &target, &Default::default()).unwrap();
     assert!(!restored.is_damaged() && *target.records.lock().unwrap() == scene.kept.truth(), "{restored:?}");
 }
 
@@ -306,7 +306,7 @@ fn a_restore_goes_on_though_its_chunks_move_again_and_again() {
         assert!(record.body == truth[digests[n * 100]].2);
     }
     let target = MemoryTarget::default();
-    let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
+    let restored = snapshot.restore("kept", &target, &Default::default()).unwrap();
     assert!(!restored.is_damaged() && *target.records.lock().unwrap() == truth, "{restored:?}");
 }
 
@@ -391,7 +391,7 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
     let snapshot = repository.snapshot(&salvage.to_string()).unwrap();
     for (namespace, truth) in [("kept", next.truth()), ("whole", whole.truth())] {
         let target = MemoryTarget::default();
-        let restored = snapshot.restore(namespace, &target, &Default::default(), &Control::new()).unwrap();
+        let restored = snapshot.restore(namespace, &target, &Default::default()).unwrap();
         let records = target.records.into_inner().unwrap();
         assert!(!restored.is_damaged() && !records.is_empty() && is_part_of(&records, &truth), "{restored:?}");
         assert!(namespace == "kept" || records.len() == truth.len(), "{namespace} lost records");

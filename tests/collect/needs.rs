@@ -8,7 +8,7 @@ use aerolith::format::snapshot::Manifest;
 use aerolith::format::{ChunkId, PackId, names};
 use aerolith::internals::repository::Root;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Control, CopyOptions, CreateOptions, KdfCost, PruneOptions, Repository, SnapshotId};
+use aerolith::{BackupKind, CopyOptions, CreateOptions, KdfCost, PruneOptions, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
     for namespace in scene.newest.1.keys() {
         let snapshot = repository.snapshot(&scene.id()).unwrap();
         let target = MemoryTarget::default();
-        let report = snapshot.restore(namespace, &target, &Default::default(), &Control::new()).unwrap();
+        let report = snapshot.restore(namespace, &target, &Default::default()).unwrap();
         damaged |= report.is_damaged();
     }
     assert!(damaged, "{about}: restored");
@@ -91,7 +91,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
     let alike = CreateOptions { shares_chunking_with: Some(repository.clone()), ..options.clone() };
     for options in [options, alike] {
         let target = Repository::create(Arc::new(MemoryStore::new()), PASSPHRASE, &options).unwrap();
-        let report = repository.copy(&target, &CopyOptions::default(), &Arc::new(Control::new())).unwrap();
+        let report = repository.copy(&target, &CopyOptions::default()).unwrap();
         let refused = report.not_copied.iter().any(|one| one.snapshot == id && one.damaged);
         assert!(refused, "{about}: {report:?}");
     }
@@ -100,7 +100,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
     let salvaged = report.salvaged.iter().find(|salvaged| salvaged.original == id);
     assert!(salvaged.is_some_and(|salvaged| salvaged.has_losses()), "{about}: {report:?}");
 
-    let found = repository.check(&Default::default(), &Control::new()).unwrap();
+    let found = repository.check(&Default::default()).unwrap();
     assert!(found.hurt.contains(&id) && !found.problems.is_empty(), "{about}: {found:?}");
 }
 

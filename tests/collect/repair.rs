@@ -6,7 +6,7 @@ use crate::support::world::*;
 use aerolith::format::{PackId, names};
 use aerolith::record::Digest;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{BackupKind, Control, PruneOptions, RecordOptions, RepairOptions, RepairReport, Repository, SnapshotId};
+use aerolith::{BackupKind, PruneOptions, RecordOptions, RepairOptions, RepairReport, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 fn restored(repository: &Repository, id: SnapshotId, namespace: &str, about: &str) -> Truth {
     let target = MemoryTarget::default();
     let snapshot = repository.snapshot(&id.to_string()).unwrap();
-    let report = snapshot.restore(namespace, &target, &Default::default(), &Control::new());
+    let report = snapshot.restore(namespace, &target, &Default::default());
     let report = report.unwrap_or_else(|error| panic!("{about}: {error}"));
     assert!(!report.is_damaged() && report.adds_up(), "{about}: {report:?}");
     target.records.into_inner().unwrap()

@@ -9,9 +9,7 @@ use aerolith::internals::objects;
 use aerolith::internals::pack::stored_packs;
 use aerolith::record::Timestamp;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{
-    BackupKind, Control, PruneOptions, RepairOptions, Repository, SessionOptions, SnapshotFilter, SnapshotId,
-};
+use aerolith::{BackupKind, PruneOptions, RepairOptions, Repository, SessionOptions, SnapshotFilter, SnapshotId};
 use std::sync::Arc;
 
 fn taking_over() -> PruneOptions {
@@ -91,7 +89,7 @@ fn with_a_damaged_copy_outside() -> bool {
     flip_at(&scene.disk, &at);
     check(&repository).unwrap();
     let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+    let mut session = repository.begin(about).unwrap();
     session.records("kept", &World::filled(0..400), BackupKind::Full, &options()).unwrap();
     // So much beside it that its pack stays.
     session.records("more", &World::filled(20_000..26_000), BackupKind::Full, &options()).unwrap();
@@ -181,7 +179,7 @@ fn a_repair_is_committed_for_good_before_it_replaces_what_cannot_be_read() {
     let segment = scene.disk.list(names::INDEX).unwrap().remove(0).key;
     flip(&scene.disk, &segment, 80);
     let calls = calls(&scene.disk, |repository| {
-        repository.repair(&RepairOptions::default(), &Arc::new(Control::new())).unwrap();
+        repository.repair(&RepairOptions::default()).unwrap();
     });
     let commits = |(call, key): &(Call, String)| *call == Call::PutNew && key.starts_with(names::SNAPSHOTS);
     let replaces = |(call, key): &(Call, String)| *call == Call::Put && *key == segment;
@@ -243,7 +241,7 @@ fn rows_of_a_damaged_segment_are_kept_for_a_pack_that_cannot_be_read() {
     // The first block of the segment, and the pack's directory.
     flip(&disk, &names::index_segment(&session, number), 80);
     flip(&disk, &names::pack(&pack), size as usize - 10);
-    let report = repository.repair(&RepairOptions::default(), &Arc::new(Control::new())).unwrap();
+    let report = repository.repair(&RepairOptions::default()).unwrap();
     assert!(report.problems.iter().any(|problem| problem.contains(&pack.to_string())), "{report:?}");
     let index = repository.index().unwrap();
     let known = chunks.iter().filter(|id| index.contains(&*disk, id).unwrap()).count();

@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Control, Policy, PruneOptions, SessionOptions};
+use aerolith::{BackupKind, Policy, PruneOptions, SessionOptions};
 use std::sync::Arc;
 
 #[test]
@@ -30,7 +30,7 @@ fn what_no_snapshot_needs_is_deleted_and_what_is_left_restores_exactly() {
     let last = back_up_all(&repository, BackupKind::Incremental, &[("kept", &next)]);
     assert_eq!(assert_exact(&repository, &[last], "the next"), 1);
     let all = Policy { last: Some(0), ..Policy::default() };
-    assert_eq!(repository.forget(&all, |_| true, false, &Control::new()).unwrap().forgotten.len(), 2);
+    assert_eq!(repository.forget(&all, |_| true, false).unwrap().forgotten.len(), 2);
     prune(&repository, &thorough()).unwrap();
     assert!(scene.disk.list(names::PACKS).unwrap().is_empty() && scene.disk.list(names::INDEX).unwrap().is_empty());
     assert_clean(&repository, "empty");
@@ -96,7 +96,7 @@ fn of_two_copies_the_whole_one_stays() {
         assert_eq!(check(&repository).unwrap().hurt, [first]);
         // Of another cluster, so that it has no parent: the same chunks, rewritten.
         let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
-        let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+        let mut session = repository.begin(about).unwrap();
         session.records("kept", &world, BackupKind::Full, &options()).unwrap();
         let healed = session.commit().unwrap();
         assert_eq!(healed.chunks().locate(&values[0]).unwrap().len(), 2);
@@ -184,7 +184,7 @@ fn the_index_does_not_grow_with_forgotten_backups() {
         last = Some(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
     }
     let newest = Policy { last: Some(1), ..Policy::default() };
-    repository.forget(&newest, |manifest| manifest.namespaces.len() == 1, false, &Control::new()).unwrap();
+    repository.forget(&newest, |manifest| manifest.namespaces.len() == 1, false).unwrap();
     let loose = PruneOptions { max_unused_percent: 100.0, ..thorough() };
     prune(&repository, &loose).unwrap();
     let segments = scene.disk.list(names::INDEX).unwrap().len();

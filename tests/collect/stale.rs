@@ -34,7 +34,7 @@ fn meet(is_stale: bool) -> (bool, bool) {
     let pruned = prune(&open(store).unwrap(), &thorough());
     let snapshot = session.commit().unwrap();
     let target = MemoryTarget::default();
-    let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default());
+    let restored = snapshot.restore("kept", &target, &Default::default());
     let whole = restored.is_ok_and(|report| !report.is_damaged()) && *target.records.lock().unwrap() == next.truth();
     (pruned.is_ok(), whole)
 }

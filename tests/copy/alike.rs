@@ -6,7 +6,7 @@ use crate::support::world::*;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Control, CopyOptions, CreateOptions, KdfCost, RecordOptions, Repository, SessionOptions};
+use aerolith::{BackupKind, CopyOptions, CreateOptions, KdfCost, RecordOptions, Repository, SessionOptions};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn copies_are_the_same_chunks_of_the_same_bytes_and_what_is_there_is_not_read() 
     let runs = source.snapshot("latest").unwrap().manifest().namespaces[0].runs.len();
     assert!(runs < 25, "nothing was merged: {runs} runs");
     let options = CopyOptions { snapshots: vec![id.to_string()], ..CopyOptions::default() };
-    let next = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
+    let next = source.copy(&target, &options).unwrap();
     assert!(next.copied[0].bytes_read < report.copied[0].bytes_read / 2, "{next:?}");
     assert_copied(&source, &target, &[(id, contents)], "merged");
 }
@@ -79,9 +79,9 @@ fn a_backup_without_a_parent_shares_chunks_with_copies() {
     let source = scene.repository();
     let (_, target) = alike(&source);
     let first = CopyOptions { snapshots: vec![scene.id(0)], ..CopyOptions::default() };
-    source.copy(&target, &first, &Arc::new(Control::new())).unwrap();
+    source.copy(&target, &first).unwrap();
     let about = SessionOptions { cluster: "another".into(), ..SessionOptions::default() };
-    let mut session = target.begin(about, Arc::new(Control::new())).unwrap();
+    let mut session = target.begin(about).unwrap();
     session.records("gone", &World::filled(10_000..10_400), BackupKind::Full, &RecordOptions::default()).unwrap();
     let made = session.commit().unwrap();
     let copied = copy_of(&source, &target, scene.snapshots[0].0);
@@ -137,10 +137,10 @@ fn a_damaged_chunk_is_not_taken_over_and_a_lost_one_is_brought_again() {
         damage_chunk(&damaged, &disk, &id);
         let (there, target) = alike(&damaged);
         let one = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
-        let report = damaged.copy(&target, &one, &Arc::new(Control::new())).unwrap();
+        let report = damaged.copy(&target, &one).unwrap();
         assert_eq!((report.copied.len(), report.not_copied.len()), (0, 1), "{class:?} {id}");
         assert!(target.snapshots().unwrap().snapshots.is_empty());
-        assert_eq!(source.copy(&target, &one, &Arc::new(Control::new())).unwrap().copied.len(), 1);
+        assert_eq!(source.copy(&target, &one).unwrap().copied.len(), 1);
         assert_copied(&source, &target, &scene.snapshots[1..2], "mended");
         // Now the target loses it, and the next copy finds that out.
         damage_chunk(&target, &there, &id);

@@ -169,7 +169,7 @@ fn lost_and_damaged_index_segments_of_source_and_target_change_nothing() {
         let (source, there) = (open(disk).unwrap(), other_disk());
         let target = open_other(there.clone()).unwrap();
         let first = CopyOptions { snapshots: vec![scene.id(0), scene.id(1)], ..CopyOptions::default() };
-        assert_eq!(source.copy(&target, &first, &Arc::new(Control::new())).unwrap().copied.len(), 2);
+        assert_eq!(source.copy(&target, &first).unwrap().copied.len(), 2);
         damage(&there, n);
         let report = copy(&source, &target).unwrap();
         assert_eq!((report.copied.len(), report.not_copied.len()), (1, 0), "{report:?}");
@@ -185,7 +185,7 @@ fn what_the_target_lost_of_earlier_copies_is_written_again_by_the_next() {
     let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
     let there = other_disk();
     let target = open_other(there.clone()).unwrap();
-    source.copy(&target, &first, &Arc::new(Control::new())).unwrap();
+    source.copy(&target, &first).unwrap();
     for pack in there.list(names::PACKS).unwrap() {
         for flipped in [false, true] {
             let about = format!("{} {flipped}", pack.key);
@@ -215,7 +215,7 @@ fn a_run_of_the_target_that_is_no_copy_is_not_built_on() {
     let there = other_disk();
     let target = open_other(there.clone()).unwrap();
     let some = CopyOptions { snapshots: vec![scene.id(0), scene.id(1)], ..CopyOptions::default() };
-    source.copy(&target, &some, &Arc::new(Control::new())).unwrap();
+    source.copy(&target, &some).unwrap();
     let mut manifest = copy_of(&source, &target, scene.snapshots[1].0);
     manifest.origin.as_mut().unwrap().roots.reverse();
     there.delete(&names::snapshot(&manifest.id)).unwrap();
@@ -251,7 +251,7 @@ fn a_leaf_that_uses_other_chunks_than_the_node_above_says_is_damage() {
         pack_bytes: 1 << 20,
     };
     let repository = open(disk.clone()).unwrap();
-    let control = Arc::new(Control::new());
+    let control = Control::new();
     let reader = repository.chunk_reader().unwrap();
     let writer = aerolith::internals::chunks::ChunkWriter::new(reader, HashSet::new(), options, control);
     run.root = writer.put(Class::Tree, &bytes).unwrap();
@@ -295,7 +295,7 @@ fn a_copy_that_is_stopped_at_any_point_commits_nothing_incomplete_and_is_in_the_
     let scene = Scene::new(60);
     let empty = other_disk();
     for n in (0..400).step_by(7) {
-        let control = Arc::new(Control::new());
+        let control = Control::new();
         let (mut left, stopping) = (n, control.clone());
         let store = HookStore::new(scene.disk.clone(), move |_, _| match left {
             0 => stopping.stop(),
@@ -303,7 +303,7 @@ fn a_copy_that_is_stopped_at_any_point_commits_nothing_incomplete_and_is_in_the_
         });
         let target = open_other(Arc::new(empty.fork())).unwrap();
         let source = open(store).unwrap();
-        let done = source.copy(&target, &CopyOptions::default(), &control);
+        let done = source.watched(&control).copy(&target, &CopyOptions::default());
         let committed = target.snapshots().unwrap().snapshots.len();
         assert_copied(&scene.repository(), &target, &scene.snapshots[..committed], "stopped");
         match done {

@@ -5,7 +5,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, Control, CopyOptions, PruneOptions, SnapshotFilter};
+use aerolith::{BackupKind, CopyOptions, PruneOptions, SnapshotFilter};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ fn a_target_that_is_pruned_between_keeps_what_copies_need_and_takes_the_others_a
     let target = other(Arc::new(MemoryStore::new()));
     let one = |n: usize| CopyOptions { snapshots: vec![scene.id(n)], ..CopyOptions::default() };
     for n in [0, 1] {
-        source.copy(&target, &one(n), &Arc::new(Control::new())).unwrap();
+        source.copy(&target, &one(n)).unwrap();
     }
     let gone = copy_of(&source, &target, scene.snapshots[0].0).id;
     forget(&target, &[gone.to_string()]).unwrap();
@@ -116,7 +116,7 @@ fn a_pending_plan_of_the_target_condemns_nothing_that_a_new_copy_needs() {
     let disk = other_disk();
     let target = open_other(disk.clone()).unwrap();
     let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
-    source.copy(&target, &first, &Arc::new(Control::new())).unwrap();
+    source.copy(&target, &first).unwrap();
     // The packs of the copy are to go: it is forgotten, and the collector dies once its plan is written.
     let (own, _) = back_up_all(&target, BackupKind::Full, &[("own", &World::filled(9_000..9_050))]);
     let copied = copy_of(&source, &target, scene.snapshots[1].0);

@@ -6,9 +6,7 @@ use aerolith::format::names;
 use aerolith::format::snapshot::{Manifest, NamespaceManifest, Origin};
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{
-    Control, CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, SnapshotId,
-};
+use aerolith::{CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, SnapshotId};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -33,7 +31,7 @@ pub fn open_other(store: Arc<dyn Store>) -> Result<Repository> {
 
 /// Copies all snapshots.
 pub fn copy(source: &Repository, target: &Repository) -> Result<CopyReport> {
-    source.copy(target, &CopyOptions::default(), &Arc::new(Control::new()))
+    source.copy(target, &CopyOptions::default())
 }
 
 /// The copy of a snapshot, of which there must be one.
@@ -96,7 +94,7 @@ pub fn assert_copied(source: &Repository, target: &Repository, snapshots: &[(Sna
         assert_eq!(contents.len(), copy.namespaces.len(), "{about}");
         for (namespace, truth) in contents {
             let restored = MemoryTarget::default();
-            let report = snapshot.restore(namespace, &restored, &RestoreOptions::default(), &Control::new());
+            let report = snapshot.restore(namespace, &restored, &RestoreOptions::default());
             let report = report.unwrap_or_else(|error| panic!("{about}, {id}, {namespace}: {error}"));
             assert!(!report.is_damaged() && report.adds_up(), "{about}, {id}, {namespace}: {report:?}");
             assert!(*restored.records.lock().unwrap() == *truth, "{about}: {namespace} of {id} is another");

@@ -5,7 +5,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::header::Class;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Control, CopyOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
+use aerolith::{BackupKind, CopyOptions, RecordOptions, Repository, SessionOptions, SnapshotFilter};
 use std::sync::Arc;
 
 #[test]
@@ -26,7 +26,7 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
     let mut session = {
         let tags = vec!["monthly".to_string(), "hold".into()];
         let about = SessionOptions { cluster: "empty".into(), tags, ..SessionOptions::default() };
-        source.begin(about, Arc::new(Control::new())).unwrap()
+        source.begin(about).unwrap()
     };
     session.records("none", &World::default(), BackupKind::Full, &RecordOptions::default()).unwrap();
     snapshots.push((session.commit().unwrap().id(), [("none", Truth::new())].into()));
@@ -93,7 +93,7 @@ fn snapshots_that_the_target_has_or_that_come_from_it_are_not_copied() {
         let snapshot = third.snapshot(&there.id.to_string()).unwrap();
         for (namespace, truth) in contents {
             let restored = MemoryTarget::default();
-            snapshot.restore(namespace, &restored, &Default::default(), &Control::new()).unwrap();
+            snapshot.restore(namespace, &restored, &Default::default()).unwrap();
             assert!(*restored.records.lock().unwrap() == *truth);
         }
     }
@@ -110,7 +110,7 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
         let (cluster, tags) = (cluster.map(Into::into), tag.map(Into::into).into_iter().collect());
         let filter = SnapshotFilter { cluster, tags, host: None };
         let options = CopyOptions { snapshots, filter, ..CopyOptions::default() };
-        let report = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
+        let report = source.copy(&target, &options).unwrap();
         let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
         (ids, target)
     };
@@ -120,7 +120,7 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
     let filter = SnapshotFilter { cluster: Some("another".into()), ..SnapshotFilter::ALL };
     let options = CopyOptions { filter, ..CopyOptions::default() };
     let target = open_other(other_disk()).unwrap();
-    let error = message(source.copy(&target, &options, &Arc::new(Control::new())));
+    let error = message(source.copy(&target, &options));
     assert!(error.contains("\"another\"") && error.contains("\"memory\""), "{error}");
     // Without what it builds on, whose names stay those in the source.
     let (ids, target) = with(&["latest"], None, None);
@@ -135,7 +135,7 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
     assert_copied(&source, &target, &scene.snapshots[..2], "all of them");
     assert_nothing_twice(&target, "all of them");
     assert_eq!(with(&["latest~1", "latest", "latest~1"], None, None).0, all[1..]);
-    let error = message(source.copy(&target, &options_for("latest~7"), &Arc::new(Control::new())));
+    let error = message(source.copy(&target, &options_for("latest~7")));
     assert!(error.contains("latest~7"), "{error}");
 }
 
@@ -151,7 +151,7 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
     let target = open_other(disk.clone()).unwrap();
     let before = disk.list("").unwrap();
     let dry = CopyOptions { dry_run: true, ..CopyOptions::default() };
-    let planned = source.copy(&target, &dry, &Arc::new(Control::new())).unwrap();
+    let planned = source.copy(&target, &dry).unwrap();
     assert_eq!(disk.list("").unwrap(), before);
     let done = copy(&source, &target).unwrap();
     assert_eq!(planned.copied.len(), 3);
@@ -160,7 +160,7 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
         assert_eq!(planned.chunks, done.chunks);
         assert!(planned.bytes_read > 0 && planned.stored_bytes == 0);
     }
-    assert_eq!(source.copy(&target, &dry, &Arc::new(Control::new())).unwrap().present.len(), 3);
+    assert_eq!(source.copy(&target, &dry).unwrap().present.len(), 3);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     let target = open_other(other_disk()).unwrap();
     let newer = |than: &str| {
         let options = CopyOptions { newer_than: Some(than.into()), dry_run: true, ..CopyOptions::default() };
-        let report = source.copy(&target, &options, &Arc::new(Control::new())).unwrap();
+        let report = source.copy(&target, &options).unwrap();
         report.copied.iter().map(|copied| copied.original.id).collect::<Vec<_>>()
     };
     let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
@@ -242,8 +242,5 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     assert_eq!(copy(&source, &target).unwrap().holds, 1);
     assert_eq!(copy(&source, &target).unwrap().holds, 0);
     assert_eq!(held(&target).len(), 2);
-    assert!(
-        message(target.forget_named(&[copied.to_string()], &SnapshotFilter::ALL, false, &Control::new()))
-            .contains("held")
-    );
+    assert!(message(target.forget_named(&[copied.to_string()], &SnapshotFilter::ALL, false)).contains("held"));
 }

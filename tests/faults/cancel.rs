@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Stops the backup when it is asked for this partition.
-struct StopAt<'a>(&'a World, u16, Arc<Control>);
+struct StopAt<'a>(&'a World, u16, Control);
 
 impl Watch for StopAt<'_> {
     type Source = World;
@@ -38,9 +38,9 @@ fn a_stopped_backup_commits_nothing_says_so_and_stands_in_no_ones_way() {
     back_up(&repository, &first, BackupKind::Full).unwrap();
     for kind in [BackupKind::Full, BackupKind::Incremental, BackupKind::Differential] {
         for partition in [0, 1, 1000, 4095] {
-            let control = Arc::new(Control::new());
+            let control = Control::new();
             let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
-            let mut session = repository.begin(about, control.clone()).unwrap();
+            let mut session = repository.watched(&control).begin(about).unwrap();
             let source = Watching(StopAt(&second, partition, control));
             let options = RecordOptions { parallel: 2, ..RecordOptions::default() };
             let error = match session.records(NAMESPACE, &source, kind, &options) {
@@ -64,7 +64,7 @@ fn a_stopped_backup_commits_nothing_says_so_and_stands_in_no_ones_way() {
 }
 
 /// Stops the restore at its n-th batch.
-struct StopTarget(MemoryTarget, AtomicU64, Arc<Control>);
+struct StopTarget(MemoryTarget, AtomicU64, Control);
 
 impl RecordTarget for StopTarget {
     fn name(&self) -> &str {
@@ -96,15 +96,15 @@ fn a_stopped_restore_or_check_ends_soon_and_says_so() {
     let repository = create(Arc::new(MemoryStore::new())).unwrap();
     let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
     for n in [1, 2, 4] {
-        let control = Arc::new(Control::new());
+        let control = Control::new();
         let target = StopTarget(MemoryTarget::default(), AtomicU64::new(n), control.clone());
-        let error = refused(snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &control));
+        let error = refused(snapshot.watched(&control).restore(NAMESPACE, &target, &RestoreOptions::default()));
         assert!(matches!(error, Error::Cancelled), "batch {n}: {error}");
         let records = target.0.records.into_inner().unwrap();
         assert!(records.len() < 20_000 && is_part_of(&records, &world.truth()));
     }
     let control = Control::new();
     control.stop();
-    let error = refused(repository.check(&CheckOptions { read_percent: 100.0 }, &control));
+    let error = refused(repository.watched(&control).check(&CheckOptions { read_percent: 100.0 }));
     assert!(matches!(error, Error::Cancelled), "{error}");
 }

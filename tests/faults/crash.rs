@@ -2,7 +2,7 @@
 
 use crate::support::world::*;
 use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, RetryPolicy, Store};
-use aerolith::{BackupKind, Control, Error, RecordOptions, Repository, Result, SessionOptions, SnapshotId};
+use aerolith::{BackupKind, Error, RecordOptions, Repository, Result, SessionOptions, SnapshotId};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -33,7 +33,7 @@ fn script(store: Arc<dyn Store>, story: &mut Story) -> Result<()> {
     let repository = create(store)?;
     for (n, kind) in KINDS.into_iter().enumerate() {
         let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
-        let mut session = repository.begin(about, Arc::new(Control::new()))?;
+        let mut session = repository.begin(about)?;
         story.begun.insert(session.id(), n);
         let options = RecordOptions { parallel: 1, ..RecordOptions::default() };
         if let Err(error) = session.records(NAMESPACE, &WORLDS[n], kind, &options) {

@@ -5,7 +5,7 @@ use aerolith::embedded::EmbeddedStore;
 use aerolith::format::names;
 use aerolith::record::{Digest, PartitionId, PartitionSet};
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Change, Control, EmbeddedTarget, RecordOptions, RestoreOptions, Selection, SessionOptions};
+use aerolith::{BackupKind, Change, EmbeddedTarget, RecordOptions, RestoreOptions, Selection, SessionOptions};
 use std::sync::Arc;
 
 fn repository() -> (Arc<MemoryStore>, aerolith::Repository) {
@@ -149,7 +149,7 @@ fn single_records_partitions_and_differences_are_told_as_far_as_they_can_be() {
     let target = MemoryTarget::default();
     let digests = [Digest(*outside), lost.first, Digest([7; 20])].into();
     let options = RestoreOptions { selection: Selection::of_digests(digests), ..RestoreOptions::default() };
-    let report = b.restore(NAMESPACE, &target, &options, &Control::new()).unwrap();
+    let report = b.restore(NAMESPACE, &target, &options).unwrap();
     assert!(report.adds_up() && report.is_damaged());
     let unknown_is_inside = inside(&[7; 20]);
     assert_eq!((report.written, report.damaged), (1, 1 + u64::from(unknown_is_inside)));
@@ -252,7 +252,7 @@ fn of_two_copies_that_no_index_names_the_whole_one_is_used() {
     let (store, repository) = repository();
     let mut sessions = [(); 2].map(|()| {
         let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
-        repository.begin(about, Arc::new(Control::new())).unwrap()
+        repository.begin(about).unwrap()
     });
     for session in &mut sessions {
         let options = RecordOptions { parallel: 1, ..RecordOptions::default() };
@@ -291,8 +291,8 @@ fn a_mirror_is_refused_before_it_writes_and_partitions_without_damage_are_whole(
     let target = EmbeddedTarget::new(live.clone());
     let mirror = RestoreOptions { mirror: true, ..RestoreOptions::default() };
     for tried in [
-        snapshot.restore(NAMESPACE, &target, &mirror, &Control::new()).map(|_| ()),
-        snapshot.count_surplus(NAMESPACE, &target, &mirror, &Control::new()).map(|_| ()),
+        snapshot.restore(NAMESPACE, &target, &mirror).map(|_| ()),
+        snapshot.count_surplus(NAMESPACE, &target, &mirror).map(|_| ()),
     ] {
         let error = refused(tried);
         assert!(error.is_damage() && error.to_string().contains("nothing is deleted"), "{error}");
@@ -304,9 +304,8 @@ fn a_mirror_is_refused_before_it_writes_and_partitions_without_damage_are_whole(
         let partitions: PartitionSet = PartitionId::all().filter(|partition| wanted(*partition)).collect();
         let selection = Selection { partitions: Some(partitions), ..Selection::default() };
         let options = RestoreOptions { selection, ..RestoreOptions::default() };
-        let report = snapshot.restore(NAMESPACE, &target, &options, &Control::new()).unwrap();
-        let compared =
-            snapshot.verify_restored(NAMESPACE, &target, &options, &report, &Control::new()).unwrap().unwrap();
+        let report = snapshot.restore(NAMESPACE, &target, &options).unwrap();
+        let compared = snapshot.verify_restored(NAMESPACE, &target, &options, &report).unwrap().unwrap();
         assert!(report.adds_up() && compared.changed.is_empty() && compared.only_in_snapshot.is_empty());
         assert_eq!(compared.records_in_snapshot, report.written);
         (report, compared)

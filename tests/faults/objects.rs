@@ -65,11 +65,11 @@ fn a_damaged_session_is_named_and_hides_no_other() {
 #[test]
 fn a_damaged_session_that_a_check_may_have_left_is_named_to_whoever_writes() {
     let (store, repository, _) = base();
-    let session = repository.begin(Default::default(), Default::default()).unwrap();
+    let session = repository.begin(Default::default()).unwrap();
     let name = names::session(&session.id());
     drop(session);
     flip(&store, &name, 90);
-    let session = repository.begin(Default::default(), Default::default()).unwrap();
+    let session = repository.begin(Default::default()).unwrap();
     assert!(session.warnings().iter().any(|warning| warning.contains(&name)), "{:?}", session.warnings());
 }
 

@@ -6,8 +6,7 @@ use aerolith::format::{PackId, names};
 use aerolith::record::PartitionSet;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
 use aerolith::{
-    BackupKind, BackupSession, Control, RecordOptions, RecordSource, Repository, Result, Resumed, SessionOptions,
-    SnapshotId,
+    BackupKind, BackupSession, RecordOptions, RecordSource, Repository, Result, Resumed, SessionOptions, SnapshotId,
 };
 use rayon::prelude::*;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -70,7 +69,7 @@ fn selecting<'a>(world: &'a World, selection: &str) -> Watching<Watched<'a>> {
 fn begin(repository: &Repository, resume: bool) -> Result<BackupSession> {
     let note_every = Some(Duration::ZERO);
     let about = SessionOptions { cluster: "memory".into(), resume, note_every, ..SessionOptions::default() };
-    repository.begin(about, Arc::new(Control::new()))
+    repository.begin(about)
 }
 
 /// A backup that notes as often as it may; gives back what it took over.
@@ -214,7 +213,7 @@ fn another_job_takes_nothing_over() {
     let (_, repository) = died();
     let count = |cluster: &str, resume: bool| {
         let about = SessionOptions { cluster: cluster.into(), resume, ..SessionOptions::default() };
-        let mut session = repository.begin(about, Arc::new(Control::new())).unwrap();
+        let mut session = repository.begin(about).unwrap();
         session.records(NAMESPACE, &WORLDS[1], BackupKind::Full, &RecordOptions::default()).unwrap();
         taken(session.resumed())
     };
@@ -307,7 +306,7 @@ fn what_is_gone_or_damaged_is_not_built_on() {
 fn what_a_collection_took_is_not_built_on() {
     let (disk, repository) = died();
     let options = aerolith::PruneOptions { fence: true, max_unused_percent: 0.0, ..Default::default() };
-    repository.prune(&options, &Arc::new(Control::new())).unwrap();
+    repository.prune(&options).unwrap();
     assert!(disk.list("packs/").unwrap().is_empty());
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
     assert_whole(&repository, "latest", &WORLDS[1].truth(), "after a collection");

@@ -3,9 +3,7 @@
 use crate::support::world::*;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::store::MemoryStore;
-use aerolith::{
-    BackupKind, ConflictPolicy, Control, Error, FailedRecord, RecordTarget, RestoreOptions, Result, WriteOutcome,
-};
+use aerolith::{BackupKind, ConflictPolicy, Error, FailedRecord, RecordTarget, RestoreOptions, Result, WriteOutcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,7 +57,7 @@ fn records_that_a_target_refuses_are_counted_and_named_and_the_others_are_writte
     let repository = create(Arc::new(MemoryStore::new())).unwrap();
     let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
     let target = Refusing { inner: MemoryTarget::default(), batches: AtomicU64::new(u64::MAX) };
-    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new()).unwrap();
+    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default()).unwrap();
     let truth = world.truth();
     let refused = truth.keys().filter(|digest| is_refused(digest)).count() as u64;
     assert!(refused > 1000, "more than are kept by name");
@@ -79,7 +77,7 @@ fn a_target_that_fails_as_a_whole_ends_the_restore_with_its_own_error() {
     let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
     for batches in [0, 1, 3] {
         let target = Refusing { inner: MemoryTarget::default(), batches: AtomicU64::new(batches) };
-        let error = refused(snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new()));
+        let error = refused(snapshot.restore(NAMESPACE, &target, &RestoreOptions::default()));
         assert!(matches!(error, Error::Target { .. }), "{batches}: {error}");
         assert_eq!(error.exit_code(), 1);
     }

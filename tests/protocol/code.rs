@@ -217,7 +217,7 @@ fn a_restore_asks_what_the_reader_of_the_model_asks() {
     let before = store.operations().len();
     let snapshot = repository.snapshot(&scene.id(2)).unwrap();
     let target = MemoryTarget::default();
-    snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
+    snapshot.restore("kept", &target, &Default::default()).unwrap();
     let mut state = Model { scene: scenes::READER, without: &[] }.first();
     let steps = alone(scenes::READER, &mut state, "reader", &[]);
     assert_same("reader", &steps, &store.operations()[before..]);
@@ -227,7 +227,7 @@ fn a_restore_asks_what_the_reader_of_the_model_asks() {
     forget(&moving, &[scene.id(0)]).unwrap();
     prune(&moving, &thorough()).unwrap();
     let target = MemoryTarget::default();
-    let restored = snapshot.restore("kept", &target, &Default::default(), &Default::default()).unwrap();
+    let restored = snapshot.restore("kept", &target, &Default::default()).unwrap();
     assert!(!restored.is_damaged());
     let mut state = Model { scene: scenes::READER_TWICE, without: &[] }.first();
     let mut steps = Vec::new();

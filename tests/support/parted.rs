@@ -14,7 +14,7 @@ pub fn part(repository: &Repository) -> Vec<IndexedPack> {
     let nothing = Arc::new(Index::open(&**store, keys, |_| false, HashSet::new()).unwrap());
     let knows_nothing = Arc::new(ChunkReader::new(store.clone(), keys.clone(), nothing, 1 << 20));
     let options = WriteOptions { suite: parameters.suite, compression: parameters.compression, pack_bytes: 1 };
-    let writer = ChunkWriter::new(knows_nothing, HashSet::new(), options, Arc::new(Control::new()));
+    let writer = ChunkWriter::new(knows_nothing, HashSet::new(), options, Control::new());
     let reader = repository.chunk_reader().unwrap();
     let old = store.list(names::PACKS).unwrap();
     for object in &old {

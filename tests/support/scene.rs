@@ -6,7 +6,7 @@ use aerolith::format::{ChunkId, names};
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
 use aerolith::{
-    BackupKind, BackupSession, Control, Error, PruneOptions, PruneReport, RecordOptions, RepairOptions, RepairReport,
+    BackupKind, BackupSession, Error, PruneOptions, PruneReport, RecordOptions, RepairOptions, RepairReport,
     Repository, RestoreOptions, Result, SessionOptions, SnapshotFilter, SnapshotId,
 };
 use bytes::Bytes;
@@ -18,7 +18,7 @@ pub type Contents = BTreeMap<&'static str, Truth>;
 
 pub fn begin(repository: &Repository) -> Result<BackupSession> {
     let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
-    repository.begin(about, Arc::new(Control::new()))
+    repository.begin(about)
 }
 
 pub fn options() -> RecordOptions {
@@ -83,11 +83,11 @@ pub fn thorough() -> PruneOptions {
 }
 
 pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneReport> {
-    repository.prune(options, &Arc::new(Control::new()))
+    repository.prune(options)
 }
 
 pub fn forget(repository: &Repository, names: &[String]) -> Result<()> {
-    repository.forget_named(names, &SnapshotFilter::ALL, false, &Control::new()).map(|_| ())
+    repository.forget_named(names, &SnapshotFilter::ALL, false).map(|_| ())
 }
 
 /// A collection of which nothing gets done but its plan.
@@ -109,7 +109,7 @@ pub fn assert_exact(repository: &Repository, snapshots: &[(SnapshotId, Contents)
         let snapshot = repository.snapshot(&id.to_string()).unwrap_or_else(|error| panic!("{about}: {error}"));
         for (namespace, truth) in contents {
             let target = MemoryTarget::default();
-            let report = snapshot.restore(namespace, &target, &RestoreOptions::default(), &Control::new());
+            let report = snapshot.restore(namespace, &target, &RestoreOptions::default());
             let report = report.unwrap_or_else(|error| panic!("{about}, {id}, {namespace}: {error}"));
             assert!(!report.is_damaged() && report.adds_up(), "{about}, {id}, {namespace}: {report:?}");
             assert!(*target.records.lock().unwrap() == *truth, "{about}: {namespace} of {id} is another");
@@ -124,7 +124,7 @@ pub fn thorough_repair() -> RepairOptions {
 }
 
 pub fn repair(repository: &Repository, options: &RepairOptions) -> Result<RepairReport> {
-    repository.repair(options, &Arc::new(Control::new()))
+    repository.repair(options)
 }
 
 pub fn manifest_of(repository: &Repository, id: SnapshotId) -> Manifest {

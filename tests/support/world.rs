@@ -12,9 +12,9 @@ use aerolith::record::{
 };
 use aerolith::store::{MemoryStore, Store};
 use aerolith::{
-    BackupKind, CheckOptions, CheckReport, ConflictPolicy, Control, CreateOptions, DigestRow, Error, KdfCost,
-    PartitionedSource, RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, RestoreReport, Result,
-    SessionOptions, Snapshot, SnapshotId, SourceShape, WriteOutcome,
+    BackupKind, CheckOptions, CheckReport, ConflictPolicy, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
+    RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, RestoreReport, Result, SessionOptions,
+    Snapshot, SnapshotId, SourceShape, WriteOutcome,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -247,7 +247,7 @@ pub fn create(store: Arc<dyn Store>) -> Result<Repository> {
 
 pub fn back_up(repository: &Repository, world: &World, kind: BackupKind) -> Result<Snapshot> {
     let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
-    let mut session = repository.begin(about, Arc::new(Control::new()))?;
+    let mut session = repository.begin(about)?;
     if let Err(error) = session.records(NAMESPACE, world, kind, &RecordOptions { parallel: 1, ..Default::default() }) {
         session.abandon(&error);
         return Err(error);
@@ -258,7 +258,7 @@ pub fn back_up(repository: &Repository, world: &World, kind: BackupKind) -> Resu
 /// Restores what can be restored.
 pub fn restore(snapshot: &Snapshot) -> Result<(Truth, RestoreReport)> {
     let target = MemoryTarget::default();
-    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default(), &Control::new())?;
+    let report = snapshot.restore(NAMESPACE, &target, &RestoreOptions::default())?;
     assert!(report.adds_up(), "{report:?}");
     let records = target.records.into_inner().unwrap();
     assert_eq!(report.written, records.len() as u64);
@@ -279,7 +279,7 @@ pub fn is_part_of(part: &Truth, whole: &Truth) -> bool {
 }
 
 pub fn check(repository: &Repository) -> Result<CheckReport> {
-    repository.check(&CheckOptions { read_percent: 100.0 }, &Control::new())
+    repository.check(&CheckOptions { read_percent: 100.0 })
 }
 
 /// Flips a bit of an object's byte.
