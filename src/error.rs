@@ -3,9 +3,11 @@
 //! Every variant says what was being done, to which object, what was found, and (where the caller can do something)
 //! what to do next; causes are kept as `source`. The command line maps [`Error::exit_code`] to its exit status.
 
+mod options;
 mod secret;
 mod store;
 
+pub use options::OptionsError;
 pub use secret::{AbsentSecret, Secret};
 pub use store::StoreErrorKind;
 
@@ -107,6 +109,9 @@ pub enum Error {
     /// What a person typed can't be parsed, whatever it is applied to.
     #[error("{0}")]
     Usage(String),
+    /// Options don't fit together, or not what they are applied to.
+    #[error("{0}")]
+    Options(OptionsError),
     /// Input from a source isn't well formed.
     #[error("{source_name} at byte {offset}: expected {expected}, found {found}")]
     Malformed {
@@ -176,6 +181,12 @@ fn of_object(object: &str) -> String {
     if object.is_empty() { String::new() } else { format!("{object} can't be read: ") }
 }
 
+impl From<OptionsError> for Error {
+    fn from(error: OptionsError) -> Self {
+        Error::Options(error)
+    }
+}
+
 impl Error {
     /// An I/O error with what was being done.
     pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
@@ -235,10 +246,11 @@ impl Error {
         self.is_damage() || matches!(self, Error::UnknownVersion { .. })
     }
 
-    /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be parsed, else 1.
+    /// The exit status the command line ends with: 10 for a damaged repository, 2 for what can't be parsed and for
+    /// options that don't fit, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) => 2,
+            Error::Usage(_) | Error::Options(_) => 2,
             error if error.is_damage() => 10,
             _ => 1,
         }

@@ -86,7 +86,7 @@ mod verify;
 
 // What every call knows.
 pub use control::{Control, Phase};
-pub use error::{AbsentSecret, BoxError, Error, Result, Secret, StoreErrorKind};
+pub use error::{AbsentSecret, BoxError, Error, OptionsError, Result, Secret, StoreErrorKind};
 
 // A repository, and what it holds.
 pub use format::SnapshotId;

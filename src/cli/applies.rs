@@ -2,38 +2,7 @@
 //! by the option's name: nothing that is given is dropped without a word.
 
 use crate::error::{Error, Result};
-
-/// What a source or target is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Cluster,
-    Asb,
-    Jsonl,
-    Embedded,
-}
-
-impl Kind {
-    /// What its URL begins with.
-    fn scheme(self) -> &'static str {
-        match self {
-            Kind::Cluster => "aerospike://",
-            Kind::Asb => "asb:",
-            Kind::Jsonl => "jsonl:",
-            Kind::Embedded => "embedded:",
-        }
-    }
-
-    /// That of a URL; none of a URL that is none.
-    pub fn of(url: &str) -> Option<Kind> {
-        match scheme(url) {
-            "aerospike" => Some(Kind::Cluster),
-            "asb" => Some(Kind::Asb),
-            "jsonl" => Some(Kind::Jsonl),
-            "embedded" => Some(Kind::Embedded),
-            _ => None,
-        }
-    }
-}
+pub use crate::job::EndpointKind as Kind;
 
 /// An option, and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +32,7 @@ pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> R
     let Some((url, first)) = refused.first() else { return Ok(()) };
     let alike = refused.iter().filter(|(other, option)| (other, option.why) == (url, first.why));
     let names: Vec<&str> = alike.map(|(_, option)| option.name).collect();
-    let with: Vec<&str> = first.goes_with.iter().map(|kind| kind.scheme()).collect();
+    let with: Vec<&str> = first.goes_with.iter().map(|kind| kind.prefix()).collect();
     let (go, them) = if names.len() == 1 { ("goes", "it") } else { ("go", "them") };
     Err(Error::usage(format!(
         "{} {go} with {} alone, not with {url}: {}. Leave {them} out",
@@ -71,9 +40,4 @@ pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> R
         with.join(" and "),
         first.why
     )))
-}
-
-/// The kind of source or target that a text names, such as `asb`.
-pub fn scheme(text: &str) -> &str {
-    text.split(':').next().unwrap_or_default()
 }

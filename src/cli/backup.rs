@@ -1,21 +1,21 @@
 //! `backup`: backs up sources into one snapshot.
 
 use super::applies::{self, GivenOption};
-use super::context::{Context, Done, stopped};
-use super::from_command::{FromCommand, Output};
+use super::context::{Context, Done};
+use super::from_command::FromCommand;
 use super::output::{complain, print_line};
 use super::{endpoint, text};
 use crate::backup::RecordOptions;
+use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::snapshot::{BackupKind, Counts, Manifest};
-use crate::job::{self, SnapshotReport};
+use crate::format::snapshot::BackupKind;
+use crate::job::{
+    self, BackupOptions, BackupReport, BackupSource, Caller, CommandOutput, CountsReport, PipeFormat, ResumedNamespace,
+    VanishedRecords,
+};
 use crate::repository::Repository;
-use crate::session::SessionOptions;
-use crate::sources::RecordSource;
 use clap::ValueEnum;
-use serde::Serialize;
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Back up a source as a new snapshot
 ///
@@ -130,65 +130,9 @@ impl From<Kind> for BackupKind {
     }
 }
 
-#[derive(Serialize)]
-struct Printed {
-    #[serde(flatten)]
-    snapshot: SnapshotReport,
-    duration_millis: u64,
-    /// The first thousand; `counts.bad` has their number.
-    bad_records: Vec<Bad>,
-    resumed: Vec<Resumed>,
-    vanished: Vec<Vanished>,
-    notes: Vec<String>,
-}
-
-/// A namespace of which more than half of the records are gone since the snapshot before.
-#[derive(Serialize)]
-struct Vanished {
-    namespace: String,
-    parent: String,
-    records: u64,
-    deleted: u64,
-}
-
-impl From<crate::backup::Vanished> for Vanished {
-    fn from(vanished: crate::backup::Vanished) -> Self {
-        let crate::backup::Vanished { namespace, parent, records, deleted } = vanished;
-        Vanished { namespace, parent: parent.to_string(), records, deleted }
-    }
-}
-
-/// What an earlier run of the same backup had read, and this one brought up to date.
-#[derive(Serialize)]
-struct Resumed {
-    session: String,
-    namespace: String,
-    partitions: usize,
-}
-
-impl From<&crate::session::Resumed> for Resumed {
-    fn from(resumed: &crate::session::Resumed) -> Self {
-        let crate::session::Resumed { session, namespace, partitions } = resumed;
-        Resumed { session: session.to_string(), namespace: namespace.clone(), partitions: *partitions }
-    }
-}
-
-#[derive(Serialize)]
-struct Bad {
-    place: String,
-    problem: String,
-}
-
 pub fn run(context: &Context, mut args: Args) -> Result<Done> {
-    let kind = BackupKind::from(args.kind);
-    if args.partial && kind == BackupKind::Full {
-        return Err(Error::usage(
-            "--partial goes with --kind incremental or differential: a full backup is never partial",
-        ));
-    }
-    if args.lease.is_some_and(|lease| lease < MIN_LEASE) {
-        return Err(Error::usage("--lease takes at least 1s: with less, every hiccup would look like death"));
-    }
+    let options = options(&args);
+    options.check()?;
     if args.from_command.is_some() {
         if args.source.is_empty() {
             args.source.push("asb:-".into());
@@ -202,136 +146,118 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     let sources: Vec<&str> = args.source.iter().map(String::as_str).collect();
     applies::check(&sources, own_options(&args).into_iter().chain(args.reading.given()))?;
     let repository = context.repository()?;
-    let begun = Instant::now();
-    let scheme = args.source.first().map(|first| applies::scheme(first).to_string()).unwrap_or_default();
-    // Ctrl-C must end the command from its start on.
-    let watched = args.from_command.as_ref().map(|_| context.control("backing up the output of a command"));
-    let command = args.from_command.as_deref().map(FromCommand::start).transpose()?;
-    let (command, output) = command.map_or((None, None), |(command, output)| (Some(command), Some(output)));
-    let about = |sources: &[Reading], cluster: Option<String>| {
-        let names = sources.iter().map(|one| one.source.name().to_string()).collect::<Vec<_>>();
-        let source = if names.is_empty() { args.source.join(", ") } else { names.join(", ") };
-        let cluster = cluster.unwrap_or_else(|| scheme.clone());
-        SessionOptions {
-            job: format!("{kind} backup of {source}"),
-            source,
-            cluster,
-            tags: args.tag.clone(),
-            hold: args.hold.clone(),
-            lease: args.lease,
-            resume: !args.no_resume,
-            note_every: args.note_every.map(|seconds| Duration::from_secs(u64::from(seconds))),
+    let options = options.source(args.reading.options(None, args.parallel)?);
+    let report = match &args.from_command {
+        Some(command) => back_up_output(context, &repository, command, &sources, &options)?,
+        None => {
+            let sources = args.source.iter().cloned().map(BackupSource::Url).collect();
+            job::backup(&repository, sources, &options, context)?
         }
     };
-    let opened = open(&args, command.as_ref().zip(output)).and_then(|sources| {
-        check_kind(&sources, &args)?;
-        Ok(sources)
-    });
-    let opened = opened.map_err(|error| match (&command, &watched) {
-        (Some(command), Some((control, _))) => command.explain(error, control),
-        _ => error,
-    });
-    let sources = match opened {
-        Ok(sources) => sources,
-        Err(error) => {
-            // A run that fails this early belongs into the history too: nobody else tells that last night's backup is
-            // missing.
-            if !matches!(error, Error::Usage(_)) {
-                match repository.begin(about(&[], args.cluster.clone())) {
-                    Ok(session) => session.abandon(&error),
-                    Err(other) => complain(&format!("this session is missing from the history: {other}")),
-                }
-            }
-            return Err(stopped(error, UNCOMMITTED));
-        }
-    };
-    let cluster = match args.cluster.clone() {
-        Some(name) => Some(name),
-        None => common_cluster(&sources)?,
-    };
-    let is_named = cluster.is_some();
-    let options = RecordOptions {
-        partial: args.partial,
-        skip_bad_records: args.skip_bad_records,
-        allow_partial: args.allow_partial,
-        accept_loss: args.accept_loss,
-        memory_bytes: (args.memory as usize) << 20,
-        parallel: args.parallel,
-        compact: args.compact,
-    };
-    let about = about(&sources, cluster);
-    let is_first = !is_named && !has_earlier(&repository, &about)?;
-    let (control, progress) =
-        watched.unwrap_or_else(|| context.control(format!("backing up {}", text::safe(&about.source))));
-    let mut session = repository.watched(&control).begin(about)?;
-    let mut read = Ok(());
-    for Reading { source, namespaces } in &sources {
-        for namespace in namespaces {
-            read = read.and_then(|()| session.records(namespace, &**source, kind, &options).map(|_| ()));
-        }
+    complain_of(&report, context);
+    if context.json() {
+        context.print_json(&report)?;
+    } else {
+        print_summary(&report)?;
     }
-    if let Some(command) = &command {
-        read = match read {
-            Ok(()) => command.succeeded(&control),
-            Err(error) => Err(command.explain(error, &control)),
-        };
+    report.check_counts()?;
+    let fails_strict = args.strict && !report.vanished.is_empty();
+    Ok(if fails_strict { Done::Incomplete } else { report.done() })
+}
+
+/// What the job is told, but for the sources.
+fn options(args: &Args) -> BackupOptions {
+    BackupOptions::default()
+        .kind(args.kind.into())
+        .cluster(args.cluster.clone())
+        .namespaces(args.namespace.clone())
+        .tags(args.tag.clone())
+        .hold(args.hold.clone())
+        .lease(args.lease)
+        .resume(!args.no_resume)
+        .note_every(args.note_every.map(|seconds| Duration::from_secs(u64::from(seconds))))
+        .records(RecordOptions {
+            partial: args.partial,
+            skip_bad_records: args.skip_bad_records,
+            allow_partial: args.allow_partial,
+            accept_loss: args.accept_loss,
+            memory_bytes: (args.memory as usize) << 20,
+            parallel: args.parallel,
+            compact: args.compact,
+        })
+}
+
+/// Runs a command and backs up what it writes. `sources` is its format.
+fn back_up_output(
+    context: &Context,
+    repository: &Repository,
+    command: &str,
+    sources: &[&str],
+    options: &BackupOptions,
+) -> Result<BackupReport> {
+    let (format, url) = match sources {
+        ["jsonl:-"] => (PipeFormat::Jsonl, "jsonl:-"),
+        _ => (PipeFormat::Asb, "asb:-"),
+    };
+    let caller = Started { context, control: context.begins("backing up the output of a command") };
+    let (command, output) = FromCommand::start(command).inspect_err(|_| context.ended())?;
+    let name = format!("{url} (output of {})", command.program());
+    let output = CommandOutput { format, name, reader: Box::new(output), command: &command };
+    job::backup(repository, vec![BackupSource::Command(output)], options, &caller)
+}
+
+/// Hands on to a job the control that its command was started under: Ctrl-C ends the command from its start on.
+struct Started<'a> {
+    context: &'a Context,
+    control: Control,
+}
+
+impl Caller for Started<'_> {
+    fn begins(&self, _: &str) -> Control {
+        self.control.clone()
     }
-    if let Err(error) = read {
-        session.abandon(&error);
-        return Err(stopped(error, UNCOMMITTED));
+
+    fn ended(&self) {
+        self.context.ended();
     }
-    let notes: Vec<String> = sources.iter().flat_map(|one| one.source.notes()).collect();
-    notes.iter().for_each(|note| complain(note));
-    let bad = session.bad_records().to_vec();
-    let resumed: Vec<Resumed> = session.resumed().iter().map(Resumed::from).collect();
-    session.warnings().iter().for_each(|warning| complain(warning));
-    let vanished: Vec<Vanished> = session.vanished().into_iter().map(Vanished::from).collect();
-    let snapshot = session.commit().map_err(|error| stopped(error, UNCOMMITTED))?;
-    drop(progress);
-    for Resumed { session, namespace, partitions } in &resumed {
+
+    fn note(&self, text: &str) {
+        self.context.note(text);
+    }
+}
+
+/// Says on standard error what is remarkable about a backup.
+fn complain_of(report: &BackupReport, context: &Context) {
+    for ResumedNamespace { session, namespace, partitions, .. } in &report.resumed {
         complain(&format!(
             "resumed session {session}: of {} of namespace {}, only what changed since was read",
             text::plural(*partitions as u64, "partition"),
             text::safe(namespace)
         ));
     }
-    if is_first && !context.quiet() {
+    if let Some(name) = report.unnamed_cluster.as_ref().filter(|_| !context.quiet()) {
         complain(&format!(
-            "nothing names the cluster, so it is called {scheme:?}: --cluster NAME gives it a name of its own, which later backups of \
-             other paths need",
+            "nothing names the cluster, so it is called {name:?}: --cluster NAME gives it a name of its own, which later \
+             backups of other paths need",
         ));
     }
-    for Vanished { namespace, parent, records, deleted } in &vanished {
+    for VanishedRecords { namespace, parent, records, deleted, .. } in &report.vanished {
         complain(&format!(
             "{} of the {} that snapshot {parent} has in namespace {} are gone. If this is another database, forget the new \
-             snapshot, {}, and give --cluster a name of its own; if the source lost data, restore from snapshot {parent}, and hold it: \
-             aerolith hold add {parent} --reason WHY",
+             snapshot, {}, and give --cluster a name of its own; if the source lost data, restore from snapshot {parent}, \
+             and hold it: aerolith hold add {parent} --reason WHY",
             text::count(*deleted),
             text::plural(*records, "record"),
             text::safe(namespace),
-            snapshot.id()
+            report.snapshot.snapshot
         ));
     }
-    let millis = begun.elapsed().as_millis() as u64;
-    let manifest = snapshot.manifest();
-    let bad_records: Vec<Bad> =
-        bad.iter().map(|bad| Bad { place: bad.place.clone(), problem: bad.problem.clone() }).collect();
-    bad_records.iter().for_each(|bad| complain(&format!("left out: {}: {}", bad.place, bad.problem)));
-    let all: u64 = manifest.namespaces.iter().map(|namespace| namespace.counts.bad).sum();
-    if all > bad_records.len() as u64 {
-        complain(&format!("left out: {} more", text::count(all - bad_records.len() as u64)));
+    let bad = &report.bad_records;
+    bad.iter().for_each(|bad| complain(&format!("left out: {}: {}", bad.place, bad.problem)));
+    let all: u64 = report.snapshot.namespaces.iter().map(|namespace| namespace.counts.bad).sum();
+    if all > bad.len() as u64 {
+        complain(&format!("left out: {} more", text::count(all - bad.len() as u64)));
     }
-    let fails_strict = args.strict && !vanished.is_empty();
-    if context.json() {
-        let (snapshot, duration_millis) = (manifest.into(), millis);
-        context.print_json(&Printed { snapshot, duration_millis, bad_records, resumed, vanished, notes })?;
-    } else {
-        print_summary(manifest, millis)?;
-    }
-    if let Some(wrong) = manifest.namespaces.iter().find(|one| accounted(&one.counts) != one.live_records) {
-        return Err(Error::invalid(format!("the counts of namespace {} don't add up: {:?}", wrong.name, wrong.counts)));
-    }
-    Ok(if manifest.missing.is_empty() && !fails_strict { Done::Whole } else { Done::Incomplete })
 }
 
 /// Options of its own that not every source takes.
@@ -349,117 +275,9 @@ fn own_options(args: &Args) -> [GivenOption; 4] {
     ]
 }
 
-/// The shortest lease.
-const MIN_LEASE: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// A source, and those of its namespaces that are backed up.
-struct Reading {
-    source: Box<dyn RecordSource>,
-    namespaces: Vec<String>,
-}
-
-/// Refuses to take what is known to hold only changes for all that there is.
-fn check_kind(sources: &[Reading], args: &Args) -> Result<()> {
-    let partial = sources.iter().find_map(|one| Some((one.source.name(), one.source.holds_changes_only()?)));
-    match partial {
-        Some((name, what)) if !args.partial => Err(Error::usage(format!(
-            "{name} is {what}, which holds no more than what changed: back it up with --kind incremental --partial, after the \
-             full one that it builds on"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Opens the sources, and finds in which of them each namespace is.
-fn open(args: &Args, mut command: Option<(&FromCommand, Output)>) -> Result<Vec<Reading>> {
-    let mut sources: Vec<Reading> = Vec::with_capacity(args.source.len());
-    let mut all = Vec::new();
-    let selection = args.reading.selection(None)?;
-    for text in &args.source {
-        let source = match command.take() {
-            Some((command, output)) => {
-                let name = format!("{text} (output of {})", command.program());
-                endpoint::output_source(text, &name, output, args.reading.clone(), selection.clone())?
-            }
-            None => endpoint::source(text, args.reading.clone(), selection.clone(), args.parallel)?,
-        };
-        let there = source.namespaces()?;
-        if there.is_empty() {
-            return Err(Error::not_found("a namespace to back up", format!("{} has none", source.name())));
-        }
-        all.extend_from_slice(&there);
-        let wanted = |name: &String| args.namespace.is_empty() || args.namespace.contains(name);
-        let namespaces: Vec<String> = there.into_iter().filter(wanted).collect();
-        for earlier in &sources {
-            if let Some(twice) = namespaces.iter().find(|name| earlier.namespaces.contains(name)) {
-                let (one, other) = (earlier.source.name(), source.name());
-                return Err(Error::usage(format!(
-                    "namespace {twice} is in {one} and in {other}: back them up one by one, with a --cluster for each"
-                )));
-            }
-        }
-        sources.push(Reading { source, namespaces });
-    }
-    match args.namespace.iter().find(|namespace| !all.contains(namespace)) {
-        Some(unknown) => {
-            let names: Vec<&str> = sources.iter().map(|one| one.source.name()).collect();
-            let have = if names.len() == 1 { "has" } else { "have" };
-            let advice = format!("{} {have} {}", names.join(" and "), all.join(", "));
-            Err(Error::not_found(format!("namespace {unknown}"), advice))
-        }
-        None => Ok(sources),
-    }
-}
-
-/// Whether earlier snapshots bear the name that sources get which know of none, and are of the same source.
-///
-/// # Errors
-///
-/// If the repository holds another's snapshots: then nobody but the caller knows whether this is the same database.
-fn has_earlier(repository: &Repository, about: &SessionOptions) -> Result<bool> {
-    let list = repository.snapshots()?.snapshots;
-    let SessionOptions { source, cluster, .. } = about;
-    match list.iter().rev().find(|manifest| manifest.cluster == *cluster) {
-        Some(earlier) if earlier.source == *source => Ok(true),
-        Some(earlier) => Err(Error::usage(format!(
-            "{source} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another source, {}: give \
-             --cluster {cluster} if it is the same database, so that this backup builds on them, or else a name of its own",
-            earlier.source
-        ))),
-        None if list.is_empty() => Ok(false),
-        None => {
-            let names: BTreeSet<String> = list.iter().map(|manifest| format!("{:?}", manifest.cluster)).collect();
-            let names = names.into_iter().take(5).collect::<Vec<_>>().join(", ");
-            Err(Error::usage(format!(
-                "{source} doesn't say of which cluster it is, and the repository holds snapshots of {names}: give --cluster NAME, one of \
-                 these if it is the same database, so that this backup builds on them, or else a name of its own"
-            )))
-        }
-    }
-}
-
-/// The cluster that all sources belong to which know of one.
-fn common_cluster(sources: &[Reading]) -> Result<Option<String>> {
-    let mut names: Vec<String> = sources.iter().filter_map(|one| one.source.cluster()).collect();
-    names.dedup();
-    match &names[..] {
-        [one, other, ..] => Err(Error::usage(format!(
-            "the sources are of different clusters, {one} and {other}: back them up one by one, or name one with --cluster"
-        ))),
-        _ => Ok(names.pop()),
-    }
-}
-
-/// What a stopped backup leaves.
-const UNCOMMITTED: &str = "nothing was committed, and the repository holds the snapshots it held. Run the backup again";
-
-/// The records of the snapshot, by what the backup found of them.
-fn accounted(counts: &Counts) -> u64 {
-    counts.added + counts.changed + counts.touched + counts.healed + counts.unchanged
-}
-
-fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
-    type Column = (&'static str, fn(&Counts) -> u64);
+fn print_summary(report: &BackupReport) -> Result<()> {
+    let snapshot = &report.snapshot;
+    type Column = (&'static str, fn(&CountsReport) -> u64);
     let columns: [Column; 9] = [
         ("read", |counts| counts.read),
         ("added", |counts| counts.added),
@@ -473,13 +291,13 @@ fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
     ];
     // What is rare has no column of its own until it happens.
     let rare = ["healed", "duplicates", "bad"];
-    let seen = |of: fn(&Counts) -> u64| manifest.namespaces.iter().any(|namespace| of(&namespace.counts) > 0);
+    let seen = |of: fn(&CountsReport) -> u64| snapshot.namespaces.iter().any(|namespace| of(&namespace.counts) > 0);
     let columns: Vec<Column> = columns.into_iter().filter(|(name, of)| !rare.contains(name) || seen(*of)).collect();
-    let rows: Vec<Vec<String>> = manifest
+    let rows: Vec<Vec<String>> = snapshot
         .namespaces
         .iter()
         .map(|namespace| {
-            let mut row = vec![text::safe(&namespace.name)];
+            let mut row = vec![text::safe(&namespace.namespace)];
             row.extend(columns.iter().map(|(_, of)| text::count(of(&namespace.counts))));
             row.push(text::count(namespace.live_records));
             row
@@ -490,26 +308,26 @@ fn print_summary(manifest: &Manifest, millis: u64) -> Result<()> {
     header.push("records");
     let right: Vec<usize> = (1..header.len()).collect();
     print_line(&text::table(&header, &rows, &right))?;
-    for namespace in &manifest.namespaces {
-        let name = text::safe(&namespace.name);
+    for (namespace, unread) in snapshot.namespaces.iter().zip(&report.unread) {
+        let name = text::safe(&namespace.namespace);
         let moved = namespace.counts.moved;
         if moved > 0 {
             print_line(&format!("{name}: moved {} out of mostly dead chunks", text::plural(moved, "value")))?;
         }
-        for line in job::unread(namespace) {
+        for line in unread {
             print_line(&format!("{name}: {line}"))?;
         }
         if namespace.deletes_unknown {
             print_line(&format!("{name}: what was deleted since the last full backup is unknown"))?;
         }
     }
-    for missing in &manifest.missing {
+    for missing in &snapshot.missing {
         print_line(&format!("missing: {}", text::safe(missing)))?;
     }
     print_line(&format!(
         "committed snapshot {}: {} stored in {}",
-        manifest.id,
-        text::bytes(manifest.stored_bytes),
-        text::millis(millis)
+        snapshot.snapshot,
+        text::bytes(snapshot.stored_bytes),
+        text::millis(report.duration_millis)
     ))
 }

@@ -1,10 +1,9 @@
 //! The options of commands that read or write a live cluster.
 
 use super::applies::{GivenOption, Kind};
-use super::passphrase::from_file;
 use crate::aerospike::{AuthMode, ClusterOptions, TlsOptions};
 use crate::error::{Error, Result};
-use crate::record::RecordSelection;
+use crate::job::{ClusterAccess, ClusterLoad};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,30 +81,26 @@ pub struct ClusterReadArgs {
 }
 
 impl ClusterReadArgs {
-    /// The options of the library; `parallel` queries at once, the machine's processors if 0.
-    pub fn options(self, selection: RecordSelection, parallel: usize) -> Result<ClusterOptions> {
-        let selection = RecordSelection { filter: self.filter()?, ..selection };
-        let rack = self.rack;
-        let nice = match self.nice {
-            None => NiceLimits::default(),
-            Some(Nice::Gentle) => NiceLimits { parallel: 1, records: 5_000, bytes: 5_000_000 },
-            Some(Nice::Moderate) => NiceLimits { parallel: 2, records: 50_000, bytes: 50_000_000 },
+    /// What the library is told; `parallel` queries at once, the machine's processors if 0.
+    pub fn access(&self, parallel: usize) -> Result<ClusterAccess> {
+        let load = match self.nice {
+            None => ClusterLoad::Full,
+            Some(Nice::Moderate) => ClusterLoad::Moderate,
+            Some(Nice::Gentle) => ClusterLoad::Gentle,
         };
-        // A limit of 0 was not given.
-        let node_records_per_second = [self.node_records_per_second, nice.records].into_iter().find(|n| *n > 0);
-        let node_bytes_per_second = [self.node_bytes_per_second, nice.bytes].into_iter().find(|n| *n > 0);
-        let parallel = if parallel == 0 { nice.parallel } else { parallel };
-        Ok(ClusterOptions {
-            selection,
-            rack,
-            node_records_per_second: node_records_per_second.unwrap_or(0),
-            node_bytes_per_second: node_bytes_per_second.unwrap_or(0),
-            ..self.cluster.options(parallel)?
-        })
+        let access = self.cluster.access()?;
+        let options = ClusterOptions {
+            parallel,
+            rack: self.rack,
+            node_records_per_second: self.node_records_per_second,
+            node_bytes_per_second: self.node_bytes_per_second,
+            ..access.options.clone()
+        };
+        Ok(access.options(options).load(load))
     }
 
     /// The filter expression, which servers evaluate.
-    fn filter(&self) -> Result<Vec<u8>> {
+    pub fn filter(&self) -> Result<Vec<u8>> {
         let Some(text) = &self.filter_exp else { return Ok(Vec::new()) };
         let decoded = base64_simd::STANDARD.decode_to_vec(text.trim()).ok().filter(|bytes| !bytes.is_empty());
         decoded.ok_or_else(|| Error::usage(format!("--filter-exp {text}: that is no base64 of a filter expression")))
@@ -131,14 +126,6 @@ impl ClusterReadArgs {
 enum Nice {
     Gentle,
     Moderate,
-}
-
-/// What a preset limits; 0 for no limit.
-#[derive(Default)]
-struct NiceLimits {
-    parallel: usize,
-    records: u32,
-    bytes: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -185,14 +172,13 @@ impl ClusterArgs {
         ]
     }
 
-    /// The options of the library; `parallel` queries at once, the machine's processors if 0.
-    pub fn options(self, parallel: usize) -> Result<ClusterOptions> {
+    /// What the library is told.
+    pub fn access(&self) -> Result<ClusterAccess> {
         let password = match (&self.user, &self.cluster_password_file, std::env::var_os(PASSWORD_VARIABLE)) {
             (None, Some(_), _) => {
                 return Err(Error::usage("--cluster-password-file has the password of --user, which is not given"));
             }
-            (None, None, _) => None,
-            (Some(_), Some(path), _) => Some(from_file("cluster's password", path)?),
+            (None, None, _) | (Some(_), Some(_), _) => None,
             (Some(_), None, Some(password)) => Some(Zeroizing::new(password.into_encoded_bytes())),
             (Some(_), None, None) => {
                 return Err(Error::usage(format!(
@@ -201,15 +187,15 @@ impl ClusterArgs {
             }
         };
         let named = self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_name.is_some();
-        let tls = (self.tls || named).then_some(TlsOptions {
-            authorities: self.tls_ca,
-            certificate: self.tls_cert,
-            key: self.tls_key,
-            name: self.tls_name,
+        let tls = (self.tls || named).then(|| TlsOptions {
+            authorities: self.tls_ca.clone(),
+            certificate: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+            name: self.tls_name.clone(),
         });
         let socket_timeout = Duration::from_secs(u64::from(self.socket_timeout.unwrap_or(60)));
-        Ok(ClusterOptions {
-            user: self.user,
+        let options = ClusterOptions {
+            user: self.user.clone(),
             password,
             auth: match self.auth {
                 Some(Auth::Internal) | None => AuthMode::Internal,
@@ -219,11 +205,11 @@ impl ClusterArgs {
             tls,
             records_per_second: self.records_per_second,
             bytes_per_second: self.bytes_per_second,
-            parallel,
             socket_timeout,
             absence: socket_timeout.min(ClusterOptions::default().absence),
             alternate_addresses: self.alternate_addresses,
             ..ClusterOptions::default()
-        })
+        };
+        Ok(ClusterAccess::default().options(options).password_file(self.cluster_password_file.clone()))
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration file: repositories by name, and what else they need.
 
-use super::passphrase::MAX_BYTES;
 use crate::error::{Error, Result};
+use crate::job::secret::MAX_BYTES;
 use crate::store::local_path;
 use serde::Deserialize;
 use std::collections::BTreeMap;

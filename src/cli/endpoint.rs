@@ -1,23 +1,18 @@
 //! SOURCE and TARGET as people write them.
 
-use super::applies::{GivenOption, Kind, scheme};
+use super::applies::{GivenOption, Kind};
 use super::select::SelectArgs;
 use super::text;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
-use crate::job;
+use crate::job::endpoint::namespace_of;
+use crate::job::{self, SourceOptions, TargetOptions};
+#[cfg(feature = "cluster")]
 use crate::record::RecordSelection;
 use crate::repository::Snapshot;
-use crate::sources::asb::{AsbOptions, AsbSource};
-use crate::sources::embedded::EmbeddedSource;
-use crate::sources::jsonl::JsonlSource;
-use crate::sources::{MetSets, RecordSource, Selected};
-use crate::targets::RecordTarget;
-use crate::targets::asb::{AsbTarget, AsbTargetOptions};
-use crate::targets::embedded::EmbeddedTarget;
-use crate::targets::jsonl::JsonlTarget;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use crate::sources::MetSets;
+use crate::targets::asb::AsbTargetOptions;
+use std::path::PathBuf;
 
 /// What a source needs beside its URL.
 #[derive(clap::Args, Clone)]
@@ -57,9 +52,19 @@ impl SourceArgs {
         all
     }
 
-    /// Which records are selected; `set` is one that was named in another place.
-    pub fn selection(&self, set: Option<&str>) -> Result<RecordSelection> {
-        self.select.selection(set)
+    /// What the library is told. `set` is one that was named in another place; a cluster is asked `parallel` things at
+    /// once.
+    pub fn options(&self, set: Option<&str>, parallel: usize) -> Result<SourceOptions> {
+        let selection = self.select.selection(set)?;
+        let options = SourceOptions::default().digest_file(self.select.digest_file()).asb_key(self.asb_key.clone());
+        #[cfg(feature = "cluster")]
+        let (options, selection) = {
+            let selection = RecordSelection { filter: self.cluster.filter()?, ..selection };
+            (options.cluster(self.cluster.access(parallel)?), selection)
+        };
+        #[cfg(not(feature = "cluster"))]
+        let _ = parallel;
+        Ok(options.selection(selection))
     }
 }
 
@@ -84,15 +89,13 @@ impl TargetArgs {
         let all = Vec::new();
         all
     }
-}
 
-fn split(text: &str) -> Result<(&str, &Path)> {
-    match text.split_once(':') {
-        Some((scheme @ ("asb" | "jsonl" | "embedded"), path)) if !path.is_empty() => Ok((scheme, Path::new(path))),
-        _ => Err(Error::usage(format!(
-            "{text:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
-             embedded:DIRECTORY"
-        ))),
+    /// What the library is told.
+    pub fn options(&self, asb: AsbTargetOptions, dry_run: bool) -> Result<TargetOptions> {
+        let options = TargetOptions::default().asb(asb).dry_run(dry_run);
+        #[cfg(feature = "cluster")]
+        let options = options.cluster(self.cluster.access()?);
+        Ok(options)
     }
 }
 
@@ -101,126 +104,14 @@ pub fn is_standard_output(target: &str) -> bool {
     matches!(target, "asb:-" | "jsonl:-")
 }
 
-/// Opens the selected part of a source. A cluster is asked `parallel` things at once.
-pub fn source(
-    text: &str,
-    args: SourceArgs,
-    selection: RecordSelection,
-    parallel: usize,
-) -> Result<Box<dyn RecordSource>> {
-    let key_file = args.asb_key;
-    if scheme(text) == "aerospike" {
-        return cluster(
-            text,
-            selection,
-            parallel,
-            #[cfg(feature = "cluster")]
-            args.cluster,
-        );
-    }
-    let (scheme, path) = split(text)?;
-    // `-` is standard input.
-    if path != Path::new("-")
-        && std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-    {
-        return Err(Error::not_found(format!("source {text}"), "Check the path, and that its disk is mounted"));
-    }
-    let source: Box<dyn RecordSource> = match scheme {
-        "asb" => Box::new(AsbSource::open(path, AsbOptions { key_file, ..AsbOptions::default() })?),
-        "jsonl" => Box::new(JsonlSource::open(path)?),
-        _ => Box::new(EmbeddedSource::open(path)?),
-    };
-    Ok(Selected::of(source, selection))
-}
-
-/// Opens what `output` delivers as a source: `asb:-` or `jsonl:-`. `name` is what messages call it.
-pub fn output_source(
-    text: &str,
-    name: &str,
-    mut output: impl Read + Send + 'static,
-    args: SourceArgs,
-    selection: RecordSelection,
-) -> Result<Box<dyn RecordSource>> {
-    let key_file = args.asb_key;
-    let source: Box<dyn RecordSource> = match text {
-        "jsonl:-" => Box::new(JsonlSource::from_reader(&mut output, name)?),
-        _ => {
-            let options = AsbOptions { key_file, ..AsbOptions::default() };
-            Box::new(AsbSource::from_reader(Box::new(output), name, options)?)
-        }
-    };
-    Ok(Selected::of(source, selection))
-}
-
-#[cfg(feature = "cluster")]
-fn cluster(
-    text: &str,
-    selection: RecordSelection,
-    parallel: usize,
-    args: super::cluster::ClusterReadArgs,
-) -> Result<Box<dyn RecordSource>> {
-    use crate::aerospike::ClusterUrl;
-    use crate::sources::aerospike::AerospikeSource;
-    Ok(Box::new(AerospikeSource::connect(&ClusterUrl::parse(text)?, args.options(selection, parallel)?)?))
-}
-
-#[cfg(not(feature = "cluster"))]
-fn cluster(text: &str, _: RecordSelection, _: usize) -> Result<Box<dyn RecordSource>> {
-    Err(Error::invalid(format!("cannot read {text}: this aerolith was built without the feature \"cluster\"")))
-}
-
-#[cfg(feature = "cluster")]
-fn cluster_target(text: &str, args: TargetArgs, dry_run: bool) -> Result<Box<dyn RecordTarget>> {
-    use crate::aerospike::ClusterUrl;
-    use crate::targets::aerospike::AerospikeTarget;
-    let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
-    Ok(Box::new(connect(&ClusterUrl::parse(text)?, args.cluster.options(0)?)?))
-}
-
-#[cfg(not(feature = "cluster"))]
-fn cluster_target(text: &str, _: TargetArgs, _: bool) -> Result<Box<dyn RecordTarget>> {
-    Err(Error::invalid(format!("cannot write {text}: this aerolith was built without the feature \"cluster\"")))
-}
-
-/// The namespace that a target's URL names, if it is a cluster's and names one.
-#[cfg(feature = "cluster")]
-pub fn target_namespace(text: &str) -> Result<Option<String>> {
-    match scheme(text) {
-        "aerospike" => Ok(crate::aerospike::ClusterUrl::parse(text)?.namespace),
-        _ => Ok(None),
-    }
-}
-
-/// The namespace that a target's URL names, if it is a cluster's and names one.
-#[cfg(not(feature = "cluster"))]
-pub fn target_namespace(_: &str) -> Result<Option<String>> {
-    Ok(None)
-}
-
 /// The name that a namespace has in a source or target: what --rename says, or else the address.
 pub fn rename(given: Option<String>, url: &str) -> Result<Option<String>> {
-    match (given, target_namespace(url)?) {
+    match (given, namespace_of(url)?) {
         (Some(name), Some(other)) if name != other => {
             Err(Error::usage(format!("--rename says {name:?}, the address {url} {other:?}: give one of them")))
         }
         (name, other) => Ok(name.or(other)),
     }
-}
-
-/// Opens a target, or only looks at it for a dry run.
-pub fn target(text: &str, asb: AsbTargetOptions, args: TargetArgs, dry_run: bool) -> Result<Box<dyn RecordTarget>> {
-    if scheme(text) == "aerospike" {
-        return cluster_target(text, args, dry_run);
-    }
-    let (scheme, path) = split(text)?;
-    Ok(match scheme {
-        "asb" if dry_run => Box::new(AsbTarget::dry_run(path, asb)?),
-        "jsonl" if dry_run => Box::new(JsonlTarget::dry_run(path)?),
-        "embedded" if dry_run => Box::new(EmbeddedTarget::dry_run(path)?),
-        "asb" => Box::new(AsbTarget::create(path, asb)?),
-        "jsonl" => Box::new(JsonlTarget::create(path)?),
-        _ => Box::new(EmbeddedTarget::open(path)?),
-    })
 }
 
 /// A set was named of which the snapshot has no record where it was looked for: most likely a slip of the pen.

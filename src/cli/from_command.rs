@@ -7,6 +7,7 @@ use super::output::complain;
 use super::text;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::job::RunningCommand;
 use crate::sync::lock;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read;
@@ -126,9 +127,11 @@ impl FromCommand {
             ),
         }
     }
+}
 
+impl RunningCommand for FromCommand {
     /// Waits for the end of the command, whose output was read; an error unless it succeeded.
-    pub fn succeeded(&self, control: &Control) -> Result<()> {
+    fn succeeded(&self, control: &Control) -> Result<()> {
         let status = self.wait(control)?;
         // Ctrl-C ends the command too, and is the reason then.
         control.check()?;
@@ -136,7 +139,7 @@ impl FromCommand {
     }
 
     /// Why reading its output failed: because it failed, if it did.
-    pub fn explain(&self, error: Error, control: &Control) -> Error {
+    fn explain(&self, error: Error, control: &Control) -> Error {
         if control.is_stopped() {
             return Error::Cancelled;
         }

@@ -1,6 +1,7 @@
 //! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete, 10 repository
 //! damaged.
 
+mod advice;
 mod among;
 mod applies;
 mod asb;
@@ -114,7 +115,7 @@ pub fn run() -> ExitCode {
     let needs_none = matches!(command, Command::Completions(_) | Command::Man(_) | Command::Demo(_));
     let context = if needs_none { Ok(Context::without_repository(global)) } else { Context::new(global) };
     let done = context.and_then(|context| {
-        let done = execute(&context, with_defaults(&context, command));
+        let done = execute(&context, with_defaults(&context, command)).map_err(advice::name_options);
         context.remember();
         done
     });

@@ -3,6 +3,7 @@
 use super::output::complain;
 use crate::error::{Error, Result};
 use crate::format::names;
+use crate::job::secret::{MAX_BYTES, first_line, from_file, not_empty};
 use crate::repository::Repository;
 use crate::store::{self, Store};
 use std::ffi::OsString;
@@ -14,8 +15,6 @@ use zeroize::Zeroizing;
 
 /// How often a prompt asks.
 const TRIES: usize = 3;
-/// A file or a command that gives more than this has no passphrase in its first line.
-pub const MAX_BYTES: u64 = 64 << 10;
 
 /// Where a passphrase comes from.
 #[derive(Clone, Copy)]
@@ -170,15 +169,6 @@ fn name_origin(error: Error, origin: &Origin) -> Error {
     Error::invalid(format!("{error}. It came from {origin}"))
 }
 
-/// The first line of a file that holds a secret.
-pub fn from_file(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    let in_context = |error| Error::io(format!("read the {what} from {}", path.display()), error);
-    let mut bytes = Zeroizing::new(Vec::new());
-    let file = std::fs::File::open(path).map_err(in_context)?;
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(in_context)?;
-    secret(&bytes, &format!("the first line of {}", path.display()))
-}
-
 fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     let doing = format!("run the password command {command:?}");
     let in_context = |error| Error::io(&doing, error);
@@ -204,24 +194,7 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     if !status.success() {
         return Err(Error::invalid(format!("cannot {doing}: it ended with {status}. Its own messages are above")));
     }
-    secret(&printed, &format!("the first line that the password command {command:?} printed"))
-}
-
-/// The first line of what was read.
-fn secret(bytes: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    if line.len() as u64 == MAX_BYTES {
-        return Err(Error::invalid(format!("{place} has {MAX_BYTES} bytes or more: that is no passphrase")));
-    }
-    not_empty(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec()), place)
-}
-
-/// An empty passphrase is always a mistake: a variable that is not set, a file that could not be filled.
-fn not_empty(passphrase: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Vec<u8>>> {
-    if passphrase.is_empty() {
-        return Err(Error::usage(format!("the passphrase is empty: {place} holds none")));
-    }
-    Ok(passphrase)
+    first_line(&printed, &format!("the first line that the password command {command:?} printed"))
 }
 
 /// Whether there is a terminal to ask on. On Unix that is the one that the process runs on, whatever its standard input

@@ -11,6 +11,7 @@ use super::select::parse_digest;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::NamespaceManifest;
+use crate::job::{self, OpenTarget};
 use crate::record::{Digest, ParticleType, PartitionSet, RecordSelection};
 use crate::repository::{Selection, Snapshot};
 use crate::restore::{Expiry, RestoreOptions};
@@ -398,7 +399,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     options.check(&args.target, is_live(&args.target))?;
     check_parts(&snapshot, &namespaces, &args.target, args.conflict)?;
     check_sets(&snapshot, &namespaces, &options.selection)?;
-    let target = endpoint::target(&args.target, asb, args.writing, args.dry_run)?;
+    let OpenTarget { target, .. } = job::open_target(&args.target, &args.writing.options(asb, args.dry_run)?)?;
     if args.mirror && !args.yes && !args.dry_run {
         ask(context, &snapshot, &namespaces, &*target, &options)?;
     }

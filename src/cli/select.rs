@@ -1,8 +1,8 @@
 //! Which records of a source are read: options of `backup` and `verify`.
 
 use crate::error::{Error, Result};
-use crate::record::RecordSelection;
-use crate::record::{Digest, PartitionSet};
+pub(super) use crate::job::endpoint::parse_digest;
+use crate::record::{PartitionSet, RecordSelection};
 use std::path::PathBuf;
 
 /// Where the help shows them.
@@ -30,7 +30,12 @@ pub struct SelectArgs {
 }
 
 impl SelectArgs {
-    /// What is selected, without a filter expression. `set` is one that was named in another place.
+    /// The file of digests.
+    pub fn digest_file(&self) -> Option<PathBuf> {
+        self.digest_file.clone()
+    }
+
+    /// What is selected, without a filter expression and what is in the file of digests. `set` is one that was named in another place.
     pub fn selection(&self, set: Option<&str>) -> Result<RecordSelection> {
         if let (Some(set), Some(other)) = (set, self.set.first()) {
             return Err(Error::usage(format!(
@@ -43,16 +48,7 @@ impl SelectArgs {
                 || Error::usage(format!("--partitions {text}: give numbers and ranges up to 4095, as 0-1023,2000"));
             PartitionSet::parse(text).ok_or_else(wrong)
         });
-        let mut digests = self.digest.iter().map(|text| parse_digest(text)).collect::<Result<Vec<_>>>()?;
-        if let Some(path) = &self.digest_file {
-            let doing = || format!("read digests from {}", path.display());
-            let text = std::fs::read_to_string(path).map_err(|error| Error::io(doing(), error))?;
-            let lines = text.lines().filter(|line| !line.trim().is_empty());
-            digests.extend(lines.map(parse_digest).collect::<Result<Vec<_>>>()?);
-            if digests.is_empty() {
-                return Err(Error::invalid(format!("{} holds no digests: nothing would be read", path.display())));
-            }
-        }
+        let digests = self.digest.iter().map(|text| parse_digest(text)).collect::<Result<Vec<_>>>()?;
         let sets = set.map(|set| vec![set.as_bytes().to_vec()]).unwrap_or_else(|| names(&self.set));
         Ok(RecordSelection {
             sets,
@@ -62,10 +58,4 @@ impl SelectArgs {
             filter: Vec::new(),
         })
     }
-}
-
-/// A digest in hexadecimal.
-pub fn parse_digest(text: &str) -> Result<Digest> {
-    Digest::from_hex(text.trim())
-        .ok_or_else(|| Error::usage(format!("{text:?} is no digest: give 40 hexadecimal digits")))
 }

@@ -6,7 +6,7 @@ use super::output::{complain, name_damage, print_line};
 use super::{applies, endpoint, text};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, NamespaceManifest};
-use crate::job;
+use crate::job::{self, OpenSource};
 use crate::record::Digest;
 use crate::record::RecordSelection;
 use crate::repository::Selection;
@@ -169,13 +169,13 @@ fn unfound(source: &dyn RecordSource, namespace: &str) -> Option<String> {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = endpoint::path3(&args.snapshot);
     applies::check(&[&args.source], args.reading.given())?;
-    let asked = args.reading.selection(path.set.as_deref())?;
+    let reading = args.reading.options(path.set.as_deref(), 0)?.with_digests()?;
+    let asked = RecordSelection { filter: Vec::new(), ..reading.selection.clone() };
     let repository = context.repository()?;
     let snapshot = args.among.open_in(&repository, &path.snapshot)?;
     let names = path.namespaces(&snapshot)?;
     let rename = other_name(&args, &names)?;
-    let source = endpoint::source(&args.source, args.reading.clone(), asked.clone(), 0)?;
-    let there = source.namespaces()?;
+    let OpenSource { source, namespaces: there } = job::open_source(&args.source, &reading)?;
     let (mut wanted, mut absent) = (Vec::new(), Vec::new());
     for name in names {
         let name_there = rename.as_deref().unwrap_or(&name);

@@ -21,18 +21,31 @@ macro_rules! setters {
     };
 }
 
+mod backup;
 mod check;
 mod copy;
+pub(crate) mod endpoint;
 mod forget;
 mod look;
 mod manage;
 mod prune;
 mod repair;
 mod report;
+#[cfg(any(feature = "cli", feature = "cluster"))]
+pub(crate) mod secret;
 pub(crate) mod text;
 
+pub use backup::{
+    BackupOptions, BackupReport, BackupSource, CommandOutput, ResumedNamespace, RunningCommand, UnparsedRecord,
+    VanishedRecords, backup,
+};
 pub use check::{CheckOptions, CheckReport, ReadPart, check};
 pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied, PresentSnapshot, copy};
+#[cfg(feature = "cluster")]
+pub use endpoint::{ClusterAccess, ClusterLoad};
+pub use endpoint::{
+    EndpointKind, OpenSource, OpenTarget, PipeFormat, SourceOptions, TargetOptions, open_pipe, open_source, open_target,
+};
 pub use forget::{ConsideredSnapshot, ForgetOptions, ForgetReport, Which, forget};
 pub use look::*;
 pub use manage::*;

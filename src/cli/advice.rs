@@ -1,0 +1,41 @@
+//! What options are called: the library says what doesn't fit, and this which option to change.
+
+use crate::error::{Error, OptionsError};
+
+/// Names the options in an error of the library.
+pub fn name_options(error: Error) -> Error {
+    match error {
+        Error::Options(error) => Error::usage(advice(&error)),
+        error => error,
+    }
+}
+
+fn advice(error: &OptionsError) -> String {
+    match error {
+        OptionsError::PartialFull => {
+            "--partial goes with --kind incremental or differential: a full backup is never partial".into()
+        }
+        OptionsError::ShortLease => "--lease takes at least 1s: with less, every hiccup would look like death".into(),
+        OptionsError::ChangesOnly { source_name, what } => format!(
+            "{source_name} is {what}, which holds no more than what changed: back it up with --kind incremental \
+             --partial, after the full one that it builds on"
+        ),
+        OptionsError::NamespaceTwice { namespace, one, other } => format!(
+            "namespace {namespace} is in {one} and in {other}: back them up one by one, with a --cluster for each"
+        ),
+        OptionsError::SeveralClusters { one, other } => format!(
+            "the sources are of different clusters, {one} and {other}: back them up one by one, or name one with \
+             --cluster"
+        ),
+        OptionsError::OtherSource { source_name, cluster, earlier } => format!(
+            "{source_name} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another \
+             source, {earlier}: give --cluster {cluster} if it is the same database, so that this backup builds on \
+             them, or else a name of its own"
+        ),
+        OptionsError::UnnamedCluster { source_name, clusters } => format!(
+            "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: give \
+             --cluster NAME, one of these if it is the same database, so that this backup builds on them, or else a \
+             name of its own"
+        ),
+    }
+}

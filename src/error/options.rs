@@ -1,0 +1,66 @@
+//! Options that don't fit what they are applied to.
+
+/// What options ask for does not fit together, or not what they are applied to. It is data: a program that gives its
+/// options names of its own says which one to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// A full backup was said to be partial.
+    #[error("a full backup is never partial: only an incremental or differential one can be")]
+    PartialFull,
+    /// A lease is shorter than any hiccup.
+    #[error("a lease takes at least 1s: with less, every hiccup would look like death")]
+    ShortLease,
+    /// A source that holds only what changed was to be taken for all that there is.
+    #[error(
+        "{source_name} is {what}, which holds no more than what changed: back it up as an incremental backup that is partial, after the full one that it builds on"
+    )]
+    ChangesOnly {
+        /// The source.
+        source_name: String,
+        /// What it is.
+        what: String,
+    },
+    /// A namespace is in two of the sources.
+    #[error(
+        "namespace {namespace} is in {one} and in {other}: back them up one by one, with the name of its cluster for each"
+    )]
+    NamespaceTwice {
+        /// The namespace.
+        namespace: String,
+        /// The source that has it too.
+        one: String,
+        /// The other one.
+        other: String,
+    },
+    /// The sources know of different clusters, and none was named.
+    #[error("the sources are of different clusters, {one} and {other}: back them up one by one, or name one")]
+    SeveralClusters {
+        /// The name of one.
+        one: String,
+        /// The name of another.
+        other: String,
+    },
+    /// Nothing names the cluster, and the snapshots of the one that it would be called are of another source.
+    #[error(
+        "{source_name} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another source, {earlier}: name the cluster {cluster} if it is the same database, so that this backup builds on them, or else give it a name of its own"
+    )]
+    OtherSource {
+        /// The source.
+        source_name: String,
+        /// The name that it would be given.
+        cluster: String,
+        /// The source of the snapshots of that name.
+        earlier: String,
+    },
+    /// Nothing names the cluster, and the repository holds snapshots of others.
+    #[error(
+        "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: name it, as one of these if it is the same database, so that this backup builds on them, or else with a name of its own"
+    )]
+    UnnamedCluster {
+        /// The source.
+        source_name: String,
+        /// The first few clusters that the repository knows, for people.
+        clusters: String,
+    },
+}

@@ -1,0 +1,314 @@
+//! Sources and targets by their URLs: `aerospike://HOST:PORT/NAMESPACE`, `asb:PATH`, `jsonl:FILE`,
+//! `embedded:DIRECTORY`.
+
+#[cfg(feature = "cluster")]
+mod cluster;
+
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterAccess, ClusterLoad};
+
+use crate::error::{Error, Result};
+use crate::record::{Digest, RecordSelection};
+use crate::sources::asb::{AsbOptions, AsbSource};
+use crate::sources::embedded::EmbeddedSource;
+use crate::sources::jsonl::JsonlSource;
+use crate::sources::{RecordSource, Selected};
+use crate::targets::RecordTarget;
+use crate::targets::asb::{AsbTarget, AsbTargetOptions};
+use crate::targets::embedded::EmbeddedTarget;
+use crate::targets::jsonl::JsonlTarget;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What a source or target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndpointKind {
+    /// A live Aerospike cluster.
+    Cluster,
+    /// `.asb` files.
+    Asb,
+    /// A file of JSON lines.
+    Jsonl,
+    /// An embedded store.
+    Embedded,
+}
+
+impl EndpointKind {
+    /// What its URLs begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            EndpointKind::Cluster => "aerospike://",
+            EndpointKind::Asb => "asb:",
+            EndpointKind::Jsonl => "jsonl:",
+            EndpointKind::Embedded => "embedded:",
+        }
+    }
+
+    /// That of a URL; none of a text that is none.
+    pub fn of(url: &str) -> Option<Self> {
+        match scheme(url) {
+            "aerospike" => Some(EndpointKind::Cluster),
+            "asb" => Some(EndpointKind::Asb),
+            "jsonl" => Some(EndpointKind::Jsonl),
+            "embedded" => Some(EndpointKind::Embedded),
+            _ => None,
+        }
+    }
+}
+
+/// What a URL has before its first colon, such as `asb`.
+pub(crate) fn scheme(url: &str) -> &str {
+    url.split(':').next().unwrap_or_default()
+}
+
+/// How a source is opened, and what of it is read.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct SourceOptions {
+    /// Which records are read. A filter expression is evaluated by servers, so only a cluster takes one.
+    pub selection: RecordSelection,
+    /// A file of digests in hexadecimal, one on each line: only these records are read, beside those of `selection`.
+    pub digest_file: Option<PathBuf>,
+    /// The private key (PEM) of encrypted `.asb` files.
+    pub asb_key: Option<PathBuf>,
+    /// How a cluster is reached and read. The selection in it is not used.
+    #[cfg(feature = "cluster")]
+    pub cluster: ClusterAccess,
+}
+
+setters!(SourceOptions {
+    selection: RecordSelection,
+    digest_file: Option<PathBuf>,
+    asb_key: Option<PathBuf>,
+});
+
+#[cfg(feature = "cluster")]
+setters!(SourceOptions { cluster: ClusterAccess });
+
+/// How a target is opened.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct TargetOptions {
+    /// How `.asb` files are written.
+    pub asb: AsbTargetOptions,
+    /// How a cluster is reached.
+    #[cfg(feature = "cluster")]
+    pub cluster: ClusterAccess,
+    /// Only look at it: what is opened makes no file and writes nothing.
+    pub dry_run: bool,
+}
+
+setters!(TargetOptions { asb: AsbTargetOptions, dry_run: bool });
+
+#[cfg(feature = "cluster")]
+setters!(TargetOptions { cluster: ClusterAccess });
+
+/// A source that is open.
+#[non_exhaustive]
+pub struct OpenSource {
+    /// The selected part of it.
+    pub source: Box<dyn RecordSource>,
+    /// The namespaces that it has.
+    pub namespaces: Vec<String>,
+}
+
+/// A target that is open.
+#[non_exhaustive]
+pub struct OpenTarget {
+    /// The target.
+    pub target: Box<dyn RecordTarget>,
+    /// The only namespace that its URL means, if it names one.
+    pub namespace: Option<String>,
+}
+
+impl SourceOptions {
+    /// The same with what the digest file holds. It may be a pipe, which can be read once alone.
+    pub(crate) fn with_digests(&self) -> Result<Self> {
+        let mut options = self.clone();
+        let Some(path) = options.digest_file.take() else { return Ok(options) };
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|error| Error::io(format!("read digests from {}", path.display()), error))?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        options.selection.digests.extend(lines.map(parse_digest).collect::<Result<Vec<_>>>()?);
+        if options.selection.digests.is_empty() {
+            return Err(Error::invalid(format!("{} holds no digests: nothing would be read", path.display())));
+        }
+        Ok(options)
+    }
+
+    fn asb(&self) -> AsbOptions {
+        AsbOptions { key_file: self.asb_key.clone(), ..AsbOptions::default() }
+    }
+}
+
+/// A digest in hexadecimal.
+pub(crate) fn parse_digest(text: &str) -> Result<Digest> {
+    Digest::from_hex(text.trim())
+        .ok_or_else(|| Error::usage(format!("{text:?} is no digest: give 40 hexadecimal digits")))
+}
+
+/// Opens a source.
+///
+/// # Errors
+///
+/// If the URL is none, an option doesn't go with it, or the source can't be reached or read.
+pub fn open_source(url: &str, options: &SourceOptions) -> Result<OpenSource> {
+    let source = open_selected(url, &options.with_digests()?)?;
+    let namespaces = source.namespaces()?;
+    Ok(OpenSource { source, namespaces })
+}
+
+fn open_selected(url: &str, options: &SourceOptions) -> Result<Box<dyn RecordSource>> {
+    let selection = options.selection.clone();
+    if scheme(url) == "aerospike" {
+        return cluster_source(url, selection, options);
+    }
+    let (kind, path) = split(url)?;
+    refuse_filter(url, &selection)?;
+    // `-` is standard input.
+    if path != Path::new("-")
+        && std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    {
+        return Err(Error::not_found(format!("source {url}"), "Check the path, and that its disk is mounted"));
+    }
+    let source: Box<dyn RecordSource> = match kind {
+        FileKind::Asb => Box::new(AsbSource::open(path, options.asb())?),
+        FileKind::Jsonl => Box::new(JsonlSource::open(path)?),
+        FileKind::Embedded => Box::new(EmbeddedSource::open(path)?),
+    };
+    Ok(Selected::of(source, selection))
+}
+
+/// The format of what a pipe delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PipeFormat {
+    /// An `.asb` backup.
+    Asb,
+    /// JSON lines.
+    Jsonl,
+}
+
+impl PipeFormat {
+    /// The URL of standard input in this format.
+    pub fn url(self) -> &'static str {
+        match self {
+            PipeFormat::Asb => "asb:-",
+            PipeFormat::Jsonl => "jsonl:-",
+        }
+    }
+}
+
+/// Opens what a pipe delivers as a source. `name` is what messages and the snapshot call it.
+///
+/// # Errors
+///
+/// If an option doesn't go with it, or its beginning can't be read.
+pub fn open_pipe(
+    format: PipeFormat,
+    name: &str,
+    mut reader: Box<dyn Read + Send>,
+    options: &SourceOptions,
+) -> Result<OpenSource> {
+    let options = options.with_digests()?;
+    let selection = options.selection.clone();
+    refuse_filter(format.url(), &selection)?;
+    let source: Box<dyn RecordSource> = match format {
+        PipeFormat::Jsonl => Box::new(JsonlSource::from_reader(&mut reader, name)?),
+        PipeFormat::Asb => Box::new(AsbSource::from_reader(reader, name, options.asb())?),
+    };
+    let source = Selected::of(source, selection);
+    let namespaces = source.namespaces()?;
+    Ok(OpenSource { source, namespaces })
+}
+
+/// Nothing but a server can tell which records a filter expression is true for.
+fn refuse_filter(url: &str, selection: &RecordSelection) -> Result<()> {
+    match selection.filter.is_empty() {
+        true => Ok(()),
+        false => Err(Error::usage(format!("{url}: a filter expression is evaluated by servers, and it has none"))),
+    }
+}
+
+/// Opens a target, or only looks at it for a dry run.
+///
+/// # Errors
+///
+/// If the URL is none, an option doesn't go with it, or the target can't be reached or made.
+pub fn open_target(url: &str, options: &TargetOptions) -> Result<OpenTarget> {
+    let namespace = namespace_of(url)?;
+    if scheme(url) == "aerospike" {
+        return Ok(OpenTarget { target: cluster_target(url, options)?, namespace });
+    }
+    let (kind, path) = split(url)?;
+    let asb = || options.asb.clone();
+    let target: Box<dyn RecordTarget> = match (kind, options.dry_run) {
+        (FileKind::Asb, true) => Box::new(AsbTarget::dry_run(path, asb())?),
+        (FileKind::Jsonl, true) => Box::new(JsonlTarget::dry_run(path)?),
+        (FileKind::Embedded, true) => Box::new(EmbeddedTarget::dry_run(path)?),
+        (FileKind::Asb, false) => Box::new(AsbTarget::create(path, asb())?),
+        (FileKind::Jsonl, false) => Box::new(JsonlTarget::create(path)?),
+        (FileKind::Embedded, false) => Box::new(EmbeddedTarget::open(path)?),
+    };
+    Ok(OpenTarget { target, namespace })
+}
+
+/// What is at a path.
+#[derive(Clone, Copy)]
+enum FileKind {
+    Asb,
+    Jsonl,
+    Embedded,
+}
+
+fn split(url: &str) -> Result<(FileKind, &Path)> {
+    let kind = match url.split_once(':') {
+        Some(("asb", path)) => Some((FileKind::Asb, path)),
+        Some(("jsonl", path)) => Some((FileKind::Jsonl, path)),
+        Some(("embedded", path)) => Some((FileKind::Embedded, path)),
+        _ => None,
+    };
+    match kind {
+        Some((kind, path)) if !path.is_empty() => Ok((kind, Path::new(path))),
+        _ => Err(Error::usage(format!(
+            "{url:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
+             embedded:DIRECTORY"
+        ))),
+    }
+}
+
+#[cfg(feature = "cluster")]
+fn cluster_source(url: &str, selection: RecordSelection, options: &SourceOptions) -> Result<Box<dyn RecordSource>> {
+    options.cluster.source(url, selection)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn cluster_source(url: &str, _: RecordSelection, _: &SourceOptions) -> Result<Box<dyn RecordSource>> {
+    Err(Error::invalid(format!("cannot read {url}: this aerolith was built without the feature \"cluster\"")))
+}
+
+#[cfg(feature = "cluster")]
+fn cluster_target(url: &str, options: &TargetOptions) -> Result<Box<dyn RecordTarget>> {
+    options.cluster.target(url, options.dry_run)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn cluster_target(url: &str, _: &TargetOptions) -> Result<Box<dyn RecordTarget>> {
+    Err(Error::invalid(format!("cannot write {url}: this aerolith was built without the feature \"cluster\"")))
+}
+
+/// The namespace that a URL names, if it is a cluster's and names one.
+#[cfg(feature = "cluster")]
+pub(crate) fn namespace_of(url: &str) -> Result<Option<String>> {
+    match scheme(url) {
+        "aerospike" => Ok(crate::aerospike::ClusterUrl::parse(url)?.namespace),
+        _ => Ok(None),
+    }
+}
+
+/// The namespace that a URL names, if it is a cluster's and names one.
+#[cfg(not(feature = "cluster"))]
+pub(crate) fn namespace_of(_: &str) -> Result<Option<String>> {
+    Ok(None)
+}
