@@ -18,7 +18,6 @@ use crate::format::hold::Hold;
 use crate::format::index::{SegmentDirectory, SegmentTrailer, TRAILER_PLAIN, decode_block, encode_block};
 use crate::format::keyslot::{SLOT_HEADER_BYTES, SlotHeader, SlotSecret};
 use crate::format::pack::{Packing, Trailer, decode_directory, encode_directory};
-use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
@@ -80,7 +79,14 @@ pub const TARGETS: &[Target] = &[
     target("index_directory", index_directory, seeds::index_directory, 16),
     lists("config", config, seeds::config, 40),
     target("key_slot", key_slot, seeds::key_slot, 8),
-    target("sealed_value", sealed_value, seeds::sealed_value, 8),
+    // As for `chunk`, below.
+    Target {
+        name: "sealed_value",
+        run: sealed_value,
+        seeds: seeds::sealed_value,
+        memory_factor: 8,
+        memory_constant: 4 * PLAIN_LIMIT,
+    },
     lists("manifest", manifest, seeds::manifest, 60),
     lists("session", session, seeds::session, 60),
     lists("plan", plan, seeds::plan, 40),
@@ -95,8 +101,8 @@ pub const TARGETS: &[Target] = &[
     target("embedded_row", embedded_row, seeds::embedded_row, 8),
     #[cfg(feature = "cluster")]
     target("cluster_answer", cluster_answer, seeds::cluster_answer, 100),
-    // The plain length may be anything up to `CHUNK_LIMIT`, whatever the compressed one.
-    Target { name: "chunk", run: chunk, seeds: seeds::chunk, memory_factor: 8, memory_constant: 4 * CHUNK_LIMIT },
+    // The plain length may be anything up to `PLAIN_LIMIT`, whatever the compressed one.
+    Target { name: "chunk", run: chunk, seeds: seeds::chunk, memory_factor: 8, memory_constant: 4 * PLAIN_LIMIT },
 ];
 
 /// Splits `N` bytes off the front.
@@ -324,13 +330,14 @@ pub fn key_slot(bytes: &[u8]) -> bool {
     true
 }
 
-/// The plaintext of a sealed value: canonical.
+/// The plaintext of a sealed value, compressed or not: canonical where it is not.
 pub fn sealed_value(bytes: &[u8]) -> bool {
-    let Ok(value) = sealed::unpad(bytes) else { return false };
-    let mut again = (value.len() as u32).to_le_bytes().to_vec();
-    again.extend_from_slice(value);
-    again.resize(padme(again.len() as u64) as usize, 0);
-    assert_eq!(again, bytes);
+    let Ok(value) = sealed::unpack(bytes, PLAIN_LIMIT as u32) else { return false };
+    let again = sealed::pack(Compression::None, &value);
+    if bytes.get(7).is_some_and(|byte| byte >> 6 == 0) {
+        assert_eq!(again, bytes);
+    }
+    assert_eq!(sealed::unpack(&again, PLAIN_LIMIT as u32).as_ref(), Ok(&value));
     true
 }
 
@@ -489,14 +496,14 @@ pub fn embedded_row(bytes: &[u8]) -> bool {
     true
 }
 
-/// The target `chunk` asks for no more plain bytes than this.
-const CHUNK_LIMIT: usize = 1 << 18;
+/// What is compressed has no more plain bytes than this.
+const PLAIN_LIMIT: usize = 1 << 18;
 
 /// A compressed chunk after its compression (one byte) and plain length (four).
 pub fn chunk(bytes: &[u8]) -> bool {
     let Some(([way], rest)) = front(bytes) else { return false };
     let Some((length, packed)) = front(rest) else { return false };
-    let length = u32::from_le_bytes(length) % (CHUNK_LIMIT as u32 + 1);
+    let length = u32::from_le_bytes(length) % (PLAIN_LIMIT as u32 + 1);
     let (packing, compression) = match way {
         0 => (Packing::Stored, Compression::None),
         1 => (Packing::Lz4, Compression::Lz4),

@@ -4,9 +4,10 @@
 
 mod support;
 
-use aerolith::format::header::{Class, ObjectKind, Suite};
+use aerolith::format::header::{Class, HEADER_BYTES, ObjectKind, Suite};
 use aerolith::format::index::{BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, associated_data, encode_block};
 use aerolith::format::pack::Packing;
+use aerolith::format::padding::padme;
 use aerolith::format::plan::Plan;
 use aerolith::format::{ChunkId, PackId, names, structured};
 use aerolith::internals::chunks::ChunkReader;
@@ -266,6 +267,53 @@ fn a_chunk_that_unpacks_to_more_or_less_than_it_says_is_refused() {
         let error = within(24, || reader.read(&id, Class::Data)).unwrap_err();
         assert!(error.is_damage(), "{error}");
     }
+}
+
+#[test]
+fn a_sealed_value_that_unpacks_to_more_or_less_than_it_says_is_refused_before_memory_is_taken() {
+    let _alone = alone();
+    let scene = Scene::new(30);
+    let repository = scene.repository();
+    let id = scene.snapshots[0].0;
+    let name = names::snapshot(&id);
+    let forge = |packing: Packing, plain: u32, packed: &[u8]| {
+        let sealer = Sealer::create(repository.keys(), ObjectKind::Snapshot, Class::Meta, SUITE).unwrap();
+        let mut bytes = sealer.header().encode().to_vec();
+        let lengths = [packed.len() as u32, u32::from(packing.number()) << 30 | plain];
+        let value = [&lengths.map(u32::to_le_bytes).concat()[..], packed].concat();
+        bytes.extend_from_slice(&value);
+        bytes.resize(HEADER_BYTES + padme(value.len() as u64) as usize, 0);
+        sealer.seal(0, name.as_bytes(), &mut bytes, HEADER_BYTES).unwrap();
+        repository.store().put(&name, &bytes).unwrap();
+    };
+    let read = || objects::read_manifest(&*scene.disk, repository.keys(), id);
+    let manifest = read().unwrap();
+    let plain = structured::encode(&manifest).unwrap();
+    let length = plain.len() as u32;
+    let (lz4, zstd) = (lz4_flex::block::compress(&plain), zstd::bulk::compress(&plain, 1).unwrap());
+    for (packing, packed) in [(Packing::Stored, &plain), (Packing::Lz4, &lz4), (Packing::Zstd, &zstd)] {
+        forge(packing, length, packed);
+        assert_eq!(read().unwrap(), manifest, "{packing:?}");
+        for (claim, packed) in [
+            (length - 1, &packed[..]),
+            (length + 1, packed),
+            (length, &packed[..packed.len() - 1]),
+            (0x3fff_ffff, packed),
+        ] {
+            forge(packing, claim, packed);
+            let error = message(within(1, read));
+            assert!(error.contains(&name), "{packing:?}, {claim}: {error}");
+        }
+    }
+    // 80 MiB of zeros in a few kilobytes, and one byte more than a value may have.
+    let bomb = zstd::bulk::compress(&vec![0; 80 << 20], 3).unwrap();
+    for claim in [length, (64 << 20) - 7, 80 << 20] {
+        forge(Packing::Zstd, claim, &bomb);
+        assert!(message(within(1, read)).contains(&name), "{claim}");
+    }
+    // It is named, and does not keep others from being read.
+    let list = repository.snapshots().unwrap();
+    assert_eq!((list.damaged.len(), list.snapshots.len()), (1, 2));
 }
 
 #[test]

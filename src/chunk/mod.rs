@@ -1,7 +1,6 @@
 //! Chunks: where streams are cut, and how chunks are compressed.
 
-mod compress;
 mod cutter;
 
-pub use compress::{compress, decompress};
+pub use crate::format::compress::{compress, decompress};
 pub use cutter::Cutter;

@@ -3,6 +3,7 @@
 //! `format-spec/` defines these bytes; this module is the only one that encodes or decodes them, and [`structured`] the
 //! only one that touches `bincode`.
 
+pub(crate) mod compress;
 pub mod config;
 pub mod evidence;
 pub mod fold;
@@ -27,8 +28,8 @@ use crate::error::{AbsentSecret, Secret};
 
 pub use ids::{ChunkId, FoldId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId};
 
-/// The format version that this build writes and reads. Versions 1 to 4 were never released.
-pub const FORMAT_VERSION: u8 = 5;
+/// The format version that this build writes and reads. Versions 1 to 5 were never released.
+pub const FORMAT_VERSION: u8 = 6;
 
 impl From<AbsentSecret> for FormatError {
     fn from(absent: AbsentSecret) -> Self {

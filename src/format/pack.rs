@@ -26,7 +26,7 @@ pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
 /// A directory row's length in bytes.
 pub const ROW_BYTES: usize = 44;
 
-/// How a chunk's bytes are compressed inside its seal.
+/// How bytes are compressed inside their seal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Packing {
     /// As they are.
@@ -45,6 +45,23 @@ impl Packing {
             Packing::Lz4 => 1,
             Packing::Zstd => 2,
         }
+    }
+
+    /// Takes a plain length in the low 30 bits of 32, and the number of how it is compressed in the top two.
+    pub(crate) fn take(input: &mut &[u8], what: &'static str) -> Result<(Self, u32), FormatError> {
+        let plain = take_u32(input, what)?;
+        let packing = match plain >> 30 {
+            0 => Packing::Stored,
+            1 => Packing::Lz4,
+            2 => Packing::Zstd,
+            other => return Err(FormatError::field("a compression", "0, 1 or 2", other)),
+        };
+        Ok((packing, plain & 0x3fff_ffff))
+    }
+
+    /// The 32 bits that [`Self::take`] takes.
+    pub(crate) fn with_length(self, plain: u32) -> u32 {
+        plain | u32::from(self.number()) << 30
     }
 }
 
@@ -70,8 +87,7 @@ impl Place {
         let mut bytes = [0; PLACE_BYTES];
         bytes[..4].copy_from_slice(&self.offset.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.stored.to_le_bytes());
-        let plain = self.plain | u32::from(self.packing.number()) << 30;
-        bytes[8..].copy_from_slice(&plain.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.packing.with_length(self.plain).to_le_bytes());
         bytes
     }
 
@@ -79,14 +95,8 @@ impl Place {
     pub fn take(input: &mut &[u8]) -> Result<Self, FormatError> {
         let offset = take_u32(input, "a chunk's place")?;
         let stored = take_u32(input, "a chunk's place")?;
-        let plain = take_u32(input, "a chunk's place")?;
-        let packing = match plain >> 30 {
-            0 => Packing::Stored,
-            1 => Packing::Lz4,
-            2 => Packing::Zstd,
-            other => return Err(FormatError::field("a chunk's compression", "0, 1 or 2", other)),
-        };
-        let place = Place { offset, stored, plain: plain & 0x3fff_ffff, packing };
+        let (packing, plain) = Packing::take(input, "a chunk's place")?;
+        let place = Place { offset, stored, plain, packing };
         place.check()?;
         Ok(place)
     }

@@ -3,6 +3,7 @@
 use crate::asb::AsbVersion;
 use crate::asb::format::{Formatter, put_head, put_index, put_udf};
 use crate::chunk::compress;
+use crate::crypto::sealed;
 use crate::embedded::layout;
 use crate::format::config::{self, ChunkSizes, Compression, Config, ContentKeys, Parameters};
 use crate::format::evidence::{Evidence, NodeEvidence};
@@ -14,7 +15,6 @@ use crate::format::keyslot::{KdfCost, SlotHeader, SlotSecret};
 use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
 use crate::format::node::{self, Child, Node};
 use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_directory};
-use crate::format::padding::padme;
 use crate::format::plan::Plan;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
@@ -292,13 +292,9 @@ pub(super) fn key_slot() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn sealed_value() -> Vec<Vec<u8>> {
-    let made = [0usize, 9, 1000].map(|length| {
-        let mut bytes = (length as u32).to_le_bytes().to_vec();
-        bytes.resize(4 + length, 7);
-        bytes.resize(padme(bytes.len() as u64) as usize, 0);
-        bytes
-    });
-    made.to_vec()
+    let ways = [Compression::None, Compression::Lz4, Compression::Zstd(9)];
+    let made = ways.map(|way| [0usize, 9, 1000].map(|length| sealed::pack(way, &vec![7; length])));
+    made.concat()
 }
 
 fn evidence() -> Evidence {

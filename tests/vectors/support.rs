@@ -27,7 +27,7 @@ pub fn keys() -> Keys {
 
 /// What `format-spec/keys.md` calls K(purpose).
 pub fn derived(purpose: &str) -> [u8; 32] {
-    blake3::derive_key(&format!("aerolith 2026 format 5 {purpose}"), &MASTER)
+    blake3::derive_key(&format!("aerolith 2026 format 6 {purpose}"), &MASTER)
 }
 
 pub fn hexed(value: Value) -> Value {
@@ -142,9 +142,16 @@ pub fn sealed_value(file: &str, kind: ObjectKind, name: &str, value: Value, plai
     for case in stored["sealed"].as_array().unwrap() {
         let object = bytes(&case["object"])[lead.len()..].to_vec();
         let part = opened(&subkey("meta", &object), object[5], 0, name.as_bytes(), &object[HEADER_BYTES..]);
-        let length = u32::from_le_bytes(part[..4].try_into().unwrap()) as usize;
-        assert_eq!(part[4..4 + length], bytes(&stored["encoded"]));
-        assert!(part[4 + length..].iter().all(|&byte| byte == 0));
+        let number = |at: usize| u32::from_le_bytes(part[at..at + 4].try_into().unwrap());
+        let (packed, padding) = part[8..].split_at(number(0) as usize);
+        let value = bytes(&stored["encoded"]);
+        assert_eq!(number(4) as usize & 0x3fff_ffff, value.len());
+        match number(4) >> 30 {
+            0 => assert_eq!(packed, value),
+            2 => assert_eq!(zstd::bulk::decompress(packed, value.len()).unwrap(), value),
+            other => panic!("compression {other}"),
+        }
+        assert!(padding.iter().all(|&byte| byte == 0));
         assert_eq!(sealed::unseal(&keys(), kind, name, object.clone()).unwrap(), bytes(&stored["encoded"]));
         assert!(sealed::unseal(&keys(), kind, "another name", object).is_err());
     }

@@ -40,18 +40,18 @@ fn a_config() {
         stream_chunks: stream,
         pack_bytes: 16 << 20,
     };
-    let header = config::encode_header(5, &REPOSITORY);
-    assert_eq!(header[..], [&b"AEROLITH\x05\0\0\0"[..], &[0xa5; 16]].concat());
-    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (5, REPOSITORY));
+    let header = config::encode_header(6, &REPOSITORY);
+    assert_eq!(header[..], [&b"AEROLITH\x06\0\0\0"[..], &[0xa5; 16]].concat());
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (6, REPOSITORY));
     let plain = structured::encode(&parameters).unwrap();
     let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
     assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(5, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
+    assert_eq!(Config::decode(6, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
 
-    // Version 6: the content keys of another repository behind the parameters.
+    // Version 7: the content keys of another repository behind the parameters.
     let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
     let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
     let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
@@ -69,13 +69,13 @@ fn a_config() {
     assert_eq!(keys.marker(b"a"), self::keys().marker(b"a"));
     assert!(!keys.shares_contents_with(&self::keys()));
     let shared = Config { parameters, content: Some(content) };
-    let header = config::encode_header(5, &REPOSITORY);
-    assert_eq!(header[..12], *b"AEROLITH\x05\0\0\0");
+    let header = config::encode_header(7, &REPOSITORY);
+    assert_eq!(header[..12], *b"AEROLITH\x07\0\0\0");
     let plain = [plain, other.concat()].concat();
     assert_eq!(**shared.encode().unwrap(), *plain);
     let shown = json!({ "parameters": shared.parameters, "content": shared.content });
     let encoded = sealed_value("config-shared.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(6, &encoded).unwrap(), shared);
+    assert_eq!(Config::decode(7, &encoded).unwrap(), shared);
 }
 
 #[test]

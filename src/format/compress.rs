@@ -1,8 +1,8 @@
-//! Compression of chunks, bounded both ways.
+//! Compression of what is sealed, bounded both ways.
 
-use crate::format::FormatError;
-use crate::format::config::Compression;
-use crate::format::pack::{MAX_CHUNK_BYTES, Packing};
+use super::FormatError;
+use super::config::Compression;
+use super::pack::{MAX_CHUNK_BYTES, Packing};
 use std::cell::RefCell;
 
 thread_local! {
@@ -47,13 +47,23 @@ fn zstd(level: i32, plain: &[u8], out: &mut [u8]) -> Option<usize> {
     })
 }
 
-/// Gives back exactly `plain` bytes; more or fewer are an error, and no more memory is taken.
+/// Gives back exactly the `plain` bytes of a chunk; more or fewer are an error, and no more memory is taken.
 pub fn decompress(packing: Packing, packed: &[u8], plain: u32) -> Result<Vec<u8>, FormatError> {
-    if plain > MAX_CHUNK_BYTES {
-        return Err(FormatError::field("a chunk's length", format_args!("at most {MAX_CHUNK_BYTES}"), plain));
+    decompress_within(packing, packed, plain, MAX_CHUNK_BYTES)
+}
+
+/// The same of bytes that may be as many as `most`.
+pub(crate) fn decompress_within(
+    packing: Packing,
+    packed: &[u8],
+    plain: u32,
+    most: u32,
+) -> Result<Vec<u8>, FormatError> {
+    if plain > most {
+        return Err(FormatError::field("a plain length", format_args!("at most {most}"), plain));
     }
     let plain = plain as usize;
-    let wrong = |found: String| FormatError::field("a chunk's compressed bytes", format_args!("{plain} bytes"), found);
+    let wrong = |found: String| FormatError::field("compressed bytes", format_args!("{plain} bytes"), found);
     match packing {
         Packing::Stored if packed.len() == plain => Ok(packed.to_vec()),
         Packing::Stored => Err(wrong(format!("{} bytes", packed.len()))),
