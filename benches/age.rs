@@ -64,12 +64,12 @@ fn make(path: &Path, records: &Path, snapshots: u64, others: u64) -> Result<()> 
     let source = EmbeddedStore::create(records)?;
     sample::fill(&source, NAMESPACE, 0..RECORDS)?;
     let store = Arc::new(MemoryStore::new());
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(store.clone(), PASSPHRASE.as_bytes(), &options)?;
     for n in 0..snapshots {
         let kind = if n == 0 { BackupKind::Full } else { BackupKind::Incremental };
         sample::change(&source, NAMESPACE, 0..RECORDS, 0.01, n)?;
-        let mut session = repository.begin(SessionOptions { cluster: "bench".into(), ..SessionOptions::default() })?;
+        let mut session = repository.begin(SessionOptions::default().cluster("bench"))?;
         session.records(NAMESPACE, &EmbeddedSource::new(source.clone()), kind, &RecordOptions::default())?;
         session.commit()?;
         if n % PRUNED_EVERY == PRUNED_EVERY - 1 {

@@ -43,7 +43,7 @@ impl RecordSink for Counter {
 }
 
 fn read(path: &Path, sink: &Counter, threads: Option<usize>) {
-    let source = AsbSource::open(path, AsbOptions { threads, ..Default::default() }).unwrap();
+    let source = AsbSource::open(path, AsbOptions::default().threads(threads)).unwrap();
     let SourceShape::Stream(stream) = source.shape() else { unreachable!() };
     for namespace in source.namespaces().unwrap() {
         stream.read(&namespace, sink, &Control::new()).unwrap();
@@ -114,7 +114,7 @@ fn main() {
     }
     report("write with zstd 3, 2 threads", text_bytes, || {
         let out = temporary.path().join("out.asb");
-        write(&batches, &out, AsbTargetOptions { zstd: Some(3), ..Default::default() }, 2);
+        write(&batches, &out, AsbTargetOptions::default().zstd(3), 2);
         std::fs::remove_file(out).unwrap();
     });
 }

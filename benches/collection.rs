@@ -259,7 +259,7 @@ fn main() -> Result<()> {
     let parent = std::env::var_os("DIRECTORY").map_or_else(std::env::temp_dir, Into::into);
     let directory = tempfile::tempdir_in(parent).map_err(|error| Error::io("make a temporary directory", error))?;
     let path = directory.path().join("repository");
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(LocalStore::create(&path)?), b"bench", &options)?;
     let begun = Instant::now();
     let (first, changed) = fill(&repository, records, days)?;

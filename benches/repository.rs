@@ -128,7 +128,7 @@ impl PartitionedSource for MadeUp {
 fn run(records: u64, sets: u64) -> Result<()> {
     let directory = tempfile::tempdir().map_err(|error| Error::io("make a temporary directory", error))?;
     let path = directory.path().join("repository");
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(LocalStore::create(&path)?), b"bench", &options)?;
     let (before, begun) = (MEMORY.current_usage_as_mb(), Instant::now());
     MEMORY.reset_peak_usage();
@@ -174,11 +174,11 @@ fn copies(records: u64, sets: u64, path: &std::path::Path) -> Result<()> {
     for shared in [false, true] {
         let directory = tempfile::tempdir().map_err(|error| Error::io("make a temporary directory", error))?;
         let shares_chunking_with = shared.then(|| source.clone());
-        let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK).shares_chunking_with(shares_chunking_with);
         let target = Repository::create(Arc::new(LocalStore::create(directory.path())?), b"other", &options)?;
         let what = if shared { "shared content keys" } else { "keys of its own" };
         for snapshot in ["latest~1", "latest"] {
-            let options = CopyOptions { snapshots: vec![snapshot.into()], ..CopyOptions::default() };
+            let options = CopyOptions::default().snapshots([snapshot]);
             let (before, begun) = (MEMORY.current_usage_as_mb(), Instant::now());
             MEMORY.reset_peak_usage();
             let report = source.copy(&target, &options)?;

@@ -33,7 +33,7 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
     // A full backup on the first night and once a week: it takes nothing for granted, and heals. Else what changed
     // since the last.
     let kind = if night.is_multiple_of(7) { BackupKind::Full } else { BackupKind::Incremental };
-    let about = SessionOptions { job: "nightly".into(), resume: true, ..SessionOptions::default() };
+    let about = SessionOptions::default().job("nightly").resume(true);
     let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
     for warning in session.warnings() {
@@ -43,7 +43,7 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
     println!("night {night}: {kind} snapshot {}", snapshot.id());
 
     // Every snapshot is whole, so any may go.
-    let policy = Policy { last: Some(2), weekly: Some(4), monthly: Some(12), ..Policy::default() };
+    let policy = Policy::default().last(2).weekly(4).monthly(12);
     let forgotten = repository.forget(&policy, |_| true, false)?;
     for problem in &forgotten.problems {
         eprintln!("warning: {problem}");
@@ -52,7 +52,7 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
     println!("  {} forgotten, {} packs deleted", forgotten.forgotten.len(), pruned.packs_deleted);
 
     // Reads a twentieth of the data each night, and the structure of all snapshots.
-    let report = repository.check(&CheckOptions { read_percent: 5.0 })?;
+    let report = repository.check(&CheckOptions::default().read_percent(5.0))?;
     for problem in &report.problems {
         eprintln!("DAMAGED: {problem}");
     }

@@ -25,6 +25,7 @@ struct State {
 
 /// A part of a long call that knows how much it has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Phase {
     /// What is done in it, such as "storing".
     pub name: &'static str,

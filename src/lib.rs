@@ -16,7 +16,7 @@
 //! sample::fill(&records, "shop", 0..100)?;
 //!
 //! // A real repository keeps the default cost; the weak one is for examples.
-//! let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+//! let options = CreateOptions::default().cost(KdfCost::WEAK);
 //! let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
 //!
 //! let mut session = repository.begin(SessionOptions::default())?;
@@ -77,6 +77,7 @@ mod repository;
 mod restore;
 mod run;
 mod session;
+mod setters;
 mod sources;
 mod spool;
 pub mod store;

@@ -60,16 +60,11 @@ fn take(batch: &RecordBatch, found: &mut BTreeMap<[u8; 20], Found>) {
 
 /// Options that make tests end soon.
 fn quick(set: &[u8]) -> ClusterOptions {
-    ClusterOptions {
-        selection: RecordSelection {
-            sets: if set.is_empty() { vec![] } else { vec![set.to_vec()] },
-            ..RecordSelection::default()
-        },
-        socket_timeout: Duration::from_secs(20),
-        attempts: 4,
-        absence: Duration::from_secs(5),
-        ..ClusterOptions::default()
-    }
+    ClusterOptions::default()
+        .selection(RecordSelection::default().sets(if set.is_empty() { vec![] } else { vec![set.to_vec()] }))
+        .socket_timeout(Duration::from_secs(20))
+        .attempts(4)
+        .absence(Duration::from_secs(5))
 }
 
 fn connect(address: &str, options: ClusterOptions) -> aerolith::Result<AerospikeSource> {

@@ -343,7 +343,7 @@ fn keeps_everything_over_a_reopening() {
 #[test]
 fn bears_the_cluster_name_that_it_was_given() {
     let dir = tempfile::tempdir().unwrap();
-    let options = StoreOptions { cluster: Some("berlin".into()), ..StoreOptions::default() };
+    let options = StoreOptions::default().cluster("berlin".to_string());
     let store = EmbeddedStore::create_with(path(&dir), &options).unwrap();
     let source = EmbeddedSource::new(store);
     assert_eq!(source.cluster().as_deref(), Some("berlin"));

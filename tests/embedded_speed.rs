@@ -85,6 +85,6 @@ fn measures_a_hundred_thousand_records() {
     drop((source, store));
     let store = timed("open, with the check of the whole file", || EmbeddedStore::open(&path).unwrap());
     drop(store);
-    let quick = StoreOptions { verify: false, ..StoreOptions::default() };
+    let quick = StoreOptions::default().verify(false);
     timed("open, without", || EmbeddedStore::open_with(&path, &quick).unwrap());
 }

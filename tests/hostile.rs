@@ -159,7 +159,7 @@ fn leaves_that_overlap_are_refused() {
 /// A repository, and what a session of it forges.
 fn repository_and_forge() -> (Repository, Forge) {
     let store = Arc::new(MemoryStore::new());
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(store.clone(), b"secret", &options).unwrap();
     let forge = Forge::new(store, repository.keys().clone());
     (repository, forge)
@@ -213,7 +213,7 @@ fn a_check_of_a_thicket_ends() {
     let (repository, forge) = repository_and_forge();
     let run = thicket(&forge);
     commit(&repository, forge, run, 0);
-    let report = repository.check(&CheckOptions { read_percent: 100.0 }).unwrap();
+    let report = repository.check(&CheckOptions::default().read_percent(100.0)).unwrap();
     assert!(report.chunks <= 17, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.contains("its first digest")), "{report:?}");
     assert_eq!(report.hurt, [SESSION]);
@@ -248,12 +248,11 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
     .unwrap();
     commit(&repository, forge, run.unwrap(), 5);
     let snapshot = repository.snapshot("latest").unwrap();
-    for bins in [None, Some([b"b".to_vec()].into())] {
+    for selection in [Selection::default(), Selection::default().bins(["b"])] {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("out.jsonl");
         let target = JsonlTarget::create(&file).unwrap();
-        let selection = Selection { bins, ..Selection::default() };
-        let options = RestoreOptions { selection, ..RestoreOptions::default() };
+        let options = RestoreOptions::default().selection(selection);
         let report = snapshot.restore("test", &target, &options).unwrap();
         target.finish().unwrap();
         assert_eq!((report.read, report.written, report.damaged, report.failed), (5, 3, 2, 2), "{report:?}");

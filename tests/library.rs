@@ -58,7 +58,7 @@ impl Source for People {
 
 fn repository() -> (Arc<MemoryStore>, Repository) {
     let store = Arc::new(MemoryStore::new());
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     (store.clone(), Repository::create(store, b"passphrase", &options).unwrap())
 }
 
@@ -126,8 +126,7 @@ fn the_records_of_a_selection_are_those_alone_with_the_bins_alone() {
     assert!(all.iter().all(|record| view.get(&record.digest).unwrap().as_ref() == Some(record)));
     let orders = of(Selection::of_set("orders"));
     assert!(orders.len() == 900 && orders.iter().all(|record| record.set() == b"orders"));
-    let bins = Some([b"loc".to_vec()].into());
-    let located = of(Selection { bins, ..Selection::default() });
+    let located = of(Selection::default().bins(["loc"]));
     assert_eq!(located.len(), 750, "records without the bin are left out");
     assert!(located.iter().all(|record| record.parse().unwrap().bins().len() == 1));
 
@@ -190,7 +189,7 @@ fn a_value_that_no_bin_can_hold_is_named_and_may_be_left_out() {
     let people = People { has_bad_value: true, ..People::aged([(1, 1)]) };
     let error = back_up(&repository, &people, &RecordOptions::default()).err().unwrap().to_string();
     assert!(error.contains(&digest(1).to_string()) && error.contains("bin \"sketch\""), "{error}");
-    let options = RecordOptions { skip_bad_records: true, ..RecordOptions::default() };
+    let options = RecordOptions::default().skip_bad_records(true);
     let snapshot = back_up(&repository, &people, &options).unwrap();
     assert_eq!(snapshot.manifest().namespaces[0].counts.bad, 1);
 }
@@ -202,7 +201,7 @@ fn without_a_name_of_the_cluster_nothing_is_backed_up() {
     let error = back_up(&repository, &nameless, &RecordOptions::default()).err().unwrap().to_string();
     assert!(error.contains("Name the cluster"), "{error}");
     assert_eq!(nameless.asked.load(Ordering::Relaxed), 0);
-    let options = SessionOptions { cluster: "given".into(), ..SessionOptions::default() };
+    let options = SessionOptions::default().cluster("given");
     let mut session = repository.begin(options).unwrap();
     session.records(NAMESPACE, &nameless, BackupKind::Full, &RecordOptions::default()).unwrap();
     assert_eq!(session.commit().unwrap().manifest().cluster, "given");
@@ -213,7 +212,7 @@ fn a_part_of_a_source_of_ones_own_can_be_selected() {
     let (_, repository) = repository();
     let people = Box::new(People::aged((0..50).map(|n| (n, n))));
     let digests = vec![digest(3), digest(4)];
-    let selected = Selected::of(people, RecordSelection { digests, ..RecordSelection::default() });
+    let selected = Selected::of(people, RecordSelection::default().digests(digests));
     let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &*selected, BackupKind::Full, &RecordOptions::default()).unwrap();
     assert_eq!(ages(&session.commit().unwrap(), Selection::default()).unwrap(), [3, 4]);

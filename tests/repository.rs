@@ -15,7 +15,7 @@ use std::sync::Arc;
 const NAMESPACE: &str = "test";
 
 fn options() -> CreateOptions {
-    CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() }
+    CreateOptions::default().cost(KdfCost::WEAK)
 }
 
 fn repository() -> (Arc<MemoryStore>, Repository) {
@@ -25,11 +25,8 @@ fn repository() -> (Arc<MemoryStore>, Repository) {
 }
 
 fn back_up(repository: &Repository, source: &dyn RecordSource, namespace: &str, kind: BackupKind) -> Result<Snapshot> {
-    let about = SessionOptions {
-        source: source.name().to_string(),
-        cluster: source.cluster().unwrap_or_default(),
-        ..SessionOptions::default()
-    };
+    let about =
+        SessionOptions::default().source(source.name().to_string()).cluster(source.cluster().unwrap_or_default());
     let mut session = repository.begin(about)?;
     session.records(namespace, source, kind, &RecordOptions::default())?;
     session.commit()
@@ -255,7 +252,7 @@ fn a_full_backup_heals_what_a_lost_pack_took_and_check_names_the_snapshots_that_
     let (store, repository) = repository();
     let source = EmbeddedSource::new(live.clone());
     back_up(&repository, &source, NAMESPACE, BackupKind::Full).unwrap();
-    let clean = repository.check(&CheckOptions { read_percent: 100.0 }).unwrap();
+    let clean = repository.check(&CheckOptions::default().read_percent(100.0)).unwrap();
     assert!(clean.problems.is_empty() && clean.chunks == clean.chunks_read, "{clean:?}");
     let packs = store.list(names::PACKS).unwrap();
     let largest = packs.iter().max_by_key(|pack| pack.size).unwrap();

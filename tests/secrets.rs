@@ -12,14 +12,14 @@ fn backed_up() -> (tempfile::TempDir, Repository, EmbeddedStore) {
     let directory = tempfile::tempdir().unwrap();
     let records = EmbeddedStore::create(directory.path().join("records")).unwrap();
     sample::fill(&records, "shop", 0..200).unwrap();
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"a passphrase", &options).unwrap();
     back_up(&repository, &records).unwrap();
     (directory, repository, records)
 }
 
 fn back_up(repository: &Repository, records: &EmbeddedStore) -> Result<()> {
-    let about = SessionOptions { cluster: "shops".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("shops");
     let mut session = repository.begin(about)?;
     session.records("shop", &EmbeddedSource::new(records.clone()), BackupKind::Full, &RecordOptions::default())?;
     session.commit().map(drop)
@@ -47,7 +47,7 @@ fn without_what_opens_values_everything_is_seen_but_values() {
     }
     assert_eq!(seen, 200);
     assert_eq!(limited.history().unwrap().entries.len(), 1);
-    limited.prune(&PruneOptions { dry_run: true, ..PruneOptions::default() }).unwrap();
+    limited.prune(&PruneOptions::default().dry_run(true)).unwrap();
     let error = namespace.get(&sample::digest_of(7)).map(drop).unwrap_err();
     assert!(error.to_string().contains("the secret that opens values is not at hand"), "{error}");
     assert_eq!(absent::<()>(Err(error)), Secret::Values);

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::record::RecordSelection;
+use crate::setters::setters;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,6 +95,7 @@ impl fmt::Display for ClusterUrl {
 
 /// Who checks the user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum AuthMode {
     /// The cluster knows user and password.
     #[default]
@@ -106,6 +108,7 @@ pub enum AuthMode {
 
 /// How connections are encrypted.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct TlsOptions {
     /// Certificates of the authorities that are trusted (PEM); the system's if absent.
     pub authorities: Option<PathBuf>,
@@ -117,8 +120,17 @@ pub struct TlsOptions {
     pub name: Option<String>,
 }
 
+setters!(TlsOptions {
+} into {
+    authorities: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    name: Option<String>,
+});
+
 /// How a cluster is reached and read.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct ClusterOptions {
     /// The user, where access control is on.
     pub user: Option<String>,
@@ -156,6 +168,27 @@ pub struct ClusterOptions {
     /// Records are read ahead up to about this many bytes.
     pub read_ahead_bytes: usize,
 }
+
+setters!(ClusterOptions {
+    auth: AuthMode,
+    selection: RecordSelection,
+    records_per_second: u32,
+    bytes_per_second: u64,
+    node_records_per_second: u32,
+    node_bytes_per_second: u64,
+    parallel: usize,
+    socket_timeout: Duration,
+    connect_timeout: Duration,
+    absence: Duration,
+    attempts: u32,
+    alternate_addresses: bool,
+    read_ahead_bytes: usize,
+} into {
+    user: Option<String>,
+    password: Option<Zeroizing<Vec<u8>>>,
+    tls: Option<TlsOptions>,
+    rack: Option<u32>,
+});
 
 impl Default for ClusterOptions {
     fn default() -> Self {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 /// The cipher of encrypted `.asb` files, as asbackup's `--encrypt` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum AsbCipher {
     /// AES with a key of 128 bits, in counter mode.
     Aes128,

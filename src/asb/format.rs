@@ -13,6 +13,7 @@ const MAX_GENERATION: u32 = 65_535;
 
 /// A version of the `.asb` format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AsbVersion {
     /// 3.1, which asrestore and absctl read. It has no indexes over expressions.
     V3_1,

@@ -67,6 +67,7 @@ pub type Tally = BTreeMap<PartitionId, (u64, u64)>;
 
 /// What looks like a loss.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Loss {
     /// What was found, for people.
     pub problem: String,

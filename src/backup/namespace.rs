@@ -21,6 +21,7 @@ use std::collections::HashSet;
 
 /// A namespace of which more than half of the records are gone since its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Vanished {
     /// Its name.
     pub namespace: String,

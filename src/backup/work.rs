@@ -12,6 +12,7 @@ use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, NamespaceManifest, Unread};
 use crate::record::{PartitionId, PartitionSet};
 use crate::run::Losses;
+use crate::setters::setters;
 use crate::sources::{BadRecord, RecordSource};
 use crate::spool::PartitionRecords;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub(crate) const MAX_BAD: usize = 1000;
 
 /// How records are read.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RecordOptions {
     /// The source holds only what changed; nobody knows what was deleted.
     pub partial: bool,
@@ -38,6 +40,16 @@ pub struct RecordOptions {
     /// The snapshot shall rest on one run that refers to nothing dead.
     pub compact: bool,
 }
+
+setters!(RecordOptions {
+    partial: bool,
+    skip_bad_records: bool,
+    allow_partial: bool,
+    accept_loss: bool,
+    memory_bytes: usize,
+    parallel: usize,
+    compact: bool,
+});
 
 impl Default for RecordOptions {
     fn default() -> Self {

@@ -118,7 +118,7 @@ fn part(manifest: &NamespaceManifest, source: &dyn RecordSource, asked: &RecordS
     let (name, of_source) = (&manifest.name, source.selection());
     let there = match source.shape() {
         SourceShape::Partitioned(source) => source.partitions(),
-        SourceShape::Stream(_) => asked.partitions(),
+        SourceShape::Stream(_) => asked.selected_partitions(),
     };
     let unread = manifest.unread_partitions();
     let partitions = Some(there.iter().filter(|partition| !unread.contains(*partition)).collect());

@@ -11,6 +11,7 @@ use crate::store::Store;
 
 /// What became of the snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForgetReport {
     /// Why each snapshot that the policy was asked about stays, or that it goes. Empty where snapshots were named.
     pub verdicts: Vec<Verdict>,

@@ -1,9 +1,11 @@
 //! How space is reclaimed.
 
+use crate::setters::setters;
 use std::time::Duration;
 
 /// How space is reclaimed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PruneOptions {
     /// So much of what the packs hold may be unused, in percent; 0 leaves nothing.
     pub max_unused_percent: f64,
@@ -16,6 +18,15 @@ pub struct PruneOptions {
     /// Fence sessions that are at work instead of waiting for them: they fail.
     pub fence: bool,
 }
+
+setters!(PruneOptions {
+    max_unused_percent: f64,
+    dry_run: bool,
+    wait: Duration,
+    fence: bool,
+} into {
+    max_rewrite_bytes: Option<u64>,
+});
 
 impl Default for PruneOptions {
     fn default() -> Self {

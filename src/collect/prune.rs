@@ -48,6 +48,7 @@ const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed o
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PruneReport {
     /// Whether nothing was changed.
     pub dry_run: bool,
@@ -101,6 +102,7 @@ pub struct PruneReport {
 /// What a snapshot holds of values for what its records need. The next backup that merges runs lets go of the rest, and
 /// one with [`RecordOptions::compact`](crate::backup::RecordOptions::compact) of all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Held {
     /// The snapshot.
     pub snapshot: SnapshotId,
@@ -134,6 +136,7 @@ fn held(found: &[Manifest]) -> Vec<Held> {
 
 /// A session at work.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Waiting {
     /// Its id.
     pub session: SnapshotId,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
 use crate::objects::order::Times;
+use crate::setters::setters;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -14,6 +15,7 @@ use std::fmt;
 /// and keeps some; what no rule keeps goes. Only snapshots that miss nothing count: an incomplete one never takes a
 /// whole one's place. What a repair salvaged takes the place of the snapshot that lost chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// The newest so many.
     pub last: Option<u64>,
@@ -37,6 +39,21 @@ pub struct Policy {
     /// The time zone in which hours, days, weeks, months and years begin.
     pub zone: Zone,
 }
+
+setters!(Policy {
+    within_newest: BTreeMap<Period, u64>,
+    zone: Zone,
+} into {
+    last: Option<u64>,
+    hourly: Option<u64>,
+    daily: Option<u64>,
+    weekly: Option<u64>,
+    monthly: Option<u64>,
+    yearly: Option<u64>,
+    within_millis: Option<u64>,
+} each {
+    tags: String => Vec<String>,
+});
 
 /// A time zone: UTC unless another is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +85,7 @@ impl Zone {
 
 /// The length of a period of which a rule keeps one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Period {
     /// 60 minutes.
     Hour,
@@ -83,6 +101,7 @@ pub enum Period {
 
 /// Why a snapshot stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Its place counted from the newest, which is 1.
     Last(u64),
@@ -132,6 +151,7 @@ impl fmt::Display for Period {
 
 /// What becomes of one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// Which.
     pub snapshot: SnapshotId,

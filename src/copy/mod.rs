@@ -24,6 +24,7 @@ use crate::repository::{Memory, Repository, Root, SnapshotFilter, SnapshotList, 
 use crate::run::{
     MergedCursor, RecordHash, RunCopy, StateSums, Transfer, ValuePlace, ValueReader, reach_run, write_run,
 };
+use crate::setters::setters;
 use crate::sync::lock;
 use rayon::Scope;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -41,6 +42,7 @@ const NO_ROOT: ChunkId = ChunkId([0; 32]);
 
 /// Which snapshots are copied.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct CopyOptions {
     /// These: ids or their beginnings, `latest`, `latest~N`, `@TIME`. All if empty.
     pub snapshots: Vec<String>,
@@ -52,8 +54,18 @@ pub struct CopyOptions {
     pub dry_run: bool,
 }
 
+setters!(CopyOptions {
+    filter: SnapshotFilter,
+    dry_run: bool,
+} into {
+    newer_than: Option<String>,
+} each {
+    snapshots: String => Vec<String>,
+});
+
 /// A snapshot that was copied, or would be.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CopiedSnapshot {
     /// The original's manifest.
     pub original: Manifest,
@@ -69,6 +81,7 @@ pub struct CopiedSnapshot {
 
 /// A snapshot that was not copied.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NotCopied {
     /// Its id in the source.
     pub snapshot: SnapshotId,
@@ -80,6 +93,7 @@ pub struct NotCopied {
 
 /// What a copy did, or would do.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CopyReport {
     /// Whether nothing was changed.
     pub dry_run: bool,

@@ -8,6 +8,7 @@ use super::read::{Reader, StoredRecord};
 use super::write::{NewRecord, Transaction};
 use crate::error::{Error, Result};
 use crate::record::{Bin, Digest, Generation, Key, NamespaceMetadata, SecondaryIndex, Timestamp, UdfModule};
+use crate::setters::setters;
 use redb::{Database, DatabaseError, ReadableDatabase};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -26,6 +27,7 @@ pub enum Durability {
 
 /// How a store is created or opened.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StoreOptions {
     /// The cluster's name that a new store shall bear; a random one such as `embedded-1f2e3d4c` if `None`. Opening
     /// ignores it.
@@ -36,6 +38,13 @@ pub struct StoreOptions {
     /// something else has altered may end the program with a panic instead of an error.
     pub verify: bool,
 }
+
+setters!(StoreOptions {
+    cache_bytes: usize,
+    verify: bool,
+} into {
+    cluster: Option<String>,
+});
 
 impl Default for StoreOptions {
     fn default() -> Self {

@@ -4,6 +4,7 @@ use super::{Caller, Done, Part, stopped};
 use crate::error::Result;
 use crate::format::names;
 use crate::repository::Repository;
+use crate::setters::setters;
 use crate::store::Store;
 use crate::verify::CheckOptions as Checking;
 use serde::Serialize;

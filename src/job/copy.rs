@@ -4,6 +4,7 @@ use super::{Caller, Done, Part, millis_since, stopped, text};
 use crate::copy;
 use crate::error::Result;
 use crate::repository::{Repository, SnapshotFilter};
+use crate::setters::setters;
 use serde::Serialize;
 use std::time::Instant;
 

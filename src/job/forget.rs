@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
 use crate::repository::{Repository, SnapshotFilter};
+use crate::setters::setters;
 use serde::Serialize;
 use std::collections::HashMap;
 

@@ -5,22 +5,6 @@
 //! what has to be asked or told while a job runs goes to its [`Caller`], and everything else into the report. The
 //! reports are what `--json` prints: members may be added, and none changes its meaning.
 
-/// Gives an options struct a setter for each of its public fields.
-macro_rules! setters {
-    ($of:ty { $($field:ident: $type:ty),* $(,)? }) => {
-        impl $of {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                #[must_use]
-                pub fn $field(mut self, $field: $type) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )*
-        }
-    };
-}
-
 mod backup;
 mod check;
 mod copy;

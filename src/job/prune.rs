@@ -4,6 +4,7 @@ use super::{Caller, Done, Part, millis_since, stopped, text};
 use crate::collect::{self, Held, Waiting};
 use crate::error::{Error, Result};
 use crate::repository::Repository;
+use crate::setters::setters;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

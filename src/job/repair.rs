@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::record::Digest;
 use crate::repair::{self, NamespaceLosses, Salvaged};
 use crate::repository::Repository;
+use crate::setters::setters;
 use serde::Serialize;
 use std::time::Instant;
 

@@ -1,9 +1,11 @@
 //! Which records of a namespace a source is asked for.
 
 use crate::record::{Digest, PartitionSet};
+use crate::setters::setters;
 
 /// Which records of a namespace are read, and which of their bins. All conditions must hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct RecordSelection {
     /// Only these sets; empty for all. An empty name is the null set.
     pub sets: Vec<Vec<u8>>,
@@ -16,6 +18,16 @@ pub struct RecordSelection {
     /// Only records for which this filter expression is true, as the server reads it; empty for all.
     pub filter: Vec<u8>,
 }
+
+setters!(RecordSelection {
+    filter: Vec<u8>,
+} into {
+    partitions: Option<PartitionSet>,
+} each {
+    sets: Vec<u8> => Vec<Vec<u8>>,
+    digests: Digest => Vec<Digest>,
+    bins: Vec<u8> => Vec<Vec<u8>>,
+});
 
 /// Filters up to this long, in base64, are named as they are.
 const SHORT_FILTER: usize = 100;
@@ -83,7 +95,7 @@ impl RecordSelection {
     }
 
     /// The partitions that may have such records.
-    pub fn partitions(&self) -> PartitionSet {
+    pub fn selected_partitions(&self) -> PartitionSet {
         let all = self.partitions.unwrap_or_else(PartitionSet::all);
         match &self.digests[..] {
             [] => all,
@@ -139,7 +151,7 @@ mod tests {
         let here = Digest([1; 20]).partition();
         let partitions = Some([here].into_iter().collect());
         let some = RecordSelection { digests, partitions, ..RecordSelection::default() };
-        assert_eq!(some.partitions().iter().collect::<Vec<PartitionId>>(), [here]);
-        assert_eq!(RecordSelection::default().partitions(), PartitionSet::all());
+        assert_eq!(some.selected_partitions().iter().collect::<Vec<PartitionId>>(), [here]);
+        assert_eq!(RecordSelection::default().selected_partitions(), PartitionSet::all());
     }
 }

@@ -20,6 +20,7 @@ use crate::pack::{read_directory, stored_packs};
 use crate::record::Timestamp;
 use crate::repository::{HoldEntry, Repository, new_session};
 use crate::session::noted_chunks;
+use crate::setters::setters;
 use crate::verify::check::{CheckOptions, CheckReport, Walked};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 /// What a repair may do.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct RepairOptions {
     /// Read and authenticate this part of the chunks, in percent, to find those that are damaged. Chunks that earlier
     /// checks found damaged are read in any case.
@@ -37,8 +39,16 @@ pub struct RepairOptions {
     pub from: Option<Repository>,
 }
 
+setters!(RepairOptions {
+    read_percent: f64,
+    dry_run: bool,
+} into {
+    from: Option<Repository>,
+});
+
 /// What a repair did, or would do.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// Whether nothing was changed.
     pub dry_run: bool,

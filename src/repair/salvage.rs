@@ -26,6 +26,7 @@ pub type DigestRange = (Option<Digest>, Option<Digest>);
 
 /// A record that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LostRecord {
     /// Its digest.
     pub digest: Digest,
@@ -37,6 +38,7 @@ pub struct LostRecord {
 
 /// What became of a namespace that lost chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NamespaceLosses {
     /// The namespace.
     pub namespace: String,
@@ -56,6 +58,7 @@ pub struct NamespaceLosses {
 
 /// What became of a snapshot that lost chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Salvaged {
     /// The snapshot that lost them.
     pub original: SnapshotId,

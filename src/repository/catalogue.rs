@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 /// The snapshots of a repository, oldest first, and those that could not be read.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct SnapshotList {
     /// Those that could be read, in their order ([`Manifest::place`]), with the labels that they have now.
     pub snapshots: Vec<Manifest>,
@@ -24,6 +25,7 @@ pub struct SnapshotList {
 
 /// All sessions, oldest first, and those that could not be read.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct History {
     /// Those that could be read.
     pub entries: Vec<HistoryEntry>,
@@ -35,6 +37,7 @@ pub struct History {
 
 /// One run in the history: a session, and what became of it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct HistoryEntry {
     /// The session.
     pub session: Session,

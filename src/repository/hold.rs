@@ -11,6 +11,7 @@ use crate::record::Timestamp;
 
 /// A hold, as it is in the store.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct HoldEntry {
     /// Its id.
     pub id: HoldId,

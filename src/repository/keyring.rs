@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 /// What can be said of a key slot.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct KeyInfo {
     /// Its id.
     pub id: KeyId,
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn of_slots_that_were_planted_no_more_are_tried_than_is_bearable_and_ours_first() {
         let store = Arc::new(MemoryStore::new());
-        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK);
         let repository = Repository::create(store.clone(), b"ours", &options).unwrap();
         let secret = SlotSecret { master: Default::default(), created: 0, label: String::new() };
         for _ in 0..20 {
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn programs_that_make_a_repository_at_the_same_time_leave_one_slot() {
         let store = Arc::new(MemoryStore::new());
-        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK);
         // Of one that was killed before it came to the config.
         let secret = SlotSecret { master: Default::default(), created: 0, label: String::new() };
         add_slot(&*store, &RepositoryId([1; 16]), b"killed", KdfCost::WEAK, &secret).unwrap();
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn two_that_remove_each_others_slot_at_the_same_time_leave_one() {
-        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK);
         for _ in 0..200 {
             let store = Arc::new(MemoryStore::new());
             let repository = Repository::create(store.clone(), b"one", &options).unwrap();
@@ -288,7 +289,7 @@ mod tests {
     #[test]
     fn a_passphrase_is_replaced_by_a_slot_that_opens_before_the_old_one_goes() {
         let store = Arc::new(MemoryStore::new());
-        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK);
         let repository = Repository::create(store.clone(), b"old", &options).unwrap();
         let new = repository.key_replace(b"new", "ops", KdfCost::WEAK).unwrap();
         assert!(matches!(Repository::open(store.clone(), b"old"), Err(Error::WrongPassphrase { slots: 1, .. })));

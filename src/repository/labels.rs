@@ -18,6 +18,7 @@ const UNREAD: &str = "Which labels came and went since the snapshot was committe
 
 /// The labels of a snapshot after they were changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Labelled {
     /// The snapshot.
     pub snapshot: SnapshotId,

@@ -44,6 +44,7 @@ use crate::index::Index;
 use crate::objects;
 use crate::objects::order::Times;
 use crate::record::Timestamp;
+use crate::setters::setters;
 use crate::store::{Put, RetryStore, Store};
 use crate::sync::in_parallel;
 use std::collections::{HashMap, HashSet};
@@ -55,6 +56,7 @@ pub(crate) const READ_CACHE_BYTES: usize = 192 << 20;
 
 /// How a repository is made.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CreateOptions {
     /// The suite; what this processor does well if not given.
     pub suite: Option<Suite>,
@@ -68,6 +70,15 @@ pub struct CreateOptions {
     /// so copies from one to the other take them as they are. All other keys are its own.
     pub shares_chunking_with: Option<Repository>,
 }
+
+setters!(CreateOptions {
+    compression: Compression,
+    cost: KdfCost,
+} into {
+    suite: Option<Suite>,
+    label: String,
+    shares_chunking_with: Option<Repository>,
+});
 
 impl Default for CreateOptions {
     fn default() -> Self {
@@ -275,7 +286,7 @@ impl Repository {
     /// ```
     /// use aerolith::{CheckOptions, Control, CreateOptions, KdfCost, Repository, store::MemoryStore};
     /// # fn main() -> aerolith::Result<()> {
-    /// # let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    /// # let options = CreateOptions::default().cost(KdfCost::WEAK);
     /// # let repository = Repository::create(std::sync::Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
     /// let control = Control::new();
     /// std::thread::scope(|scope| {

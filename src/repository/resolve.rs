@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
 use crate::objects::order::Times;
+use crate::setters::setters;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -18,6 +19,7 @@ const NAMED: usize = 5;
 /// Which snapshots `latest`, `latest~N` and `@TIME` are looked for among, and which a list shows: all, if it says
 /// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SnapshotFilter {
     /// Those of this cluster.
     pub cluster: Option<String>,
@@ -26,6 +28,14 @@ pub struct SnapshotFilter {
     /// Those that this host wrote.
     pub host: Option<String>,
 }
+
+setters!(SnapshotFilter {
+} into {
+    cluster: Option<String>,
+    host: Option<String>,
+} each {
+    tags: String => Vec<String>,
+});
 
 impl SnapshotFilter {
     /// Admits all.

@@ -22,6 +22,7 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// How a store differs from what it was when this client last looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rollback {
     /// When the client last saw the newer state, in milliseconds since the Unix epoch.
     pub seen: u64,

@@ -1,10 +1,12 @@
 //! Which records of a namespace are meant, and walking them.
 
 use crate::record::{BodyError, Digest, PartitionId, PartitionSet, RecordBatch, RecordView};
+use crate::setters::setters;
 use std::collections::BTreeSet;
 
 /// Which records are meant: those that meet all that is given. What is `None` leaves nothing out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Selection {
     /// Those of these sets; the empty name is the null set.
     pub sets: Option<BTreeSet<Vec<u8>>>,
@@ -15,6 +17,15 @@ pub struct Selection {
     /// Of each record, the bins with these names.
     pub bins: Option<BTreeSet<Vec<u8>>>,
 }
+
+setters!(Selection {
+} into {
+    partitions: Option<PartitionSet>,
+} each {
+    sets: Vec<u8> => BTreeSet<Vec<u8>>,
+    digests: Digest => BTreeSet<Digest>,
+    bins: Vec<u8> => BTreeSet<Vec<u8>>,
+});
 
 impl Selection {
     /// The records of one set.
@@ -40,7 +51,7 @@ impl Selection {
     }
 
     /// The partitions in which selected records can be, ascending.
-    pub fn partitions(&self) -> Vec<PartitionId> {
+    pub fn selected_partitions(&self) -> Vec<PartitionId> {
         let all = self.partitions.unwrap_or_else(PartitionSet::all);
         match &self.digests {
             None => all.iter().collect(),

@@ -34,6 +34,7 @@ pub struct Snapshot {
 
 /// One record read out of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// Its digest.
     pub digest: Digest,
@@ -80,6 +81,7 @@ impl Record {
 
 /// What a snapshot refers to, in bytes as they are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SizeReport {
     /// Stored bytes of the chunks.
     pub stored: u64,

@@ -105,7 +105,7 @@ impl Snapshot {
         }
         let everything = Selection::default();
         let mut walk = SelectionWalk::new(self.namespace(namespace)?, Cow::Borrowed(&everything));
-        for partition in everything.partitions() {
+        for partition in everything.selected_partitions() {
             walk.take(partition)?;
         }
         match walk.losses().named.first() {
@@ -175,7 +175,7 @@ impl Snapshot {
             // Whatever its set, a record that the snapshot has is written over and not deleted.
             let everything = Selection { partitions: options.selection.partitions, ..Selection::default() };
             let mut walk = SelectionWalk::new(view, Cow::Borrowed(&everything));
-            for partition in everything.partitions() {
+            for partition in everything.selected_partitions() {
                 control.check()?;
                 let ours = walk.take(partition)?;
                 if let Some(loss) = walk.losses_so_far().named.first() {

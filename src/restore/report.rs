@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::record::{Digest, VoidTime};
 use crate::repository::Selection;
 use crate::run::Losses;
+use crate::setters::setters;
 use crate::sources::MetSets;
 use crate::targets::{ConflictPolicy, FailedRecord};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ const OTHER_REASONS: &str = "other reasons";
 
 /// When restored records expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expiry {
     /// When they would have.
     #[default]
@@ -42,6 +44,7 @@ impl Expiry {
 
 /// How records are restored.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct RestoreOptions {
     /// Which records.
     pub selection: Selection,
@@ -65,6 +68,20 @@ pub struct RestoreOptions {
     /// Then delete what a live target has of the selected sets and partitions and the snapshot has not.
     pub mirror: bool,
 }
+
+setters!(RestoreOptions {
+    selection: Selection,
+    conflict: ConflictPolicy,
+    expiry: Expiry,
+    without_indexes: bool,
+    without_udfs: bool,
+    without_users: bool,
+    indexes_last: bool,
+    resume: bool,
+    mirror: bool,
+} into {
+    rename: Option<String>,
+});
 
 impl RestoreOptions {
     /// Refuses options that don't go together, or not with this target: one that has records already (`is_live`), or
@@ -103,6 +120,7 @@ impl RestoreOptions {
 
 /// What became of every record. `read` is the sum of the next seven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestoreReport {
     /// Records of the snapshot that were selected.
     pub read: u64,

@@ -123,10 +123,11 @@ impl<'a> Restoring<'a> {
         let mut walk = SelectionWalk::new(view, Cow::Borrowed(selection));
         let mut place = 0;
         if let Some(there) = self.there.as_deref().filter(|_| self.options.resume && selection.digests.is_none()) {
-            let wanted: Vec<_> = selection.partitions().into_iter().map(|partition| (partition, None)).collect();
+            let wanted: Vec<_> =
+                selection.selected_partitions().into_iter().map(|partition| (partition, None)).collect();
             partitioned(there)?.prepare(self.target.name_of(self.name), &wanted);
         }
-        for partition in selection.partitions() {
+        for partition in selection.selected_partitions() {
             let entries = walk.take(partition)?;
             let there = match &self.there {
                 // What is read ahead is taken in any case, or it would stay in the way.

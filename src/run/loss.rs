@@ -13,6 +13,7 @@ const MAX_NAMED: usize = 1000;
 
 /// A node of a run's tree that can't be read, and with it a range of the run's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loss {
     /// The node's chunk.
     pub chunk: ChunkId,
@@ -70,6 +71,7 @@ pub(super) struct NodeRef {
 /// What a walk lost.
 #[must_use = "what was lost must be told"]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Losses {
     /// The first thousand damaged nodes.
     pub named: Vec<Loss>,

@@ -18,6 +18,7 @@ use crate::format::session::Session;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
 use crate::format::{ChunkId, SnapshotId, text};
 use crate::repository::Repository;
+use crate::setters::setters;
 use crate::sources::{BadRecord, RecordSource};
 use journal::SessionJournal;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 /// What a session is told about itself.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct SessionOptions {
     /// Where the records come from, for people; the name of the first source if empty.
     pub source: String,
@@ -46,8 +48,22 @@ pub struct SessionOptions {
     pub note_every: Option<Duration>,
 }
 
+setters!(SessionOptions {
+    resume: bool,
+} into {
+    source: String,
+    cluster: String,
+    job: String,
+    lease: Option<Duration>,
+    hold: Option<String>,
+    note_every: Option<Duration>,
+} each {
+    tags: String => Vec<String>,
+});
+
 /// What a session took over from one that stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resumed {
     /// The session that stopped.
     pub session: SnapshotId,
@@ -58,6 +74,7 @@ pub struct Resumed {
 }
 
 /// A backup that has begun. Dropped without a commit, it leaves nothing but orphans, and a failed run in the history.
+#[must_use = "a session that is dropped leaves no snapshot: commit it"]
 pub struct BackupSession {
     pub(crate) repository: Repository,
     pub(crate) journal: SessionJournal,

@@ -219,7 +219,7 @@ impl StreamSource for Selected {
 
 impl PartitionedSource for Selected {
     fn partitions(&self) -> PartitionSet {
-        let own = self.selection.partitions();
+        let own = self.selection.selected_partitions();
         match self.partitioned() {
             Ok(source) => source.partitions().iter().filter(|partition| own.contains(*partition)).collect(),
             Err(_) => own,

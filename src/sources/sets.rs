@@ -8,6 +8,7 @@ const NAMED: usize = 20;
 
 /// Sets that were met while records went by: all of the selected ones, and the first few of the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MetSets {
     selected: BTreeSet<Vec<u8>>,
     others: BTreeSet<Vec<u8>>,

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 
 /// What happens to a record that the target already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ConflictPolicy {
     /// The snapshot's record replaces it.
     #[default]

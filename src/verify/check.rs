@@ -15,6 +15,7 @@ use crate::pack::read_directory;
 use crate::record::Timestamp;
 use crate::repository::{History, Repository, SnapshotList, keyring, needed_by, new_session, read_config};
 use crate::session::noted_chunks;
+use crate::setters::setters;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,13 +28,17 @@ const MAX_LOOKS: usize = 5;
 
 /// What is checked.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct CheckOptions {
     /// Read and authenticate this part of the reached chunks, in percent; 0 reads branch nodes only.
     pub read_percent: f64,
 }
 
+setters!(CheckOptions { read_percent: f64 });
+
 /// What a check found.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// Snapshots that were walked.
     pub snapshots: u64,

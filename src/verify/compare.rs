@@ -11,6 +11,7 @@ use crate::repository::Snapshot;
 use crate::repository::{Selection, SelectionWalk};
 use crate::restore::{Expiry, Marks, RestoreOptions, RestoreReport, only_set};
 use crate::run::{Entry, LiveEntry, Losses, ValueReader};
+use crate::setters::setters;
 use crate::sources::{MetSets, PartitionedSource, RecordSource, SourceShape};
 use crate::spool::{PartitionRecords, Sorter};
 use crate::targets::{ConflictPolicy, RecordTarget};
@@ -24,6 +25,7 @@ const AT_ONCE: usize = 2;
 
 /// What is compared, and what counts as a difference.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct CompareOptions {
     /// Which records.
     pub selection: Selection,
@@ -41,8 +43,20 @@ pub struct CompareOptions {
     pub left_out: Marks,
 }
 
+setters!(CompareOptions {
+    selection: Selection,
+    others_differ: bool,
+    within: bool,
+    more_bins: bool,
+    expiry: Expiry,
+    left_out: Marks,
+} into {
+    rename: Option<String>,
+});
+
 /// How a snapshot's namespace and a source's compare.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Comparison {
     /// Records of the snapshot that were compared.
     pub records_in_snapshot: u64,
@@ -109,7 +123,7 @@ impl Snapshot {
             }
             SourceShape::Partitioned(source) => {
                 let compared = work.partitioned(source, name, &mut walk)?;
-                source.check_losses(name, &options.selection.partitions().into_iter().collect())?;
+                source.check_losses(name, &options.selection.selected_partitions().into_iter().collect())?;
                 compared
             }
         };
@@ -164,7 +178,7 @@ impl Comparing<'_> {
     fn sorted(&self, walk: &mut SelectionWalk<'_>, sorter: &Sorter) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
         self.control.begin_phase("comparing", u64::from(PARTITIONS));
-        let selected = self.options.selection.partitions();
+        let selected = self.options.selection.selected_partitions();
         for partition in PartitionId::all() {
             self.control.check()?;
             self.control.add_done(1);
@@ -195,7 +209,7 @@ impl Comparing<'_> {
     ) -> Result<Comparison> {
         let (mut all, mut place) = (Comparison::default(), 0);
         let by_digest = self.options.selection.digests.as_ref();
-        let partitions = self.options.selection.partitions();
+        let partitions = self.options.selection.selected_partitions();
         self.control.begin_phase("comparing", partitions.len() as u64);
         if by_digest.is_none() {
             let wanted: Vec<_> = partitions.iter().map(|partition| (*partition, None)).collect();

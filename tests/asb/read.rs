@@ -115,7 +115,7 @@ fn version_3_0_has_no_escapes_and_3_2_has_expressions() {
     assert_eq!(metadata.indexes[0].expression, b"\x93\x01expression");
     // Version 3.1 can't hold it: it is named, and all else is written.
     let directory = tempfile::tempdir().unwrap();
-    let older = AsbTargetOptions { version: Some(AsbVersion::V3_1), ..AsbTargetOptions::default() };
+    let older = AsbTargetOptions::default().version(AsbVersion::V3_1);
     let omissions = copy(&fixture("version-3.2.asb"), directory.path(), NAMESPACE, older);
     assert_eq!(omissions.len(), 1);
     assert!(omissions[0].contains("by-exp") && omissions[0].contains("expression"), "{omissions:?}");

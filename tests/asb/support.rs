@@ -75,7 +75,7 @@ pub fn read(source: &AsbSource, namespace: &str, sink: &dyn RecordSink) -> Resul
 }
 
 pub fn open(path: &Path, key: Option<&str>) -> Result<AsbSource> {
-    AsbSource::open(path, AsbOptions { key_file: key.map(PathBuf::from), threads: None })
+    AsbSource::open(path, AsbOptions::default().key_file(key.map(PathBuf::from)).threads(None))
 }
 
 pub fn records_of(path: &Path, key: Option<&str>, namespace: &str) -> BTreeMap<[u8; 20], String> {

@@ -19,7 +19,7 @@ fn real_backups_come_back_record_for_record() {
     let backups = ["zoo/plain.asb", "users/day0/full", "users/day1/full", "users/day2/incr", "users/day3/full"];
     for path in backups.into_iter().filter_map(real) {
         let directory = tempfile::tempdir().unwrap();
-        let limit = AsbTargetOptions { file_limit: 3 << 20, ..Default::default() };
+        let limit = AsbTargetOptions::default().file_limit(3 << 20);
         assert_eq!(copy(&path, directory.path(), "bar", limit), Vec::<String>::new());
         let originals = if path.is_dir() { files_in(&path) } else { vec![path.clone()] };
         let copies = files_in(directory.path());
@@ -33,7 +33,7 @@ fn real_backups_come_back_record_for_record() {
 fn a_compressed_copy_holds_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("copy.asb");
-    copy(&fixture("every-kind.asb"), &out, NAMESPACE, AsbTargetOptions { zstd: Some(3), ..Default::default() });
+    copy(&fixture("every-kind.asb"), &out, NAMESPACE, AsbTargetOptions::default().zstd(3));
     assert!(std::fs::read(&out).unwrap().starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     assert_eq!(records_of(&out, None, NAMESPACE), records_of(&fixture("every-kind.asb"), None, NAMESPACE));
     let metadata = |path: &Path| open(path, None).unwrap().metadata(NAMESPACE).unwrap();
@@ -47,7 +47,8 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
         let directory = tempfile::tempdir().unwrap();
         // Several files, since each has a beginning of its own.
         let file_limit = 1;
-        let options = AsbTargetOptions { zstd, cipher, file_limit, key_file: Some(key.clone()), ..Default::default() };
+        let options =
+            AsbTargetOptions::default().zstd(zstd).cipher(cipher).file_limit(file_limit).key_file(key.clone());
         copy(&fixture("every-kind.asb"), directory.path(), NAMESPACE, options.clone());
         let files = files_in(directory.path());
         assert!(files.len() > 1);
@@ -61,12 +62,12 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
 #[test]
 fn what_is_read_back_of_an_encrypted_target_is_what_was_written() {
     let directory = tempfile::tempdir().unwrap();
-    let options = AsbTargetOptions { key_file: Some(fixture("key-pkcs1.pem")), ..Default::default() };
+    let options = AsbTargetOptions::default().key_file(fixture("key-pkcs1.pem"));
     let target = AsbTarget::create(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     target.finish().unwrap();
     assert_eq!(target.read_back(None).unwrap().unwrap().namespaces().unwrap(), ["bar"]);
-    let no_key = AsbTargetOptions { key_file: Some(fixture("README.md")), ..Default::default() };
+    let no_key = AsbTargetOptions::default().key_file(fixture("README.md"));
     let other = tempfile::tempdir().unwrap();
     let refused = AsbTarget::create(&other.path().join("out"), no_key).err().unwrap().to_string();
     assert!(refused.contains("no private key"), "{refused}");
@@ -80,7 +81,7 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
     read(&open(&fixture("every-kind.asb"), None).unwrap(), NAMESPACE, &batch).unwrap();
     let batches = batch.batches.into_inner().unwrap();
     for path in [directory.path().join("new"), directory.path().to_owned(), directory.path().join("one.asb")] {
-        let target = AsbTarget::create(&path, AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
+        let target = AsbTarget::create(&path, AsbTargetOptions::default().file_limit(1)).unwrap();
         target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
         for batch in &batches {
             target.write(NAMESPACE, batch, ConflictPolicy::Replace).unwrap();
@@ -89,7 +90,7 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
         assert_eq!(files_in(directory.path()), [""; 0].map(PathBuf::from), "{}", path.display());
     }
     // A name that was taken meanwhile: no part of the others stays, and what has the name is not touched.
-    let target = AsbTarget::create(directory.path(), AsbTargetOptions { file_limit: 1, ..Default::default() }).unwrap();
+    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default().file_limit(1)).unwrap();
     target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
     target.write(NAMESPACE, &batches[0], ConflictPolicy::Replace).unwrap();
     let taken = directory.path().join(format!("{NAMESPACE}_00000.asb"));
@@ -170,7 +171,7 @@ fn a_target_never_mixes_with_what_is_there() {
     single.begin("bar", &NamespaceMetadata::default()).unwrap();
     let error = single.begin("foo", &NamespaceMetadata::default()).unwrap_err().to_string();
     assert!(error.contains("directory"), "{error}");
-    let options = AsbTargetOptions { zstd: Some(99), ..Default::default() };
+    let options = AsbTargetOptions::default().zstd(99);
     assert!(AsbTarget::create(&directory.path().join("two.asb"), options).is_err());
 }
 
@@ -184,12 +185,7 @@ fn asrestore_takes_what_is_written() {
     for (input, namespace, records) in inputs {
         for zstd in [None, Some(1), Some(9)] {
             let directory = tempfile::tempdir().unwrap();
-            copy(
-                &input,
-                directory.path(),
-                namespace,
-                AsbTargetOptions { zstd, file_limit: 5 << 20, ..Default::default() },
-            );
+            copy(&input, directory.path(), namespace, AsbTargetOptions::default().zstd(zstd).file_limit(5 << 20));
             let mut command = std::process::Command::new(&tool);
             command.arg("--validate").arg("--directory").arg(directory.path());
             if zstd.is_some() {

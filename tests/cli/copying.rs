@@ -11,7 +11,7 @@ fn offsite(sandbox: &Sandbox, shared: bool) {
     let path = |name: &str| sandbox.path(name).to_str().unwrap().to_string();
     let open = || Repository::open(aerolith::store::open(&path("repo")).unwrap(), PASSWORD.as_bytes()).unwrap();
     let shares_chunking_with = shared.then(open);
-    let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK).shares_chunking_with(shares_chunking_with);
     Repository::create(aerolith::store::create(&path("offsite")).unwrap(), OTHER.as_bytes(), &options).unwrap();
 }
 

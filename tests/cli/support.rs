@@ -75,7 +75,7 @@ impl Sandbox {
     pub fn new() -> Self {
         let sandbox = Self::empty();
         let store = aerolith::store::create(sandbox.path("repo").to_str().unwrap()).unwrap();
-        let options = CreateOptions { cost: KdfCost::WEAK, label: "first".into(), ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK).label("first");
         Repository::create(store, PASSWORD.as_bytes(), &options).unwrap();
         sandbox
     }

@@ -275,7 +275,7 @@ fn the_clock_is_the_servers_and_namespaces_are_known() {
 }
 
 fn back_up(repository: &Repository, source: &dyn RecordSource, kind: BackupKind) -> aerolith::Snapshot {
-    let about = SessionOptions { cluster: source.cluster().unwrap(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster(source.cluster().unwrap());
     let mut session = repository.begin(about).unwrap();
     session.records(NAMESPACE, source, kind, &RecordOptions::default()).unwrap();
     session.commit().unwrap()
@@ -288,7 +288,7 @@ fn incrementals_arrive_at_what_the_cluster_holds() {
     for n in 0..500 {
         place.client.put(&set, &int(n), n % 2 == 0, if n % 10 == 0 { 50_000 } else { NEVER }, &number(n));
     }
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
     back_up(&repository, &place.source(), BackupKind::Full);
     for round in 1..4i64 {

@@ -7,8 +7,8 @@ use crate::support::cluster::{Fault, On, TestCluster, serve_slow};
 use aerolith::record::{PartitionId, PartitionSet, RecordBatch, RecordSelection};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeSource, BackupKind, ClusterOptions, CreateOptions, KdfCost, PartitionedSource, RecordOptions,
-    RecordSource, Repository, SessionOptions,
+    AerospikeSource, BackupKind, CreateOptions, KdfCost, PartitionedSource, RecordOptions, RecordSource, Repository,
+    SessionOptions,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,7 +118,7 @@ fn a_fault_that_stays_is_an_error_that_names_it() {
 #[test]
 fn a_silent_server_is_asked_again_after_the_socket_timeout() {
     let cluster = filled(1);
-    let options = ClusterOptions { socket_timeout: Duration::from_millis(300), ..quick(b"") };
+    let options = quick(b"").socket_timeout(Duration::from_millis(300));
     let source = connect(&cluster.address(0), options).unwrap();
     cluster.fault(0, On::Query, Fault::Slow(serve_slow()), 1);
     cluster.fault(0, On::Query, Fault::NoEnd, 1);
@@ -163,7 +163,7 @@ fn a_partition_that_is_unavailable_for_a_while_is_waited_for() {
 fn a_partition_that_servers_are_putting_together_is_waited_for_while_they_come_on() {
     for (migrations, waits) in [(1000, 9), (4, 9), (0, 3)] {
         let cluster = filled(2);
-        let options = ClusterOptions { attempts: 4, ..quick(b"") };
+        let options = quick(b"").attempts(4);
         let source = connect(&cluster.address(0), options).unwrap();
         let number = partition(&at(7));
         cluster.shared().migrations = migrations;
@@ -204,7 +204,7 @@ fn connections_that_servers_close_between_requests_are_made_anew() {
 #[test]
 fn connections_are_used_again() {
     let cluster = filled(2);
-    let source = connect(&cluster.address(0), ClusterOptions { parallel: 2, ..quick(b"") }).unwrap();
+    let source = connect(&cluster.address(0), quick(b"").parallel(2)).unwrap();
     let before = cluster.connections();
     scan(&source, None).unwrap();
     walk(&source).unwrap();
@@ -213,9 +213,9 @@ fn connections_are_used_again() {
 }
 
 fn back_up(source: &dyn RecordSource, options: &RecordOptions) -> aerolith::Result<aerolith::Snapshot> {
-    let create = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let create = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create)?;
-    let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("small");
     let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, BackupKind::Full, options)?;
     session.commit()
@@ -236,7 +236,7 @@ fn a_record_that_cannot_be_understood_is_named_and_counted() {
 
     let error = back_up(&source, &RecordOptions::default()).err().unwrap().to_string();
     assert!(error.contains(&name) && error.contains("occurs twice"), "{error}");
-    let skip = RecordOptions { skip_bad_records: true, ..RecordOptions::default() };
+    let skip = RecordOptions::default().skip_bad_records(true);
     let snapshot = back_up(&source, &skip).unwrap();
     let manifest = &snapshot.manifest().namespaces[0];
     assert_eq!((manifest.live_records, manifest.counts.bad), (RECORDS as u64 - 1, 1));
@@ -277,7 +277,7 @@ fn an_old_release_is_refused_with_its_name() {
 #[test]
 fn reading_keeps_below_the_records_per_second() {
     let cluster = filled(1);
-    let options = ClusterOptions { records_per_second: 800, ..quick(b"") };
+    let options = quick(b"").records_per_second(800);
     let source = connect(&cluster.address(0), options).unwrap();
     let begun = Instant::now();
     assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
@@ -292,7 +292,7 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     cluster.shared().nodes[1].rack = Some(2);
     let asked = |rack| {
         cluster.shared().log.clear();
-        let source = connect(&cluster.address(0), ClusterOptions { rack, ..quick(b"") }).unwrap();
+        let source = connect(&cluster.address(0), quick(b"").rack(rack)).unwrap();
         assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
         let log = cluster.shared().log.clone();
         [0, 1].map(|node| log.iter().any(|line| line.ends_with(&format!("on {node}"))))
@@ -305,7 +305,7 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     assert_eq!(asked(Some(3)), [true, true], "no node is in that rack");
     assert_eq!(asked(None), [true, true]);
     // The rack's node goes away: the others have the partitions too.
-    let options = ClusterOptions { rack: Some(2), ..quick(b"") };
+    let options = quick(b"").rack(2);
     let source = connect(&cluster.address(0), options).unwrap();
     cluster.fault(1, On::Query, Fault::Close(0), usize::MAX);
     cluster.take_down(1, 0);
@@ -362,8 +362,8 @@ fn a_user_key_that_cannot_be_read_by_digest_is_named() {
 fn attempts_count_anew_once_there_was_progress() {
     let cluster = filled(1);
     let partitions: PartitionSet = (0..3).filter_map(|n| PartitionId::new(partition(&at(n)))).collect();
-    let selection = RecordSelection { partitions: Some(partitions), ..RecordSelection::default() };
-    let source = connect(&cluster.address(0), ClusterOptions { selection, ..quick(b"") }).unwrap();
+    let selection = RecordSelection::default().partitions(partitions);
+    let source = connect(&cluster.address(0), quick(b"").selection(selection)).unwrap();
     // Of four attempts two bring nothing, the third all but one partition, the fourth nothing again.
     cluster.fault(0, On::Query, Fault::Close(0), 2);
     cluster.fault(0, On::Query, Fault::Partition(partition(&at(1)), 11), 3);

@@ -22,11 +22,7 @@ pub fn guarded() -> TestCluster {
 }
 
 pub fn options(user: &str, password: &str) -> ClusterOptions {
-    ClusterOptions {
-        user: Some(user.into()),
-        password: Some(Zeroizing::new(password.as_bytes().to_vec())),
-        ..quick(b"")
-    }
+    quick(b"").user(user.to_string()).password(Zeroizing::new(password.as_bytes().to_vec()))
 }
 
 #[test]
@@ -57,7 +53,7 @@ fn a_refused_login_says_so_at_once() {
     assert!(error.contains("log in user \"ada\"") && error.contains("wrong password"), "{error}");
     assert!(refused(options("eve", "password")).contains("no such user"));
     assert!(refused(quick(b"")).contains("not authenticated"));
-    let nobody = ClusterOptions { password: Some(Zeroizing::new(b"x".to_vec())), ..quick(b"") };
+    let nobody = quick(b"").password(Zeroizing::new(b"x".to_vec()));
     assert!(refused(nobody).contains("--user"));
 }
 
@@ -70,7 +66,7 @@ fn a_user_is_no_hindrance_where_access_control_is_off() {
 #[test]
 fn a_password_for_a_directory_never_travels_in_the_clear() {
     let cluster = guarded();
-    let options = ClusterOptions { auth: AuthMode::External, ..options("ada", "password") };
+    let options = options("ada", "password").auth(AuthMode::External);
     let error = connect(&cluster.address(0), options).err().unwrap().to_string();
     assert!(error.contains("needs TLS"), "{error}");
     assert_eq!(cluster.connections(), 0);
@@ -100,12 +96,11 @@ fn encrypted() -> TestCluster {
 }
 
 fn certified() -> TlsOptions {
-    TlsOptions {
-        authorities: Some(file("ca.pem")),
-        certificate: Some(file("client.pem")),
-        key: Some(file("client-key.pem")),
-        name: Some("server.test".into()),
-    }
+    TlsOptions::default()
+        .authorities(file("ca.pem"))
+        .certificate(file("client.pem"))
+        .key(file("client-key.pem"))
+        .name("server.test".to_string())
 }
 
 #[test]
@@ -114,7 +109,7 @@ fn a_cluster_is_read_over_tls_with_certificates_on_both_sides() {
     let user = User { credential: CREDENTIAL.to_vec(), clear_password: Some(b"password".to_vec()), ..User::default() };
     cluster.shared().users.insert("ada".into(), user);
     let tls = Some(certified());
-    let options = ClusterOptions { auth: AuthMode::External, tls, ..options("ada", "password") };
+    let options = options("ada", "password").auth(AuthMode::External).tls(tls);
     let source = connect(&cluster.address(0), options).unwrap();
     assert!(scan(&source, None).unwrap().is_empty());
     assert!(cluster.shared().log.iter().any(|line| line == "authenticate ada"));
@@ -124,14 +119,14 @@ fn a_cluster_is_read_over_tls_with_certificates_on_both_sides() {
 fn a_server_or_client_without_the_right_certificate_is_refused() {
     let cluster = encrypted();
     let refused = |tls| {
-        let options = ClusterOptions { tls: Some(tls), ..quick(b"") };
+        let options = quick(b"").tls(tls);
         connect(&cluster.address(0), options).err().unwrap().to_string()
     };
-    let error = refused(TlsOptions { name: Some("other.test".into()), ..certified() });
+    let error = refused(certified().name("other.test".to_string()));
     assert!(error.contains("certificate") && error.contains("other.test"), "{error}");
-    let error = refused(TlsOptions { authorities: Some(file("client.pem")), ..certified() });
+    let error = refused(certified().authorities(file("client.pem")));
     assert!(error.contains("certificate"), "{error}");
-    refused(TlsOptions { certificate: None, key: None, ..certified() });
+    refused(certified().certificate(None).key(None));
     assert!(connect(&cluster.address(0), quick(b"")).is_err());
 }
 
@@ -139,12 +134,12 @@ fn a_server_or_client_without_the_right_certificate_is_refused() {
 fn tls_options_that_do_not_fit_are_named() {
     let cluster = TestCluster::start(1);
     let refused = |tls| {
-        let options = ClusterOptions { tls: Some(tls), ..quick(b"") };
+        let options = quick(b"").tls(tls);
         connect(&cluster.address(0), options).err().unwrap().to_string()
     };
     let missing = std::path::PathBuf::from("/nowhere/ca.pem");
-    let error = refused(TlsOptions { authorities: Some(missing.clone()), ..TlsOptions::default() });
+    let error = refused(TlsOptions::default().authorities(missing.clone()));
     assert!(error.contains("/nowhere/ca.pem"), "{error}");
-    let error = refused(TlsOptions { certificate: Some(missing), ..TlsOptions::default() });
+    let error = refused(TlsOptions::default().certificate(missing));
     assert!(error.contains("certificate needs its key") || error.contains("authorities"), "{error}");
 }

@@ -99,7 +99,7 @@ fn what_a_killed_node_alone_had_is_not_read_from_its_heir() {
     let error =
         session_of(&repository, &source, BackupKind::Full, &RecordOptions::default()).err().unwrap().to_string();
     assert!(error.contains("N1 is gone"), "{error}");
-    let partial = RecordOptions { allow_partial: true, ..RecordOptions::default() };
+    let partial = RecordOptions::default().allow_partial(true);
     let some = session_of(&repository, &source, BackupKind::Full, &partial).unwrap();
     let (manifest, namespace) = (some.manifest(), &some.manifest().namespaces[0]);
     assert!(manifest.missing[0].contains("1365 partitions (1,4,7,"), "{:?}", manifest.missing);
@@ -209,7 +209,7 @@ fn what_is_lost_after_the_last_record_was_read_is_not_taken_for_deleted_by_the_n
                 assert!(refused.contains(part), "{part}: {refused}");
             }
         }
-        let options = RecordOptions { accept_loss: accepts, allow_partial: !accepts, ..RecordOptions::default() };
+        let options = RecordOptions::default().accept_loss(accepts).allow_partial(!accepts);
         let source = connect(&cluster.address(0), quick(b"")).unwrap();
         let next = session_of(&repository, &source, BackupKind::Incremental, &options).unwrap();
         let namespace = &next.manifest().namespaces[0];
@@ -338,8 +338,8 @@ fn what_is_lost_while_a_snapshot_is_compared_is_noticed_at_the_end_where_it_was_
         let lose = || cluster.restart(1);
         let source = connect(&cluster.address(0), quick(b"")).unwrap();
         let source = Watching(AfterRecords { source, happens: &lose });
-        let selection = Selection { partitions, ..Selection::default() };
-        let options = CompareOptions { selection, within: true, ..CompareOptions::default() };
+        let selection = Selection::default().partitions(partitions);
+        let options = CompareOptions::default().selection(selection).within(true);
         snapshot.compare(NAMESPACE, &source, &options)
     };
     let error = compare(None).unwrap_err().to_string();

@@ -31,7 +31,7 @@ pub fn at(n: i64) -> Raw {
 }
 
 pub fn empty() -> Repository {
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap()
 }
 
@@ -42,9 +42,9 @@ fn back_up(
     allow_partial: bool,
 ) -> aerolith::Result<Snapshot> {
     let source = connect(&cluster.address(0), quick(b""))?;
-    let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("small");
     let mut session = repository.begin(about)?;
-    session.records(NAMESPACE, &source, kind, &RecordOptions { allow_partial, ..RecordOptions::default() })?;
+    session.records(NAMESPACE, &source, kind, &RecordOptions::default().allow_partial(allow_partial))?;
     session.commit()
 }
 

@@ -24,7 +24,7 @@ impl Place {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = LocalStore::create(directory.path().join("repo")).unwrap();
-        let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+        let options = CreateOptions::default().cost(KdfCost::WEAK);
         Repository::create(Arc::new(store), PASSWORD.as_bytes(), &options).unwrap();
         Self { directory }
     }

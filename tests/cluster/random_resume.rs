@@ -10,11 +10,11 @@ use super::{Found, connect, quick};
 use crate::support::cluster::TestCluster;
 use crate::support::cluster::data::{Digest as Raw, partition};
 use crate::support::watching::{Asked, Watch, Watching};
-use aerolith::record::{Digest, PartitionId, RecordBatch, RecordSelection};
+use aerolith::record::{Digest, PartitionId, PartitionSet, RecordBatch, RecordSelection};
 use aerolith::store::{Effect, Fault, FaultStore, MemoryStore};
 use aerolith::{
-    AerospikeSource, BackupKind, CheckOptions, ClusterOptions, CompareOptions, Control, CreateOptions, Error, KdfCost,
-    RecordOptions, RecordSource, Repository, Result, SessionOptions, Snapshot, SnapshotId,
+    AerospikeSource, BackupKind, CheckOptions, CompareOptions, Control, CreateOptions, Error, KdfCost, RecordOptions,
+    RecordSource, Repository, Result, SessionOptions, Snapshot, SnapshotId,
 };
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,11 +135,8 @@ impl Job {
         let all = RecordSelection::default();
         match self.part {
             0 => all,
-            1 => RecordSelection { sets: vec![SETS[0].to_vec()], ..all },
-            _ => RecordSelection {
-                partitions: Some(PartitionId::all().filter(|it| it.number() >= BELOW).collect()),
-                ..all
-            },
+            1 => all.sets([SETS[0]]),
+            _ => all.partitions(PartitionId::all().filter(|it| it.number() >= BELOW).collect::<PartitionSet>()),
         }
     }
 
@@ -202,14 +199,9 @@ fn held(snapshot: &Snapshot, namespace: &str) -> World {
 
 impl Story<'_> {
     fn source(&self, job: Job) -> AerospikeSource {
-        let options = ClusterOptions {
-            selection: job.selection(),
-            absence: Duration::from_millis(50),
-            attempts: 2,
-            ..quick(b"")
-        };
+        let options = quick(b"").selection(job.selection()).absence(Duration::from_millis(50)).attempts(2);
         let node = self.nodes - 1;
-        connect(&self.town.cluster.address(node), ClusterOptions { ..options }).unwrap()
+        connect(&self.town.cluster.address(node), options).unwrap()
     }
 
     /// One session; whether it was committed.
@@ -221,20 +213,14 @@ impl Story<'_> {
             store.inject(Fault::nth(n, effect));
         }
         let (source, control) = (self.source(job), Control::new());
-        let about = SessionOptions {
-            cluster: job.label.into(),
-            resume: true,
-            note_every: plan.notes.then_some(Duration::ZERO),
-            ..SessionOptions::default()
-        };
+        let about =
+            SessionOptions::default().cluster(job.label).resume(true).note_every(plan.notes.then_some(Duration::ZERO));
         let mut session = repository.watched(&control).begin(about)?;
         self.begun.insert(session.id(), self.town.facts().cuts);
-        let options = RecordOptions {
-            allow_partial: plan.allow_partial,
-            accept_loss: plan.accept_loss,
-            parallel: plan.parallel,
-            ..RecordOptions::default()
-        };
+        let options = RecordOptions::default()
+            .allow_partial(plan.allow_partial)
+            .accept_loss(plan.accept_loss)
+            .parallel(plan.parallel);
         let mut seen = Vec::new();
         for (n, namespace) in NAMESPACES.iter().enumerate().take(if plan.both { 2 } else { 1 }) {
             let watched = Watching(Watched {
@@ -434,11 +420,7 @@ impl Story<'_> {
             let plan = Plan { both, ..quiet.clone() };
             let snapshot = self.committed(job, plan).expect("there is a full one");
             let compared = snapshot
-                .compare(
-                    NAMESPACES[0],
-                    &self.source(job),
-                    &CompareOptions { others_differ: part == 0, ..CompareOptions::default() },
-                )
+                .compare(NAMESPACES[0], &self.source(job), &CompareOptions::default().others_differ(part == 0))
                 .unwrap();
             assert!(compared.is_same(), "{compared:?}");
         }
@@ -455,7 +437,7 @@ fn story(seed: u64, sums: &Sums) {
     cluster.shared().copies = random.one_of(3);
     cluster.shared().on_device = random.one_of(3);
     let disk = Arc::new(MemoryStore::new());
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     Repository::create(disk.clone(), PASSPHRASE, &options).unwrap();
     let town = Town { cluster, facts: Mutex::default() };
     let (begun, fulls) = Default::default();

@@ -10,8 +10,8 @@ use aerolith::record::{
 };
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeTarget, BackupKind, ClusterOptions, ClusterUrl, ConflictPolicy, CreateOptions, DeleteOutcome, KdfCost,
-    RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, SessionOptions, WriteOutcome,
+    AerospikeTarget, BackupKind, ClusterUrl, ConflictPolicy, CreateOptions, DeleteOutcome, KdfCost, RecordOptions,
+    RecordSource, RecordTarget, Repository, RestoreOptions, SessionOptions, WriteOutcome,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn a_server_may_keep_writes_waiting_for_ten_seconds_whatever_the_socket_timeout(
     for (timeout, longest) in [(60, 10_000), (5, 5_000)] {
         let (cluster, records) = emptied(1);
         cluster.shared().longest_batch = 0;
-        let options = ClusterOptions { socket_timeout: Duration::from_secs(timeout), ..quick(b"") };
+        let options = quick(b"").socket_timeout(Duration::from_secs(timeout));
         let url = ClusterUrl::parse(&format!("aerospike://{}", cluster.address(0))).unwrap();
         let target = AerospikeTarget::connect(&url, options).unwrap();
         assert_eq!(target.write(NAMESPACE, &records, ConflictPolicy::Replace).unwrap(), all_written());
@@ -173,7 +173,7 @@ fn a_snapshot_comes_back_under_another_name_and_adds_up() {
     let (cluster, batch) = emptied(2);
     let target = target(&cluster.address(0), "").unwrap();
     target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
     let source = connect(&cluster.address(0), quick(b"")).unwrap();
     let mut session = repository.begin(SessionOptions::default()).unwrap();

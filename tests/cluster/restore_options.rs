@@ -33,7 +33,7 @@ fn backed_up(directory: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&Emb
     let records: Vec<NewRecord> = (0..RECORDS).map(|n| record(set, n)).collect();
     store.put_many(NAMESPACE, &records).unwrap();
     change(&store);
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &options).unwrap();
     let mut session = repository.begin(SessionOptions::default()).unwrap();
     let source = EmbeddedSource::new(store);
@@ -79,7 +79,7 @@ fn a_dry_run_counts_what_the_restore_then_does_and_changes_nothing() {
         place.client.put(&set, &int(RECORDS), true, NEVER, &number(1));
         let mirror = conflict == ConflictPolicy::Replace;
         let selection = Selection::of_set(&set[..]);
-        let options = RestoreOptions { conflict, mirror, selection, ..RestoreOptions::default() };
+        let options = RestoreOptions::default().conflict(conflict).mirror(mirror).selection(selection);
         let before = there(&mut place);
         let dry = restore(&snapshot, &target(&place, true), &options);
         assert_eq!(there(&mut place), before);
@@ -99,11 +99,11 @@ fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
     let directory = tempfile::tempdir().unwrap();
     let snapshot = backed_up(&directory, &set, |_| {});
     let half: PartitionSet = (0..2048).filter_map(PartitionId::new).collect();
-    let selection = Selection { partitions: Some(half), ..Selection::default() };
-    let part = RestoreOptions { selection, ..RestoreOptions::default() };
+    let selection = Selection::default().partitions(half);
+    let part = RestoreOptions::default().selection(selection);
     let done = restore(&snapshot, &target(&place, false), &part).written;
     assert!(done > 10 && done < RECORDS as u64 - 10, "{done}");
-    let resume = RestoreOptions { resume: true, ..RestoreOptions::default() };
+    let resume = RestoreOptions::default().resume(true);
     let in_half = |n: &i64| half.contains(Digest(digest(&set, &int(*n))).partition());
     // Those with GeoJSON have cells there.
     let same = (0..RECORDS).filter(in_half).count() as u64;
@@ -121,7 +121,7 @@ fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
     let report = restore(&snapshot, &target(&place, false), &resume);
     assert_eq!(report.same, RECORDS as u64 - 4);
     let digests = [7, 4].map(|n| Digest(digest(&set, &int(n)))).into();
-    let few = RestoreOptions { selection: Selection::of_digests(digests), ..resume.clone() };
+    let few = resume.clone().selection(Selection::of_digests(digests));
     assert_eq!(restore(&snapshot, &target(&place, false), &few).same, 2);
     place.clear();
     let report = restore(&snapshot, &target(&place, false), &resume);
@@ -142,7 +142,7 @@ fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else
         place.client.put(&set, &int(n), true, NEVER, &number(n));
     });
     let selection = Selection::of_set(&set[..]);
-    let options = RestoreOptions { mirror: true, selection, ..RestoreOptions::default() };
+    let options = RestoreOptions::default().mirror(true).selection(selection);
     let target = target(&place, false);
     let surplus = RECORDS as u64 + 1;
     assert_eq!(snapshot.count_surplus(NAMESPACE, &target, &options).unwrap(), surplus);
@@ -174,8 +174,8 @@ fn what_was_written_is_read_back_and_every_difference_is_named() {
         Selection::default(),
         Selection::of_set(&set[..]),
         Selection::of_digests([1, 7, 8, 9, 14].map(at).into()),
-        Selection { partitions: Some(PartitionSet::all()), ..Selection::default() },
-        Selection { bins: Some([b"text".to_vec(), b"at".to_vec()].into()), ..Selection::default() },
+        Selection::default().partitions(PartitionSet::all()),
+        Selection::default().bins(["text", "at"]),
     ];
     for selection in selections {
         for conflict in [ConflictPolicy::Replace, ConflictPolicy::Merge, ConflictPolicy::Keep] {
@@ -184,7 +184,7 @@ fn what_was_written_is_read_back_and_every_difference_is_named() {
             (7..10).for_each(|n| {
                 place.client.put(&set, &int(n), true, NEVER, &[bin("mine", 1, &[1; 8])]);
             });
-            let options = RestoreOptions { selection: selection.clone(), conflict, ..RestoreOptions::default() };
+            let options = RestoreOptions::default().selection(selection.clone()).conflict(conflict);
             let target = target(&place, false);
             let report = restore(&snapshot, &target, &options);
             assert_eq!(report.exists, if conflict == ConflictPolicy::Keep { 3 } else { 0 });
@@ -212,13 +212,10 @@ fn selected_bins_are_merged_into_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let snapshot = backed_up(&directory, &set, |_| {});
     place.client.put(&set, &int(1), true, NEVER, &[bin("mine", 1, &[1; 8]), bin("text", 3, b"newer")]);
-    let with_bins = |names: &[&[u8]]| RestoreOptions {
-        selection: Selection {
-            bins: Some(names.iter().map(|name| name.to_vec()).collect()),
-            ..Selection::of_set(&set[..])
-        },
-        conflict: ConflictPolicy::Merge,
-        ..RestoreOptions::default()
+    let with_bins = |names: &[&[u8]]| {
+        RestoreOptions::default()
+            .selection(Selection::of_set(&set[..]).bins(names.iter().map(|name| name.to_vec())))
+            .conflict(ConflictPolicy::Merge)
     };
     let report = restore(&snapshot, &target(&place, false), &with_bins(&[b"text"]));
     assert_eq!((report.read, report.written, report.without_bins), (RECORDS as u64, RECORDS as u64, 0));
@@ -241,7 +238,7 @@ fn records_live_as_long_as_is_asked_for() {
     for (expiry, lifetime) in expiries {
         let target = target(&place, false);
         let now = (target.clock().unwrap().0 / 1000 - 1_262_304_000) as u32;
-        restore(&snapshot, &target, &RestoreOptions { expiry, ..RestoreOptions::default() });
+        restore(&snapshot, &target, &RestoreOptions::default().expiry(expiry));
         let mut void_time = |n: i64| place.client.get(&set, &int(n)).unwrap().1;
         let (found, expected) = (void_time(RECORDS - 1), if lifetime == 0 { 0 } else { now + lifetime });
         assert!(found.abs_diff(expected) < 20, "{expiry:?}: {found}, not {expected}");
@@ -283,10 +280,10 @@ fn indexes_come_first_or_last_or_not_at_all() {
     let all = RestoreOptions::default;
     let cases = [
         (all(), (true, true)),
-        (RestoreOptions { indexes_last: true, ..all() }, (true, true)),
-        (RestoreOptions { without_indexes: true, ..all() }, (false, true)),
-        (RestoreOptions { without_udfs: true, ..all() }, (true, false)),
-        (RestoreOptions { without_indexes: true, without_udfs: true, ..all() }, (false, false)),
+        (all().indexes_last(true), (true, true)),
+        (all().without_indexes(true), (false, true)),
+        (all().without_udfs(true), (true, false)),
+        (all().without_indexes(true).without_udfs(true), (false, false)),
     ];
     for (options, expected) in cases {
         restore(&snapshot, &target(&place, true), &options);
@@ -298,7 +295,7 @@ fn indexes_come_first_or_last_or_not_at_all() {
     }
     if place.small.is_some() {
         // Into another namespace, under whose name they are then.
-        let options = RestoreOptions { rename: Some("bar".into()), ..all() };
+        let options = all().rename("bar".to_string());
         restore(&snapshot, &target(&place, false), &options);
         let there = place.source().metadata("bar").unwrap();
         assert!(there.indexes.contains(&index) && made(&place) == (false, true));

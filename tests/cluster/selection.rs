@@ -42,7 +42,7 @@ fn emptied(mut place: Place, name: &str) {
 }
 
 fn source(place: &Place, selection: RecordSelection) -> AerospikeSource {
-    connect(&place.address, ClusterOptions { selection, ..quick(b"") }).unwrap()
+    connect(&place.address, quick(b"").selection(selection)).unwrap()
 }
 
 /// What a selection must give by scan, walk and digest alike.
@@ -77,17 +77,17 @@ fn sets_bins_and_filters_select_alike_by_scan_walk_and_digest() {
         range.map(|n| (digest(&set, &int(n)), bins.to_vec())).collect()
     };
     let asked: Vec<[u8; 20]> = own(90..110, &[]).into_keys().chain([[9; 20]]).collect();
-    let this = RecordSelection { sets: vec![set.clone()], ..RecordSelection::default() };
+    let this = RecordSelection::default().sets([set.clone()]);
 
-    let bins = RecordSelection { bins: names(&["s", "n", "none"]), ..this.clone() };
+    let bins = this.clone().bins(names(&["s", "n", "none"]));
     assert_gives(&source(&place, bins), &own(0..200, &["n", "s"]), &asked);
-    let filter = RecordSelection { filter: ABOVE_100.to_vec(), ..this.clone() };
+    let filter = this.clone().filter(ABOVE_100.to_vec());
     assert_gives(&source(&place, filter.clone()), &own(101..200, &["n", "s", "t"]), &asked);
-    let both = RecordSelection { bins: names(&["t"]), ..filter };
+    let both = filter.bins(names(&["t"]));
     assert_gives(&source(&place, both), &own(101..200, &["t"]), &asked);
 
     let other = format!("{name}-other");
-    let two = RecordSelection { sets: vec![set.clone(), other.clone().into_bytes()], ..RecordSelection::default() };
+    let two = RecordSelection::default().sets([set.clone(), other.clone().into_bytes()]);
     let mut expected = own(0..200, &["n", "s", "t"]);
     expected.extend((200..210).map(|n| (digest(other.as_bytes(), &int(n)), vec!["n"])));
     let third = digest(format!("{name}-third").as_bytes(), &int(300));
@@ -103,25 +103,25 @@ fn partitions_and_digests_select_alike_by_scan_and_walk() {
     let own = |keep: &dyn Fn(i64) -> bool| -> BTreeMap<[u8; 20], Vec<&'static str>> {
         (0..200).filter(|n| keep(*n)).map(|n| (digest(&set, &int(n)), vec!["n", "s", "t"])).collect()
     };
-    let this = RecordSelection { sets: vec![set.clone()], ..RecordSelection::default() };
+    let this = RecordSelection::default().sets([set.clone()]);
     let partitions = PartitionSet::parse("100-2099,4000");
     let within = |n: i64| {
         let number = partition(&digest(&set, &int(n)));
         (100..2100).contains(&number) || number == 4000
     };
-    let some = source(&place, RecordSelection { partitions, ..this.clone() });
+    let some = source(&place, this.clone().partitions(partitions));
     assert_gives(&some, &own(&within), &[]);
     assert_eq!(some.partitions().len(), 2001);
 
     let digests: Vec<Digest> = (0..20).map(|n| Digest(digest(&set, &int(n * 20)))).collect();
-    let named = RecordSelection { digests, ..RecordSelection::default() };
+    let named = RecordSelection::default().digests(digests);
     assert_gives(&source(&place, named.clone()), &own(&|n| n % 20 == 0), &[]);
-    assert_gives(&source(&place, RecordSelection { partitions, ..named }), &own(&|n| n % 20 == 0 && within(n)), &[]);
+    assert_gives(&source(&place, named.partitions(partitions)), &own(&|n| n % 20 == 0 && within(n)), &[]);
     emptied(place, name);
 }
 
 fn back_up(repository: &Repository, source: &AerospikeSource, kind: BackupKind) -> aerolith::Result<Snapshot> {
-    let about = SessionOptions { cluster: "small".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("small");
     let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
     session.commit()
@@ -133,8 +133,8 @@ fn a_selection_builds_on_its_own_kind_and_leaves_the_rest_alone() {
     let mut place = filled(name);
     let set = place.set.clone();
     let sets = ["", "-other", "-third"].map(|end| format!("{name}{end}").into_bytes()).to_vec();
-    let all = RecordSelection { sets, ..RecordSelection::default() };
-    let some = RecordSelection { filter: ABOVE_100.to_vec(), ..all.clone() };
+    let all = RecordSelection::default().sets(sets);
+    let some = all.clone().filter(ABOVE_100.to_vec());
     let repository = partial::empty();
     let whole = back_up(&repository, &source(&place, all.clone()), BackupKind::Full).unwrap();
     assert_eq!(whole.manifest().namespaces[0].live_records, 220);
@@ -202,7 +202,7 @@ fn the_program_takes_selections_and_presets() {
 fn limits_count_for_each_node_and_for_all_together() {
     let time = |nodes: usize, options: ClusterOptions| {
         let (cluster, _) = partial::filled(nodes);
-        let source = connect(&cluster.address(0), ClusterOptions { parallel: 4, ..options }).unwrap();
+        let source = connect(&cluster.address(0), options.parallel(4)).unwrap();
         let begun = Instant::now();
         assert_eq!(scan(&source, None).unwrap().len(), 400);
         begun.elapsed().as_secs_f64()
@@ -220,10 +220,10 @@ fn limits_count_for_each_node_and_for_all_together() {
         panic!("{times:?} s are not within {range:?}");
     };
     // 400 records of one node, 200 of each of two.
-    let node_records = ClusterOptions { node_records_per_second: 400, ..quick(b"") };
+    let node_records = quick(b"").node_records_per_second(400);
     let alone = within(0.8..3.0, 1, node_records.clone());
     within(0.35..alone.min(2.0), 2, node_records);
     // About 80 bytes a record.
-    let bytes = within(0.5..4.0, 2, ClusterOptions { bytes_per_second: 32_000, ..quick(b"") });
-    within(0.25..bytes.min(2.0), 2, ClusterOptions { node_bytes_per_second: 32_000, ..quick(b"") });
+    let bytes = within(0.5..4.0, 2, quick(b"").bytes_per_second(32_000));
+    within(0.25..bytes.min(2.0), 2, quick(b"").node_bytes_per_second(32_000));
 }

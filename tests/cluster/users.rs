@@ -80,7 +80,7 @@ fn where_there_is_no_access_control_there_is_nothing_to_tell() {
 
 fn back_up(cluster: &TestCluster, user: &str) -> (Snapshot, Vec<String>) {
     let source = connect(&cluster.address(0), options(user, "password")).unwrap();
-    let create = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let create = CreateOptions::default().cost(KdfCost::WEAK);
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create).unwrap();
     let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
@@ -107,7 +107,7 @@ fn restore(snapshot: &Snapshot, cluster: &TestCluster, dry_run: bool, without_us
         true => AerospikeTarget::dry_run(&url, options("ada", "password")),
         false => AerospikeTarget::connect(&url, options("ada", "password")),
     };
-    let (target, options) = (target.unwrap(), RestoreOptions { without_users, ..RestoreOptions::default() });
+    let (target, options) = (target.unwrap(), RestoreOptions::default().without_users(without_users));
     snapshot.restore(NAMESPACE, &target, &options).unwrap();
     target.omissions()
 }

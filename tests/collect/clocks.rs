@@ -71,10 +71,10 @@ fn a_snapshot_committed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
     }
     assert_eq!(repository.snapshot("latest").unwrap().id(), ids[3]);
     assert_eq!(repository.snapshot("latest~2").unwrap().id(), ids[1]);
-    let policy = Policy { last: Some(1), within_millis: Some(30 * DAY as u64), ..Policy::default() };
+    let policy = Policy::default().last(1).within_millis(30 * DAY as u64);
     let report = repository.forget(&policy, |_| true, false).unwrap();
     assert!(report.forgotten.is_empty(), "all are of today, whatever one says: {:?}", report.forgotten);
-    let policy = Policy { last: Some(1), ..Policy::default() };
+    let policy = Policy::default().last(1);
     repository.forget(&policy, |_| true, false).unwrap();
     assert_eq!(existing(&repository), [ids[3]]);
 }

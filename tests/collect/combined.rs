@@ -14,7 +14,7 @@ const RECORDS: u64 = 25;
 
 /// Collectors that come after a crash meet leases that have not lapsed.
 fn taking_over() -> PruneOptions {
-    PruneOptions { fence: true, ..thorough() }
+    thorough().fence(true)
 }
 
 /// Backs up one state, and notes whose it is before anything is committed.

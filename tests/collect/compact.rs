@@ -3,7 +3,7 @@
 use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::store::MemoryStore;
-use aerolith::{BackupKind, PruneReport, RecordOptions, Repository};
+use aerolith::{BackupKind, PruneReport, Repository};
 use std::sync::Arc;
 
 fn held(report: &PruneReport) -> (u64, u64) {
@@ -37,7 +37,7 @@ fn a_compact_backup_has_one_run_and_no_dead_values_are_left_once_older_snapshots
         assert!(holds > needed + needed / 100, "{kind}: {holds} for {needed}");
         world = world.later(0..600, 0.05, 0.02, 9);
         let mut session = begin(&repository).unwrap();
-        let how = RecordOptions { compact: true, ..options() };
+        let how = options().compact(true);
         let made = session.records("kept", &world, kind, &how).unwrap().clone();
         let id = session.commit().unwrap().id();
         assert_eq!(made.runs.len(), 1, "{kind}");

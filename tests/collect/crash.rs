@@ -16,7 +16,7 @@ fn script(store: Arc<dyn Store>, first: &str) -> aerolith::Result<()> {
 
 /// A crash leaves a session whose lease has not lapsed yet.
 fn taking_over() -> PruneOptions {
-    PruneOptions { fence: true, ..thorough() }
+    thorough().fence(true)
 }
 
 /// Runs the script with a fault at each call in turn, then prunes again.

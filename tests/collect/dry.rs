@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn dry(repository: &Repository, options: &PruneOptions) -> PruneReport {
-    prune(repository, &PruneOptions { dry_run: true, ..options.clone() }).unwrap()
+    prune(repository, &options.clone().dry_run(true)).unwrap()
 }
 
 /// A backup at work that has stored packs, and noted them.
 fn at_work(repository: &Repository, world: &World) -> BackupSession {
-    let about =
-        SessionOptions { cluster: "memory".into(), note_every: Some(Duration::ZERO), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("memory").note_every(Duration::ZERO);
     let mut session = repository.begin(about).unwrap();
     session.records("kept", world, BackupKind::Full, &options()).unwrap();
     session
@@ -34,7 +33,7 @@ fn a_dry_run_says_that_it_would_be_refused_and_promises_no_packs_of_a_backup_at_
     assert_eq!(message(prune(&repository, &thorough())), refused);
     assert!(refused.contains(&session.id().to_string()) && refused.contains("--wait"), "{refused}");
     // Told to wait it would not be refused.
-    let waiting = PruneOptions { wait: Duration::from_secs(1), ..thorough() };
+    let waiting = thorough().wait(Duration::from_secs(1));
     let promised = dry(&repository, &waiting);
     assert!(promised.refused.is_none() && promised.waits_for.len() == 1, "{promised:?}");
     let snapshot = session.commit().unwrap();
@@ -49,7 +48,7 @@ fn what_a_dry_run_promises_of_a_backup_that_ended_or_is_given_up_is_done() {
     for given_up in [false, true] {
         let repository = create(Arc::new(MemoryStore::new())).unwrap();
         let session = at_work(&repository, &World::filled(0..2000));
-        let how = PruneOptions { fence: given_up, ..thorough() };
+        let how = thorough().fence(given_up);
         let kept = given_up.then_some(session);
         let promised = dry(&repository, &how);
         let done = prune(&repository, &how).unwrap();

@@ -9,7 +9,7 @@ use aerolith::internals::collect::KEPT_MILLIS;
 use aerolith::internals::objects;
 use aerolith::record::Timestamp;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Operation, Store};
-use aerolith::{BackupKind, CheckOptions, Error, HistoryEntry, PruneOptions, Repository, SnapshotId};
+use aerolith::{BackupKind, CheckOptions, Error, HistoryEntry, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -44,7 +44,7 @@ fn objects_in(repository: &Repository, directory: &str) -> usize {
 }
 
 fn check(repository: &Repository) -> Vec<String> {
-    repository.check(&CheckOptions { read_percent: 100.0 }).unwrap().problems
+    repository.check(&CheckOptions::default().read_percent(100.0)).unwrap().problems
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_collection_that_has_nothing_to_delete_lists_the_index_once_to_read_it_and_o
 /// Its heartbeat stopped, it was fenced, and its fence was folded: it slept for days.
 fn fold_away(scene: &Scene, id: SnapshotId) {
     let repository = scene.repository();
-    prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    prune(&repository, &thorough().fence(true)).unwrap();
     age(&scene.disk, &repository, KEPT_MILLIS + 1);
     prune(&repository, &thorough()).unwrap();
     assert_eq!(scene.disk.size(&names::snapshot(&id)).unwrap(), None, "the fence is still there");
@@ -237,8 +237,7 @@ fn at_every_call(effect: Effect, power_cut: bool) {
             assert_eq!(repository.look_back(seen.path()).unwrap(), None, "{about}, {round}");
             assert_eq!(assert_exact(&repository, &scene.snapshots, &about), 3, "{about}, {round}");
             assert_clean(&repository, &about);
-            prune(&repository, &PruneOptions { fence: true, ..thorough() })
-                .unwrap_or_else(|error| panic!("{about}, then: {error}"));
+            prune(&repository, &thorough().fence(true)).unwrap_or_else(|error| panic!("{about}, then: {error}"));
         }
         assert!((1..=3).contains(&objects_in(&repository, names::FOLDS)), "{about}");
         assert_eq!(repository.snapshots().unwrap().snapshots.len(), 3, "{about}");

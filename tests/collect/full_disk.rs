@@ -120,7 +120,7 @@ fn a_plan_that_is_pending_when_the_disk_is_full_is_carried_out_as_far_as_there_i
     plan_and_die(&scene.disk, open);
     let disk = SmallDisk::full(scene.disk.clone());
     let repository = open(disk.clone()).unwrap();
-    let fence = aerolith::PruneOptions { fence: true, ..thorough() };
+    let fence = thorough().fence(true);
     let first = prune(&repository, &fence).unwrap();
     assert!(first.deferred.is_some() && first.problems.is_empty(), "{first:?}");
     assert!(!scene.disk.list(names::PLANS).unwrap().is_empty(), "a plan went before its packs");

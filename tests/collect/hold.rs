@@ -19,7 +19,7 @@ fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
         assert!(error.contains("case 7") || error.contains("audit"), "{error}");
     }
     assert_eq!(repository.snapshots().unwrap().snapshots.len(), 3, "one that was named beside it went");
-    let none = Policy { last: Some(0), ..Policy::default() };
+    let none = Policy::default().last(0);
     let report = repository.forget(&none, |_| true, false).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[2].0]);
     let reasons: Vec<String> = report.verdicts[0].reasons.iter().map(ToString::to_string).collect();
@@ -58,8 +58,7 @@ fn a_backup_can_be_held_from_its_beginning_and_one_that_was_fenced_leaves_no_hol
     let scene = Scene::new(30);
     let repository = scene.repository();
     let begin = || {
-        let about =
-            SessionOptions { cluster: "memory".into(), hold: Some("case 7".into()), ..SessionOptions::default() };
+        let about = SessionOptions::default().cluster("memory").hold("case 7".to_string());
         let mut session = repository.begin(about).unwrap();
         session.records("kept", &scene.kept, BackupKind::Incremental, &options()).unwrap();
         session

@@ -82,7 +82,7 @@ fn at_every_call(effect: Effect, power_cut: bool) {
         for _ in 0..2 {
             assert_eq!(assert_exact(&repository, &snapshots, &about), snapshots.len(), "{about}");
             assert_clean(&repository, &about);
-            let options = aerolith::PruneOptions { fence: true, ..thorough() };
+            let options = thorough().fence(true);
             prune(&repository, &options).unwrap_or_else(|error| panic!("{about}, then: {error}"));
         }
         assert_nothing_unused(&repository, &about);

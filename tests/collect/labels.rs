@@ -164,7 +164,7 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     let first = back_up_all(&repository, BackupKind::Full, &[("gone", &scene.kept)]).0;
     back_up_all(&repository, BackupKind::Full, &[("gone", &scene.kept)]);
     tag(&repository, &first.to_string(), &["keep"], &[]).unwrap();
-    let policy = Policy { last: Some(1), tags: vec!["keep".into()], ..Policy::default() };
+    let policy = Policy::default().last(1).tags(["keep"]);
     let forgotten = |policy: &Policy| {
         let report = repository.forget(policy, |_| true, true).unwrap();
         (report.forgotten, report.problems)
@@ -177,7 +177,7 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     let (gone, problems) = forgotten(&policy);
     assert!(gone.is_empty() && problems.len() == 1 && problems[0].contains(&key), "{gone:?} {problems:?}");
     // Where labels are no reason to stay, it doesn't matter which there are.
-    let newest = Policy { last: Some(1), ..Policy::default() };
+    let newest = Policy::default().last(1);
     assert_eq!(forgotten(&newest).0, [scene.snapshots[1].0, first]);
     let error = message(tag(&repository, &scene.id(1), &["more"], &[]));
     assert!(error.contains(&key) && error.contains("aerolith repair"), "{error}");

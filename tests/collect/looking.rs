@@ -5,7 +5,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, CheckOptions, PruneOptions, Repository, Result};
+use aerolith::{BackupKind, CheckOptions, Repository, Result};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 type Meanwhile = (&'static str, fn(&Scene, &Repository));
 
 fn collect(repository: &Repository) {
-    prune(repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    prune(repository, &thorough().fence(true)).unwrap();
 }
 
 const MEANWHILE: [Meanwhile; 4] = [
@@ -88,7 +88,7 @@ fn at_every_call<T>(work: impl Fn(&Repository) -> Result<T>, judge: impl Fn(&str
 }
 
 fn check_all(repository: &Repository) -> Result<aerolith::CheckReport> {
-    repository.check(&CheckOptions { read_percent: 100.0 })
+    repository.check(&CheckOptions::default().read_percent(100.0))
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, BackupSession, Error, PruneOptions, RepairReport, Repository, SnapshotId};
+use aerolith::{BackupKind, BackupSession, Error, RepairReport, Repository, SnapshotId};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -34,7 +34,7 @@ fn a_backup_at_work_is_waited_for_or_fenced_and_nothing_is_deleted_before() {
     // Waited for, it commits, and keeps what it wrote.
     let waiting = std::thread::spawn({
         let repository = repository.clone();
-        move || prune(&repository, &PruneOptions { wait: Duration::from_secs(60), ..thorough() })
+        move || prune(&repository, &thorough().wait(Duration::from_secs(60)))
     });
     let snapshot = session.commit().unwrap();
     waiting.join().unwrap().unwrap();
@@ -42,7 +42,7 @@ fn a_backup_at_work_is_waited_for_or_fenced_and_nothing_is_deleted_before() {
     assert_eq!(assert_exact(&repository, &contents, "waited for"), 1);
     // Fenced, it can't.
     let session = begun(&repository, &next.later(0..50, 0.3, 0.1, 8));
-    let report = prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    let report = prune(&repository, &thorough().fence(true)).unwrap();
     assert_eq!(report.fenced, [session.id()]);
     let error = message(session.commit());
     assert!(error.contains("fenced"), "{error}");
@@ -98,7 +98,7 @@ fn chunks_of_a_backup_that_commits_while_a_prune_looks_are_not_missed() {
             }
             packs_listed |= (call, key) == (Call::List, names::PACKS);
         });
-        let report = prune(&open(store).unwrap(), &PruneOptions { dry_run, ..thorough() }).unwrap();
+        let report = prune(&open(store).unwrap(), &thorough().dry_run(dry_run)).unwrap();
         assert!(report.chunks_missing == 0 && report.problems.is_empty(), "{report:?}");
         let committed = committed.lock().unwrap().take().expect("no backup was taken meanwhile");
         let repository = scene.repository();
@@ -221,7 +221,7 @@ fn a_backup_that_is_fenced_while_it_reads_what_it_builds_on_says_that_and_not_da
         let store = HookStore::new(scene.disk.clone(), move |call, key| {
             if call == Call::GetRange && key.starts_with(names::PACKS) && fires.swap(false, Ordering::Relaxed) {
                 forget(&other, &parents).unwrap();
-                prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
+                prune(&other, &thorough().fence(true)).unwrap();
             }
         });
         let mut session = begin(&open(store).unwrap()).unwrap();
@@ -257,7 +257,7 @@ fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothin
         // Right before its commit, whether it had something to move or not.
         if call == Call::Sync && !fenced {
             fenced = true;
-            let report = prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
+            let report = prune(&other, &thorough().fence(true)).unwrap();
             assert_eq!(report.fenced.len(), 1);
         }
         assert!(call != Call::Delete, "a fenced collection deletes {key}");
@@ -321,7 +321,7 @@ fn a_collection_whose_snapshots_are_forgotten_and_collected_while_it_marks_calls
         if call == Call::List && key == names::INDEX && !met {
             met = true;
             forget(&other, &ids).unwrap();
-            prune(&other, &PruneOptions { fence: true, ..thorough() }).unwrap();
+            prune(&other, &thorough().fence(true)).unwrap();
         }
     });
     let error = message(prune(&open(store).unwrap(), &thorough()));

@@ -8,7 +8,7 @@ use aerolith::format::snapshot::Manifest;
 use aerolith::format::{ChunkId, PackId, names};
 use aerolith::internals::repository::Root;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, CopyOptions, CreateOptions, KdfCost, PruneOptions, Repository, SnapshotId};
+use aerolith::{BackupKind, CopyOptions, CreateOptions, KdfCost, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -80,15 +80,15 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
     let missing = |id: &ChunkId| snapshot.chunks().locate(id).unwrap().is_empty();
     assert!(!whole || ids.iter().any(missing), "{about}: reached");
 
-    match prune(&repository, &PruneOptions { dry_run: true, ..thorough() }) {
+    match prune(&repository, &thorough().dry_run(true)) {
         Ok(report) => assert!(report.chunks_missing > 0, "{about}: {report:?}"),
         Err(error) => {
             assert!(error.is_damage() && error.to_string().contains("nothing is deleted"), "{about}: {error}")
         }
     }
 
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
-    let alike = CreateOptions { shares_chunking_with: Some(repository.clone()), ..options.clone() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
+    let alike = options.clone().shares_chunking_with(repository.clone());
     for options in [options, alike] {
         let target = Repository::create(Arc::new(MemoryStore::new()), PASSPHRASE, &options).unwrap();
         let report = repository.copy(&target, &CopyOptions::default()).unwrap();
@@ -96,7 +96,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
         assert!(refused, "{about}: {report:?}");
     }
 
-    let report = repair(&repository, &aerolith::RepairOptions { dry_run: true, ..Default::default() }).unwrap();
+    let report = repair(&repository, &aerolith::RepairOptions::default().dry_run(true)).unwrap();
     let salvaged = report.salvaged.iter().find(|salvaged| salvaged.original == id);
     assert!(salvaged.is_some_and(|salvaged| salvaged.has_losses()), "{about}: {report:?}");
 

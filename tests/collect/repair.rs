@@ -6,7 +6,7 @@ use crate::support::world::*;
 use aerolith::format::{PackId, names};
 use aerolith::record::Digest;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{BackupKind, PruneOptions, RecordOptions, RepairOptions, RepairReport, Repository, SnapshotId};
+use aerolith::{BackupKind, RepairOptions, RepairReport, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -117,7 +117,7 @@ fn a_damaged_or_lost_index_is_rebuilt_from_the_packs() {
             }
             let repository = open(disk.clone()).unwrap();
             let before = disk.list("").unwrap();
-            let dry = repair(&repository, &RepairOptions { dry_run: true, ..Default::default() }).unwrap();
+            let dry = repair(&repository, &RepairOptions::default().dry_run(true)).unwrap();
             assert_eq!(disk.list("").unwrap(), before, "{about}: a dry run changed something");
             let report = repair(&repository, &RepairOptions::default()).unwrap();
             assert_eq!(
@@ -156,7 +156,7 @@ fn while_a_plan_is_pending_the_index_is_left_alone() {
     flip(&scene.disk, &segment, 80);
     let repository = scene.repository();
     let before = scene.disk.list(names::INDEX).unwrap();
-    let dry = repair(&repository, &RepairOptions { dry_run: true, ..RepairOptions::default() }).unwrap();
+    let dry = repair(&repository, &RepairOptions::default().dry_run(true)).unwrap();
     let sessions = scene.disk.list(names::SESSIONS).unwrap();
     let report = repair(&repository, &RepairOptions::default()).unwrap();
     assert!(report.deferred.as_ref().is_some_and(|why| why.contains("aerolith prune")), "{report:?}");
@@ -164,7 +164,7 @@ fn while_a_plan_is_pending_the_index_is_left_alone() {
     assert_eq!((&dry.deferred, &dry.segments, dry.packs_indexed), (&report.deferred, &report.segments, 0));
     assert_eq!(scene.disk.list(names::INDEX).unwrap(), before);
     assert_eq!(scene.disk.list(names::SESSIONS).unwrap(), sessions, "a session that can do nothing was begun");
-    prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    prune(&repository, &thorough().fence(true)).unwrap();
     repair(&repository, &RepairOptions::default()).unwrap();
     assert_eq!(assert_exact(&repository, &scene.snapshots, "pruned, then repaired"), 2);
     assert_clean(&repository, "pruned, then repaired");
@@ -304,7 +304,7 @@ fn records_whose_values_are_lost_are_named_and_the_others_salvaged() {
     damage_chunk(&repository, &scene.disk, &chunk);
     // Nobody knows of it yet.
     assert!(repair(&repository, &RepairOptions::default()).unwrap().salvaged.is_empty());
-    let dry = repair(&repository, &RepairOptions { dry_run: true, ..thorough_repair() }).unwrap();
+    let dry = repair(&repository, &thorough_repair().dry_run(true)).unwrap();
     let before = repository.snapshots().unwrap().snapshots;
     let report = repair(&repository, &thorough_repair()).unwrap();
     assert!(report.has_losses() && report.problems.is_empty(), "{report:?}");
@@ -333,7 +333,7 @@ fn a_later_backup_builds_on_a_salvage_and_brings_back_what_it_lost() {
         let report = repair(&repository, &thorough_repair()).unwrap();
         assert!(report.has_losses());
         let salvaged = report.salvaged.iter().find(|one| one.original == scene.snapshots[2].0).unwrap();
-        let partial = RecordOptions { partial: true, ..options() };
+        let partial = options().partial(true);
         if kind != BackupKind::Full {
             let error = message(begin(&repository).unwrap().records("kept", &scene.kept, kind, &partial).map(|_| ()));
             assert!(
@@ -363,8 +363,8 @@ fn what_is_lost_here_is_taken_from_other_snapshots_and_from_another_repository()
     let (_, contents) = back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept)]);
     let damaged = values(&repository, &scene.id(2));
     damaged.iter().for_each(|id| damage_chunk(&repository, &scene.disk, id));
-    let without = repair(&repository, &RepairOptions { dry_run: true, ..thorough_repair() }).unwrap();
-    let with = RepairOptions { from: Some(other.clone()), ..thorough_repair() };
+    let without = repair(&repository, &thorough_repair().dry_run(true)).unwrap();
+    let with = thorough_repair().from(other.clone());
     let report = repair(&repository, &with).unwrap();
     assert_salvaged(&repository, &scene.snapshots, &report, "from another");
     let of = |report: &RepairReport| {
@@ -387,7 +387,7 @@ fn what_is_lost_here_is_taken_from_other_snapshots_and_from_another_repository()
     back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept)]);
     damage_chunk(&repository, &scene.disk, &values(&repository, &scene.id(2))[0]);
     assert!(repair(&repository, &thorough_repair()).unwrap().has_losses());
-    let better = repair(&repository, &RepairOptions { from: Some(other), ..thorough_repair() }).unwrap();
+    let better = repair(&repository, &thorough_repair().from(other)).unwrap();
     let last = better.salvaged.iter().find(|one| one.original == scene.snapshots[2].0).unwrap();
     assert!(!last.earlier && !last.has_losses(), "{better:?}");
     assert_eq!(repository.snapshot("latest").unwrap().manifest().salvage.map(|one| one.records_lost), Some(0));
@@ -400,7 +400,7 @@ fn a_full_backup_heals_the_damaged_snapshots_and_no_repair_is_needed() {
     let repository = scene.repository();
     let chunk = values(&repository, &scene.id(2))[0];
     damage_chunk(&repository, &scene.disk, &chunk);
-    assert!(repair(&repository, &RepairOptions { dry_run: true, ..thorough_repair() }).unwrap().has_losses());
+    assert!(repair(&repository, &thorough_repair().dry_run(true)).unwrap().has_losses());
     check(&repository).unwrap();
     let last = back_up_all(&repository, BackupKind::Full, &[("kept", &scene.kept)]);
     assert_eq!(assert_exact(&repository, &[last], "healed"), 1);
@@ -480,8 +480,7 @@ fn at_every_call(effect: Effect, power_cut: bool) {
         assert!(report.problems.is_empty(), "{about}: {report:?}");
         assert_salvaged(&repository, &scene.snapshots, &report, &about);
         assert_repaired(&disk, &about);
-        prune(&repository, &PruneOptions { fence: true, ..thorough() })
-            .unwrap_or_else(|error| panic!("{about}: {error}"));
+        prune(&repository, &thorough().fence(true)).unwrap_or_else(|error| panic!("{about}: {error}"));
         assert_clean(&repository, &about);
         assert_nothing_unused(&repository, &about);
     });

@@ -13,7 +13,7 @@ use aerolith::{BackupKind, PruneOptions, RepairOptions, Repository, SessionOptio
 use std::sync::Arc;
 
 fn taking_over() -> PruneOptions {
-    PruneOptions { fence: true, ..thorough() }
+    thorough().fence(true)
 }
 
 /// A value chunk of the last snapshot that exists in a pack which the first snapshot's forgetting leaves partly needed,
@@ -88,7 +88,7 @@ fn with_a_damaged_copy_outside() -> bool {
     // Damaged, noted, and written a second time by a backup of another cluster.
     flip_at(&scene.disk, &at);
     check(&repository).unwrap();
-    let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("other");
     let mut session = repository.begin(about).unwrap();
     session.records("kept", &World::filled(0..400), BackupKind::Full, &options()).unwrap();
     // So much beside it that its pack stays.
@@ -285,7 +285,7 @@ fn a_check_leaves_nothing_that_a_collection_fences() {
     check(&repository).unwrap();
     assert!(repository.history().unwrap().entries.iter().any(|entry| entry.session.job == "check"));
     let before = scene.disk.list(names::SNAPSHOTS).unwrap().len();
-    prune(&repository, &PruneOptions { max_unused_percent: 100.0, ..thorough() }).unwrap();
+    prune(&repository, &thorough().max_unused_percent(100.0)).unwrap();
     // The collection's own name.
     assert_eq!(scene.disk.list(names::SNAPSHOTS).unwrap().len(), before + 1);
 }

@@ -66,7 +66,7 @@ fn a_salvage_knows_all_that_its_original_saw_and_comes_after_earlier_ones() {
     // A backup brings back what was lost, and so the next repair can make more of the original.
     let other = create(Arc::new(MemoryStore::new())).unwrap();
     back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept)]);
-    let report = repair(&repository, &RepairOptions { from: Some(other), ..thorough_repair() }).unwrap();
+    let report = repair(&repository, &thorough_repair().from(other)).unwrap();
     let second = manifest_of(&repository, of_last(&scene, &report).snapshot.unwrap());
     assert!(second.id != first.id && second.salvage.unwrap().records_lost < first.salvage.unwrap().records_lost);
     assert_eq!(second.committed, first.committed + 1);
@@ -118,7 +118,7 @@ fn a_damaged_salvage_that_held_more_than_a_new_one_would_is_salvaged_too() {
     // It has some of the records that are lost.
     let other = create(Arc::new(MemoryStore::new())).unwrap();
     back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept.later(0..300, 0.0, 0.5, 9))]);
-    let report = repair(&repository, &RepairOptions { from: Some(other), ..thorough_repair() }).unwrap();
+    let report = repair(&repository, &thorough_repair().from(other)).unwrap();
     let first = of_last(&scene, &report).snapshot.unwrap();
     let lost = of_last(&scene, &report).records_lost();
     assert!(lost > 0 && of_last(&scene, &report).namespaces[0].recovered > 0, "{report:?}");

@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Policy, PruneOptions, SessionOptions};
+use aerolith::{BackupKind, Policy, SessionOptions};
 use std::sync::Arc;
 
 #[test]
@@ -29,7 +29,7 @@ fn what_no_snapshot_needs_is_deleted_and_what_is_left_restores_exactly() {
     let next = scene.kept.later(0..1200, 0.2, 0.1, 9);
     let last = back_up_all(&repository, BackupKind::Incremental, &[("kept", &next)]);
     assert_eq!(assert_exact(&repository, &[last], "the next"), 1);
-    let all = Policy { last: Some(0), ..Policy::default() };
+    let all = Policy::default().last(0);
     assert_eq!(repository.forget(&all, |_| true, false).unwrap().forgotten.len(), 2);
     prune(&repository, &thorough()).unwrap();
     assert!(scene.disk.list(names::PACKS).unwrap().is_empty() && scene.disk.list(names::INDEX).unwrap().is_empty());
@@ -42,7 +42,7 @@ fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
     let repository = scene.repository();
     forget(&repository, &[scene.id(0)]).unwrap();
     let before = scene.disk.list("").unwrap();
-    let planned = prune(&repository, &PruneOptions { dry_run: true, ..thorough() }).unwrap();
+    let planned = prune(&repository, &thorough().dry_run(true)).unwrap();
     assert_eq!(scene.disk.list("").unwrap(), before);
     let done = prune(&repository, &thorough()).unwrap();
     assert_eq!((planned.packs_deleted, planned.bytes_deleted), (done.packs_deleted, done.bytes_deleted));
@@ -54,10 +54,7 @@ fn what_may_stay_unused_stays_and_no_more_is_moved_than_allowed() {
     let scene = Scene::new(1200);
     let repository = scene.repository();
     forget(&repository, &[scene.id(0)]).unwrap();
-    for options in [
-        PruneOptions { max_unused_percent: 100.0, ..thorough() },
-        PruneOptions { max_rewrite_bytes: Some(0), ..thorough() },
-    ] {
+    for options in [thorough().max_unused_percent(100.0), thorough().max_rewrite_bytes(0)] {
         let report = prune(&repository, &options).unwrap();
         assert!(report.chunks_moved == 0 && report.unused_bytes_left > 0, "{report:?}");
         assert_eq!(assert_exact(&repository, &scene.snapshots, "left"), 2);
@@ -95,7 +92,7 @@ fn of_two_copies_the_whole_one_stays() {
         values.iter().for_each(|id| damage_chunk(&repository, &disk, id));
         assert_eq!(check(&repository).unwrap().hurt, [first]);
         // Of another cluster, so that it has no parent: the same chunks, rewritten.
-        let about = SessionOptions { cluster: "other".into(), ..SessionOptions::default() };
+        let about = SessionOptions::default().cluster("other");
         let mut session = repository.begin(about).unwrap();
         session.records("kept", &world, BackupKind::Full, &options()).unwrap();
         let healed = session.commit().unwrap();
@@ -151,7 +148,7 @@ fn many_small_packs_become_few_and_few_are_left_alone() {
         world = world.later(0..60, 0.3, 0.02, 100 + snapshots.len() as u64);
         snapshots.push(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
     }
-    let none = PruneOptions { max_rewrite_bytes: Some(0), ..thorough() };
+    let none = thorough().max_rewrite_bytes(0);
     assert_eq!(prune(&repository, &none).unwrap().chunks_moved, 0);
     // One alone would become another one alone.
     let stored = disk.list(names::PACKS).unwrap().into_iter().map(|object| {
@@ -159,10 +156,10 @@ fn many_small_packs_become_few_and_few_are_left_alone() {
         let rows = read_directory(&*disk, repository.keys(), id, object.size).unwrap().1;
         rows.iter().map(|row| u64::from(row.place.stored)).sum::<u64>()
     });
-    let one = PruneOptions { max_rewrite_bytes: stored.min(), ..thorough() };
+    let one = thorough().max_rewrite_bytes(stored.min());
     assert_eq!(prune(&repository, &one).unwrap().chunks_moved, 0);
     let many = packs();
-    let planned = prune(&repository, &PruneOptions { dry_run: true, ..thorough() }).unwrap();
+    let planned = prune(&repository, &thorough().dry_run(true)).unwrap();
     let report = prune(&repository, &thorough()).unwrap();
     assert_eq!((report.packs_deleted, report.chunks_moved), (many as u64, report.chunks));
     assert_eq!((planned.packs_deleted, planned.chunks_moved), (report.packs_deleted, report.chunks_moved));
@@ -183,9 +180,9 @@ fn the_index_does_not_grow_with_forgotten_backups() {
         world = world.later(0..30, 0.5, 0.0, 20 + n);
         last = Some(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
     }
-    let newest = Policy { last: Some(1), ..Policy::default() };
+    let newest = Policy::default().last(1);
     repository.forget(&newest, |manifest| manifest.namespaces.len() == 1, false).unwrap();
-    let loose = PruneOptions { max_unused_percent: 100.0, ..thorough() };
+    let loose = thorough().max_unused_percent(100.0);
     prune(&repository, &loose).unwrap();
     let segments = scene.disk.list(names::INDEX).unwrap().len();
     assert!(segments <= 12, "{segments} segments");
@@ -231,7 +228,7 @@ fn segments_of_forgotten_backups_whose_packs_stay_become_one() {
         forget(&repository, &[id.to_string()]).unwrap();
     }
     forget(&repository, &[repository.snapshots().unwrap().snapshots[0].id.to_string()]).unwrap();
-    let loose = PruneOptions { max_unused_percent: 100.0, ..thorough() };
+    let loose = thorough().max_unused_percent(100.0);
     let report = prune(&repository, &loose).unwrap();
     assert_eq!((report.chunks_moved, report.segments_deleted), (0, 11), "{report:?}");
     // The collection's own holds the rows of the last backup too.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// An empty repository that shares the content keys of another.
 pub fn alike(source: &Repository) -> (Arc<MemoryStore>, Repository) {
     let shares_chunking_with = Some(source.clone());
-    let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK).shares_chunking_with(shares_chunking_with);
     let disk = Arc::new(MemoryStore::new());
     let made = Repository::create(disk.clone(), OTHER, &options).unwrap();
     // What was made is what is opened.
@@ -67,7 +67,7 @@ fn copies_are_the_same_chunks_of_the_same_bytes_and_what_is_there_is_not_read() 
     let (id, contents) = last.unwrap();
     let runs = source.snapshot("latest").unwrap().manifest().namespaces[0].runs.len();
     assert!(runs < 25, "nothing was merged: {runs} runs");
-    let options = CopyOptions { snapshots: vec![id.to_string()], ..CopyOptions::default() };
+    let options = CopyOptions::default().snapshots([id.to_string()]);
     let next = source.copy(&target, &options).unwrap();
     assert!(next.copied[0].bytes_read < report.copied[0].bytes_read / 2, "{next:?}");
     assert_copied(&source, &target, &[(id, contents)], "merged");
@@ -78,9 +78,9 @@ fn a_backup_without_a_parent_shares_chunks_with_copies() {
     let scene = Scene::new(400);
     let source = scene.repository();
     let (_, target) = alike(&source);
-    let first = CopyOptions { snapshots: vec![scene.id(0)], ..CopyOptions::default() };
+    let first = CopyOptions::default().snapshots([scene.id(0)]);
     source.copy(&target, &first).unwrap();
-    let about = SessionOptions { cluster: "another".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("another");
     let mut session = target.begin(about).unwrap();
     session.records("gone", &World::filled(10_000..10_400), BackupKind::Full, &RecordOptions::default()).unwrap();
     let made = session.commit().unwrap();
@@ -119,7 +119,7 @@ fn nothing_but_the_content_keys_is_shared() {
 
 fn alike_of_alike(target: &Repository) -> (Arc<MemoryStore>, Repository) {
     let shares_chunking_with = Some(target.clone());
-    let options = CreateOptions { cost: KdfCost::WEAK, shares_chunking_with, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK).shares_chunking_with(shares_chunking_with);
     let disk = Arc::new(MemoryStore::new());
     Repository::create(disk.clone(), OTHER, &options).map(|repository| (disk, repository)).unwrap()
 }
@@ -136,7 +136,7 @@ fn a_damaged_chunk_is_not_taken_over_and_a_lost_one_is_brought_again() {
         let damaged = open(disk.clone()).unwrap();
         damage_chunk(&damaged, &disk, &id);
         let (there, target) = alike(&damaged);
-        let one = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
+        let one = CopyOptions::default().snapshots([scene.id(1)]);
         let report = damaged.copy(&target, &one).unwrap();
         assert_eq!((report.copied.len(), report.not_copied.len()), (0, 1), "{class:?} {id}");
         assert!(target.snapshots().unwrap().snapshots.is_empty());

@@ -35,7 +35,7 @@ fn at_every_call(effect: Effect, power_cut: bool, prunes: bool) {
         assert!(done.is_err() || committed == 3, "{about}: {committed}");
         assert_copied(&source, &target, &scene.snapshots[..committed], &about);
         if prunes && n % 2 == 0 {
-            prune(&target, &aerolith::PruneOptions { fence: true, ..thorough() }).unwrap();
+            prune(&target, &thorough().fence(true)).unwrap();
         }
         let again = copy(&source, &target).unwrap_or_else(|error| panic!("{about}, then: {error}"));
         assert_eq!((again.copied.len(), again.present.len()), (3 - committed, committed), "{about}");

@@ -168,7 +168,7 @@ fn lost_and_damaged_index_segments_of_source_and_target_change_nothing() {
         damage(&disk, n);
         let (source, there) = (open(disk).unwrap(), other_disk());
         let target = open_other(there.clone()).unwrap();
-        let first = CopyOptions { snapshots: vec![scene.id(0), scene.id(1)], ..CopyOptions::default() };
+        let first = CopyOptions::default().snapshots([scene.id(0), scene.id(1)]);
         assert_eq!(source.copy(&target, &first).unwrap().copied.len(), 2);
         damage(&there, n);
         let report = copy(&source, &target).unwrap();
@@ -182,7 +182,7 @@ fn lost_and_damaged_index_segments_of_source_and_target_change_nothing() {
 fn what_the_target_lost_of_earlier_copies_is_written_again_by_the_next() {
     let scene = Scene::new(150);
     let source = scene.repository();
-    let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
+    let first = CopyOptions::default().snapshots([scene.id(1)]);
     let there = other_disk();
     let target = open_other(there.clone()).unwrap();
     source.copy(&target, &first).unwrap();
@@ -214,7 +214,7 @@ fn a_run_of_the_target_that_is_no_copy_is_not_built_on() {
     let source = scene.repository();
     let there = other_disk();
     let target = open_other(there.clone()).unwrap();
-    let some = CopyOptions { snapshots: vec![scene.id(0), scene.id(1)], ..CopyOptions::default() };
+    let some = CopyOptions::default().snapshots([scene.id(0), scene.id(1)]);
     source.copy(&target, &some).unwrap();
     let mut manifest = copy_of(&source, &target, scene.snapshots[1].0);
     manifest.origin.as_mut().unwrap().roots.reverse();

@@ -5,7 +5,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, CopyOptions, PruneOptions, SnapshotFilter};
+use aerolith::{BackupKind, CopyOptions, SnapshotFilter};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ fn a_target_that_is_pruned_between_keeps_what_copies_need_and_takes_the_others_a
     let scene = Scene::new(120);
     let source = scene.repository();
     let target = other(Arc::new(MemoryStore::new()));
-    let one = |n: usize| CopyOptions { snapshots: vec![scene.id(n)], ..CopyOptions::default() };
+    let one = |n: usize| CopyOptions::default().snapshots([scene.id(n)]);
     for n in [0, 1] {
         source.copy(&target, &one(n)).unwrap();
     }
@@ -115,7 +115,7 @@ fn a_pending_plan_of_the_target_condemns_nothing_that_a_new_copy_needs() {
     let source = scene.repository();
     let disk = other_disk();
     let target = open_other(disk.clone()).unwrap();
-    let first = CopyOptions { snapshots: vec![scene.id(1)], ..CopyOptions::default() };
+    let first = CopyOptions::default().snapshots([scene.id(1)]);
     source.copy(&target, &first).unwrap();
     // The packs of the copy are to go: it is forgotten, and the collector dies once its plan is written.
     let (own, _) = back_up_all(&target, BackupKind::Full, &[("own", &World::filled(9_000..9_050))]);
@@ -129,7 +129,7 @@ fn a_pending_plan_of_the_target_condemns_nothing_that_a_new_copy_needs() {
     assert_eq!(pending, 1);
     let report = copy(&source, &target).unwrap();
     assert_eq!(report.copied.len(), 3, "{report:?}");
-    prune(&target, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    prune(&target, &thorough().fence(true)).unwrap();
     assert!(disk.list(names::PLANS).unwrap().is_empty());
     assert_copied(&source, &target, &scene.snapshots, "a plan was pending");
     let truth = World::filled(9_000..9_050).truth();
@@ -165,7 +165,7 @@ fn a_plan_that_is_written_in_the_target_between_two_snapshots_takes_nothing_from
         assert!(reader.locate(&id).unwrap().iter().any(|at| !condemned.contains(&at.pack)), "{id}");
     };
     target.open_snapshot(&reader, last).reach(&mut HashSet::new(), each).unwrap();
-    prune(&target, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    prune(&target, &thorough().fence(true)).unwrap();
     assert_exact_copies(&source, &target, &scene.snapshots[1..], "a plan came to stand");
     assert_nothing_unused(&target, "a plan came to stand");
 }

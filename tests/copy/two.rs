@@ -14,7 +14,7 @@ pub const OTHER: &[u8] = b"the other passphrase";
 
 /// An empty repository to copy into.
 pub fn other(store: Arc<dyn Store>) -> Repository {
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     Repository::create(store, OTHER, &options).unwrap()
 }
 

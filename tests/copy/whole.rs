@@ -25,7 +25,7 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
     // Empty namespaces have no runs; labels are kept.
     let mut session = {
         let tags = vec!["monthly".to_string(), "hold".into()];
-        let about = SessionOptions { cluster: "empty".into(), tags, ..SessionOptions::default() };
+        let about = SessionOptions::default().cluster("empty").tags(tags);
         source.begin(about).unwrap()
     };
     session.records("none", &World::default(), BackupKind::Full, &RecordOptions::default()).unwrap();
@@ -42,7 +42,7 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
     let order: Vec<_> = source.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect();
     let copies: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
     assert_eq!(copies, order);
-    let of_empty = SnapshotFilter { cluster: Some("empty".into()), ..SnapshotFilter::ALL };
+    let of_empty = SnapshotFilter::ALL.cluster("empty".to_string());
     let latest = target.snapshot_among("latest", &of_empty).unwrap();
     assert_eq!(latest.manifest().first_written(target.id()), (source.id(), snapshots[4].0));
     assert_eq!(latest.manifest().tags, ["monthly", "hold"]);
@@ -106,10 +106,8 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
     let with = |snapshots: &[&str], cluster: Option<&str>, tag: Option<&str>| {
         let disk = other_disk();
         let target = open_other(disk.clone()).unwrap();
-        let snapshots = snapshots.iter().map(ToString::to_string).collect();
-        let (cluster, tags) = (cluster.map(Into::into), tag.map(Into::into).into_iter().collect());
-        let filter = SnapshotFilter { cluster, tags, host: None };
-        let options = CopyOptions { snapshots, filter, ..CopyOptions::default() };
+        let filter = SnapshotFilter::default().cluster(cluster.map(String::from)).tags(tag);
+        let options = CopyOptions::default().snapshots(snapshots.iter().copied()).filter(filter);
         let report = source.copy(&target, &options).unwrap();
         let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
         (ids, target)
@@ -117,8 +115,8 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
     let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
     assert_eq!(with(&[], Some("memory"), None).0, all);
     assert!(with(&[], None, Some("x")).0.is_empty());
-    let filter = SnapshotFilter { cluster: Some("another".into()), ..SnapshotFilter::ALL };
-    let options = CopyOptions { filter, ..CopyOptions::default() };
+    let filter = SnapshotFilter::ALL.cluster("another".to_string());
+    let options = CopyOptions::default().filter(filter);
     let target = open_other(other_disk()).unwrap();
     let error = message(source.copy(&target, &options));
     assert!(error.contains("\"another\"") && error.contains("\"memory\""), "{error}");
@@ -140,7 +138,7 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
 }
 
 fn options_for(snapshot: &str) -> CopyOptions {
-    CopyOptions { snapshots: vec![snapshot.into()], ..CopyOptions::default() }
+    CopyOptions::default().snapshots([snapshot])
 }
 
 #[test]
@@ -150,7 +148,7 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
     let disk = other_disk();
     let target = open_other(disk.clone()).unwrap();
     let before = disk.list("").unwrap();
-    let dry = CopyOptions { dry_run: true, ..CopyOptions::default() };
+    let dry = CopyOptions::default().dry_run(true);
     let planned = source.copy(&target, &dry).unwrap();
     assert_eq!(disk.list("").unwrap(), before);
     let done = copy(&source, &target).unwrap();
@@ -184,7 +182,7 @@ fn a_target_keeps_its_own_compression() {
     };
     for (compression, is_kept) in [(Compression::Lz4, true), (Compression::Zstd(3), false)] {
         let cost = aerolith::KdfCost::WEAK;
-        let options = aerolith::CreateOptions { compression, cost, ..Default::default() };
+        let options = aerolith::CreateOptions::default().compression(compression).cost(cost);
         let target = Repository::create(Arc::new(MemoryStore::new()), OTHER, &options).unwrap();
         copy(&source, &target).unwrap();
         assert_copied(&source, &target, &scene.snapshots, "compressed otherwise");
@@ -222,7 +220,7 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     source.hold(&[scene.id(0)], &SnapshotFilter::ALL, "case 7").unwrap();
     let target = open_other(other_disk()).unwrap();
     let newer = |than: &str| {
-        let options = CopyOptions { newer_than: Some(than.into()), dry_run: true, ..CopyOptions::default() };
+        let options = CopyOptions::default().newer_than(than.to_string()).dry_run(true);
         let report = source.copy(&target, &options).unwrap();
         report.copied.iter().map(|copied| copied.original.id).collect::<Vec<_>>()
     };

@@ -39,10 +39,10 @@ fn a_stopped_backup_commits_nothing_says_so_and_stands_in_no_ones_way() {
     for kind in [BackupKind::Full, BackupKind::Incremental, BackupKind::Differential] {
         for partition in [0, 1, 1000, 4095] {
             let control = Control::new();
-            let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+            let about = SessionOptions::default().cluster("memory");
             let mut session = repository.watched(&control).begin(about).unwrap();
             let source = Watching(StopAt(&second, partition, control));
-            let options = RecordOptions { parallel: 2, ..RecordOptions::default() };
+            let options = RecordOptions::default().parallel(2);
             let error = match session.records(NAMESPACE, &source, kind, &options) {
                 // The last partitions may have been on their way; then the commit is stopped.
                 Ok(_) => refused(session.commit()),
@@ -105,6 +105,6 @@ fn a_stopped_restore_or_check_ends_soon_and_says_so() {
     }
     let control = Control::new();
     control.stop();
-    let error = refused(repository.watched(&control).check(&CheckOptions { read_percent: 100.0 }));
+    let error = refused(repository.watched(&control).check(&CheckOptions::default().read_percent(100.0)));
     assert!(matches!(error, Error::Cancelled), "{error}");
 }

@@ -32,10 +32,10 @@ struct Story {
 fn script(store: Arc<dyn Store>, story: &mut Story) -> Result<()> {
     let repository = create(store)?;
     for (n, kind) in KINDS.into_iter().enumerate() {
-        let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+        let about = SessionOptions::default().cluster("memory");
         let mut session = repository.begin(about)?;
         story.begun.insert(session.id(), n);
-        let options = RecordOptions { parallel: 1, ..RecordOptions::default() };
+        let options = RecordOptions::default().parallel(1);
         if let Err(error) = session.records(NAMESPACE, &WORLDS[n], kind, &options) {
             session.abandon(&error);
             return Err(error);

@@ -148,7 +148,7 @@ fn single_records_partitions_and_differences_are_told_as_far_as_they_can_be() {
 
     let target = MemoryTarget::default();
     let digests = [Digest(*outside), lost.first, Digest([7; 20])].into();
-    let options = RestoreOptions { selection: Selection::of_digests(digests), ..RestoreOptions::default() };
+    let options = RestoreOptions::default().selection(Selection::of_digests(digests));
     let report = b.restore(NAMESPACE, &target, &options).unwrap();
     assert!(report.adds_up() && report.is_damaged());
     let unknown_is_inside = inside(&[7; 20]);
@@ -251,11 +251,11 @@ fn of_two_copies_that_no_index_names_the_whole_one_is_used() {
     let world = World::filled(0..600);
     let (store, repository) = repository();
     let mut sessions = [(); 2].map(|()| {
-        let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+        let about = SessionOptions::default().cluster("memory");
         repository.begin(about).unwrap()
     });
     for session in &mut sessions {
-        let options = RecordOptions { parallel: 1, ..RecordOptions::default() };
+        let options = RecordOptions::default().parallel(1);
         session.records(NAMESPACE, &world, BackupKind::Full, &options).unwrap();
     }
     let [first, _] = sessions.map(|session| session.commit().unwrap().id());
@@ -289,7 +289,7 @@ fn a_mirror_is_refused_before_it_writes_and_partitions_without_damage_are_whole(
     let directory = tempfile::tempdir().unwrap();
     let live = EmbeddedStore::create(directory.path()).unwrap();
     let target = EmbeddedTarget::new(live.clone());
-    let mirror = RestoreOptions { mirror: true, ..RestoreOptions::default() };
+    let mirror = RestoreOptions::default().mirror(true);
     for tried in [
         snapshot.restore(NAMESPACE, &target, &mirror).map(|_| ()),
         snapshot.count_surplus(NAMESPACE, &target, &mirror).map(|_| ()),
@@ -302,8 +302,8 @@ fn a_mirror_is_refused_before_it_writes_and_partitions_without_damage_are_whole(
 
     let of = |wanted: &dyn Fn(PartitionId) -> bool| {
         let partitions: PartitionSet = PartitionId::all().filter(|partition| wanted(*partition)).collect();
-        let selection = Selection { partitions: Some(partitions), ..Selection::default() };
-        let options = RestoreOptions { selection, ..RestoreOptions::default() };
+        let selection = Selection::default().partitions(partitions);
+        let options = RestoreOptions::default().selection(selection);
         let report = snapshot.restore(NAMESPACE, &target, &options).unwrap();
         let compared = snapshot.verify_restored(NAMESPACE, &target, &options, &report).unwrap().unwrap();
         assert!(report.adds_up() && compared.changed.is_empty() && compared.only_in_snapshot.is_empty());

@@ -68,14 +68,14 @@ fn selecting<'a>(world: &'a World, selection: &str) -> Watching<Watched<'a>> {
 
 fn begin(repository: &Repository, resume: bool) -> Result<BackupSession> {
     let note_every = Some(Duration::ZERO);
-    let about = SessionOptions { cluster: "memory".into(), resume, note_every, ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("memory").resume(resume).note_every(note_every);
     repository.begin(about)
 }
 
 /// A backup that notes as often as it may; gives back what it took over.
 fn attempt(repository: &Repository, source: &dyn RecordSource, kind: BackupKind) -> Result<Vec<Resumed>> {
     let mut session = begin(repository, true)?;
-    if let Err(error) = session.records(NAMESPACE, source, kind, &RecordOptions { parallel: 1, ..Default::default() }) {
+    if let Err(error) = session.records(NAMESPACE, source, kind, &RecordOptions::default().parallel(1)) {
         session.abandon(&error);
         return Err(error);
     }
@@ -212,7 +212,7 @@ fn a_backup_that_is_killed_twice_loses_neither_part() {
 fn another_job_takes_nothing_over() {
     let (_, repository) = died();
     let count = |cluster: &str, resume: bool| {
-        let about = SessionOptions { cluster: cluster.into(), resume, ..SessionOptions::default() };
+        let about = SessionOptions::default().cluster(cluster).resume(resume);
         let mut session = repository.begin(about).unwrap();
         session.records(NAMESPACE, &WORLDS[1], BackupKind::Full, &RecordOptions::default()).unwrap();
         taken(session.resumed())
@@ -305,7 +305,7 @@ fn what_is_gone_or_damaged_is_not_built_on() {
 #[test]
 fn what_a_collection_took_is_not_built_on() {
     let (disk, repository) = died();
-    let options = aerolith::PruneOptions { fence: true, max_unused_percent: 0.0, ..Default::default() };
+    let options = aerolith::PruneOptions::default().fence(true).max_unused_percent(0.0);
     repository.prune(&options).unwrap();
     assert!(disk.list("packs/").unwrap().is_empty());
     assert_eq!(attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap(), []);
@@ -337,12 +337,7 @@ fn a_namespace_that_was_done_is_not_read_again() {
     let both = |repository: &Repository, source: &dyn RecordSource| -> Result<Vec<Resumed>> {
         let mut session = begin(repository, true)?;
         for namespace in ["other", NAMESPACE] {
-            session.records(
-                namespace,
-                source,
-                BackupKind::Full,
-                &RecordOptions { parallel: 1, ..Default::default() },
-            )?;
+            session.records(namespace, source, BackupKind::Full, &RecordOptions::default().parallel(1))?;
         }
         let resumed = session.resumed().to_vec();
         session.commit().map(|_| resumed)

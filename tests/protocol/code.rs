@@ -6,10 +6,10 @@ use super::scenes;
 use super::state::State;
 use crate::support::scene::{Scene as Repositories, begin, forget, open, options, prune, thorough};
 use crate::support::world::{MemoryTarget, put_session};
+use aerolith::BackupKind;
 use aerolith::internals::collect::KEPT_MILLIS;
 use aerolith::internals::objects;
 use aerolith::store::{Call, FaultStore, MemoryStore, Operation};
-use aerolith::{BackupKind, PruneOptions};
 use std::sync::Arc;
 
 /// The calls that each step of the model represents: what is called, and in which directory.
@@ -203,7 +203,7 @@ fn a_collection_fences_where_the_collector_of_the_model_does() {
     let forgotten = alone(scenes::WRITER_EXISTING, &mut state, "user", &[]);
     assert_same("user", &forgotten, &store.operations()[before..]);
     let before = store.operations().len();
-    let report = prune(&repository, &PruneOptions { fence: true, ..thorough() }).unwrap();
+    let report = prune(&repository, &thorough().fence(true)).unwrap();
     assert_eq!(report.fenced, [writing.id()]);
     let steps = alone(scenes::WRITER_EXISTING, &mut state, "G0", &["writes its segment, which names"]);
     assert!(steps.contains(&"fences"), "{steps:?}");

@@ -162,7 +162,7 @@ impl Outcome {
 fn no_clock_makes_an_older_snapshot_the_newest_in_any_order_of_four_writers() {
     let orders = Way::all_orders();
     assert_eq!(orders.len(), 105, "the orders of the steps of four writers that are alike");
-    let within = Policy { within_millis: Some(2 * DAY), ..Policy::default() };
+    let within = Policy::default().within_millis(2 * DAY);
     let (mut ways, mut by_time_wrong, mut doubted) = (0, 0, 0);
     for steps in orders {
         for clocks in Way::all_clocks() {

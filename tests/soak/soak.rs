@@ -141,8 +141,7 @@ pub fn soak(options: &Options) -> Report {
     };
     for name in REPOSITORIES {
         let store = aerolith::store::create(soak.path(name).to_str().unwrap()).unwrap();
-        Repository::create(store, PASSWORD.as_bytes(), &CreateOptions { cost: KdfCost::WEAK, ..Default::default() })
-            .unwrap();
+        Repository::create(store, PASSWORD.as_bytes(), &CreateOptions::default().cost(KdfCost::WEAK)).unwrap();
     }
     std::thread::scope(|scope| {
         let soak = &soak;
@@ -315,7 +314,7 @@ impl Soak<'_> {
     fn write(&self, n: usize, mut random: Random) {
         let mut world: World = (0..self.options.records).map(|key| (key, value(key, 0))).collect();
         let live = self.path(&format!("live-{n}"));
-        let about = StoreOptions { cluster: Some(format!("w{n}")), verify: false, ..StoreOptions::default() };
+        let about = StoreOptions::default().cluster(format!("w{n}")).verify(false);
         put_all(&EmbeddedStore::create_with(&live, &about).unwrap(), &world);
         let mut round = 0;
         while self.goes_on() {

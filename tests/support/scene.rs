@@ -17,12 +17,12 @@ use std::sync::{Arc, Mutex};
 pub type Contents = BTreeMap<&'static str, Truth>;
 
 pub fn begin(repository: &Repository) -> Result<BackupSession> {
-    let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("memory");
     repository.begin(about)
 }
 
 pub fn options() -> RecordOptions {
-    RecordOptions { parallel: 1, ..RecordOptions::default() }
+    RecordOptions::default().parallel(1)
 }
 
 /// Backs up these namespaces into one snapshot.
@@ -79,7 +79,7 @@ pub fn open(store: Arc<dyn Store>) -> Result<Repository> {
 
 /// Leaves nothing unused.
 pub fn thorough() -> PruneOptions {
-    PruneOptions { max_unused_percent: 0.0, ..PruneOptions::default() }
+    PruneOptions::default().max_unused_percent(0.0)
 }
 
 pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneReport> {
@@ -94,7 +94,7 @@ pub fn forget(repository: &Repository, names: &[String]) -> Result<()> {
 pub fn plan_and_die(disk: &Arc<MemoryStore>, open: fn(Arc<dyn Store>) -> Result<Repository>) {
     let store = FaultStore::new(disk.clone());
     store.inject(Fault::nth(0, Effect::CrashAfter).of(Call::PutNew).under(names::PLANS));
-    message(prune(&open(Arc::new(store)).unwrap(), &PruneOptions { fence: true, ..thorough() }));
+    message(prune(&open(Arc::new(store)).unwrap(), &thorough().fence(true)));
 }
 
 /// Each of these snapshots that is still committed must hold exactly what it held; gives back how many are.
@@ -120,7 +120,7 @@ pub fn assert_exact(repository: &Repository, snapshots: &[(SnapshotId, Contents)
 
 /// A repair that reads all.
 pub fn thorough_repair() -> RepairOptions {
-    RepairOptions { read_percent: 100.0, ..RepairOptions::default() }
+    RepairOptions::default().read_percent(100.0)
 }
 
 pub fn repair(repository: &Repository, options: &RepairOptions) -> Result<RepairReport> {

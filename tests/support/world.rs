@@ -241,14 +241,14 @@ impl RecordTarget for MemoryTarget {
 }
 
 pub fn create(store: Arc<dyn Store>) -> Result<Repository> {
-    let options = CreateOptions { cost: KdfCost::WEAK, ..CreateOptions::default() };
+    let options = CreateOptions::default().cost(KdfCost::WEAK);
     Repository::create(store, PASSPHRASE, &options)
 }
 
 pub fn back_up(repository: &Repository, world: &World, kind: BackupKind) -> Result<Snapshot> {
-    let about = SessionOptions { cluster: "memory".into(), ..SessionOptions::default() };
+    let about = SessionOptions::default().cluster("memory");
     let mut session = repository.begin(about)?;
-    if let Err(error) = session.records(NAMESPACE, world, kind, &RecordOptions { parallel: 1, ..Default::default() }) {
+    if let Err(error) = session.records(NAMESPACE, world, kind, &RecordOptions::default().parallel(1)) {
         session.abandon(&error);
         return Err(error);
     }
@@ -279,7 +279,7 @@ pub fn is_part_of(part: &Truth, whole: &Truth) -> bool {
 }
 
 pub fn check(repository: &Repository) -> Result<CheckReport> {
-    repository.check(&CheckOptions { read_percent: 100.0 })
+    repository.check(&CheckOptions::default().read_percent(100.0))
 }
 
 /// Flips a bit of an object's byte.

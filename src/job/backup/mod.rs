@@ -14,6 +14,7 @@ use crate::error::{Error, OptionsError, Result};
 use crate::format::snapshot::BackupKind;
 use crate::repository::Repository;
 use crate::session::{BackupSession, SessionOptions};
+use crate::setters::setters;
 use report::Found;
 use sources::Sources;
 use std::time::{Duration, Instant};

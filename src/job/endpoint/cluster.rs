@@ -4,6 +4,7 @@ use crate::aerospike::{ClusterOptions, ClusterUrl};
 use crate::error::Result;
 use crate::job::secret;
 use crate::record::RecordSelection;
+use crate::setters::setters;
 use crate::sources::RecordSource;
 use crate::sources::aerospike::AerospikeSource;
 use crate::targets::RecordTarget;

@@ -9,6 +9,7 @@ pub use cluster::{ClusterAccess, ClusterLoad};
 
 use crate::error::{Error, Result};
 use crate::record::{Digest, RecordSelection};
+use crate::setters::setters;
 use crate::sources::asb::{AsbOptions, AsbSource};
 use crate::sources::embedded::EmbeddedSource;
 use crate::sources::jsonl::JsonlSource;

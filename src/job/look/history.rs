@@ -9,6 +9,7 @@ use crate::job::{Done, text};
 use crate::objects::is_gone;
 use crate::record::Timestamp;
 use crate::repository::{HistoryEntry, Repository};
+use crate::setters::setters;
 use serde::Serialize;
 use std::collections::HashMap;
 

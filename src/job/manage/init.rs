@@ -7,6 +7,7 @@ use crate::format::header::Suite;
 use crate::format::keyslot::KdfCost;
 use crate::format::names;
 use crate::repository::{self, CreateOptions, Repository};
+use crate::setters::setters;
 use crate::store::Store;
 use serde::Serialize;
 use std::sync::Arc;

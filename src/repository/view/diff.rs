@@ -7,6 +7,7 @@ use crate::run::{Entry, LiveEntry, Losses, MergedCursor};
 
 /// How one record differs between two snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Which record.
     pub digest: Digest,
@@ -17,6 +18,7 @@ pub struct Change {
 }
 
 /// The records that differ between two snapshots of a namespace, in key order.
+#[must_use = "the walk goes on as the iterator is driven"]
 pub struct Diff<'a> {
     before: Side<'a>,
     after: Side<'a>,

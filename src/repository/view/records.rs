@@ -16,6 +16,7 @@ use std::vec::IntoIter;
 /// What is damaged or missing is an error in its place, and the records after it follow: whoever wants all or nothing
 /// stops at the first error, whoever wants what is left goes on. Any other error, such as one of the network, is the
 /// last item.
+#[must_use = "records are read as the iterator is driven"]
 pub struct Records<'a> {
     walk: SelectionWalk<'a>,
     values: ValueReader<'a>,
@@ -30,7 +31,7 @@ pub struct Records<'a> {
 
 impl<'a> Records<'a> {
     pub(super) fn new(view: NamespaceView<'a>, selection: Selection) -> Self {
-        let partitions = selection.partitions().into_iter();
+        let partitions = selection.selected_partitions().into_iter();
         Records {
             walk: SelectionWalk::new(view, Cow::Owned(selection)),
             values: ValueReader::new(view.chunks),

@@ -284,7 +284,7 @@ impl RecordSource for AerospikeSource {
 
 impl PartitionedSource for AerospikeSource {
     fn partitions(&self) -> PartitionSet {
-        self.cluster().options().selection.partitions()
+        self.cluster().options().selection.selected_partitions()
     }
 
     fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {

@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 #[cfg(any(test, feature = "internals"))]
 use crate::record::RecordBatch;
 use crate::record::{NamespaceMetadata, Timestamp};
+use crate::setters::setters;
 use crate::sources::{RecordSink, RecordSource, SourceShape, StreamSource};
 use crate::sync::lock;
 use blocks::{BLOCK_BYTES, Block, BlockReader, BlockSink};
@@ -45,6 +46,7 @@ use stream::{AsbFile, Reading, Text, open_text};
 
 /// How `.asb` files are opened.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct AsbOptions {
     /// The private key (PEM, RSA) with which the files were encrypted. Whether they were, and with which key length, is
     /// found out; plain files can be read with a key file given.
@@ -53,6 +55,12 @@ pub struct AsbOptions {
     /// are.
     pub threads: Option<usize>,
 }
+
+setters!(AsbOptions {
+} into {
+    key_file: Option<PathBuf>,
+    threads: Option<usize>,
+});
 
 /// A backup in `.asb` files: one file, or all `*.asb` of a directory; or a backup that comes through a pipe.
 pub struct AsbSource {

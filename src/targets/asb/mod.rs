@@ -17,6 +17,7 @@ use crate::asb::format::{self, Formatter};
 use crate::asb::{AsbCipher, AsbVersion};
 use crate::error::{Error, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::setters::setters;
 use crate::sources::RecordSource;
 use crate::sources::asb::{AsbOptions, AsbSource};
 use crate::sync::lock;
@@ -30,6 +31,7 @@ pub const DEFAULT_FILE_LIMIT: u64 = 250 << 20;
 
 /// How `.asb` files are written.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AsbTargetOptions {
     /// The Zstandard level; not compressed if not given. Files consist of several frames, as asrestore reads them.
     pub zstd: Option<i32>,
@@ -44,6 +46,15 @@ pub struct AsbTargetOptions {
     /// for indexes over expressions.
     pub version: Option<AsbVersion>,
 }
+
+setters!(AsbTargetOptions {
+    file_limit: u64,
+    cipher: AsbCipher,
+} into {
+    zstd: Option<i32>,
+    key_file: Option<PathBuf>,
+    version: Option<AsbVersion>,
+});
 
 impl Default for AsbTargetOptions {
     fn default() -> Self {
