@@ -3,8 +3,9 @@
 use super::among::Among;
 use super::context::{Context, Done};
 use super::output::{print_line, print_raw};
-use super::{endpoint, restore, select, text};
+use super::{endpoint, select, text};
 use crate::error::{Error, Result};
+use crate::job::path::key_digest;
 use crate::jsonl;
 use crate::record::RecordBatch;
 
@@ -41,7 +42,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     };
     let digest = match (&args.digest, &args.key) {
         (Some(digest), _) => select::parse_digest(digest)?,
-        (None, Some(key)) => restore::key_digest(path.set.as_deref().unwrap_or_default(), key)?,
+        (None, Some(key)) => key_digest(path.set.as_deref().unwrap_or_default(), key)?,
         (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };
     let snapshot = args.among.open(context, &path.snapshot)?;

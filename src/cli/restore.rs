@@ -11,8 +11,9 @@ use super::select::parse_digest;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::NamespaceManifest;
+use crate::job::path::key_digest;
 use crate::job::{self, OpenTarget};
-use crate::record::{Digest, ParticleType, PartitionSet, RecordSelection};
+use crate::record::{Digest, PartitionSet, RecordSelection};
 use crate::repository::{Selection, Snapshot};
 use crate::restore::{Expiry, RestoreOptions};
 use crate::sources::MetSets;
@@ -161,27 +162,6 @@ impl From<Conflict> for ConflictPolicy {
             Conflict::Keep => ConflictPolicy::Keep,
             Conflict::Newer => ConflictPolicy::Newer,
         }
-    }
-}
-
-/// A user key as people write it: `i:42`, `b:00ff`, `s:text`, or just text.
-pub fn key_digest(set: &str, text: &str) -> Result<Digest> {
-    let set = set.as_bytes();
-    match text.split_once(':') {
-        Some(("i", number)) => {
-            let number: i64 = number
-                .parse()
-                .map_err(|_| Error::usage(format!("key {text:?}: there is no 64-bit integer after i:")))?;
-            Ok(Digest::compute(set, ParticleType::INTEGER, &number.to_be_bytes()))
-        }
-        Some(("b", digits)) => {
-            let bytes = hex::decode(digits).map_err(|_| {
-                Error::usage(format!("key {text:?}: there are no pairs of hexadecimal digits after b:"))
-            })?;
-            Ok(Digest::compute(set, ParticleType::BLOB, &bytes))
-        }
-        Some(("s", key)) => Ok(Digest::compute(set, ParticleType::STRING, key.as_bytes())),
-        _ => Ok(Digest::compute(set, ParticleType::STRING, text.as_bytes())),
     }
 }
 

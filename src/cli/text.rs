@@ -27,26 +27,6 @@ pub fn plural(n: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// Text for a line of output: what could end the line, drive the terminal, or make text look like another is escaped.
-/// These are control characters, line separators, and characters without width that turn the direction of text or join
-/// letters.
-pub fn safe(text: &str) -> String {
-    let is_unsafe = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-            || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if is_unsafe(c) {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
-        out
-    })
-}
-
 /// Bytes that are mostly text, for a line of output.
 pub fn lossy(bytes: &[u8]) -> String {
     safe(&plain(bytes))
@@ -55,11 +35,6 @@ pub fn lossy(bytes: &[u8]) -> String {
 /// An id's first twelve digits, which name it as long as no other begins like that.
 pub fn short(id: &str) -> String {
     id.get(..12).unwrap_or(id).to_string()
-}
-
-/// When a record expires, for JSON; nothing for never.
-pub fn expires(void_time: VoidTime) -> Option<String> {
-    void_time.timestamp().map(|at| rfc3339(at.0))
 }
 
 /// A time of a report, to the second.
@@ -197,11 +172,6 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_drives_a_terminal_or_misleads_the_eye_is_escaped() {
-        assert_eq!(safe("\u{1b}[31m\u{202e}\u{200b}a\nü👩"), "\\u{1b}[31m\\u{202e}\\u{200b}a\\nü👩");
-    }
 
     #[test]
     fn a_table_shows_the_beginning_of_cells_of_any_width() {

@@ -12,6 +12,7 @@ pub(crate) mod endpoint;
 mod forget;
 mod look;
 mod manage;
+pub(crate) mod path;
 mod prune;
 mod repair;
 mod report;
@@ -33,6 +34,7 @@ pub use endpoint::{
 pub use forget::{ConsideredSnapshot, ForgetOptions, ForgetReport, Which, forget};
 pub use look::*;
 pub use manage::*;
+pub use path::SnapshotPath;
 pub use prune::{HeldBytes, PruneOptions, PruneReport, RunningSession, prune};
 pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNamespace, SalvagedSnapshot, repair};
 pub use report::*;

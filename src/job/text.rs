@@ -1,7 +1,7 @@
 //! Names, keys and times as reports have them.
 
 use crate::format::snapshot::SnapshotState;
-use crate::record::ParticleType;
+use crate::record::{ParticleType, VoidTime};
 
 /// A time in UTC, to the millisecond, for JSON.
 pub fn rfc3339(millis: u64) -> String {
@@ -34,5 +34,40 @@ pub fn state(state: SnapshotState) -> &'static str {
         SnapshotState::Committed => "committed",
         SnapshotState::Forgotten => "forgotten",
         SnapshotState::Fenced => "fenced",
+    }
+}
+
+/// When a record expires, for JSON; nothing for never.
+pub fn expires(void_time: VoidTime) -> Option<String> {
+    void_time.timestamp().map(|at| rfc3339(at.0))
+}
+
+/// Text for a line of output: what could end the line, drive the terminal, or make text look like another is escaped.
+/// These are control characters, line separators, and characters without width that turn the direction of text or join
+/// letters.
+pub fn safe(text: &str) -> String {
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unsafe(c) {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drives_a_terminal_or_misleads_the_eye_is_escaped() {
+        assert_eq!(safe("\u{1b}[31m\u{202e}\u{200b}a\nü👩"), "\\u{1b}[31m\\u{202e}\\u{200b}a\\nü👩");
     }
 }
