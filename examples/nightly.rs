@@ -8,7 +8,7 @@
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::{
     BackupKind, BoxError, CheckOptions, CreateOptions, EmbeddedSource, Policy, PruneOptions, RecordOptions, Repository,
-    Result, SessionOptions, store,
+    Result, SessionOptions, SnapshotFilter, store,
 };
 
 const NAMESPACE: &str = "shop";
@@ -44,7 +44,7 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
 
     // Every snapshot is whole, so any may go.
     let policy = Policy::default().last(2).weekly(4).monthly(12);
-    let forgotten = repository.forget(&policy, |_| true, false)?;
+    let forgotten = repository.forget(&policy, &SnapshotFilter::ALL)?;
     for problem in &forgotten.problems {
         eprintln!("warning: {problem}");
     }

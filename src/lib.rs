@@ -70,6 +70,7 @@ pub mod job;
 mod jsonl;
 mod objects;
 mod pack;
+mod plan;
 pub mod record;
 mod rename;
 mod repair;
@@ -88,6 +89,7 @@ mod verify;
 // What every call knows.
 pub use control::{Control, Phase};
 pub use error::{AbsentSecret, BoxError, Error, OptionsError, Result, Secret, StoreErrorKind};
+pub use plan::Plan;
 
 // A repository, and what it holds.
 pub use format::SnapshotId;

@@ -16,6 +16,7 @@ mod collect {
     mod looking;
     mod meeting;
     mod needs;
+    mod plan;
     mod repair;
     mod rules;
     mod salvage;

@@ -16,7 +16,7 @@ fn newer_and_older() -> (Arc<MemoryStore>, Arc<MemoryStore>, [SnapshotId; 3]) {
     let forgotten = back_up(&repository, &World::filled(0..20), BackupKind::Full).unwrap().id();
     let older = Arc::new(disk.fork());
     let made = back_up(&repository, &World::filled(0..30), BackupKind::Full).unwrap().id();
-    repository.forget_named(&[forgotten.to_string()], &SnapshotFilter::ALL, false).unwrap();
+    repository.forget_named(&[forgotten.to_string()], &SnapshotFilter::ALL).unwrap();
     let fenced = SnapshotId([9; 16]);
     disk.put(&names::snapshot(&fenced), b"").unwrap();
     (disk, older, [forgotten, made, fenced])

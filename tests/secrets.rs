@@ -47,7 +47,7 @@ fn without_what_opens_values_everything_is_seen_but_values() {
     }
     assert_eq!(seen, 200);
     assert_eq!(limited.history().unwrap().entries.len(), 1);
-    limited.prune(&PruneOptions::default().dry_run(true)).unwrap();
+    limited.prune_plan(&PruneOptions::default()).unwrap().into_report();
     let error = namespace.get(&sample::digest_of(7)).map(drop).unwrap_err();
     assert!(error.to_string().contains("the secret that opens values is not at hand"), "{error}");
     assert_eq!(absent::<()>(Err(error)), Secret::Values);

@@ -111,7 +111,9 @@ pub fn choose(
     }));
     packs.retain(|pack| !hiding.contains(&pack.id));
     let (dead, mut partly): (Vec<Pack>, Vec<Pack>) = packs.into_iter().partition(|pack| pack.live == 0);
-    choice.condemned.extend(dead.iter().map(|pack| pack.id).take(room));
+    let may_go = |pack: &Pack| options.only.as_ref().is_none_or(|only| only.contains(&pack.id));
+    choice.condemned.extend(dead.iter().filter(|pack| may_go(pack)).map(|pack| pack.id).take(room));
+    let left_alone: u64 = dead.iter().filter(|pack| !may_go(pack)).map(|pack| pack.all).sum();
     let needed: u64 = partly.iter().map(|pack| pack.live).sum();
     let mut unused: u64 = partly.iter().map(|pack| pack.all - pack.live).sum();
     // Of what is there afterwards, live and unused, so much may be unused.
@@ -123,7 +125,7 @@ pub fn choose(
     let (join, small): (Vec<Pack>, Vec<Pack>) =
         if small.len() >= MANY_SMALL { (small, Vec::new()) } else { (Vec::new(), small) };
     partly.extend(small);
-    partly.retain(|pack| pack.live < pack.all);
+    partly.retain(|pack| pack.live < pack.all && may_go(pack));
     partly.sort_by(|a, b| part_unused(b).total_cmp(&part_unused(a)).then(a.id.cmp(&b.id)));
     let mut chosen: HashMap<PackId, Pack> = HashMap::new();
     let mut budget = options.max_rewrite_bytes.unwrap_or(u64::MAX);
@@ -138,7 +140,7 @@ pub fn choose(
         }
     }
     let mut joined = 0;
-    for pack in join {
+    for pack in join.into_iter().filter(may_go) {
         if choice.condemned.len() + chosen.len() < room && pack.live <= budget {
             budget -= pack.live;
             unused -= pack.all - pack.live;
@@ -169,7 +171,7 @@ pub fn choose(
     }
     choice.moved_chunks = chosen.values().map(|pack| pack.live_chunks).sum();
     choice.moved_bytes = chosen.values().map(|pack| pack.live).sum();
-    choice.unused_bytes_left = unused;
+    choice.unused_bytes_left = unused + left_alone;
     choice.condemned.extend(chosen.into_keys());
     choice.condemned.sort_unstable();
     Ok(choice)

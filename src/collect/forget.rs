@@ -17,8 +17,6 @@ pub struct ForgetReport {
     pub verdicts: Vec<Verdict>,
     /// Those that were forgotten, or would be.
     pub forgotten: Vec<SnapshotId>,
-    /// Whether nothing was changed.
-    pub dry_run: bool,
     /// Snapshots that can't be read, and so were left alone; for people.
     pub problems: Vec<String>,
 }

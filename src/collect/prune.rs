@@ -50,8 +50,6 @@ const NO_ROOM: &str = "the disk is full or nearly so, and what is still needed o
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PruneReport {
-    /// Whether nothing was changed.
-    pub dry_run: bool,
     /// Snapshots that stay.
     pub snapshots: u64,
     /// Distinct chunks that they need.
@@ -68,7 +66,7 @@ pub struct PruneReport {
     pub bytes_deleted: u64,
     /// Chunks moved into new packs.
     pub chunks_moved: u64,
-    /// Bytes of those new packs; in a dry run, of the chunks as they are stored now.
+    /// Bytes of those new packs; in a plan, of the chunks as they are stored now.
     pub bytes_moved: u64,
     /// Stored bytes of chunks that nothing needs, and that stay.
     pub unused_bytes_left: u64,
@@ -80,12 +78,12 @@ pub struct PruneReport {
     pub sessions_deleted: u64,
     /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,
-    /// In a dry run: sessions at work that a collection would wait for.
+    /// In a plan: sessions at work that a collection would wait for.
     pub waits_for: Vec<Waiting>,
-    /// In a dry run: why a collection would be refused now, if so. The numbers say what it would do once those sessions
+    /// In a plan: why a collection would be refused now, if so. The numbers say what it would do once those sessions
     /// have ended.
     pub refused: Option<String>,
-    /// In a dry run: packs that may be of sessions at work, and are deleted only if those end without a snapshot.
+    /// In a plan: packs that may be of sessions at work, and are deleted only if those end without a snapshot.
     pub packs_in_doubt: u64,
     /// Their bytes.
     pub bytes_in_doubt: u64,
@@ -186,30 +184,34 @@ type PendingPlan = (String, HashSet<PackId>);
 pub const REFUSED: &str = "refused: ";
 
 impl Collector {
+    /// What a collection would do, and the packs that it would condemn.
+    pub fn look(&self, options: &PruneOptions, control: &Control) -> Result<(PruneReport, HashSet<PackId>)> {
+        let mut report = PruneReport::default();
+        let options = &PruneOptions { dry_run: true, ..options.clone() };
+        let met = look(&*self.store, &self.keys, options, control)?;
+        let doomed = condemned_by(&self.plans()?);
+        let survey = self.survey(&doomed, options, control, &mut report)?;
+        let gone = |id: &PackId| doomed.contains(id) || survey.choice.condemned.binary_search(id).is_ok();
+        // What no segment names may be what a session at work has stored by now, or has taken over.
+        let named = survey.index.packs();
+        let may_be_needed = |id: &PackId| !met.alive.is_empty() && !doomed.contains(id) && !named.contains_key(id);
+        for (id, size) in survey.there.iter().filter(|(id, _)| gone(id)) {
+            let (packs, bytes) = match may_be_needed(id) {
+                true => (&mut report.packs_in_doubt, &mut report.bytes_in_doubt),
+                false => (&mut report.packs_deleted, &mut report.bytes_deleted),
+            };
+            *packs += 1;
+            *bytes += size;
+        }
+        (report.fenced, report.refused) = (met.fenced, met.refused);
+        report.waits_for = met.alive.iter().map(Waiting::of).collect();
+        (report.chunks_moved, report.bytes_moved) = (survey.choice.moved_chunks, survey.choice.moved_bytes);
+        Ok((report, survey.choice.condemned.into_iter().collect()))
+    }
+
     /// Collects. Killed at any point and run again, it finishes.
     pub fn run(&self, options: &PruneOptions, control: &Control) -> Result<PruneReport> {
-        let mut report = PruneReport { dry_run: options.dry_run, ..PruneReport::default() };
-        if options.dry_run {
-            let met = look(&*self.store, &self.keys, options, control)?;
-            let doomed = condemned_by(&self.plans()?);
-            let survey = self.survey(&doomed, options, control, &mut report)?;
-            let gone = |id: &PackId| doomed.contains(id) || survey.choice.condemned.binary_search(id).is_ok();
-            // What no segment names may be what a session at work has stored by now, or has taken over.
-            let named = survey.index.packs();
-            let may_be_needed = |id: &PackId| !met.alive.is_empty() && !doomed.contains(id) && !named.contains_key(id);
-            for (id, size) in survey.there.iter().filter(|(id, _)| gone(id)) {
-                let (packs, bytes) = match may_be_needed(id) {
-                    true => (&mut report.packs_in_doubt, &mut report.bytes_in_doubt),
-                    false => (&mut report.packs_deleted, &mut report.bytes_deleted),
-                };
-                *packs += 1;
-                *bytes += size;
-            }
-            (report.fenced, report.refused) = (met.fenced, met.refused);
-            report.waits_for = met.alive.iter().map(Waiting::of).collect();
-            (report.chunks_moved, report.bytes_moved) = (survey.choice.moved_chunks, survey.choice.moved_bytes);
-            return Ok(report);
-        }
+        let mut report = PruneReport::default();
         let id = objects::new_id()?;
         let now = Timestamp::now().0;
         let session = Session {

@@ -8,23 +8,34 @@ use super::mark::lost_names;
 use super::{Collector, Policy, PruneOptions, PruneReport};
 use crate::chunks::WriteOptions;
 use crate::error::{Error, Result};
-use crate::format::snapshot::Manifest;
 use crate::format::{SnapshotId, names};
 use crate::objects;
+use crate::plan::Plan;
 use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, program};
+use std::sync::Arc;
 
 impl Repository {
-    /// Forgets the snapshots that no rule of `policy` keeps, of those that `wanted` says yes to. The space is reclaimed
-    /// by [`Repository::prune`].
+    /// Forgets the snapshots that no rule of `policy` keeps, of those that the filter admits. The space is reclaimed by
+    /// [`Repository::prune`].
     ///
     /// # Errors
     ///
     /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
     /// then.
-    pub fn forget(&self, policy: &Policy, wanted: impl Fn(&Manifest) -> bool, dry_run: bool) -> Result<ForgetReport> {
-        let control = &self.control;
+    pub fn forget(&self, policy: &Policy, filter: &SnapshotFilter) -> Result<ForgetReport> {
+        self.forget_plan(policy, filter)?.execute()
+    }
+
+    /// What [`Repository::forget`] would do now, and why. The plan, once executed, forgets the snapshots that it shows,
+    /// but for one that was held meanwhile: that is an error.
+    ///
+    /// # Errors
+    ///
+    /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
+    /// then.
+    pub fn forget_plan(&self, policy: &Policy, filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
         let mut list = self.snapshots()?;
-        list.snapshots.retain(|manifest| wanted(manifest));
+        list.snapshots.retain(|manifest| filter.admits(manifest));
         let mut verdicts = policy.decide(&list.snapshots, &list.times)?;
         for (id, hold) in objects::list_holds(&*self.store, names::HOLDS)? {
             for verdict in verdicts.iter_mut().filter(|verdict| verdict.snapshot == id) {
@@ -40,12 +51,9 @@ impl Repository {
         }
         let forgotten: Vec<SnapshotId> =
             verdicts.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.snapshot).collect();
-        if !dry_run {
-            forget(&Frugal::new(self.store.clone()), &self.keys, &forgotten, control)?;
-        }
         let damaged = list.damaged.iter().map(|(_, error)| format!("{error}; it was left alone"));
         let problems = damaged.chain(list.unread_labels.iter().map(|(_, error)| error.to_string())).collect();
-        Ok(ForgetReport { verdicts, forgotten, dry_run, problems })
+        Ok(self.plan_to_forget(ForgetReport { verdicts, forgotten, problems }))
     }
 
     /// Forgets the snapshots with these names, found among those that the filter admits. One that can't be read, or
@@ -54,8 +62,16 @@ impl Repository {
     /// # Errors
     ///
     /// If a name is not found or its snapshot is held; nothing is forgotten then.
-    pub fn forget_named(&self, names: &[String], filter: &SnapshotFilter, dry_run: bool) -> Result<ForgetReport> {
-        let control = &self.control;
+    pub fn forget_named(&self, names: &[String], filter: &SnapshotFilter) -> Result<ForgetReport> {
+        self.forget_named_plan(names, filter)?.execute()
+    }
+
+    /// What [`Repository::forget_named`] would do now.
+    ///
+    /// # Errors
+    ///
+    /// If a name is not found or its snapshot is held.
+    pub fn forget_named_plan(&self, names: &[String], filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
         let mut list = self.snapshots()?;
         let states = objects::list_states(&*self.store, &self.keys)?;
         let holds = objects::list_holds(&*self.store, names::HOLDS)?;
@@ -70,10 +86,16 @@ impl Repository {
                 forgotten.push(id);
             }
         }
-        if !dry_run {
-            forget(&Frugal::new(self.store.clone()), &self.keys, &forgotten, control)?;
-        }
-        Ok(ForgetReport { forgotten, dry_run, ..ForgetReport::default() })
+        Ok(self.plan_to_forget(ForgetReport { forgotten, ..ForgetReport::default() }))
+    }
+
+    fn plan_to_forget(&self, report: ForgetReport) -> Plan<ForgetReport> {
+        let (repository, done) = (self.clone(), report.clone());
+        Plan::new(report, move || {
+            let store = Frugal::new(repository.store.clone());
+            forget(&store, &repository.keys, &done.forgotten, &repository.control)?;
+            Ok(done)
+        })
     }
 
     fn id_to_forget(
@@ -111,8 +133,24 @@ impl Repository {
     /// If what a snapshot needs can't be told, if another collection is at work, or a writer that it would have to wait
     /// for.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
-        let control = &self.control;
-        let collector = Collector {
+        self.collector().run(options, &self.control)
+    }
+
+    /// What [`Repository::prune`] would do now. The plan, once executed, deletes no other packs than those that it
+    /// shows, and of these none that a snapshot needs by then.
+    ///
+    /// # Errors
+    ///
+    /// If what a snapshot needs can't be told.
+    pub fn prune_plan(&self, options: &PruneOptions) -> Result<Plan<PruneReport>> {
+        let (report, condemned) = self.collector().look(options, &self.control)?;
+        let options = PruneOptions { only: Some(Arc::new(condemned)), ..options.clone() };
+        let repository = self.clone();
+        Ok(Plan::new(report, move || repository.prune(&options)))
+    }
+
+    fn collector(&self) -> Collector {
+        Collector {
             store: self.store.clone(),
             keys: self.keys.clone(),
             write: WriteOptions {
@@ -122,7 +160,6 @@ impl Repository {
             },
             host: host(),
             program: program(),
-        };
-        collector.run(options, control)
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::format::session::SessionKind;
 use crate::format::snapshot::{Manifest, NamespaceManifest, Origin, RunRef, Salvage, SnapshotState};
 use crate::format::{ChunkId, HoldId, RepositoryId, SnapshotId, names};
 use crate::objects;
+use crate::plan::Plan;
 use crate::record::{Digest, PartitionId, Timestamp};
 use crate::repository::{Memory, Repository, Root, SnapshotFilter, SnapshotList, named, resolve};
 use crate::run::{
@@ -51,12 +52,13 @@ pub struct CopyOptions {
     /// Of those the ones that are newer than this: a time, or a snapshot's name.
     pub newer_than: Option<String>,
     /// Only say what would be done.
-    pub dry_run: bool,
+    dry_run: bool,
+    /// Of those the ones that a plan showed, if given.
+    only: Option<HashSet<SnapshotId>>,
 }
 
 setters!(CopyOptions {
     filter: SnapshotFilter,
-    dry_run: bool,
 } into {
     newer_than: Option<String>,
 } each {
@@ -69,13 +71,13 @@ setters!(CopyOptions {
 pub struct CopiedSnapshot {
     /// The original's manifest.
     pub original: Manifest,
-    /// The copy's id; `None` in a dry run.
+    /// The copy's id; `None` in a plan.
     pub copy: Option<SnapshotId>,
-    /// Chunks that were stored; in a dry run, those that may have to be, at most.
+    /// Chunks that were stored; in a plan, those that may have to be, at most.
     pub chunks: u64,
-    /// Bytes that were read out of the source's packs; in a dry run, the stored bytes of those chunks there.
+    /// Bytes that were read out of the source's packs; in a plan, the stored bytes of those chunks there.
     pub bytes_read: u64,
-    /// Bytes that were stored in packs and index segments; 0 in a dry run.
+    /// Bytes that were stored in packs and index segments; 0 in a plan.
     pub stored_bytes: u64,
 }
 
@@ -95,17 +97,15 @@ pub struct NotCopied {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct CopyReport {
-    /// Whether nothing was changed.
-    pub dry_run: bool,
     /// What was copied, oldest first.
     pub copied: Vec<CopiedSnapshot>,
     /// What the target had before: ids in the source and in the target.
     pub present: Vec<(SnapshotId, SnapshotId)>,
     /// What was not copied, and why.
     pub not_copied: Vec<NotCopied>,
-    /// Holds that were placed in the target on copies of held snapshots; 0 in a dry run.
+    /// Holds that were placed in the target on copies of held snapshots; 0 in a plan.
     pub holds: u64,
-    /// Copies whose labels were brought up to date, since those of their originals were changed; 0 in a dry run.
+    /// Copies whose labels were brought up to date, since those of their originals were changed; 0 in a plan.
     pub labelled: u64,
     /// For people: damage that was passed over and made up for, and holds and labels that copies lack.
     pub warnings: Vec<String>,
@@ -166,8 +166,9 @@ impl Repository {
                 self.id
             )));
         }
-        let mut report = CopyReport { dry_run: options.dry_run, ..CopyReport::default() };
-        let chosen = self.chosen(options, &mut report)?;
+        let mut report = CopyReport::default();
+        let mut chosen = self.chosen(options, &mut report)?;
+        chosen.retain(|manifest| options.only.as_ref().is_none_or(|only| only.contains(&manifest.id)));
         let mut work = Copying {
             source: self,
             target,
@@ -199,6 +200,21 @@ impl Repository {
         self.copy_holds(target, &copies, &mut report)?;
         self.copy_labels(target, &copies, &mut report)?;
         Ok(report)
+    }
+
+    /// What [`Repository::copy`] would do now. The plan, once executed, copies no other snapshots than those that it
+    /// shows.
+    ///
+    /// # Errors
+    ///
+    /// If one of the stores can't be read, or a snapshot that was named is not found.
+    pub fn copy_plan(&self, target: &Repository, options: &CopyOptions) -> Result<Plan<CopyReport>> {
+        let report = self.copy(target, &CopyOptions { dry_run: true, ..options.clone() })?;
+        let shown = report.copied.iter().map(|one| one.original.id);
+        let shown = shown.chain(report.present.iter().map(|(original, _)| *original)).collect();
+        let options = CopyOptions { only: Some(shown), ..options.clone() };
+        let (source, target) = (self.clone(), target.clone());
+        Ok(Plan::new(report, move || source.copy(&target, &options)))
     }
 
     /// Tells the target which labels came and went here since the snapshots were committed.

@@ -3,6 +3,7 @@
 use super::{Caller, Done, Part, millis_since, stopped, text};
 use crate::copy;
 use crate::error::Result;
+use crate::plan::Plan;
 use crate::repository::{Repository, SnapshotFilter};
 use crate::setters::setters;
 use serde::Serialize;
@@ -123,7 +124,7 @@ impl From<copy::CopiedSnapshot> for CopiedSnapshot {
 }
 
 impl CopyReport {
-    fn new(report: copy::CopyReport, from: String, to: String, duration_millis: u64) -> Self {
+    fn new(report: copy::CopyReport, dry_run: bool, from: String, to: String, duration_millis: u64) -> Self {
         let present = report.present.iter();
         let not_copied = report.not_copied.into_iter().map(|not| NotCopied {
             snapshot: not.snapshot.to_string(),
@@ -131,7 +132,7 @@ impl CopyReport {
             damaged: not.damaged,
         });
         CopyReport {
-            dry_run: report.dry_run,
+            dry_run,
             from,
             to,
             copied: report.copied.into_iter().map(CopiedSnapshot::from).collect(),
@@ -173,10 +174,15 @@ pub fn copy(
     caller: &dyn Caller,
 ) -> Result<CopyReport> {
     let CopyOptions { snapshots, filter, newer_than, dry_run } = options.clone();
-    let options = copy::CopyOptions { snapshots, filter, newer_than, dry_run };
+    let options = copy::CopyOptions::default().snapshots(snapshots).filter(filter).newer_than(newer_than);
     let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
     let begun = Instant::now();
     let part = Part::begin(caller, format!("copying {from} to {to}"));
-    let report = source.watched(&part).copy(target, &options).map_err(|error| stopped(error, LEFT))?;
-    Ok(CopyReport::new(report, from, to, millis_since(begun)))
+    let source = source.watched(&part);
+    let report = match dry_run {
+        true => source.copy_plan(target, &options).map(Plan::into_report),
+        false => source.copy(target, &options),
+    };
+    let report = report.map_err(|error| stopped(error, LEFT))?;
+    Ok(CopyReport::new(report, dry_run, from, to, millis_since(begun)))
 }

@@ -111,13 +111,14 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, caller: &dyn Cal
     let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
     filter.check_cluster(&list.snapshots)?;
     let manifests = list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
-    let report = match which {
-        Which::Rules(policy) => repository.watched(&part).forget(policy, |manifest| filter.admits(manifest), *dry_run),
-        Which::Named(names) => repository.watched(&part).forget_named(names, filter, *dry_run),
+    let plan = match which {
+        Which::Rules(policy) => repository.watched(&part).forget_plan(policy, filter),
+        Which::Named(names) => repository.watched(&part).forget_named_plan(names, filter),
     };
+    let report = plan.and_then(|plan| if *dry_run { Ok(plan.into_report()) } else { plan.execute() });
     let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;
     Ok(ForgetReport {
-        dry_run: report.dry_run,
+        dry_run: *dry_run,
         forgotten: report.forgotten.iter().map(ToString::to_string).collect(),
         snapshots: considered(&report, &manifests),
         doubtful_times,

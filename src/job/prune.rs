@@ -3,6 +3,7 @@
 use super::{Caller, Done, Part, millis_since, stopped, text};
 use crate::collect::{self, Held, Waiting};
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use crate::repository::Repository;
 use crate::setters::setters;
 use serde::Serialize;
@@ -26,9 +27,9 @@ pub struct PruneOptions {
 
 impl Default for PruneOptions {
     fn default() -> Self {
-        let collect::PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, dry_run, .. } =
+        let collect::PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, .. } =
             collect::PruneOptions::default();
-        PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, dry_run }
+        PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, dry_run: false }
     }
 }
 
@@ -148,9 +149,9 @@ impl From<Held> for HeldBytes {
 }
 
 impl PruneReport {
-    fn new(report: collect::PruneReport, duration_millis: u64) -> Self {
+    fn new(report: collect::PruneReport, dry_run: bool, duration_millis: u64) -> Self {
         PruneReport {
-            dry_run: report.dry_run,
+            dry_run,
             snapshots: report.snapshots,
             chunks: report.chunks,
             chunks_missing: report.chunks_missing,
@@ -194,13 +195,17 @@ impl PruneReport {
 /// If an option is out of its range, what a snapshot needs can't be told, another collection or a writer is at work
 /// that it would have to wait for, or the caller stops it.
 pub fn prune(repository: &Repository, options: &PruneOptions, caller: &dyn Caller) -> Result<PruneReport> {
-    let options = options.to_library()?;
+    let (options, dry_run) = (options.to_library()?, options.dry_run);
     let part = Part::begin(caller, format!("pruning {}", repository.store().location()));
     let begun = Instant::now();
-    let report = repository.watched(&part).prune(&options);
+    let repository = repository.watched(&part);
+    let report = match dry_run {
+        true => repository.prune_plan(&options).map(Plan::into_report),
+        false => repository.prune(&options),
+    };
     let report = report
         .map_err(|error| stopped(error, "nothing that a snapshot needs was deleted; the next prune continues"))?;
-    Ok(PruneReport::new(report, millis_since(begun)))
+    Ok(PruneReport::new(report, dry_run, millis_since(begun)))
 }
 
 impl PruneOptions {
@@ -214,10 +219,11 @@ impl PruneOptions {
     }
 
     fn to_library(&self) -> Result<collect::PruneOptions> {
-        let PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, dry_run } = *self;
+        let PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, .. } = *self;
         if !(0.0..=100.0).contains(&max_unused_percent) {
             return Err(Error::usage("--max-unused takes a part in percent, from 0 to 100"));
         }
-        Ok(collect::PruneOptions { max_unused_percent, max_rewrite_bytes, dry_run, wait, fence })
+        let options = collect::PruneOptions::default().max_unused_percent(max_unused_percent).wait(wait).fence(fence);
+        Ok(options.max_rewrite_bytes(max_rewrite_bytes))
     }
 }

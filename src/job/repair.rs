@@ -2,6 +2,7 @@
 
 use super::{Caller, Done, Part, ReadPart, millis_since, stopped, text};
 use crate::error::Result;
+use crate::plan::Plan;
 use crate::record::Digest;
 use crate::repair::{self, NamespaceLosses, Salvaged};
 use crate::repository::Repository;
@@ -160,9 +161,9 @@ impl From<&Salvaged> for SalvagedSnapshot {
 }
 
 impl RepairReport {
-    fn new(report: repair::RepairReport, duration_millis: u64) -> Self {
+    fn new(report: repair::RepairReport, dry_run: bool, duration_millis: u64) -> Self {
         RepairReport {
-            dry_run: report.dry_run,
+            dry_run,
             index_problems: report.segments,
             packs_indexed: report.packs_indexed,
             chunks_indexed: report.chunks_indexed,
@@ -204,8 +205,12 @@ pub fn repair(repository: &Repository, options: &RepairOptions, caller: &dyn Cal
     let begun = Instant::now();
     let read_percent = options.read.percent(&**repository.store())?;
     let from = options.from.clone();
-    let report =
-        repository.watched(&part).repair(&repair::RepairOptions { read_percent, dry_run: options.dry_run, from });
+    let repairing = repair::RepairOptions::default().read_percent(read_percent).from(from);
+    let repository = repository.watched(&part);
+    let report = match options.dry_run {
+        true => repository.repair_plan(&repairing).map(Plan::into_report),
+        false => repository.repair(&repairing),
+    };
     let report = report.map_err(|error| stopped(error, "the next repair continues"))?;
-    Ok(RepairReport::new(report, millis_since(begun)))
+    Ok(RepairReport::new(report, options.dry_run, millis_since(begun)))
 }

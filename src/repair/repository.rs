@@ -17,6 +17,7 @@ use crate::index::{Index, IndexedPack, encode_segment, write_segments};
 use crate::objects;
 use crate::objects::Lease;
 use crate::pack::{read_directory, stored_packs};
+use crate::plan::Plan;
 use crate::record::Timestamp;
 use crate::repository::{HoldEntry, Repository, new_session};
 use crate::session::noted_chunks;
@@ -34,14 +35,13 @@ pub struct RepairOptions {
     /// checks found damaged are read in any case.
     pub read_percent: f64,
     /// Only say what would be done.
-    pub dry_run: bool,
+    dry_run: bool,
     /// Another repository that may have records that are lost here; its keys may be others.
     pub from: Option<Repository>,
 }
 
 setters!(RepairOptions {
     read_percent: f64,
-    dry_run: bool,
 } into {
     from: Option<Repository>,
 });
@@ -50,8 +50,6 @@ setters!(RepairOptions {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// Whether nothing was changed.
-    pub dry_run: bool,
     /// Index segments that could not be read, or were gone, line by line.
     pub segments: Vec<String>,
     /// Packs that were written into the index again.
@@ -108,7 +106,7 @@ impl Repository {
     /// read. Run again, it has nothing to do; killed on the way and run again, it finishes.
     pub fn repair(&self, options: &RepairOptions) -> Result<RepairReport> {
         let control = &self.control;
-        let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
+        let mut report = RepairReport::default();
         self.repair_index(options.dry_run, control, &mut report)?;
         self.clear_sessions(options.dry_run, &mut report)?;
         self.clear_holds(options.dry_run, &mut report)?;
@@ -160,6 +158,17 @@ impl Repository {
             report.salvaged.push(salvaged);
         }
         Ok(report)
+    }
+
+    /// What [`Repository::repair`] would do now. The plan, once executed, repairs what is damaged by then.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
+    pub fn repair_plan(&self, options: &RepairOptions) -> Result<Plan<RepairReport>> {
+        let report = self.repair(&RepairOptions { dry_run: true, ..options.clone() })?;
+        let (repository, options) = (self.clone(), options.clone());
+        Ok(Plan::new(report, move || repository.repair(&options)))
     }
 
     fn repair_index(&self, dry_run: bool, control: &Control, report: &mut RepairReport) -> Result<()> {

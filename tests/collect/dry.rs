@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn dry(repository: &Repository, options: &PruneOptions) -> PruneReport {
-    prune(repository, &options.clone().dry_run(true)).unwrap()
+    repository.prune_plan(&options.clone()).unwrap().into_report()
 }
 
 /// A backup at work that has stored packs, and noted them.

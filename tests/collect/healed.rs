@@ -105,7 +105,7 @@ fn sessions_and_holds_that_cannot_be_read_are_named_and_a_repair_clears_them() {
         assert!(named, "{key}: {found:?}");
     }
     let before = scene.disk.list("").unwrap();
-    let report = repair(&repository, &thorough_repair().dry_run(true)).unwrap();
+    let report = repository.repair_plan(&thorough_repair()).unwrap().into_report();
     assert_eq!(report.cleared.len(), 3, "{report:?}");
     assert_eq!(scene.disk.list("").unwrap(), before, "a dry run changed something");
     let report = repair(&repository, &thorough_repair()).unwrap();

@@ -20,7 +20,7 @@ fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
     }
     assert_eq!(repository.snapshots().unwrap().snapshots.len(), 3, "one that was named beside it went");
     let none = Policy::default().last(0);
-    let report = repository.forget(&none, |_| true, false).unwrap();
+    let report = repository.forget(&none, &SnapshotFilter::ALL).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[2].0]);
     let reasons: Vec<String> = report.verdicts[0].reasons.iter().map(ToString::to_string).collect();
     assert!(
@@ -131,6 +131,6 @@ fn a_snapshot_that_is_named_twice_is_forgotten_once() {
     let scene = Scene::new(30);
     let repository = scene.repository();
     let names = [scene.id(0), scene.id(0)[..12].to_string()];
-    let report = repository.forget_named(&names, &SnapshotFilter::ALL, false).unwrap();
+    let report = repository.forget_named(&names, &SnapshotFilter::ALL).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[0].0]);
 }

@@ -166,7 +166,7 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     tag(&repository, &first.to_string(), &["keep"], &[]).unwrap();
     let policy = Policy::default().last(1).tags(["keep"]);
     let forgotten = |policy: &Policy| {
-        let report = repository.forget(policy, |_| true, true).unwrap();
+        let report = repository.forget_plan(policy, &SnapshotFilter::ALL).unwrap().into_report();
         (report.forgotten, report.problems)
     };
     assert_eq!(forgotten(&policy).0, [scene.snapshots[1].0]);

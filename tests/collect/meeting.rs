@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::header::Class;
 use aerolith::format::names;
 use aerolith::store::{Call, MemoryStore, Store};
-use aerolith::{BackupKind, BackupSession, Error, RepairReport, Repository, SnapshotId};
+use aerolith::{BackupKind, BackupSession, Error, Plan, RepairReport, Repository, SnapshotId};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -98,7 +98,12 @@ fn chunks_of_a_backup_that_commits_while_a_prune_looks_are_not_missed() {
             }
             packs_listed |= (call, key) == (Call::List, names::PACKS);
         });
-        let report = prune(&open(store).unwrap(), &thorough().dry_run(dry_run)).unwrap();
+        let repository = open(store).unwrap();
+        let report = match dry_run {
+            true => repository.prune_plan(&thorough()).map(Plan::into_report),
+            false => prune(&repository, &thorough()),
+        };
+        let report = report.unwrap();
         assert!(report.chunks_missing == 0 && report.problems.is_empty(), "{report:?}");
         let committed = committed.lock().unwrap().take().expect("no backup was taken meanwhile");
         let repository = scene.repository();

@@ -8,7 +8,7 @@ use aerolith::format::snapshot::Manifest;
 use aerolith::format::{ChunkId, PackId, names};
 use aerolith::internals::repository::Root;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, CopyOptions, CreateOptions, KdfCost, Repository, SnapshotId};
+use aerolith::{BackupKind, CopyOptions, CreateOptions, KdfCost, Plan, Repository, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
     let missing = |id: &ChunkId| snapshot.chunks().locate(id).unwrap().is_empty();
     assert!(!whole || ids.iter().any(missing), "{about}: reached");
 
-    match prune(&repository, &thorough().dry_run(true)) {
+    match repository.prune_plan(&thorough()).map(Plan::into_report) {
         Ok(report) => assert!(report.chunks_missing > 0, "{about}: {report:?}"),
         Err(error) => {
             assert!(error.is_damage() && error.to_string().contains("nothing is deleted"), "{about}: {error}")
@@ -96,7 +96,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
         assert!(refused, "{about}: {report:?}");
     }
 
-    let report = repair(&repository, &aerolith::RepairOptions::default().dry_run(true)).unwrap();
+    let report = repository.repair_plan(&aerolith::RepairOptions::default()).unwrap().into_report();
     let salvaged = report.salvaged.iter().find(|salvaged| salvaged.original == id);
     assert!(salvaged.is_some_and(|salvaged| salvaged.has_losses()), "{about}: {report:?}");
 

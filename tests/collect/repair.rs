@@ -117,7 +117,7 @@ fn a_damaged_or_lost_index_is_rebuilt_from_the_packs() {
             }
             let repository = open(disk.clone()).unwrap();
             let before = disk.list("").unwrap();
-            let dry = repair(&repository, &RepairOptions::default().dry_run(true)).unwrap();
+            let dry = repository.repair_plan(&RepairOptions::default()).unwrap().into_report();
             assert_eq!(disk.list("").unwrap(), before, "{about}: a dry run changed something");
             let report = repair(&repository, &RepairOptions::default()).unwrap();
             assert_eq!(
@@ -156,7 +156,7 @@ fn while_a_plan_is_pending_the_index_is_left_alone() {
     flip(&scene.disk, &segment, 80);
     let repository = scene.repository();
     let before = scene.disk.list(names::INDEX).unwrap();
-    let dry = repair(&repository, &RepairOptions::default().dry_run(true)).unwrap();
+    let dry = repository.repair_plan(&RepairOptions::default()).unwrap().into_report();
     let sessions = scene.disk.list(names::SESSIONS).unwrap();
     let report = repair(&repository, &RepairOptions::default()).unwrap();
     assert!(report.deferred.as_ref().is_some_and(|why| why.contains("aerolith prune")), "{report:?}");
@@ -304,7 +304,7 @@ fn records_whose_values_are_lost_are_named_and_the_others_salvaged() {
     damage_chunk(&repository, &scene.disk, &chunk);
     // Nobody knows of it yet.
     assert!(repair(&repository, &RepairOptions::default()).unwrap().salvaged.is_empty());
-    let dry = repair(&repository, &thorough_repair().dry_run(true)).unwrap();
+    let dry = repository.repair_plan(&thorough_repair()).unwrap().into_report();
     let before = repository.snapshots().unwrap().snapshots;
     let report = repair(&repository, &thorough_repair()).unwrap();
     assert!(report.has_losses() && report.problems.is_empty(), "{report:?}");
@@ -363,7 +363,7 @@ fn what_is_lost_here_is_taken_from_other_snapshots_and_from_another_repository()
     let (_, contents) = back_up_all(&other, BackupKind::Full, &[("kept", &scene.kept)]);
     let damaged = values(&repository, &scene.id(2));
     damaged.iter().for_each(|id| damage_chunk(&repository, &scene.disk, id));
-    let without = repair(&repository, &thorough_repair().dry_run(true)).unwrap();
+    let without = repository.repair_plan(&thorough_repair()).unwrap().into_report();
     let with = thorough_repair().from(other.clone());
     let report = repair(&repository, &with).unwrap();
     assert_salvaged(&repository, &scene.snapshots, &report, "from another");
@@ -400,7 +400,7 @@ fn a_full_backup_heals_the_damaged_snapshots_and_no_repair_is_needed() {
     let repository = scene.repository();
     let chunk = values(&repository, &scene.id(2))[0];
     damage_chunk(&repository, &scene.disk, &chunk);
-    assert!(repair(&repository, &thorough_repair().dry_run(true)).unwrap().has_losses());
+    assert!(repository.repair_plan(&thorough_repair()).unwrap().into_report().has_losses());
     check(&repository).unwrap();
     let last = back_up_all(&repository, BackupKind::Full, &[("kept", &scene.kept)]);
     assert_eq!(assert_exact(&repository, &[last], "healed"), 1);

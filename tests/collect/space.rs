@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Policy, SessionOptions};
+use aerolith::{BackupKind, Policy, SessionOptions, SnapshotFilter};
 use std::sync::Arc;
 
 #[test]
@@ -30,7 +30,7 @@ fn what_no_snapshot_needs_is_deleted_and_what_is_left_restores_exactly() {
     let last = back_up_all(&repository, BackupKind::Incremental, &[("kept", &next)]);
     assert_eq!(assert_exact(&repository, &[last], "the next"), 1);
     let all = Policy::default().last(0);
-    assert_eq!(repository.forget(&all, |_| true, false).unwrap().forgotten.len(), 2);
+    assert_eq!(repository.forget(&all, &SnapshotFilter::ALL).unwrap().forgotten.len(), 2);
     prune(&repository, &thorough()).unwrap();
     assert!(scene.disk.list(names::PACKS).unwrap().is_empty() && scene.disk.list(names::INDEX).unwrap().is_empty());
     assert_clean(&repository, "empty");
@@ -42,7 +42,7 @@ fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
     let repository = scene.repository();
     forget(&repository, &[scene.id(0)]).unwrap();
     let before = scene.disk.list("").unwrap();
-    let planned = prune(&repository, &thorough().dry_run(true)).unwrap();
+    let planned = repository.prune_plan(&thorough()).unwrap().into_report();
     assert_eq!(scene.disk.list("").unwrap(), before);
     let done = prune(&repository, &thorough()).unwrap();
     assert_eq!((planned.packs_deleted, planned.bytes_deleted), (done.packs_deleted, done.bytes_deleted));
@@ -159,7 +159,7 @@ fn many_small_packs_become_few_and_few_are_left_alone() {
     let one = thorough().max_rewrite_bytes(stored.min());
     assert_eq!(prune(&repository, &one).unwrap().chunks_moved, 0);
     let many = packs();
-    let planned = prune(&repository, &thorough().dry_run(true)).unwrap();
+    let planned = repository.prune_plan(&thorough()).unwrap().into_report();
     let report = prune(&repository, &thorough()).unwrap();
     assert_eq!((report.packs_deleted, report.chunks_moved), (many as u64, report.chunks));
     assert_eq!((planned.packs_deleted, planned.chunks_moved), (report.packs_deleted, report.chunks_moved));
@@ -180,8 +180,10 @@ fn the_index_does_not_grow_with_forgotten_backups() {
         world = world.later(0..30, 0.5, 0.0, 20 + n);
         last = Some(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
     }
-    let newest = Policy::default().last(1);
-    repository.forget(&newest, |manifest| manifest.namespaces.len() == 1, false).unwrap();
+    let all = repository.snapshots().unwrap().snapshots;
+    let of_one = all.iter().filter(|manifest| manifest.namespaces.len() == 1).map(|manifest| manifest.id.to_string());
+    let of_one: Vec<String> = of_one.collect();
+    repository.forget_named(&of_one[..of_one.len() - 1], &SnapshotFilter::ALL).unwrap();
     let loose = thorough().max_unused_percent(100.0);
     prune(&repository, &loose).unwrap();
     let segments = scene.disk.list(names::INDEX).unwrap().len();

@@ -148,8 +148,8 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
     let disk = other_disk();
     let target = open_other(disk.clone()).unwrap();
     let before = disk.list("").unwrap();
-    let dry = CopyOptions::default().dry_run(true);
-    let planned = source.copy(&target, &dry).unwrap();
+    let all = CopyOptions::default();
+    let planned = source.copy_plan(&target, &all).unwrap().into_report();
     assert_eq!(disk.list("").unwrap(), before);
     let done = copy(&source, &target).unwrap();
     assert_eq!(planned.copied.len(), 3);
@@ -158,7 +158,20 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
         assert_eq!(planned.chunks, done.chunks);
         assert!(planned.bytes_read > 0 && planned.stored_bytes == 0);
     }
-    assert_eq!(source.copy(&target, &dry).unwrap().present.len(), 3);
+    assert_eq!(source.copy_plan(&target, &all).unwrap().report().present.len(), 3);
+}
+
+#[test]
+fn an_executed_plan_copies_the_snapshots_that_it_showed_and_no_others() {
+    let scene = Scene::new(30);
+    let source = scene.repository();
+    let target = open_other(other_disk()).unwrap();
+    let plan = source.copy_plan(&target, &CopyOptions::default()).unwrap();
+    assert_eq!(plan.report().copied.len(), 3);
+    back_up_all(&source, BackupKind::Full, &[("kept", &scene.kept.later(0..30, 0.5, 0.0, 3))]);
+    let done = plan.execute().unwrap();
+    assert_eq!((done.copied.len(), target.snapshots().unwrap().snapshots.len()), (3, 3));
+    assert_eq!(copy(&source, &target).unwrap().copied.len(), 1);
 }
 
 #[test]
@@ -220,9 +233,9 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     source.hold(&[scene.id(0)], &SnapshotFilter::ALL, "case 7").unwrap();
     let target = open_other(other_disk()).unwrap();
     let newer = |than: &str| {
-        let options = CopyOptions::default().newer_than(than.to_string()).dry_run(true);
-        let report = source.copy(&target, &options).unwrap();
-        report.copied.iter().map(|copied| copied.original.id).collect::<Vec<_>>()
+        let options = CopyOptions::default().newer_than(than.to_string());
+        let plan = source.copy_plan(&target, &options).unwrap();
+        plan.report().copied.iter().map(|copied| copied.original.id).collect::<Vec<_>>()
     };
     let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
     assert_eq!((newer("latest~1"), newer(&scene.id(0))), (all[2..].to_vec(), all[1..].to_vec()));
@@ -240,5 +253,5 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     assert_eq!(copy(&source, &target).unwrap().holds, 1);
     assert_eq!(copy(&source, &target).unwrap().holds, 0);
     assert_eq!(held(&target).len(), 2);
-    assert!(message(target.forget_named(&[copied.to_string()], &SnapshotFilter::ALL, false)).contains("held"));
+    assert!(message(target.forget_named(&[copied.to_string()], &SnapshotFilter::ALL)).contains("held"));
 }

@@ -87,7 +87,7 @@ pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneRep
 }
 
 pub fn forget(repository: &Repository, names: &[String]) -> Result<()> {
-    repository.forget_named(names, &SnapshotFilter::ALL, false).map(|_| ())
+    repository.forget_named(names, &SnapshotFilter::ALL).map(|_| ())
 }
 
 /// A collection of which nothing gets done but its plan.
