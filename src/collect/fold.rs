@@ -20,12 +20,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// How long a session keeps an object of its own after it was written last: two days. One that stopped is resumed for a
 /// day.
 pub const KEPT_MILLIS: u64 = 2 * 86_400_000;
-/// One collection folds sessions of at most so many bytes in a history: 16 MiB.
+/// One collection folds sessions of at most so many bytes in a history, before they are compressed: 16 MiB. As many
+/// again may be of sessions that were folded before their names.
 const MAX_NEW_BYTES: usize = 16 << 20;
-/// Histories are merged up to so many stored bytes: 40 MiB.
-const MAX_MERGED_BYTES: u64 = 40 << 20;
-/// What a row takes in a history, without its texts.
+/// Histories are merged up to so many bytes, before they are compressed: 40 MiB.
+const MAX_MERGED_BYTES: usize = 40 << 20;
+/// What a row takes in a history, without its texts, before it is compressed.
 const ROW_BYTES: usize = 96;
+/// What it takes once it is compressed.
+const STORED_ROW_BYTES: usize = 32;
 
 /// What a folding must know.
 pub struct Folding<'a> {
@@ -51,6 +54,12 @@ struct Retired {
     names: BTreeMap<SnapshotId, SnapshotState>,
     /// Sessions that have an object, with what is under their names.
     sessions: Vec<(Session, Option<SnapshotState>)>,
+    /// Those of the names whose sessions were folded while their snapshots existed.
+    ended: HashSet<SnapshotId>,
+    /// The histories, if there are such names.
+    histories: Vec<HistoryFold>,
+    /// About how many bytes the rows of both take, with texts of their own.
+    bytes: usize,
 }
 
 impl Folding<'_> {
@@ -62,7 +71,10 @@ impl Folding<'_> {
             return Ok(0);
         }
         control.check()?;
-        let merged = [self.write_history(&retired.sessions)?, self.write_fold(&retired.names)?].concat();
+        let mut merged = self.write_history(&retired)?;
+        if !retired.names.is_empty() {
+            merged.extend(self.write_fold(&retired.names)?);
+        }
         // What is deleted now is told by these alone.
         self.store.sync()?;
         for id in retired.names.keys() {
@@ -90,16 +102,19 @@ impl Folding<'_> {
         let listed = self.states.listed().filter(|(id, state)| is_retired(*state, id));
         retired.names.extend(listed);
         let mut sessions = objects::list_sessions(self.store)?;
-        sessions.retain(|id| self.states.get(id).is_none_or(|state| is_retired(state, id)));
+        let with_object: HashSet<SnapshotId> = sessions.iter().copied().collect();
+        // The session of a snapshot that stays is folded without its name.
+        let may_go = |state: SnapshotState, id: &SnapshotId| state == SnapshotState::Committed || is_retired(state, id);
+        sessions.retain(|id| self.states.get(id).is_none_or(|state| may_go(state, id)));
         let read = in_parallel(&sessions, |id| objects::read_session(self.store, self.keys, *id));
-        let mut bytes = 0;
         for (id, read) in sessions.into_iter().zip(read) {
             let state = self.states.get(&id);
             match read {
                 Ok(session) if self.is_over(&session, state) => {
-                    bytes +=
+                    let bytes =
                         ROW_BYTES + session.job.len() + session.host.len() + reason_of(&session).map_or(0, str::len);
-                    if bytes <= MAX_NEW_BYTES && retired.sessions.len() < MAX_ROWS {
+                    if retired.bytes + bytes <= MAX_NEW_BYTES && retired.sessions.len() < MAX_ROWS {
+                        retired.bytes += bytes;
                         retired.sessions.push((session, state));
                         continue;
                     }
@@ -113,19 +128,52 @@ impl Folding<'_> {
         // What is left under a name that is folded goes, whatever its session says; it may be told by a fold that is
         // not durable yet.
         retired.names.extend(self.states.strays().filter_map(|id| Some((id, self.states.folded(&id)?))));
+        self.add_ended(&mut retired, &with_object)?;
         while retired.names.len() > MAX_NAMES {
             retired.names.pop_last();
         }
         Ok(retired)
     }
 
+    /// Looks for names whose sessions were folded before them, while their snapshots existed. What the histories say of
+    /// these is written again: it shall tell, as of all others, that the name is folded, and how.
+    fn add_ended(&self, retired: &mut Retired, with_object: &HashSet<SnapshotId>) -> Result<()> {
+        if retired.names.keys().all(|id| with_object.contains(id)) {
+            return Ok(());
+        }
+        let (histories, _) = objects::read_history(self.store, self.keys)?;
+        let committed = objects::folded_committed(&histories);
+        for (history, row) in histories.iter().flat_map(|one| one.rows.iter().map(move |row| (one, row))) {
+            let id = row.session;
+            if !committed.contains(&id) || retired.ended.contains(&id) {
+                continue;
+            }
+            let text = |number: u32| history.text(number).map_or(0, str::len);
+            let bytes = ROW_BYTES + text(row.job) + text(row.host) + reason_of_row(row).map_or(0, text);
+            let fits =
+                retired.bytes + bytes <= 2 * MAX_NEW_BYTES && retired.sessions.len() + retired.ended.len() < MAX_ROWS;
+            match retired.names.get(&id) {
+                Some(SnapshotState::Forgotten) if fits => {
+                    retired.bytes += bytes;
+                    retired.ended.insert(id);
+                }
+                // One too many, or a manifest that was emptied since.
+                Some(_) => {
+                    retired.names.remove(&id);
+                }
+                None => {}
+            }
+        }
+        retired.histories = histories;
+        Ok(())
+    }
+
     /// Whether nothing asks for a session's object any more: not the resuming of what stopped, nor what tells an
-    /// emptied snapshot, nor a full backup that heals what a check found.
+    /// emptied marker, nor a full backup that heals what a check found. An emptied manifest is told by the history.
     fn is_over(&self, session: &Session, state: Option<SnapshotState>) -> bool {
         let damage = session.outcome.as_ref().is_some_and(|outcome| !outcome.damaged_chunks.is_empty());
         let is_over = match state {
-            Some(SnapshotState::Committed) => false,
-            Some(SnapshotState::Forgotten) => true,
+            Some(SnapshotState::Committed | SnapshotState::Forgotten) => true,
             Some(SnapshotState::Fenced) => !session.says_committed(),
             None => session.kind == SessionKind::Check,
         };
@@ -149,21 +197,26 @@ impl Folding<'_> {
     }
 
     /// Writes sessions into a history, with what the smallest histories tell; gives back the keys of these.
-    fn write_history(&self, sessions: &[(Session, Option<SnapshotState>)]) -> Result<Vec<String>> {
-        if sessions.is_empty() {
+    fn write_history(&self, retired: &Retired) -> Result<Vec<String>> {
+        let Retired { sessions, ended, .. } = retired;
+        let new = sessions.len() + ended.len();
+        if new == 0 {
             return Ok(Vec::new());
         }
         let mut listed = self.store.list(names::HISTORY)?;
         listed.retain(|object| names::parse_history(&object.key).is_some());
         listed.sort_by_key(|object| object.size);
         let sizes: Vec<u64> = listed.iter().map(|object| object.size).collect();
-        listed.truncate(to_merge(&sizes, (sessions.len() * ROW_BYTES) as u64, MAX_MERGED_BYTES));
+        listed.truncate(to_merge(&sizes, (new * STORED_ROW_BYTES) as u64, MAX_MERGED_BYTES as u64));
         let mut builder = Builder::default();
         let mut merged = Vec::new();
         for object in listed {
             let Some(id) = names::parse_history(&object.key) else { continue };
             match objects::read_one_history(self.store, self.keys, id) {
-                Ok(history) if builder.rows.len() + history.rows.len() + sessions.len() <= MAX_ROWS => {
+                Ok(history)
+                    if builder.rows.len() + history.rows.len() + new <= MAX_ROWS
+                        && builder.bytes() + bytes_of(&history) + retired.bytes <= MAX_MERGED_BYTES =>
+                {
                     history.rows.iter().for_each(|row| builder.add_folded(&history, row));
                     merged.push(object.key);
                 }
@@ -171,6 +224,11 @@ impl Folding<'_> {
                 // Merged by another collection, or for a repair.
                 Err(error) if error.is_of_one_object() => {}
                 Err(error) => return Err(error),
+            }
+        }
+        for history in &retired.histories {
+            for row in history.rows.iter().filter(|row| ended.contains(&row.session)) {
+                builder.add_folded(history, &FoldedSession { name: FoldedName::Forgotten, ..*row });
             }
         }
         let resumed = self.resumed(sessions)?;
@@ -207,6 +265,11 @@ impl Folding<'_> {
     }
 }
 
+/// About how many bytes a history takes before it is compressed.
+fn bytes_of(history: &HistoryFold) -> usize {
+    history.rows.len() * ROW_BYTES + history.texts.iter().map(|text| text.len() + ROW_BYTES).sum::<usize>()
+}
+
 fn size_of(fold: &Fold) -> u64 {
     (fold.forgotten.len() + fold.fenced.len()) as u64
 }
@@ -231,6 +294,13 @@ fn reason_of(session: &Session) -> Option<&str> {
     match &session.outcome.as_ref()?.status {
         Status::Incomplete(reason) | Status::Failed(reason) => Some(reason),
         Status::Done | Status::Stopped => None,
+    }
+}
+
+fn reason_of_row(row: &FoldedSession) -> Option<u32> {
+    match row.outcome?.status {
+        FoldedStatus::Incomplete(reason) | FoldedStatus::Failed(reason) => Some(reason),
+        FoldedStatus::Done | FoldedStatus::Stopped => None,
     }
 }
 
@@ -272,7 +342,8 @@ impl Builder {
             name: match state {
                 None => FoldedName::Free,
                 Some(SnapshotState::Fenced) => FoldedName::Fenced,
-                Some(SnapshotState::Forgotten | SnapshotState::Committed) => FoldedName::Forgotten,
+                Some(SnapshotState::Forgotten) => FoldedName::Forgotten,
+                Some(SnapshotState::Committed) => FoldedName::Committed,
             },
             kind: session.kind,
             job: self.number(&session.job),
@@ -287,7 +358,16 @@ impl Builder {
         self.rows.insert(session.id, row);
     }
 
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        self.rows.len() * ROW_BYTES + self.texts.keys().map(|text| text.len() + ROW_BYTES).sum::<usize>()
+    }
+
     fn add_folded(&mut self, history: &HistoryFold, row: &FoldedSession) {
+        // Another row of it tells at least as much.
+        if row.name == FoldedName::Committed && self.rows.contains_key(&row.session) {
+            return;
+        }
         let mut renumbered = |number: u32| self.number(history.text(number).unwrap_or_default());
         let status = |status: FoldedStatus, renumbered: &mut dyn FnMut(u32) -> u32| match status {
             FoldedStatus::Incomplete(reason) => FoldedStatus::Incomplete(renumbered(reason)),
@@ -344,6 +424,31 @@ mod tests {
             assert!(sizes.is_sorted() && sizes.len() <= 12, "{sizes:?}");
         }
         assert!(written <= 40_000 * 16, "{written}");
+    }
+
+    #[test]
+    fn a_row_that_tells_a_sessions_end_stays_whatever_else_is_merged() {
+        let row = |name| FoldedSession {
+            session: SnapshotId([1; 16]),
+            name,
+            kind: SessionKind::Backup,
+            job: 0,
+            host: 0,
+            program: 0,
+            cluster: 0,
+            started: 1,
+            heartbeat: 2,
+            resumed_by: None,
+            outcome: None,
+        };
+        let history =
+            |name| HistoryFold { id: FoldId([7; 16]), folded: 1, texts: vec!["".into()], rows: vec![row(name)] };
+        let [early, late] = [FoldedName::Committed, FoldedName::Forgotten].map(history);
+        for order in [[&early, &late], [&late, &early]] {
+            let mut builder = Builder::default();
+            order.iter().for_each(|history| history.rows.iter().for_each(|row| builder.add_folded(history, row)));
+            assert_eq!(builder.build(late.id, 1), late);
+        }
     }
 
     #[test]

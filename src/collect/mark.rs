@@ -94,6 +94,9 @@ pub fn lost_names(
             Err(error) => return Err(error),
         }
     }
+    // One that can't be read says nothing, as a session.
+    let (histories, _) = objects::read_history(store, keys)?;
+    committed.extend(objects::folded_committed(&histories));
     committed.retain(|id| !states.was_committed(id));
     let mut lost = BTreeSet::new();
     for id in committed {

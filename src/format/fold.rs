@@ -58,6 +58,8 @@ pub enum FoldedName {
     Fenced,
     /// Nothing: a check takes no name.
     Free,
+    /// A manifest. What became of it since is told by the name alone, or by another row.
+    Committed,
 }
 
 /// How a folded session ended. Texts are numbers in the list of the history.

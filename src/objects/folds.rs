@@ -13,7 +13,7 @@ use crate::format::snapshot::SnapshotState;
 use crate::format::{FoldId, FormatError, SnapshotId, names};
 use crate::store::{Put, Store};
 use crate::sync::in_parallel;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// So often the folds are listed again because one was merged into another while they were read, before that is an
 /// error.
@@ -234,8 +234,8 @@ fn put_random(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// A folded session as its object said it, as far as that was kept, and what was under its name.
-pub fn unfold(history: &HistoryFold, row: &FoldedSession) -> (Session, Option<SnapshotState>) {
+/// A folded session as its object said it, as far as that was kept.
+pub fn unfold(history: &HistoryFold, row: &FoldedSession) -> Session {
     let text = |number: u32| history.text(number).unwrap_or_default().to_string();
     let outcome = row.outcome.map(|outcome| Outcome {
         ended: outcome.ended,
@@ -249,7 +249,7 @@ pub fn unfold(history: &HistoryFold, row: &FoldedSession) -> (Session, Option<Sn
         stored_bytes: outcome.stored_bytes,
         damaged_chunks: Vec::new(),
     });
-    let session = Session {
+    Session {
         id: row.session,
         kind: row.kind,
         job: text(row.job),
@@ -262,22 +262,33 @@ pub fn unfold(history: &HistoryFold, row: &FoldedSession) -> (Session, Option<Sn
         adopted: Vec::new(),
         outcome,
         journal: None,
-    };
-    (session, state_of_row(row))
+    }
 }
 
 /// Names that histories tell of and that no fold has, though it should: a fold was lost.
 pub fn names_without_fold(states: &States, histories: &[HistoryFold]) -> BTreeMap<SnapshotId, SnapshotState> {
     let rows = histories.iter().flat_map(|history| &history.rows);
-    let named = rows.filter_map(|row| Some((row.session, state_of_row(row)?)));
+    let named = rows.filter_map(|row| Some((row.session, folded_name(row)?)));
     named.filter(|(id, _)| states.get(id).is_none()).collect()
 }
 
-/// What was under the name of a folded session.
-fn state_of_row(row: &FoldedSession) -> Option<SnapshotState> {
+/// The sessions that were folded while their snapshots existed, and whose names were not folded since: there is a
+/// manifest under each of these names, or a marker.
+pub fn folded_committed(histories: &[HistoryFold]) -> HashSet<SnapshotId> {
+    let rows = || histories.iter().flat_map(|history| &history.rows);
+    let committed = rows().filter(|row| row.name == FoldedName::Committed);
+    let mut committed: HashSet<SnapshotId> = committed.map(|row| row.session).collect();
+    for row in rows().filter(|row| row.name != FoldedName::Committed) {
+        committed.remove(&row.session);
+    }
+    committed
+}
+
+/// What was under the name of a folded session, if that was folded too.
+pub fn folded_name(row: &FoldedSession) -> Option<SnapshotState> {
     match row.name {
         FoldedName::Forgotten => Some(SnapshotState::Forgotten),
         FoldedName::Fenced => Some(SnapshotState::Fenced),
-        FoldedName::Free => None,
+        FoldedName::Free | FoldedName::Committed => None,
     }
 }

@@ -7,8 +7,8 @@ pub mod order;
 mod process;
 
 pub use folds::{
-    States, folded_state_of, list_states, names_without_fold, read_history, read_one_history, state_of, unfold,
-    write_history, write_names,
+    States, folded_committed, folded_name, folded_state_of, list_states, names_without_fold, read_history,
+    read_one_history, state_of, unfold, write_history, write_names,
 };
 pub use labels::{Changes, StoredLabels, read_labels, write_labels};
 pub use lease::{LEASE_MILLIS, Lease};

@@ -41,7 +41,7 @@ pub struct History {
 pub struct HistoryEntry {
     /// The session.
     pub session: Session,
-    /// What is under its name in `snapshots/`, or was there when it was folded.
+    /// What is under its name in `snapshots/`, or was there when the name was folded.
     pub state: Option<SnapshotState>,
     /// Its cluster, as far as the session tells.
     pub cluster: Option<String>,
@@ -57,8 +57,8 @@ impl HistoryEntry {
     }
 
     /// A session that is folded.
-    pub(crate) fn unfolded(history: &HistoryFold, row: &FoldedSession) -> Self {
-        let (session, state) = unfold(history, row);
+    pub(crate) fn unfolded(history: &HistoryFold, row: &FoldedSession, state: Option<SnapshotState>) -> Self {
+        let session = unfold(history, row);
         let cluster = history.text(row.cluster).filter(|name| !name.is_empty()).map(String::from);
         HistoryEntry { session, state, cluster, resumed_by: row.resumed_by }
     }

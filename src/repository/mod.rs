@@ -35,6 +35,7 @@ use crate::error::{AbsentSecret, Error, Result, Secret};
 use crate::format::config::{
     CONFIG_HEADER_BYTES, ChunkSizes, Compression, Config, Parameters, decode_header, encode_header,
 };
+use crate::format::fold::FoldedName;
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::keyslot::{KdfCost, SlotSecret};
 use crate::format::session::{Session, SessionKind};
@@ -381,9 +382,9 @@ impl Repository {
     /// The same as they were committed, whatever became of their labels, reading those alone that are not remembered.
     pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();
-        let mut unread = Vec::new();
+        let (mut unread, mut folded) = (Vec::new(), None);
         for (id, state) in objects::list_states(&*self.store, &self.keys)?.listed() {
-            if state == SnapshotState::Fenced && self.says_committed(&id)? {
+            if state == SnapshotState::Fenced && self.says_committed(&id, &mut folded)? {
                 let error =
                     Error::damaged(names::snapshot(&id), "it is empty, but its session says that it was committed");
                 list.damaged.push((id, error));
@@ -424,11 +425,16 @@ impl Repository {
         let mut history = self.history_of(&mut Memory::default(), |_| true)?;
         // After the sessions: those that were folded meanwhile are found here.
         let (folded, damaged) = objects::read_history(&*self.store, &self.keys)?;
+        let states = objects::list_states(&*self.store, &self.keys)?;
         let mut known: HashSet<SnapshotId> = history.entries.iter().map(|entry| entry.session.id).collect();
         known.extend(history.damaged.iter().map(|(id, _)| *id));
-        for (fold, row) in folded.iter().flat_map(|fold| fold.rows.iter().map(move |row| (fold, row))) {
+        let mut rows: Vec<_> = folded.iter().flat_map(|fold| fold.rows.iter().map(move |row| (fold, row))).collect();
+        // What was written while the snapshot existed says less than what was written at its end.
+        rows.sort_by_key(|(_, row)| row.name == FoldedName::Committed);
+        for (fold, row) in rows {
             if known.insert(row.session) {
-                history.entries.push(HistoryEntry::unfolded(fold, row));
+                let state = objects::folded_name(row).or_else(|| states.get(&row.session));
+                history.entries.push(HistoryEntry::unfolded(fold, row, state));
             }
         }
         history.unread = damaged.into_iter().map(|(_, error)| error).collect();
@@ -481,10 +487,18 @@ impl Repository {
         Ok(self.state_of(id)? == Some(SnapshotState::Forgotten))
     }
 
-    /// Whether a session says that it committed its snapshot.
-    pub(crate) fn says_committed(&self, id: &SnapshotId) -> Result<bool> {
+    /// Whether a session, or the history that it was folded into, says that it committed its snapshot. The histories
+    /// are read once it takes them, into `folded`.
+    fn says_committed(&self, id: &SnapshotId, folded: &mut Option<HashSet<SnapshotId>>) -> Result<bool> {
         match objects::read_session(&*self.store, &self.keys, *id) {
             Ok(session) => Ok(session.says_committed()),
+            Err(Error::Missing { .. }) => {
+                let known = match folded.take() {
+                    Some(known) => known,
+                    None => objects::folded_committed(&objects::read_history(&*self.store, &self.keys)?.0),
+                };
+                Ok(folded.insert(known).contains(id))
+            }
             Err(error) if error.is_of_one_object() => Ok(false),
             Err(error) => Err(error),
         }

@@ -293,8 +293,9 @@ impl Repository {
         let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
         let committed =
             history.entries.iter().filter(|entry| entry.session.says_committed()).map(|entry| entry.session.id);
-        let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(committed).collect();
         let (histories, damaged) = objects::read_history(&*self.store, &self.keys)?;
+        let folded = objects::folded_committed(&histories);
+        let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(committed).chain(folded).collect();
         let unfolded = objects::names_without_fold(&states, &histories);
         for id in expected {
             let found = match states.get(&id) {

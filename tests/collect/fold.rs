@@ -67,14 +67,14 @@ fn sessions_that_left_nothing_are_folded_after_two_days_and_stay_in_the_history(
     let report = prune(&repository, &thorough()).unwrap();
     let left = sessions(&repository);
     for snapshot in [0, 2] {
-        assert!(left.contains(&scene.snapshots[snapshot].0), "the session of a snapshot that exists is gone");
+        assert!(!left.contains(&scene.snapshots[snapshot].0), "the session of a snapshot that exists is not folded");
     }
-    assert!(!left.contains(&failed) && report.sessions_deleted >= 2, "{report:?}");
+    assert!(!left.contains(&failed) && report.sessions_deleted >= 4, "{report:?}");
     for entry in repository.history().unwrap().entries.into_iter().filter(|entry| left.contains(&entry.session.id)) {
         let id = entry.session.id;
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
         let is_old = entry.session.heartbeat + KEPT_MILLIS < Timestamp::now().0;
-        assert!(entry.state == Some(SnapshotState::Committed) || segments > 0 || !is_old, "{id} is left");
+        assert!(segments > 0 || !is_old, "{id} is left");
     }
     let is_there = |id: &SnapshotId| scene.disk.size(&names::snapshot(id)).unwrap().is_some();
     assert!(!is_there(&failed) && is_there(&scene.snapshots[0].0));
@@ -83,6 +83,9 @@ fn sessions_that_left_nothing_are_folded_after_two_days_and_stay_in_the_history(
     assert!(before.iter().all(|(id, (_, job, status))| after[id].1 == *job && after[id].2 == *status), "{after:?}");
     assert_eq!(after[&failed].0, Some(SnapshotState::Fenced));
     assert_eq!(after[&scene.snapshots[1].0].0, Some(SnapshotState::Forgotten));
+    for snapshot in [0, 2] {
+        assert_eq!(after[&scene.snapshots[snapshot].0].0, Some(SnapshotState::Committed));
+    }
     let others = [scene.snapshots[0].clone(), scene.snapshots[2].clone()];
     assert_eq!(assert_exact(&repository, &others, "aged"), 2);
     assert!(check(&repository).is_empty());
@@ -92,7 +95,7 @@ fn sessions_that_left_nothing_are_folded_after_two_days_and_stay_in_the_history(
 }
 
 #[test]
-fn sessions_that_reveal_an_emptied_name_or_note_damage_are_not_folded() {
+fn an_emptied_name_is_revealed_after_folding_and_sessions_that_note_damage_are_not_folded() {
     let scene = Scene::new(60);
     let repository = scene.repository();
     let dead = begin(&repository).unwrap();
@@ -114,17 +117,55 @@ fn sessions_that_reveal_an_emptied_name_or_note_damage_are_not_folded() {
     for (id, _) in &scene.snapshots {
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
         let state = scene.disk.size(&names::snapshot(id)).unwrap().map(SnapshotState::from_size);
-        let must = state == Some(SnapshotState::Committed) || segments > 0;
+        let must = state == Some(SnapshotState::Forgotten) && segments > 0;
         assert_eq!(sessions(&repository).contains(id), must, "{id}: {segments} segments");
     }
-    // A snapshot whose object was emptied is noticed by its session, however old that is.
-    scene.disk.put(&names::snapshot(&scene.snapshots[0].0), b"").unwrap();
+    // A snapshot whose object was emptied, or is gone, is noticed by its session, however old that is: by the history.
+    let (emptied, name) = (scene.snapshots[0].0, names::snapshot(&scene.snapshots[0].0));
+    for state in [Some(SnapshotState::Fenced), None] {
+        match state {
+            Some(_) => scene.disk.put(&name, b"").unwrap(),
+            None => scene.disk.delete(&name).unwrap(),
+        }
+        age(&scene.disk, &repository, KEPT_MILLIS + 1);
+        assert!(message(prune(&repository, &thorough())).contains("committed once"));
+        let told = told(&repository);
+        assert_eq!((told[&emptied].0, &told[&emptied].2), (state, &Some(Status::Done)), "what tells it was deleted");
+        assert!(!sessions(&repository).contains(&emptied));
+        assert!(check(&repository).iter().any(|problem| problem.contains(&name)), "{:?}", check(&repository));
+        let damaged = repository.snapshots().unwrap().damaged;
+        assert_eq!(damaged.iter().any(|(id, _)| *id == emptied), state.is_some(), "{damaged:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_forgotten_after_its_session_was_folded_is_known_as_forgotten() {
+    let scene = Scene::new(60);
+    let repository = scene.repository();
+    let (id, _) = back_up_all(&repository, BackupKind::Incremental, &[("kept", &scene.kept)]);
     age(&scene.disk, &repository, KEPT_MILLIS + 1);
-    assert!(message(prune(&repository, &thorough())).contains("committed once"));
-    let session = sessions(&repository).contains(&scene.snapshots[0].0);
-    assert!(session, "the session that tells it was deleted");
-    let status = repository.history().unwrap().entries.into_iter().find(|one| one.session.id == scene.snapshots[0].0);
-    assert_eq!(status.unwrap().session.outcome.unwrap().status, Status::Done);
+    assert_eq!(prune(&repository, &thorough()).unwrap().sessions_deleted, 4);
+    let before = told(&repository);
+    assert_eq!(before[&id].0, Some(SnapshotState::Committed));
+    forget(&repository, &[id.to_string()]).unwrap();
+    assert_eq!(told(&repository)[&id].0, Some(SnapshotState::Forgotten));
+    for _ in 0..3 {
+        prune(&repository, &thorough()).unwrap();
+        age(&scene.disk, &repository, KEPT_MILLIS + 1);
+    }
+    assert_eq!(scene.disk.size(&names::snapshot(&id)).unwrap(), None, "the marker is still there");
+    let after = told(&repository);
+    assert_eq!(after[&id], (Some(SnapshotState::Forgotten), before[&id].1.clone(), before[&id].2.clone()));
+    assert!(check(&repository).is_empty(), "{:?}", check(&repository));
+    // If the folds are lost, the history tells what they named.
+    for object in scene.disk.list(names::FOLDS).unwrap() {
+        scene.disk.delete(&object.key).unwrap();
+    }
+    assert_eq!(told(&repository)[&id].0, Some(SnapshotState::Forgotten));
+    repair(&repository, &Default::default()).unwrap();
+    assert!(check(&repository).is_empty(), "{:?}", check(&repository));
+    prune(&repository, &thorough()).unwrap();
+    assert_eq!(assert_exact(&repository, &scene.snapshots, "aged"), 3);
 }
 
 #[test]
@@ -199,11 +240,15 @@ fn however_many_sessions_there_were_a_few_objects_tell_of_them_and_a_client_miss
 fn about_to_fold() -> Scene {
     let scene = Scene::new(20);
     let repository = scene.repository();
+    let (more, _) = back_up_all(&repository, BackupKind::Incremental, &[("kept", &scene.kept)]);
     for _ in 0..2 {
         drop(begin(&repository).unwrap());
         prune(&repository, &thorough()).unwrap();
         age(&scene.disk, &repository, KEPT_MILLIS + 1);
     }
+    // The session of a snapshot was folded, and then the snapshot was forgotten: its name is about to be folded.
+    assert!(!sessions(&repository).contains(&more));
+    forget(&repository, &[more.to_string()]).unwrap();
     scene
 }
 

@@ -72,12 +72,12 @@ fn base(records: u64) -> Base {
         let snapshot = back_up(&repository, world, kind).unwrap();
         snapshots.push((snapshot.id().to_string(), world.truth(), needs(&snapshot, &world.truth())));
     }
-    fold_some(&repository);
+    fold_some(&repository, SnapshotId::from_hex(&snapshots[0].0).unwrap());
     Base { store: store.fork(), worlds, snapshots }
 }
 
-/// Leaves what is left of two old sessions that were folded.
-fn fold_some(repository: &Repository) {
+/// Leaves what is left of two old sessions that were folded, and folds that of a snapshot.
+fn fold_some(repository: &Repository, snapshot: SnapshotId) {
     let [one, other] = [1, 2].map(|n| SnapshotId([n; 16]));
     let (store, keys, suite) = (&**repository.store(), repository.keys(), repository.parameters().suite);
     let row = |session, name| FoldedSession {
@@ -93,9 +93,12 @@ fn fold_some(repository: &Repository) {
         resumed_by: None,
         outcome: None,
     };
-    let rows = vec![row(one, FoldedName::Forgotten), row(other, FoldedName::Fenced)];
+    let mut rows =
+        vec![row(one, FoldedName::Forgotten), row(other, FoldedName::Fenced), row(snapshot, FoldedName::Committed)];
+    rows.sort_by_key(|row| row.session);
     let history = HistoryFold { id: FoldId([3; 16]), folded: 3, texts: vec![String::new()], rows };
     objects::write_history(store, keys, suite, &history).unwrap();
+    store.delete(&names::session(&snapshot)).unwrap();
     let names = BTreeMap::from([(one, SnapshotState::Forgotten), (other, SnapshotState::Fenced)]);
     objects::write_names(store, keys, suite, names, 3).unwrap();
 }
