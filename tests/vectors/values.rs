@@ -217,17 +217,38 @@ fn the_history_of_folded_sessions() {
     };
     let (name, kind) = (FoldedName::Free, SessionKind::Check);
     let died = FoldedSession { session: three, name, kind, cluster: 0, resumed_by: None, outcome: None, ..failed };
+    let done = FoldedSession {
+        session: SnapshotId([0x14; 16]),
+        name: FoldedName::Committed,
+        kind: SessionKind::Other,
+        resumed_by: None,
+        outcome: Some(FoldedOutcome {
+            ended: 1_780_000_000_500,
+            status: FoldedStatus::Done,
+            records: 9,
+            stored_bytes: 65_536,
+        }),
+        ..failed
+    };
     let texts = ["", "aerolith 0.1.0", "backup", "höst", "it broke", "prod"].map(String::from).to_vec();
-    let rows = vec![failed, died];
+    let rows = vec![failed, died, done];
     let history = HistoryFold { id, folded: 1_780_000_200_000, texts: texts.clone(), rows };
     let plain = structured::encode(&history).unwrap();
     let by_hand = Plain::default().raw(&id.0).u64(1_780_000_200_000).u64(6);
-    let by_hand = texts.iter().fold(by_hand, |by_hand, text| by_hand.text(text)).u64(2);
-    let by_hand = by_hand.raw(&one.0).u32(1).u32(0).u32(2).u32(3).u32(1).u32(5);
-    let by_hand = by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u8(1).raw(&two.0).u8(1);
-    let by_hand = by_hand.u64(1_780_000_100_000).u32(2).u32(4).u64(3).u64(4096);
-    let by_hand = by_hand.raw(&three.0).u32(2).u32(1).u32(2).u32(3).u32(1).u32(0);
-    assert_eq!(plain, by_hand.u64(1_780_000_000_000).u64(1_780_000_060_000).u8(0).u8(0).0);
+    let by_hand = texts.iter().fold(by_hand, |by_hand, text| by_hand.text(text));
+    let numbers = |by_hand: Plain, column: &[u32]| column.iter().fold(by_hand.u64(3), |by_hand, n| by_hand.u32(*n));
+    let by_hand = by_hand.u64(3).raw(&one.0).raw(&three.0).raw(&[0x14; 16]);
+    // Names, kinds, jobs, hosts, programs, clusters.
+    let columns = [[1, 2, 3], [0, 1, 3], [2, 2, 2], [3, 3, 3], [1, 1, 1], [5, 0, 5]];
+    let by_hand = columns.iter().fold(by_hand, |by_hand, column| numbers(by_hand, column));
+    let by_hand = [1_780_000_000_000, 1_780_000_000_000, 1_780_000_000_000, 3, 60_000, 60_000, 60_000]
+        .into_iter()
+        .fold(by_hand.u64(3), Plain::u64);
+    let by_hand = by_hand.u64(3).u8(1).raw(&two.0).u8(0).u8(0).u64(3).u8(1).u8(0).u8(1);
+    // The second one ended, by its clock, before its last heartbeat.
+    let by_hand = by_hand.u64(2).u64(40_000).u64(59_500u64.wrapping_neg());
+    let by_hand = by_hand.u64(2).u32(2).u32(4).u32(0).u64(2).u64(3).u64(9).u64(2).u64(4096).u64(65_536);
+    assert_eq!(plain, by_hand.0);
     let shown = serde_json::to_value(&history).unwrap();
     let encoded = sealed_value("history.json", ObjectKind::History, &names::history(&id), shown, &plain, b"");
     assert_eq!(HistoryFold::decode(id, &encoded).unwrap(), history);
