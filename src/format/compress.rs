@@ -7,6 +7,8 @@ use std::cell::RefCell;
 
 thread_local! {
     static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+    // To make one takes longer than to decompress a manifest.
+    static UNZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Appends `plain` to `out`, compressed if that makes it shorter, and says how.
@@ -47,6 +49,17 @@ fn zstd(level: i32, plain: &[u8], out: &mut [u8]) -> Option<usize> {
     })
 }
 
+/// Gives back at most `most` bytes, and takes no more memory.
+fn unzstd(packed: &[u8], most: usize) -> std::io::Result<Vec<u8>> {
+    UNZSTD.with_borrow_mut(|slot| {
+        let decompressor = match slot.take() {
+            Some(decompressor) => decompressor,
+            None => zstd::bulk::Decompressor::new()?,
+        };
+        slot.insert(decompressor).decompress(packed, most)
+    })
+}
+
 /// Gives back exactly the `plain` bytes of a chunk; more or fewer are an error, and no more memory is taken.
 pub fn decompress(packing: Packing, packed: &[u8], plain: u32) -> Result<Vec<u8>, FormatError> {
     decompress_within(packing, packed, plain, MAX_CHUNK_BYTES)
@@ -76,7 +89,7 @@ pub(crate) fn decompress_within(
         Packing::Zstd if zstd::zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) => {
             Err(wrong("no frame, or more than one".into()))
         }
-        Packing::Zstd => match zstd::bulk::decompress(packed, plain) {
+        Packing::Zstd => match unzstd(packed, plain) {
             Ok(out) if out.len() == plain => Ok(out),
             Ok(out) => Err(wrong(format!("{} bytes", out.len()))),
             Err(error) => Err(wrong(error.to_string())),
