@@ -1,7 +1,7 @@
 //! What all commands share: which repository, which passphrase, how to print, progress and Ctrl-C.
 
 use super::config::{self, Named};
-use super::output::{complain, print_raw, to_json};
+use super::output::{complain, name_damage, print_raw, to_json};
 use super::passphrase::{NEW, PassphraseWay, open_other};
 use super::progress::Progress;
 use super::text;
@@ -260,6 +260,10 @@ impl Caller for Context {
 
     fn ended(&self) {
         *self.progress.borrow_mut() = None;
+    }
+
+    fn damage(&self, text: &str) {
+        name_damage(text);
     }
 
     fn note(&self, text: &str) {

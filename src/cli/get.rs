@@ -1,13 +1,11 @@
 //! `get`: prints one record.
 
 use super::among::Among;
-use super::context::{Context, Done};
-use super::output::{print_line, print_raw};
-use super::{endpoint, select, text};
+use super::context::Context;
+use super::output::print_line;
+use super::text;
 use crate::error::{Error, Result};
-use crate::job::path::key_digest;
-use crate::jsonl;
-use crate::record::RecordBatch;
+use crate::job::{self, Done, FoundRecord, GetOptions, SnapshotPath};
 
 /// Print one record of a snapshot
 ///
@@ -36,59 +34,37 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let path = endpoint::path3(&args.snapshot);
-    let Some(namespace) = &path.namespace else {
-        return Err(Error::usage(format!("which namespace? Write {}:NAMESPACE[/SET]", path.snapshot)));
-    };
-    let digest = match (&args.digest, &args.key) {
-        (Some(digest), _) => select::parse_digest(digest)?,
-        (None, Some(key)) => key_digest(path.set.as_deref().unwrap_or_default(), key)?,
+    let path = SnapshotPath::parse(&args.snapshot);
+    let options = match (&args.digest, &args.key) {
+        (Some(digest), _) => GetOptions::by_digest(path, digest)?,
+        (None, Some(key)) => GetOptions::by_key(path, key)?,
         (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };
-    let snapshot = args.among.open(context, &path.snapshot)?;
-    let view = snapshot.namespace(namespace)?;
-    let unread = view.manifest().unread_partitions().contains(digest.partition());
-    let record = view.get(&digest)?.ok_or_else(|| {
-        let advice = match (&args.key, &path.set) {
-            _ if unread => format!("Its partition, {}, could not be read by this backup", digest.partition().number()),
-            (None, _) => String::new(),
-            (_, None) => "No set was named, and keys count within their set: write SNAPSHOT:NAMESPACE/SET".to_string(),
-            (_, Some(_)) => "Keys count within their set, and 42 (a string) is another key than i:42".to_string(),
-        };
-        let place = format!("namespace {namespace} of snapshot {}", snapshot.id());
-        let what =
-            args.key.as_ref().map(|key| format!(" (key {key:?} of set {:?})", path.set.as_deref().unwrap_or("")));
-        Error::not_found(format!("record {digest}{} in {place}", what.unwrap_or_default()), advice)
-    })?;
-    if let (None, Some(set)) = (&args.key, &path.set)
-        && *record.entry.set != *set.as_bytes()
-    {
-        let found = text::lossy(&record.entry.set);
-        return Err(Error::not_found(format!("record {digest} in set {set:?}"), format!("It is in set {found:?}")));
-    }
-    let mut batch = RecordBatch::new();
-    record.push_to(&mut batch)?;
-    let Some(view) = batch.get(0) else { return Ok(Done::Whole) };
-    let damaged = |error: crate::record::BodyError| Error::damaged(format!("record {digest}"), error.to_string());
+    let found = job::get(&context.repository()?, &options.filter(args.among.filter()), context)?;
     if context.json() {
-        let mut line = Vec::new();
-        jsonl::write_shown_record(&mut line, namespace, &view).map_err(damaged)?;
-        print_raw(String::from_utf8_lossy(&line).trim_end())?;
-        return Ok(Done::Whole);
+        context.print_json(&found)?
+    } else {
+        print(&found)?
     }
-    let body = view.parse().map_err(damaged)?;
-    print_line(&format!("digest      {digest}"))?;
-    print_line(&format!("set         {}", text::lossy(view.meta.set)))?;
+    Ok(Done::Whole)
+}
+
+fn print(found: &FoundRecord) -> Result<()> {
+    let record = &found.record;
+    let body = record.parse()?;
+    print_line(&format!("digest      {}", record.digest))?;
+    print_line(&format!("set         {}", text::lossy(record.set())))?;
     if let Some(key) = body.key() {
         print_line(&format!("key         {}", text::safe(&text::key(key.particle, key.bytes))))?;
     }
-    print_line(&format!("generation  {}", view.meta.generation.0))?;
-    print_line(&format!("expires     {}", text::expiry(view.meta.void_time)))?;
-    let bins = view.in_source_order(body.bins());
+    print_line(&format!("generation  {}", record.entry.generation.0))?;
+    let expires = text::expires(record.entry.void_time);
+    print_line(&format!("expires     {}", text::expiry(expires.as_deref())))?;
+    let bins = found.bins()?;
     let rows: Vec<Vec<String>> =
         bins.iter().map(|bin| vec![text::lossy(bin.name), bin.particle.to_string(), "value".into()]).collect();
     print_line("")?;
-    // The values stand in the last column, which nothing is flush with.
+    // The values are in the last column, which nothing is flush with.
     for (n, line) in text::table(&["bin", "type", "value"], &rows, &[]).lines().enumerate() {
         let Some(bin) = n.checked_sub(1).and_then(|n| bins.get(n)) else {
             print_line(line)?;
@@ -97,5 +73,5 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         let value = text::shown(bin.particle, bin.bytes);
         print_line(&format!("{}{value}", line.strip_suffix("value").unwrap_or(line)))?;
     }
-    Ok(Done::Whole)
+    Ok(())
 }

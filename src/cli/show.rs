@@ -5,7 +5,8 @@ use super::context::Context;
 use super::output::print_line;
 use super::text;
 use crate::error::Result;
-use crate::job::{self, Done, IndexReport, OriginReport, Privilege, RoleReport, SnapshotDetails};
+use crate::job::{self, Done, IndexReport, NamespaceDetails, NamespaceReport, OriginReport, Privilege, RoleReport};
+use crate::job::{SnapshotDetails, SnapshotReport};
 
 /// Show the details of a snapshot: origin, counts, runs, indexes, UDF modules
 #[derive(clap::Args)]
@@ -32,6 +33,16 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
 
 fn print(details: &SnapshotDetails) -> Result<()> {
     let SnapshotDetails { snapshot, metadata, .. } = details;
+    let mut lines = of_snapshot(snapshot);
+    for ((namespace, metadata), unread) in snapshot.namespaces.iter().zip(metadata).zip(&details.unread) {
+        lines.push(String::new());
+        lines.extend(of_namespace(namespace, unread));
+        lines.extend(of_metadata(metadata));
+    }
+    lines.iter().try_for_each(|line| print_line(line.trim_end()))
+}
+
+fn of_snapshot(snapshot: &SnapshotReport) -> Vec<String> {
     let mut lines = vec![
         format!("snapshot     {}", snapshot.snapshot),
         format!("started      {}", snapshot.started),
@@ -54,72 +65,79 @@ fn print(details: &SnapshotDetails) -> Result<()> {
         lines.push(format!("salvage      of {}, made {}; {lost} lost", salvage.original, salvage.made));
     }
     lines.extend(snapshot.missing.iter().map(|missing| format!("missing      {}", text::safe(missing))));
-    for ((namespace, metadata), unread) in snapshot.namespaces.iter().zip(metadata).zip(&details.unread) {
-        lines.push(String::new());
-        lines.push(format!("namespace    {}", text::safe(&namespace.namespace)));
-        lines.push(format!("kind         {}", namespace.kind));
-        lines.push(format!("read from    {} by the source's clock", namespace.source_time));
-        lines.push(format!("parent       {}", namespace.parent.as_deref().unwrap_or("none")));
-        lines.push(format!("last full    {}", namespace.full));
-        if !namespace.selection.is_empty() {
-            lines.push(format!("selection    {}", text::safe(&namespace.selection)));
-        }
-        lines.extend(unread.iter().map(|line| format!("not read     {line}")));
-        if namespace.deletes_unknown {
-            lines.push("deletes      unknown since the last full one".into());
-        }
-        let (records, live) = (text::plural(namespace.live_records, "record"), text::bytes(namespace.live_bytes));
-        let reached = text::bytes(namespace.reached_bytes);
-        lines.push(format!("holds        {records} of {live}; its value chunks hold {reached}"));
-        lines.push(format!("state hash   {}", namespace.state_hash));
-        let counts = &namespace.counts;
-        let counts = [
-            ("read", counts.read),
-            ("added", counts.added),
-            ("changed", counts.changed),
-            ("touched", counts.touched),
-            ("healed", counts.healed),
-            ("unchanged", counts.unchanged),
-            ("deleted", counts.deleted),
-            ("moved", counts.moved),
-            ("duplicates", counts.duplicates),
-            ("bad", counts.bad),
-        ];
-        let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{} {what}", text::count(*n))).collect();
-        lines.push(format!("counts       {}", counts.join(", ")));
-        for run in &namespace.runs {
-            lines.push(format!(
-                "run          {} level {}, {} entries, {} tombstones, {} of tree",
-                run.root,
-                run.level,
-                text::count(run.entries),
-                text::count(run.tombstones),
-                text::bytes(run.tree_bytes)
-            ));
-        }
-        for index in &metadata.indexes {
-            let IndexReport { name, set, bin, index_type, value_type, .. } = index;
-            let (name, set, bin) = (text::safe(name), text::safe(set), text::safe(bin));
-            lines
-                .push(format!("index        {name} on bin {bin} of set {set}, type {index_type}, values {value_type}"));
-        }
-        for udf in &metadata.udf_modules {
-            let size = text::bytes(udf.bytes as u64);
-            lines.push(format!("UDF module   {} ({}), {size}", text::safe(&udf.name), udf.language));
-        }
-        for role in &metadata.roles {
-            lines.push(format!("role         {}: {}", text::safe(&role.name), allowed(role)));
-        }
-        for user in &metadata.users {
-            let roles: Vec<String> = user.roles.iter().map(|role| text::safe(role)).collect();
-            lines.push(format!("user         {}: {}", text::safe(&user.name), roles.join(", ")));
-        }
-        for fact in &metadata.facts {
-            let (topic, name) = (text::safe(&fact.topic), text::safe(&fact.name));
-            lines.push(format!("{topic:<12} {name} = {}", text::safe(&fact.value)));
-        }
+    lines
+}
+
+fn of_namespace(namespace: &NamespaceReport, unread: &[String]) -> Vec<String> {
+    let mut lines = vec![
+        format!("namespace    {}", text::safe(&namespace.namespace)),
+        format!("kind         {}", namespace.kind),
+        format!("read from    {} by the source's clock", namespace.source_time),
+        format!("parent       {}", namespace.parent.as_deref().unwrap_or("none")),
+        format!("last full    {}", namespace.full),
+    ];
+    if !namespace.selection.is_empty() {
+        lines.push(format!("selection    {}", text::safe(&namespace.selection)));
     }
-    lines.iter().try_for_each(|line| print_line(line.trim_end()))
+    lines.extend(unread.iter().map(|line| format!("not read     {line}")));
+    if namespace.deletes_unknown {
+        lines.push("deletes      unknown since the last full one".into());
+    }
+    let (records, live) = (text::plural(namespace.live_records, "record"), text::bytes(namespace.live_bytes));
+    let reached = text::bytes(namespace.reached_bytes);
+    lines.push(format!("holds        {records} of {live}; its value chunks hold {reached}"));
+    lines.push(format!("state hash   {}", namespace.state_hash));
+    let counts = &namespace.counts;
+    let counts = [
+        ("read", counts.read),
+        ("added", counts.added),
+        ("changed", counts.changed),
+        ("touched", counts.touched),
+        ("healed", counts.healed),
+        ("unchanged", counts.unchanged),
+        ("deleted", counts.deleted),
+        ("moved", counts.moved),
+        ("duplicates", counts.duplicates),
+        ("bad", counts.bad),
+    ];
+    let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{} {what}", text::count(*n))).collect();
+    lines.push(format!("counts       {}", counts.join(", ")));
+    for run in &namespace.runs {
+        lines.push(format!(
+            "run          {} level {}, {} entries, {} tombstones, {} of tree",
+            run.root,
+            run.level,
+            text::count(run.entries),
+            text::count(run.tombstones),
+            text::bytes(run.tree_bytes)
+        ));
+    }
+    lines
+}
+
+fn of_metadata(metadata: &NamespaceDetails) -> Vec<String> {
+    let mut lines = Vec::new();
+    for index in &metadata.indexes {
+        let IndexReport { name, set, bin, index_type, value_type, .. } = index;
+        let (name, set, bin) = (text::safe(name), text::safe(set), text::safe(bin));
+        lines.push(format!("index        {name} on bin {bin} of set {set}, type {index_type}, values {value_type}"));
+    }
+    for udf in &metadata.udf_modules {
+        let size = text::bytes(udf.bytes as u64);
+        lines.push(format!("UDF module   {} ({}), {size}", text::safe(&udf.name), udf.language));
+    }
+    for role in &metadata.roles {
+        lines.push(format!("role         {}: {}", text::safe(&role.name), allowed(role)));
+    }
+    for user in &metadata.users {
+        let roles: Vec<String> = user.roles.iter().map(|role| text::safe(role)).collect();
+        lines.push(format!("user         {}: {}", text::safe(&user.name), roles.join(", ")));
+    }
+    for fact in &metadata.facts {
+        let (topic, name) = (text::safe(&fact.topic), text::safe(&fact.name));
+        lines.push(format!("{topic:<12} {name} = {}", text::safe(&fact.value)));
+    }
+    lines
 }
 
 /// What a role allows, in a line.

@@ -1,7 +1,7 @@
 //! Numbers, sizes, values and tables for people.
 
 pub use crate::job::text::*;
-use crate::record::{ParticleType, Value, VoidTime, value};
+use crate::record::{ParticleType, Value, value};
 
 /// A count with thin groups: 1,234,567.
 pub fn count(n: u64) -> String {
@@ -90,9 +90,9 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// When a record expires.
-pub fn expiry(void_time: VoidTime) -> String {
-    void_time.timestamp().map_or_else(|| "never".to_string(), |at| time(at.0))
+/// When a record expires, by its time in a report.
+pub fn expiry(expires: Option<&str>) -> String {
+    expires.map_or_else(|| "never".to_string(), to_second)
 }
 
 /// Characters of a value that are shown at most.

@@ -40,7 +40,8 @@ pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNam
 pub use report::*;
 
 use crate::control::Control;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::repository::{Repository, Snapshot, SnapshotFilter};
 use std::ops::Deref;
 
 /// How a job that did not fail ended.
@@ -65,6 +66,11 @@ pub trait Caller {
 
     /// The part of the job that began last is over, however it ended.
     fn ended(&self) {}
+
+    /// Takes the name of something that is damaged, and how. The job goes on with the rest.
+    fn damage(&self, text: &str) {
+        let _ = text;
+    }
 
     /// Takes a remark that is no result, such as a warning.
     fn note(&self, text: &str) {
@@ -102,6 +108,18 @@ impl Drop for Part<'_> {
     fn drop(&mut self) {
         self.caller.ended();
     }
+}
+
+/// Opens the snapshot that is meant, and notes why it may not be the one that was thought of.
+fn open_snapshot(
+    repository: &Repository,
+    snapshot: &str,
+    filter: &SnapshotFilter,
+    caller: &dyn Caller,
+) -> Result<Snapshot> {
+    let snapshot = repository.snapshot_among(snapshot, filter)?;
+    snapshot.warnings().iter().for_each(|warning| caller.note(warning));
+    Ok(snapshot)
 }
 
 /// Says what a stop on request left behind.
