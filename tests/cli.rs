@@ -11,6 +11,7 @@ mod cli {
     mod from_command;
     mod help;
     mod hold;
+    mod json;
     mod keys;
     mod looking;
     mod moving;
