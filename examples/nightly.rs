@@ -7,8 +7,8 @@
 
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::{
-    BackupKind, BoxError, CheckOptions, CreateOptions, EmbeddedSource, Policy, PruneOptions, RecordOptions, Repository,
-    Result, SessionOptions, SnapshotFilter, store,
+    BackupKind, BoxError, CheckOptions, CreateOptions, EmbeddedSource, PruneOptions, RecordOptions, Repository, Result,
+    Retention, SessionOptions, SnapshotFilter, store,
 };
 
 const NAMESPACE: &str = "shop";
@@ -43,7 +43,7 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
     println!("night {night}: {kind} snapshot {}", snapshot.id());
 
     // Every snapshot is whole, so any may go.
-    let policy = Policy::default().last(2).weekly(4).monthly(12);
+    let policy = Retention::default().last(2).weekly(4).monthly(12);
     let forgotten = repository.forget(&policy, &SnapshotFilter::ALL)?;
     for problem in &forgotten.problems {
         eprintln!("warning: {problem}");

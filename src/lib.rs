@@ -1,33 +1,148 @@
 //! Aerolith: a content-addressed, deduplicating, encrypted backup repository for databases of records, Aerospike first.
 //!
-//! A [`Repository`] holds snapshots; a backup is a session between [`Repository::begin`] and
-//! [`BackupSession::commit`]. Sources ([`RecordSource`]) deliver records, targets
-//! ([`RecordTarget`]) take them back.
+//! A [`Repository`] holds snapshots, each of them whole: any can be restored, read or forgotten on its own. The names
+//! that a caller meets are here, by family; modules are there for what has many names of its own: [`record`] (the model
+//! of records), [`store`] (object stores), [`embedded`] (a small store of records), [`job`] (whole jobs, as the command
+//! line and services start them), and [`mod@format`] (the bytes of stored objects, the low level).
+//!
+//! # A repository
+//!
+//! [`Repository::create`], [`Repository::open`], [`Repository::snapshots`], [`Repository::snapshot`]. Anything that
+//! takes long can be watched and stopped: [`Repository::watched`].
 //!
 //! ```
-//! use aerolith::{BackupKind, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
-//! use aerolith::embedded::{sample, EmbeddedStore};
-//! use aerolith::store::MemoryStore;
+//! use aerolith::{CreateOptions, KdfCost, Repository, store::MemoryStore};
 //! use std::sync::Arc;
 //!
 //! # fn main() -> aerolith::Result<()> {
-//! # let directory = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a directory", error))?;
-//! let records = EmbeddedStore::create(directory.path().join("records"))?;
-//! sample::fill(&records, "shop", 0..100)?;
-//!
+//! let store = Arc::new(MemoryStore::new());
 //! // A real repository keeps the default cost; the weak one is for examples.
 //! let options = CreateOptions::default().cost(KdfCost::WEAK);
-//! let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
+//! Repository::create(store.clone(), b"a long passphrase", &options)?;
 //!
-//! let mut session = repository.begin(SessionOptions::default())?;
-//! session.records("shop", &EmbeddedSource::new(records), BackupKind::Full, &RecordOptions::default())?;
-//! let snapshot = session.commit()?;
-//!
-//! let record = snapshot.namespace("shop")?.get(&sample::digest_of(7))?.expect("record 7 was backed up");
-//! assert!(!record.parse()?.bins().is_empty());
+//! let repository = Repository::open(store, b"a long passphrase")?;
+//! assert!(repository.snapshots()?.snapshots.is_empty());
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Backing up
+//!
+//! [`Repository::begin`] begins a session, [`BackupSession::records`] backs up a namespace of a source, and
+//! [`BackupSession::commit`] makes the snapshot visible. The second backup of the same cluster stores what differs.
+//!
+//! ```
+//! # use aerolith::{CreateOptions, EmbeddedSource, KdfCost, Repository, store::MemoryStore};
+//! # use aerolith::embedded::{EmbeddedStore, sample};
+//! # use std::sync::Arc;
+//! use aerolith::{BackupKind, RecordOptions, SessionOptions};
+//!
+//! # fn main() -> aerolith::Result<()> {
+//! # let directory = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a directory", error))?;
+//! # let records = EmbeddedStore::create(directory.path().join("records"))?;
+//! # sample::fill(&records, "shop", 0..100)?;
+//! # let options = CreateOptions::default().cost(KdfCost::WEAK);
+//! # let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
+//! let source = EmbeddedSource::new(records);
+//! let mut session = repository.begin(SessionOptions::default().cluster("shops").tags(["nightly"]))?;
+//! session.records("shop", &source, BackupKind::Full, &RecordOptions::default())?;
+//! let snapshot = session.commit()?;
+//! assert_eq!((snapshot.cluster(), snapshot.tags()), ("shops", &["nightly".to_string()][..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Reading and restoring
+//!
+//! [`Snapshot::namespace`] gives single records ([`NamespaceView::get`]), records of a [`Selection`]
+//! ([`NamespaceView::records`]) and differences ([`NamespaceView::diff`]); [`Snapshot::restore`] writes into a target,
+//! and [`Snapshot::compare`] compares with a source.
+//!
+//! ```
+//! # use aerolith::{BackupKind, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
+//! # use aerolith::embedded::{EmbeddedStore, sample};
+//! # use aerolith::store::MemoryStore;
+//! # use std::sync::Arc;
+//! use aerolith::{JsonlTarget, RecordTarget, RestoreOptions, Selection};
+//!
+//! # fn main() -> aerolith::Result<()> {
+//! # let directory = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a directory", error))?;
+//! # let records = EmbeddedStore::create(directory.path().join("records"))?;
+//! # sample::fill(&records, "shop", 0..100)?;
+//! # let options = CreateOptions::default().cost(KdfCost::WEAK);
+//! # let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
+//! # let mut session = repository.begin(SessionOptions::default())?;
+//! # session.records("shop", &EmbeddedSource::new(records), BackupKind::Full, &RecordOptions::default())?;
+//! # session.commit()?;
+//! let snapshot = repository.snapshot("latest")?;
+//! let shop = snapshot.namespace("shop")?;
+//! assert!(shop.get(&sample::digest_of(7))?.is_some());
+//! let orders = shop.records(Selection::of_set("orders")).count();
+//!
+//! let target = JsonlTarget::create(directory.path().join("orders.jsonl"))?;
+//! let options = RestoreOptions::default().selection(Selection::of_set("orders"));
+//! let report = snapshot.restore("shop", &target, &options)?;
+//! target.finish()?;
+//! assert_eq!(report.written, orders as u64);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Keeping
+//!
+//! [`Repository::forget`] drops snapshots by [`Retention`], [`Repository::prune`] reclaims what none of the others
+//! needs, [`Repository::check`] looks for damage, [`Repository::repair`] mends, [`Repository::copy`] keeps a second
+//! repository up to date. What deletes can be looked at first, as a [`Plan`].
+//!
+//! ```
+//! # use aerolith::{CreateOptions, KdfCost, Repository, store::MemoryStore};
+//! # use std::sync::Arc;
+//! use aerolith::{CheckOptions, PruneOptions, Retention, SnapshotFilter};
+//!
+//! # fn main() -> aerolith::Result<()> {
+//! # let options = CreateOptions::default().cost(KdfCost::WEAK);
+//! # let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
+//! let rules = Retention::default().daily(7).weekly(5).monthly(12);
+//! let plan = repository.forget_plan(&rules, &SnapshotFilter::ALL)?;
+//! println!("{} snapshots would go", plan.report().forgotten.len());
+//! plan.execute()?;
+//! repository.prune(&PruneOptions::default())?;
+//! assert!(repository.check(&CheckOptions::default().read_percent(5.0))?.problems.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Sources and targets
+//!
+//! [`AsbSource`], [`JsonlSource`], [`EmbeddedSource`] and `AerospikeSource` (feature `cluster`), and targets of the
+//! same kinds. A source of one's own implements [`Source`]; the low level below it is [`RecordSource`] and
+//! [`RecordTarget`].
+//!
+//! ```
+//! use aerolith::{BoxError, Result, Source, SourceRecord};
+//!
+//! struct Ages;
+//!
+//! impl Source for Ages {
+//!     fn cluster(&self) -> &str {
+//!         "ages"
+//!     }
+//!
+//!     fn namespaces(&self) -> Result<Vec<String>, BoxError> {
+//!         Ok(vec!["people".into()])
+//!     }
+//!
+//!     fn records(&self, _: &str, each: &mut dyn FnMut(SourceRecord) -> Result<()>) -> Result<(), BoxError> {
+//!         each(SourceRecord::new("users", "alice").bin("age", 42))?;
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! `cluster` (live clusters) and `cli` (the command line) are on by default; `schema` gives JSON schemas of the reports
+//! of jobs, `testing` the behaviours that every [`store::Store`] owes. `internals` is for this project's own tests.
 
 #![cfg_attr(
     not(test),
@@ -112,7 +227,7 @@ pub use verify::{CheckOptions, CheckReport, CompareOptions, Comparison};
 
 // Keeping: retention, reclaiming, copies, repair.
 pub use collect::forget::ForgetReport;
-pub use collect::{Held, Period, Policy, PruneOptions, PruneReport, Reason, Verdict, Waiting, Zone};
+pub use collect::{Held, Period, PruneOptions, PruneReport, Reason, Retention, Verdict, Waiting, Zone};
 pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
 pub use repair::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
 

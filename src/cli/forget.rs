@@ -4,7 +4,7 @@ use super::among::Among;
 use super::context::Context;
 use super::output::{complain, print_line};
 use super::{prune, text};
-use crate::collect::{Period, Policy, Zone};
+use crate::collect::{Period, Retention, Zone};
 use crate::error::{Error, Result};
 use crate::job::{self, Done, ForgetOptions, ForgetReport, Which};
 
@@ -91,9 +91,8 @@ struct Keep {
 }
 
 impl Keep {
-    fn policy(self, zone: Zone) -> Policy {
+    fn policy(self, zone: Zone) -> Retention {
         let keep = self;
-        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let within_newest = [
             (Period::Hour, keep.keep_within_hourly),
             (Period::Day, keep.keep_within_daily),
@@ -101,18 +100,15 @@ impl Keep {
             (Period::Month, keep.keep_within_monthly),
             (Period::Year, keep.keep_within_yearly),
         ];
-        Policy {
+        Retention {
             last: keep.keep_last,
             hourly: keep.keep_hourly,
             daily: keep.keep_daily,
             weekly: keep.keep_weekly,
             monthly: keep.keep_monthly,
             yearly: keep.keep_yearly,
-            within_millis: keep.keep_within.map(millis),
-            within_newest: within_newest
-                .into_iter()
-                .filter_map(|(period, within)| Some((period, millis(within?))))
-                .collect(),
+            within: keep.keep_within,
+            within_newest: within_newest.into_iter().filter_map(|(period, within)| Some((period, within?))).collect(),
             tags: keep.keep_tag,
             zone,
         }

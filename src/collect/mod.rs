@@ -21,4 +21,4 @@ mod settle;
 pub use fold::KEPT_MILLIS;
 pub use options::PruneOptions;
 pub use prune::{Collector, Held, PruneReport, Waiting};
-pub use retention::{Period, Policy, Reason, Verdict, Zone};
+pub use retention::{Period, Reason, Retention, Verdict, Zone};

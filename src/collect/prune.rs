@@ -143,13 +143,13 @@ pub struct Waiting {
     /// What it does.
     pub job: String,
     /// When it began.
-    pub started: u64,
+    pub started: Timestamp,
 }
 
 impl Waiting {
     fn of(session: &Session) -> Self {
         let Session { id, host, job, started, .. } = session;
-        Waiting { session: *id, host: host.clone(), job: job.clone(), started: *started }
+        Waiting { session: *id, host: host.clone(), job: job.clone(), started: Timestamp(*started) }
     }
 }
 

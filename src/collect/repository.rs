@@ -5,7 +5,7 @@ use super::forget::{ForgetReport, describe, forget, held};
 use super::frugal::Frugal;
 use super::mark::States;
 use super::mark::lost_names;
-use super::{Collector, Policy, PruneOptions, PruneReport};
+use super::{Collector, PruneOptions, PruneReport, Retention};
 use crate::chunks::WriteOptions;
 use crate::error::{Error, Result};
 use crate::format::{SnapshotId, names};
@@ -22,7 +22,7 @@ impl Repository {
     ///
     /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
     /// then.
-    pub fn forget(&self, policy: &Policy, filter: &SnapshotFilter) -> Result<ForgetReport> {
+    pub fn forget(&self, policy: &Retention, filter: &SnapshotFilter) -> Result<ForgetReport> {
         self.forget_plan(policy, filter)?.execute()
     }
 
@@ -33,7 +33,7 @@ impl Repository {
     ///
     /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
     /// then.
-    pub fn forget_plan(&self, policy: &Policy, filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
+    pub fn forget_plan(&self, policy: &Retention, filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
         let mut list = self.snapshots()?;
         list.snapshots.retain(|manifest| filter.admits(manifest));
         let mut verdicts = policy.decide(&list.snapshots, &list.times)?;

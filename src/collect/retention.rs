@@ -10,13 +10,14 @@ use crate::objects::order::Times;
 use crate::setters::setters;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
 /// What is to stay. Each rule looks at the snapshots of one group (same cluster, same namespaces) from the newest on,
 /// and keeps some; what no rule keeps goes. Only snapshots that miss nothing count: an incomplete one never takes a
 /// whole one's place. What a repair salvaged takes the place of the snapshot that lost chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Policy {
+pub struct Retention {
     /// The newest so many.
     pub last: Option<u64>,
     /// The newest of each of the last so many hours that have one.
@@ -29,19 +30,19 @@ pub struct Policy {
     pub monthly: Option<u64>,
     /// The newest of each of the last so many years that have one.
     pub yearly: Option<u64>,
-    /// All that were committed at most so many milliseconds before the newest of the group.
-    pub within_millis: Option<u64>,
-    /// The newest of each period of this length, of those that were committed at most so many milliseconds before the
-    /// newest of the group.
-    pub within_newest: BTreeMap<Period, u64>,
+    /// All that were committed at most so long before the newest of the group.
+    pub within: Option<Duration>,
+    /// The newest of each period of this length, of those that were committed at most so long before the newest of the
+    /// group.
+    pub within_newest: BTreeMap<Period, Duration>,
     /// All that have one of these labels.
     pub tags: Vec<String>,
     /// The time zone in which hours, days, weeks, months and years begin.
     pub zone: Zone,
 }
 
-setters!(Policy {
-    within_newest: BTreeMap<Period, u64>,
+setters!(Retention {
+    within_newest: BTreeMap<Period, Duration>,
     zone: Zone,
 } into {
     last: Option<u64>,
@@ -50,7 +51,7 @@ setters!(Policy {
     weekly: Option<u64>,
     monthly: Option<u64>,
     yearly: Option<u64>,
-    within_millis: Option<u64>,
+    within: Option<Duration>,
 } each {
     tags: String => Vec<String>,
 });
@@ -173,7 +174,7 @@ fn group(manifest: &Manifest) -> Group<'_> {
     (&manifest.cluster, manifest.namespaces.iter().map(|one| (one.name.as_str(), one.selection.as_str())).collect())
 }
 
-impl Policy {
+impl Retention {
     fn counts(&self) -> [Option<u64>; 6] {
         [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly]
     }
@@ -181,7 +182,7 @@ impl Policy {
     /// Whether nothing was said about what stays.
     pub fn is_empty(&self) -> bool {
         self.counts().iter().all(Option::is_none)
-            && self.within_millis.is_none()
+            && self.within.is_none()
             && self.within_newest.is_empty()
             && self.tags.is_empty()
     }
@@ -189,14 +190,14 @@ impl Policy {
     /// Whether what stays depends on when snapshots were committed.
     pub fn goes_by_time(&self) -> bool {
         let [_, periods @ ..] = self.counts();
-        periods.iter().any(Option::is_some) || self.within_millis.is_some() || !self.within_newest.is_empty()
+        periods.iter().any(Option::is_some) || self.within.is_some() || !self.within_newest.is_empty()
     }
 
     /// Whether it was asked in so many words that nothing stays: a count of zero, and no rule that keeps anything.
     fn may_keep_nothing(&self) -> bool {
         self.last == Some(0)
             && self.counts().iter().flatten().all(|&n| n == 0)
-            && self.within_millis.is_none()
+            && self.within.is_none()
             && self.within_newest.is_empty()
     }
 
@@ -277,8 +278,8 @@ impl Policy {
                 continue;
             }
             let committed = times.committed(manifest);
-            let is_within = |millis: u64| newest.saturating_sub(committed) <= millis;
-            if self.within_millis.is_some_and(is_within) {
+            let is_within = |within: Duration| u128::from(newest.saturating_sub(committed)) <= within.as_millis();
+            if self.within.is_some_and(is_within) {
                 reasons.push(Reason::Within);
             }
             let tags = self.tags.iter().filter(|tag| manifest.tags.contains(tag));
@@ -303,8 +304,8 @@ impl Policy {
                     reasons.push(Reason::Newest(*period));
                 }
             }
-            for (&period, &millis) in &self.within_newest {
-                if is_within(millis) && taken_within.insert((period, period.number(committed, &self.zone))) {
+            for (&period, &within) in &self.within_newest {
+                if is_within(within) && taken_within.insert((period, period.number(committed, &self.zone))) {
                     reasons.push(Reason::NewestWithin(period));
                 }
             }

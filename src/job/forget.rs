@@ -2,7 +2,7 @@
 
 use super::{Caller, Done, DoubtfulTime, Part, PruneReport, stopped, text};
 use crate::collect::forget::ForgetReport as Forgotten;
-use crate::collect::{Policy, Reason};
+use crate::collect::{Reason, Retention};
 use crate::error::Result;
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
@@ -27,7 +27,7 @@ pub struct ForgetOptions {
 #[derive(Clone, Debug)]
 pub enum Which {
     /// Those that no rule keeps.
-    Rules(Policy),
+    Rules(Retention),
     /// Those with these names: ids or their beginnings, `latest`, `latest~N`, `@TIME`.
     Named(Vec<String>),
 }

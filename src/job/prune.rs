@@ -136,7 +136,7 @@ impl From<Waiting> for RunningSession {
             session: waiting.session.to_string(),
             host: waiting.host,
             job: waiting.job,
-            started: text::rfc3339(waiting.started),
+            started: text::rfc3339(waiting.started.0),
         }
     }
 }

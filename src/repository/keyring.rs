@@ -4,6 +4,7 @@ use crate::crypto::slot;
 use crate::error::{Error, Result};
 use crate::format::keyslot::{KdfCost, SLOT_BYTES, SlotHeader, SlotSecret};
 use crate::format::{KeyId, RepositoryId, names};
+use crate::record::Timestamp;
 use crate::store::{Put, Store};
 use bytes::Bytes;
 
@@ -15,8 +16,8 @@ pub struct KeyInfo {
     pub id: KeyId,
     /// What the passphrase costs to try.
     pub cost: KdfCost,
-    /// Its label and when it was made (milliseconds since the Unix epoch), if the passphrase at hand opens it.
-    pub opened: Option<(String, u64)>,
+    /// Its label and when it was made, if the passphrase at hand opens it.
+    pub opened: Option<(String, Timestamp)>,
     /// Whether it is the one that the repository was opened with.
     pub current: bool,
     /// What is wrong with it, if its bytes are not those that it was made with.
@@ -157,7 +158,7 @@ pub fn list(store: &dyn Store, repository: &RepositoryId, current: &KeyId, passp
         let damaged = check(store, &id).err().map(|error| error.to_string());
         let opened = match slot::unwrap(repository, passphrase, &name, if budget.allows(cost) { &bytes } else { &[] }) {
             Err(error) if !error.is_of_one_object() => return Err(error),
-            opened => opened.ok().flatten().map(|(_, secret)| (secret.label, secret.created)),
+            opened => opened.ok().flatten().map(|(_, secret)| (secret.label, Timestamp(secret.created))),
         };
         slots.push(KeyInfo { id, cost, opened, current: id == *current, damaged });
     }

@@ -24,8 +24,8 @@ const MAX_BYTES: u64 = 16 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rollback {
-    /// When the client last saw the newer state, in milliseconds since the Unix epoch.
-    pub seen: u64,
+    /// When the client last saw the newer state.
+    pub seen: Timestamp,
     /// Snapshots, markers and fences that were there and are not.
     pub gone: Vec<SnapshotId>,
     /// Snapshots that were forgotten and are there again.
@@ -118,7 +118,7 @@ impl Repository {
             }
         }
         let older = !gone.is_empty() || !revived.is_empty();
-        Ok(older.then_some(Rollback { seen: seen.at, gone, revived, file }))
+        Ok(older.then_some(Rollback { seen: Timestamp(seen.at), gone, revived, file }))
     }
 
     /// Remembers in `directory` what is under `snapshots/` now, beside what was remembered before.
@@ -153,7 +153,7 @@ impl std::fmt::Display for Rollback {
             let more = ids.len() - shown.len();
             if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
         };
-        write!(f, "the store shows an older state than it did on {}", Timestamp(self.seen))?;
+        write!(f, "the store shows an older state than it did on {}", self.seen)?;
         if !self.gone.is_empty() {
             write!(f, ": {} was there then and is gone", of(&self.gone))?;
         }

@@ -15,9 +15,11 @@ use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
-use crate::format::snapshot::{Manifest, NamespaceManifest};
+use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest};
 use crate::format::{ChunkId, SnapshotId, structured};
-use crate::record::{Body, Digest, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, Value, value};
+use crate::record::{
+    Body, Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp, Value, value,
+};
 use crate::run::{Entry, LiveEntry, Loss, MergedCursor, StateSums, find, read_record_into};
 use crate::sources::MetSets;
 use std::collections::{BTreeSet, HashSet};
@@ -119,7 +121,42 @@ impl Snapshot {
         self.manifest.id
     }
 
-    /// What it says of itself.
+    /// The cluster's name: snapshots of the same cluster build on each other.
+    pub fn cluster(&self) -> &str {
+        &self.manifest.cluster
+    }
+
+    /// Where its records came from, for people.
+    pub fn source(&self) -> &str {
+        &self.manifest.source
+    }
+
+    /// The machine that wrote it.
+    pub fn host(&self) -> &str {
+        &self.manifest.host
+    }
+
+    /// The labels that it was committed with, or that it had when it was opened by its name.
+    pub fn tags(&self) -> &[String] {
+        &self.manifest.tags
+    }
+
+    /// When its session began, by the clock of the machine that wrote it.
+    pub fn started(&self) -> Timestamp {
+        Timestamp(self.manifest.started)
+    }
+
+    /// When it was committed, by the same clock.
+    pub fn committed(&self) -> Timestamp {
+        Timestamp(self.manifest.committed)
+    }
+
+    /// What could not be read when it was made, for people; nothing if it is complete.
+    pub fn missing(&self) -> &[String] {
+        &self.manifest.missing
+    }
+
+    /// What is stored of it, as [`format`](crate::format) defines it.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -176,7 +213,42 @@ pub struct NamespaceView<'a> {
 }
 
 impl<'a> NamespaceView<'a> {
-    /// What the snapshot says of it.
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        &self.manifest.name
+    }
+
+    /// How it was read.
+    pub fn kind(&self) -> BackupKind {
+        self.manifest.kind
+    }
+
+    /// When it was read, by the source's clock: as it was then or a little later the snapshot has it.
+    pub fn read_at(&self) -> Timestamp {
+        Timestamp(self.manifest.source_time)
+    }
+
+    /// The snapshot that it builds on, if any. It can be forgotten: this one stays whole.
+    pub fn parent(&self) -> Option<SnapshotId> {
+        self.manifest.parent
+    }
+
+    /// How many records it has.
+    pub fn live_records(&self) -> u64 {
+        self.manifest.live_records
+    }
+
+    /// Bytes of their bodies.
+    pub fn live_bytes(&self) -> u64 {
+        self.manifest.live_bytes
+    }
+
+    /// The partitions that could not be read: what the snapshot has of them is older, or nothing.
+    pub fn unread_partitions(&self) -> PartitionSet {
+        self.manifest.unread_partitions()
+    }
+
+    /// What is stored of it, as [`format`](crate::format) defines it.
     pub fn manifest(&self) -> &'a NamespaceManifest {
         self.manifest
     }

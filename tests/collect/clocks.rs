@@ -7,7 +7,7 @@ use aerolith::format::snapshot::Manifest;
 use aerolith::internals::objects::commit_snapshot;
 use aerolith::record::Timestamp;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Policy, Repository, SnapshotFilter, SnapshotId};
+use aerolith::{BackupKind, Repository, Retention, SnapshotFilter, SnapshotId};
 use std::sync::Arc;
 
 const MINUTE: i64 = 60_000;
@@ -71,10 +71,10 @@ fn a_snapshot_committed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
     }
     assert_eq!(repository.snapshot("latest").unwrap().id(), ids[3]);
     assert_eq!(repository.snapshot("latest~2").unwrap().id(), ids[1]);
-    let policy = Policy::default().last(1).within_millis(30 * DAY as u64);
+    let policy = Retention::default().last(1).within(std::time::Duration::from_millis(30 * DAY as u64));
     let report = repository.forget(&policy, &SnapshotFilter::ALL).unwrap();
     assert!(report.forgotten.is_empty(), "all are of today, whatever one says: {:?}", report.forgotten);
-    let policy = Policy::default().last(1);
+    let policy = Retention::default().last(1);
     repository.forget(&policy, &SnapshotFilter::ALL).unwrap();
     assert_eq!(existing(&repository), [ids[3]]);
 }

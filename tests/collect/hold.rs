@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::format::snapshot::SnapshotState;
 use aerolith::store::{Call, Store};
-use aerolith::{BackupKind, Policy, SessionOptions, SnapshotFilter};
+use aerolith::{BackupKind, Retention, SessionOptions, SnapshotFilter};
 
 #[test]
 fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
@@ -19,7 +19,7 @@ fn a_held_snapshot_stays_by_name_and_by_rule_until_each_hold_is_released() {
         assert!(error.contains("case 7") || error.contains("audit"), "{error}");
     }
     assert_eq!(repository.snapshots().unwrap().snapshots.len(), 3, "one that was named beside it went");
-    let none = Policy::default().last(0);
+    let none = Retention::default().last(0);
     let report = repository.forget(&none, &SnapshotFilter::ALL).unwrap();
     assert_eq!(report.forgotten, [scene.snapshots[2].0]);
     let reasons: Vec<String> = report.verdicts[0].reasons.iter().map(ToString::to_string).collect();

@@ -4,7 +4,7 @@ use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{BackupKind, CheckOptions, Labelled, Policy, RepairOptions, Repository, Result, SnapshotFilter};
+use aerolith::{BackupKind, CheckOptions, Labelled, RepairOptions, Repository, Result, Retention, SnapshotFilter};
 use std::sync::Arc;
 
 fn tag(repository: &Repository, id: &str, add: &[&str], remove: &[&str]) -> Result<Labelled> {
@@ -164,8 +164,8 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     let first = back_up_all(&repository, BackupKind::Full, &[("gone", &scene.kept)]).0;
     back_up_all(&repository, BackupKind::Full, &[("gone", &scene.kept)]);
     tag(&repository, &first.to_string(), &["keep"], &[]).unwrap();
-    let policy = Policy::default().last(1).tags(["keep"]);
-    let forgotten = |policy: &Policy| {
+    let policy = Retention::default().last(1).tags(["keep"]);
+    let forgotten = |policy: &Retention| {
         let report = repository.forget_plan(policy, &SnapshotFilter::ALL).unwrap().into_report();
         (report.forgotten, report.problems)
     };
@@ -177,7 +177,7 @@ fn rules_go_by_the_labels_of_now_and_keep_what_they_cannot_read() {
     let (gone, problems) = forgotten(&policy);
     assert!(gone.is_empty() && problems.len() == 1 && problems[0].contains(&key), "{gone:?} {problems:?}");
     // Where labels are no reason to stay, it doesn't matter which there are.
-    let newest = Policy::default().last(1);
+    let newest = Retention::default().last(1);
     assert_eq!(forgotten(&newest).0, [scene.snapshots[1].0, first]);
     let error = message(tag(&repository, &scene.id(1), &["more"], &[]));
     assert!(error.contains(&key) && error.contains("aerolith repair"), "{error}");

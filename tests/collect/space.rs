@@ -5,7 +5,7 @@ use crate::support::world::*;
 use aerolith::format::names;
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Policy, SessionOptions, SnapshotFilter};
+use aerolith::{BackupKind, Retention, SessionOptions, SnapshotFilter};
 use std::sync::Arc;
 
 #[test]
@@ -29,7 +29,7 @@ fn what_no_snapshot_needs_is_deleted_and_what_is_left_restores_exactly() {
     let next = scene.kept.later(0..1200, 0.2, 0.1, 9);
     let last = back_up_all(&repository, BackupKind::Incremental, &[("kept", &next)]);
     assert_eq!(assert_exact(&repository, &[last], "the next"), 1);
-    let all = Policy::default().last(0);
+    let all = Retention::default().last(0);
     assert_eq!(repository.forget(&all, &SnapshotFilter::ALL).unwrap().forgotten.len(), 2);
     prune(&repository, &thorough()).unwrap();
     assert!(scene.disk.list(names::PACKS).unwrap().is_empty() && scene.disk.list(names::INDEX).unwrap().is_empty());

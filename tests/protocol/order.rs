@@ -7,7 +7,7 @@
 use aerolith::format::snapshot::Manifest;
 use aerolith::internals::objects::order::{Times, heads, next_sequence};
 use aerolith::record::Timestamp;
-use aerolith::{Policy, SnapshotId};
+use aerolith::{Retention, SnapshotId};
 use std::collections::BTreeSet;
 
 const WRITERS: usize = 4;
@@ -152,7 +152,7 @@ impl Outcome {
     }
 
     /// What a rule keeps that goes by time.
-    fn kept(&self, times: &Times, policy: &Policy) -> Vec<SnapshotId> {
+    fn kept(&self, times: &Times, policy: &Retention) -> Vec<SnapshotId> {
         let verdicts = policy.decide(&self.snapshots, times).unwrap();
         verdicts.iter().filter(|verdict| verdict.stays()).map(|verdict| verdict.snapshot).collect()
     }
@@ -162,7 +162,7 @@ impl Outcome {
 fn no_clock_makes_an_older_snapshot_the_newest_in_any_order_of_four_writers() {
     let orders = Way::all_orders();
     assert_eq!(orders.len(), 105, "the orders of the steps of four writers that are alike");
-    let within = Policy::default().within_millis(2 * DAY);
+    let within = Retention::default().within(std::time::Duration::from_millis(2 * DAY));
     let (mut ways, mut by_time_wrong, mut doubted) = (0, 0, 0);
     for steps in orders {
         for clocks in Way::all_clocks() {

@@ -2,6 +2,7 @@ use super::*;
 use crate::format::snapshot::Salvage;
 use crate::record::Timestamp;
 use proptest::prelude::*;
+use std::time::Duration;
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -30,12 +31,12 @@ fn snapshot(n: u8, committed: u64) -> Manifest {
 }
 
 /// What is decided long after the last of them, by a clock that is right.
-fn decide(policy: &Policy, snapshots: &[Manifest]) -> Result<Vec<Verdict>> {
+fn decide(policy: &Retention, snapshots: &[Manifest]) -> Result<Vec<Verdict>> {
     policy.decide(snapshots, &Times::of(snapshots, Timestamp(MONDAY + 1000 * DAY)))
 }
 
 /// The numbers of those that stay.
-fn stay(policy: &Policy, snapshots: &[Manifest]) -> Vec<u8> {
+fn stay(policy: &Retention, snapshots: &[Manifest]) -> Vec<u8> {
     let verdicts = decide(policy, snapshots).unwrap();
     verdicts.iter().filter(|verdict| verdict.stays()).map(|verdict| verdict.snapshot.0[0]).collect()
 }
@@ -45,8 +46,8 @@ fn each_period_keeps_its_newest_and_empty_periods_do_not_count() {
     // Two on Monday, one on Tuesday, one on Sunday, one on the Monday after, one on the first of February.
     let times = [0, HOUR, DAY, 6 * DAY, 7 * DAY, 27 * DAY];
     let all: Vec<Manifest> = (0..).zip(times).map(|(n, time)| snapshot(n, MONDAY + time)).collect();
-    let with = |set: fn(&mut Policy)| {
-        let mut policy = Policy::default();
+    let with = |set: fn(&mut Retention)| {
+        let mut policy = Retention::default();
         set(&mut policy);
         stay(&policy, &all)
     };
@@ -56,7 +57,7 @@ fn each_period_keeps_its_newest_and_empty_periods_do_not_count() {
     assert_eq!(with(|policy| policy.weekly = Some(9)), [3, 4, 5]);
     assert_eq!(with(|policy| policy.monthly = Some(9)), [4, 5]);
     assert_eq!(with(|policy| policy.yearly = Some(9)), [5]);
-    assert_eq!(with(|policy| policy.within_millis = Some(20 * DAY)), [4, 5]);
+    assert_eq!(with(|policy| policy.within = Some(Duration::from_millis(20 * DAY))), [4, 5]);
     assert_eq!(with(|policy| (policy.last, policy.monthly) = (Some(1), Some(2))), [4, 5]);
 }
 
@@ -65,7 +66,7 @@ fn groups_do_not_see_one_another_and_labels_keep() {
     let mut all: Vec<Manifest> = (0..4).map(|n| snapshot(n, MONDAY + u64::from(n))).collect();
     all[0].cluster = "other".into();
     all[1].tags = vec!["hold".into()];
-    let policy = Policy { last: Some(1), tags: vec!["hold".into()], ..Policy::default() };
+    let policy = Retention { last: Some(1), tags: vec!["hold".into()], ..Retention::default() };
     assert_eq!(stay(&policy, &all), [0, 1, 3]);
 }
 
@@ -74,38 +75,38 @@ fn an_incomplete_snapshot_takes_no_whole_ones_place_and_stays_while_nothing_whol
     let mut all: Vec<Manifest> = (0..4).map(|n| snapshot(n, MONDAY + u64::from(n))).collect();
     all[1].missing = vec!["1 record".into()];
     all[3].missing = vec!["1 record".into()];
-    assert_eq!(stay(&Policy { last: Some(2), ..Policy::default() }, &all), [0, 2, 3]);
+    assert_eq!(stay(&Retention { last: Some(2), ..Retention::default() }, &all), [0, 2, 3]);
 }
 
 #[test]
 fn everything_goes_only_if_that_is_said() {
     let all = [snapshot(0, MONDAY), snapshot(1, MONDAY + 1)];
-    assert!(matches!(decide(&Policy::default(), &all), Err(Error::Usage(_))));
-    let tags = Policy { tags: vec!["hold".into()], ..Policy::default() };
-    let zero = Policy { daily: Some(0), ..Policy::default() };
+    assert!(matches!(decide(&Retention::default(), &all), Err(Error::Usage(_))));
+    let tags = Retention { tags: vec!["hold".into()], ..Retention::default() };
+    let zero = Retention { daily: Some(0), ..Retention::default() };
     for policy in [tags, zero] {
         let error = decide(&policy, &all).unwrap_err().to_string();
         assert!(error.contains("all 2 snapshots") && error.contains("--keep-last 0"), "{error}");
     }
-    assert!(stay(&Policy { last: Some(0), ..Policy::default() }, &all).is_empty());
+    assert!(stay(&Retention { last: Some(0), ..Retention::default() }, &all).is_empty());
 }
 
-fn policies() -> impl Strategy<Value = Policy> {
+fn policies() -> impl Strategy<Value = Retention> {
     let count = || proptest::option::of(0u64..5);
     let counts = (count(), count(), count(), count(), count());
     (1u64..4, counts, proptest::option::of(0..40 * DAY), any::<bool>()).prop_map(|(last, counts, within, tag)| {
         let (hourly, daily, weekly, monthly, yearly) = counts;
         let tags = if tag { vec!["hold".to_string()] } else { Vec::new() };
-        Policy {
+        Retention {
             last: Some(last),
             hourly,
             daily,
             weekly,
             monthly,
             yearly,
-            within_millis: within,
+            within: within.map(Duration::from_millis),
             tags,
-            ..Policy::default()
+            ..Retention::default()
         }
     })
 }
@@ -185,17 +186,17 @@ fn a_salvage_takes_the_place_of_what_lost_chunks() {
         ..snapshot(n, committed)
     };
     all.push(salvage(5, 4, 4001, true));
-    let two = Policy { last: Some(2), ..Policy::default() };
+    let two = Retention { last: Some(2), ..Retention::default() };
     assert_eq!(stay(&two, &all), [3, 5]);
     // A second one, which holds more.
     all.push(salvage(6, 4, 4002, true));
     assert_eq!(stay(&two, &all), [3, 6]);
     // By whatever rule: it has the labels of what it was made of.
     all.iter_mut().filter(|one| one.committed >= 4000).for_each(|one| one.tags = vec!["monthly".into()]);
-    let by_tag = Policy { tags: vec!["monthly".into()], last: Some(1), ..Policy::default() };
+    let by_tag = Retention { tags: vec!["monthly".into()], last: Some(1), ..Retention::default() };
     assert_eq!(stay(&by_tag, &all), [6]);
-    assert_eq!(stay(&Policy { within_millis: Some(1500), ..Policy::default() }, &all), [3, 6]);
-    for policy in [by_tag, Policy { within_millis: Some(60_000), ..Policy::default() }] {
+    assert_eq!(stay(&Retention { within: Some(Duration::from_millis(1500)), ..Retention::default() }, &all), [3, 6]);
+    for policy in [by_tag, Retention { within: Some(Duration::from_secs(60)), ..Retention::default() }] {
         assert!(stay(&policy, &all).iter().all(|id| ![4, 5].contains(id)));
     }
     // What was made of an incomplete one counts as no whole one.
@@ -217,7 +218,7 @@ fn in_order(times: impl IntoIterator<Item = u64>) -> Vec<Manifest> {
 #[test]
 fn a_snapshot_from_the_future_neither_is_the_newest_nor_makes_the_honest_ones_old() {
     // One of ten daily snapshots, the fourth or the last, was committed in 2036 by its host's clock.
-    let policy = Policy { last: Some(1), within_millis: Some(5 * DAY), ..Policy::default() };
+    let policy = Retention { last: Some(1), within: Some(Duration::from_millis(5 * DAY)), ..Retention::default() };
     for wrong in [4, 10] {
         let time = |day: u64| if day == wrong { MONDAY + 3650 * DAY } else { MONDAY + day * DAY };
         let all = in_order((1..=10).map(time));
@@ -229,16 +230,16 @@ fn a_snapshot_from_the_future_neither_is_the_newest_nor_makes_the_honest_ones_ol
 #[test]
 fn a_clock_that_is_minutes_ahead_does_not_make_an_older_snapshot_the_newest() {
     let all = in_order([MONDAY, MONDAY + 300_000, MONDAY + 60_000]);
-    assert_eq!(stay(&Policy { last: Some(1), ..Policy::default() }, &all), [3]);
-    assert_eq!(stay(&Policy { daily: Some(1), ..Policy::default() }, &all), [3]);
+    assert_eq!(stay(&Retention { last: Some(1), ..Retention::default() }, &all), [3]);
+    assert_eq!(stay(&Retention { daily: Some(1), ..Retention::default() }, &all), [3]);
 }
 
 #[test]
 fn rules_that_go_by_time_decide_nothing_where_most_snapshots_lie_in_the_future() {
     let all = in_order([MONDAY, MONDAY + 3650 * DAY, MONDAY + 3651 * DAY]);
-    let error = decide(&Policy { daily: Some(1), ..Policy::default() }, &all).unwrap_err().to_string();
+    let error = decide(&Retention { daily: Some(1), ..Retention::default() }, &all).unwrap_err().to_string();
     assert!(error.contains("Set this machine's clock") && error.contains("--keep-last"), "{error}");
-    assert_eq!(stay(&Policy { last: Some(2), ..Policy::default() }, &all), [2, 3]);
+    assert_eq!(stay(&Retention { last: Some(2), ..Retention::default() }, &all), [2, 3]);
 }
 
 #[test]
@@ -249,10 +250,10 @@ fn days_are_those_of_the_zone_also_where_clocks_are_put_forward_or_back() {
         // After the change the same time on the wall is another in UTC.
         let local = |n: usize, time: u64| if n >= 3 { time.saturating_add_signed(shift * HOUR as i64) } else { time };
         let all = in_order(nights.iter().enumerate().map(|(n, time)| local(n, *time)));
-        let policy = |zone: Zone| Policy { daily: Some(6), zone, ..Policy::default() };
+        let policy = |zone: Zone| Retention { daily: Some(6), zone, ..Retention::default() };
         assert_eq!(stay(&policy(Zone::named("Europe/Berlin").unwrap()), &all), [1, 2, 3, 4, 5, 6]);
         // In UTC two of them share a day, or a day has none.
-        assert_ne!(stay(&Policy { daily: Some(5), ..policy(Zone::default()) }, &all).len(), 6);
+        assert_ne!(stay(&Retention { daily: Some(5), ..policy(Zone::default()) }, &all).len(), 6);
     }
     assert!(Zone::named("Mars/Base").is_err());
 }
@@ -261,8 +262,10 @@ fn days_are_those_of_the_zone_also_where_clocks_are_put_forward_or_back() {
 fn the_newest_of_each_day_stays_as_long_as_it_is_young_enough() {
     // Two a day for ten days.
     let all = in_order((0..20).map(|n| MONDAY + n * DAY / 2));
-    let policy =
-        |periods: &[(Period, u64)]| Policy { within_newest: periods.iter().copied().collect(), ..Policy::default() };
+    let policy = |periods: &[(Period, u64)]| Retention {
+        within_newest: periods.iter().map(|&(period, millis)| (period, Duration::from_millis(millis))).collect(),
+        ..Retention::default()
+    };
     assert_eq!(stay(&policy(&[(Period::Day, 3 * DAY)]), &all), [14, 16, 18, 20]);
     // Monday to Sunday, and the Monday after.
     assert_eq!(stay(&policy(&[(Period::Day, DAY), (Period::Week, 30 * DAY)]), &all), [14, 18, 20]);

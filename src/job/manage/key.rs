@@ -47,7 +47,7 @@ impl From<KeyInfo> for KeyReport {
             key: slot.id.to_string(),
             current: slot.current,
             label,
-            created: created.map(text::rfc3339),
+            created: created.map(|created| text::rfc3339(created.0)),
             memory_kib,
             passes,
             lanes,
