@@ -362,8 +362,9 @@ mod tests {
         let history = HistoryFold { id: FoldId([7; 16]), folded: 1, texts, rows };
         let encoded = structured::encode(&history).unwrap();
         assert_eq!(HistoryFold::decode(history.id, &encoded).unwrap(), history);
-        let changes: [fn(&mut Columns); 6] = [
+        let changes: [fn(&mut Columns); 7] = [
             |columns| columns.names.truncate(2),
+            |columns| columns.names.push(FoldedName::Free),
             |columns| columns.heartbeats.push(1),
             |columns| columns.has_outcome[1] = true,
             |columns| columns.outcomes.records.clear(),
