@@ -37,5 +37,17 @@ fn advice(error: &OptionsError) -> String {
              --cluster NAME, one of these if it is the same database, so that this backup builds on them, or else a \
              name of its own"
         ),
+        OptionsError::RenamedTwice { name, url, other } => {
+            format!("--rename says {name:?}, the address {url} {other:?}: give one of them")
+        }
+        OptionsError::RenameOfSeveral { namespaces } => format!(
+            "--rename needs a single namespace, as does an address that names one: verify SNAPSHOT:NAMESPACE. The \
+             snapshot has {}",
+            namespaces.join(", ")
+        ),
+        OptionsError::UnknownFilter { namespace } => format!(
+            "--filter-exp is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
+             snapshot it selects: leave it out"
+        ),
     }
 }

@@ -270,11 +270,3 @@ impl Caller for Context {
         complain(text);
     }
 }
-
-/// Says what a stop on request left behind.
-pub fn stopped(error: Error, left: &str) -> Error {
-    match error {
-        Error::Cancelled => Error::invalid(format!("{}: {left}", Error::Cancelled)),
-        error => error,
-    }
-}

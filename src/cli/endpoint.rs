@@ -2,9 +2,8 @@
 
 use super::applies::{GivenOption, Kind};
 use super::select::SelectArgs;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::snapshot::Manifest;
-use crate::job::endpoint::namespace_of;
 pub(super) use crate::job::path::no_such_set;
 use crate::job::{self, SnapshotPath, SourceOptions, TargetOptions};
 #[cfg(feature = "cluster")]
@@ -100,16 +99,6 @@ impl TargetArgs {
 /// Whether a target is standard output, which is then the records' alone, and can't be read back.
 pub fn is_standard_output(target: &str) -> bool {
     matches!(target, "asb:-" | "jsonl:-")
-}
-
-/// The name that a namespace has in a source or target: what --rename says, or else the address.
-pub fn rename(given: Option<String>, url: &str) -> Result<Option<String>> {
-    match (given, namespace_of(url)?) {
-        (Some(name), Some(other)) if name != other => {
-            Err(Error::usage(format!("--rename says {name:?}, the address {url} {other:?}: give one of them")))
-        }
-        (name, other) => Ok(name.or(other)),
-    }
 }
 
 /// What a snapshot's backup could not read of these namespaces, line by line.

@@ -345,7 +345,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let asb = args.asb.options(&args.target)?;
     let path = endpoint::path3(&args.snapshot);
     let (selection, names) = selection(&args.which, path.set.as_deref())?;
-    let rename = endpoint::rename(args.rename, &args.target)?;
+    let rename = job::endpoint::name_there(args.rename, &args.target)?;
     let snapshot = args.among.open(context, &path.snapshot)?;
     let begun = Instant::now();
     let namespaces = path.namespaces(&snapshot)?;

@@ -63,4 +63,28 @@ pub enum OptionsError {
         /// The first few clusters that the repository knows, for people.
         clusters: String,
     },
+    /// A namespace was given one name, and the URL names another.
+    #[error("the namespace is to be called {name:?}, and the address {url} says {other:?}: give one of them")]
+    RenamedTwice {
+        /// The name that was given.
+        name: String,
+        /// The URL.
+        url: String,
+        /// The name in it.
+        other: String,
+    },
+    /// One name was given for several namespaces.
+    #[error("one name, as that in an address, is for a single namespace: name one. The snapshot has {}", .namespaces.join(", "))]
+    RenameOfSeveral {
+        /// Those that the snapshot has.
+        namespaces: Vec<String>,
+    },
+    /// It is unknown which records of a snapshot a filter expression selects.
+    #[error(
+        "a filter expression is evaluated by servers, so it is unknown which records of namespace {namespace} of the snapshot it selects: leave it out"
+    )]
+    UnknownFilter {
+        /// The namespace.
+        namespace: String,
+    },
 }

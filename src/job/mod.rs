@@ -19,6 +19,7 @@ mod report;
 #[cfg(any(feature = "cli", feature = "cluster"))]
 pub(crate) mod secret;
 pub(crate) mod text;
+mod verify;
 
 pub use backup::{
     BackupOptions, BackupReport, BackupSource, CommandOutput, ResumedNamespace, RunningCommand, UnparsedRecord,
@@ -38,6 +39,7 @@ pub use path::SnapshotPath;
 pub use prune::{HeldBytes, PruneOptions, PruneReport, RunningSession, prune};
 pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNamespace, SalvagedSnapshot, repair};
 pub use report::*;
+pub use verify::{ComparedNamespace, VerifyOptions, VerifyReport, verify};
 
 use crate::control::Control;
 use crate::error::{Error, Result};

@@ -45,10 +45,15 @@ impl SnapshotPath {
 
     /// The names of the namespaces that are meant: the one given, else all of the snapshot.
     pub(crate) fn namespaces(&self, snapshot: &Snapshot) -> Result<Vec<String>> {
-        match &self.namespace {
-            Some(name) => Ok(vec![snapshot.namespace(name)?.manifest().name.clone()]),
-            None => Ok(snapshot.manifest().namespaces.iter().map(|namespace| namespace.name.clone()).collect()),
-        }
+        namespaces(snapshot, self.namespace.as_deref())
+    }
+}
+
+/// The names of the namespaces of a snapshot that are meant: the one given, else all.
+pub(crate) fn namespaces(snapshot: &Snapshot, given: Option<&str>) -> Result<Vec<String>> {
+    match given {
+        Some(name) => Ok(vec![snapshot.namespace(name)?.manifest().name.clone()]),
+        None => Ok(snapshot.manifest().namespaces.iter().map(|namespace| namespace.name.clone()).collect()),
     }
 }
 

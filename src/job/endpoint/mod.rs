@@ -7,7 +7,7 @@ mod cluster;
 #[cfg(feature = "cluster")]
 pub use cluster::{ClusterAccess, ClusterLoad};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OptionsError, Result};
 use crate::record::{Digest, RecordSelection};
 use crate::setters::setters;
 use crate::sources::asb::{AsbOptions, AsbSource};
@@ -301,7 +301,7 @@ fn cluster_target(url: &str, _: &TargetOptions) -> Result<Box<dyn RecordTarget>>
 
 /// The namespace that a URL names, if it is a cluster's and names one.
 #[cfg(feature = "cluster")]
-pub(crate) fn namespace_of(url: &str) -> Result<Option<String>> {
+fn namespace_of(url: &str) -> Result<Option<String>> {
     match scheme(url) {
         "aerospike" => Ok(crate::aerospike::ClusterUrl::parse(url)?.namespace),
         _ => Ok(None),
@@ -310,6 +310,16 @@ pub(crate) fn namespace_of(url: &str) -> Result<Option<String>> {
 
 /// The namespace that a URL names, if it is a cluster's and names one.
 #[cfg(not(feature = "cluster"))]
-pub(crate) fn namespace_of(_: &str) -> Result<Option<String>> {
+fn namespace_of(_: &str) -> Result<Option<String>> {
     Ok(None)
+}
+
+/// The name that a namespace has in a source or target: what was asked for, or else what the URL says.
+pub(crate) fn name_there(given: Option<String>, url: &str) -> Result<Option<String>> {
+    match (given, namespace_of(url)?) {
+        (Some(name), Some(other)) if name != other => {
+            Err(OptionsError::RenamedTwice { name, url: url.to_string(), other }.into())
+        }
+        (name, other) => Ok(name.or(other)),
+    }
 }
