@@ -148,6 +148,12 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// A restore into a live target ended before its end.
+    #[error("{}. What was written stays; a restore that resumes passes over it", trimmed(.source))]
+    PartlyRestored {
+        /// Why.
+        source: Box<Error>,
+    },
     /// An embedded store could not be read or written.
     #[error("embedded store {store}: {problem}")]
     Embedded {
@@ -175,6 +181,11 @@ pub enum Error {
 
 fn suffix(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(". {text}") }
+}
+
+/// An error as the beginning of a text.
+fn trimmed(error: &Error) -> String {
+    error.to_string().trim_end_matches('.').to_string()
 }
 
 fn of_object(object: &str) -> String {

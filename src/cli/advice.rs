@@ -6,6 +6,10 @@ use crate::error::{Error, OptionsError};
 pub fn name_options(error: Error) -> Error {
     match error {
         Error::Options(error) => Error::usage(advice(&error)),
+        Error::PartlyRestored { source } => Error::invalid(format!(
+            "{}. What was written stays. Run it again; with --resume it passes over what is there already",
+            source.to_string().trim_end_matches('.')
+        )),
         error => error,
     }
 }
@@ -49,5 +53,19 @@ fn advice(error: &OptionsError) -> String {
             "--filter-exp is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
              snapshot it selects: leave it out"
         ),
+        OptionsError::RecordsOfSeveral { namespaces } => format!(
+            "single records are of a single namespace: restore SNAPSHOT:NAMESPACE. It has {}",
+            namespaces.join(", ")
+        ),
+        OptionsError::BinsWithoutConflict => {
+            "--bins needs --conflict here: merge keeps what a record of the target has \
+                                              beside these bins, replace does not"
+                .into()
+        }
+        OptionsError::HoldsSomeBins { snapshot, namespace, selection } => format!(
+            "snapshot {snapshot} holds of namespace {namespace} only {selection}: say --conflict merge, which keeps \
+             what a record of the target has beside these bins, or --conflict replace, which drops it"
+        ),
+        OptionsError::VerifiedOutput => "standard output can't be read back: leave out --verify, or name a file".into(),
     }
 }

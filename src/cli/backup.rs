@@ -221,6 +221,10 @@ impl Caller for Started<'_> {
         self.context.ended();
     }
 
+    fn damage(&self, text: &str) {
+        self.context.damage(text);
+    }
+
     fn note(&self, text: &str) {
         self.context.note(text);
     }

@@ -7,8 +7,8 @@ use super::progress::Progress;
 use super::text;
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::job::Caller;
 pub use crate::job::Done;
+use crate::job::{Caller, Question};
 use crate::repository::Repository;
 use crate::store::{self, Store};
 use clap::Args;
@@ -24,6 +24,10 @@ use zeroize::Zeroizing;
 const HEADING: &str = "Global options";
 
 const NO_ROLLBACK_CHECK: &str = "AEROLITH_NO_ROLLBACK_CHECK";
+
+/// What to do where nobody can be asked whether a mirror may delete.
+pub const NO_ANSWER: &str =
+    "--mirror deletes what the snapshot does not have. Give --yes to allow it, or look first with --dry-run";
 
 /// Reads a switch that a variable may set, by the usual words. An empty variable is none.
 pub fn switch(variable: &'static str) -> impl Fn(&str) -> Result<bool, String> + Clone + Send + Sync {
@@ -229,19 +233,6 @@ impl Context {
         open_other(url, &way)
     }
 
-    /// Asks a question on the terminal, and takes `yes` for yes and all else for no. `instead` says what to do without
-    /// one.
-    pub fn confirm(&self, question: &str, instead: &str) -> Result<bool> {
-        if !std::io::stdin().is_terminal() {
-            return Err(Error::usage(format!("there is no terminal to ask on: {instead}")));
-        }
-        eprint!("{question} Type yes to continue: ");
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        read.map_err(|error| Error::io("read the answer from the terminal", error))?;
-        Ok(answer.trim().eq_ignore_ascii_case("yes"))
-    }
-
     /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done,
     /// such as "checking /backups/aero".
     pub fn control(&self, what: impl Into<String>) -> (Control, Progress) {
@@ -264,6 +255,28 @@ impl Caller for Context {
 
     fn damage(&self, text: &str) {
         name_damage(text);
+    }
+
+    /// Asks on the terminal, and takes `yes` for yes and all else for no.
+    fn confirm(&self, question: &Question) -> Result<bool> {
+        let (question, instead) = match question {
+            Question::DeleteSurplus { records, namespace, target, snapshot } => (
+                format!(
+                    "{} of namespace {namespace} in {target} will be deleted, because snapshot {snapshot} does not \
+                     have them.",
+                    text::plural(*records, "record")
+                ),
+                NO_ANSWER,
+            ),
+        };
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::usage(format!("there is no terminal to ask on: {instead}")));
+        }
+        eprint!("{question} Type yes to continue: ");
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        read.map_err(|error| Error::io("read the answer from the terminal", error))?;
+        Ok(answer.trim().eq_ignore_ascii_case("yes"))
     }
 
     fn note(&self, text: &str) {

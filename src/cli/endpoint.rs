@@ -3,9 +3,7 @@
 use super::applies::{GivenOption, Kind};
 use super::select::SelectArgs;
 use crate::error::Result;
-use crate::format::snapshot::Manifest;
-pub(super) use crate::job::path::no_such_set;
-use crate::job::{self, SnapshotPath, SourceOptions, TargetOptions};
+use crate::job::{SnapshotPath, SourceOptions, TargetOptions};
 #[cfg(feature = "cluster")]
 use crate::record::RecordSelection;
 use crate::targets::asb::AsbTargetOptions;
@@ -94,19 +92,6 @@ impl TargetArgs {
         let options = options.cluster(self.cluster.access()?);
         Ok(options)
     }
-}
-
-/// Whether a target is standard output, which is then the records' alone, and can't be read back.
-pub fn is_standard_output(target: &str) -> bool {
-    matches!(target, "asb:-" | "jsonl:-")
-}
-
-/// What a snapshot's backup could not read of these namespaces, line by line.
-pub fn unread(manifest: &Manifest, namespaces: &[String]) -> Vec<String> {
-    let named = manifest.namespaces.iter().filter(|one| namespaces.contains(&one.name));
-    let lines =
-        named.flat_map(|one| job::unread(one).into_iter().map(move |line| format!("namespace {}: {line}", one.name)));
-    lines.collect()
 }
 
 /// `SNAPSHOT[:NAMESPACE[/SET]]`.

@@ -3,26 +3,25 @@
 use super::among::{Among, describe, parts};
 use super::applies::{self, GivenOption, Kind};
 use super::asb::AsbArgs;
-use super::context::{Context, Done};
+use super::context::{Context, Done, NO_ANSWER};
 use super::endpoint;
 use super::output::complain;
 use super::restored::{self, Restored};
 use super::select::parse_digest;
 use crate::control::Control;
-use crate::error::{Error, Result};
-use crate::format::snapshot::NamespaceManifest;
+use crate::error::{Error, OptionsError, Result};
+use crate::job::endpoint::is_standard_output;
 use crate::job::path::key_digest;
-use crate::job::{self, OpenTarget};
-use crate::record::{Digest, PartitionSet, RecordSelection};
+use crate::job::{self, Caller, Question, RestoreOptions, SnapshotPath};
+use crate::record::{Digest, PartitionSet};
 use crate::repository::{Selection, Snapshot};
-use crate::restore::{Expiry, RestoreOptions};
-use crate::sources::MetSets;
-use crate::targets::{ConflictPolicy, RecordTarget};
+use crate::restore::Expiry;
+use crate::targets::ConflictPolicy;
 use clap::ValueEnum;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Restore a snapshot, a namespace, sets, partitions, or single records
 ///
@@ -237,18 +236,8 @@ fn selection(which: &Which, set: Option<&str>) -> Result<(Selection, BTreeMap<Di
     Ok((selection, names))
 }
 
-/// Whether a target has records already. What is none at all is told by whoever opens it.
-fn is_live(target: &str) -> bool {
-    !matches!(Kind::of(target), Some(Kind::Asb | Kind::Jsonl))
-}
-
 /// Refuses what can be told to be wrong before anything is opened.
 fn check(args: &Args) -> Result<()> {
-    if is_live(&args.target) && !args.which.bins.is_empty() && args.conflict.is_none() {
-        return Err(Error::usage(
-            "--bins needs --conflict here: merge keeps what a record of the target has beside these bins, replace does not",
-        ));
-    }
     let conflict = GivenOption {
         name: "--conflict",
         given: args.conflict.is_some(),
@@ -261,184 +250,101 @@ fn check(args: &Args) -> Result<()> {
     if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
         return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
     }
-    if args.verify && endpoint::is_standard_output(&args.target) {
-        return Err(Error::usage("standard output can't be read back: leave out --verify, or name a file"));
-    }
     Ok(())
 }
 
-/// What to do where nobody can be asked.
-const NO_ANSWER: &str =
-    "--mirror deletes what the snapshot does not have. Give --yes to allow it, or look first with --dry-run";
-
-/// Asks before a mirror deletes anything; an error is a no.
-fn ask(
-    context: &Context,
-    snapshot: &Snapshot,
-    namespaces: &[String],
-    target: &dyn RecordTarget,
-    options: &RestoreOptions,
-) -> Result<()> {
-    for namespace in namespaces {
-        let count = snapshot.count_surplus(namespace, target, options)?;
-        let name = target.name_of(options.rename.as_deref().unwrap_or(namespace));
-        let question = format!(
-            "{} of namespace {name} in {} will be deleted, because snapshot {} does not have them.",
-            super::text::plural(count, "record"),
-            target.name(),
-            snapshot.id()
-        );
-        if !context.confirm(&question, NO_ANSWER)? {
-            return Err(Error::invalid("nothing was written, nothing deleted"));
-        }
-    }
-    Ok(())
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    check(&args)?;
+    let path = endpoint::path3(&args.snapshot);
+    let (selection, names) = selection(&args.which, path.set.as_deref())?;
+    let options = options(&args, &path, selection)?;
+    options.check(&args.target)?;
+    let snapshot = args.among.open(context, &path.snapshot)?;
+    let begins =
+        Begins { context, snapshot: &snapshot, namespaces: path.namespaces(&snapshot)?, told: Cell::new(false) };
+    let report = job::restore(&snapshot, &args.target, &options, &begins);
+    let report = report.map_err(|error| name_namespaces(error, &path.snapshot))?;
+    // The records themselves may be on standard output.
+    let aside = is_standard_output(&args.target) && !args.dry_run;
+    restored::print(
+        context,
+        &Restored { snapshot: snapshot.manifest(), aside, options: &options, names, report: &report },
+    )?;
+    Ok(report.done())
 }
 
-/// Refuses to replace whole records by those of a snapshot that holds but some of their bins, unless told.
-fn check_parts(snapshot: &Snapshot, namespaces: &[String], target: &str, conflict: Option<Conflict>) -> Result<()> {
-    let parted =
-        |one: &&NamespaceManifest| namespaces.contains(&one.name) && RecordSelection::names_bins(&one.selection);
-    match snapshot.manifest().namespaces.iter().find(parted) {
-        Some(one) if is_live(target) && conflict.is_none() => Err(Error::usage(format!(
-            "snapshot {} holds of namespace {} only {}: say --conflict merge, which keeps what a record of the target has beside these \
-             bins, or --conflict replace, which drops it",
-            snapshot.id(),
-            one.name,
-            one.selection
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a restore of sets of which the snapshot has none, before anything is written.
-fn check_sets(snapshot: &Snapshot, namespaces: &[String], selection: &Selection) -> Result<()> {
-    let Some(sets) = &selection.sets else { return Ok(()) };
-    let mut met = MetSets::default();
-    for namespace in namespaces {
-        met.add(snapshot.namespace(namespace)?.look_for_sets(sets)?);
-    }
-    match &met.lacking(sets)[..] {
-        [set, ..] if met.lacking(sets).len() == sets.len() => Err(endpoint::no_such_set(set, snapshot, &met)),
-        _ => Ok(()),
-    }
-}
-
-/// Says what an error leaves in the target.
-fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Error {
-    let again = match target.is_live() {
-        true => "What was written stays. Run it again; with --resume it passes over what is there already".to_string(),
-        false => format!("{} holds a part at most, and is not to be used. Restore again", target.name()),
+/// What the job is told.
+fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<RestoreOptions> {
+    let expiry = match args.extra_ttl {
+        _ if args.no_ttl => Expiry::Never,
+        Some(seconds) => Expiry::Later(seconds),
+        None => Expiry::AsBackedUp,
     };
+    let options = RestoreOptions::default()
+        .namespace(path.namespace.clone())
+        .selection(selection)
+        .rename(args.rename.clone())
+        .conflict(args.conflict.map(ConflictPolicy::from))
+        .expiry(expiry)
+        .without_indexes(args.no_metadata || args.no_indexes)
+        .without_udfs(args.no_metadata || args.no_udfs)
+        .without_users(args.no_metadata || args.no_users)
+        .indexes_last(args.indexes_last)
+        .resume(args.resume)
+        .mirror(args.mirror)
+        .confirmed(args.yes)
+        .verify(args.verify);
+    Ok(options.target(args.writing.options(args.asb.options(&args.target)?, args.dry_run)?))
+}
+
+/// Names the namespaces of which one is to be named, as the user writes it.
+fn name_namespaces(error: Error, snapshot: &str) -> Error {
+    let advice = |namespaces: &[String]| format!("restore {snapshot}:NAMESPACE. It has {}", namespaces.join(", "));
     match error {
-        error if target.is_dry_run() => error,
-        Error::Cancelled => Error::invalid(format!("{}. {again}", Error::Cancelled)),
-        Error::Target { target_name, problem } if target.is_live() && control.records() > 0 => {
-            Error::Target { target_name, problem: format!("{}. {again}", problem.trim_end_matches('.')) }
+        Error::Options(OptionsError::RenameOfSeveral { namespaces }) => Error::usage(format!(
+            "--rename needs a single namespace, as does an address that names one: {}",
+            advice(&namespaces)
+        )),
+        Error::Options(OptionsError::RecordsOfSeveral { namespaces }) => {
+            Error::usage(format!("single records are of a single namespace: {}", advice(&namespaces)))
         }
         error => error,
     }
 }
 
-pub fn run(context: &Context, args: Args) -> Result<Done> {
-    check(&args)?;
-    let asb = args.asb.options(&args.target)?;
-    let path = endpoint::path3(&args.snapshot);
-    let (selection, names) = selection(&args.which, path.set.as_deref())?;
-    let rename = job::endpoint::name_there(args.rename, &args.target)?;
-    let snapshot = args.among.open(context, &path.snapshot)?;
-    let begun = Instant::now();
-    let namespaces = path.namespaces(&snapshot)?;
-    if namespaces.len() > 1 {
-        let advice = format!("restore {}:NAMESPACE. It has {}", path.snapshot, namespaces.join(", "));
-        if rename.is_some() {
-            return Err(Error::usage(format!(
-                "--rename needs a single namespace, as does an address that names one: {advice}"
-            )));
+/// Says what is restored once it begins.
+struct Begins<'a> {
+    context: &'a Context,
+    snapshot: &'a Snapshot,
+    namespaces: Vec<String>,
+    told: Cell<bool>,
+}
+
+impl Caller for Begins<'_> {
+    fn begins(&self, what: &str) -> Control {
+        let control = self.context.begins(what);
+        if !self.told.replace(true) && !self.context.quiet() {
+            let manifest = self.snapshot.manifest();
+            complain(&format!("{what}: {}", describe(manifest)));
+            let parts = self.namespaces.iter().flat_map(|name| parts(manifest, Some(name)));
+            parts.for_each(|line| complain(&line));
         }
-        if selection.digests.is_some() {
-            return Err(Error::usage(format!("single records are of a single namespace: {advice}")));
-        }
+        control
     }
-    let options = RestoreOptions {
-        selection,
-        rename,
-        conflict: args.conflict.unwrap_or(Conflict::Replace).into(),
-        expiry: match args.extra_ttl {
-            _ if args.no_ttl => Expiry::Never,
-            Some(seconds) => Expiry::Later(seconds),
-            None => Expiry::AsBackedUp,
-        },
-        without_indexes: args.no_metadata || args.no_indexes,
-        without_udfs: args.no_metadata || args.no_udfs,
-        without_users: args.no_metadata || args.no_users,
-        indexes_last: args.indexes_last,
-        resume: args.resume,
-        mirror: args.mirror,
-    };
-    options.check(&args.target, is_live(&args.target))?;
-    check_parts(&snapshot, &namespaces, &args.target, args.conflict)?;
-    check_sets(&snapshot, &namespaces, &options.selection)?;
-    let OpenTarget { target, .. } = job::open_target(&args.target, &args.writing.options(asb, args.dry_run)?)?;
-    if args.mirror && !args.yes && !args.dry_run {
-        ask(context, &snapshot, &namespaces, &*target, &options)?;
+
+    fn ended(&self) {
+        self.context.ended();
     }
-    let doing = if args.dry_run { "trying a restore into" } else { "restoring into" };
-    let (control, progress) = context.control(format!("{doing} {}", target.name()));
-    if !context.quiet() {
-        complain(&format!("{doing} {}: {}", target.name(), describe(snapshot.manifest())));
-        namespaces
-            .iter()
-            .for_each(|name| parts(snapshot.manifest(), Some(name)).iter().for_each(|line| complain(line)));
+
+    fn confirm(&self, question: &Question) -> Result<bool> {
+        self.context.confirm(question)
     }
-    if options.selection.is_every_record() {
-        let live = snapshot.manifest().namespaces.iter().filter(|namespace| namespaces.contains(&namespace.name));
-        control.add_total_records(live.map(|namespace| namespace.live_records).sum());
+
+    fn damage(&self, text: &str) {
+        self.context.damage(text);
     }
-    let mut reports = Vec::new();
-    for namespace in &namespaces {
-        let report = snapshot.watched(&control).restore(namespace, &*target, &options);
-        let report = report.map_err(|error| left_behind(error, &*target, &control))?;
-        reports.push((namespace.clone(), report));
+
+    fn note(&self, text: &str) {
+        self.context.note(text);
     }
-    target.finish().map_err(|error| left_behind(error, &*target, &control))?;
-    drop(progress);
-    let mut comparisons = Vec::new();
-    if args.verify {
-        let (control, _progress) = context.control(format!("reading back from {}", target.name()));
-        for (namespace, report) in &reports {
-            let compared = snapshot.watched(&control).verify_restored(namespace, &*target, &options, report);
-            let compared = compared.map_err(|error| match error {
-                Error::Cancelled => Error::invalid("stopped on request: all was written, not all was read back"),
-                error => error,
-            })?;
-            comparisons.push((namespace.clone(), compared.unwrap_or_default()));
-        }
-    }
-    target.notes().iter().for_each(|note| complain(note));
-    let unread = endpoint::unread(snapshot.manifest(), &namespaces);
-    unread.iter().for_each(|line| complain(line));
-    let mut sets = MetSets::default();
-    reports.iter().for_each(|(_, report)| sets.add(report.sets.clone()));
-    let lacking = sets.lacking(options.selection.sets.iter().flatten());
-    lacking.iter().for_each(|set| complain(&endpoint::no_such_set(set, &snapshot, &sets).to_string()));
-    // In the selected partitions there may be none of some set. That there is none of any is no success.
-    let no_such_set = !lacking.is_empty()
-        && (options.selection.partitions.is_none() || reports.iter().all(|(_, report)| report.read == 0));
-    let restored = Restored {
-        snapshot: snapshot.manifest(),
-        target: target.name(),
-        dry_run: args.dry_run,
-        // The records themselves may be on standard output.
-        aside: endpoint::is_standard_output(&args.target) && !args.dry_run,
-        duration_millis: begun.elapsed().as_millis() as u64,
-        options: &options,
-        names,
-        reports,
-        comparisons,
-        omissions: target.omissions(),
-        notes: target.notes(),
-    };
-    let done = restored::print(context, restored)?;
-    Ok(if done == Done::Whole && (no_such_set || !unread.is_empty()) { Done::Incomplete } else { done })
 }

@@ -87,4 +87,30 @@ pub enum OptionsError {
         /// The namespace.
         namespace: String,
     },
+    /// Single records were asked for, and the snapshot has several namespaces.
+    #[error("single records are of a single namespace: name one. The snapshot has {}", .namespaces.join(", "))]
+    RecordsOfSeveral {
+        /// Those that the snapshot has.
+        namespaces: Vec<String>,
+    },
+    /// Some bins alone are to be restored into a target that has records, and nothing says what happens to those.
+    #[error(
+        "say what happens to records that the target has: to merge keeps what they have beside these bins, to replace does not"
+    )]
+    BinsWithoutConflict,
+    /// The snapshot holds some bins alone, and nothing says what happens to records that the target has.
+    #[error(
+        "snapshot {snapshot} holds of namespace {namespace} only {selection}: say whether to merge, which keeps what a record of the target has beside these bins, or to replace, which drops it"
+    )]
+    HoldsSomeBins {
+        /// The snapshot's id.
+        snapshot: String,
+        /// The namespace.
+        namespace: String,
+        /// What the snapshot holds of it.
+        selection: String,
+    },
+    /// What is written to standard output was to be read back.
+    #[error("standard output can't be read back: name a file, or don't verify")]
+    VerifiedOutput,
 }

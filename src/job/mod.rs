@@ -16,6 +16,7 @@ pub(crate) mod path;
 mod prune;
 mod repair;
 mod report;
+mod restore;
 #[cfg(any(feature = "cli", feature = "cluster"))]
 pub(crate) mod secret;
 pub(crate) mod text;
@@ -39,10 +40,12 @@ pub use path::SnapshotPath;
 pub use prune::{HeldBytes, PruneOptions, PruneReport, RunningSession, prune};
 pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNamespace, SalvagedSnapshot, repair};
 pub use report::*;
+pub use restore::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification, restore};
 pub use verify::{ComparedNamespace, VerifyOptions, VerifyReport, verify};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::format::SnapshotId;
 use crate::repository::{Repository, Snapshot, SnapshotFilter};
 use std::ops::Deref;
 
@@ -55,6 +58,23 @@ pub enum Done {
     Incomplete,
     /// The repository is damaged.
     Damaged,
+}
+
+/// What a caller is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Question {
+    /// May records of a target be deleted because the snapshot does not have them?
+    DeleteSurplus {
+        /// How many.
+        records: u64,
+        /// The namespace in the target.
+        namespace: String,
+        /// The target.
+        target: String,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
 }
 
 /// Whoever started a job.
@@ -72,6 +92,16 @@ pub trait Caller {
     /// Takes the name of something that is damaged, and how. The job goes on with the rest.
     fn damage(&self, text: &str) {
         let _ = text;
+    }
+
+    /// Is asked before something that can't be undone. It is done only after a yes; the default is no.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can be asked: the job ends with this error, as it would after a no.
+    fn confirm(&self, question: &Question) -> Result<bool> {
+        let _ = question;
+        Ok(false)
     }
 
     /// Takes a remark that is no result, such as a warning.

@@ -323,3 +323,13 @@ pub(crate) fn name_there(given: Option<String>, url: &str) -> Result<Option<Stri
         (name, other) => Ok(name.or(other)),
     }
 }
+
+/// Whether a target has records already. What is none at all is told by whoever opens it.
+pub(crate) fn holds_records(url: &str) -> bool {
+    !matches!(EndpointKind::of(url), Some(EndpointKind::Asb | EndpointKind::Jsonl))
+}
+
+/// Whether a target is standard output, which is then the records' alone, and can't be read back.
+pub(crate) fn is_standard_output(url: &str) -> bool {
+    matches!(url, "asb:-" | "jsonl:-")
+}
