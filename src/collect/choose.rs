@@ -62,6 +62,13 @@ struct Pack {
     live_chunks: u64,
 }
 
+impl Pack {
+    /// Whether the options admit that it is condemned.
+    fn may_go(&self, options: &PruneOptions) -> bool {
+        options.only.as_ref().is_none_or(|only| only.contains(&self.id))
+    }
+}
+
 /// Decides. `live` ascends; `there` are the packs that exist, with their sizes, `doomed` those that earlier plans
 /// condemn, and `pack_bytes` is the size at which packs are closed.
 pub fn choose(
@@ -77,85 +84,27 @@ pub fn choose(
     let mut ids: Vec<PackId> = there.keys().filter(|id| !doomed.contains(id)).copied().collect();
     ids.sort_unstable();
     let numbers: HashMap<PackId, u32> = (0..).zip(&ids).map(|(n, id)| (*id, n)).collect();
-    let mut packs: Vec<Pack> = ids.into_iter().map(|id| Pack { id, all: 0, live: 0, live_chunks: 0 }).collect();
-    let mut choice = Choice::default();
     let homes = homes(reader, live, there, &numbers, control)?;
-    each_place(index, store, &mut |id, at| {
-        let Some(&number) = numbers.get(&at.pack) else { return Ok(()) };
-        let pack = packs.get_mut(number as usize);
-        let pack = pack.ok_or_else(|| Error::internal("a pack has a number and no place"))?;
-        pack.all += u64::from(at.place.stored);
-        if live.binary_search(id).ok().and_then(|at| homes.get(at)) == Some(&number) {
-            pack.live += u64::from(at.place.stored);
-            pack.live_chunks += 1;
-        }
-        Ok(())
-    })?;
+    let home = |id: &ChunkId| live.binary_search(id).ok().and_then(|at| homes.get(at)).copied();
+    let mut packs = measured(reader, ids, &numbers, home)?;
+    let mut choice = Choice::default();
     let nowhere = live.iter().zip(&homes).filter(|(_, home)| **home == NOWHERE).map(|(id, _)| *id).collect();
     choice.missing = without_newer(index, store, nowhere, there)?;
     choice.unused_bytes = packs.iter().map(|pack| pack.all - pack.live).sum();
-    let room = MAX_CONDEMNED.saturating_sub(doomed.len());
-    // What is missing may stand in packs that a segment names without their chunks.
-    let hides = |pack: &Pack| match there.get(&pack.id) {
-        Some(size) if !choice.missing.is_empty() => holds_any(reader, pack.id, *size, &choice.missing),
-        _ => Ok(false),
-    };
-    let hiding: HashSet<PackId> = packs
-        .par_iter()
-        .filter_map(|pack| hides(pack).map(|hides| hides.then_some(pack.id)).transpose())
-        .collect::<Result<_>>()?;
-    let mut hiding_names: Vec<String> = hiding.iter().map(names::pack).collect();
-    hiding_names.sort_unstable();
-    choice.problems.extend(hiding_names.into_iter().map(|name| {
+    let hiding = hiding(reader, &packs, there, &choice.missing)?;
+    choice.problems.extend(hiding.iter().map(names::pack).map(|name| {
         format!("{name} holds chunks that the index hides and snapshots need; it stays as it is. Run aerolith repair")
     }));
     packs.retain(|pack| !hiding.contains(&pack.id));
-    let (dead, mut partly): (Vec<Pack>, Vec<Pack>) = packs.into_iter().partition(|pack| pack.live == 0);
-    let may_go = |pack: &Pack| options.only.as_ref().is_none_or(|only| only.contains(&pack.id));
-    choice.condemned.extend(dead.iter().filter(|pack| may_go(pack)).map(|pack| pack.id).take(room));
-    let left_alone: u64 = dead.iter().filter(|pack| !may_go(pack)).map(|pack| pack.all).sum();
-    let needed: u64 = partly.iter().map(|pack| pack.live).sum();
-    let mut unused: u64 = partly.iter().map(|pack| pack.all - pack.live).sum();
-    // Of what is there afterwards, live and unused, so much may be unused.
-    let allowed = |unused: u64| unused as f64 <= (needed + unused) as f64 * options.max_unused_percent / 100.0;
-    let part_unused = |pack: &Pack| (pack.all - pack.live) as f64 / pack.all as f64;
-    // Those that are wholly needed move only if they are small and many.
+    let room = MAX_CONDEMNED.saturating_sub(doomed.len());
+    let (dead, partly): (Vec<Pack>, Vec<Pack>) = packs.into_iter().partition(|pack| pack.live == 0);
+    choice.condemned.extend(dead.iter().filter(|pack| pack.may_go(options)).map(|pack| pack.id).take(room));
+    let left_alone: u64 = dead.iter().filter(|pack| !pack.may_go(options)).map(|pack| pack.all).sum();
     let is_small = |pack: &Pack| there.get(&pack.id).is_some_and(|size| *size < pack_bytes / SMALL);
-    let small: Vec<Pack> = partly.extract_if(.., |pack| is_small(pack)).collect();
-    let (join, small): (Vec<Pack>, Vec<Pack>) =
-        if small.len() >= MANY_SMALL { (small, Vec::new()) } else { (Vec::new(), small) };
-    partly.extend(small);
-    partly.retain(|pack| pack.live < pack.all && may_go(pack));
-    partly.sort_by(|a, b| part_unused(b).total_cmp(&part_unused(a)).then(a.id.cmp(&b.id)));
-    let mut chosen: HashMap<PackId, Pack> = HashMap::new();
-    let mut budget = options.max_rewrite_bytes.unwrap_or(u64::MAX);
-    for pack in partly {
-        if allowed(unused) || choice.condemned.len() + chosen.len() >= room {
-            break;
-        }
-        if pack.live <= budget {
-            budget -= pack.live;
-            unused -= pack.all - pack.live;
-            chosen.insert(pack.id, pack);
-        }
-    }
-    let mut joined = 0;
-    for pack in join.into_iter().filter(may_go) {
-        if choice.condemned.len() + chosen.len() < room && pack.live <= budget {
-            budget -= pack.live;
-            unused -= pack.all - pack.live;
-            joined += 1;
-            chosen.insert(pack.id, pack);
-        }
-    }
-    // One alone would become another one alone.
-    if joined == 1 {
-        chosen.retain(|_, pack| pack.live < pack.all || !is_small(pack));
-    }
+    let (mut chosen, mut unused) = to_rewrite(partly, is_small, room - choice.condemned.len(), options);
     let mut moves: Vec<(ChunkId, Location)> = Vec::new();
     each_place(index, store, &mut |id, at| {
-        let home = live.binary_search(id).ok().and_then(|at| homes.get(at));
-        if chosen.contains_key(&at.pack) && home.is_some() && home == numbers.get(&at.pack) {
+        if chosen.contains_key(&at.pack) && home(id).is_some_and(|home| numbers.get(&at.pack) == Some(&home)) {
             moves.push((*id, *at));
         }
         Ok(())
@@ -175,6 +124,91 @@ pub fn choose(
     choice.condemned.extend(chosen.into_keys());
     choice.condemned.sort_unstable();
     Ok(choice)
+}
+
+/// The packs, in the order of their numbers, and how much of each is live: what is at home in it.
+fn measured(
+    reader: &ChunkReader,
+    ids: Vec<PackId>,
+    numbers: &HashMap<PackId, u32>,
+    home: impl Fn(&ChunkId) -> Option<u32>,
+) -> Result<Vec<Pack>> {
+    let mut packs: Vec<Pack> = ids.into_iter().map(|id| Pack { id, all: 0, live: 0, live_chunks: 0 }).collect();
+    each_place(reader.index(), &**reader.store(), &mut |id, at| {
+        let Some(&number) = numbers.get(&at.pack) else { return Ok(()) };
+        let pack = packs.get_mut(number as usize);
+        let pack = pack.ok_or_else(|| Error::internal("a pack has a number and no place"))?;
+        pack.all += u64::from(at.place.stored);
+        if home(id) == Some(number) {
+            pack.live += u64::from(at.place.stored);
+            pack.live_chunks += 1;
+        }
+        Ok(())
+    })?;
+    Ok(packs)
+}
+
+/// The packs that hold what is missing: a segment names them without these chunks.
+fn hiding(
+    reader: &ChunkReader,
+    packs: &[Pack],
+    there: &HashMap<PackId, u64>,
+    missing: &HashSet<ChunkId>,
+) -> Result<BTreeSet<PackId>> {
+    let hides = |pack: &Pack| match there.get(&pack.id) {
+        Some(size) if !missing.is_empty() => holds_any(reader, pack.id, *size, missing),
+        _ => Ok(false),
+    };
+    let hiding = packs.par_iter().filter_map(|pack| hides(pack).map(|hides| hides.then_some(pack.id)).transpose());
+    hiding.collect()
+}
+
+/// Of packs that are partly or wholly needed, at most `room` that are to be rewritten: those of which the most is
+/// unused, as long as too much is, and small ones if there are many. Also the bytes that stay unused.
+fn to_rewrite(
+    mut partly: Vec<Pack>,
+    is_small: impl Fn(&Pack) -> bool,
+    room: usize,
+    options: &PruneOptions,
+) -> (HashMap<PackId, Pack>, u64) {
+    let needed: u64 = partly.iter().map(|pack| pack.live).sum();
+    let mut unused: u64 = partly.iter().map(|pack| pack.all - pack.live).sum();
+    // Of what is there afterwards, live and unused, so much may be unused.
+    let allowed = |unused: u64| unused as f64 <= (needed + unused) as f64 * options.max_unused_percent / 100.0;
+    let part_unused = |pack: &Pack| (pack.all - pack.live) as f64 / pack.all as f64;
+    // Those that are wholly needed move only if they are small and many.
+    let small: Vec<Pack> = partly.extract_if(.., |pack| is_small(pack)).collect();
+    let (join, small): (Vec<Pack>, Vec<Pack>) =
+        if small.len() >= MANY_SMALL { (small, Vec::new()) } else { (Vec::new(), small) };
+    partly.extend(small);
+    partly.retain(|pack| pack.live < pack.all && pack.may_go(options));
+    partly.sort_by(|a, b| part_unused(b).total_cmp(&part_unused(a)).then(a.id.cmp(&b.id)));
+    let mut chosen: HashMap<PackId, Pack> = HashMap::new();
+    let mut budget = options.max_rewrite_bytes.unwrap_or(u64::MAX);
+    for pack in partly {
+        if allowed(unused) || chosen.len() >= room {
+            break;
+        }
+        if pack.live <= budget {
+            budget -= pack.live;
+            unused -= pack.all - pack.live;
+            chosen.insert(pack.id, pack);
+        }
+    }
+    let mut joined = 0;
+    for pack in join.into_iter().filter(|pack| pack.may_go(options)) {
+        if chosen.len() < room && pack.live <= budget {
+            budget -= pack.live;
+            unused -= pack.all - pack.live;
+            joined += 1;
+            chosen.insert(pack.id, pack);
+        }
+    }
+    // One alone would become another one alone.
+    if joined == 1 {
+        chosen.retain(|_, pack| pack.live < pack.all || !is_small(pack));
+    }
+    (chosen, unused)
 }
 
 /// The number of the pack that each live chunk is to stay in. Where a chunk has several copies, they are read until one

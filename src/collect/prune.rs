@@ -9,7 +9,7 @@ use super::clean::{Cleaning, Joining};
 use super::fold::Folding;
 use super::frugal::Frugal;
 use super::mark::{States, manifests, reach, refuse_lost};
-use super::moves::{self, move_out};
+use super::moves::{self, Moved, move_out};
 use super::options::PruneOptions;
 use super::settle::{look, settle};
 use crate::chunks::{ChunkReader, WriteOptions};
@@ -326,88 +326,165 @@ impl Collector {
         control: &Control,
         report: &mut PruneReport,
     ) -> Result<()> {
-        let (store, keys): (&dyn Store, &Keys) = (frugal, &self.keys);
         let until = Instant::now().checked_add(options.wait).unwrap_or_else(Instant::now);
+        let collection = Collection { collector: self, store: frugal, id, control };
+        let settle = || settle(frugal, &self.keys, id, options, until, control);
         // Not needed by the protocol, but kind: what a writer is about to commit would be condemned, and moved for
         // nothing.
-        report.fenced = settle(store, keys, id, options, until, control)?;
+        report.fenced = settle()?;
         let mut standing = self.plans()?;
         let mut doomed = condemned_by(&standing);
-        let Needs { mut states, marked, mut live, mut index, mut choice, .. } =
-            self.survey(&doomed, options, control, report)?;
-        if frugal.is_low() && choice.condemned.len() > CONDEMNED_IF_LOW {
-            choice.condemned.truncate(CONDEMNED_IF_LOW);
+        let mut needs = self.survey(&doomed, options, control, report)?;
+        if frugal.is_low() && needs.choice.condemned.len() > CONDEMNED_IF_LOW {
+            needs.choice.condemned.truncate(CONDEMNED_IF_LOW);
             report.deferred = Some(NO_ROOM.into());
         }
-        doomed.extend(&choice.condemned);
-        let mut joined = HashSet::new();
-        if !doomed.is_empty() {
-            standing.push((names::plan(&id), doomed.clone()));
-            self.write_plan(store, id, &doomed)?;
-            report.fenced.extend(settle(store, keys, id, options, until, control)?);
-            // What was committed meanwhile may need what the plan condemns.
-            states = objects::list_states(store, keys)?;
-            let newer = manifests(store, keys, &states, &marked)?;
-            index = self.index(&states, HashSet::new())?;
-            let all = self.reader(&index);
-            let mut reached = HashSet::new();
-            reach(&all, &newer, &mut reached, control)?;
-            report.snapshots += newer.len() as u64;
-            live.extend(reached);
-            live.sort_unstable();
-            live.dedup();
-            report.chunks = live.len() as u64;
+        doomed.extend(&needs.choice.condemned);
+        let joined = if doomed.is_empty() {
+            // Listed after the index was read: what it names and is not there is gone.
             let before = self.packs()?;
-            let everywhere = condemned_by(&self.plans()?);
-            let mut excluded = everywhere.clone();
-            excluded
-                .extend(index.packs().into_iter().filter(|(id, size)| before.get(id) != Some(size)).map(|(id, _)| id));
-            let outside = self.reader(&self.index(&states, excluded)?);
-            let condemned: HashSet<PackId> = everywhere.iter().filter(|id| before.contains_key(id)).copied().collect();
-            let move_with = |room| {
-                let packs = moves::Packs { there: &before, condemned: &condemned, room };
-                move_out(&all, &outside, &live, &packs, &choice.read, self.write, control)
-            };
-            let moved = match move_with(self.room()?) {
-                Err(error) if error.is_full() => move_with(Some(0))?,
-                moved => moved?,
-            };
-            if moved.stayed > 0 {
-                report.deferred = Some(NO_ROOM.into());
-            }
-            report.chunks_moved = moved.chunks;
-            report.bytes_moved = moved.stored_bytes;
-            report.problems.extend(moved.problems);
-            // What only others condemn may be needed by what is committed from now on: its rows stay until it is gone.
-            let goes = |id: &PackId| doomed.contains(id) && !moved.kept.contains(id);
-            let (number, _) = write_segments(store, keys, self.write.suite, &id, moved.packs)?;
-            if report.deferred.is_none() {
-                let joining = Joining { store, keys, suite: self.write.suite, index: &index, states: &states };
-                joined = joining.run((id, number), &choice.missing, |id| before.contains_key(id) && !goes(id))?;
-            }
-            objects::commit_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
-            // From here on, whatever happens, all that is live has a copy that stays.
-            for pack in doomed.iter().filter(|id| !moved.kept.contains(id)) {
-                let Some(size) = before.get(pack) else { continue };
-                control.check()?;
-                store.delete(&names::pack(pack))?;
-                report.packs_deleted += 1;
-                report.bytes_deleted += size;
-            }
-            store.sync()?;
+            let joined = collection.join(&needs, 0, report, |id| before.contains_key(id))?;
+            collection.commit()?;
+            joined
         } else {
-            if report.deferred.is_none() {
-                // Listed after the index was read: what it names and is not there is gone.
-                let joining = Joining { store, keys, suite: self.write.suite, index: &index, states: &states };
-                let before = self.packs()?;
-                joined = joining.run((id, 0), &choice.missing, |id| before.contains_key(id))?;
-            }
-            objects::commit_without_snapshot(store, keys, id, Timestamp::now().0).map_err(fenced)?;
+            standing.push((names::plan(&id), doomed.clone()));
+            self.write_plan(frugal, id, &doomed)?;
+            report.fenced.extend(settle()?);
+            collection.replace(&mut needs, &doomed, report)?
+        };
+        collection.clean(&needs, &doomed, &joined, &standing, report)
+    }
+
+    fn write_plan(&self, store: &dyn Store, session: SnapshotId, doomed: &HashSet<PackId>) -> Result<()> {
+        let mut condemned: Vec<PackId> = doomed.iter().copied().collect();
+        condemned.sort_unstable();
+        let name = names::plan(&session);
+        let value = structured::encode(&Plan { session, condemned }).map_err(|error| error.of(&name))?;
+        let bytes = seal(&self.keys, ObjectKind::Plan, self.write.suite, &name, &value)?;
+        match store.put_new(&name, &bytes)? {
+            Put::Created => Ok(()),
+            Put::Exists => Err(Error::damaged(name, "it exists already, though its session is new")),
         }
+    }
+}
+
+/// A collection whose session has begun.
+struct Collection<'a> {
+    collector: &'a Collector,
+    /// The store, as far as there is room in it.
+    store: &'a dyn Store,
+    id: SnapshotId,
+    control: &'a Control,
+}
+
+impl Collection<'_> {
+    /// Moves what is live out of the packs that plans condemn, commits, and deletes those of them that are `doomed`.
+    /// Gives back the segments whose rows are in others now.
+    fn replace(
+        &self,
+        needs: &mut Needs,
+        doomed: &HashSet<PackId>,
+        report: &mut PruneReport,
+    ) -> Result<HashSet<String>> {
+        let Collection { collector, store, id, control } = *self;
+        let all = self.reach_newer(needs, report)?;
+        let before = collector.packs()?;
+        let moved = self.move_live(needs, &all, &before)?;
+        if moved.stayed > 0 {
+            report.deferred = Some(NO_ROOM.into());
+        }
+        report.chunks_moved = moved.chunks;
+        report.bytes_moved = moved.stored_bytes;
+        report.problems.extend(moved.problems);
+        // What only others condemn may be needed by what is committed from now on: its rows stay until it is gone.
+        let goes = |id: &PackId| doomed.contains(id) && !moved.kept.contains(id);
+        let (number, _) = write_segments(store, &collector.keys, collector.write.suite, &id, moved.packs)?;
+        let joined = self.join(needs, number, report, |id| before.contains_key(id) && !goes(id))?;
+        self.commit()?;
+        // From here on, whatever happens, all that is live has a copy that stays.
+        for pack in doomed.iter().filter(|id| !moved.kept.contains(id)) {
+            let Some(size) = before.get(pack) else { continue };
+            control.check()?;
+            store.delete(&names::pack(pack))?;
+            report.packs_deleted += 1;
+            report.bytes_deleted += size;
+        }
+        store.sync()?;
+        Ok(joined)
+    }
+
+    /// What was committed meanwhile may need what the plan condemns: adds what it needs. Gives back what reads chunks
+    /// wherever they are.
+    fn reach_newer(&self, needs: &mut Needs, report: &mut PruneReport) -> Result<Arc<ChunkReader>> {
+        let Collection { collector, store, control, .. } = *self;
+        needs.states = objects::list_states(store, &collector.keys)?;
+        let newer = manifests(store, &collector.keys, &needs.states, &needs.marked)?;
+        needs.index = collector.index(&needs.states, HashSet::new())?;
+        let all = collector.reader(&needs.index);
+        let mut reached = HashSet::new();
+        reach(&all, &newer, &mut reached, control)?;
+        report.snapshots += newer.len() as u64;
+        needs.live.extend(reached);
+        needs.live.sort_unstable();
+        needs.live.dedup();
+        report.chunks = needs.live.len() as u64;
+        Ok(all)
+    }
+
+    /// Moves what is live out of the packs that plans condemn, of those that were there `before`.
+    fn move_live(&self, needs: &Needs, all: &ChunkReader, before: &HashMap<PackId, u64>) -> Result<Moved> {
+        let Collection { collector, control, .. } = *self;
+        let everywhere = condemned_by(&collector.plans()?);
+        let condemned: HashSet<PackId> = everywhere.iter().filter(|id| before.contains_key(id)).copied().collect();
+        let mut excluded = everywhere;
+        let named = needs.index.packs().into_iter();
+        excluded.extend(named.filter(|(id, size)| before.get(id) != Some(size)).map(|(id, _)| id));
+        let outside = collector.reader(&collector.index(&needs.states, excluded)?);
+        let move_with = |room| {
+            let packs = moves::Packs { there: before, condemned: &condemned, room };
+            move_out(all, &outside, &needs.live, &packs, &needs.choice.read, collector.write, control)
+        };
+        match move_with(collector.room()?) {
+            Err(error) if error.is_full() => move_with(Some(0)),
+            moved => moved,
+        }
+    }
+
+    /// Joins small index segments into one of this number, unless there is no room. Gives back the keys of those.
+    fn join(
+        &self,
+        needs: &Needs,
+        number: u32,
+        report: &PruneReport,
+        stays: impl Fn(&PackId) -> bool,
+    ) -> Result<HashSet<String>> {
+        if report.deferred.is_some() {
+            return Ok(HashSet::new());
+        }
+        let (keys, suite) = (&*self.collector.keys, self.collector.write.suite);
+        let joining = Joining { store: self.store, keys, suite, index: &needs.index, states: &needs.states };
+        joining.run((self.id, number), &needs.choice.missing, stays)
+    }
+
+    fn commit(&self) -> Result<()> {
+        let now = Timestamp::now().0;
+        objects::commit_without_snapshot(self.store, &self.collector.keys, self.id, now).map_err(fenced)
+    }
+
+    /// Cleans the index, folds old sessions, and removes the plans of which every pack is gone.
+    fn clean(
+        &self,
+        needs: &Needs,
+        doomed: &HashSet<PackId>,
+        joined: &HashSet<String>,
+        standing: &[PendingPlan],
+        report: &mut PruneReport,
+    ) -> Result<()> {
+        let Collection { collector, store, control, .. } = *self;
         // Listed after the index was read: what was committed meanwhile may stand in packs that were not there before.
-        let there = self.packs()?;
-        let (suite, missing) = (self.write.suite, &choice.missing);
-        let (index, states, there, doomed, joined) = (&*index, &states, &there, &doomed, &joined);
+        let there = collector.packs()?;
+        let (keys, suite, missing) = (&*collector.keys, collector.write.suite, &needs.choice.missing);
+        let (index, states, there) = (&*needs.index, &needs.states, &there);
         let cleaning = Cleaning { store, keys, suite, index, states, there, doomed, missing, joined };
         let cleaned = cleaning.run(control)?;
         cleaning.clear_gone()?;
@@ -422,18 +499,6 @@ impl Collector {
             store.delete(key)?;
         }
         Ok(())
-    }
-
-    fn write_plan(&self, store: &dyn Store, session: SnapshotId, doomed: &HashSet<PackId>) -> Result<()> {
-        let mut condemned: Vec<PackId> = doomed.iter().copied().collect();
-        condemned.sort_unstable();
-        let name = names::plan(&session);
-        let value = structured::encode(&Plan { session, condemned }).map_err(|error| error.of(&name))?;
-        let bytes = seal(&self.keys, ObjectKind::Plan, self.write.suite, &name, &value)?;
-        match store.put_new(&name, &bytes)? {
-            Put::Created => Ok(()),
-            Put::Exists => Err(Error::damaged(name, "it exists already, though its session is new")),
-        }
     }
 }
 
