@@ -19,10 +19,10 @@ use crate::objects::Lease;
 use crate::pack::{read_directory, stored_packs};
 use crate::plan::Plan;
 use crate::record::Timestamp;
-use crate::repository::{HoldEntry, Repository, new_session};
+use crate::repository::{History, HoldEntry, Repository, SnapshotList, new_session};
 use crate::session::noted_chunks;
 use crate::setters::setters;
-use crate::verify::check::{CheckOptions, CheckReport, Walked};
+use crate::verify::check::{CheckOptions, CheckReport, Walked, lost_names};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -115,10 +115,11 @@ impl Repository {
         // The snapshots first: what they need is in the index once it is read.
         let list = self.snapshots()?;
         let reader = self.chunk_reader()?;
-        report.problems.extend(list.damaged.iter().map(|(_, error)| {
-            format!("{error}. Restore the object from a copy, or give it up with `aerolith forget` and the whole id")
-        }));
         let history = self.history()?;
+        let lost = self.lost_snapshots(&list, &history)?;
+        report.problems.extend(lost.into_iter().map(|(id, problem)| {
+            format!("{problem}. Restore the object from a copy, or give it up with `aerolith forget {id}`")
+        }));
         let noted = noted_chunks(&history);
         let absent = self.absent_packs(reader.index())?;
         let chosen = CheckOptions { read_percent: options.read_percent };
@@ -328,6 +329,15 @@ impl Repository {
             store.delete(key)?;
         }
         store.sync()
+    }
+
+    /// The snapshots whose objects can't be read or are gone, and for each what is wrong.
+    fn lost_snapshots(&self, list: &SnapshotList, history: &History) -> Result<BTreeMap<SnapshotId, String>> {
+        let states = objects::list_states(&*self.store, &self.keys)?;
+        let (histories, _) = objects::read_history(&*self.store, &self.keys)?;
+        let gone = lost_names(&states, &histories, &list.snapshots, history);
+        let unreadable = list.damaged.iter().map(|(id, error)| (*id, error.to_string()));
+        Ok(gone.into_iter().chain(unreadable).collect())
     }
 
     /// Looks through the index and the packs' directories.

@@ -4,6 +4,7 @@ use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::config::CONFIG_HEADER_BYTES;
+use crate::format::fold::HistoryFold;
 use crate::format::header::Class;
 use crate::format::session::{Outcome, SessionKind, Status};
 use crate::format::snapshot::{Manifest, SnapshotState};
@@ -17,7 +18,7 @@ use crate::repository::{History, Repository, SnapshotList, keyring, needed_by, n
 use crate::session::noted_chunks;
 use crate::setters::setters;
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A session names at most this many damaged chunks, 32 MiB; beyond that there are several.
@@ -56,6 +57,32 @@ pub struct CheckReport {
     pub notes: Vec<String>,
     /// Snapshots that can't be restored whole.
     pub hurt: Vec<SnapshotId>,
+}
+
+/// The names under `snapshots/` that are gone, or are not what those who saw them say they were, and for each what is
+/// wrong: a name once taken is never free again, and a manifest becomes a marker or stays.
+pub(crate) fn lost_names(
+    states: &objects::States,
+    histories: &[HistoryFold],
+    manifests: &[Manifest],
+    history: &History,
+) -> Vec<(SnapshotId, String)> {
+    let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
+    let committed = history.entries.iter().filter(|entry| entry.session.says_committed()).map(|entry| entry.session.id);
+    let folded = objects::folded_committed(histories);
+    let expected: BTreeSet<SnapshotId> = seen.chain(committed).chain(folded).collect();
+    let unfolded = objects::names_without_fold(states, histories);
+    let lost = expected.into_iter().filter_map(|id| {
+        let found = match states.get(&id) {
+            Some(SnapshotState::Committed | SnapshotState::Forgotten) => return None,
+            Some(SnapshotState::Fenced) => "is damaged: it is empty",
+            // It may have been in the fold that is damaged, or was in the one that is gone.
+            None if !states.damaged().is_empty() || unfolded.contains_key(&id) => return None,
+            None => "is missing",
+        };
+        Some((id, format!("{} {found}, though it was committed once", names::snapshot(&id))))
+    });
+    lost.collect()
 }
 
 impl Repository {
@@ -286,26 +313,13 @@ impl Repository {
         Ok((history, condemned))
     }
 
-    /// Looks for names under `snapshots/` that are gone, or are not what those who saw them say they were: a name once
-    /// taken is never free again, and a manifest becomes a marker or stays.
+    /// Looks for names under `snapshots/` that are not what they were, and at the folds.
     fn check_names(&self, manifests: &[Manifest], history: &History, report: &mut CheckReport) -> Result<()> {
         let states = objects::list_states(&*self.store, &self.keys)?;
-        let seen = manifests.iter().flat_map(|manifest| manifest.heads.iter().copied());
-        let committed =
-            history.entries.iter().filter(|entry| entry.session.says_committed()).map(|entry| entry.session.id);
         let (histories, damaged) = objects::read_history(&*self.store, &self.keys)?;
-        let folded = objects::folded_committed(&histories);
-        let expected: std::collections::BTreeSet<SnapshotId> = seen.chain(committed).chain(folded).collect();
         let unfolded = objects::names_without_fold(&states, &histories);
-        for id in expected {
-            let found = match states.get(&id) {
-                Some(SnapshotState::Committed | SnapshotState::Forgotten) => continue,
-                Some(SnapshotState::Fenced) => "is damaged: it is empty",
-                // It may have been in the fold that is damaged, or was in the one that is gone.
-                None if !states.damaged().is_empty() || unfolded.contains_key(&id) => continue,
-                None => "is missing",
-            };
-            report.problems.push(format!("{} {found}, though it was committed once", names::snapshot(&id)));
+        for (id, problem) in lost_names(&states, &histories, manifests, history) {
+            report.problems.push(problem);
             report.hurt.push(id);
         }
         report.problems.extend(states.damaged().iter().map(|(_, error)| error.to_string()));

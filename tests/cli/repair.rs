@@ -165,3 +165,17 @@ fn emptied_sessions_and_holds_are_named_and_cleared() {
     sandbox.run(&["forget", &first]).ends(1).says(&["is held"]);
     sandbox.run(&["history"]).ends(0);
 }
+
+#[test]
+fn a_snapshot_whose_object_is_gone_is_named_until_it_is_given_up_by_its_whole_id() {
+    let sandbox = Sandbox::new();
+    let [first, _] = sandbox.people();
+    std::fs::remove_file(sandbox.path(&format!("repo/snapshots/{first}"))).unwrap();
+    let gone = format!("snapshots/{first} is missing, though it was committed once");
+    let way = format!("give it up with `aerolith forget {first}`");
+    sandbox.run(&["repair", "--dry-run"]).ends(10).says(&[&gone, &way]);
+    sandbox.run(&["repair"]).ends(10).says(&[&gone, &way]);
+    sandbox.run(&["forget", &first]).ends(0);
+    assert!(!sandbox.run(&["repair"]).ends(0).err.contains(&first));
+    sandbox.run(&["check"]).ends(0);
+}
