@@ -305,6 +305,9 @@ impl Repository {
         if options.snapshots.is_empty() {
             let CopyOptions { filter, .. } = options;
             filter.check_cluster(&list.snapshots)?;
+            if list.damaged.is_empty() {
+                filter.check_any(&list.snapshots)?;
+            }
             report.not_copied.extend(list.damaged.iter().map(|(id, error)| NotCopied {
                 snapshot: *id,
                 problem: error.to_string(),

@@ -13,7 +13,7 @@ use std::fmt;
 const LISTED: &str = "`aerolith snapshots` lists what there is";
 /// What to do where there is nothing.
 const EMPTY: &str = "The repository has no snapshots yet: make one with `aerolith backup`";
-/// Snapshots or clusters that a message names.
+/// Snapshots, clusters or labels that a message names.
 const NAMED: usize = 5;
 
 /// Which snapshots `latest`, `latest~N` and `@TIME` are looked for among, and which a list shows: all, if it says
@@ -65,14 +65,31 @@ impl SnapshotFilter {
         }
     }
 
-    /// Says that it admits none of these, and which clusters there are.
+    /// Makes sure that it admits one of these at least, if it says anything.
+    ///
+    /// # Errors
+    ///
+    /// If it admits none.
+    pub fn check_any(&self, snapshots: &[Manifest]) -> Result<()> {
+        match self.is_empty() || snapshots.iter().any(|manifest| self.admits(manifest)) {
+            true => Ok(()),
+            false => Err(self.nothing(snapshots)),
+        }
+    }
+
+    /// Says that it admits none of these, and which clusters or labels there are.
     fn nothing(&self, snapshots: &[Manifest]) -> Error {
-        let there = match clusters(snapshots.iter()) {
-            none if none.is_empty() => return Error::not_found(format!("a snapshot {self}"), EMPTY),
-            names => names,
+        let clusters = clusters(snapshots.iter());
+        let labels: BTreeSet<&str> = snapshots.iter().flat_map(|manifest| &manifest.tags).map(String::as_str).collect();
+        let has_cluster = self.cluster.as_ref().is_none_or(|cluster| clusters.contains(cluster.as_str()));
+        let has_tags = self.tags.iter().all(|tag| labels.contains(tag.as_str()));
+        let there = match (has_cluster, has_tags) {
+            _ if clusters.is_empty() => return Error::not_found(format!("a snapshot {self}"), EMPTY),
+            (true, false) if labels.is_empty() => "No snapshot has a label".to_string(),
+            (true, false) => format!("There are snapshots with the labels {}", in_words(&labels)),
+            _ => format!("There are snapshots of {}", in_words(&clusters)),
         };
-        let advice = format!("There are snapshots of {}. {LISTED}", in_words(&there));
-        Error::not_found(format!("a snapshot {self}"), advice)
+        Error::not_found(format!("a snapshot {self}"), format!("{there}. {LISTED}"))
     }
 }
 
@@ -90,7 +107,7 @@ fn clusters<'a>(snapshots: impl Iterator<Item = &'a Manifest>) -> BTreeSet<&'a s
     snapshots.map(|manifest| manifest.cluster.as_str()).collect()
 }
 
-/// Names of clusters for people, the first few of them.
+/// Names of clusters or labels for people, the first few of them.
 fn in_words(names: &BTreeSet<&str>) -> String {
     let mut list: Vec<String> = names.iter().take(NAMED).map(|name| format!("{name:?}")).collect();
     if names.len() > NAMED {

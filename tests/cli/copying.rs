@@ -95,7 +95,8 @@ fn named_and_labelled_snapshots_are_copied_and_a_table_says_which() {
     dry.shows(&["would copy 1 snapshot to ", "at most", &one[..12]]);
     let done = sandbox.run_with(&["copy", "latest", "--to", "offsite"], plain).ends(0);
     done.shows(&["snapshot", "chunks", &two[..12], "copied 1 snapshot to ", "stored in"]);
-    sandbox.run_with(&["copy", "--to", "offsite", "--tag", "two"], plain).ends(0).shows(&["copied 0 snapshots"]);
+    let nothing = sandbox.run_with(&["copy", "--to", "offsite", "--tag", "two"], plain).ends(1);
+    nothing.says(&["a snapshot with the label \"two\" not found", "There are snapshots with the labels \"one\""]);
     let other = sandbox.run_with(&["copy", "--to", "offsite", "--cluster", "other"], plain).ends(1);
     other.says(&["cluster \"other\" not found", "There are snapshots of \"asb\""]);
     sandbox.run_with(&["copy", "--to", "offsite"], plain).ends(0).shows(&["; 1 there already"]);
