@@ -16,7 +16,7 @@ use crate::record::{PARTITIONS, RecordSelection};
 use crate::repository::Root;
 use crate::run::{Losses, survey};
 use crate::session::{BackupSession, Resumed};
-use crate::sources::{RecordSource, SourceShape, Standing};
+use crate::sources::{BadRecord, RecordSource, SourceShape, Standing};
 use std::collections::HashSet;
 
 /// A namespace of which more than half of the records are gone since its parent.
@@ -301,10 +301,7 @@ impl BackupSession {
         warnings.retain(|warning| !self.warnings.contains(warning));
         self.warnings.append(&mut warnings);
         if !bad.is_empty() {
-            self.manifest.missing.push(match manifest.counts.bad {
-                1 => format!("1 record of {namespace} that could not be parsed"),
-                count => format!("{count} records of {namespace} that could not be parsed"),
-            });
+            self.manifest.missing.push(unparsed(namespace, manifest.counts.bad, &bad));
         }
         self.bad.extend(bad);
         self.manifest.missing.extend(not_whole.into_iter().chain(unread));
@@ -314,6 +311,22 @@ impl BackupSession {
         self.add(manifest)
     }
 }
+
+/// Says how many records could not be parsed, and whether there may be more that nobody has seen.
+fn unparsed(namespace: &str, count: u64, bad: &[BadRecord]) -> String {
+    let records = if count == 1 { "1 record".to_string() } else { format!("{count} records") };
+    let ends: Vec<&str> = bad.iter().filter(|bad| bad.breaks_off).map(|bad| &*bad.place).take(NAMED_ENDS).collect();
+    let more = bad.iter().filter(|bad| bad.breaks_off).count() - ends.len();
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let after = match &ends[..] {
+        [] => String::new(),
+        ends => format!(", and everything after {}{and_more}, where the text breaks off", ends.join(", ")),
+    };
+    format!("{records} of {namespace} that could not be parsed{after}")
+}
+
+/// So many files whose text breaks off are named.
+const NAMED_ENDS: usize = 3;
 
 /// The snapshot that a backup builds on, and its part of this namespace.
 type Parent = (SnapshotId, NamespaceManifest);

@@ -246,7 +246,12 @@ pub fn bad_places(bad: &[BadRecord]) -> Vec<BadPlace> {
 /// Adds the records that another session could not understand: how many there were, and the first of them by name. A
 /// record that both met counts once.
 pub fn join_bad(count: u64, bad: Vec<BadRecord>, open: &OpenNamespace) -> (u64, Vec<BadRecord>) {
-    let before = open.bad.iter().map(|bad| BadRecord { place: bad.place.clone(), problem: bad.problem.clone() });
+    // A source of which something was resumed has no text that breaks off.
+    let before = open.bad.iter().map(|bad| BadRecord {
+        place: bad.place.clone(),
+        problem: bad.problem.clone(),
+        breaks_off: false,
+    });
     let mut all: Vec<BadRecord> = before.collect();
     let twice = bad.iter().filter(|bad| all.contains(bad)).count() as u64;
     let new: Vec<BadRecord> = bad.into_iter().filter(|bad| !all.contains(bad)).collect();

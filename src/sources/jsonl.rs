@@ -117,7 +117,7 @@ impl JsonlSource {
     fn report(&self, sink: &dyn RecordSink, line_start: u64, error: LineError) -> Result<()> {
         let place = format!("{} at byte {}", self.name, line_start + error.offset as u64);
         let problem = format!("expected {}, found {}", error.expected, error.found);
-        sink.bad_record(BadRecord { place, problem }, self.malformed(line_start, error))
+        sink.bad_record(BadRecord { place, problem, breaks_off: false }, self.malformed(line_start, error))
     }
 
     fn overview(&self) -> Result<Overview> {

@@ -36,6 +36,8 @@ pub struct BadRecord {
     pub place: String,
     /// What was expected and what was found.
     pub problem: String,
+    /// Whether the text breaks off there, so that everything after it is missing too.
+    pub breaks_off: bool,
 }
 
 /// Takes what a source reads. Called from several threads at once.

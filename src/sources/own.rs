@@ -184,7 +184,7 @@ impl<S: Source> StreamSource for S {
                 let place = format!("namespace {namespace}, record {}", record.digest());
                 let source_name = Source::name(self).to_string();
                 let error = Error::Source { source_name, problem: format!("{place}: {problem}") };
-                return sink.bad_record(BadRecord { place, problem }, error);
+                return sink.bad_record(BadRecord { place, problem, breaks_off: false }, error);
             }
             if batch.byte_len() < BATCH_BYTES {
                 return Ok(());

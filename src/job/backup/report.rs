@@ -77,7 +77,7 @@ pub struct VanishedRecords {
 
 impl From<&BadRecord> for UnparsedRecord {
     fn from(bad: &BadRecord) -> Self {
-        let BadRecord { place, problem } = bad.clone();
+        let BadRecord { place, problem, .. } = bad.clone();
         UnparsedRecord { place, problem }
     }
 }

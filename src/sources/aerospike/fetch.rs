@@ -115,7 +115,7 @@ impl Fetcher {
                 Some(digest) => format!("namespace {namespace}, digest {digest}"),
                 None => format!("namespace {namespace}, partition {}", partition.number()),
             };
-            all.1.push(BadRecord { place, problem: bad.problem });
+            all.1.push(BadRecord { place, problem: bad.problem, breaks_off: false });
         }
     }
 

@@ -116,14 +116,15 @@ pub(crate) fn malformed(name: &str, offset: u64, fault: Fault) -> Error {
     Error::Malformed { source_name: name.to_owned(), offset: offset + at as u64, expected, found }
 }
 
-/// Reports a malformed place and returns what the sink decides.
-fn report(sink: &dyn RecordSink, error: Error) -> Result<()> {
+/// Reports a malformed place, where the text may break off, and returns what the sink decides.
+fn report(sink: &dyn RecordSink, error: Error, breaks_off: bool) -> Result<()> {
     let bad = match &error {
         Error::Malformed { source_name, offset, expected, found } => BadRecord {
             place: format!("{source_name} at byte {offset}"),
             problem: format!("expected {expected}, found {found}"),
+            breaks_off,
         },
-        other => BadRecord { place: String::new(), problem: other.to_string() },
+        other => BadRecord { place: String::new(), problem: other.to_string(), breaks_off },
     };
     sink.bad_record(bad, error)
 }
@@ -258,8 +259,9 @@ impl BlockSink for FileSink<'_, '_> {
 
     fn fault(&mut self, offset: u64, fault: Fault) -> Result<()> {
         self.shared.check()?;
-        let Fault { expected, found, .. } = fault;
-        report(self.shared.reading.sink, Error::Malformed { source_name: self.name.clone(), offset, expected, found })
+        let Fault { expected, found, cut, .. } = fault;
+        let error = Error::Malformed { source_name: self.name.clone(), offset, expected, found };
+        report(self.shared.reading.sink, error, cut)
     }
 
     fn unreadable(&mut self, error: std::io::Error) -> Error {
@@ -291,7 +293,7 @@ fn parse_block(file: &AsbFile, block: Block, shared: &Shared<'_>) -> Result<()> 
     let mut batch = RecordBatch::with_capacity(block.records.iter().map(|range| range.len()).sum(), 1 << 12);
     parse_records(&block, file.scope(), file.dialect, &mut batch, &mut |at, expected, found| {
         let name = place_name(&file.path, file.container);
-        report(sink, malformed(&name, block.offset, Fault { at, line: at, expected, found, cut: false }))
+        report(sink, malformed(&name, block.offset, Fault { at, line: at, expected, found, cut: false }), false)
     })?;
     if !batch.is_empty() {
         sink.records(batch)?;
