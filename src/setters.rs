@@ -1,8 +1,8 @@
 //! Setters for structs of options, whose fields outside code may read and set but not list: more of them may come.
 
 /// Gives an options struct a setter for each of its public fields: of just its type, or, after `into`, of whatever
-/// makes it, such as a text for a `String`, or what is to be in an `Option`; or, after `each`, of any number of what makes
-/// its elements.
+/// makes it, such as a text for a `String`, or what is to be in an `Option`; or, after `each`, of any number of what
+/// makes its elements.
 macro_rules! setters {
     ($of:ty { $($field:ident: $type:ty),* $(,)? }
     $(into { $($into:ident: $made:ty),* $(,)? })?

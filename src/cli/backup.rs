@@ -241,15 +241,15 @@ fn complain_of(report: &BackupReport, context: &Context) {
     }
     if let Some(name) = report.unnamed_cluster.as_ref().filter(|_| !context.quiet()) {
         complain(&format!(
-            "nothing names the cluster, so it is called {name:?}: --cluster NAME gives it a name of its own, which later \
-             backups of other paths need",
+            "nothing names the cluster, so it is called {name:?}: --cluster NAME gives it a name of its own, which \
+             later backups of other paths need",
         ));
     }
     for VanishedRecords { namespace, parent, records, deleted, .. } in &report.vanished {
         complain(&format!(
-            "{} of the {} that snapshot {parent} has in namespace {} are gone. If this is another database, forget the new \
-             snapshot, {}, and give --cluster a name of its own; if the source lost data, restore from snapshot {parent}, \
-             and hold it: aerolith hold add {parent} --reason WHY",
+            "{} of the {} that snapshot {parent} has in namespace {} are gone. If this is another database, forget the \
+             new snapshot, {}, and give --cluster a name of its own; if the source lost data, restore from snapshot \
+             {parent}, and hold it: aerolith hold add {parent} --reason WHY",
             text::count(*deleted),
             text::plural(*records, "record"),
             text::safe(namespace),

@@ -35,7 +35,8 @@ impl SelectArgs {
         self.digest_file.clone()
     }
 
-    /// What is selected, without a filter expression and what is in the file of digests. `set` is one that was named in another place.
+    /// What is selected, without a filter expression and what is in the file of digests. `set` is one that was named in
+    /// another place.
     pub fn selection(&self, set: Option<&str>) -> Result<RecordSelection> {
         if let (Some(set), Some(other)) = (set, self.set.first()) {
             return Err(Error::usage(format!(

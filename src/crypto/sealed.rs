@@ -1,8 +1,8 @@
 //! Sealed values: the small objects (config, sessions, snapshots, plans) as one sealed part after a header.
 //!
 //! The plaintext is a 32-bit length, the value's own length and how it is compressed in 32 bits, the value, compressed
-//! or not, and zeros up to the Padmé length. The associated data is the object's name, so that one object can't stand in
-//! for another.
+//! or not, and zeros up to the Padmé length. The associated data is the object's name, so that one object can't be put
+//! in place of another.
 
 use super::keys::Keys;
 use super::suite::Sealer;

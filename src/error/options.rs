@@ -13,7 +13,8 @@ pub enum OptionsError {
     ShortLease,
     /// A source that holds only what changed was to be taken for all that there is.
     #[error(
-        "{source_name} is {what}, which holds no more than what changed: back it up as an incremental backup that is partial, after the full one that it builds on"
+        "{source_name} is {what}, which holds no more than what changed: back it up as an incremental backup that is \
+         partial, after the full one that it builds on"
     )]
     ChangesOnly {
         /// The source.
@@ -23,7 +24,8 @@ pub enum OptionsError {
     },
     /// A namespace is in two of the sources.
     #[error(
-        "namespace {namespace} is in {one} and in {other}: back them up one by one, with the name of its cluster for each"
+        "namespace {namespace} is in {one} and in {other}: back them up one by one, with the name of its cluster for \
+         each"
     )]
     NamespaceTwice {
         /// The namespace.
@@ -43,7 +45,9 @@ pub enum OptionsError {
     },
     /// Nothing names the cluster, and the snapshots of the one that it would be called are of another source.
     #[error(
-        "{source_name} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another source, {earlier}: name the cluster {cluster} if it is the same database, so that this backup builds on them, or else give it a name of its own"
+        "{source_name} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another \
+         source, {earlier}: name the cluster {cluster} if it is the same database, so that this backup builds on them, \
+         or else give it a name of its own"
     )]
     OtherSource {
         /// The source.
@@ -55,7 +59,8 @@ pub enum OptionsError {
     },
     /// Nothing names the cluster, and the repository holds snapshots of others.
     #[error(
-        "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: name it, as one of these if it is the same database, so that this backup builds on them, or else with a name of its own"
+        "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: name it, \
+         as one of these if it is the same database, so that this backup builds on them, or else with a name of its own"
     )]
     UnnamedCluster {
         /// The source.

@@ -9,7 +9,11 @@ pub struct ResultCode(pub u8);
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
         impl ResultCode {
-            $($(#[$doc])* #[allow(dead_code, reason = "the table is whole")] pub const $name: ResultCode = ResultCode($number);)*
+            $(
+                $(#[$doc])*
+                #[allow(dead_code, reason = "the table is whole")]
+                pub const $name: ResultCode = ResultCode($number);
+            )*
 
             /// What it means, if it is a known one.
             pub fn meaning(self) -> Option<&'static str> {
