@@ -15,7 +15,7 @@ pub enum Call {
     GetRange,
     /// [`Store::size`](super::Store::size).
     Size,
-    /// [`Store::list`](super::Store::list).
+    /// [`Store::list`](super::Store::list) and [`Store::top_names`](super::Store::top_names).
     List,
     /// [`Store::delete`](super::Store::delete).
     Delete,

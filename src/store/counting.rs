@@ -141,6 +141,7 @@ impl<S: Store> Store for CountingStore<S> {
     }
 
     fn top_names(&self) -> Result<Vec<String>> {
+        self.count(Call::List, 0);
         self.inner.top_names()
     }
 
@@ -194,6 +195,8 @@ mod tests {
             assert_eq!(cost.bytes(call), [5, 3, 3, 1, 0, 0, 0, 0][n], "{call}");
         }
         assert_eq!((store.counts().bytes_written(), store.counts().bytes_read()), (8, 4));
+        store.top_names().unwrap();
+        assert_eq!(store.counts().calls(Call::List), 2, "it is a listing");
         assert_eq!(store.counts().read_calls(), 2);
     }
 }

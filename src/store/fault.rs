@@ -27,7 +27,7 @@
 //!
 //! Calls run one at a time, in the order of the log, so that "the nth" means the same to every thread.
 
-use super::{Call, Listed, Put, RetryPolicy, Store};
+use super::{Call, Listed, Put, RetryPolicy, Store, first_segments};
 use crate::error::{Error, Result};
 use crate::sync::lock;
 use bytes::Bytes;
@@ -389,7 +389,10 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     fn top_names(&self) -> Result<Vec<String>> {
-        self.inner.top_names()
+        self.run(Call::List, "", &[], |inner, state| match &state.stale {
+            None => inner.top_names(),
+            Some(stale) => Ok(first_segments(stale.clone())),
+        })
     }
 
     fn delete(&self, key: &str) -> Result<()> {

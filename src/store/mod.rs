@@ -108,10 +108,7 @@ pub trait Store: Send + Sync {
     /// store itself and the systems below it leave there. So a caller learns whether the place is free, or somebody
     /// else's.
     fn top_names(&self) -> Result<Vec<String>> {
-        let mut names: Vec<String> = self.list("")?.into_iter().map(|listed| first_segment(listed.key)).collect();
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
+        Ok(first_segments(self.list("")?))
     }
 
     /// Deletes an object; it is no error if there is none.
@@ -135,6 +132,14 @@ pub trait Store: Send + Sync {
     fn use_reserve(&self) -> Result<bool> {
         Ok(false)
     }
+}
+
+/// The first segments of the keys of objects, sorted, each once.
+fn first_segments(listed: Vec<Listed>) -> Vec<String> {
+    let mut names: Vec<String> = listed.into_iter().map(|listed| first_segment(listed.key)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn first_segment(mut key: String) -> String {

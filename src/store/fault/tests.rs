@@ -183,3 +183,17 @@ fn stale_listings_show_what_was_there_and_reads_what_is() {
     store.serve_fresh_lists();
     assert_eq!(keys(&store).len(), 3);
 }
+
+#[test]
+fn top_names_are_a_listing_that_fails_and_goes_stale_like_any_other() {
+    let (_, store) = store();
+    store.put("a/b", b"").unwrap();
+    store.inject(Fault::nth(0, Effect::Fail(ErrorKind::TimedOut)).of(Call::List));
+    assert_eq!(kind_of(store.top_names()), ErrorKind::TimedOut);
+    assert_eq!(store.operations().last().unwrap().call, Call::List);
+    store.serve_stale_lists().unwrap();
+    store.put("c", b"").unwrap();
+    assert_eq!(store.top_names().unwrap(), ["a"]);
+    store.serve_fresh_lists();
+    assert_eq!(store.top_names().unwrap(), ["a", "c"]);
+}
