@@ -97,6 +97,8 @@ impl Default for CreateOptions {
 #[derive(Clone)]
 pub struct Repository {
     pub(crate) store: Arc<dyn Store>,
+    /// The store as it was given, which makes no call again.
+    below: Arc<dyn Store>,
     pub(crate) keys: Arc<Keys>,
     /// What makes all keys; absent where some of them were given up.
     master: Option<Arc<Zeroizing<[u8; 32]>>>,
@@ -118,7 +120,8 @@ impl Repository {
     /// Makes a repository in a store that has none. Calls that fail for reasons which pass are made again, as
     /// [`Store::retry_policy`] says.
     pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
-        let store = RetryStore::wrap(store);
+        let control = Control::new();
+        let (below, store) = (store.clone(), RetryStore::wrap(store, &control));
         check_place(&*store)?;
         if store.size(names::CONFIG)?.is_some() {
             return Err(Error::invalid(format!("there is a repository in {} already", store.location())));
@@ -156,16 +159,8 @@ impl Repository {
         }
         let config = Config { parameters: parameters.clone(), content };
         let (master, shares_chunking) = (Some(master), config.content.is_some());
-        let mut repository = Repository {
-            store,
-            keys,
-            master,
-            shares_chunking,
-            id,
-            parameters,
-            slot: KeyId([0; 16]),
-            control: Control::new(),
-        };
+        let mut repository =
+            Repository { store, keys, master, shares_chunking, id, parameters, slot: KeyId([0; 16]), control, below };
         // The slot before the config: a config without a way in would be a repository that nobody can open.
         repository.slot = repository.key_add(passphrase, &options.label, options.cost)?;
         let value = config.encode().map_err(|error| error.of(names::CONFIG))?;
@@ -210,7 +205,8 @@ impl Repository {
 
     /// The same, with so much to spend on trying the passphrase.
     pub(crate) fn open_within(store: Arc<dyn Store>, passphrase: &[u8], mut budget: keyring::Budget) -> Result<Self> {
-        let store = RetryStore::wrap(store);
+        let control = Control::new();
+        let (below, store) = (store.clone(), RetryStore::wrap(store, &control));
         let Some(config) = store.get(names::CONFIG, MAX_SEALED_BYTES)? else {
             if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
                 return Err(lost_config());
@@ -245,16 +241,7 @@ impl Repository {
             let shares_chunking = content.is_some();
             let keys = Arc::new(content.map_or(keys, |content| Keys::with_content(&secret.master, content)));
             let master = Some(Arc::new(secret.master));
-            return Ok(Repository {
-                store,
-                keys,
-                master,
-                shares_chunking,
-                id,
-                parameters,
-                slot,
-                control: Control::new(),
-            });
+            return Ok(Repository { store, keys, master, shares_chunking, id, parameters, slot, control, below });
         }
         if untried > 0 {
             return Err(Error::invalid(format!(
@@ -301,7 +288,8 @@ impl Repository {
     /// ```
     #[must_use]
     pub fn watched(&self, control: &Control) -> Self {
-        Repository { control: control.clone(), ..self.clone() }
+        let store = RetryStore::wrap(self.below.clone(), control);
+        Repository { control: control.clone(), store, ..self.clone() }
     }
 
     /// Its id.

@@ -5,11 +5,16 @@
 //! taken when it is made again: what is there is then compared with what was to be put, and the same bytes mean that
 //! the first call created it. Callers put bytes of their own that way: sealed with a nonce of their own, or the same
 //! for all, as a fence is.
+//!
+//! Waits differ by chance, so that clients which failed together don't come back together. A stop ends a wait; calls
+//! that begin after it, such as the one that records how the session ended, are made again as always.
 
 use super::{Listed, Put, Store};
+use crate::control::Control;
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often and how long a call is made again that failed with a [transient](crate::StoreErrorKind::Transient) error.
@@ -35,7 +40,8 @@ impl RetryPolicy {
     }
 
     /// Every call is made up to `tries` times. Before the second try comes a wait of `first_wait`, before each later
-    /// one twice the wait before. A try that would begin later than `longest` after the first is not made.
+    /// one twice the wait before; up to half of each wait is left out, by chance. A try that would begin later than
+    /// `longest` after the first is not made.
     #[must_use]
     pub const fn new(tries: u32, first_wait: Duration, longest: Duration) -> Self {
         RetryPolicy { tries, first_wait, longest }
@@ -52,23 +58,66 @@ impl RetryPolicy {
 pub(crate) struct RetryStore {
     inner: Arc<dyn Store>,
     policy: RetryPolicy,
+    /// What ends a wait.
+    control: Control,
+    /// From which follows how much of the next wait is left out.
+    chance: AtomicU64,
 }
 
+/// So often a wait looks whether it was stopped.
+const LOOKS: Duration = Duration::from_millis(50);
+
 impl RetryStore {
-    /// Wraps a store as its own policy wants it; one that wants no retries stays as it is.
-    pub(crate) fn wrap(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    /// Wraps a store as its own policy wants it; one that wants no retries stays as it is. Waits end once `control` is
+    /// stopped.
+    pub(crate) fn wrap(inner: Arc<dyn Store>, control: &Control) -> Arc<dyn Store> {
         match inner.retry_policy() {
             policy if policy.tries <= 1 => inner,
-            policy => Arc::new(RetryStore { inner, policy }),
+            policy => {
+                // Without a seed all clients wait alike, which is no reason to fail.
+                let seed = getrandom::u64().unwrap_or_default();
+                Arc::new(RetryStore::new(inner, policy, control.clone(), seed))
+            }
         }
+    }
+
+    fn new(inner: Arc<dyn Store>, policy: RetryPolicy, control: Control, seed: u64) -> Self {
+        RetryStore { inner, policy, control, chance: AtomicU64::new(seed) }
+    }
+
+    /// A wait of at least half of this and at most all of it.
+    fn shortened(&self, wait: Duration) -> Duration {
+        // SplitMix64.
+        let mut z = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let part = ((z ^ (z >> 31)) % 1025) as u32;
+        wait / 2 + (wait / 2 / 1024) * part
+    }
+
+    /// Waits before a call is made again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] if a stop ends the wait.
+    fn wait(&self, wait: Duration, was_stopped: bool) -> Result<()> {
+        let begin = Instant::now();
+        while let Some(left) = wait.checked_sub(begin.elapsed()) {
+            if !was_stopped {
+                self.control.check()?;
+            }
+            std::thread::sleep(left.min(LOOKS));
+        }
+        Ok(())
     }
 
     /// Makes a call until it succeeds, fails for a reason that doesn't pass, or the policy is used up. Gives back
     /// whether the call was made more than once.
     fn call<T>(&self, call: impl Fn() -> Result<T>) -> Result<(T, bool)> {
-        let begin = Instant::now();
-        let mut wait = self.policy.first_wait;
+        let (begin, was_stopped) = (Instant::now(), self.control.is_stopped());
+        let mut longest = self.policy.first_wait;
         for tries in 1.. {
+            let wait = self.shortened(longest);
             match call() {
                 Ok(done) => return Ok((done, tries > 1)),
                 Err(error)
@@ -78,9 +127,9 @@ impl RetryStore {
                 {
                     return Err(error);
                 }
-                Err(_) => std::thread::sleep(wait),
+                Err(_) => self.wait(wait, was_stopped)?,
             }
-            wait = wait.saturating_mul(2);
+            longest = longest.saturating_mul(2);
         }
         Err(Error::internal("a call to a store was tried more than four thousand million times"))
     }
@@ -184,12 +233,16 @@ mod tests {
         for n in 0..times {
             below.inject(Fault::nth(n, effect));
         }
-        let store = RetryStore { inner: below.clone(), policy: QUICK };
+        let store = retrying(below.clone(), QUICK, 1);
         (below, store)
     }
 
+    fn retrying(below: Arc<dyn Store>, policy: RetryPolicy, seed: u64) -> RetryStore {
+        RetryStore::new(below, policy, Control::new(), seed)
+    }
+
     crate::store_conformance_tests!(|test| {
-        test(&RetryStore { inner: Arc::new(MemoryStore::new()), policy: QUICK });
+        test(&retrying(Arc::new(MemoryStore::new()), QUICK, 1));
     });
 
     #[test]
@@ -240,9 +293,48 @@ mod tests {
     #[test]
     fn no_try_begins_later_than_the_policy_allows() {
         let (below, mut store) = faulty(Effect::Fail(ErrorKind::TimedOut), 3);
-        store.policy = RetryPolicy::new(9, Duration::from_secs(60), Duration::from_secs(59));
+        store.policy = RetryPolicy::new(9, Duration::from_secs(60), Duration::from_secs(29));
         assert!(store.get("a", 1).is_err());
         assert_eq!(below.operations().len(), 1);
+    }
+
+    #[test]
+    fn waits_differ_from_client_to_client_and_are_at_least_half_of_what_the_policy_says() {
+        const WAIT: Duration = Duration::from_millis(100);
+        let waits = |seed| -> Vec<Duration> {
+            let store = retrying(Arc::new(MemoryStore::new()), QUICK, seed);
+            (0..200).map(|_| store.shortened(WAIT)).collect()
+        };
+        let (one, other) = (waits(1), waits(2));
+        assert_eq!(one, waits(1));
+        assert!(one.iter().chain(&other).all(|wait| (WAIT / 2..=WAIT).contains(wait)), "{one:?} {other:?}");
+        let alike = one.iter().zip(&other).filter(|(one, other)| one.abs_diff(**other) < WAIT / 100).count();
+        assert!(alike < 20, "{alike} of 200 waits are alike");
+        for part in 0..4 {
+            let from = WAIT / 2 + WAIT / 8 * part;
+            let there = one.iter().filter(|wait| (from..from + WAIT / 8).contains(wait)).count();
+            assert!(there > 25, "{there} of 200 waits are in the {part}th quarter");
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_a_wait_and_calls_after_it_are_made_again_as_always() {
+        let (below, mut store) = faulty(Effect::Fail(ErrorKind::TimedOut), 1);
+        store.policy = RetryPolicy::new(2, Duration::from_secs(300), Duration::from_secs(600));
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| store.put("a", b"1"));
+            while below.operations().is_empty() {
+                std::thread::yield_now();
+            }
+            store.control.stop();
+            assert!(matches!(call.join().unwrap(), Err(Error::Cancelled)));
+        });
+        assert_eq!(below.operations().len(), 1);
+        // How the session ended is still to be written.
+        store.policy = QUICK;
+        below.inject(Fault::nth(0, Effect::Fail(ErrorKind::TimedOut)));
+        store.put("sessions/a", b"stopped").unwrap();
+        assert_eq!(below.operations().len(), 3);
     }
 
     #[test]
