@@ -1,8 +1,8 @@
 //! `history`: every session, and what became of it.
 
 use super::context::Context;
-use super::output::{complain, print_line};
-use super::text;
+use super::output::{columns, complain, print_line};
+use super::text::{self, Narrowing};
 use crate::error::Result;
 use crate::job::{self, Done, HistoryOptions, HistoryReport, SessionReport, SessionStatus};
 use crate::record::Timestamp;
@@ -101,8 +101,7 @@ fn print(report: &HistoryReport) -> Result<()> {
         .map(|row| {
             vec![
                 text::short(&row.session),
-                row.started.clone(),
-                row.kind.name().to_string(),
+                text::to_second(&row.started),
                 text::safe(&row.job),
                 row.duration_millis.map(text::millis).unwrap_or_default(),
                 row.records.map(text::count).unwrap_or_default(),
@@ -111,8 +110,10 @@ fn print(report: &HistoryReport) -> Result<()> {
             ]
         })
         .collect();
-    let header = ["session", "started", "kind", "job", "duration", "records", "stored", "status"];
-    print_line(&text::table(&header, &cells, &[4, 5, 6]))?;
+    let header = ["session", "started", "job", "duration", "records", "stored", "status"];
+    // The job begins with what kind of session it was.
+    let narrowing = Narrowing { left_out: &[3, 4], cut: &[(6, 20), (2, 20), (6, 9)] };
+    print_line(&text::table_within(columns(), &header, &cells, &[3, 4, 5], &narrowing))?;
     if report.older > 0 {
         complain(&format!("{} older; --last 0 shows all", text::count(report.older as u64)));
     }

@@ -25,6 +25,14 @@ pub fn print_line(text: &str) -> Result<()> {
     print_raw(&harmless(text))
 }
 
+/// How many characters a line of the terminal has that results go to, or what `COLUMNS` says; nothing if they go
+/// elsewhere.
+pub fn columns() -> Option<usize> {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let of_terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    told.or_else(of_terminal).filter(|columns| *columns > 0)
+}
+
 /// Prints a line as it is, such as JSON.
 pub fn print_raw(text: &str) -> Result<()> {
     written(writeln!(std::io::stdout(), "{text}"))

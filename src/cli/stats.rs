@@ -2,8 +2,8 @@
 
 use super::among::Among;
 use super::context::Context;
-use super::output::{complain, print_line};
-use super::text;
+use super::output::{columns, complain, print_line};
+use super::text::{self, Narrowing};
 use crate::error::Result;
 use crate::job::{self, Done, StatsReport};
 
@@ -38,8 +38,11 @@ fn print(report: &StatsReport) -> Result<()> {
         .snapshots
         .iter()
         .map(|snapshot| {
-            let mut row =
-                vec![text::short(&snapshot.snapshot), snapshot.committed.clone(), text::count(snapshot.records)];
+            let mut row = vec![
+                text::short(&snapshot.snapshot),
+                text::to_second(&snapshot.committed),
+                text::count(snapshot.records),
+            ];
             let sizes = [
                 snapshot.needed_bytes,
                 snapshot.held_bytes,
@@ -52,7 +55,8 @@ fn print(report: &StatsReport) -> Result<()> {
         })
         .collect();
     let header = ["snapshot", "committed", "records", "needs", "holds", "reaches", "adds", "only"];
-    print_line(&text::table(&header, &rows, &[2, 3, 4, 5, 6, 7]))?;
+    let narrowing = Narrowing { left_out: &[4, 3], cut: &[] };
+    print_line(&text::table_within(columns(), &header, &rows, &[2, 3, 4, 5, 6, 7], &narrowing))?;
     print_line("")?;
     let totals = [
         ("logical", report.logical_bytes, "the live records of all snapshots"),

@@ -147,6 +147,58 @@ pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     out
 }
 
+/// What of a wide table gives way where lines are short.
+pub struct Narrowing<'a> {
+    /// Columns (by number) that are left out, the first one first.
+    pub left_out: &'a [usize],
+    /// Columns that are then cut, the first one first, and how many characters of each stay.
+    pub cut: &'a [(usize, usize)],
+}
+
+/// As [`table`], in lines of at most `width` characters, if they can be made so short.
+pub fn table_within(
+    width: Option<usize>,
+    header: &[&str],
+    rows: &[Vec<String>],
+    right: &[usize],
+    narrowing: &Narrowing<'_>,
+) -> String {
+    let Some(width) = width else { return table(header, rows, right) };
+    let cell_width = |cell: &String| cut(&safe(cell), WIDEST_CELL).chars().count();
+    let widest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(cell_width);
+        cells.chain(header.get(column).map(|cell| cell.chars().count())).max().unwrap_or(0)
+    };
+    let mut widths: Vec<(usize, usize)> = (0..header.len()).map(|column| (column, widest(column))).collect();
+    let shortest =
+        |column| narrowing.cut.iter().filter(|(other, _)| *other == column).map(|(_, shortest)| *shortest).min();
+    for &column in narrowing.left_out {
+        let least = widths.iter().map(|&(column, widest)| shortest(column).map_or(widest, |least| widest.min(least)));
+        if least.sum::<usize>() + 2 * widths.len().saturating_sub(1) <= width {
+            break;
+        }
+        widths.retain(|(other, _)| *other != column);
+    }
+    for &(column, shortest) in narrowing.cut {
+        let all = widths.iter().map(|(_, width)| width).sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        let Some((_, one)) = widths.iter_mut().find(|(other, _)| *other == column) else { continue };
+        *one = one.saturating_sub(all.saturating_sub(width)).max(shortest.min(*one));
+    }
+    let pick = |row: &[String]| -> Vec<String> {
+        // The sign that something was cut takes a place of its own.
+        let cell = |&(column, width): &(usize, usize)| match safe(row.get(column)?) {
+            cell if cell.chars().count() <= width => Some(cell),
+            cell => Some(cut(&cell, width.saturating_sub(1))),
+        };
+        widths.iter().map(|place| cell(place).unwrap_or_default()).collect()
+    };
+    let header: Vec<&str> = widths.iter().filter_map(|(column, _)| header.get(*column).copied()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| pick(row)).collect();
+    let right: Vec<usize> =
+        (0..).zip(&widths).filter(|(_, (column, _))| right.contains(column)).map(|(n, _)| n).collect();
+    table(&header, &rows, &right)
+}
+
 /// Reads a size such as `512`, `512B`, `1.5GB` or `2GiB`.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -178,5 +230,18 @@ mod tests {
         let wide = vec!["x".repeat(70_000), "y".into()];
         let text = table(&["a", "b"], &[wide], &[0, 1]);
         assert!(text.lines().all(|line| line.chars().count() < 300) && text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn a_table_leaves_columns_out_and_cuts_others_until_it_fits() {
+        let rows = [vec!["abc".into(), "a long job".into(), "12".into()], vec!["d".into(), "short".into(), "3".into()]];
+        let narrowing = Narrowing { left_out: &[2], cut: &[(1, 4)] };
+        let within = |width| table_within(width, &["id", "job", "n"], &rows, &[2], &narrowing);
+        let whole = "id   job          n\nabc  a long job  12\nd    short        3";
+        assert_eq!((within(None).as_str(), within(Some(19)).as_str()), (whole, whole));
+        assert_eq!(within(Some(17)), "id   job        n\nabc  a long …  12\nd    short      3");
+        assert_eq!(within(Some(13)), "id   job    n\nabc  a l…  12\nd    sho…   3");
+        assert_eq!(within(Some(12)), "id   job\nabc  a long…\nd    short");
+        assert_eq!(within(Some(1)), "id   job\nabc  a l…\nd    sho…");
     }
 }

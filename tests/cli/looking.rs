@@ -65,6 +65,36 @@ fn history_lists_committed_and_failed_backups() {
 }
 
 #[test]
+fn history_and_stats_fit_in_the_columns_of_a_terminal() {
+    let sandbox = Sandbox::new();
+    let [one, _] = sandbox.people();
+    let name = format!("asb:{}.asb", "people-of-a-long-name-".repeat(4));
+    sandbox.run(&["backup", &name]).ends(1);
+    let within = |command: &str, columns: &str| {
+        let shown = sandbox.run_with(&[command], |command| {
+            command.arg("--quiet").env("COLUMNS", columns);
+        });
+        shown.ends(0).out
+    };
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    for columns in ["80", "100", "120"] {
+        let history = within("history", columns);
+        assert!(widest(&history) <= columns.parse().unwrap(), "{history}");
+        assert!(
+            history.contains(&one[..12]) && history.contains("committed") && history.contains("failed:"),
+            "{history}"
+        );
+        assert_eq!(history.contains("records"), columns != "80", "{history}");
+    }
+    let stats = within("stats", "80");
+    assert!(widest(&stats) <= 80 && stats.contains("reaches") && stats.contains("only"), "{stats}");
+    // Into a file or a pipe everything goes.
+    let whole = sandbox.run(&["history"]).ends(0);
+    whole.shows(&[name.as_str(), "duration", "not found"]);
+    sandbox.run(&["stats"]).ends(0).shows(&["needs", "holds"]);
+}
+
+#[test]
 fn history_shows_the_last_those_since_a_time_of_a_status_or_of_a_cluster() {
     let sandbox = Sandbox::new();
     let [one, two] = sandbox.people();
