@@ -52,6 +52,10 @@ impl Control {
     }
 
     /// Returns [`Error::Cancelled`] once [`Control::stop`] was called.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`], and no other.
     pub fn check(&self) -> Result<()> {
         if self.is_stopped() { Err(Error::Cancelled) } else { Ok(()) }
     }

@@ -146,8 +146,16 @@
 
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::too_many_lines
+    )
 )]
+#![cfg_attr(not(feature = "internals"), deny(clippy::missing_errors_doc))]
 #![cfg_attr(
     not(feature = "cli"),
     allow(

@@ -66,6 +66,10 @@ impl ClusterUrl {
     pub const SCHEME: &'static str = "aerospike://";
 
     /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// If it is not such a URL; the error says how one is written.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |problem: &str| {
             Error::usage(format!("{text:?}: {problem}. Write aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE]"))

@@ -85,7 +85,8 @@ pub struct Args {
     #[command(flatten)]
     which: Which,
     /// Extend the life of records that expire by this many seconds; those that have expired since then come back
-    #[arg(long, value_name = "SECONDS", conflicts_with = "no_ttl", value_parser = clap::value_parser!(u32).range(1..=315_360_000))]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_ttl",
+          value_parser = clap::value_parser!(u32).range(1..=315_360_000))]
     extra_ttl: Option<u32>,
     /// Restore all records so that they never expire
     #[arg(long)]

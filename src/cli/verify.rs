@@ -121,6 +121,14 @@ fn print(report: &VerifyReport, manifest: &Manifest, limit: usize) -> Result<()>
     for name in &report.not_in_snapshot {
         print_line(&format!("not in the snapshot, and not compared: namespace {}", text::safe(name)))?;
     }
-    let verdict = if report.same { "is as in" } else { "differs from" };
-    print_line(&format!("{} {verdict} {}", report.source, describe(manifest)))
+    let (source, snapshot) = (&report.source, describe(manifest));
+    let compared_nothing = !report.namespaces.is_empty() && report.namespaces.iter().all(|one| one.nothing_selected);
+    print_line(&match report.same {
+        false => format!("{source} differs from {snapshot}"),
+        true if compared_nothing => {
+            format!("nothing was compared: neither {source} nor {snapshot} has a record of what was selected")
+        }
+        true if report.done() == Done::Whole => format!("{source} is as in {snapshot}"),
+        true => format!("{source} is as in {snapshot}, as far as the two were compared"),
+    })
 }

@@ -103,6 +103,10 @@ impl Reader {
     }
 
     /// The namespaces, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn namespaces(&self) -> Result<Vec<String>> {
         let failed = |error| self.file().failed("list the namespaces", error);
         let mut names = Vec::new();
@@ -121,6 +125,10 @@ impl Reader {
     }
 
     /// Secondary indexes, UDF modules, roles and users of a namespace; empty for one that doesn't exist.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         let Some(number) = self.namespace_number(namespace)? else { return Ok(NamespaceMetadata::default()) };
         let row = self.metadata.get(number).map_err(|error| self.file().failed("read metadata", error))?;
@@ -159,6 +167,10 @@ impl Reader {
     }
 
     /// Hands on the live records of a partition in digest order: all, or those last written at or after `since`.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or is damaged, and the errors of `each`.
     pub fn scan(
         &self,
         namespace: &str,
@@ -206,6 +218,10 @@ impl Reader {
     }
 
     /// Hands on the heads of a partition's live records in digest order, without touching a body.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or is damaged, and the errors of `each`.
     pub fn walk(
         &self,
         namespace: &str,
@@ -239,6 +255,10 @@ impl Reader {
     }
 
     /// Hands on the records with these digests, in the order given; those that are not there are left out.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or is damaged, and the errors of `each`.
     pub fn read(
         &self,
         namespace: &str,
@@ -256,6 +276,10 @@ impl Reader {
     }
 
     /// The record with this digest, if it is there and has not expired.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn get(&self, namespace: &str, digest: &Digest) -> Result<Option<StoredRecord>> {
         let Some(number) = self.namespace_number(namespace)? else { return Ok(None) };
         let Some(head) = self.head(number, digest)? else { return Ok(None) };
@@ -282,6 +306,10 @@ impl Reader {
     }
 
     /// How many live records a namespace has, or one of its sets.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn count(&self, namespace: &str, set: Option<&[u8]>) -> Result<u64> {
         let Some(number) = self.namespace_number(namespace)? else { return Ok(0) };
         let failed = |error| self.file().failed("count records", error);

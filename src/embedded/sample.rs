@@ -214,6 +214,10 @@ fn in_store_order(records: Range<u64>, picks: impl Fn(u64) -> bool + Sync) -> Ve
 
 /// Writes the records with these numbers, as revision 0 has them, in several transactions; all are on disk when it
 /// returns.
+///
+/// # Errors
+///
+/// If the store can't be read or written.
 pub fn fill(store: &EmbeddedStore, namespace: &str, records: Range<u64>) -> Result<()> {
     // In the store's order each transaction writes a range of its own, which leaves half the file's size.
     for group in in_store_order(records, |_| true).chunks(GROUP) {
@@ -225,6 +229,10 @@ pub fn fill(store: &EmbeddedStore, namespace: &str, records: Range<u64>) -> Resu
 
 /// Rewrites a fraction (0 to 1) of those of these records that are there, with new content. Returns how many it was.
 /// The seed, from 1, is the revision that they get.
+///
+/// # Errors
+///
+/// If the store can't be read or written.
 pub fn change(store: &EmbeddedStore, namespace: &str, records: Range<u64>, fraction: f64, seed: u64) -> Result<u64> {
     let picks = |index| is_picked(index, seed, fraction);
     each_picked(store, records, picks, |tables, index, digest| {
@@ -239,6 +247,10 @@ pub fn change(store: &EmbeddedStore, namespace: &str, records: Range<u64>, fract
 }
 
 /// Deletes a fraction (0 to 1) of these records. Returns how many it was.
+///
+/// # Errors
+///
+/// If the store can't be read or written.
 pub fn delete(store: &EmbeddedStore, namespace: &str, records: Range<u64>, fraction: f64, seed: u64) -> Result<u64> {
     // Another salt than for changes, so that one seed serves for both without picking the same records.
     let picks = |index| is_picked(index, seed ^ (1 << 62), fraction);
@@ -247,6 +259,10 @@ pub fn delete(store: &EmbeddedStore, namespace: &str, records: Range<u64>, fract
 
 /// Touches a fraction (0 to 1) of these records: a new void time thirty days from now, no new content. Returns how many
 /// it was.
+///
+/// # Errors
+///
+/// If the store can't be read or written.
 pub fn touch(store: &EmbeddedStore, namespace: &str, records: Range<u64>, fraction: f64, seed: u64) -> Result<u64> {
     let picks = |index| is_picked(index, seed ^ (1 << 63), fraction);
     each_picked(store, records, picks, |tables, _, digest| Ok(tables.touch(namespace, digest, TTL_SECONDS)?.is_some()))

@@ -89,11 +89,19 @@ fn check_empty(directory: &Path) -> Result<()> {
 
 impl EmbeddedStore {
     /// Creates a store in a directory that doesn't exist or is empty.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds anything, or can't be made or written.
     pub fn create(directory: impl AsRef<Path>) -> Result<Self> {
         Self::create_with(directory, &StoreOptions::default())
     }
 
     /// Creates a store, with options.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds anything, or can't be made or written.
     pub fn create_with(directory: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
         let directory = directory.as_ref();
         let name = directory.display();
@@ -119,11 +127,19 @@ impl EmbeddedStore {
     }
 
     /// Opens a store.
+    ///
+    /// # Errors
+    ///
+    /// If there is no store, another process has it open, or it is damaged.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(directory, &StoreOptions::default())
     }
 
     /// Opens a store, with options.
+    ///
+    /// # Errors
+    ///
+    /// If there is no store, another process has it open, or it is damaged.
     pub fn open_with(directory: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
         let directory = directory.as_ref();
         let name = directory.display().to_string();
@@ -143,6 +159,10 @@ impl EmbeddedStore {
     }
 
     /// Whether [`EmbeddedStore::open_or_create`] would create a store there. It is an error if neither it could.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds something else, or can't be read.
     pub fn is_absent(directory: impl AsRef<Path>) -> Result<bool> {
         let directory = directory.as_ref();
         if directory.join(FILE_NAME).exists() {
@@ -152,6 +172,10 @@ impl EmbeddedStore {
     }
 
     /// Opens the store in a directory, or creates one there.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds something else, can't be read or written, or another process has the store open.
     pub fn open_or_create(directory: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
         let directory = directory.as_ref();
         if directory.join(FILE_NAME).exists() {
@@ -197,6 +221,10 @@ impl EmbeddedStore {
     }
 
     /// A consistent view of all that is committed by now.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn reader(&self) -> Result<Reader> {
         let transaction = self.0.database.begin_read();
         let transaction = transaction.map_err(|error| self.file().failed("begin to read", error))?;
@@ -206,11 +234,19 @@ impl EmbeddedStore {
     /// Runs `work` as one synced transaction: all of it stays, or, if it returns an error, nothing.
     ///
     /// Other writers wait meanwhile; a call from within `work` would wait for ever.
+    ///
+    /// # Errors
+    ///
+    /// That of `work`, or that of the commit; nothing is changed then.
     pub fn write<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
         self.write_with(Durability::Synced, work)
     }
 
     /// Runs `work` as one transaction with this durability.
+    ///
+    /// # Errors
+    ///
+    /// That of `work`, or that of the commit; nothing is changed then.
     pub fn write_with<T>(
         &self,
         durability: Durability,
@@ -242,73 +278,129 @@ impl EmbeddedStore {
     }
 
     /// Has all that was committed put on disk.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
     pub fn sync(&self) -> Result<()> {
         self.write(|_| Ok(()))
     }
 
     /// Writes a record as a whole; see [`Transaction::put`]. Returns its digest.
+    ///
+    /// # Errors
+    ///
+    /// If the record is larger than one can be, or the store can't be written; nothing is changed then.
     pub fn put(&self, namespace: &str, set: &[u8], key: &Key, bins: &[Bin], ttl: u32) -> Result<Digest> {
         let bins: Vec<_> = bins.iter().map(Bin::as_ref).collect();
         self.write(|tables| tables.put(namespace, set, key.as_ref(), &bins, ttl))
     }
 
     /// Writes many records in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// If one of the records is larger than one can be, or the store can't be written; nothing is changed then.
     pub fn put_many(&self, namespace: &str, records: &[NewRecord]) -> Result<()> {
         self.write(|tables| tables.put_many(namespace, records))
     }
 
     /// Gives a record a new time to live in seconds, 0 for ever; see [`Transaction::touch`].
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be written; nothing is changed then.
     pub fn touch(&self, namespace: &str, digest: &Digest, ttl: u32) -> Result<Option<Generation>> {
         self.write(|tables| tables.touch(namespace, digest, ttl))
     }
 
     /// Deletes a record. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be written; nothing is changed then.
     pub fn delete(&self, namespace: &str, digest: &Digest) -> Result<bool> {
         self.write(|tables| tables.delete(namespace, digest))
     }
 
     /// Deletes all records of a set, or of the namespace for `None`. Returns how many it was.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be written; nothing is changed then.
     pub fn truncate(&self, namespace: &str, set: Option<&[u8]>) -> Result<u64> {
         self.write(|tables| tables.truncate(namespace, set))
     }
 
     /// Frees the space of all records that have expired. Returns how many it was.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be written; nothing is changed then.
     pub fn purge_expired(&self) -> Result<u64> {
         let namespaces = self.namespaces()?;
         self.write(|tables| namespaces.iter().map(|namespace| tables.purge_expired(namespace)).sum())
     }
 
     /// Adds a secondary index, or replaces the one of that name.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be written; nothing is changed then.
     pub fn put_index(&self, namespace: &str, index: SecondaryIndex) -> Result<()> {
         self.write(|tables| tables.put_index(namespace, index))
     }
 
     /// Adds a UDF module, or replaces the one of that name.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be written; nothing is changed then.
     pub fn put_udf(&self, namespace: &str, udf: UdfModule) -> Result<()> {
         self.write(|tables| tables.put_udf(namespace, udf))
     }
 
     /// The record with this key, if it is there and has not expired.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn get(&self, namespace: &str, set: &[u8], key: &Key) -> Result<Option<StoredRecord>> {
         self.get_by_digest(namespace, &key.digest(set))
     }
 
     /// The record with this digest, if it is there and has not expired.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn get_by_digest(&self, namespace: &str, digest: &Digest) -> Result<Option<StoredRecord>> {
         self.reader()?.get(namespace, digest)
     }
 
     /// The namespaces, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn namespaces(&self) -> Result<Vec<String>> {
         self.reader()?.namespaces()
     }
 
     /// How many live records a namespace has, or one of its sets.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn count(&self, namespace: &str, set: Option<&[u8]>) -> Result<u64> {
         self.reader()?.count(namespace, set)
     }
 
     /// A namespace's indexes and UDF modules.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or what it holds is damaged.
     pub fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata> {
         self.reader()?.metadata(namespace)
     }

@@ -189,6 +189,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// Writes a record as a whole: key and bins replace what was there. It lives `ttl` seconds, 0 for ever.
+    ///
+    /// # Errors
+    ///
+    /// If the record is larger than one can be, or the store can't be written.
     pub fn put(
         &mut self,
         namespace: &str,
@@ -219,6 +223,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// Writes many records, in the order that is fastest; of several with one key the last one stays.
+    ///
+    /// # Errors
+    ///
+    /// If one of the records is larger than one can be, or the store can't be written.
     pub fn put_many(&mut self, namespace: &str, records: &[NewRecord]) -> Result<()> {
         let mut order: Vec<_> =
             records.iter().map(|record| (record.key.digest(&record.set).sort_key(), record)).collect();
@@ -234,6 +242,10 @@ impl<'t> Transaction<'t> {
 
     /// Writes a record as it is, with the digest, generation and void time that it brings; only its last update is now.
     /// That is what a restore wants.
+    ///
+    /// # Errors
+    ///
+    /// If the record is larger than one can be, or the store can't be written.
     pub fn put_record(&mut self, namespace: &str, record: &RecordView<'_>) -> Result<()> {
         let RecordMeta { digest, set, generation, void_time } = record.meta;
         let head = Head { generation, void_time, last_update: self.stamp, set: self.set(set)? };
@@ -244,6 +256,11 @@ impl<'t> Transaction<'t> {
     /// Writes a record's bins over those of the record that is there, whose other bins stay, as does its key if the new
     /// one brings none; set and void time are the new ones, and the generation counts up. Where there is no record,
     /// this is [`Transaction::put_record`]. The inner error is a record that became too large.
+    ///
+    /// # Errors
+    ///
+    /// The outer error: the store can't be read or written. The inner one: the merged record would be larger than one
+    /// can be; the record is as it was then.
     pub fn merge_record(&mut self, namespace: &str, record: &RecordView<'_>) -> Result<Result<(), BodyError>> {
         let place = place(self.namespace(namespace)?, &record.meta.digest);
         let Some(old) = self.live_head(&place)? else { return self.put_record(namespace, record).map(Ok) };
@@ -275,6 +292,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// The generation of the record with this digest, if it is there and has not expired.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn generation(&mut self, namespace: &str, digest: &Digest) -> Result<Option<Generation>> {
         let Some(number) = self.find_namespace(namespace)? else { return Ok(None) };
         Ok(self.live_head(&place(number, digest))?.map(|head| head.generation))
@@ -282,6 +303,10 @@ impl<'t> Transaction<'t> {
 
     /// Gives a record a new void time, `ttl` seconds from now or never for 0. Returns its new generation, or `None` if
     /// it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn touch(&mut self, namespace: &str, digest: &Digest, ttl: u32) -> Result<Option<Generation>> {
         let Some(number) = self.find_namespace(namespace)? else { return Ok(None) };
         let place = place(number, digest);
@@ -294,6 +319,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// Deletes a record. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn delete(&mut self, namespace: &str, digest: &Digest) -> Result<bool> {
         let Some(number) = self.find_namespace(namespace)? else { return Ok(false) };
         let place = place(number, digest);
@@ -320,6 +349,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// Deletes all records of a set, or of the namespace for `None`. Returns how many it was.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn truncate(&mut self, namespace: &str, set: Option<&[u8]>) -> Result<u64> {
         let Some(number) = self.find_namespace(namespace)? else { return Ok(0) };
         let Some(set) = set else { return self.remove_where(number, |_| true) };
@@ -328,6 +361,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// Frees the space of the records of a namespace that have expired. Returns how many it was.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn purge_expired(&mut self, namespace: &str) -> Result<u64> {
         let Some(number) = self.find_namespace(namespace)? else { return Ok(0) };
         let now = self.now;
@@ -350,6 +387,10 @@ impl<'t> Transaction<'t> {
     }
 
     /// Adds a secondary index, or replaces the one of that name.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn put_index(&mut self, namespace: &str, index: SecondaryIndex) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
             replace(&mut metadata.indexes, &[index], |index| &index.name);
@@ -357,11 +398,19 @@ impl<'t> Transaction<'t> {
     }
 
     /// Drops the secondary index of that name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn drop_index(&mut self, namespace: &str, name: &[u8]) -> Result<()> {
         self.edit_metadata(namespace, |metadata| metadata.indexes.retain(|known| known.name != name))
     }
 
     /// Adds a UDF module, or replaces the one of that name.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn put_udf(&mut self, namespace: &str, udf: UdfModule) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
             replace(&mut metadata.udfs, &[udf], |udf| &udf.name);
@@ -369,11 +418,19 @@ impl<'t> Transaction<'t> {
     }
 
     /// Removes the UDF module of that name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn remove_udf(&mut self, namespace: &str, name: &[u8]) -> Result<()> {
         self.edit_metadata(namespace, |metadata| metadata.udfs.retain(|known| known.name != name))
     }
 
     /// Creates the namespace if it isn't there, and puts these indexes, UDF modules, roles and users into it.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
     pub fn put_metadata(&mut self, namespace: &str, added: &NamespaceMetadata) -> Result<()> {
         self.edit_metadata(namespace, |metadata| {
             replace(&mut metadata.indexes, &added.indexes, |index| &index.name);

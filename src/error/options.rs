@@ -79,14 +79,18 @@ pub enum OptionsError {
         other: String,
     },
     /// One name was given for several namespaces.
-    #[error("one name, as that in an address, is for a single namespace: name one. The snapshot has {}", .namespaces.join(", "))]
+    #[error(
+        "one name, as that in an address, is for a single namespace: name one. The snapshot has {}",
+        .namespaces.join(", ")
+    )]
     RenameOfSeveral {
         /// Those that the snapshot has.
         namespaces: Vec<String>,
     },
     /// It is unknown which records of a snapshot a filter expression selects.
     #[error(
-        "a filter expression is evaluated by servers, so it is unknown which records of namespace {namespace} of the snapshot it selects: leave it out"
+        "a filter expression is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
+         snapshot it selects: leave it out"
     )]
     UnknownFilter {
         /// The namespace.
@@ -100,12 +104,14 @@ pub enum OptionsError {
     },
     /// Some bins alone are to be restored into a target that has records, and nothing says what happens to those.
     #[error(
-        "say what happens to records that the target has: to merge keeps what they have beside these bins, to replace does not"
+        "say what happens to records that the target has: to merge keeps what they have beside these bins, to \
+         replace does not"
     )]
     BinsWithoutConflict,
     /// The snapshot holds some bins alone, and nothing says what happens to records that the target has.
     #[error(
-        "snapshot {snapshot} holds of namespace {namespace} only {selection}: say whether to merge, which keeps what a record of the target has beside these bins, or to replace, which drops it"
+        "snapshot {snapshot} holds of namespace {namespace} only {selection}: say whether to merge, which keeps what a \
+         record of the target has beside these bins, or to replace, which drops it"
     )]
     HoldsSomeBins {
         /// The snapshot's id.

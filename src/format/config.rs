@@ -98,6 +98,10 @@ impl std::fmt::Debug for ContentKeys {
 
 impl Parameters {
     /// Reads the parameters, which must be such that this build can work with them.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         super::structured::decode::<Parameters>("the parameters", bytes)?.checked()
     }
@@ -134,6 +138,10 @@ impl Config {
     }
 
     /// Writes the sealed value.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter is out of its bounds.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, FormatError> {
         match &self.content {
             None => super::structured::encode(&self.parameters),
@@ -143,6 +151,10 @@ impl Config {
     }
 
     /// Reads the sealed value of a config of this version.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(version: u8, bytes: &[u8]) -> Result<Self, FormatError> {
         if version != SHARED_VERSION {
             return Ok(Config { parameters: Parameters::decode(bytes)?, content: None });
@@ -162,6 +174,10 @@ pub fn encode_header(version: u8, id: &RepositoryId) -> [u8; CONFIG_HEADER_BYTES
 }
 
 /// Reads the plaintext header, version and id; what is left of `bytes` is the sealed value.
+///
+/// # Errors
+///
+/// If the bytes are not those that the format defines; the error says what was expected and what was found.
 pub fn decode_header(bytes: &mut &[u8]) -> Result<(u8, RepositoryId), FormatError> {
     let magic: [u8; 8] = take_array(bytes, "the config's header")?;
     if magic != MAGIC {

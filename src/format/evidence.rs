@@ -60,6 +60,10 @@ pub struct Evidence {
 
 impl Evidence {
     /// Refuses what no writer writes.
+    ///
+    /// # Errors
+    ///
+    /// If it is what no writer writes; the error says what.
     pub fn check(&self) -> Result<(), FormatError> {
         if self.nodes.len() > MAX_NODES {
             return Err(FormatError::field("the nodes", format_args!("at most {MAX_NODES}"), self.nodes.len()));

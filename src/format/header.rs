@@ -171,6 +171,10 @@ impl Header {
     }
 
     /// Reads the header at the front of an object of this kind.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(kind: ObjectKind, mut bytes: &[u8]) -> Result<Self, FormatError> {
         let input = &mut bytes;
         let magic: [u8; 4] = take_array(input, "the header")?;

@@ -24,6 +24,10 @@ pub struct Hold {
 
 impl Hold {
     /// Reads a hold; it must be the one that its key names, and of that snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(snapshot: SnapshotId, id: HoldId, bytes: &[u8]) -> Result<Self, FormatError> {
         let hold: Hold = super::structured::decode("the hold", bytes)?;
         if hold.id != id {

@@ -65,6 +65,10 @@ pub fn encode_block(rows: &[IndexRow]) -> Vec<u8> {
 }
 
 /// Decodes one block of a segment with `packs` packs; rows must ascend.
+///
+/// # Errors
+///
+/// If the bytes are not those that the format defines; the error says what was expected and what was found.
 pub fn decode_block(mut bytes: &[u8], packs: u32) -> Result<Vec<IndexRow>, FormatError> {
     if !bytes.len().is_multiple_of(ROW_BYTES) || bytes.len() > BLOCK_ROWS * ROW_BYTES {
         return Err(FormatError::field("a block's length", "at most 64 rows of 48 bytes", bytes.len()));
@@ -116,6 +120,10 @@ impl SegmentDirectory {
     }
 
     /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(mut bytes: &[u8], trailer: &SegmentTrailer) -> Result<Self, FormatError> {
         let input = &mut bytes;
         let mut directory = SegmentDirectory::default();
@@ -169,6 +177,10 @@ impl SegmentTrailer {
     }
 
     /// Reads it, for a segment of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(mut bytes: &[u8], size: u64) -> Result<Self, FormatError> {
         let directory = take_u64(&mut bytes, "the trailer")?;
         let rows = take_u32(&mut bytes, "the trailer")?;

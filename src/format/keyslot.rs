@@ -88,6 +88,10 @@ impl SlotHeader {
     }
 
     /// Reads a slot's header, and gives back the ciphertext after it.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(mut bytes: &[u8]) -> Result<(Self, &[u8]), FormatError> {
         let input = &mut bytes;
         let magic: [u8; 4] = take_array(input, "the slot's header")?;
@@ -136,6 +140,10 @@ pub struct SlotSecret {
 
 impl SlotSecret {
     /// Its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the label is longer than a slot takes.
     #[expect(clippy::indexing_slicing, reason = "the label was found to be short enough")]
     pub fn encode(&self) -> Result<Zeroizing<[u8; SLOT_SECRET_BYTES]>, FormatError> {
         let label = self.label.as_bytes();
@@ -151,6 +159,10 @@ impl SlotSecret {
     }
 
     /// Reads the decrypted secret part.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, FormatError> {
         let input = &mut bytes;
         let mut bare: [u8; 32] = take_array(input, "the slot")?;

@@ -192,6 +192,10 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Decodes a leaf. Entries must ascend, every number must be within its table, every place within a chunk's bounds.
+///
+/// # Errors
+///
+/// If the bytes are not those that the format defines; the error says what was expected and what was found.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     let input = &mut bytes;
     let n = take_varint(input, MAX_ENTRIES as u64, "the number of entries")? as usize;
@@ -373,6 +377,10 @@ pub fn fits(place: &ValuePlace, lengths: &[usize]) -> bool {
 }
 
 /// An array of the first bytes of `bytes`, for tests and vectors.
+///
+/// # Errors
+///
+/// If there are too few bytes.
 pub fn record_hash(mut bytes: &[u8]) -> Result<RecordHash, FormatError> {
     take_array(&mut bytes, "a record hash").map(RecordHash)
 }

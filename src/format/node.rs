@@ -82,6 +82,10 @@ pub fn encode(node: &Node) -> Vec<u8> {
 }
 
 /// Decodes a node; its level must be `level`. What decodes encodes to the same bytes.
+///
+/// # Errors
+///
+/// If the bytes are not those that the format defines; the error says what was expected and what was found.
 pub fn decode(level: u8, mut bytes: &[u8]) -> Result<Node, FormatError> {
     let input = &mut bytes;
     let found = take_u8(input, "a branch node")?;

@@ -92,6 +92,10 @@ impl Place {
     }
 
     /// Reads and bounds twelve bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn take(input: &mut &[u8]) -> Result<Self, FormatError> {
         let offset = take_u32(input, "a chunk's place")?;
         let stored = take_u32(input, "a chunk's place")?;
@@ -146,6 +150,10 @@ pub fn encode_directory(rows: &[DirectoryRow]) -> Vec<u8> {
 }
 
 /// Decodes a directory of a pack whose directory begins at `directory`. Chunks must follow one another without overlap.
+///
+/// # Errors
+///
+/// If the bytes are not those that the format defines; the error says what was expected and what was found.
 pub fn decode_directory(mut bytes: &[u8], directory: u64) -> Result<Vec<DirectoryRow>, FormatError> {
     if !bytes.len().is_multiple_of(ROW_BYTES) {
         return Err(FormatError::field("the directory's length", "a multiple of 44", bytes.len()));
@@ -186,6 +194,10 @@ impl Trailer {
     }
 
     /// Reads it, for a pack of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(mut bytes: &[u8], size: u64) -> Result<Self, FormatError> {
         let directory = take_u64(&mut bytes, "the trailer")?;
         let chunks = take_u32(&mut bytes, "the trailer")?;

@@ -15,6 +15,10 @@ pub struct Plan {
 
 impl Plan {
     /// Reads a plan; it must be of the session that its key names.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(session: SnapshotId, bytes: &[u8]) -> Result<Self, FormatError> {
         let plan: Plan = super::structured::decode("the plan", bytes)?;
         if plan.session != session {

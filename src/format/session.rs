@@ -172,6 +172,10 @@ impl Journal {
 
 impl Session {
     /// Reads a session; it must be the one that its key names.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(id: SnapshotId, bytes: &[u8]) -> Result<Self, FormatError> {
         let session: Session = super::structured::decode("the session", bytes)?;
         if session.id != id {

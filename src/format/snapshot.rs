@@ -304,6 +304,10 @@ pub(super) fn check_runs(runs: &[RunRef]) -> Result<(), FormatError> {
 
 impl Manifest {
     /// Reads a manifest; it must be of this snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(id: SnapshotId, bytes: &[u8]) -> Result<Self, FormatError> {
         let manifest: Manifest = super::structured::decode("the manifest", bytes)?;
         if manifest.id != id {

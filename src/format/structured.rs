@@ -16,6 +16,10 @@ fn config<const LIMIT: usize>() -> impl bincode::config::Config {
 }
 
 /// Encodes a value.
+///
+/// # Errors
+///
+/// If a list is longer than the encoding takes.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FormatError> {
     bincode::serde::encode_to_vec(value, config::<MAX_BYTES>())
         .map_err(|error| FormatError::field("a value to encode", "one that fits the format", error))
@@ -23,6 +27,10 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FormatError> {
 
 /// Decodes a value, which must take all of `bytes`. Memory is bounded by a small multiple of their length, and a
 /// mebibyte for each list that is begun.
+///
+/// # Errors
+///
+/// If the bytes are not those that the format defines; the error says what was expected and what was found.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
     // Memory for a text is taken by its stated length before its bytes are looked for; the limit, which bounds the
     // stated lengths, is a constant of the type. A well-formed value states no more than its own length.

@@ -43,6 +43,10 @@ pub struct Tags {
 
 impl Tags {
     /// Reads changes; they must be those that their key names, and of that snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not those that the format defines; the error says what was expected and what was found.
     pub fn decode(snapshot: SnapshotId, id: TagsId, bytes: &[u8]) -> Result<Self, FormatError> {
         let tags: Tags = super::structured::decode("the labels", bytes)?;
         if tags.id != id {
@@ -59,6 +63,10 @@ impl Tags {
 }
 
 /// Makes sure that changes of labels can be stored.
+///
+/// # Errors
+///
+/// If there are too many, or one is empty or too long.
 pub fn check_changes(labels: &[LabelChange]) -> Result<(), FormatError> {
     if labels.len() > MAX_CHANGED {
         return Err(FormatError::field("the changed labels", format_args!("at most {MAX_CHANGED}"), labels.len()));

@@ -12,6 +12,10 @@ pub const REASON_BYTES: usize = 4096;
 pub const SOURCE_BYTES: usize = 8192;
 
 /// Makes sure that a text is no longer than that.
+///
+/// # Errors
+///
+/// If it is longer.
 pub fn check(what: &'static str, text: &str, most: usize) -> Result<(), FormatError> {
     match text.len() > most {
         true => {
@@ -22,6 +26,10 @@ pub fn check(what: &'static str, text: &str, most: usize) -> Result<(), FormatEr
 }
 
 /// Makes sure that labels are no more and no longer than they may be.
+///
+/// # Errors
+///
+/// If there are too many, or one is too long.
 pub fn check_tags(tags: &[String]) -> Result<(), FormatError> {
     if tags.len() > TAGS {
         return Err(FormatError::field("the labels", format_args!("at most {TAGS}"), tags.len()));

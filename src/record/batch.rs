@@ -119,6 +119,11 @@ impl RecordBatch {
     }
 
     /// Adds a record from its parts, in the bin order of the source. On error the batch is as it was.
+    ///
+    /// # Errors
+    ///
+    /// If the set's name, the key or the bins are more or larger than a body can have, or a bin is there twice; the
+    /// batch is as it was then.
     pub fn push(
         &mut self,
         meta: RecordMeta<'_>,
@@ -147,6 +152,10 @@ impl RecordBatch {
     }
 
     /// Adds a record whose canonical body and bin order are at hand, as another batch or the repository gave them.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a canonical body, or the bin order does not fit it; the batch is as it was then.
     pub fn push_encoded(&mut self, meta: RecordMeta<'_>, body: &[u8], bin_order: &[u8]) -> Result<(), BodyError> {
         let set = self.set_number(meta.set)?;
         let start = self.arena.len();
@@ -241,6 +250,10 @@ impl<'a> RecordView<'a> {
     }
 
     /// The body's parts, bins in canonical order.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a canonical body, as they are in a damaged value.
     pub fn parse(&self) -> Result<Body<'a>, BodyError> {
         Body::parse(self.body)
     }

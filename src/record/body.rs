@@ -212,6 +212,10 @@ pub struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// Parses and checks a body. Every byte must belong to it.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a canonical body; the error says what is wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
         let mut body = Body { key: None, bins: Vec::new() };
         body.parse_into(bytes)?;
@@ -219,6 +223,10 @@ impl<'a> Body<'a> {
     }
 
     /// Like [`Body::parse`], but reuses this value's memory.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a canonical body; the error says what is wrong.
     pub fn parse_into(&mut self, bytes: &'a [u8]) -> Result<(), BodyError> {
         const CUT: BodyError = BodyError::Layout("cut off");
         limit("a body's size", bytes.len(), MAX_BODY_BYTES)?;

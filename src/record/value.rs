@@ -121,6 +121,10 @@ impl fmt::Display for ValueError {
 impl std::error::Error for ValueError {}
 
 /// The value that a particle's bytes hold. Types without a form for people are [`Value::Bytes`].
+///
+/// # Errors
+///
+/// If the bytes are not a value of that type.
 pub fn decode(particle: ParticleType, bytes: &[u8]) -> Result<Value<'_>, ValueError> {
     let refuse = |problem| Err(ValueError { at: 0, problem });
     Ok(match particle {

@@ -104,6 +104,11 @@ impl IndexSurvey {
 impl Repository {
     /// Rebuilds the index from the packs, and makes of every snapshot that lost chunks a new one that holds what can be
     /// read. Run again, it has nothing to do; killed on the way and run again, it finishes.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written, or the repair was stopped. What can't be mended is no error: the report
+    /// names it.
     pub fn repair(&self, options: &RepairOptions) -> Result<RepairReport> {
         let control = &self.control;
         let mut report = RepairReport::default();

@@ -77,6 +77,10 @@ impl Repository {
     }
 
     /// All holds, by snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read. A hold that is damaged is no error: its entry says so.
     pub fn holds(&self) -> Result<Vec<HoldEntry>> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let mut holds = Vec::new();
@@ -94,6 +98,10 @@ impl Repository {
 
     /// Releases a hold by its id or the beginning of it, or all holds of a snapshot, which is found among those that
     /// the filter admits.
+    ///
+    /// # Errors
+    ///
+    /// If nothing of this name is found or it could mean several, or the store can't be written.
     pub fn release(&self, name: &str, filter: &SnapshotFilter) -> Result<Vec<HoldEntry>> {
         let prefix = name.to_ascii_lowercase();
         let mut holds = self.holds()?;

@@ -119,6 +119,10 @@ impl std::fmt::Debug for Repository {
 impl Repository {
     /// Makes a repository in a store that has none. Calls that fail for reasons which pass are made again, as
     /// [`Store::retry_policy`] says.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn create(store: Arc<dyn Store>, passphrase: &[u8], options: &CreateOptions) -> Result<Self> {
         let control = Control::new();
         let (below, store) = (store.clone(), RetryStore::wrap(store, &control));
@@ -199,6 +203,10 @@ impl Repository {
 
     /// Opens a repository with a passphrase. Calls that fail for reasons which pass are made again, as
     /// [`Store::retry_policy`] says.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn open(store: Arc<dyn Store>, passphrase: &[u8]) -> Result<Self> {
         Self::open_within(store, passphrase, keyring::Budget::default())
     }
@@ -330,6 +338,10 @@ impl Repository {
     }
 
     /// Adds a key slot and gives back its id.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn key_add(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
         let master = self.master.as_ref().ok_or(AbsentSecret(Secret::Master))?;
         let secret = SlotSecret { master: (**master).clone(), created: Timestamp::now().0, label: label.to_string() };
@@ -337,12 +349,20 @@ impl Repository {
     }
 
     /// All key slots. Labels of slots that this passphrase doesn't open are unknown.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn key_list(&self, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
         keyring::list(&*self.store, &self.id, &self.slot, passphrase)
     }
 
     /// Replaces the passphrase of the slot that the repository was opened with, and gives back the new slot. It is
     /// there, and was opened once, before the old one goes: stopped in between, both open the repository.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn key_replace(&self, passphrase: &[u8], label: &str, cost: KdfCost) -> Result<KeyId> {
         let id = self.key_add(passphrase, label, cost)?;
         keyring::check_opens(&*self.store, &self.id, &id, passphrase)?;
@@ -356,11 +376,19 @@ impl Repository {
     }
 
     /// Removes a key slot; the last one stays.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn key_remove(&self, id: &KeyId) -> Result<()> {
         keyring::remove(&*self.store, id)
     }
 
     /// All committed snapshots that were not forgotten, oldest first, with the labels that they have now.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn snapshots(&self) -> Result<SnapshotList> {
         let mut list = self.snapshots_with(&mut Memory::default())?;
         self.label(&mut list)?;
@@ -493,6 +521,10 @@ impl Repository {
     }
 
     /// The index as it is: segments of committed sessions, without packs that a plan condemns.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn index(&self) -> Result<Index> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let committed = |id: &SnapshotId| states.was_committed(id);
@@ -500,6 +532,10 @@ impl Repository {
     }
 
     /// A reader of chunks through the index as it is.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn chunk_reader(&self) -> Result<Arc<ChunkReader>> {
         Ok(self.reader_of(self.index()?))
     }

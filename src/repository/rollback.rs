@@ -104,6 +104,10 @@ impl Repository {
     }
 
     /// Compares the store with what this client remembers of it in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If the file or the store can't be read.
     pub fn look_back(&self, directory: &Path) -> Result<Option<Rollback>> {
         let file = self.seen_file(directory);
         let Some(seen) = Seen::read(&file)? else { return Ok(None) };
@@ -122,6 +126,10 @@ impl Repository {
     }
 
     /// Remembers in `directory` what is under `snapshots/` now, beside what was remembered before.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or the file not written.
     pub fn remember(&self, directory: &Path) -> Result<()> {
         let file = self.seen_file(directory);
         let mut seen = Seen::read(&file)?.unwrap_or_default();

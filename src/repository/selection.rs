@@ -63,6 +63,10 @@ impl Selection {
     }
 
     /// Adds a record to a batch, with the selected bins alone; `false` if it has none of them, and is not added.
+    ///
+    /// # Errors
+    ///
+    /// If the record's body is damaged.
     pub fn push_to(&self, record: &RecordView<'_>, batch: &mut RecordBatch) -> Result<bool, BodyError> {
         let Some(names) = &self.bins else {
             batch.push_encoded(record.meta, record.body, record.bin_order)?;

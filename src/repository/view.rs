@@ -48,6 +48,10 @@ pub struct Record {
 
 impl Record {
     /// Key and bins.
+    ///
+    /// # Errors
+    ///
+    /// If the body is damaged.
     pub fn parse(&self) -> Result<Body<'_>> {
         Body::parse(&self.body).map_err(|error| Error::damaged(format!("record {}", self.digest), error.to_string()))
     }
@@ -73,6 +77,10 @@ impl Record {
     }
 
     /// Appends it to a batch.
+    ///
+    /// # Errors
+    ///
+    /// If the body is damaged.
     pub fn push_to(&self, batch: &mut RecordBatch) -> Result<()> {
         let LiveEntry { generation, void_time, set, bin_order, .. } = &self.entry;
         let meta = RecordMeta { digest: self.digest, set, generation: *generation, void_time: *void_time };
@@ -167,6 +175,10 @@ impl Snapshot {
     }
 
     /// A namespace of it.
+    ///
+    /// # Errors
+    ///
+    /// If it has none of this name; the error lists those that it has.
     pub fn namespace(&self, name: &str) -> Result<NamespaceView<'_>> {
         let manifest = self.manifest.namespace(name).ok_or_else(|| {
             let there: Vec<&str> = self.manifest.namespaces.iter().map(|other| other.name.as_str()).collect();
@@ -183,6 +195,10 @@ impl Snapshot {
 
     /// Every chunk that it refers to, from the branch nodes alone: no leaf and no value is read. `each` gets the
     /// chunk's id and class, each chunk once. A damaged branch node ends it with an error.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn reach(&self, seen: &mut HashSet<ChunkId>, each: &mut dyn FnMut(ChunkId, Class)) -> Result<()> {
         let mut first = None;
         self.reach_readable(seen, each, &mut |_, loss| first = first.take().or(Some(loss)))?;
@@ -194,6 +210,10 @@ impl Snapshot {
 
     /// The same past damaged branch nodes: `lost` gets the root and what can't be read below it. What is below those is
     /// not reached.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn reach_readable(
         &self,
         seen: &mut HashSet<ChunkId>,
@@ -254,6 +274,10 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// Its indexes and UDF modules.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn metadata(&self) -> Result<NamespaceMetadata> {
         let mut bytes = Vec::new();
         for id in &self.manifest.metadata {
@@ -264,6 +288,10 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// The entry of a record, if the snapshot has it.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn entry(&self, digest: &Digest) -> Result<Option<LiveEntry>> {
         for run in &self.manifest.runs {
             if let Some(entry) = find(self.chunks, run, digest)? {
@@ -274,12 +302,20 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// A record, if the snapshot has it.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn get(&self, digest: &Digest) -> Result<Option<Record>> {
         let Some(entry) = self.entry(digest)? else { return Ok(None) };
         Ok(Some(Record { digest: *digest, body: self.value(&entry)?, entry }))
     }
 
     /// The body of an entry's record.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn value(&self, entry: &LiveEntry) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         read_record_into(self.chunks, entry, &mut body)?;
@@ -287,16 +323,28 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// All live entries in key order. A damaged leaf or branch node ends the walk with an error.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn entries(&self) -> Result<MergedCursor<'a>> {
         MergedCursor::live(self.chunks, &self.manifest.runs)
     }
 
     /// All live entries that can be read for certain, in key order; [`MergedCursor::losses`] says what could not.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read. Damage is no error: [`MergedCursor::losses`] tells it.
     pub fn readable_entries(&self) -> Result<MergedCursor<'a>> {
         MergedCursor::tolerant(self.chunks, &self.manifest.runs)
     }
 
     /// Looks for the sets of some records, and stops once it has found them all. Nothing but entries is read.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read. Damage is passed over.
     pub fn look_for_sets(&self, wanted: &BTreeSet<Vec<u8>>) -> Result<MetSets> {
         let mut met = MetSets::default();
         let mut entries = self.readable_entries()?;
@@ -316,6 +364,10 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// The live entries of one partition. It is an error if one of them may stand in a damaged leaf or branch node.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn partition(&self, partition: PartitionId) -> Result<Vec<Entry>> {
         let mut first = [0; 20];
         first[..2].copy_from_slice(&partition.number().to_le_bytes());
@@ -334,6 +386,10 @@ impl<'a> NamespaceView<'a> {
     }
 
     /// The partitions' sums, from the entries.
+    ///
+    /// # Errors
+    ///
+    /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn state_sums(&self, keys: &Keys) -> Result<StateSums> {
         let key = keys.states()?;
         let mut sums = StateSums::default();

@@ -18,6 +18,11 @@ impl Snapshot {
     ///
     /// Damage never stops it: whatever can be read for certain is restored, and the report says what was lost. With
     /// [`RestoreOptions::mirror`] nothing is deleted then.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot has no such namespace, the options don't go with the target, the target can't go on, or the
+    /// restore was stopped. What was written until then stays in a live target.
     pub fn restore(
         &self,
         namespace: &str,
@@ -122,6 +127,11 @@ impl Snapshot {
     }
 
     /// Counts what [`RestoreOptions::mirror`] would delete. It is an error if the snapshot can't tell what it holds.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot has no such namespace or is damaged, so that it can't tell what it holds, or the target can't be
+    /// read.
     pub fn count_surplus(&self, namespace: &str, target: &dyn RecordTarget, options: &RestoreOptions) -> Result<u64> {
         let control = &self.control;
         options.check(target.name(), target.is_live())?;

@@ -86,6 +86,10 @@ setters!(RestoreOptions {
 impl RestoreOptions {
     /// Refuses options that don't go together, or not with this target: one that has records already (`is_live`), or
     /// files. Every restore does so; a caller may want to know before it opens the target.
+    ///
+    /// # Errors
+    ///
+    /// If options don't go together, or not with the target.
     pub fn check(&self, target: &str, is_live: bool) -> Result<()> {
         let wrong = |problem: &str| Err(Error::usage(format!("{target}: {problem}")));
         if !is_live {

@@ -24,22 +24,38 @@ impl<'a> MergedCursor<'a> {
     }
 
     /// Live records only: what a tombstone hides is not there. A damaged node ends the walk with an error.
+    ///
+    /// # Errors
+    ///
+    /// If a chunk of a run can't be read.
     pub fn live(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
         Ok(Self::over(runs.iter().map(|run| RunCursor::new(chunks, run)).collect::<Result<_>>()?))
     }
 
     /// Live records, past damaged nodes. Whatever older runs have where a newer one can't be read is left out: it may
     /// have changed or be gone. [`MergedCursor::losses`] says what was lost.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read. Damage is no error.
     pub fn tolerant(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
         Ok(Self::over(runs.iter().map(|run| RunCursor::tolerant(chunks, run)).collect::<Result<_>>()?))
     }
 
     /// The same from a key on.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read. Damage is no error.
     pub fn tolerant_from(chunks: &'a ChunkReader, runs: &[RunRef], from: Digest) -> Result<Self> {
         Ok(Self::over(runs.iter().map(|run| RunCursor::tolerant_from(chunks, run, from)).collect::<Result<_>>()?))
     }
 
     /// Live records and tombstones, past damaged nodes: for merging newer runs above older ones.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read. Damage is no error.
     pub fn with_tombstones(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
         let mut merged = Self::tolerant(chunks, runs)?;
         merged.tombstones = true;
@@ -81,6 +97,10 @@ impl<'a> MergedCursor<'a> {
     }
 
     /// The next entry.
+    ///
+    /// # Errors
+    ///
+    /// If a chunk of a run can't be read.
     #[allow(clippy::should_implement_trait, reason = "it can fail, and borrows")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         if let Some(entry) = self.ahead.take() {
@@ -116,6 +136,10 @@ impl<'a> MergedCursor<'a> {
     }
 
     /// All entries up to and with a partition that were not taken yet.
+    ///
+    /// # Errors
+    ///
+    /// If a chunk of a run can't be read.
     pub fn take_partition(&mut self, partition: PartitionId) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         while let Some(entry) = self.next()? {

@@ -24,6 +24,11 @@ const OLDEST_MILLIS: u64 = 86_400_000;
 impl Repository {
     /// Begins a session. The order is that of the protocol: the session's object, the pending plans, the snapshots, the
     /// index.
+    ///
+    /// # Errors
+    ///
+    /// If an option is refused, such as an empty label, the store can't be read or written, or the newest index can't
+    /// be made whole.
     pub fn begin(&self, options: SessionOptions) -> Result<BackupSession> {
         self.begin_as(SessionKind::Backup, options)
     }

@@ -19,6 +19,10 @@ pub struct EmbeddedSource {
 
 impl EmbeddedSource {
     /// Opens the store in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no store, or another process has it open.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         Ok(Self::new(EmbeddedStore::open_with(directory, &StoreOptions::default())?))
     }
@@ -31,6 +35,10 @@ impl EmbeddedSource {
 
     /// Reads a store that is open, as it is now. What is written later stays unseen; space that it frees is not used
     /// again while this source lives.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
     pub fn frozen(store: EmbeddedStore) -> Result<Self> {
         // The clock first: what a view made after it doesn't show is written at or after it.
         let clock = store.settled_time();

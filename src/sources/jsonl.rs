@@ -54,6 +54,10 @@ struct Overview {
 impl JsonlSource {
     /// Opens a file, or standard input for `-`, which is first copied to a temporary file (private, deleted at the
     /// end): it is read more than once. Checks the first line.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read, or its first line is not the header of such a file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = format!("jsonl:{}", path.display());
@@ -66,6 +70,10 @@ impl JsonlSource {
     }
 
     /// Reads all of `reader` into a temporary file, and uses that. `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read or copied, or its first line is not the header of such a file.
     pub fn from_reader(reader: &mut dyn Read, name: &str) -> Result<Self> {
         Self::new(Input::Copied(copy_to_temporary(reader, name)?), name.to_owned())
     }

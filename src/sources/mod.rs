@@ -43,10 +43,18 @@ pub struct BadRecord {
 /// Takes what a source reads. Called from several threads at once.
 pub trait RecordSink: Sync {
     /// Takes a batch of at least one record. A good size is about 1 MiB of bodies.
+    ///
+    /// # Errors
+    ///
+    /// If the backup can't go on, or was stopped: the source shall return this error.
     fn records(&self, batch: RecordBatch) -> Result<()>;
 
     /// Takes note of a record that could not be parsed. Returns `Ok` if the source shall go on with the next record,
     /// else the error that it shall return.
+    ///
+    /// # Errors
+    ///
+    /// The error that the source shall return: bad records are not to be left out.
     fn bad_record(&self, bad: BadRecord, error: crate::error::Error) -> Result<()>;
 }
 
@@ -59,12 +67,24 @@ pub trait RecordSource: Send + Sync {
     fn cluster(&self) -> Option<String>;
 
     /// The namespaces it holds, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be reached or read.
     fn namespaces(&self) -> Result<Vec<String>>;
 
     /// The source's clock, which decides what "since" means for the next incremental.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be reached or read.
     fn clock(&self) -> Result<Timestamp>;
 
     /// Indexes and UDF modules of a namespace. For a stream it is complete only once the namespace was read.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be reached or read.
     fn metadata(&self, namespace: &str) -> Result<NamespaceMetadata>;
 
     /// Which of its records it was asked for, as text, always the same for the same ones; empty for all. What was not
@@ -81,6 +101,10 @@ pub trait RecordSource: Send + Sync {
     }
 
     /// How a namespace stands: what tells losses from deletes. `None` of a source that loses nothing by itself.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be reached or read.
     fn standing(&self, namespace: &str) -> Result<Option<Standing>> {
         let _ = namespace;
         Ok(None)
@@ -146,6 +170,10 @@ pub(crate) fn partitioned(source: &dyn RecordSource) -> Result<&dyn PartitionedS
 pub trait StreamSource: Send + Sync {
     /// Reads all records of a namespace, with as many threads as it sees fit. Returns once all were handed over; checks
     /// `control` between batches and counts the input's bytes there.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, and the errors of the sink or of `each`.
     fn read(&self, namespace: &str, sink: &dyn RecordSink, control: &Control) -> Result<()>;
 }
 
@@ -176,6 +204,10 @@ pub trait PartitionedSource: Send + Sync {
 
     /// Reads the live records of a partition, in any order: all of them, or those whose last update is at or after
     /// `since`.
+    ///
+    /// # Errors
+    ///
+    /// If the partition can't be read whole, and the errors of `each`.
     fn scan(
         &self,
         namespace: &str,
@@ -188,6 +220,10 @@ pub trait PartitionedSource: Send + Sync {
     /// whose last update is before a time. What was updated since is left to a [`PartitionedSource::scan`] from that
     /// time on, which comes after the walk: so each record is met as it is at one of both times, whatever happens in
     /// between.
+    ///
+    /// # Errors
+    ///
+    /// If the partition can't be walked whole, and the errors of `each`.
     fn walk(
         &self,
         namespace: &str,
@@ -197,10 +233,18 @@ pub trait PartitionedSource: Send + Sync {
     ) -> Result<()>;
 
     /// Reads records by digest; those that are gone meanwhile are left out.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, and the errors of the sink or of `each`.
     fn read(&self, namespace: &str, digests: &[Digest], each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()>;
 
     /// Looks, once these partitions were read, whether the source still has what it had of them when it was opened: an
     /// error if it may have lost some of it.
+    ///
+    /// # Errors
+    ///
+    /// If it may have lost some of it, or can't be asked.
     fn check_losses(&self, namespace: &str, partitions: &PartitionSet) -> Result<()> {
         let _ = (namespace, partitions);
         Ok(())

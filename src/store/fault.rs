@@ -200,6 +200,10 @@ impl<S: Store> FaultStore<S> {
 
     /// The same for a disk that had some changes down already: undoes those of the keys that `is_lost` names, keeps the
     /// rest.
+    ///
+    /// # Errors
+    ///
+    /// If the store below can't be written.
     pub fn lose_unsynced_where(&self, is_lost: impl Fn(&str) -> bool) -> Result<()> {
         let mut state = self.state();
         state.crashed = true;

@@ -72,27 +72,51 @@ pub trait Store: Send + Sync {
     fn location(&self) -> &str;
 
     /// Creates an object if its key is free. The object appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put>;
 
     /// Creates an object whose name follows from its content, if its key is free: whoever finds it taken finds the same
     /// bytes there, so that creating it twice is harmless. It need survive a power cut only once [`Store::sync`]
     /// returned; a store that gains nothing by that takes it as [`Store::put_new`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         self.put_new(key, bytes)
     }
 
     /// Creates or replaces an object. A reader sees the old bytes or the new ones, never a mixture.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
 
     /// Reads a whole object; `None` if there is none. An object of more than `limit` bytes is an error, found before
     /// memory is taken.
+    ///
+    /// # Errors
+    ///
+    /// If the object is larger than `limit`, or the store can't be read: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>>;
 
     /// Reads `length` bytes at `offset`; `None` if there is no such object. Fewer bytes come back where the object ends
     /// early.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>>;
 
     /// An object's size in bytes; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn size(&self, key: &str) -> Result<Option<u64>>;
 
     /// How a repository makes calls to this store again that failed with a transient error. A store that does so itself
@@ -102,33 +126,61 @@ pub trait Store: Send + Sync {
     }
 
     /// All objects whose key begins with `prefix` (a directory name that ends in a slash), sorted by key.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
 
     /// The first segments of all keys and the names of whatever else somebody put beside them, sorted; without what the
     /// store itself and the systems below it leave there. So a caller learns whether the place is free, or somebody
     /// else's.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn top_names(&self) -> Result<Vec<String>> {
         Ok(first_segments(self.list("")?))
     }
 
     /// Deletes an object; it is no error if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn delete(&self, key: &str) -> Result<()>;
 
     /// Returns once everything that was put before this call would survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn sync(&self) -> Result<()>;
 
     /// Keeps a little room in reserve, if it does not yet, so that what must be written before anything can be deleted
     /// finds room once the disk is full. A store that can't be full need not.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn keep_reserve(&self) -> Result<()> {
         Ok(())
     }
 
     /// How many bytes can still be written, where the store knows.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn free_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 
     /// Gives that room up, and says whether there was any.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be reached, refuses the call, or fails: see [`StoreErrorKind`](crate::StoreErrorKind).
     fn use_reserve(&self) -> Result<bool> {
         Ok(false)
     }

@@ -16,6 +16,10 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>> {
 
 /// Makes the store at `url`, or opens the one that is there: see [`open`] for URLs, [`LocalStore::create`] for the
 /// rest.
+///
+/// # Errors
+///
+/// If the URL names no kind of store, or the store can't be made.
 pub fn create(url: &str) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(LocalStore::create(local_path(url)?)?))
 }

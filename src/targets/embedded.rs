@@ -27,6 +27,10 @@ pub struct EmbeddedTarget {
 
 impl EmbeddedTarget {
     /// Opens the store in `directory`, or creates one there.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds something else, can't be read or written, or another process has the store open.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         Ok(Self::new(EmbeddedStore::open_or_create(directory, &StoreOptions::default())?))
     }
@@ -38,6 +42,10 @@ impl EmbeddedTarget {
     }
 
     /// Says what would be done to the store in `directory`, and does nothing. If there is none, none is made.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds something else, or another process has the store open.
     pub fn dry_run(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
         let name = format!("embedded:{}", directory.display());

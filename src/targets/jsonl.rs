@@ -39,6 +39,10 @@ struct Place {
 
 impl JsonlTarget {
     /// Begins a file, or standard output for `-`.
+    ///
+    /// # Errors
+    ///
+    /// If the file exists or can't be written.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = format!("jsonl:{}", path.display());
@@ -56,6 +60,10 @@ impl JsonlTarget {
     }
 
     /// Says what would be written, and makes no file. What [`JsonlTarget::create`] refuses is refused too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JsonlTarget::create`].
     pub fn dry_run(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = format!("jsonl:{}", path.display());
@@ -71,6 +79,10 @@ impl JsonlTarget {
     }
 
     /// Writes to any writer. `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// If the header can't be written.
     pub fn to_writer(writer: Box<dyn Write + Send>, name: String) -> Result<Self> {
         let target = Self {
             name,

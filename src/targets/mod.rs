@@ -101,23 +101,43 @@ pub trait RecordTarget: Send + Sync {
     }
 
     /// The target's clock, by which a live target's records expire.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be reached.
     fn clock(&self) -> Result<Timestamp>;
 
     /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for
     /// each namespace, before its first batch.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be reached or written.
     fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()>;
 
     /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an
     /// error means that the target as a whole can't go on.
+    ///
+    /// # Errors
+    ///
+    /// If the target as a whole can't go on. A record that is refused is no error: the outcome names it.
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome>;
 
     /// Takes indexes and UDF modules after the records. Only live targets do.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be reached, or is not a live one.
     fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
         let _ = (namespace, metadata);
         Err(Error::usage(format!("{}: indexes come before the records there, not after them", self.name())))
     }
 
     /// Deletes records. Only live targets can.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't go on, or is not a live one.
     fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
         let _ = (namespace, digests);
         Err(Error::usage(format!(
@@ -128,6 +148,10 @@ pub trait RecordTarget: Send + Sync {
 
     /// The target as a source, to look at what it holds: all of it, or one set. Files can be read once they are
     /// finished. `None` if there is nothing, or nothing can be read back.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be read.
     fn read_back(&self, set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
         let _ = set;
         Ok(None)
@@ -140,6 +164,10 @@ pub trait RecordTarget: Send + Sync {
 
     /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be
     /// taken for a whole one.
+    ///
+    /// # Errors
+    ///
+    /// If the output can't be completed: it is not to be taken for a whole one then.
     fn finish(&self) -> Result<()>;
 
     /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A

@@ -90,6 +90,10 @@ impl Repository {
     /// the repository, so that the next full backup writes it again.
     ///
     /// Backups, collections and forgets may be at work: what they move, replace or delete meanwhile is no damage.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read, or the check was stopped. Damage is no error: the report names it.
     pub fn check(&self, options: &CheckOptions) -> Result<CheckReport> {
         let control = &self.control;
         let mut report = CheckReport::default();

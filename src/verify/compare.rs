@@ -109,6 +109,10 @@ impl Comparison {
 
 impl Snapshot {
     /// Compares a namespace with a source's: sets, keys and bins; generations and expiry are not compared.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot has no such namespace, the source can't be read, or the comparison was stopped.
     pub fn compare(&self, namespace: &str, source: &dyn RecordSource, options: &CompareOptions) -> Result<Comparison> {
         let control = &self.control;
         let view = self.namespace(namespace)?;
@@ -136,6 +140,10 @@ impl Snapshot {
 
     /// Reads back what [`Snapshot::restore`] wrote and compares it with the snapshot: files as a whole, of a live
     /// target the restored records. Files must be finished. `None` if the target can't be read back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Snapshot::compare`].
     pub fn verify_restored(
         &self,
         namespace: &str,

@@ -20,7 +20,7 @@ use crate::verify::Comparison;
 use report::Restored;
 use std::time::Instant;
 
-/// What [`restore`] restores, and how.
+/// What [`restore()`] restores, and how.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RestoreOptions {

@@ -71,6 +71,11 @@ pub struct AerospikeSource {
 
 impl AerospikeSource {
     /// Connects to a cluster.
+    ///
+    /// # Errors
+    ///
+    /// If no node can be reached, the cluster wants another user or password or TLS, or its nodes don't agree on who
+    /// they are.
     pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
         let name = url.to_string();
         let named = |error: ClusterError| error.of_source(&name);

@@ -83,6 +83,11 @@ pub struct AsbSource {
 impl AsbSource {
     /// Opens a file, the files of a directory, or the one backup that a tree holds, and reads the heads of its files.
     /// `-` is standard input; it and named pipes can be read once.
+    ///
+    /// # Errors
+    ///
+    /// If there is no backup there or there are several, a file can't be read or is not an `.asb` file, or it is
+    /// encrypted and the key is missing.
     pub fn open(path: &Path, options: AsbOptions) -> Result<Self> {
         if path == Path::new("-") {
             return Self::from_pipe(Box::new(std::io::stdin()), path, "standard input", options);
@@ -119,6 +124,10 @@ impl AsbSource {
     }
 
     /// Reads a backup that `reader` delivers, once. `name` is the source's name.
+    ///
+    /// # Errors
+    ///
+    /// If what it delivers does not begin as an `.asb` file does, or can't be read.
     pub fn from_reader(reader: Box<dyn Read + Send>, name: &str, options: AsbOptions) -> Result<Self> {
         Self::from_pipe(reader, Path::new(name.strip_prefix("asb:").unwrap_or(name)), name, options)
     }

@@ -59,11 +59,19 @@ pub struct AerospikeTarget {
 
 impl AerospikeTarget {
     /// Connects to a cluster.
+    ///
+    /// # Errors
+    ///
+    /// If no node can be reached, or the cluster wants another user or password or TLS.
     pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
         Self::connect_for(url, options, false)
     }
 
     /// Connects to a cluster, to say what would be done and do nothing.
+    ///
+    /// # Errors
+    ///
+    /// If no node can be reached, or the cluster wants another user or password or TLS.
     pub fn dry_run(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
         Self::connect_for(url, options, true)
     }

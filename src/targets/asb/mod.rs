@@ -106,6 +106,10 @@ impl Buffers {
 impl AsbTarget {
     /// Prepares a directory, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in
     /// `.asb`, one file, which must not exist. `-` is standard output, for one namespace.
+    ///
+    /// # Errors
+    ///
+    /// If there are such files already, the directory can't be made or written, or an option is refused.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         let target = Self::without_files(path, &options)?;
         let files = Files::create(path, options.file_limit, Self::encryption(&options)?)?;
@@ -113,6 +117,10 @@ impl AsbTarget {
     }
 
     /// Says what would be written, and makes no file. What [`AsbTarget::create`] refuses is refused too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsbTarget::create`].
     pub fn dry_run(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         Files::check(path)?;
         Self::encryption(&options)?;
