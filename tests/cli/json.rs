@@ -38,11 +38,13 @@ fn definitions() -> Map<String, Value> {
         PruneReport,
         RecordChange,
         RepairReport,
+        RestoreReport,
         SegmentReport,
         SnapshotDetails,
         SnapshotsReport,
         StatsReport,
         TagReport,
+        VerifyReport,
     );
     generator.take_definitions(true)
 }
