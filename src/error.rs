@@ -165,7 +165,7 @@ pub enum Error {
     /// The session lost its name: somebody fenced it.
     #[error(
         "session {session} was fenced before it could commit: another program counted it as dead (asleep past its \
-         lease), or was told to by `prune --fence`. Nothing was committed; run the backup again"
+         lease), or was told to by a prune with `fence`. Nothing was committed; run the backup again"
     )]
     Fenced {
         /// The session's id.

@@ -115,7 +115,7 @@ fn a_session_from_the_future_holds_a_collection_up_and_can_be_fenced() {
     session.adopted = vec![PackId([3; 32]); 100_000];
     put(&repository, ObjectKind::Session, &names::session(&LIAR), &structured::encode(&session).unwrap());
     let error = message(within(32, || prune(&repository, &thorough())));
-    assert!(error.contains("to stay for ever") && error.contains("--fence"), "{error}");
+    assert!(error.contains("to stay for ever") && error.contains("`fence`"), "{error}");
     let fencing = thorough().fence(true);
     assert_eq!(prune(&repository, &fencing).unwrap().fenced, [LIAR]);
     assert_eq!(assert_exact(&repository, &scene.snapshots, "fenced"), 3);

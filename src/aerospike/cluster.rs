@@ -193,9 +193,7 @@ impl Cluster {
                 AuthMode::Certificate => "the client's certificate is what names the user",
                 _ => "the password travels in the clear inside it",
             };
-            return Err(ClusterError::Other(format!(
-                "this way of logging in needs TLS: {why}. Give --tls-ca or --tls"
-            )));
+            return Err(ClusterError::Other(format!("this way of logging in needs TLS: {why}. Give `tls`")));
         }
         let credential =
             match (&options.user, &options.password, options.auth) {
@@ -204,7 +202,7 @@ impl Cluster {
                     ClusterError::Other(format!("the cluster's password can't be used: {problem}"))
                 })?),
                 (Some(user), None, _) => return Err(ClusterError::Other(format!("no password for user {user:?}"))),
-                (None, Some(_), _) => return Err(ClusterError::Other("a password, but no user: give --user".into())),
+                (None, Some(_), _) => return Err(ClusterError::Other("a password, but no user: give `user`".into())),
             };
         let mut start = [0; 8];
         getrandom::fill(&mut start)

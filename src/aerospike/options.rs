@@ -77,7 +77,7 @@ impl ClusterUrl {
         let rest = text.strip_prefix(Self::SCHEME).ok_or_else(|| wrong("it does not begin with aerospike://"))?;
         let (hosts, namespace) = rest.split_once('/').unwrap_or((rest, ""));
         if hosts.contains('@') {
-            return Err(wrong("a user does not belong here; give --user and a password file"));
+            return Err(wrong("a user does not belong here; give `user` and a password file"));
         }
         let seeds = hosts.split(',').map(|host| Address::parse(host, DEFAULT_PORT)).collect::<Option<Vec<_>>>();
         let seeds = seeds.ok_or_else(|| wrong("a host or its port is not one"))?;

@@ -39,7 +39,7 @@ impl Tls {
                 let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 if added == 0 {
                     return Err(ClusterError::Other(
-                        "the system names no trusted certificate authorities: give --tls-ca FILE".into(),
+                        "the system names no trusted certificate authorities: give them as `authorities`".into(),
                     ));
                 }
             }

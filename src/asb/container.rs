@@ -104,7 +104,7 @@ pub(crate) fn wrap<'a>(
         let Some(key) = key else {
             return Ok(Err(
                 "it begins neither as asb text nor as zstd. If the backup is encrypted, give its key file with \
-                --asb-key; a file of an XDR backup (.asbx) can't be read",
+                `asb_key`; a file of an XDR backup (.asbx) can't be read",
             ));
         };
         let Some((first, tail)) = probe.split_first_chunk::<16>() else {

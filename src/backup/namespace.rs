@@ -392,8 +392,8 @@ fn refers_to_lost(reader: &ChunkReader, writer: &ChunkWriter, parent: &Namespace
 
 /// What to do about what looks like a loss.
 const ACCEPT_LOSS: &str = "If so, bring the data back first (aerolith restore), or leave these partitions as the last \
-                           snapshot has them with --allow-partial. If it was meant, run the backup again with \
-                           --accept-loss: what is gone then counts as deleted";
+                           snapshot has them with `allow_partial`. If it was meant, run the backup again with \
+                           `accept_loss`: what is gone then counts as deleted";
 
 /// Looks at the state of a source before it is read. An error is what speaks against reading it; what speaks against
 /// calling the snapshot whole is given back.
@@ -423,7 +423,7 @@ fn look_at(
         true => Ok(Some(problem)),
         false => Err(format!(
             "{problem}. If nodes are missing, bring them back first. To back up what is there, run the backup again \
-             with --accept-loss"
+             with `accept_loss`"
         )),
     }
 }

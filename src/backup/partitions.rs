@@ -31,7 +31,7 @@ impl BadRecords<'_> {
             return Err(Error::Source {
                 source_name: self.work.source.name().to_string(),
                 problem: format!(
-                    "{} records can't be parsed, the first: {}: {}. Leave them out with --skip-bad-records",
+                    "{} records can't be parsed, the first: {}: {}. Leave them out with `skip_bad_records`",
                     all.0, first.place, first.problem
                 ),
             });

@@ -18,7 +18,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
         SourceShape::Stream(stream) => {
             if work.kind != BackupKind::Full && !work.options.partial {
                 return Err(Error::invalid(format!(
-                    "{} can't tell what was deleted. Back it up as full, or with --kind {} --partial if it holds only \
+                    "{} can't tell what was deleted. Back it up as full, or as {} with `partial` if it holds only \
                      what changed",
                     work.source.name(),
                     work.kind
@@ -48,7 +48,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
         SourceShape::Partitioned(partitioned) => {
             if work.options.partial {
                 return Err(Error::invalid(format!(
-                    "{} can be asked for all that was deleted: leave out --partial",
+                    "{} can be asked for all that was deleted: leave out `partial`",
                     work.source.name()
                 )));
             }

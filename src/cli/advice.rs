@@ -1,6 +1,48 @@
 //! What options are called: the library says what doesn't fit, and this which option to change.
 
 use crate::error::{Error, OptionsError};
+use std::borrow::Cow;
+
+/// What fields of the library's options are called here. Its messages have them in backquotes.
+const NAMES: &[(&str, &str)] = &[
+    ("`accept_loss`", "--accept-loss"),
+    ("`allow_partial`", "--allow-partial"),
+    ("`asb_key`", "--asb-key"),
+    ("`authorities`", "--tls-ca FILE"),
+    ("`cluster`", "--cluster"),
+    ("`conflict`", "--conflict"),
+    ("`fence`", "--fence"),
+    ("`filter`", "--filter-exp"),
+    ("`indexes_last`", "--indexes-last"),
+    ("`last`", "--keep-last"),
+    ("`max_unused_percent`", "--max-unused"),
+    ("`mirror`", "--mirror"),
+    ("`never_expires`", "--no-ttl"),
+    ("`partial`", "--partial"),
+    ("`rename`", "--rename"),
+    ("`resume`", "--resume"),
+    ("`skip_bad_records`", "--skip-bad-records"),
+    ("`tags`", "--keep-tag"),
+    ("`this_key`", "--this-key"),
+    ("`tls`", "--tls or --tls-ca"),
+    ("`user`", "--user"),
+    ("`version`", "--asb-version"),
+    ("`wait`", "--wait"),
+    ("`without_indexes`", "--no-indexes"),
+    ("`without_udfs`", "--no-udfs"),
+    ("`without_users`", "--no-users"),
+];
+
+/// A message of the library with the options called as they are here.
+pub fn with_options(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    if text.contains('`') {
+        for (field, option) in NAMES {
+            text = Cow::Owned(text.replace(field, option));
+        }
+    }
+    text
+}
 
 /// Names the options in an error of the library.
 pub fn name_options(error: Error) -> Error {
@@ -67,5 +109,31 @@ fn advice(error: &OptionsError) -> String {
              what a record of the target has beside these bins, or --conflict replace, which drops it"
         ),
         OptionsError::VerifiedOutput => "standard output can't be read back: leave out --verify, or name a file".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_that_messages_name_exist() {
+        fn has(command: &clap::Command, name: &str) -> bool {
+            command.get_arguments().any(|argument| argument.get_long() == Some(name))
+                || command.get_subcommands().any(|one| has(one, name))
+        }
+        let command = crate::cli::Cli::command();
+        for (field, option) in NAMES {
+            for name in option.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+                assert!(has(&command, name), "{field} is said to be --{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_name_the_options_of_the_command_line() {
+        assert_eq!(with_options("wait with `wait`, or leave `it`"), "wait with --wait, or leave `it`");
+        assert!(matches!(with_options("nothing to name"), Cow::Borrowed(_)));
     }
 }

@@ -1,5 +1,6 @@
 //! Printing: results to standard output, everything else to standard error.
 
+use super::advice::with_options;
 use super::text;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -7,7 +8,7 @@ use std::io::Write;
 
 /// Says something that is no result on standard error. Nobody may be there to read it, which is no reason to stop.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "aerolith: {}", harmless(text));
+    let _ = writeln!(std::io::stderr(), "aerolith: {}", harmless(&with_options(text)));
 }
 
 /// Names something that is damaged on standard error.

@@ -1,5 +1,6 @@
 //! `prune`: reclaims the space that no snapshot needs.
 
+use super::advice::with_options;
 use super::context::Context;
 use super::output::{complain, print_line};
 use super::text;
@@ -81,7 +82,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
 pub fn print(report: &PruneReport) -> Result<()> {
     let would = if report.dry_run { "would be " } else { "" };
     match &report.refused {
-        Some(why) => print_line(&format!("nothing would be done now: {}. Once it has ended:", text::safe(why)))?,
+        Some(why) => {
+            print_line(&format!("nothing would be done now: {}. Once it has ended:", text::safe(&with_options(why))))?
+        }
         None => report.waits_for.iter().try_for_each(|waiting| {
             let RunningSession { session, host, job, started, .. } = waiting;
             let of = format!("would wait for session {session} on {host} ({job}), begun at {started}");

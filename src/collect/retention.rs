@@ -209,15 +209,13 @@ impl Retention {
     /// time and nobody can tell whose clock is wrong.
     pub fn decide(&self, snapshots: &[Manifest], times: &Times) -> Result<Vec<Verdict>> {
         if self.is_empty() {
-            return Err(Error::usage(
-                "what shall stay? Give one of the --keep-… options, or name the snapshots to forget",
-            ));
+            return Err(Error::usage("what shall stay? Give a rule of retention, or name the snapshots to forget"));
         }
         if self.goes_by_time() && times.reader_is_behind() {
             return Err(Error::invalid(
                 "most snapshots were committed later than it is now by this machine's clock, so either that or the \
                  clocks of the hosts that wrote them are wrong; nothing was forgotten. Set this machine's clock; or \
-                 give --keep-last or --keep-tag, which don't go by time, or name the snapshots to forget",
+                 give `last` or `tags`, which don't go by time, or name the snapshots to forget",
             ));
         }
         // What lost chunks and was salvaged, and salvages of which a later one holds more.
@@ -243,7 +241,7 @@ impl Retention {
             if kept.iter().all(Vec::is_empty) && !self.may_keep_nothing() {
                 return Err(Error::invalid(format!(
                     "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was \
-                     forgotten. If that is meant, say --keep-last 0 and nothing else",
+                     forgotten. If that is meant, say `last` 0 and nothing else",
                     members.len(),
                     namespaces.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
                 )));

@@ -121,7 +121,7 @@ fn another(session: &Session) -> String {
 fn still_at_work(alive: &[Session]) -> String {
     let Some(session) = alive.first() else { return String::new() };
     format!(
-        "{} still at work: session {} on {} ({}), begun at {}. Wait for it with --wait, or give it up with --fence",
+        "{} still at work: session {} on {} ({}), begun at {}. Wait for it with `wait`, or give it up with `fence`",
         if alive.len() == 1 { "a session is".to_string() } else { format!("{} sessions are", alive.len()) },
         session.id,
         session.host,

@@ -221,7 +221,7 @@ impl PruneOptions {
     fn to_library(&self) -> Result<collect::PruneOptions> {
         let PruneOptions { max_unused_percent, max_rewrite_bytes, wait, fence, .. } = *self;
         if !(0.0..=100.0).contains(&max_unused_percent) {
-            return Err(Error::usage("--max-unused takes a part in percent, from 0 to 100"));
+            return Err(Error::usage("`max_unused_percent` takes a part in percent, from 0 to 100"));
         }
         let options = collect::PruneOptions::default().max_unused_percent(max_unused_percent).wait(wait).fence(fence);
         Ok(options.max_rewrite_bytes(max_rewrite_bytes))

@@ -219,7 +219,7 @@ impl Repository {
             if !store.list(names::SNAPSHOTS)?.is_empty() || !store.list(names::PACKS)?.is_empty() {
                 return Err(lost_config());
             }
-            let advice = "Make one with `aerolith init`, or name another place with --repo";
+            let advice = "Make one with `aerolith init`, or name another place";
             return Err(Error::not_found(format!("repository {}", store.location()), advice));
         };
         let (version, id) =

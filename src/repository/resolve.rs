@@ -143,7 +143,7 @@ pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> 
     let of = clusters(meant.iter().copied());
     if of.len() > 1 {
         return Err(Error::usage(format!(
-            "{spec} could mean a snapshot of {}: say which with --cluster, or give the snapshot's id",
+            "{spec} could mean a snapshot of {}: say which with `cluster`, or give the snapshot's id",
             in_words(&of)
         )));
     }

@@ -87,7 +87,7 @@ impl Snapshot {
             let from = format!("namespace {namespace} of snapshot {}", self.id());
             Err(Error::invalid(format!(
                 "{from} is no mirror: {reason}. What it lacks may have been there, so nothing is deleted for it. \
-                 Restore it without --mirror, or take another snapshot"
+                 Restore it without `mirror`, or take another snapshot"
             )))
         };
         if let Some(missing) = self.manifest().missing.first() {

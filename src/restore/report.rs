@@ -94,28 +94,28 @@ impl RestoreOptions {
         let wrong = |problem: &str| Err(Error::usage(format!("{target}: {problem}")));
         if !is_live {
             if self.conflict == ConflictPolicy::Merge {
-                return wrong("a file is rewritten, so there is nothing to merge with; leave out --conflict merge");
+                return wrong("a file is rewritten, so there is nothing to merge with; leave out `conflict` merge");
             }
             if self.resume {
-                return wrong("a file is rewritten as a whole, and can't be resumed; leave out --resume");
+                return wrong("a file is rewritten as a whole, and can't be resumed; leave out `resume`");
             }
             if self.mirror {
-                return wrong("a file holds what is restored and nothing else; leave out --mirror");
+                return wrong("a file holds what is restored and nothing else; leave out `mirror`");
             }
             if self.indexes_last {
-                return wrong("in a file indexes come before the records; leave out --indexes-last");
+                return wrong("in a file indexes come before the records; leave out `indexes_last`");
             }
         }
         if self.mirror {
             let selection = &self.selection;
             if selection.digests.is_some() || selection.bins.is_some() {
-                return wrong("--mirror is for whole namespaces, sets and partitions, not for single records or bins");
+                return wrong("`mirror` is for whole namespaces, sets and partitions, not for single records or bins");
             }
             if self.conflict != ConflictPolicy::Replace {
-                return wrong("--mirror makes the target what the snapshot is, and goes with --conflict replace alone");
+                return wrong("`mirror` makes the target what the snapshot is, and goes with `conflict` replace alone");
             }
             if selection.sets.as_ref().is_some_and(|sets| sets.contains(&b""[..])) {
-                return wrong("--mirror can't tell the records without a set from the others; leave out the set");
+                return wrong("`mirror` can't tell the records without a set from the others; leave out the set");
             }
         }
         Ok(())

@@ -156,7 +156,7 @@ impl Repository {
         let history = self.history_of(memory, |state| !state.is_some_and(SnapshotState::was_committed))?;
         warnings.extend(history.damaged.iter().map(|(_, error)| {
             format!(
-                "{error}; should a check have noted damaged chunks in it, only another check --read-data finds \
+                "{error}; should a check have noted damaged chunks in it, only another check that reads data finds \
                      them again"
             )
         }));

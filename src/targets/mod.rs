@@ -197,5 +197,5 @@ fn without_users(metadata: &NamespaceMetadata, why: &str) -> Option<String> {
     }
     let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
     let (roles, users) = (count(metadata.roles.len(), "role"), count(metadata.users.len(), "user"));
-    Some(format!("{roles} and {users}: {why}; --no-users leaves users and roles out"))
+    Some(format!("{roles} and {users}: {why}; `without_users` leaves users and roles out"))
 }

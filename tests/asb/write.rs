@@ -54,7 +54,7 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
         assert!(files.len() > 1);
         let starts: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()[..16].to_vec()).collect();
         assert!(starts.iter().all(|start| starts.iter().filter(|other| *other == start).count() == 1), "{starts:?}");
-        assert!(open(directory.path(), None).err().unwrap().to_string().contains("--asb-key"));
+        assert!(open(directory.path(), None).err().unwrap().to_string().contains("`asb_key`"));
         assert_eq!(records_of(directory.path(), key.to_str(), NAMESPACE), expected, "{options:?}");
     }
 }

@@ -54,7 +54,7 @@ fn a_refused_login_says_so_at_once() {
     assert!(refused(options("eve", "password")).contains("no such user"));
     assert!(refused(quick(b"")).contains("not authenticated"));
     let nobody = quick(b"").password(Zeroizing::new(b"x".to_vec()));
-    assert!(refused(nobody).contains("--user"));
+    assert!(refused(nobody).contains("`user`"));
 }
 
 #[test]

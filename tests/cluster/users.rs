@@ -172,7 +172,7 @@ fn a_target_without_access_control_or_rights_says_so_once() {
     let (snapshot, _) = back_up(&peopled(), "ada");
     let omitted = restore(&snapshot, &TestCluster::start(1), false, false);
     assert!(omitted.len() == 1 && omitted[0].contains("2 roles and 2 users: the cluster has no access"), "{omitted:?}");
-    assert!(omitted[0].contains("--no-users"), "{omitted:?}");
+    assert!(omitted[0].contains("`without_users`"), "{omitted:?}");
     let target = peopled();
     grant(&target, "ada", &["read-write"]);
     let omitted = restore(&snapshot, &target, false, false);

@@ -31,7 +31,7 @@ fn a_dry_run_says_that_it_would_be_refused_and_promises_no_packs_of_a_backup_at_
     assert_eq!(promised.waits_for.iter().map(|one| one.session).collect::<Vec<_>>(), [session.id()]);
     let refused = promised.refused.unwrap();
     assert_eq!(message(prune(&repository, &thorough())), refused);
-    assert!(refused.contains(&session.id().to_string()) && refused.contains("--wait"), "{refused}");
+    assert!(refused.contains(&session.id().to_string()) && refused.contains("`wait`"), "{refused}");
     // Told to wait it would not be refused.
     let waiting = thorough().wait(Duration::from_secs(1));
     let promised = dry(&repository, &waiting);

@@ -95,7 +95,7 @@ codes! {
     /// The quota is too high.
     INVALID_QUOTA = 75, "a quota is higher than the server takes";
     /// Not logged in.
-    NOT_AUTHENTICATED = 80, "the server wants a login: give --user and a password";
+    NOT_AUTHENTICATED = 80, "the server wants a login: give `user` and a password";
     /// The user's roles don't allow it.
     ROLE_VIOLATION = 81, "the user's roles do not allow this";
     /// The client's address is not allowed.

@@ -86,7 +86,7 @@ fn everything_goes_only_if_that_is_said() {
     let zero = Retention { daily: Some(0), ..Retention::default() };
     for policy in [tags, zero] {
         let error = decide(&policy, &all).unwrap_err().to_string();
-        assert!(error.contains("all 2 snapshots") && error.contains("--keep-last 0"), "{error}");
+        assert!(error.contains("all 2 snapshots") && error.contains("`last` 0"), "{error}");
     }
     assert!(stay(&Retention { last: Some(0), ..Retention::default() }, &all).is_empty());
 }
@@ -238,7 +238,7 @@ fn a_clock_that_is_minutes_ahead_does_not_make_an_older_snapshot_the_newest() {
 fn rules_that_go_by_time_decide_nothing_where_most_snapshots_lie_in_the_future() {
     let all = in_order([MONDAY, MONDAY + 3650 * DAY, MONDAY + 3651 * DAY]);
     let error = decide(&Retention { daily: Some(1), ..Retention::default() }, &all).unwrap_err().to_string();
-    assert!(error.contains("Set this machine's clock") && error.contains("--keep-last"), "{error}");
+    assert!(error.contains("Set this machine's clock") && error.contains("`last`"), "{error}");
     assert_eq!(stay(&Retention { last: Some(2), ..Retention::default() }, &all), [2, 3]);
 }
 

@@ -166,7 +166,7 @@ pub fn remove_key(repository: &Repository, passphrase: &[u8], id: &str, even_cur
     if id == repository.key_current() && !even_current {
         return Err(Error::usage(format!(
             "key slot {id} is the one that opened the repository just now: without it this passphrase is worth \
-             nothing. Make sure that you know the passphrase of another slot, then give --this-key. `aerolith key \
+             nothing. Make sure that you know the passphrase of another slot, then give `this_key`. `aerolith key \
              passwd` changes the passphrase"
         )));
     }

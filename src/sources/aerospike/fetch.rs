@@ -264,7 +264,7 @@ impl Fetcher {
             match end {
                 Some(ResultCode::OK) => Ok(()),
                 Some(code) => {
-                    let with = if selection.filter.is_empty() { "" } else { " by --filter-exp" };
+                    let with = if selection.filter.is_empty() { "" } else { " by `filter`" };
                     let doing = format!("read {} partitions of namespace {namespace}{with}", partitions.len());
                     Err(ClusterError::refused(&node.name, doing, code))
                 }

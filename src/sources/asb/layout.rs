@@ -265,8 +265,8 @@ fn several(path: &Path, backups: &[Backup]) -> String {
     let more = if left_out > 0 { format!("{left_out} older ones, ") } else { String::new() };
     let advice = match backups.iter().any(|backup| backup.service.as_ref().is_some_and(|one| one.is_incremental)) {
         true => {
-            "Name one of them: a full one first, then each incremental that followed it, with --kind incremental \
-             --partial"
+            "Name one of them: a full one first, then each incremental that followed it, as incremental \
+             backups with `partial`"
         }
         false => "Name one of them, or several as sources of their own",
     };

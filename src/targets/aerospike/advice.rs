@@ -16,7 +16,7 @@ pub fn for_all(node: &Node, namespace: &str, code: ResultCode, user: &Option<Str
                 user.as_deref().map_or_else(|| "a client without a user".to_string(), |user| format!("user {user}"));
             Some(format!(
                 "node {name} does not let {who} write into namespace {namespace}: {code}. Grant the role read-write \
-                 (for indexes sindex-admin, for UDF modules udf-admin), or give another --user"
+                 (for indexes sindex-admin, for UDF modules udf-admin), or give another `user`"
             ))
         }
         _ => None,
@@ -44,7 +44,7 @@ pub fn for_one(code: ResultCode) -> String {
 pub fn for_command(found: &str) -> &'static str {
     if found.contains("role violation") || found.contains("ERROR:81") {
         return " (the user needs the role sindex-admin for indexes, udf-admin for modules; or leave them out with \
-                --no-indexes, --no-udfs)";
+                `without_indexes`, `without_udfs`)";
     }
     ""
 }

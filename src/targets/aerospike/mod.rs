@@ -113,7 +113,7 @@ impl AerospikeTarget {
         let found = if there.is_empty() { "none".to_string() } else { there.join(", ") };
         self.named(Err(ClusterError::Other(format!(
             "the cluster has no namespace {namespace:?}, its namespaces are: {found}. Namespaces are made in the \
-             servers' configuration; to restore into another one, put its name after the address or give --rename"
+             servers' configuration; to restore into another one, put its name after the address or give `rename`"
         ))))
     }
 

@@ -217,7 +217,7 @@ impl RecordTarget for AsbTarget {
         if self.version.is_none() && version == AsbVersion::V3_2 {
             lock(&self.notes).push(format!(
                 "namespace {namespace} has an index over an expression, so its first file is of version 3.2, which \
-                 absctl reads and asrestore refuses; --asb-version 3.1 leaves the index out"
+                 absctl reads and asrestore refuses; `version` 3.1 leaves the index out"
             ));
         }
         if let Some(files) = &self.files {

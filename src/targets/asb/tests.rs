@@ -166,7 +166,7 @@ fn an_index_over_an_expression_makes_the_file_one_of_version_3_2() {
     let (omissions, notes, text) = begun(&metadata, None);
     let lines = "* e bar  by\\ exp N 1  N k1EC\n* i bar  by-bin L 1 b N khAA\n";
     assert_eq!(text, format!("Version 3.2\n# namespace bar\n# first-file\n{lines}"));
-    assert!(omissions.is_empty() && notes[0].contains("--asb-version 3.1"), "{omissions:?} {notes:?}");
+    assert!(omissions.is_empty() && notes[0].contains("`version` 3.1"), "{omissions:?} {notes:?}");
     assert_eq!(begun(&metadata, Some(AsbVersion::V3_2)), (Vec::new(), Vec::new(), text));
     // Without one, asrestore reads the file.
     let plain = NamespaceMetadata { indexes: vec![by_bin], ..Default::default() };
