@@ -1,5 +1,6 @@
 //! `history`: every session, and what became of it.
 
+use super::advice::with_options;
 use super::context::Context;
 use super::output::{columns, complain, print_line};
 use super::text::{self, Narrowing};
@@ -128,7 +129,7 @@ fn outcome(row: &SessionReport) -> String {
     };
     match (&row.resumed_by, &row.reason) {
         (Some(by), _) => format!("{status}, resumed by {}", text::short(by)),
-        (None, Some(reason)) => format!("{status}: {reason}"),
+        (None, Some(reason)) => format!("{status}: {}", with_options(reason)),
         (None, None) => status.to_string(),
     }
 }
