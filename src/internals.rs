@@ -5,6 +5,7 @@
 pub mod aerospike {
     pub use crate::aerospike::*;
 }
+#[cfg(feature = "asb")]
 pub mod asb {
     pub use crate::asb::*;
 }
@@ -26,6 +27,7 @@ pub mod crypto {
 pub mod index {
     pub use crate::index::*;
 }
+#[cfg(feature = "jsonl")]
 pub mod jsonl {
     pub use crate::jsonl::*;
 }

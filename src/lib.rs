@@ -141,8 +141,10 @@
 //!
 //! # Features
 //!
-//! `cluster` (live clusters) and `cli` (the command line) are on by default; `schema` gives JSON schemas of the reports
-//! of jobs, `testing` the behaviours that every [`store::Store`] owes. `internals` is for this project's own tests.
+//! `asb`, `jsonl` and `embedded` are the sources and targets of these kinds, `cluster` live clusters, `jobs` the module
+//! [`job`], which needs the first three, and `cli` the command line. `cli`, which needs `jobs`, and `cluster` are on by
+//! default. `schema` gives JSON schemas of the reports of jobs, `testing` the behaviours that every
+//! [`store::Store`] owes. `internals` is for this project's own tests.
 
 #![cfg_attr(
     not(test),
@@ -167,6 +169,7 @@
 
 #[cfg(feature = "cluster")]
 mod aerospike;
+#[cfg(feature = "asb")]
 mod asb;
 mod backup;
 mod chunk;
@@ -178,10 +181,11 @@ mod collect;
 mod control;
 mod copy;
 mod crypto;
+#[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 pub mod format;
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "internals", feature = "jobs"))]
 #[expect(clippy::panic, clippy::indexing_slicing, reason = "a fuzzer panics where a property does not hold")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -189,7 +193,9 @@ mod index;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+#[cfg(feature = "jobs")]
 pub mod job;
+#[cfg(feature = "jsonl")]
 mod jsonl;
 mod objects;
 mod pack;
@@ -240,8 +246,11 @@ pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
 pub use repair::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
 
 // Where records come from.
+#[cfg(feature = "asb")]
 pub use sources::asb::{AsbOptions, AsbSource};
+#[cfg(feature = "embedded")]
 pub use sources::embedded::EmbeddedSource;
+#[cfg(feature = "jsonl")]
 pub use sources::jsonl::JsonlSource;
 pub use sources::{
     BadRecord, DigestRow, MetSets, PartitionedSource, RecordSink, RecordSource, Selected, Source, SourceRecord,
@@ -249,9 +258,13 @@ pub use sources::{
 };
 
 // Where records go.
+#[cfg(feature = "asb")]
 pub use asb::{AsbCipher, AsbVersion};
+#[cfg(feature = "asb")]
 pub use targets::asb::{AsbTarget, AsbTargetOptions};
+#[cfg(feature = "embedded")]
 pub use targets::embedded::EmbeddedTarget;
+#[cfg(feature = "jsonl")]
 pub use targets::jsonl::JsonlTarget;
 pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, WriteOutcome};
 

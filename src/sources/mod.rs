@@ -11,8 +11,11 @@
 
 #[cfg(feature = "cluster")]
 pub mod aerospike;
+#[cfg(feature = "asb")]
 pub mod asb;
+#[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "jsonl")]
 pub mod jsonl;
 mod own;
 mod selected;
