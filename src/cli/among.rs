@@ -1,11 +1,11 @@
 //! Which snapshots a command means: options that all commands share which take snapshots.
 
 use super::context::Context;
-use super::output::complain;
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
-use crate::repository::{Repository, Snapshot, SnapshotFilter};
+use crate::job;
+use crate::repository::{Snapshot, SnapshotFilter};
 
 /// Where the help shows them.
 const HEADING: &str = "Among which snapshots";
@@ -30,14 +30,7 @@ impl Among {
 
     /// Opens the snapshot that is meant, and tells why it may not be the one that was thought of.
     pub fn open(&self, context: &Context, spec: &str) -> Result<Snapshot> {
-        self.open_in(&context.repository()?, spec)
-    }
-
-    /// As [`Among::open`], in a repository that is open already.
-    pub fn open_in(&self, repository: &Repository, spec: &str) -> Result<Snapshot> {
-        let snapshot = repository.snapshot_among(spec, &self.filter())?;
-        snapshot.warnings().iter().for_each(|warning| complain(warning));
-        Ok(snapshot)
+        job::open_snapshot(&context.repository()?, spec, &self.filter(), context)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::applies::{GivenOption, Kind};
 use super::select::SelectArgs;
 use crate::error::Result;
-use crate::job::{SnapshotPath, SourceOptions, TargetOptions};
+use crate::job::{SourceOptions, TargetOptions};
 #[cfg(feature = "cluster")]
 use crate::record::RecordSelection;
 use crate::targets::asb::AsbTargetOptions;
@@ -92,9 +92,4 @@ impl TargetArgs {
         let options = options.cluster(self.cluster.access()?);
         Ok(options)
     }
-}
-
-/// `SNAPSHOT[:NAMESPACE[/SET]]`.
-pub fn path3(text: &str) -> SnapshotPath {
-    SnapshotPath::parse(text)
 }

@@ -256,7 +256,7 @@ fn check(args: &Args) -> Result<()> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     check(&args)?;
-    let path = endpoint::path3(&args.snapshot);
+    let path = SnapshotPath::parse(&args.snapshot);
     let (selection, names) = selection(&args.which, path.set.as_deref())?;
     let options = options(&args, &path, selection)?;
     options.check(&args.target)?;

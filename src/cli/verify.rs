@@ -6,7 +6,7 @@ use super::output::{complain, name_damage, print_line};
 use super::{applies, endpoint, text};
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
-use crate::job::{self, VerifyOptions, VerifyReport};
+use crate::job::{self, SnapshotPath, VerifyOptions, VerifyReport};
 
 /// Compare a snapshot with a source, partition by partition
 ///
@@ -44,11 +44,10 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let path = endpoint::path3(&args.snapshot);
+    let path = SnapshotPath::parse(&args.snapshot);
     applies::check(&[&args.source], args.reading.given())?;
     let source = args.reading.options(path.set.as_deref(), 0)?;
-    let repository = context.repository()?;
-    let snapshot = args.among.open_in(&repository, &path.snapshot)?;
+    let snapshot = args.among.open(context, &path.snapshot)?;
     let options = VerifyOptions::default().namespace(path.namespace).rename(args.rename).source(source);
     let report = job::verify(&snapshot, &args.source, &options, context)?;
     complain_of(&report);

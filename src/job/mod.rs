@@ -143,7 +143,7 @@ impl Drop for Part<'_> {
 }
 
 /// Opens the snapshot that is meant, and notes why it may not be the one that was thought of.
-fn open_snapshot(
+pub(crate) fn open_snapshot(
     repository: &Repository,
     snapshot: &str,
     filter: &SnapshotFilter,

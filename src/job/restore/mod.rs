@@ -206,9 +206,10 @@ fn write(
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| names.contains(&namespace.name));
         control.add_total_records(live.map(|namespace| namespace.live_records).sum());
     }
+    let snapshot = snapshot.watched(&control);
     let mut restored = Vec::new();
     for namespace in names {
-        let report = snapshot.watched(&control).restore(namespace, target, how);
+        let report = snapshot.restore(namespace, target, how);
         let report = report.map_err(|error| left_behind(error, target, &control))?;
         restored.push(Restored { namespace: namespace.clone(), report });
     }
@@ -242,8 +243,9 @@ fn read_back(
     caller: &dyn Caller,
 ) -> Result<Vec<Comparison>> {
     let control = Part::begin(caller, format!("reading back from {}", target.name()));
+    let snapshot = snapshot.watched(&control);
     let compared = restored.iter().map(|Restored { namespace, report }| {
-        let compared = snapshot.watched(&control).verify_restored(namespace, target, how, report);
+        let compared = snapshot.verify_restored(namespace, target, how, report);
         let compared = compared.map_err(|error| match error {
             Error::Cancelled => Error::invalid("stopped on request: all was written, not all was read back"),
             error => error,
