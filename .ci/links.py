@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that the relative links of all pages lead to files, and their anchors to headings.
+"""Checks that the relative links of all pages lead to files, and their anchors to headings; and that the sources
+contain what pages name as code, such as `Lease::begin`.
 
     .ci/links.py
 
@@ -47,6 +48,24 @@ def anchors_of(page):
         yield anchor if seen[anchor] == 0 else f"{anchor}-{seen[anchor]}"
 
 
+def words_of_sources():
+    """Every word of the sources and of Cargo.toml, where lints are named."""
+    paths = [os.path.join(at, name) for at, _, names in os.walk(os.path.join(ROOT, "src")) for name in names]
+    words = set()
+    for path in [*paths, os.path.join(ROOT, "Cargo.toml")]:
+        with open(path, encoding="utf-8") as file:
+            words.update(re.findall(r"\w+", file.read()))
+    return words
+
+
+def unknown_names_of(page, words):
+    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            for name in re.findall(r"`((?:\w+::)+\w+)[`(]", line):
+                if name.split("::")[-1] not in words:
+                    yield f"{page}:{number}: nothing in src is named {name}"
+
+
 def problems_of(page):
     text = text_of(page)
     for link in re.finditer(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: *(\S+)", text, flags=re.M):
@@ -64,10 +83,11 @@ def problems_of(page):
 
 def main():
     found = list(pages())
-    problems = [problem for page in found for problem in problems_of(page)]
+    words = words_of_sources()
+    problems = [problem for page in found for problem in [*problems_of(page), *unknown_names_of(page, words)]]
     if problems:
-        sys.exit("\n".join([*problems, f"{len(problems)} links lead nowhere: mend them"]))
-    print(f"{len(found)} pages: every relative link leads somewhere")
+        sys.exit("\n".join([*problems, f"{len(problems)} links or names lead nowhere: mend them"]))
+    print(f"{len(found)} pages: every relative link and every name of code leads somewhere")
 
 
 main()

@@ -107,8 +107,8 @@ pub struct Args {
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     memory: u64,
     /// Number of partitions, or queries of a cluster, to read at once [default: the number of processors]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    parallel: usize,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    parallel: Option<u16>,
     #[command(flatten)]
     reading: endpoint::SourceArgs,
 }
@@ -146,7 +146,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     let sources: Vec<&str> = args.source.iter().map(String::as_str).collect();
     applies::check(&sources, own_options(&args).into_iter().chain(args.reading.given()))?;
     let repository = context.repository()?;
-    let options = options.source(args.reading.options(None, args.parallel)?);
+    let options = options.source(args.reading.options(None, args.parallel.map_or(0, usize::from))?);
     let report = match &args.from_command {
         Some(command) => back_up_output(context, &repository, command, &sources, &options)?,
         None => {
@@ -182,7 +182,7 @@ fn options(args: &Args) -> BackupOptions {
             allow_partial: args.allow_partial,
             accept_loss: args.accept_loss,
             memory_bytes: (args.memory as usize) << 20,
-            parallel: args.parallel,
+            parallel: args.parallel.map_or(0, usize::from),
             compact: args.compact,
         })
 }

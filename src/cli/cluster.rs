@@ -43,11 +43,11 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME")]
     tls_name: Option<String>,
     /// Read or write at most N records per second
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    records_per_second: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    records_per_second: Option<u32>,
     /// Read or write at most N bytes per second
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    bytes_per_second: u64,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    bytes_per_second: Option<u64>,
     /// How long a server may be silent, in seconds, before the request is repeated [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     socket_timeout: Option<u32>,
@@ -66,11 +66,11 @@ pub struct ClusterReadArgs {
     #[arg(long, value_name = "BASE64")]
     filter_exp: Option<String>,
     /// Read at most N records per second from one node
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    node_records_per_second: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    node_records_per_second: Option<u32>,
     /// Read at most N bytes per second from one node
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    node_bytes_per_second: u64,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    node_bytes_per_second: Option<u64>,
     /// Reduce the load on the cluster. gentle: one query at once, 5,000 records and 5,000,000 bytes per second from
     /// one node; moderate: two queries, 50,000 records and 50,000,000 bytes. --parallel and the limits override it
     #[arg(long, value_enum, value_name = "HOW")]
@@ -92,8 +92,8 @@ impl ClusterReadArgs {
         let options = ClusterOptions {
             parallel,
             rack: self.rack,
-            node_records_per_second: self.node_records_per_second,
-            node_bytes_per_second: self.node_bytes_per_second,
+            node_records_per_second: self.node_records_per_second.unwrap_or(0),
+            node_bytes_per_second: self.node_bytes_per_second.unwrap_or(0),
             ..access.options.clone()
         };
         Ok(access.options(options).load(load))
@@ -113,8 +113,8 @@ impl ClusterReadArgs {
         let mut all = cluster.given();
         all.extend([
             reads("--filter-exp", filter_exp.is_some()),
-            reads("--node-records-per-second", *node_records_per_second > 0),
-            reads("--node-bytes-per-second", *node_bytes_per_second > 0),
+            reads("--node-records-per-second", node_records_per_second.is_some()),
+            reads("--node-bytes-per-second", node_bytes_per_second.is_some()),
             reads("--nice", nice.is_some()),
             reads("--rack", rack.is_some()),
         ]);
@@ -165,8 +165,8 @@ impl ClusterArgs {
             reaches("--tls-cert", tls_cert.is_some()),
             reaches("--tls-key", tls_key.is_some()),
             reaches("--tls-name", tls_name.is_some()),
-            GivenOption { all: true, ..reaches("--records-per-second", *records_per_second > 0) },
-            GivenOption { all: true, ..reaches("--bytes-per-second", *bytes_per_second > 0) },
+            GivenOption { all: true, ..reaches("--records-per-second", records_per_second.is_some()) },
+            GivenOption { all: true, ..reaches("--bytes-per-second", bytes_per_second.is_some()) },
             reaches("--socket-timeout", socket_timeout.is_some()),
             reaches("--alternate-addresses", *alternate_addresses),
         ]
@@ -203,8 +203,8 @@ impl ClusterArgs {
                 Some(Auth::Pki) => AuthMode::Certificate,
             },
             tls,
-            records_per_second: self.records_per_second,
-            bytes_per_second: self.bytes_per_second,
+            records_per_second: self.records_per_second.unwrap_or(0),
+            bytes_per_second: self.bytes_per_second.unwrap_or(0),
             socket_timeout,
             absence: socket_timeout.min(ClusterOptions::default().absence),
             alternate_addresses: self.alternate_addresses,

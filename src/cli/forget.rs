@@ -53,19 +53,19 @@ struct Keep {
     #[arg(long, value_name = "N")]
     keep_last: Option<u64>,
     /// Keep the newest of each of the last N hours that have a snapshot
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_hourly: Option<u64>,
     /// Keep the newest of each of the last N days that have a snapshot
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_daily: Option<u64>,
     /// Keep the newest of each of the last N weeks that have a snapshot
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_weekly: Option<u64>,
     /// Keep the newest of each of the last N months that have a snapshot
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_monthly: Option<u64>,
     /// Keep the newest of each of the last N years that have a snapshot
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_yearly: Option<u64>,
     /// Keep all that are younger than this, counted back from the newest: 36h, 30d, 8w, 1y
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]

@@ -267,9 +267,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let report = report.map_err(|error| name_namespaces(error, &path.snapshot))?;
     // The records themselves may be on standard output.
     let aside = is_standard_output(&args.target) && !args.dry_run;
+    let set = path.set.as_deref().or(args.which.set.first().map(String::as_str));
     restored::print(
         context,
-        &Restored { snapshot: snapshot.manifest(), aside, options: &options, names, report: &report },
+        &Restored { snapshot: snapshot.manifest(), aside, options: &options, names, set, report: &report },
     )?;
     Ok(report.done())
 }

@@ -6,6 +6,7 @@ use super::output::{complain, harmless, print_raw, to_json};
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::Manifest;
+use crate::job::path::key_advice;
 use crate::job::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification};
 use crate::record::Digest;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct Restored<'a> {
     pub options: &'a RestoreOptions,
     /// The keys that were asked for.
     pub names: BTreeMap<Digest, String>,
+    /// The set in which they were looked for.
+    pub set: Option<&'a str>,
     pub report: &'a RestoreReport,
 }
 
@@ -93,6 +96,9 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
         for digest in &one.not_found {
             let key = names.get(digest).map(|key| format!(" (key {key:?})")).unwrap_or_default();
             complain(&format!("not in the snapshot: {namespace} {digest}{key}"));
+        }
+        if one.not_found.iter().any(|digest| names.contains_key(digest)) {
+            complain(key_advice(restored.set));
         }
     }
     for (namespace, compared) in verified(report) {

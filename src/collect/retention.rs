@@ -239,10 +239,14 @@ impl Retention {
             members.sort_by_key(|manifest| std::cmp::Reverse(manifest.place()));
             let kept = self.keep(&members, &salvaged, times);
             if kept.iter().all(Vec::is_empty) && !self.may_keep_nothing() {
+                let all = match members.len() {
+                    1 => "the only snapshot".to_string(),
+                    number => format!("all {number} snapshots"),
+                };
+                let s = if namespaces.len() == 1 { "" } else { "s" };
                 return Err(Error::invalid(format!(
-                    "this would forget all {} snapshots of cluster {cluster:?} with namespaces {}; nothing was \
-                     forgotten. If that is meant, say `last` 0 and nothing else",
-                    members.len(),
+                    "this would forget {all} of cluster {cluster:?} with namespace{s} {}; nothing was forgotten. If \
+                     that is meant, say `last` 0 and nothing else",
                     namespaces.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
                 )));
             }

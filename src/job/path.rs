@@ -63,6 +63,14 @@ pub(crate) fn no_such_set(set: &[u8], snapshot: &Snapshot, there: &MetSets) -> E
     Error::not_found(what, format!("What was looked through has these sets: {}", text::safe(&there.to_string())))
 }
 
+/// Why a record that was named by its key may not have been found.
+pub(crate) fn key_advice(set: Option<&str>) -> &'static str {
+    match set {
+        None => "No set was named, and keys count within their set: write SNAPSHOT:NAMESPACE/SET",
+        Some(_) => "Keys count within their set, and 42 (a string) is another key than i:42",
+    }
+}
+
 /// A user key as people write it: `i:42`, `b:00ff`, `s:text`, or just text.
 pub(crate) fn key_digest(set: &str, text: &str) -> Result<Digest> {
     let set = set.as_bytes();

@@ -96,6 +96,13 @@ fn what_would_leave_nothing_or_is_not_understood_is_refused() {
         "nothing was forgotten",
         "--keep-last 0",
     ]);
+    sandbox.write("one.asb", &asb("test", &person("ann", 5, 30)));
+    sandbox.run(&["backup", "asb:one.asb", "--cluster", "single"]).ends(0);
+    sandbox
+        .run(&["forget", "--keep-tag", "hold", "--cluster", "single"])
+        .ends(1)
+        .says(&["the only snapshot of cluster \"single\" with namespace test;"]);
+    sandbox.run(&["forget", "latest", "--cluster", "single"]).ends(0);
     sandbox.run(&["forget", "--keep-last", "1", "--cluster", "other"]).ends(1).says(&["\"other\"", "not found"]);
     sandbox.run(&["forget", "--keep-within", "soon"]).ends(2).says(&["30d"]);
     sandbox.run(&["forget", "--keep-last", "1", "--dry-run", "--prune"]).ends(2).says(&["cannot be used with"]);

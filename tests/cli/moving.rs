@@ -150,7 +150,10 @@ fn restore_names_what_it_did_not_find_and_ends_with_3() {
     let output = sandbox.run(&some).ends(3);
     output
         .says(&[&format!("not in the snapshot: test {} (key \"zoe\")", digest_of_person("zoe"))])
+        .says(&["Keys count within their set"])
         .shows(&["1 record not found"]);
+    let without_set = sandbox.run(&["restore", "latest:test", "jsonl:other.jsonl", "--key", "ann"]).ends(3);
+    without_set.says(&["No set was named", "SNAPSHOT:NAMESPACE/SET"]).shows(&["1 record not found"]);
     sandbox.run(&["restore", "latest:test/poeple", "jsonl:none.jsonl"]).ends(1).says(&["set \"poeple\"", "not found"]);
     sandbox.write("bad", "not-a-digest\n");
     sandbox.write("none", "\n\n");

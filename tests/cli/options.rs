@@ -222,3 +222,19 @@ fn all_that_is_refused_for_one_reason_is_named_at_once() {
     let two = ["backup", "asb:a", "aerospike://127.0.0.1:1/test", "--allow-partial", "--note-every", "5"];
     sandbox.run(&two).ends(1).says(&["source asb:a not found"]);
 }
+
+#[test]
+fn a_number_of_nothing_is_refused_where_it_would_mean_that_the_option_was_not_given() {
+    let sandbox = Sandbox::new();
+    let refuses = |before: &[&str], options: &[&str]| {
+        for option in options {
+            sandbox.run(&[before, &[option, "0"]].concat()).ends(2).says(&[option, "0 is not in"]);
+        }
+    };
+    let limits = ["--records-per-second", "--bytes-per-second"];
+    let node_limits = ["--node-records-per-second", "--node-bytes-per-second"];
+    refuses(&["backup", BLOCKED[0]], &[&limits[..], &node_limits, &["--parallel"]].concat());
+    refuses(&["restore", "latest", BLOCKED[0]], &limits);
+    let periods = ["--keep-hourly", "--keep-daily", "--keep-weekly", "--keep-monthly", "--keep-yearly"];
+    refuses(&["forget", "--keep-last", "1"], &periods);
+}

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::job::endpoint::parse_digest;
-use crate::job::path::key_digest;
+use crate::job::path::{key_advice, key_digest};
 use crate::job::{Caller, SnapshotPath, open_snapshot, text};
 use crate::jsonl;
 use crate::record::{BinRef, Digest, RecordMeta, RecordView};
@@ -127,8 +127,7 @@ fn not_found(options: &GetOptions, snapshot: &Snapshot, view: &NamespaceView<'_>
     let advice = match (key, &path.set) {
         _ if unread => format!("Its partition, {}, could not be read by this backup", digest.partition().number()),
         (None, _) => String::new(),
-        (_, None) => "No set was named, and keys count within their set: write SNAPSHOT:NAMESPACE/SET".to_string(),
-        (_, Some(_)) => "Keys count within their set, and 42 (a string) is another key than i:42".to_string(),
+        (Some(_), set) => key_advice(set.as_deref()).to_string(),
     };
     let place = format!("namespace {namespace} of snapshot {}", snapshot.id());
     let set = path.set.as_deref().unwrap_or_default();
