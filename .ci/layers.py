@@ -15,7 +15,7 @@ import sys
 
 ROOMS = (
     "main lib internals cli fuzzing job repair copy verify restore backup collect session repository run targets "
-    "sources aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store format record control "
+    "sources aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store control format record "
     "plan error rename setters sync"
 ).split()
 # A room with more files than this is two.

@@ -7,8 +7,8 @@
 
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::{
-    BackupKind, BoxError, CheckOptions, CreateOptions, EmbeddedSource, PruneOptions, RecordOptions, Repository, Result,
-    Retention, SessionOptions, SnapshotFilter, store,
+    BackupKind, BoxError, CheckOptions, Control, CreateOptions, EmbeddedSource, Event, PruneOptions, RecordOptions,
+    Repository, Result, Retention, SessionOptions, SnapshotFilter, store,
 };
 
 const NAMESPACE: &str = "shop";
@@ -23,7 +23,12 @@ fn main() -> Result<(), BoxError> {
         sample::fill(&records, NAMESPACE, night * 200..night * 200 + 200)?;
         sample::change(&records, NAMESPACE, 0..night * 200, 0.1, night + 1)?;
         sample::delete(&records, NAMESPACE, 0..night * 200, 0.05, night + 1)?;
-        let repository = Repository::open(store::open(&place)?, b"a passphrase")?;
+        let control = Control::observed(|_: &Control, event: Event<'_>| {
+            if let Event::Warning(text) = event {
+                eprintln!("warning: {text}");
+            }
+        });
+        let repository = Repository::open(store::open(&place)?, b"a passphrase")?.watched(&control);
         nightly(&repository, &EmbeddedSource::new(records.clone()), night)?;
     }
     Ok(())
@@ -36,9 +41,6 @@ fn nightly(repository: &Repository, source: &EmbeddedSource, night: u64) -> Resu
     let about = SessionOptions::default().job("nightly").resume(true);
     let mut session = repository.begin(about)?;
     session.records(NAMESPACE, source, kind, &RecordOptions::default())?;
-    for warning in session.warnings() {
-        eprintln!("warning: {warning}");
-    }
     let snapshot = session.commit()?;
     println!("night {night}: {kind} snapshot {}", snapshot.id());
 

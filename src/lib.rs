@@ -216,7 +216,7 @@ mod targets;
 mod verify;
 
 // What every call knows.
-pub use control::{Control, Phase};
+pub use control::{Control, Event, Observer, Phase, Question};
 pub use error::{AbsentSecret, BoxError, Error, OptionsError, Result, Secret, StoreErrorKind};
 pub use plan::Plan;
 

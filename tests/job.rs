@@ -1,13 +1,16 @@
-//! Use cases as a program starts them: by URLs and options, with a caller of its own.
+//! Use cases as a program starts them: by URLs and options, with an observer of its own.
 
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::job::{
-    self, BackupOptions, BackupSource, Caller, CommandOutput, Done, HistoryOptions, PipeFormat, Question,
-    RestoreOptions, RunningCommand, SourceOptions, Unattended, VerifyOptions,
+    self, BackupOptions, BackupSource, CommandOutput, Done, HistoryOptions, PipeFormat, RestoreOptions, RunningCommand,
+    SourceOptions, VerifyOptions,
 };
 use aerolith::record::RecordSelection;
 use aerolith::store::MemoryStore;
-use aerolith::{Control, CreateOptions, Error, KdfCost, OptionsError, RecordOptions, Repository, Result, Snapshot};
+use aerolith::{
+    Control, CreateOptions, Error, Event, KdfCost, Observer, OptionsError, Question, RecordOptions, Repository, Result,
+    Snapshot,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -26,8 +29,7 @@ fn filled(directory: &Path, name: &str, records: std::ops::Range<u64>) -> String
 }
 
 fn back_up(repository: &Repository, url: &str) -> Snapshot {
-    let report =
-        job::backup(repository, vec![BackupSource::Url(url.into())], &BackupOptions::default(), &Unattended).unwrap();
+    let report = job::backup(repository, vec![BackupSource::Url(url.into())], &BackupOptions::default()).unwrap();
     assert_eq!(report.done(), Done::Whole);
     repository.snapshot(&report.snapshot.snapshot).unwrap()
 }
@@ -39,12 +41,19 @@ struct Answers {
 }
 
 impl Answers {
-    fn new(yes: bool) -> Self {
-        Answers { yes, asked: Mutex::default() }
+    fn new(yes: bool) -> Arc<Self> {
+        Arc::new(Answers { yes, asked: Mutex::default() })
+    }
+
+    /// The snapshot, about whose restores this is asked.
+    fn asked_about(self: &Arc<Self>, snapshot: &Snapshot) -> Snapshot {
+        snapshot.watched(&Control::observed_by(self.clone()))
     }
 }
 
-impl Caller for Answers {
+impl Observer for Answers {
+    fn event(&self, _: &Control, _: Event<'_>) {}
+
     fn confirm(&self, question: &Question) -> Result<bool> {
         self.asked.lock().unwrap().push(question.clone());
         Ok(self.yes)
@@ -57,10 +66,10 @@ fn a_backup_by_url_is_verified_and_restored_by_url() {
     let (repository, url) = (repository(), filled(directory.path(), "store", 0..500));
     let snapshot = back_up(&repository, &url);
 
-    let same = job::verify(&snapshot, &url, &VerifyOptions::default(), &Unattended).unwrap();
+    let same = job::verify(&snapshot, &url, &VerifyOptions::default()).unwrap();
     assert!(same.same && same.done() == Done::Whole && same.namespaces[0].records_in_source == 500);
     let other = filled(directory.path(), "other", 1..501);
-    let differs = job::verify(&snapshot, &other, &VerifyOptions::default(), &Unattended).unwrap();
+    let differs = job::verify(&snapshot, &other, &VerifyOptions::default()).unwrap();
     let found = &differs.namespaces[0];
     assert_eq!(found.only_in_snapshot, [sample::digest_of(0).to_string()]);
     assert_eq!(found.only_in_source, [sample::digest_of(500).to_string()]);
@@ -68,10 +77,10 @@ fn a_backup_by_url_is_verified_and_restored_by_url() {
 
     let target = format!("embedded:{}", directory.path().join("restored").display());
     let options = RestoreOptions::default().verify(true);
-    let restored = job::restore(&snapshot, &target, &options, &Unattended).unwrap();
+    let restored = job::restore(&snapshot, &target, &options).unwrap();
     let verification = restored.namespaces[0].verification.as_ref().unwrap();
     assert_eq!((restored.namespaces[0].written, verification.records, verification.same), (500, 500, true));
-    assert!(job::verify(&snapshot, &target, &VerifyOptions::default(), &Unattended).unwrap().same);
+    assert!(job::verify(&snapshot, &target, &VerifyOptions::default()).unwrap().same);
 }
 
 #[test]
@@ -86,21 +95,59 @@ fn a_mirror_deletes_only_after_a_yes() {
         EmbeddedStore::open(path).unwrap().count(NAMESPACE, None).unwrap()
     };
 
-    let error = job::restore(&snapshot, &target, &mirror, &Unattended).unwrap_err();
+    let error = job::restore(&snapshot, &target, &mirror).unwrap_err();
     assert!(error.to_string().contains("nothing was written, nothing deleted"), "{error}");
     let no = Answers::new(false);
-    assert!(job::restore(&snapshot, &target, &mirror, &no).is_err());
+    assert!(job::restore(&no.asked_about(&snapshot), &target, &mirror).is_err());
     let [Question::DeleteSurplus { records: 100, namespace, snapshot: id, .. }] = &no.asked.lock().unwrap()[..] else {
         panic!("{:?}", no.asked);
     };
     assert_eq!((namespace.as_str(), *id, count()), (NAMESPACE, snapshot.id(), 200));
 
     let yes = Answers::new(true);
-    let report = job::restore(&snapshot, &target, &mirror, &yes).unwrap();
+    let report = job::restore(&yes.asked_about(&snapshot), &target, &mirror).unwrap();
     assert_eq!((report.namespaces[0].deleted, count(), yes.asked.lock().unwrap().len()), (100, 300, 1));
     let confirmed = Answers::new(false);
-    assert!(job::restore(&snapshot, &target, &mirror.confirmed(true), &confirmed).is_ok());
+    assert!(job::restore(&confirmed.asked_about(&snapshot), &target, &mirror.confirmed(true)).is_ok());
     assert!(confirmed.asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_observer_is_told_of_the_parts_of_a_job_and_of_warnings_and_counters_begin_at_zero_with_each_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let (repository, url) = (repository(), filled(directory.path(), "store", 0..3000));
+    back_up(&repository, &url);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = events.clone();
+    let control = Control::observed(move |control: &Control, event: Event<'_>| {
+        let line = match event {
+            Event::Began(what) => format!("began {what}: {}", control.records()),
+            Event::Phase(phase) => format!("phase {}", phase.name),
+            Event::Warning(text) => format!("warning {text}"),
+            Event::Ended => format!("ended: {}", control.records()),
+            _ => return,
+        };
+        told.lock().unwrap().push(line);
+    });
+    let repository = repository.watched(&control);
+    let snapshot = back_up(&repository, &url);
+    let lines = std::mem::take(&mut *events.lock().unwrap());
+    assert_eq!(lines, [&*format!("began backing up {url}: 0"), "phase backing up", "ended: 3000"]);
+
+    // Files hold no indexes of their own; read back, they are a part of its own.
+    let lines = directory.path().join("people.asb");
+    let target = format!("asb:{}", lines.display());
+    job::restore(&snapshot, &target, &RestoreOptions::default().verify(true)).unwrap();
+    let lines = std::mem::take(&mut *events.lock().unwrap());
+    let began: Vec<&String> = lines.iter().filter(|line| line.starts_with("began ")).collect();
+    assert_eq!(began, [&format!("began restoring into {target}: 0"), &format!("began reading back from {target}: 0")]);
+    let ended: Vec<&String> = lines.iter().filter(|line| line.starts_with("ended")).collect();
+    assert_eq!(ended, ["ended: 3000", "ended: 3000"], "{lines:?}");
+
+    // The same is told once, however often it is met.
+    control.warn("something");
+    control.warn("something");
+    assert_eq!((events.lock().unwrap().len(), control.warnings()), (1, vec!["something".to_string()]));
 }
 
 #[test]
@@ -111,11 +158,11 @@ fn options_that_do_not_fit_are_told_as_data_and_leave_no_trace_in_the_history() 
     let lines = directory.path().join("people.jsonl");
     let snapshot = back_up(&repository, &url);
     let to_lines = format!("jsonl:{}", lines.display());
-    job::restore(&snapshot, &to_lines, &RestoreOptions::default(), &Unattended).unwrap();
+    job::restore(&snapshot, &to_lines, &RestoreOptions::default()).unwrap();
 
     let back_up = |sources: &[&str], options: &BackupOptions| {
         let sources = sources.iter().map(|url| BackupSource::Url((*url).into())).collect();
-        match job::backup(&repository, sources, options, &Unattended) {
+        match job::backup(&repository, sources, options) {
             Err(Error::Options(error)) => error,
             other => panic!("{other:?}"),
         }
@@ -131,7 +178,7 @@ fn options_that_do_not_fit_are_told_as_data_and_leave_no_trace_in_the_history() 
 
     let filter = RecordSelection::default().filter(vec![1]);
     let verified = VerifyOptions::default().source(SourceOptions::default().selection(filter));
-    let error = job::verify(&snapshot, &url, &verified, &Unattended).unwrap_err();
+    let error = job::verify(&snapshot, &url, &verified).unwrap_err();
     assert!(error.to_string().contains("evaluated by servers"), "{error}");
 }
 
@@ -139,7 +186,7 @@ fn options_that_do_not_fit_are_told_as_data_and_leave_no_trace_in_the_history() 
 fn a_backup_whose_source_is_missing_is_in_the_history() {
     let repository = repository();
     let sources = vec![BackupSource::Url("jsonl:/nowhere/people.jsonl".into())];
-    let error = job::backup(&repository, sources, &BackupOptions::default(), &Unattended).unwrap_err();
+    let error = job::backup(&repository, sources, &BackupOptions::default()).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
     let history = job::history(&repository, &HistoryOptions::default()).unwrap();
     assert_eq!(history.sessions.len(), 1);
@@ -165,7 +212,7 @@ fn what_a_command_wrote_is_committed_only_if_it_succeeded() {
     let directory = tempfile::tempdir().unwrap();
     let snapshot = back_up(&repository(), &filled(directory.path(), "store", 0..20));
     let lines = directory.path().join("people.jsonl");
-    job::restore(&snapshot, &format!("jsonl:{}", lines.display()), &RestoreOptions::default(), &Unattended).unwrap();
+    job::restore(&snapshot, &format!("jsonl:{}", lines.display()), &RestoreOptions::default()).unwrap();
 
     let repository = repository();
     let options = BackupOptions::default().cluster(Some("registry".into()));
@@ -176,7 +223,7 @@ fn what_a_command_wrote_is_committed_only_if_it_succeeded() {
             reader: Box::new(std::fs::File::open(&lines).unwrap()),
             command: &Ended { succeeded },
         };
-        job::backup(&repository, vec![BackupSource::Command(output)], &options, &Unattended)
+        job::backup(&repository, vec![BackupSource::Command(output)], &options)
     };
     let error = back_up(false).unwrap_err();
     assert!(error.to_string().contains("the command failed"), "{error}");

@@ -66,6 +66,7 @@ impl BackupSession {
         options: &RecordOptions,
     ) -> Result<&NamespaceManifest> {
         self.learn_from(source)?;
+        let _part = self.control.part(format!("backing up namespace {namespace} of {}", source.name())).entered();
         let parent = self.choose_parent(namespace, source, kind, options)?;
         self.worker()?;
         if self.manifest.namespace(namespace).is_some() {
@@ -141,8 +142,7 @@ impl BackupSession {
         match worker.rescue_condemned(&parent).map_err(|error| self.unless_fenced(error)) {
             Ok(()) => {}
             Err(error) if error.is_of_one_object() && job.heals => {
-                let problem = format!("{error}; this backup doesn't build on snapshot {id}, and reads everything");
-                self.warnings.push(problem);
+                self.control.warn(format!("{error}; this backup doesn't build on snapshot {id}, and reads everything"));
                 return Ok((Losses::default(), Merge::default()));
             }
             Err(error) if error.is_of_one_object() => {
@@ -161,8 +161,10 @@ impl BackupSession {
         };
         let merge =
             merge_policy::plan(reader, &parent, &lost, extent).map_err(|error| self.advise(error, job, Some(id)))?;
-        let warning = |loss| format!("namespace {namespace} of snapshot {id}: {loss}; all entries are rewritten");
-        self.warnings.extend(lost.named.iter().map(warning));
+        for loss in &lost.named {
+            let text = format!("namespace {namespace} of snapshot {id}: {loss}; all entries are rewritten");
+            self.control.warn(text);
+        }
         job.parent = Some((id, parent));
         Ok((lost, merge))
     }
@@ -196,13 +198,12 @@ impl BackupSession {
             now: job.source.clock()?,
             standing: job.standing.as_ref(),
         };
-        let mut warnings = Vec::new();
         let worker = self.worker()?;
-        let taken = match adopt(&self.stopped, same, worker.existing(), worker.writer(), &mut warnings) {
+        let taken = match adopt(&self.stopped, same, worker.existing(), worker.writer(), &self.control) {
             Ok(taken) => taken,
             Err(error) if error.is_of_one_object() => {
-                warnings
-                    .push(format!("{error}; what that session left can't be resumed, and everything is read again"));
+                let left = "what that session left can't be resumed, and everything is read again";
+                self.control.warn(format!("{error}; {left}"));
                 None
             }
             Err(error) => return Err(error),
@@ -213,7 +214,6 @@ impl BackupSession {
             self.journal.note(open.clone(), worker.writer().stored_packs());
             (Resumed { session: from, namespace: open.name.clone(), partitions: finished(&open).len() }, open)
         });
-        self.warnings.append(&mut warnings);
         Ok(resumed.map(|(resumed, open)| {
             self.resumed.push(resumed);
             open
@@ -279,7 +279,7 @@ impl BackupSession {
         not_whole: Option<String>,
     ) -> Result<&NamespaceManifest> {
         let namespace = job.namespace;
-        let BackedUp { mut manifest, bad, missing: unread, mut warnings, tally: _, open } = done;
+        let BackedUp { mut manifest, bad, missing: unread, tally: _, open } = done;
         // An earlier backup of the same selection found something; now it may all be deleted.
         if job.parent.is_none()
             && RecordSelection::must_find(&manifest.selection)
@@ -296,10 +296,10 @@ impl BackupSession {
             // Whatever was read, the nodes that hold it now hold it.
             manifest.evidence = Some(standing.evidence);
         }
-        self.warnings.extend(loss.map(|loss| format!("{}; it is treated as deleted", loss.problem)));
-        // What belongs to the whole cluster is told with each of its namespaces.
-        warnings.retain(|warning| !self.warnings.contains(warning));
-        self.warnings.append(&mut warnings);
+        if let Some(loss) = loss {
+            self.control.warn(format!("{}; it is treated as deleted", loss.problem));
+        }
+        job.source.notes().into_iter().for_each(|note| self.control.warn(note));
         if !bad.is_empty() {
             self.manifest.missing.push(unparsed(namespace, manifest.counts.bad, &bad));
         }

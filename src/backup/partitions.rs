@@ -67,11 +67,13 @@ pub(crate) fn read_partitions(
         records.sort()
     };
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
-    let Written { mut manifest, unread, mut open, mut warnings, tally } =
+    let Written { mut manifest, unread, mut open, tally } =
         read_ahead(work.options.threads(), read, Input::size, |next| {
             diff_and_write(work, source_time, next, &by_digest, &|| bad_records.check())
         })?;
-    warnings.extend(reads.clock_behind(&selected));
+    if let Some(warning) = reads.clock_behind(&selected) {
+        work.control.warn(warning);
+    }
     if let Some(problem) = unread.values().next()
         && unread.len() == selected.len()
     {
@@ -86,7 +88,7 @@ pub(crate) fn read_partitions(
     let (count, bad) = bad_records.check()?;
     (manifest.counts.bad, open.counts.bad) = (count, count);
     open.bad = bad_places(&bad);
-    Ok(BackedUp { manifest, bad, missing, warnings, tally, open: Some(open) })
+    Ok(BackedUp { manifest, bad, missing, tally, open: Some(open) })
 }
 
 /// What is read of each partition.

@@ -28,7 +28,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let sorter = Sorter::new(keys, work.options.memory_bytes);
             let inbox = Inbox::new(sorter, work.options.skip_bad_records, work.control);
             stream.read(work.namespace, &inbox, work.control)?;
-            let unfound = unfound(&work)?;
+            warn_of_unfound(&work)?;
             work.control.begin_phase("storing", u64::from(PARTITIONS));
             // A record that could not be parsed may be any of the parent's: what is missing is not known to be deleted.
             let mut options = work.options.clone();
@@ -36,14 +36,13 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let work = NamespaceWork { options: &options, notes: None, ..work };
             let whole = work.kind == BackupKind::Full && !work.options.partial;
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
-            let Written { manifest: mut done, mut warnings, tally, .. } =
+            let Written { manifest: mut done, tally, .. } =
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
                     diff_and_write(&work, source_time, next, &|_, _| Ok(()), &|| Ok(Default::default()))
                 })?;
             let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;
-            warnings.extend(unfound);
-            Ok(BackedUp { manifest: done, bad, missing: None, warnings, tally, open: None })
+            Ok(BackedUp { manifest: done, bad, missing: None, tally, open: None })
         }
         SourceShape::Partitioned(partitioned) => {
             if work.options.partial {
@@ -55,18 +54,21 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             // What an earlier backup that failed left behind is not ours.
             partitioned.take_bad_records();
             work.control.begin_phase("backing up", u64::from(PARTITIONS));
-            let mut done = read_partitions(&work, source_time, partitioned)?;
-            done.warnings.extend(unfound(&work)?);
+            let done = read_partitions(&work, source_time, partitioned)?;
+            warn_of_unfound(&work)?;
             Ok(done)
         }
     }
 }
 
-/// What was selected and not found once all was read. That is an error, unless an earlier backup of the same selection
-/// found it: then its records were deleted since.
-fn unfound(work: &NamespaceWork<'_>) -> Result<Option<String>> {
+/// Warns of what was selected and not found once all was read. That is an error, unless an earlier backup of the same
+/// selection found it: then its records were deleted since.
+fn warn_of_unfound(work: &NamespaceWork<'_>) -> Result<()> {
     match work.source.unfound(work.namespace) {
         Some(problem) if work.parent.is_none() => Err(Error::invalid(format!("{}: {problem}", work.source.name()))),
-        found => Ok(found),
+        found => {
+            found.iter().for_each(|problem| work.control.warn(problem));
+            Ok(())
+        }
     }
 }

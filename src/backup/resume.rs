@@ -8,6 +8,7 @@
 
 use super::loss::unproven;
 use crate::chunks::{ChunkReader, ChunkWriter};
+use crate::control::Control;
 use crate::error::Result;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Session};
 use crate::format::snapshot::{Counts, RunRef};
@@ -72,7 +73,7 @@ pub fn adopt(
     job: SameJob<'_>,
     reader: &ChunkReader,
     writer: &ChunkWriter,
-    warnings: &mut Vec<String>,
+    control: &Control,
 ) -> Result<Option<TakenOver>> {
     let journals = sessions.iter().filter_map(|session| Some((session, session.journal.as_ref()?)));
     let found = journals.filter_map(|(session, journal)| Some((session, journal, job.find(journal)?.clone())));
@@ -80,7 +81,7 @@ pub fn adopt(
         .filter(|(session, _, open)| match differs(open, job.standing) {
             None => true,
             Some(why) => {
-                warnings.push(format!("session {} is not resumed, and everything is read again: {why}", session.id));
+                control.warn(format!("session {} is not resumed, and everything is read again: {why}", session.id));
                 false
             }
         })

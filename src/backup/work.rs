@@ -113,7 +113,7 @@ pub struct NamespaceWork<'a> {
     pub taken: Option<&'a OpenNamespace>,
     /// Where to note how far it comes.
     pub notes: Option<&'a Notes<'a>>,
-    /// Progress and stop flag.
+    /// Progress, stop flag and observer.
     pub control: &'a Control,
 }
 
@@ -125,8 +125,6 @@ pub struct BackedUp {
     pub bad: Vec<BadRecord>,
     /// The partitions that could not be read, for people.
     pub missing: Option<String>,
-    /// What of the metadata the source would not tell, for people.
-    pub warnings: Vec<String>,
     /// What became of the parent's records in the partitions that are in doubt.
     pub tally: Tally,
     /// What a session of the same job could take over; of a source that can be read by partitions.
@@ -156,7 +154,5 @@ pub(crate) struct Written {
     pub unread: BTreeMap<PartitionId, String>,
     /// What another session could go on from.
     pub open: OpenNamespace,
-    /// What of the metadata the source would not tell, for people.
-    pub warnings: Vec<String>,
     pub tally: Tally,
 }

@@ -4,7 +4,6 @@ use super::context::Context;
 use super::text;
 use crate::error::Result;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
-use crate::job;
 use crate::repository::{Snapshot, SnapshotFilter};
 
 /// Where the help shows them.
@@ -28,9 +27,9 @@ impl Among {
         SnapshotFilter { cluster: self.cluster.clone(), tags: self.tag.clone(), host: self.host.clone() }
     }
 
-    /// Opens the snapshot that is meant, and tells why it may not be the one that was thought of.
+    /// Opens the snapshot that is meant. A warning tells why it may not be the one that was thought of.
     pub fn open(&self, context: &Context, spec: &str) -> Result<Snapshot> {
-        job::open_snapshot(&context.repository()?, spec, &self.filter(), context)
+        context.repository()?.snapshot_among(spec, &self.filter())
     }
 }
 

@@ -6,11 +6,10 @@ use super::from_command::FromCommand;
 use super::output::{complain, print_line};
 use super::{endpoint, text};
 use crate::backup::RecordOptions;
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::job::{
-    self, BackupOptions, BackupReport, BackupSource, Caller, CommandOutput, CountsReport, PipeFormat, ResumedNamespace,
+    self, BackupOptions, BackupReport, BackupSource, CommandOutput, CountsReport, PipeFormat, ResumedNamespace,
     VanishedRecords,
 };
 use crate::repository::Repository;
@@ -151,7 +150,7 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
         Some(command) => back_up_output(context, &repository, command, &sources, &options)?,
         None => {
             let sources = args.source.iter().cloned().map(BackupSource::Url).collect();
-            job::backup(&repository, sources, &options, context)?
+            job::backup(&repository, sources, &options)?
         }
     };
     complain_of(&report, context);
@@ -199,35 +198,12 @@ fn back_up_output(
         ["jsonl:-"] => (PipeFormat::Jsonl, "jsonl:-"),
         _ => (PipeFormat::Asb, "asb:-"),
     };
-    let caller = Started { context, control: context.begins("backing up the output of a command") };
-    let (command, output) = FromCommand::start(command).inspect_err(|_| context.ended())?;
+    // Ctrl-C ends the command from its start on.
+    let _part = context.control().part("backing up the output of a command");
+    let (command, output) = FromCommand::start(command)?;
     let name = format!("{url} (output of {})", command.program());
     let output = CommandOutput { format, name, reader: Box::new(output), command: &command };
-    job::backup(repository, vec![BackupSource::Command(output)], options, &caller)
-}
-
-/// Hands on to a job the control that its command was started under: Ctrl-C ends the command from its start on.
-struct Started<'a> {
-    context: &'a Context,
-    control: Control,
-}
-
-impl Caller for Started<'_> {
-    fn begins(&self, _: &str) -> Control {
-        self.control.clone()
-    }
-
-    fn ended(&self) {
-        self.context.ended();
-    }
-
-    fn damage(&self, text: &str) {
-        self.context.damage(text);
-    }
-
-    fn note(&self, text: &str) {
-        self.context.note(text);
-    }
+    job::backup(repository, vec![BackupSource::Command(output)], options)
 }
 
 /// Says on standard error what is remarkable about a backup.

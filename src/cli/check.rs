@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
     let options = CheckOptions::default().read(args.read_data.unwrap_or(ReadPart::NONE));
-    let report = job::check(&repository, &options, context)?;
+    let report = job::check(&repository, &options)?;
     if context.json() {
         context.print_json(&report)?;
     } else {

@@ -1,21 +1,18 @@
 //! What all commands share: which repository, which passphrase, how to print, progress and Ctrl-C.
 
 use super::config::{self, Named};
-use super::output::{complain, name_damage, print_raw, to_json};
+use super::output::{complain, print_raw, to_json};
 use super::passphrase::{NEW, PassphraseWay, open_other};
-use super::progress::Progress;
-use super::text;
+use super::terminal::Terminal;
 use crate::control::Control;
 use crate::error::{Error, Result};
 pub use crate::job::Done;
-use crate::job::{Caller, Question};
 use crate::repository::Repository;
 use crate::store::{self, Store};
 use clap::Args;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::env::VarError;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -100,8 +97,8 @@ pub struct Context {
     named: Option<Named>,
     /// The repository that was opened last, if what it shows is to be remembered.
     opened: RefCell<Option<Repository>>,
-    /// Of the part of a job that is at work.
-    progress: RefCell<Option<Progress>>,
+    terminal: Arc<Terminal>,
+    control: Control,
 }
 
 impl Context {
@@ -128,12 +125,18 @@ impl Context {
             global.repo = Some(named.repo.clone());
             global.no_rollback_check |= named.no_rollback_check;
         }
-        Ok(Context { global, named, opened: RefCell::default(), progress: RefCell::default() })
+        Ok(Self::with(global, named))
     }
 
     /// For commands that need no repository.
     pub fn without_repository(global: Global) -> Self {
-        Context { global, named: None, opened: RefCell::default(), progress: RefCell::default() }
+        Self::with(global, None)
+    }
+
+    fn with(global: Global, named: Option<Named>) -> Self {
+        let terminal = Arc::new(Terminal::new(global.quiet));
+        let control = Control::observed_by(terminal.clone());
+        Context { global, named, opened: RefCell::default(), terminal, control }
     }
 
     /// What the configuration file says of the repository, if it was found there.
@@ -195,6 +198,7 @@ impl Context {
     /// The repository, and what opened it.
     pub fn repository_and_passphrase(&self) -> Result<(Repository, Zeroizing<Vec<u8>>)> {
         let (repository, passphrase) = self.own_way()?.open(&self.store()?)?;
+        let repository = repository.watched(&self.control);
         if let Some(directory) = self.seen_directory() {
             match repository.look_back(&directory) {
                 Ok(None) => *self.opened.borrow_mut() = Some(repository.clone()),
@@ -230,56 +234,16 @@ impl Context {
             prefix: "from",
             repository: url,
         };
-        open_other(url, &way)
+        Ok(open_other(url, &way)?.watched(&self.control))
     }
 
-    /// A control that Ctrl-C stops, with progress on standard error until the guard is dropped. `what` is being done,
-    /// such as "checking /backups/aero".
-    pub fn control(&self, what: impl Into<String>) -> (Control, Progress) {
-        let control = Control::new();
-        super::signals::stop(&control);
-        (control.clone(), Progress::start(text::safe(&what.into()), control, self.global.quiet))
-    }
-}
-
-impl Caller for Context {
-    fn begins(&self, what: &str) -> Control {
-        let (control, progress) = self.control(what);
-        *self.progress.borrow_mut() = Some(progress);
-        control
+    /// The handle on the jobs of this command, which tells the terminal.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
-    fn ended(&self) {
-        *self.progress.borrow_mut() = None;
-    }
-
-    fn damage(&self, text: &str) {
-        name_damage(text);
-    }
-
-    /// Asks on the terminal, and takes `yes` for yes and all else for no.
-    fn confirm(&self, question: &Question) -> Result<bool> {
-        let (question, instead) = match question {
-            Question::DeleteSurplus { records, namespace, target, snapshot } => (
-                format!(
-                    "{} of namespace {namespace} in {target} will be deleted, because snapshot {snapshot} does not \
-                     have them.",
-                    text::plural(*records, "record")
-                ),
-                NO_ANSWER,
-            ),
-        };
-        if !std::io::stdin().is_terminal() {
-            return Err(Error::usage(format!("there is no terminal to ask on: {instead}")));
-        }
-        eprint!("{question} Type yes to continue: ");
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        read.map_err(|error| Error::io("read the answer from the terminal", error))?;
-        Ok(answer.trim().eq_ignore_ascii_case("yes"))
-    }
-
-    fn note(&self, text: &str) {
-        complain(text);
+    /// The terminal, for a handle that tells it more.
+    pub fn terminal(&self) -> Arc<Terminal> {
+        self.terminal.clone()
     }
 }

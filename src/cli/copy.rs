@@ -74,8 +74,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         .filter(args.among.filter())
         .newer_than(args.newer_than)
         .dry_run(args.dry_run);
-    let report = job::copy(&source, &target, &options, context)?;
-    report.warnings.iter().for_each(|warning| complain(warning));
+    let report = job::copy(&source, &target, &options)?;
     for not in &report.not_copied {
         complain(&format!("not copied: snapshot {}: {}", not.snapshot, not.problem));
     }

@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let limit = if args.summary { Some(0) } else { args.limit };
     let options = DiffOptions::new(SnapshotPath::parse(&args.a), SnapshotPath::parse(&args.b));
     let options = options.filter(args.among.filter()).limit(limit).values(args.values);
-    let diff = job::diff(&context.repository()?, &options, context)?;
+    let diff = job::diff(&context.repository()?, &options)?;
     let (before, after) = (diff.before().manifest(), diff.after().manifest());
     if !context.quiet() {
         complain(&format!("from {} to {}", describe(before), describe(after)));
@@ -50,7 +50,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         parts(manifest, path.namespace.as_deref()).iter().for_each(|line| complain(line));
     }
     let mut lines = Lines::new();
-    let summary = diff.run(context, |change| match context.json() {
+    let summary = diff.run(|change| match context.json() {
         true => lines.json(&change),
         false => print(&change, &mut lines),
     })?;

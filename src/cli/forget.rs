@@ -129,12 +129,12 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let which = if args.snapshots.is_empty() { Which::Rules(policy) } else { Which::Named(args.snapshots) };
     let options = ForgetOptions::new(which).filter(args.among.filter()).dry_run(args.dry_run);
     let repository = context.repository()?;
-    let mut report = job::forget(&repository, &options, context)?;
+    let mut report = job::forget(&repository, &options)?;
     if !context.json() {
         print(&report)?;
     }
     if args.prune {
-        report.prune = Some(job::prune(&repository, &pruning, context).inspect_err(|_| {
+        report.prune = Some(job::prune(&repository, &pruning).inspect_err(|_| {
             complain(
                 "the snapshots were forgotten; `aerolith prune` reclaims the space (--wait waits for running backups)",
             );

@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         (None, Some(key)) => GetOptions::by_key(path, key)?,
         (None, None) => return Err(Error::usage("which record? Give a KEY or --digest")),
     };
-    let found = job::get(&context.repository()?, &options.filter(args.among.filter()), context)?;
+    let found = job::get(&context.repository()?, &options.filter(args.among.filter()))?;
     if context.json() {
         context.print_json(&found)?
     } else {

@@ -72,7 +72,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         What::Run { id } => InspectOptions::run(&id)?,
     };
     let mut lines = Lines::new();
-    let done = job::inspect(&context.repository()?, &options, context, |object| lines.json(&object))?;
+    let done = job::inspect(&context.repository()?, &options, |object| lines.json(&object))?;
     lines.finish()?;
     Ok(done)
 }

@@ -32,7 +32,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = SnapshotPath::parse(&args.snapshot);
     let options = LsOptions::new(path).filter(args.among.filter()).keys(!args.no_keys);
     let mut lines = Lines::new();
-    let done = job::ls(&context.repository()?, &options, context, |record| match context.json() {
+    let done = job::ls(&context.repository()?, &options, |record| match context.json() {
         true => lines.json(&record),
         false => lines.line(&text::cut(&line(&record), text::WIDEST_LINE)),
     })?;

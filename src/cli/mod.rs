@@ -39,6 +39,7 @@ mod signals;
 mod snapshots;
 mod stats;
 mod tag;
+mod terminal;
 mod text;
 mod verify;
 

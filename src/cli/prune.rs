@@ -69,7 +69,7 @@ impl How {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let options = args.how.options().dry_run(args.dry_run);
     options.check()?;
-    let report = job::prune(&context.repository()?, &options, context)?;
+    let report = job::prune(&context.repository()?, &options)?;
     if context.json() {
         context.print_json(&report)?;
     } else {

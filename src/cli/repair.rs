@@ -47,7 +47,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let from = args.from.as_deref().map(|url| context.other(url, &args.from_password)).transpose()?;
     let read = args.read_data.unwrap_or(ReadPart::NONE);
     let options = RepairOptions::default().read(read).from(from).dry_run(args.dry_run);
-    let report = job::repair(&repository, &options, context)?;
+    let report = job::repair(&repository, &options)?;
     if context.json() {
         context.print_json(&report)?;
     } else {

@@ -5,20 +5,19 @@ use super::applies::{self, GivenOption, Kind};
 use super::asb::AsbArgs;
 use super::context::{Context, Done, NO_ANSWER};
 use super::endpoint;
-use super::output::complain;
 use super::restored::{self, Restored};
 use super::select::parse_digest;
+use super::terminal::Announced;
 use crate::control::Control;
 use crate::error::{Error, OptionsError, Result};
 use crate::job::endpoint::is_standard_output;
 use crate::job::path::key_digest;
-use crate::job::{self, Caller, Question, RestoreOptions, SnapshotPath};
+use crate::job::{self, RestoreOptions, SnapshotPath};
 use crate::record::{Digest, PartitionSet};
 use crate::repository::{Selection, Snapshot};
 use crate::restore::Expiry;
 use crate::targets::ConflictPolicy;
 use clap::ValueEnum;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -261,9 +260,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let options = options(&args, &path, selection)?;
     options.check(&args.target)?;
     let snapshot = args.among.open(context, &path.snapshot)?;
-    let begins =
-        Begins { context, snapshot: &snapshot, namespaces: path.namespaces(&snapshot)?, told: Cell::new(false) };
-    let report = job::restore(&snapshot, &args.target, &options, &begins);
+    let snapshot = announced(context, &snapshot, &path)?;
+    let report = job::restore(&snapshot, &args.target, &options);
     let report = report.map_err(|error| name_namespaces(error, &path.snapshot))?;
     // The records themselves may be on standard output.
     let aside = is_standard_output(&args.target) && !args.dry_run;
@@ -314,39 +312,15 @@ fn name_namespaces(error: Error, snapshot: &str) -> Error {
     }
 }
 
-/// Says what is restored once it begins.
-struct Begins<'a> {
-    context: &'a Context,
-    snapshot: &'a Snapshot,
-    namespaces: Vec<String>,
-    told: Cell<bool>,
-}
-
-impl Caller for Begins<'_> {
-    fn begins(&self, what: &str) -> Control {
-        let control = self.context.begins(what);
-        if !self.told.replace(true) && !self.context.quiet() {
-            let manifest = self.snapshot.manifest();
-            complain(&format!("{what}: {}", describe(manifest)));
-            let parts = self.namespaces.iter().flat_map(|name| parts(manifest, Some(name)));
-            parts.for_each(|line| complain(&line));
-        }
-        control
+/// The snapshot, of which the terminal is told once its restore begins.
+fn announced(context: &Context, snapshot: &Snapshot, path: &SnapshotPath) -> Result<Snapshot> {
+    if context.quiet() {
+        return Ok(snapshot.clone());
     }
-
-    fn ended(&self) {
-        self.context.ended();
-    }
-
-    fn confirm(&self, question: &Question) -> Result<bool> {
-        self.context.confirm(question)
-    }
-
-    fn damage(&self, text: &str) {
-        self.context.damage(text);
-    }
-
-    fn note(&self, text: &str) {
-        self.context.note(text);
-    }
+    let (manifest, namespaces) = (snapshot.manifest().clone(), path.namespaces(snapshot)?);
+    let announced = Announced::new(context.terminal(), move |what| {
+        let parts = namespaces.iter().flat_map(|name| parts(&manifest, Some(name)));
+        [format!("{what}: {}", describe(&manifest))].into_iter().chain(parts).collect()
+    });
+    Ok(snapshot.watched(&Control::observed(announced)))
 }

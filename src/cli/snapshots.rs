@@ -24,7 +24,7 @@ pub struct Args {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let repository = context.repository()?;
-    let report = job::snapshots(&repository, &args.among.filter(), context)?;
+    let report = job::snapshots(&repository, &args.among.filter())?;
     if context.json() {
         context.print_json(&report)?;
     } else if report.snapshots.is_empty() && report.damaged.is_empty() {

@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let report = job::stats(&context.repository()?, &args.among.filter(), context)?;
+    let report = job::stats(&context.repository()?, &args.among.filter())?;
     if context.json() {
         context.print_json(&report)?
     } else {

@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let source = args.reading.options(path.set.as_deref(), 0)?;
     let snapshot = args.among.open(context, &path.snapshot)?;
     let options = VerifyOptions::default().namespace(path.namespace).rename(args.rename).source(source);
-    let report = job::verify(&snapshot, &args.source, &options, context)?;
+    let report = job::verify(&snapshot, &args.source, &options)?;
     complain_of(&report);
     match context.json() {
         true => context.print_json(&report)?,

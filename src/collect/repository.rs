@@ -7,6 +7,7 @@ use super::mark::States;
 use super::mark::lost_names;
 use super::{Collector, PruneOptions, PruneReport, Retention};
 use crate::chunks::WriteOptions;
+use crate::control::EnteredPart;
 use crate::error::{Error, Result};
 use crate::format::{SnapshotId, names};
 use crate::objects;
@@ -133,6 +134,7 @@ impl Repository {
     /// If what a snapshot needs can't be told, if another collection is at work, or a writer that it would have to wait
     /// for.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
+        let _part = self.begin_pruning();
         self.collector().run(options, &self.control)
     }
 
@@ -143,10 +145,15 @@ impl Repository {
     ///
     /// If what a snapshot needs can't be told.
     pub fn prune_plan(&self, options: &PruneOptions) -> Result<Plan<PruneReport>> {
+        let _part = self.begin_pruning();
         let (report, condemned) = self.collector().look(options, &self.control)?;
         let options = PruneOptions { only: Some(Arc::new(condemned)), ..options.clone() };
         let repository = self.clone();
         Ok(Plan::new(report, move || repository.prune(&options)))
+    }
+
+    fn begin_pruning(&self) -> EnteredPart {
+        self.control.part(format!("pruning {}", self.store.location())).entered()
     }
 
     fn collector(&self) -> Collector {

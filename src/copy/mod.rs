@@ -107,8 +107,6 @@ pub struct CopyReport {
     pub holds: u64,
     /// Copies whose labels were brought up to date, since those of their originals were changed; 0 in a plan.
     pub labelled: u64,
-    /// For people: damage that was passed over and made up for, and holds and labels that copies lack.
-    pub warnings: Vec<String>,
 }
 
 /// What the target has.
@@ -166,6 +164,9 @@ impl Repository {
                 self.id
             )));
         }
+        let _part = control.part(format!("copying {} to {}", self.store.location(), target.store.location())).entered();
+        // What is warned of in the target is told to whoever watches the copy.
+        let target = &target.watched(control);
         let mut report = CopyReport::default();
         let mut chosen = self.chosen(options, &mut report)?;
         chosen.retain(|manifest| options.only.as_ref().is_none_or(|only| only.contains(&manifest.id)));
@@ -181,9 +182,10 @@ impl Repository {
             control,
         };
         let list = target.snapshots_with(&mut work.memory)?;
-        report.warnings.extend(list.damaged.iter().map(|(_, error)| {
-            format!("{error}; if it is a copy of a snapshot that was asked for, that is copied again")
-        }));
+        for (_, error) in &list.damaged {
+            let then = "if it is a copy of a snapshot that was asked for, that is copied again";
+            self.control.warn(format!("{error}; {then}"));
+        }
         work.learn(&list.snapshots);
         let (present, wanted): (Vec<_>, Vec<_>) =
             chosen.into_iter().partition(|manifest| work.copy_of(manifest).is_some());
@@ -226,12 +228,14 @@ impl Repository {
     ) -> Result<()> {
         for (original, standing) in objects::read_labels(&*self.store, &self.keys, names::TAGS)? {
             let Some(&copy) = copies.get(&original) else { continue };
-            report.warnings.extend(standing.damaged.iter().map(|(_, error)| format!("{error}; its copy lacks them")));
+            for (_, error) in &standing.damaged {
+                self.control.warn(format!("{error}; its copy lacks them"));
+            }
             match target.merge_labels(copy, &standing.changes) {
                 Ok(changed) => report.labelled += u64::from(changed),
                 Err(error) if error.is_of_one_object() || matches!(error, Error::Invalid(_)) => {
                     let there = target.store.location();
-                    report.warnings.push(match target.is_forgotten(&copy)? {
+                    self.control.warn(match target.is_forgotten(&copy)? {
                         true => format!(
                             "snapshot {copy} of {there}, the copy of {original}, was forgotten meanwhile and got no \
                              labels. To have it again, run the copy again"
@@ -263,9 +267,8 @@ impl Repository {
                 // Released since it was listed.
                 Ok(None) => continue,
                 Err(error) if error.is_of_one_object() => {
-                    report
-                        .warnings
-                        .push(format!("{error}; snapshot {original} is held all the same, and its copy is not"));
+                    let then = format!("snapshot {original} is held all the same, and its copy is not");
+                    self.control.warn(format!("{error}; {then}"));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -319,7 +322,7 @@ impl Repository {
         let mut chosen = BTreeMap::new();
         for spec in &options.snapshots {
             let manifest = named(&mut list, spec, &options.filter)?;
-            report.warnings.extend(resolve::doubts(spec, &list.times, manifest.id));
+            resolve::doubts(spec, &list.times, manifest.id).iter().for_each(|doubt| self.control.warn(doubt));
             chosen.insert(manifest.place(), manifest);
         }
         Ok(chosen.into_values().filter(|manifest| is_newer(manifest)).collect())
@@ -417,18 +420,13 @@ impl Copying<'_> {
         let about = SessionOptions { job, ..SessionOptions::default() };
         let template = self.template(&original)?;
         let mut session = self.target.begin_with(SessionKind::Other, about, template, &mut self.memory)?;
-        for warning in session.warnings() {
-            if !report.warnings.contains(warning) {
-                report.warnings.push(warning.clone());
-            }
-        }
         self.learn(session.parents());
         if session.writer()?.reader().index().excludes_any() {
             // What was whole for an earlier session may stand in packs that were condemned since, or are gone.
             self.whole.clear();
         }
         let before = self.reader.fetched_bytes();
-        let filled = self.fill(&mut session, &original, report);
+        let filled = self.fill(&mut session, &original);
         let done = match filled.map_err(|error| self.target.unless_fenced(session.id(), error)) {
             Ok(Some(copy)) => {
                 session
@@ -501,12 +499,7 @@ impl Copying<'_> {
     }
 
     /// Copies what a snapshot refers to; gives back the id of a copy that is there already.
-    fn fill(
-        &mut self,
-        session: &mut BackupSession,
-        original: &Manifest,
-        report: &mut CopyReport,
-    ) -> Result<Option<SnapshotId>> {
+    fn fill(&mut self, session: &mut BackupSession, original: &Manifest) -> Result<Option<SnapshotId>> {
         if let Some(copy) = self.copy_of(original) {
             return Ok(Some(copy));
         }
@@ -522,7 +515,7 @@ impl Copying<'_> {
         for namespace in &original.namespaces {
             let (copy, more) = {
                 let transfer = Transfer::new(&source, session.writer()?, as_packed, self.control);
-                self.namespace(&transfer, original, namespace, session.id(), report)?
+                self.namespace(&transfer, original, namespace, session.id())?
             };
             roots.extend(more);
             session.add(copy)?;
@@ -551,7 +544,6 @@ impl Copying<'_> {
         original: &Manifest,
         namespace: &NamespaceManifest,
         own: SnapshotId,
-        report: &mut CopyReport,
     ) -> Result<(NamespaceManifest, Vec<ChunkId>)> {
         let of = |error: Error| match error {
             Error::Damaged { object, found, advice } => {
@@ -585,7 +577,7 @@ impl Copying<'_> {
                         };
                         break (Vec::from_iter(run), vec![NO_ROOT; usize::from(run.is_some())], walked);
                     };
-                    report.warnings.push(format!("{error}; what was damaged there is rewritten"));
+                    self.control.warn(format!("{error}; what was damaged there is rewritten"));
                     unusable.extend(namespace.runs.get(at).map(|run| run.root));
                 }
             }

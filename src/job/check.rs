@@ -1,6 +1,6 @@
 //! Checks that everything the snapshots need exists, and on request reads it.
 
-use super::{Caller, Done, Part, stopped};
+use super::{Done, stopped};
 use crate::error::Result;
 use crate::format::names;
 use crate::repository::Repository;
@@ -83,11 +83,10 @@ impl CheckReport {
 ///
 /// # Errors
 ///
-/// If the store can't be read, or the caller stops it. Damage is no error: the report names it.
-pub fn check(repository: &Repository, options: &CheckOptions, caller: &dyn Caller) -> Result<CheckReport> {
+/// If the store can't be read, or it is stopped. Damage is no error: the report names it.
+pub fn check(repository: &Repository, options: &CheckOptions) -> Result<CheckReport> {
     let read_percent = options.read.percent(&**repository.store())?;
-    let part = Part::begin(caller, format!("checking {}", repository.store().location()));
-    let report = repository.watched(&part).check(&Checking { read_percent });
+    let report = repository.check(&Checking { read_percent });
     let report = report.map_err(|error| stopped(error, "the repository was not checked to its end"))?;
     Ok(CheckReport {
         snapshots: report.snapshots,

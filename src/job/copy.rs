@@ -1,6 +1,6 @@
 //! Copies snapshots into another repository.
 
-use super::{Caller, Done, Part, millis_since, stopped, text};
+use super::{Done, millis_since, stopped, text};
 use crate::copy;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -124,7 +124,14 @@ impl From<copy::CopiedSnapshot> for CopiedSnapshot {
 }
 
 impl CopyReport {
-    fn new(report: copy::CopyReport, dry_run: bool, from: String, to: String, duration_millis: u64) -> Self {
+    fn new(
+        report: copy::CopyReport,
+        dry_run: bool,
+        from: String,
+        to: String,
+        warnings: Vec<String>,
+        duration_millis: u64,
+    ) -> Self {
         let present = report.present.iter();
         let not_copied = report.not_copied.into_iter().map(|not| NotCopied {
             snapshot: not.snapshot.to_string(),
@@ -142,7 +149,7 @@ impl CopyReport {
             not_copied: not_copied.collect(),
             holds: report.holds,
             labelled: report.labelled,
-            warnings: report.warnings,
+            warnings,
             duration_millis,
         }
     }
@@ -165,24 +172,17 @@ const LEFT: &str = "snapshots that were copied before stay; the next copy contin
 ///
 /// # Errors
 ///
-/// If a snapshot that was named is not found, if one of the stores can't be read or written, or the caller stops it. A
+/// If a snapshot that was named is not found, if one of the stores can't be read or written, or it is stopped. A
 /// snapshot that can't be copied is no error: the report names it.
-pub fn copy(
-    source: &Repository,
-    target: &Repository,
-    options: &CopyOptions,
-    caller: &dyn Caller,
-) -> Result<CopyReport> {
+pub fn copy(source: &Repository, target: &Repository, options: &CopyOptions) -> Result<CopyReport> {
     let CopyOptions { snapshots, filter, newer_than, dry_run } = options.clone();
     let options = copy::CopyOptions::default().snapshots(snapshots).filter(filter).newer_than(newer_than);
     let (from, to) = (source.store().location().to_string(), target.store().location().to_string());
     let begun = Instant::now();
-    let part = Part::begin(caller, format!("copying {from} to {to}"));
-    let source = source.watched(&part);
     let report = match dry_run {
         true => source.copy_plan(target, &options).map(Plan::into_report),
         false => source.copy(target, &options),
     };
     let report = report.map_err(|error| stopped(error, LEFT))?;
-    Ok(CopyReport::new(report, dry_run, from, to, millis_since(begun)))
+    Ok(CopyReport::new(report, dry_run, from, to, source.control().warnings(), millis_since(begun)))
 }

@@ -1,6 +1,6 @@
 //! Forgets snapshots, by rules or by name.
 
-use super::{Caller, Done, DoubtfulTime, Part, PruneReport, stopped, text};
+use super::{Done, DoubtfulTime, PruneReport, stopped, text};
 use crate::collect::forget::ForgetReport as Forgotten;
 use crate::collect::{Reason, Retention};
 use crate::error::Result;
@@ -96,24 +96,25 @@ impl ForgetReport {
 /// # Errors
 ///
 /// If a snapshot that was named is not found or is held, if the rules would leave a group without any snapshot and
-/// don't say so, or if the caller stops it. Nothing was forgotten then, unless it was stopped.
-pub fn forget(repository: &Repository, options: &ForgetOptions, caller: &dyn Caller) -> Result<ForgetReport> {
+/// don't say so, or if it is stopped. Nothing was forgotten then, unless it was stopped.
+pub fn forget(repository: &Repository, options: &ForgetOptions) -> Result<ForgetReport> {
     let ForgetOptions { which, filter, dry_run } = options;
-    let part = Part::begin(caller, format!("forgetting snapshots of {}", repository.store().location()));
+    let _part =
+        repository.control().part(format!("forgetting snapshots of {}", repository.store().location())).entered();
     let list = repository.snapshots()?;
     let goes_by_time = match which {
         Which::Rules(policy) => policy.goes_by_time(),
         Which::Named(names) => names.iter().any(|name| name.starts_with('@')),
     };
     if goes_by_time {
-        list.times.warnings().iter().for_each(|warning| caller.note(warning));
+        list.times.warnings().iter().for_each(|warning| repository.control().warn(warning));
     }
     let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
     filter.check_cluster(&list.snapshots)?;
     let manifests = list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
     let plan = match which {
-        Which::Rules(policy) => repository.watched(&part).forget_plan(policy, filter),
-        Which::Named(names) => repository.watched(&part).forget_named_plan(names, filter),
+        Which::Rules(policy) => repository.forget_plan(policy, filter),
+        Which::Named(names) => repository.forget_named_plan(names, filter),
     };
     let report = plan.and_then(|plan| if *dry_run { Ok(plan.into_report()) } else { plan.execute() });
     let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;

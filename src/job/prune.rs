@@ -1,6 +1,6 @@
 //! Reclaims the space that no snapshot needs.
 
-use super::{Caller, Done, Part, millis_since, stopped, text};
+use super::{Done, millis_since, stopped, text};
 use crate::collect::{self, Held, Waiting};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -193,12 +193,10 @@ impl PruneReport {
 /// # Errors
 ///
 /// If an option is out of its range, what a snapshot needs can't be told, another collection or a writer is at work
-/// that it would have to wait for, or the caller stops it.
-pub fn prune(repository: &Repository, options: &PruneOptions, caller: &dyn Caller) -> Result<PruneReport> {
+/// that it would have to wait for, or it is stopped.
+pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneReport> {
     let (options, dry_run) = (options.to_library()?, options.dry_run);
-    let part = Part::begin(caller, format!("pruning {}", repository.store().location()));
     let begun = Instant::now();
-    let repository = repository.watched(&part);
     let report = match dry_run {
         true => repository.prune_plan(&options).map(Plan::into_report),
         false => repository.prune(&options),

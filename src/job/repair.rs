@@ -1,6 +1,6 @@
 //! Rebuilds the index, and salvages snapshots that lost chunks.
 
-use super::{Caller, Done, Part, ReadPart, millis_since, stopped, text};
+use super::{Done, ReadPart, millis_since, stopped, text};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::record::Digest;
@@ -198,15 +198,13 @@ impl RepairReport {
 ///
 /// # Errors
 ///
-/// If the store can't be read or written, or the caller stops it. What can't be repaired is no error: the report names
+/// If the store can't be read or written, or it is stopped. What can't be repaired is no error: the report names
 /// it.
-pub fn repair(repository: &Repository, options: &RepairOptions, caller: &dyn Caller) -> Result<RepairReport> {
-    let part = Part::begin(caller, format!("repairing {}", repository.store().location()));
+pub fn repair(repository: &Repository, options: &RepairOptions) -> Result<RepairReport> {
     let begun = Instant::now();
     let read_percent = options.read.percent(&**repository.store())?;
     let from = options.from.clone();
     let repairing = repair::RepairOptions::default().read_percent(read_percent).from(from);
-    let repository = repository.watched(&part);
     let report = match options.dry_run {
         true => repository.repair_plan(&repairing).map(Plan::into_report),
         false => repository.repair(&repairing),

@@ -111,6 +111,7 @@ impl Repository {
     /// names it.
     pub fn repair(&self, options: &RepairOptions) -> Result<RepairReport> {
         let control = &self.control;
+        let _part = control.part(format!("repairing {}", self.store.location())).entered();
         let mut report = RepairReport::default();
         self.repair_index(options.dry_run, control, &mut report)?;
         self.clear_sessions(options.dry_run, &mut report)?;

@@ -300,6 +300,11 @@ impl Repository {
         Repository { control: control.clone(), store, ..self.clone() }
     }
 
+    /// The handle on its long calls, which also has the warnings that were told: that of [`Repository::watched`].
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
     /// Its id.
     pub fn id(&self) -> RepositoryId {
         self.id
@@ -566,11 +571,11 @@ impl Repository {
         let mut index = self.index()?;
         // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
         index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
-        let mut warnings = resolve::doubts(spec, &list.times, manifest.id);
+        resolve::doubts(spec, &list.times, manifest.id).iter().for_each(|doubt| self.control.warn(doubt));
         if !filter.tags.is_empty() {
-            warnings.extend(list.unread_labels.iter().map(|(_, error)| error.to_string()));
+            list.unread_labels.iter().for_each(|(_, error)| self.control.warn(error.to_string()));
         }
-        Ok(Snapshot::new(self.reader_of(index), manifest, self.control.clone()).with_warnings(warnings))
+        Ok(Snapshot::new(self.reader_of(index), manifest, self.control.clone()))
     }
 
     /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share.

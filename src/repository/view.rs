@@ -30,7 +30,6 @@ use std::sync::Arc;
 pub struct Snapshot {
     chunks: Arc<ChunkReader>,
     manifest: Manifest,
-    warnings: Vec<String>,
     pub(crate) control: Control,
 }
 
@@ -105,11 +104,7 @@ pub struct SizeReport {
 
 impl Snapshot {
     pub(crate) fn new(chunks: Arc<ChunkReader>, manifest: Manifest, control: Control) -> Self {
-        Snapshot { chunks, manifest, warnings: Vec::new(), control }
-    }
-
-    pub(crate) fn with_warnings(self, warnings: Vec<String>) -> Self {
-        Snapshot { warnings, ..self }
+        Snapshot { chunks, manifest, control }
     }
 
     /// The same snapshot, whose long calls can be watched and stopped by `control`; until then they go by that of the
@@ -117,11 +112,6 @@ impl Snapshot {
     #[must_use]
     pub fn watched(&self, control: &Control) -> Self {
         Snapshot { control: control.clone(), ..self.clone() }
-    }
-
-    /// For people: why it may not be the one that was meant by the name by which it was opened.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// Its id.

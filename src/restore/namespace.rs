@@ -31,6 +31,7 @@ impl Snapshot {
     ) -> Result<RestoreReport> {
         let control = &self.control;
         options.check(target.name(), target.is_live())?;
+        let _part = control.part(format!("restoring namespace {namespace} into {}", target.name())).entered();
         if options.mirror {
             self.may_be_mirrored(namespace, &options.selection)?;
         }

@@ -88,7 +88,10 @@ impl Repository {
             // Were this note lost too, the lease would lapse.
             let _ = lease.end(outcome);
         })?;
-        let Prepared { parents, unreadable, reader, with_condemned, distrusted, stopped, warnings } = prepared;
+        let what = if manifest.source.is_empty() { &manifest.cluster } else { &manifest.source };
+        let part = control.part(format!("backing up {what}"));
+        tracing::info!(session = %id, "session began");
+        let Prepared { parents, unreadable, reader, with_condemned, distrusted, stopped } = prepared;
         let options_of = WriteOptions {
             suite,
             compression: self.parameters.compression,
@@ -107,7 +110,6 @@ impl Repository {
             manifest,
             hold: options.hold,
             parents,
-            warnings,
             existing: reader.clone(),
             worker: Some(Worker::new(reader, with_condemned, writer, control.clone())),
             control,
@@ -115,6 +117,7 @@ impl Repository {
             stopped: if options.resume { stopped } else { Vec::new() },
             resumed: Vec::new(),
             ended: false,
+            _part: part,
         })
     }
 
@@ -123,17 +126,19 @@ impl Repository {
         let condemned = objects::condemned(&*self.store, &self.keys)?;
         let states = objects::list_states(&*self.store, &self.keys)?;
         let list = self.snapshots_with(memory)?;
-        let mut warnings: Vec<String> =
-            list.damaged.iter().map(|(_, error)| format!("{error}; this backup doesn't build on it")).collect();
-        warnings.extend(states.damaged().iter().map(|(_, error)| error.to_string()));
+        let warn = |text: String| self.control.warn(text);
+        list.damaged.iter().for_each(|(_, error)| warn(format!("{error}; this backup doesn't build on it")));
+        states.damaged().iter().for_each(|(_, error)| warn(error.to_string()));
         // Nothing rests on the time of the newest but what people make of it, and of this one's, which will come before
         // it.
         let newest = list.snapshots.last().map(|newest| newest.id);
         let in_doubt = list.times.doubtful().iter().filter(|doubtful| Some(doubtful.snapshot) == newest);
-        warnings.extend(
-            in_doubt.map(|doubtful| format!("{doubtful}; this snapshot comes after it in the order all the same")),
-        );
-        warnings.extend(list.times.reader_is_behind().then(|| list.times.warnings()).into_iter().flatten());
+        in_doubt.for_each(|doubtful| {
+            warn(format!("{doubtful}; this snapshot comes after it in the order all the same"));
+        });
+        if list.times.reader_is_behind() {
+            list.times.warnings().into_iter().for_each(warn);
+        }
         let committed = |id: &SnapshotId| states.was_committed(id);
         let reader_of = |index| {
             let (store, keys) = (self.store.clone(), self.keys.clone());
@@ -149,17 +154,17 @@ impl Repository {
             let states = objects::list_states(&*self.store, &self.keys)?;
             index = Index::open(&*self.store, &self.keys, |id| states.was_committed(id), condemned)?;
         }
-        warnings.extend(self.make_whole(&mut index, &list.snapshots)?);
+        self.make_whole(&mut index, &list.snapshots)?;
         let reader = reader_of(index);
         // Neither a check, which takes no name, nor a session that stopped before its commit has one that says that it
         // committed.
         let history = self.history_of(memory, |state| !state.is_some_and(SnapshotState::was_committed))?;
-        warnings.extend(history.damaged.iter().map(|(_, error)| {
-            format!(
+        history.damaged.iter().for_each(|(_, error)| {
+            warn(format!(
                 "{error}; should a check have noted damaged chunks in it, only another check that reads data finds \
-                     them again"
-            )
-        }));
+                 them again"
+            ));
+        });
         // What was healed since, or came back with its pack, is trusted again.
         let mut distrusted = HashSet::new();
         for id in noted_chunks(&history) {
@@ -170,20 +175,17 @@ impl Repository {
         let unreadable = list.damaged.iter().map(|(id, _)| *id).collect();
         let stopped = stopped_sessions(&history.entries, Timestamp::now().0);
         let parents = list.snapshots;
-        Ok(Prepared { parents, unreadable, reader, with_condemned, distrusted, stopped, warnings })
+        Ok(Prepared { parents, unreadable, reader, with_condemned, distrusted, stopped })
     }
 
     /// Takes packs that are gone out of the index, and makes up from the packs for segments that are damaged or
-    /// missing. Says what it found, for people.
-    fn make_whole(&self, index: &mut Index, snapshots: &[Manifest]) -> Result<Vec<String>> {
+    /// missing. Warns of what it found.
+    fn make_whole(&self, index: &mut Index, snapshots: &[Manifest]) -> Result<()> {
         let absent = self.absent_packs(index)?;
-        let mut warnings: Vec<String> = absent
-            .iter()
-            .map(|id| {
-                let name = names::pack(id);
-                format!("{name} is missing or cut short; a full backup writes its values again")
-            })
-            .collect();
+        for id in &absent {
+            let name = names::pack(id);
+            self.control.warn(format!("{name} is missing or cut short; a full backup writes its values again"));
+        }
         index.exclude(absent);
         let lost = index.lacks_segments_of(snapshots);
         let mut damaged: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
@@ -193,9 +195,11 @@ impl Repository {
         }
         if !damaged.is_empty() {
             index.recover(&*self.store, &self.keys)?;
-            warnings.extend(damaged.iter().map(|problem| format!("{problem}; this backup writes the index again")));
+            for problem in damaged {
+                self.control.warn(format!("{problem}; this backup writes the index again"));
+            }
         }
-        Ok(warnings)
+        Ok(())
     }
 
     /// What stopped a session in reading this repository: if it was fenced, the collection that fenced it may have
@@ -241,7 +245,6 @@ struct Prepared {
     with_condemned: Option<Arc<ChunkReader>>,
     distrusted: HashSet<ChunkId>,
     stopped: Vec<Session>,
-    warnings: Vec<String>,
 }
 
 /// Chunks that checks found damaged.

@@ -12,7 +12,7 @@ pub(crate) use begin::noted_chunks;
 pub(crate) use worker::{Worker, write_absent};
 
 use crate::chunks::{ChunkReader, ChunkWriter};
-use crate::control::Control;
+use crate::control::{Control, Part};
 use crate::error::{Error, Result};
 use crate::format::session::Session;
 use crate::format::snapshot::{Manifest, NamespaceManifest};
@@ -81,7 +81,6 @@ pub struct BackupSession {
     pub(crate) manifest: Manifest,
     hold: Option<String>,
     pub(crate) parents: Vec<Manifest>,
-    pub(crate) warnings: Vec<String>,
     existing: Arc<ChunkReader>,
     worker: Option<Worker>,
     pub(crate) control: Control,
@@ -90,17 +89,14 @@ pub struct BackupSession {
     pub(crate) stopped: Vec<Session>,
     pub(crate) resumed: Vec<Resumed>,
     ended: bool,
+    /// What is told of it.
+    _part: Part,
 }
 
 impl BackupSession {
     /// The session's id, and that of the snapshot it will become.
     pub fn id(&self) -> SnapshotId {
         self.manifest.id
-    }
-
-    /// For people: damage that was met, what was passed over and what is rewritten; and what the source would not tell.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// The snapshots that were committed when it began, oldest first.

@@ -112,8 +112,9 @@ impl RetryStore {
     }
 
     /// Makes a call until it succeeds, fails for a reason that doesn't pass, or the policy is used up. Gives back
-    /// whether the call was made more than once.
-    fn call<T>(&self, call: impl Fn() -> Result<T>) -> Result<(T, bool)> {
+    /// whether the call was made more than once. `name` and `key` say which call it is.
+    fn call<T>(&self, name: &str, key: &str, call: impl Fn() -> Result<T>) -> Result<(T, bool)> {
+        tracing::trace!(key, "{name}");
         let (begin, was_stopped) = (Instant::now(), self.control.is_stopped());
         let mut longest = self.policy.first_wait;
         for tries in 1.. {
@@ -127,15 +128,18 @@ impl RetryStore {
                 {
                     return Err(error);
                 }
-                Err(_) => self.wait(wait, was_stopped)?,
+                Err(error) => {
+                    tracing::warn!(key, tries, %error, "{name} is made again");
+                    self.wait(wait, was_stopped)?;
+                }
             }
             longest = longest.saturating_mul(2);
         }
         Err(Error::internal("a call to a store was tried more than four thousand million times"))
     }
 
-    fn again<T>(&self, call: impl Fn() -> Result<T>) -> Result<T> {
-        Ok(self.call(call)?.0)
+    fn again<T>(&self, name: &str, key: &str, call: impl Fn() -> Result<T>) -> Result<T> {
+        Ok(self.call(name, key, call)?.0)
     }
 }
 
@@ -145,7 +149,7 @@ impl Store for RetryStore {
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put> {
-        match self.call(|| self.inner.put_new(key, bytes))? {
+        match self.call("put_new", key, || self.inner.put_new(key, bytes))? {
             (Put::Exists, true) if holds(self, key, bytes)? => Ok(Put::Created),
             (put, _) => Ok(put),
         }
@@ -153,51 +157,51 @@ impl Store for RetryStore {
 
     fn put_content(&self, key: &str, bytes: &Bytes) -> Result<Put> {
         // Whoever finds the key taken finds the same bytes there.
-        self.again(|| self.inner.put_content(key, bytes))
+        self.again("put_content", key, || self.inner.put_content(key, bytes))
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        self.again(|| self.inner.put(key, bytes))
+        self.again("put", key, || self.inner.put(key, bytes))
     }
 
     fn get(&self, key: &str, limit: u64) -> Result<Option<Bytes>> {
-        self.again(|| self.inner.get(key, limit))
+        self.again("get", key, || self.inner.get(key, limit))
     }
 
     fn get_range(&self, key: &str, offset: u64, length: usize) -> Result<Option<Bytes>> {
-        self.again(|| self.inner.get_range(key, offset, length))
+        self.again("get_range", key, || self.inner.get_range(key, offset, length))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
-        self.again(|| self.inner.size(key))
+        self.again("size", key, || self.inner.size(key))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
-        self.again(|| self.inner.list(prefix))
+        self.again("list", prefix, || self.inner.list(prefix))
     }
 
     fn top_names(&self) -> Result<Vec<String>> {
-        self.again(|| self.inner.top_names())
+        self.again("top_names", "", || self.inner.top_names())
     }
 
     fn delete(&self, key: &str) -> Result<()> {
-        self.again(|| self.inner.delete(key))
+        self.again("delete", key, || self.inner.delete(key))
     }
 
     fn sync(&self) -> Result<()> {
-        self.again(|| self.inner.sync())
+        self.again("sync", "", || self.inner.sync())
     }
 
     fn keep_reserve(&self) -> Result<()> {
-        self.again(|| self.inner.keep_reserve())
+        self.again("keep_reserve", "", || self.inner.keep_reserve())
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {
-        self.again(|| self.inner.free_bytes())
+        self.again("free_bytes", "", || self.inner.free_bytes())
     }
 
     fn use_reserve(&self) -> Result<bool> {
-        self.again(|| self.inner.use_reserve())
+        self.again("use_reserve", "", || self.inner.use_reserve())
     }
 }
 

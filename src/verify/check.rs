@@ -96,6 +96,7 @@ impl Repository {
     /// If the store can't be read, or the check was stopped. Damage is no error: the report names it.
     pub fn check(&self, options: &CheckOptions) -> Result<CheckReport> {
         let control = &self.control;
+        let _part = control.part(format!("checking {}", self.store.location())).entered();
         let mut report = CheckReport::default();
         self.check_ways_in(&mut report)?;
         let (history, condemned) = self.check_sessions(&mut report)?;

@@ -115,6 +115,7 @@ impl Snapshot {
     /// If the snapshot has no such namespace, the source can't be read, or the comparison was stopped.
     pub fn compare(&self, namespace: &str, source: &dyn RecordSource, options: &CompareOptions) -> Result<Comparison> {
         let control = &self.control;
+        let _part = control.part(format!("comparing namespace {namespace} with {}", source.name())).entered();
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
         let work = Comparing { snapshot: self, options, now: source.clock()?, control };

@@ -84,8 +84,7 @@ fn back_up(cluster: &TestCluster, user: &str) -> (Snapshot, Vec<String>) {
     let repository = Repository::create(Arc::new(MemoryStore::new()), b"secret", &create).unwrap();
     let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
-    let warnings = session.warnings().to_vec();
-    (session.commit().unwrap(), warnings)
+    (session.commit().unwrap(), repository.control().warnings())
 }
 
 #[test]

@@ -60,10 +60,9 @@ fn a_snapshot_committed_in_ten_years_is_neither_latest_nor_all_that_is_kept() {
     let mut ids: Vec<SnapshotId> = Vec::new();
     for n in 0..4 {
         let about = format!("snapshot {n}");
-        let session = begin(&repository).expect(&about);
-        let warned = session.warnings().iter().any(|warning| warning.contains("in the future"));
+        let warnings = warned_by(&repository, |repository| drop(begin(repository).expect(&about)));
+        let warned = warnings.iter().any(|warning| warning.contains("in the future"));
         assert_eq!(warned, n == 2, "{about}: a backup right after the one from the future says so");
-        drop(session);
         ids.push(back_up(&repository, &world.later(0..50, 0.2, 0.0, n), BackupKind::Full).unwrap().id());
         if n == 1 {
             clock_was_ahead(&repository, ids[1], 3650 * DAY);
@@ -85,20 +84,19 @@ fn a_snapshot_named_by_its_time_says_which_times_are_doubtful() {
     let world = World::filled(0..20);
     let ids: Vec<SnapshotId> = (0..4).map(|_| back_up(&repository, &world, BackupKind::Full).unwrap().id()).collect();
     let now = at(Timestamp::now().0);
-    assert!(repository.snapshot(&now).unwrap().warnings().is_empty());
+    let warned = |spec: &str| warned_by(&repository, |repository| drop(repository.snapshot(spec).unwrap()));
+    assert_eq!(warned(&now), [""; 0]);
     // Of the third its host says that it was committed yesterday; the others, some of which it saw, are of today.
     clock_was_ahead(&repository, ids[2], -DAY);
     let yesterday = at(Timestamp::now().0 - (DAY / 2) as u64);
     let message = message(repository.snapshot(&yesterday));
     assert!(message.contains("at or before"), "nothing was committed yesterday: {message}");
-    assert!(
-        repository.snapshot(&now).unwrap().warnings().is_empty(),
-        "its time decides nothing about the snapshots of now"
-    );
+    assert_eq!(warned(&now), [""; 0], "its time decides nothing about the snapshots of now");
     // The last says that it is of 2036: it is taken to be of now.
     clock_was_ahead(&repository, ids[3], 3650 * DAY);
-    let found = repository.snapshot(&at(Timestamp::now().0)).unwrap();
-    assert_eq!(found.id(), ids[3]);
-    assert!(found.warnings().iter().any(|warning| warning.contains("in the future")), "{:?}", found.warnings());
-    assert!(repository.snapshot("latest").unwrap().warnings().is_empty(), "no time decides what is the latest");
+    let now = at(Timestamp::now().0);
+    assert_eq!(repository.snapshot(&now).unwrap().id(), ids[3]);
+    let warnings = warned(&now);
+    assert!(warnings.iter().any(|warning| warning.contains("in the future")), "{warnings:?}");
+    assert_eq!(warned("latest"), [""; 0], "no time decides what is the latest");
 }

@@ -37,10 +37,10 @@ fn where_nothing_is_condemned_segments_of_snapshots_that_stay_become_one_and_the
     assert_eq!(segments(&disk).len(), 1);
     assert_eq!(assert_exact(&repository, &snapshots, "joined"), 11);
     assert_clean(&repository, "joined");
-    let mut session = begin(&repository).unwrap();
-    session.records("kept", &world, BackupKind::Incremental, &options()).unwrap();
-    assert!(session.warnings().is_empty(), "{:?}", session.warnings());
-    session.commit().unwrap();
+    let warnings = warned_by(&repository, |repository| {
+        back_up_all(repository, BackupKind::Incremental, &[("kept", &world)]);
+    });
+    assert_eq!(warnings, [""; 0]);
     // Joined segments are joined again, and tell of all that went before.
     for n in 0..9 {
         back_up_all(&repository, BackupKind::Incremental, &[("kept", &world.later(0..60, 0.05, 0.0, 90 + n))]);

@@ -6,7 +6,9 @@ use aerolith::format::names;
 use aerolith::format::snapshot::{Manifest, NamespaceManifest, Origin};
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, SnapshotId};
+use aerolith::{
+    Control, CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, SnapshotId,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -32,6 +34,13 @@ pub fn open_other(store: Arc<dyn Store>) -> Result<Repository> {
 /// Copies all snapshots.
 pub fn copy(source: &Repository, target: &Repository) -> Result<CopyReport> {
     source.copy(target, &CopyOptions::default())
+}
+
+/// The same, and what was warned of.
+pub fn copy_warned(source: &Repository, target: &Repository) -> (CopyReport, Vec<String>) {
+    let control = Control::new();
+    let report = copy(&source.watched(&control), target).unwrap();
+    (report, control.warnings())
 }
 
 /// The copy of a snapshot, of which there must be one.

@@ -69,8 +69,8 @@ fn a_damaged_session_that_a_check_may_have_left_is_named_to_whoever_writes() {
     let name = names::session(&session.id());
     drop(session);
     flip(&store, &name, 90);
-    let session = repository.begin(Default::default()).unwrap();
-    assert!(session.warnings().iter().any(|warning| warning.contains(&name)), "{:?}", session.warnings());
+    let warnings = warned_by(&repository, |repository| drop(repository.begin(Default::default()).unwrap()));
+    assert!(warnings.iter().any(|warning| warning.contains(&name)), "{warnings:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use aerolith::format::{ChunkId, names};
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{Call, Effect, Fault, FaultStore, Listed, MemoryStore, Put, Store};
 use aerolith::{
-    BackupKind, BackupSession, Error, PruneOptions, PruneReport, RecordOptions, RepairOptions, RepairReport,
+    BackupKind, BackupSession, Control, Error, PruneOptions, PruneReport, RecordOptions, RepairOptions, RepairReport,
     Repository, RestoreOptions, Result, SessionOptions, SnapshotFilter, SnapshotId,
 };
 use bytes::Bytes;
@@ -19,6 +19,13 @@ pub type Contents = BTreeMap<&'static str, Truth>;
 pub fn begin(repository: &Repository) -> Result<BackupSession> {
     let about = SessionOptions::default().cluster("memory");
     repository.begin(about)
+}
+
+/// What is warned of while `work` is done with a repository.
+pub fn warned_by(repository: &Repository, work: impl FnOnce(&Repository)) -> Vec<String> {
+    let control = Control::new();
+    work(&repository.watched(&control));
+    control.warnings()
 }
 
 pub fn options() -> RecordOptions {

@@ -9,6 +9,7 @@ pub(crate) use input::{Input, WalkedDigests};
 
 use crate::backup::resume::{Finished, NoteTaker, bad_places, sum};
 use crate::backup::work::{NamespaceWork, Written, unread_ranges};
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::session::OpenNamespace;
@@ -182,7 +183,7 @@ impl<'a> Writing<'a> {
         let work = self.work;
         let parent = work.parent.as_ref().map(|(_, parent)| parent);
         let metadata = work.source.metadata(work.namespace)?;
-        let warnings = not_told(&metadata);
+        warn_of_untold(&metadata, work.control);
         let open = self.open(u32::from(PARTITIONS), run, stats.value_bytes, self.progress.counts);
         let moved = Counts { moved: older.moved, ..Counts::default() };
         let manifest = NamespaceManifest {
@@ -207,15 +208,16 @@ impl<'a> Writing<'a> {
             counts: sum(&sum(&self.progress.counts, &self.unread_counts), &moved),
             evidence: work.evidence.clone(),
         };
-        Ok(Written { manifest, unread: self.unread, open, warnings, tally: self.progress.tally })
+        Ok(Written { manifest, unread: self.unread, open, tally: self.progress.tally })
     }
 }
 
-/// What of the metadata the source would not tell, for people.
-fn not_told(metadata: &NamespaceMetadata) -> Vec<String> {
-    let not_read = metadata.facts.iter().filter(|fact| fact.topic == NOT_READ);
-    let warning = |what, why| format!("the {what} are not backed up: {why}");
-    not_read.map(|fact| warning(String::from_utf8_lossy(&fact.name), String::from_utf8_lossy(&fact.value))).collect()
+/// Warns of the metadata that the source would not tell.
+fn warn_of_untold(metadata: &NamespaceMetadata, control: &Control) {
+    for fact in metadata.facts.iter().filter(|fact| fact.topic == NOT_READ) {
+        let (what, why) = (String::from_utf8_lossy(&fact.name), String::from_utf8_lossy(&fact.value));
+        control.warn(format!("the {what} are not backed up: {why}"));
+    }
 }
 
 fn write_metadata(work: &NamespaceWork<'_>, metadata: &NamespaceMetadata) -> Result<Vec<ChunkId>> {

@@ -8,7 +8,7 @@ pub use report::{BackupReport, ResumedNamespace, UnparsedRecord, VanishedRecords
 pub use sources::{BackupSource, CommandOutput, RunningCommand};
 
 use super::endpoint::{OpenSource, SourceOptions};
-use super::{Caller, Part, millis_since, stopped};
+use super::{millis_since, stopped};
 use crate::backup::RecordOptions;
 use crate::error::{Error, OptionsError, Result};
 use crate::format::snapshot::BackupKind;
@@ -122,28 +122,28 @@ const UNCOMMITTED: &str = "nothing was committed, and the repository holds the s
 /// # Errors
 ///
 /// If options don't go together or not with the sources, a source can't be opened or read, the cluster can't be told,
-/// a store can't be read or written, another program fenced the session, or the caller stops it.
+/// a store can't be read or written, another program fenced the session, or it is stopped.
 pub fn backup(
     repository: &Repository,
     sources: Vec<BackupSource<'_>>,
     options: &BackupOptions,
-    caller: &dyn Caller,
 ) -> Result<BackupReport> {
     options.check()?;
     let begun = Instant::now();
+    let control = repository.control();
     let mut sources = Sources::new(sources)?;
     // A command runs already: whoever stops the backup stops it.
-    let early = sources.has_command().then(|| Part::begin(caller, "backing up the output of a command"));
+    let early = sources.has_command().then(|| control.part("backing up the output of a command"));
     let opened = sources.open(options).and_then(|opened| {
         check_kind(&opened, options)?;
         Ok(opened)
     });
     let opened = opened.map_err(|error| match &early {
-        Some(part) => sources.explain(error, part),
+        Some(_) => sources.explain(error, control),
         None => error,
     });
     let opened = opened.map_err(|error| {
-        note_failure(repository, &sources, options, &error, caller);
+        note_failure(repository, &sources, options, &error);
         stopped(error, UNCOMMITTED)
     })?;
     let names: Vec<&str> = opened.iter().map(|one| one.source.name()).collect();
@@ -151,21 +151,20 @@ pub fn backup(
     let is_named = named.is_some();
     let about = options.session(names.join(", "), named.unwrap_or_else(|| sources.scheme().to_string()));
     let is_first = !is_named && !cluster::has_earlier(repository, &about)?;
-    let part = early.unwrap_or_else(|| Part::begin(caller, format!("backing up {}", about.source)));
+    let _part = early.unwrap_or_else(|| control.part(format!("backing up {}", about.source)));
     let mut found = Found { unnamed_cluster: is_first.then(|| about.cluster.clone()), ..Found::default() };
-    let mut session = repository.watched(&part).begin(about)?;
+    let mut session = repository.begin(about)?;
     let read = match read(&mut session, &opened, options) {
-        Ok(()) => sources.succeeded(&part),
-        Err(error) => Err(sources.explain(error, &part)),
+        Ok(()) => sources.succeeded(control),
+        Err(error) => Err(sources.explain(error, control)),
     };
     if let Err(error) = read {
         session.abandon(&error);
         return Err(stopped(error, UNCOMMITTED));
     }
-    found.take(&session, &opened);
-    found.notes.iter().chain(session.warnings()).for_each(|note| caller.note(note));
+    found.take(&session);
     let snapshot = session.commit().map_err(|error| stopped(error, UNCOMMITTED))?;
-    Ok(BackupReport::new(snapshot.manifest(), found, millis_since(begun)))
+    Ok(BackupReport::new(snapshot.manifest(), found, control.warnings(), millis_since(begun)))
 }
 
 /// Reads all that is backed up.
@@ -180,20 +179,14 @@ fn read(session: &mut BackupSession, sources: &[OpenSource], options: &BackupOpt
 
 /// A backup that fails before it has begun belongs into the history too: nobody else tells that last night's is
 /// missing.
-fn note_failure(
-    repository: &Repository,
-    sources: &Sources<'_>,
-    options: &BackupOptions,
-    error: &Error,
-    caller: &dyn Caller,
-) {
+fn note_failure(repository: &Repository, sources: &Sources<'_>, options: &BackupOptions, error: &Error) {
     if matches!(error, Error::Usage(_) | Error::Options(_)) {
         return;
     }
     let cluster = options.cluster.clone().unwrap_or_else(|| sources.scheme().to_string());
     match repository.begin(options.session(sources.urls(), cluster)) {
         Ok(session) => session.abandon(error),
-        Err(other) => caller.note(&format!("this session is missing from the history: {other}")),
+        Err(other) => repository.control().warn(format!("this session is missing from the history: {other}")),
     }
 }
 

@@ -4,7 +4,6 @@ use crate::backup::Vanished;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
 use crate::job::Done;
-use crate::job::endpoint::OpenSource;
 use crate::job::report::{CountsReport, SnapshotReport, unread};
 use crate::session::{BackupSession, Resumed};
 use crate::sources::BadRecord;
@@ -26,8 +25,9 @@ pub struct BackupReport {
     pub resumed: Vec<ResumedNamespace>,
     /// Namespaces that lost more than half of the parent's records.
     pub vanished: Vec<VanishedRecords>,
-    /// Remarks on the sources, for people: which backup of several was taken, a file whose last line feed is missing.
-    pub notes: Vec<String>,
+    /// What was warned of: damage that was met and what was rewritten for it, and remarks on the sources, such as which
+    /// backup of several was taken.
+    pub warnings: Vec<String>,
     /// What of each namespace could not be read, for people.
     #[serde(skip)]
     pub unread: Vec<Vec<String>>,
@@ -102,26 +102,24 @@ pub(super) struct Found {
     pub bad_records: Vec<UnparsedRecord>,
     pub resumed: Vec<ResumedNamespace>,
     pub vanished: Vec<VanishedRecords>,
-    pub notes: Vec<String>,
     pub unnamed_cluster: Option<String>,
 }
 
 impl Found {
     /// Takes it from a session that has read its sources.
-    pub fn take(&mut self, session: &BackupSession, sources: &[OpenSource]) {
+    pub fn take(&mut self, session: &BackupSession) {
         self.bad_records = session.bad_records().iter().map(UnparsedRecord::from).collect();
         self.resumed = session.resumed().iter().map(ResumedNamespace::from).collect();
         self.vanished = session.vanished().into_iter().map(VanishedRecords::from).collect();
-        self.notes = sources.iter().flat_map(|one| one.source.notes()).collect();
     }
 }
 
 impl BackupReport {
-    pub(super) fn new(manifest: &Manifest, found: Found, duration_millis: u64) -> Self {
-        let Found { bad_records, resumed, vanished, notes, unnamed_cluster } = found;
+    pub(super) fn new(manifest: &Manifest, found: Found, warnings: Vec<String>, duration_millis: u64) -> Self {
+        let Found { bad_records, resumed, vanished, unnamed_cluster } = found;
         let unread = manifest.namespaces.iter().map(unread).collect();
         let snapshot = manifest.into();
-        BackupReport { snapshot, duration_millis, bad_records, resumed, vanished, notes, unread, unnamed_cluster }
+        BackupReport { snapshot, duration_millis, bad_records, resumed, vanished, warnings, unread, unnamed_cluster }
     }
 
     /// How it ended.

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::Manifest;
 use crate::job::path::no_such_set;
 use crate::job::report::unread;
-use crate::job::{Caller, Done, SnapshotPath, open_snapshot, text};
+use crate::job::{Done, SnapshotPath, text};
 use crate::jsonl;
 use crate::record::{Body, BodyError, Digest, ParticleType};
 use crate::repository::{Change, NamespaceView, Repository, Snapshot, SnapshotFilter};
@@ -188,11 +188,11 @@ pub struct SnapshotDiff {
 /// # Errors
 ///
 /// If there is no such snapshot, namespace or set, or if the store can't be read.
-pub fn diff(repository: &Repository, options: &DiffOptions, caller: &dyn Caller) -> Result<SnapshotDiff> {
+pub fn diff(repository: &Repository, options: &DiffOptions) -> Result<SnapshotDiff> {
     let options = options.clone();
     let chunks = repository.chunk_reader()?;
     let open = |path: &SnapshotPath| -> Result<Snapshot> {
-        let manifest = open_snapshot(repository, &path.snapshot, &options.filter, caller)?.manifest().clone();
+        let manifest = repository.snapshot_among(&path.snapshot, &options.filter)?.manifest().clone();
         Ok(repository.open_snapshot(&chunks, manifest))
     };
     let (before, after) = (open(&options.before)?, open(&options.after)?);
@@ -251,12 +251,12 @@ impl SnapshotDiff {
     }
 
     /// Hands the records that differ to `each`, by namespace, partition and digest, and counts them. What is damaged is
-    /// told to the caller, and the rest is compared.
+    /// told to the observer, and the rest is compared.
     ///
     /// # Errors
     ///
     /// If the store can't be read, or if `each` fails.
-    pub fn run(&self, caller: &dyn Caller, each: impl FnMut(RecordChange) -> Result<()>) -> Result<DiffSummary> {
+    pub fn run(&self, each: impl FnMut(RecordChange) -> Result<()>) -> Result<DiffSummary> {
         let summary = DiffSummary {
             kind: "summary",
             before: self.before.id().to_string(),
@@ -268,7 +268,7 @@ impl SnapshotDiff {
             damaged: false,
         };
         let left = self.options.limit.unwrap_or(u64::MAX);
-        let mut comparison = Comparison { diff: self, caller, each, left, summary };
+        let mut comparison = Comparison { diff: self, each, left, summary };
         for (before, after) in &self.pairs {
             comparison.namespace(before, after)?;
         }
@@ -291,7 +291,6 @@ fn look_for<'a>(set: &str, snapshot: &Snapshot, names: impl Iterator<Item = &'a 
 /// A comparison at work.
 struct Comparison<'a, F> {
     diff: &'a SnapshotDiff,
-    caller: &'a dyn Caller,
     each: F,
     /// Records that may still be handed on.
     left: u64,
@@ -318,7 +317,7 @@ impl<F: FnMut(RecordChange) -> Result<()>> Comparison<'_, F> {
                 for (snapshot, view) in [(first, &was), (second, &is)] {
                     for line in unread(view.manifest()) {
                         let name = &view.manifest().name;
-                        self.caller.note(&format!("snapshot {}, namespace {name}: {line}", snapshot.id()));
+                        self.diff.after.control.warn(format!("snapshot {}, namespace {name}: {line}", snapshot.id()));
                     }
                 }
                 Ok(())
@@ -345,7 +344,7 @@ impl<F: FnMut(RecordChange) -> Result<()>> Comparison<'_, F> {
 
     fn tell(&mut self, name: &str, losses: &Losses) {
         for loss in losses.lines() {
-            self.caller.note(&format!("damaged: namespace {name}: {loss}"));
+            self.diff.after.control.damage(&format!("namespace {name}: {loss}"));
             self.summary.damaged = true;
         }
     }
@@ -409,7 +408,7 @@ impl<F: FnMut(RecordChange) -> Result<()>> Comparison<'_, F> {
         let (Some(view), Some(entry)) = (view, entry) else { return Ok(None) };
         match view.value(entry) {
             Err(error) if error.is_of_one_object() => {
-                self.caller.damage(&format!("record {digest}: {error}"));
+                self.diff.after.control.damage(&format!("record {digest}: {error}"));
                 self.summary.damaged = true;
                 Ok(None)
             }

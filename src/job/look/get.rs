@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::job::endpoint::parse_digest;
 use crate::job::path::{key_advice, key_digest};
-use crate::job::{Caller, SnapshotPath, open_snapshot, text};
+use crate::job::{SnapshotPath, text};
 use crate::jsonl;
 use crate::record::{BinRef, Digest, RecordMeta, RecordView};
 use crate::repository::{NamespaceView, Record, Repository, Snapshot, SnapshotFilter};
@@ -106,9 +106,9 @@ fn view_of(record: &Record) -> RecordView<'_> {
 ///
 /// If there is no such snapshot, namespace or record, if the record is damaged or is in another set than the one that
 /// was named, or if the store can't be read.
-pub fn get(repository: &Repository, options: &GetOptions, caller: &dyn Caller) -> Result<FoundRecord> {
+pub fn get(repository: &Repository, options: &GetOptions) -> Result<FoundRecord> {
     let GetOptions { path, namespace, key, digest, filter } = options;
-    let snapshot = open_snapshot(repository, &path.snapshot, filter, caller)?;
+    let snapshot = repository.snapshot_among(&path.snapshot, filter)?;
     let view = snapshot.namespace(namespace)?;
     let record = view.get(digest)?.ok_or_else(|| not_found(options, &snapshot, &view))?;
     if let (None, Some(set)) = (key, &path.set)

@@ -8,7 +8,7 @@ use crate::format::pack::{Packing, Place};
 use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, PackId, SnapshotId, leaf, names, node};
 use crate::index::Index;
-use crate::job::{Caller, Done, SnapshotDetails, open_snapshot, text};
+use crate::job::{Done, SnapshotDetails, text};
 use crate::pack::{PackReader, read_directory, stored_packs};
 use crate::repository::{Repository, Root, SnapshotFilter};
 use serde::Serialize;
@@ -282,17 +282,16 @@ type Each<'a> = dyn FnMut(InspectedObject) -> Result<()> + 'a;
 pub fn inspect(
     repository: &Repository,
     options: &InspectOptions,
-    caller: &dyn Caller,
     mut each: impl FnMut(InspectedObject) -> Result<()>,
 ) -> Result<Done> {
     match &options.0 {
         What::Config => each(InspectedObject::Config(config(repository)))?,
         What::Snapshot(spec, filter) => {
-            let details = show(&open_snapshot(repository, spec, filter, caller)?)?;
+            let details = show(&repository.snapshot_among(spec, filter)?)?;
             each(InspectedObject::Snapshot(Box::new(details)))?;
         }
         What::Pack(prefix) => pack(repository, prefix, &mut each)?,
-        What::Index(Some(prefix)) => return rows(repository, prefix, caller, &mut each),
+        What::Index(Some(prefix)) => return rows(repository, prefix, &mut each),
         What::Index(None) => return segments(repository, &mut each),
         What::Chunk(prefix, hex) => chunk(repository, prefix, *hex, &mut each)?,
         What::Run(prefix) => tree(repository, prefix, &mut each)?,
@@ -391,7 +390,7 @@ fn segments(repository: &Repository, each: &mut Each<'_>) -> Result<Done> {
     Ok(done)
 }
 
-fn rows(repository: &Repository, prefix: &str, caller: &dyn Caller, each: &mut Each<'_>) -> Result<Done> {
+fn rows(repository: &Repository, prefix: &str, each: &mut Each<'_>) -> Result<Done> {
     let (segments, index) = all_segments(repository)?;
     let mut sessions: Vec<SnapshotId> = segments.iter().map(|(session, ..)| *session).collect();
     sessions.dedup();
@@ -404,7 +403,7 @@ fn rows(repository: &Repository, prefix: &str, caller: &dyn Caller, each: &mut E
             each(InspectedObject::Place(PlaceReport { segment, session, ..place }))
         })?;
     }
-    index.damaged().iter().for_each(|error| caller.note(&error.to_string()));
+    index.damaged().iter().for_each(|error| repository.control().warn(error.to_string()));
     Ok(if index.damaged().is_empty() { Done::Whole } else { Done::Damaged })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::job::path::no_such_set;
-use crate::job::{Caller, Done, SnapshotPath, open_snapshot, text};
+use crate::job::{Done, SnapshotPath, text};
 use crate::record::Body;
 use crate::repository::{NamespaceView, Repository, SnapshotFilter};
 use crate::run::Entry;
@@ -52,7 +52,7 @@ pub struct ListedRecord {
     pub bytes: u32,
 }
 
-/// Hands the records of a snapshot to `each`, by partition and digest. What is damaged is told to the caller, and the
+/// Hands the records of a snapshot to `each`, by partition and digest. What is damaged is told to the observer, and the
 /// others are listed.
 ///
 /// # Errors
@@ -62,11 +62,10 @@ pub struct ListedRecord {
 pub fn ls(
     repository: &Repository,
     options: &LsOptions,
-    caller: &dyn Caller,
     mut each: impl FnMut(ListedRecord) -> Result<()>,
 ) -> Result<Done> {
     let LsOptions { path, filter, keys } = options;
-    let snapshot = open_snapshot(repository, &path.snapshot, filter, caller)?;
+    let snapshot = repository.snapshot_among(&path.snapshot, filter)?;
     let set = path.set.as_ref().map(|set| set.as_bytes());
     let mut done = Done::Whole;
     let mut sets = MetSets::default();
@@ -84,7 +83,7 @@ pub fn ls(
             let key = match if *keys { key_of(&view, &entry) } else { Ok(None) } {
                 Ok(key) => key,
                 Err(error) if error.is_of_one_object() => {
-                    caller.damage(&format!("record {}: {error}", entry.digest));
+                    repository.control().damage(&format!("record {}: {error}", entry.digest));
                     done = Done::Damaged;
                     None
                 }
@@ -101,7 +100,7 @@ pub fn ls(
             })?;
         }
         for loss in entries.losses().lines() {
-            caller.note(&format!("damaged: namespace {name}: {loss}"));
+            repository.control().damage(&format!("namespace {name}: {loss}"));
             done = Done::Damaged;
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
+use crate::job::Done;
 use crate::job::report::{self, DamagedSnapshot, DoubtfulTime, NamespaceDetails, SnapshotDetails, SnapshotReport};
-use crate::job::{Caller, Done};
 use crate::repository::{Repository, Snapshot, SnapshotFilter};
 use serde::Serialize;
 
@@ -40,11 +40,11 @@ impl SnapshotsReport {
 ///
 /// If the store can't be read, or there is no snapshot of the cluster that the filter names. A snapshot that can't be
 /// read is no error: the report names it.
-pub fn snapshots(repository: &Repository, filter: &SnapshotFilter, caller: &dyn Caller) -> Result<SnapshotsReport> {
+pub fn snapshots(repository: &Repository, filter: &SnapshotFilter) -> Result<SnapshotsReport> {
     let list = repository.snapshots()?;
     let held = repository.holds()?.iter().map(|hold| hold.snapshot.to_string()).collect();
     filter.check_cluster(&list.snapshots)?;
-    list.times.warnings().iter().for_each(|warning| caller.note(warning));
+    list.times.warnings().iter().for_each(|warning| repository.control().warn(warning));
     let admitted = list.snapshots.iter().filter(|manifest| filter.admits(manifest));
     let snapshots: Vec<SnapshotReport> = admitted.map(SnapshotReport::from).collect();
     Ok(SnapshotsReport {

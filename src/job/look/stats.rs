@@ -4,7 +4,7 @@ use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::{ChunkId, names};
-use crate::job::{Caller, Done, Part, stopped, text};
+use crate::job::{Done, stopped, text};
 use crate::repository::{Repository, Snapshot, SnapshotFilter};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -84,10 +84,10 @@ impl StatsReport {
 ///
 /// # Errors
 ///
-/// If the store can't be read, there is no snapshot of the cluster that the filter names, or the caller stops it. What
+/// If the store can't be read, there is no snapshot of the cluster that the filter names, or it is stopped. What
 /// is damaged is no error: the report names it.
-pub fn stats(repository: &Repository, filter: &SnapshotFilter, caller: &dyn Caller) -> Result<StatsReport> {
-    let part = Part::begin(caller, format!("measuring {}", repository.store().location()));
+pub fn stats(repository: &Repository, filter: &SnapshotFilter) -> Result<StatsReport> {
+    let _part = repository.control().part(format!("measuring {}", repository.store().location())).entered();
     // The snapshots first: what they need is in the index once it is read.
     let mut list = repository.snapshots()?;
     filter.check_cluster(&list.snapshots)?;
@@ -97,7 +97,7 @@ pub fn stats(repository: &Repository, filter: &SnapshotFilter, caller: &dyn Call
     let mut damaged: Vec<String> = list.damaged.iter().map(|(_, error)| error.to_string()).collect();
     for manifest in list.snapshots {
         let snapshot = repository.open_snapshot(&measure.reader, manifest);
-        let sizes = measure.add(&snapshot, snapshots.len(), &part, &mut damaged);
+        let sizes = measure.add(&snapshot, snapshots.len(), repository.control(), &mut damaged);
         snapshots.extend(sizes.map_err(|error| stopped(error, "nothing was changed"))?);
     }
     for chunk in measure.all.values().filter(|chunk| chunk.snapshots == 1) {

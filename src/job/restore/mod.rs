@@ -5,9 +5,9 @@ mod report;
 pub use report::{FailedRecord, RestoreReport, RestoredNamespace, Verification};
 
 use super::endpoint::{OpenTarget, TargetOptions, holds_records, is_standard_output, name_there, open_target};
+use super::millis_since;
 use super::path::{namespaces, no_such_set};
-use super::{Caller, Part, Question, millis_since};
-use crate::control::Control;
+use crate::control::{Control, Question};
 use crate::error::{Error, OptionsError, Result};
 use crate::format::snapshot::NamespaceManifest;
 use crate::record::RecordSelection;
@@ -46,9 +46,9 @@ pub struct RestoreOptions {
     /// Pass over records that a live target has as they would be written, as after a restore that was stopped.
     pub resume: bool,
     /// Then delete what a live target has of the selected sets and partitions and the snapshot does not have. The
-    /// caller is asked before: [`Caller::confirm`].
+    /// caller is asked before: [`Observer::confirm`](crate::Observer::confirm).
     pub mirror: bool,
-    /// That `mirror` may delete was confirmed before: the caller is not asked.
+    /// That `mirror` may delete was confirmed before: nobody is asked.
     pub confirmed: bool,
     /// Then read back what was written, and compare it with the snapshot.
     pub verify: bool,
@@ -111,9 +111,9 @@ impl RestoreOptions {
 /// # Errors
 ///
 /// If options don't go together or not with the snapshot or the target, the snapshot does not have the namespace or any
-/// of the sets, the target can't be opened or written, the store can't be read, or the caller says no or stops it. A
+/// of the sets, the target can't be opened or written, the store can't be read, or the observer says no, or it is stopped. A
 /// record that can't be restored is no error: the report names it.
-pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions, caller: &dyn Caller) -> Result<RestoreReport> {
+pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions) -> Result<RestoreReport> {
     options.check(url)?;
     let rename = name_there(options.rename.clone(), url)?;
     let begun = Instant::now();
@@ -129,11 +129,11 @@ pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions, caller:
     check_sets(snapshot, &names, &how.selection)?;
     let OpenTarget { target, .. } = open_target(url, &options.target)?;
     if options.mirror && !options.confirmed && !options.target.dry_run {
-        names.iter().try_for_each(|name| ask(snapshot, name, &*target, &how, caller))?;
+        names.iter().try_for_each(|name| ask(snapshot, name, &*target, &how))?;
     }
-    let restored = write(snapshot, &names, &*target, &how, caller)?;
+    let restored = write(snapshot, &names, &*target, &how)?;
     let compared = match options.verify {
-        true => read_back(snapshot, &restored, &*target, &how, caller)?,
+        true => read_back(snapshot, &restored, &*target, &how)?,
         false => Vec::new(),
     };
     let mut report = RestoreReport::new(snapshot.manifest(), &*target);
@@ -172,13 +172,7 @@ fn check_sets(snapshot: &Snapshot, namespaces: &[String], selection: &Selection)
 }
 
 /// Asks before a mirror deletes anything; an error is a no.
-fn ask(
-    snapshot: &Snapshot,
-    namespace: &str,
-    target: &dyn RecordTarget,
-    how: &restore::RestoreOptions,
-    caller: &dyn Caller,
-) -> Result<()> {
+fn ask(snapshot: &Snapshot, namespace: &str, target: &dyn RecordTarget, how: &restore::RestoreOptions) -> Result<()> {
     let records = snapshot.count_surplus(namespace, target, how)?;
     let question = Question::DeleteSurplus {
         records,
@@ -186,7 +180,7 @@ fn ask(
         target: target.name().to_string(),
         snapshot: snapshot.id(),
     };
-    match caller.confirm(&question)? {
+    match snapshot.control.confirm(&question)? {
         true => Ok(()),
         false => Err(Error::invalid("nothing was written, nothing deleted")),
     }
@@ -198,22 +192,21 @@ fn write(
     names: &[String],
     target: &dyn RecordTarget,
     how: &restore::RestoreOptions,
-    caller: &dyn Caller,
 ) -> Result<Vec<Restored>> {
     let doing = if target.is_dry_run() { "trying a restore into" } else { "restoring into" };
-    let control = Part::begin(caller, format!("{doing} {}", target.name()));
+    let control = &snapshot.control;
+    let _part = control.part(format!("{doing} {}", target.name()));
     if how.selection.is_every_record() {
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| names.contains(&namespace.name));
         control.add_total_records(live.map(|namespace| namespace.live_records).sum());
     }
-    let snapshot = snapshot.watched(&control);
     let mut restored = Vec::new();
     for namespace in names {
         let report = snapshot.restore(namespace, target, how);
-        let report = report.map_err(|error| left_behind(error, target, &control))?;
+        let report = report.map_err(|error| left_behind(error, target, control))?;
         restored.push(Restored { namespace: namespace.clone(), report });
     }
-    target.finish().map_err(|error| left_behind(error, target, &control))?;
+    target.finish().map_err(|error| left_behind(error, target, control))?;
     Ok(restored)
 }
 
@@ -240,10 +233,8 @@ fn read_back(
     restored: &[Restored],
     target: &dyn RecordTarget,
     how: &restore::RestoreOptions,
-    caller: &dyn Caller,
 ) -> Result<Vec<Comparison>> {
-    let control = Part::begin(caller, format!("reading back from {}", target.name()));
-    let snapshot = snapshot.watched(&control);
+    let _part = snapshot.control.part(format!("reading back from {}", target.name()));
     let compared = restored.iter().map(|Restored { namespace, report }| {
         let compared = snapshot.verify_restored(namespace, target, how, report);
         let compared = compared.map_err(|error| match error {

@@ -6,7 +6,7 @@ pub use report::{ComparedNamespace, VerifyReport};
 
 use super::endpoint::{OpenSource, SourceOptions, name_there, open_source};
 use super::path::namespaces;
-use super::{Caller, Part, stopped};
+use super::stopped;
 use crate::error::{Error, OptionsError, Result};
 use crate::format::snapshot::NamespaceManifest;
 use crate::record::RecordSelection;
@@ -35,9 +35,9 @@ setters!(VerifyOptions { namespace: Option<String>, rename: Option<String>, sour
 /// # Errors
 ///
 /// If the snapshot does not have the namespace, its backup selected other records than are asked for, the source can't
-/// be opened or read, the store can't be read, or the caller stops it. That the two differ is no error: the report
+/// be opened or read, the store can't be read, or it is stopped. That the two differ is no error: the report
 /// says it.
-pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions, caller: &dyn Caller) -> Result<VerifyReport> {
+pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions) -> Result<VerifyReport> {
     let reading = options.source.with_digests()?;
     // What servers evaluate is known to the source alone.
     let asked = RecordSelection { filter: Vec::new(), ..reading.selection.clone() };
@@ -54,8 +54,7 @@ pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions, caller: &
             absent.push(name_there.to_string());
         }
     }
-    let control = Part::begin(caller, format!("comparing with {}", source.name()));
-    let snapshot = snapshot.watched(&control);
+    let part = snapshot.control.part(format!("comparing with {}", source.name()));
     let mut namespaces = Vec::new();
     for (name, selection) in wanted {
         let options = CompareOptions {
@@ -72,7 +71,7 @@ pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions, caller: &
         look_for_selected(&mut report, manifest.manifest(), &*source, &asked, &compared, rename.as_deref());
         namespaces.push(report);
     }
-    drop(control);
+    drop(part);
     let not_in_snapshot: Vec<String> = match (&options.namespace, &rename) {
         (None, None) => there.iter().filter(|name| snapshot.manifest().namespace(name).is_none()).cloned().collect(),
         _ => Vec::new(),
