@@ -71,23 +71,8 @@ impl<F: Fn(&Control, Event<'_>) + Send + Sync> Observer for F {
     }
 }
 
-/// Progress counters, a stop flag and an observer, shared between a long call and whoever watches it.
-///
-/// ```
-/// use aerolith::{CheckOptions, Control, CreateOptions, Event, KdfCost, Repository, store::MemoryStore};
-/// # fn main() -> aerolith::Result<()> {
-/// # let options = CreateOptions::default().cost(KdfCost::WEAK);
-/// # let repository = Repository::create(std::sync::Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
-/// let control = Control::observed(|control: &Control, event: Event<'_>| match event {
-///     Event::Began(what) => eprintln!("{what}"),
-///     Event::Progress => eprintln!("{} bytes read", control.bytes_in()),
-///     Event::Warning(text) => eprintln!("warning: {text}"),
-///     _ => {}
-/// });
-/// repository.watched(&control).check(&CheckOptions::default())?;
-/// # Ok(())
-/// # }
-/// ```
+/// Progress counters, a stop flag and an observer, shared between a long call and whoever watches it: an example is at
+/// the [crate's root](crate#watching).
 ///
 /// Counters only ever grow during one part of the work; phases follow one another. All are relaxed: they are for people
 /// to look at, not to decide on.

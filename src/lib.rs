@@ -8,7 +8,7 @@
 //! # A repository
 //!
 //! [`Repository::create`], [`Repository::open`], [`Repository::snapshots`], [`Repository::snapshot`]. Anything that
-//! takes long can be watched and stopped: [`Repository::watched`].
+//! takes long can be watched and stopped: [`Repository::watched`], [below](#watching).
 //!
 //! ```
 //! use aerolith::{CreateOptions, KdfCost, Repository, store::MemoryStore};
@@ -108,6 +108,32 @@
 //! plan.execute()?;
 //! repository.prune(&PruneOptions::default())?;
 //! assert!(repository.check(&CheckOptions::default().read_percent(5.0))?.problems.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Watching
+//!
+//! A [`Control`] counts what long calls do and stops them, and its [`Observer`] is told what happens: which part of the
+//! work begins, progress, warnings. Nothing is printed, and nobody has to listen; the same goes to `tracing`, for
+//! programs that have a subscriber.
+//!
+//! ```
+//! # use aerolith::{CreateOptions, KdfCost, Repository, store::MemoryStore};
+//! use aerolith::{CheckOptions, Control, Event};
+//!
+//! # fn main() -> aerolith::Result<()> {
+//! # let options = CreateOptions::default().cost(KdfCost::WEAK);
+//! # let store = std::sync::Arc::new(MemoryStore::new());
+//! # let repository = Repository::create(store, b"a long passphrase", &options)?;
+//! let control = Control::observed(|control: &Control, event: Event<'_>| match event {
+//!     Event::Began(what) => eprintln!("{what}"),
+//!     Event::Progress => eprintln!("{} bytes read", control.bytes_in()),
+//!     Event::Warning(text) => eprintln!("warning: {text}"),
+//!     _ => {}
+//! });
+//! // Another thread may call `control.stop()`.
+//! repository.watched(&control).check(&CheckOptions::default())?;
 //! # Ok(())
 //! # }
 //! ```

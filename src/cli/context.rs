@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::env::VarError;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
 /// Where the help shows what all commands take.
@@ -65,6 +66,33 @@ pub struct Global {
     /// Show no progress: neither the bar on a terminal nor the log lines elsewhere
     #[arg(long, short, global = true, help_heading = HEADING)]
     quiet: bool,
+    /// Log what is done inside to standard error, to find the cause of something: error, warn, info, debug, or trace,
+    /// which has every call to the store
+    #[arg(long, global = true, env = "AEROLITH_LOG", value_parser = log_level, value_name = "LEVEL",
+          help_heading = HEADING)]
+    log: Option<LevelFilter>,
+}
+
+/// Reads how much is to be logged. An empty text, as of a variable that is set to nothing, is none of it.
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "" | "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err("it takes off, error, warn, info, debug or trace".into()),
+    }
+}
+
+impl Global {
+    /// Begins to log, if it is wanted.
+    pub fn begin_log(&self) {
+        if let Some(level) = self.log.filter(|level| *level != LevelFilter::OFF) {
+            tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr).init();
+        }
+    }
 }
 
 /// The passphrase of a key slot that is to be made.

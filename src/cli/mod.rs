@@ -113,6 +113,7 @@ pub fn command() -> clap::Command {
 /// Parses the arguments, runs the command, and says how it went.
 pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
+    global.begin_log();
     let needs_none = matches!(command, Command::Completions(_) | Command::Man(_) | Command::Demo(_));
     let context = if needs_none { Ok(Context::without_repository(global)) } else { Context::new(global) };
     let done = context.and_then(|context| {

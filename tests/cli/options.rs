@@ -238,3 +238,20 @@ fn a_number_of_nothing_is_refused_where_it_would_mean_that_the_option_was_not_gi
     let periods = ["--keep-hourly", "--keep-daily", "--keep-weekly", "--keep-monthly", "--keep-yearly"];
     refuses(&["forget", "--keep-last", "1"], &periods);
 }
+
+#[test]
+fn what_is_done_inside_is_logged_only_if_it_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let logged = |level: &str| {
+        sandbox.run_with(&["check", "--quiet"], |command| {
+            command.env("AEROLITH_LOG", level);
+        })
+    };
+    for level in ["", "off"] {
+        assert_eq!(logged(level).ends(0).err, "", "{level:?}");
+    }
+    let info = logged("INFO").ends(0).says(&["INFO", "checking ", "bytes_in"]);
+    assert!(!info.err.contains("TRACE"), "{}", info.err);
+    logged("trace").ends(0).says(&["INFO", "TRACE", "list", "sessions/"]);
+    logged("loud").ends(2).says(&["loud", "debug or trace"]);
+}
