@@ -263,14 +263,12 @@ impl Control {
     }
 
     /// Tells that something is damaged.
-    #[cfg_attr(not(feature = "jobs"), expect(dead_code, reason = "only jobs name damage one by one"))]
     pub(crate) fn damage(&self, text: &str) {
         tracing::error!("damaged: {text}");
         self.tell(Event::Damage(text));
     }
 
     /// Asks the observer; nobody says no.
-    #[cfg_attr(not(feature = "jobs"), expect(dead_code, reason = "only jobs ask"))]
     pub(crate) fn confirm(&self, question: &Question) -> Result<bool> {
         self.0.observer.as_ref().map_or(Ok(false), |observed| observed.observer.confirm(question))
     }

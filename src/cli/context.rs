@@ -23,10 +23,6 @@ const HEADING: &str = "Global options";
 
 const NO_ROLLBACK_CHECK: &str = "AEROLITH_NO_ROLLBACK_CHECK";
 
-/// What to do where nobody can be asked whether a mirror may delete.
-pub const NO_ANSWER: &str =
-    "--mirror deletes what the snapshot does not have. Give --yes to allow it, or look first with --dry-run";
-
 /// Reads a switch that a variable may set, by the usual words. An empty variable is none.
 pub fn switch(variable: &'static str) -> impl Fn(&str) -> Result<bool, String> + Clone + Send + Sync {
     move |text| match text.trim().to_ascii_lowercase().as_str() {

@@ -3,11 +3,11 @@
 use super::among::{Among, describe, parts};
 use super::applies::{self, GivenOption, Kind};
 use super::asb::AsbArgs;
-use super::context::{Context, Done, NO_ANSWER};
+use super::context::{Context, Done};
 use super::endpoint;
 use super::restored::{self, Restored};
 use super::select::parse_digest;
-use super::terminal::Announced;
+use super::terminal::{Announced, NO_ANSWER};
 use crate::control::Control;
 use crate::error::{Error, OptionsError, Result};
 use crate::job::endpoint::is_standard_output;

@@ -1,6 +1,5 @@
 //! What a terminal is told of a job at work: progress, warnings, damage; and what is asked on it.
 
-use super::context::NO_ANSWER;
 use super::output::{complain, name_damage};
 use super::progress::Progress;
 use super::text;
@@ -10,6 +9,10 @@ use crate::sync::lock;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// What to do where nobody can be asked whether a mirror may delete.
+pub const NO_ANSWER: &str =
+    "--mirror deletes what the snapshot does not have. Give --yes to allow it, or look first with --dry-run";
 
 /// Standard error, and standard input for answers. From the first part of a job on, Ctrl-C stops it.
 pub struct Terminal {

@@ -1,5 +1,6 @@
 //! Single objects: what is refused, and what the message says.
 
+use crate::support::scene::warned_by;
 use crate::support::world::*;
 use aerolith::format::{PackId, names};
 use aerolith::store::{MemoryStore, Store};

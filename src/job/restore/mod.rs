@@ -111,8 +111,8 @@ impl RestoreOptions {
 /// # Errors
 ///
 /// If options don't go together or not with the snapshot or the target, the snapshot does not have the namespace or any
-/// of the sets, the target can't be opened or written, the store can't be read, or the observer says no, or it is stopped. A
-/// record that can't be restored is no error: the report names it.
+/// of the sets, the target can't be opened or written, the store can't be read, the observer says no, or it is stopped.
+/// A record that can't be restored is no error: the report names it.
 pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions) -> Result<RestoreReport> {
     options.check(url)?;
     let rename = name_there(options.rename.clone(), url)?;
