@@ -124,7 +124,7 @@ fn a_last_record_without_its_line_feed_is_taken_and_the_file_named() {
         assert!(!same.err.contains("line feed"), "{same:?}");
         sandbox.run(&["verify", "latest", &source, "--cluster", &cluster]).ends(0).says(&[&name, "line feed"]);
         let json = sandbox.json(&["backup", &source, "--cluster", &cluster]);
-        assert_eq!(json["notes"].as_array().unwrap().len(), 1, "{json}");
+        assert_eq!(json["warnings"].as_array().unwrap().len(), 1, "{json}");
     }
     // What may be a part of a longer line is not taken.
     for (n, cut) in ["+ b 1", "+ b 1\n- N age"].iter().enumerate() {
