@@ -317,10 +317,8 @@ fn announced(context: &Context, snapshot: &Snapshot, path: &SnapshotPath) -> Res
     if context.quiet() {
         return Ok(snapshot.clone());
     }
-    let (manifest, namespaces) = (snapshot.manifest().clone(), path.namespaces(snapshot)?);
-    let announced = Announced::new(context.terminal(), move |what| {
-        let parts = namespaces.iter().flat_map(|name| parts(&manifest, Some(name)));
-        [format!("{what}: {}", describe(&manifest))].into_iter().chain(parts).collect()
-    });
+    let manifest = snapshot.manifest();
+    let parts = path.namespaces(snapshot)?.iter().flat_map(|name| parts(manifest, Some(name))).collect();
+    let announced = Announced::new(context.terminal(), describe(manifest), parts);
     Ok(snapshot.watched(&Control::observed(announced)))
 }

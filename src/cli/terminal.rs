@@ -67,17 +67,18 @@ impl Observer for Terminal {
     }
 }
 
-/// A terminal that is told something of its own when the work begins.
+/// A terminal that is told what the work is about when it begins.
 pub struct Announced {
     terminal: Arc<Terminal>,
-    lines: Box<dyn Fn(&str) -> Vec<String> + Send + Sync>,
+    about: String,
+    more: Vec<String>,
     told: AtomicBool,
 }
 
 impl Announced {
-    /// `lines` makes what is told of the name of the first part.
-    pub fn new(terminal: Arc<Terminal>, lines: impl Fn(&str) -> Vec<String> + Send + Sync + 'static) -> Self {
-        Announced { terminal, lines: Box::new(lines), told: AtomicBool::new(false) }
+    /// `about` is told after what is done, and `more` line by line.
+    pub fn new(terminal: Arc<Terminal>, about: String, more: Vec<String>) -> Self {
+        Announced { terminal, about, more, told: AtomicBool::new(false) }
     }
 }
 
@@ -87,7 +88,8 @@ impl Observer for Announced {
         if let Event::Began(what) = event
             && !self.told.swap(true, Ordering::Relaxed)
         {
-            (self.lines)(what).iter().for_each(|line| complain(line));
+            complain(&format!("{what}: {}", self.about));
+            self.more.iter().for_each(|line| complain(line));
         }
     }
 
