@@ -83,8 +83,9 @@ pub enum Error {
     },
     /// No key slot opens with the given passphrase.
     #[error(
-        "wrong passphrase: none of the {slots} key slot(s) of {repository} opens with it. If it is certainly right, \
-         `config` isn't what it was (slots open only with the repository id in it): restore it from a copy"
+        "wrong passphrase: {} of {repository}. If you are sure that it is right, `config` was changed: key \
+         slots open only with the repository id in it. Restore it from a copy",
+        opens_none(.slots)
     )]
     WrongPassphrase {
         /// Where the repository is.
@@ -186,6 +187,14 @@ fn suffix(text: &str) -> String {
 /// An error as the beginning of a text.
 fn trimmed(error: &Error) -> String {
     error.to_string().trim_end_matches('.').to_string()
+}
+
+/// That a passphrase opens none of the key slots that were tried.
+fn opens_none(slots: &usize) -> String {
+    match slots {
+        1 => "it does not open the 1 key slot".to_string(),
+        slots => format!("it opens none of the {slots} key slots"),
+    }
 }
 
 fn of_object(object: &str) -> String {

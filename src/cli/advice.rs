@@ -61,7 +61,9 @@ fn advice(error: &OptionsError) -> String {
         OptionsError::PartialFull => {
             "--partial goes with --kind incremental or differential: a full backup is never partial".into()
         }
-        OptionsError::ShortLease => "--lease takes at least 1s: with less, every hiccup would look like death".into(),
+        OptionsError::ShortLease => {
+            "--lease takes at least 1s: with less, a short delay would look like a crash".into()
+        }
         OptionsError::ChangesOnly { source_name, what } => format!(
             "{source_name} is {what}, which holds no more than what changed: back it up with --kind incremental \
              --partial, after the full one that it builds on"

@@ -14,6 +14,7 @@ use crate::job::{
 };
 use crate::repository::Repository;
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 use std::time::Duration;
 
 /// Back up a source as a new snapshot
@@ -58,10 +59,10 @@ pub struct Args {
     partial: bool,
     /// The cluster's name; a backup builds on earlier ones of the same cluster [default: the source's own, else its
     /// kind]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     cluster: Option<String>,
     /// Only this namespace; may be given more than once
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     namespace: Vec<String>,
     /// A label for the snapshot; may be given more than once
     #[arg(long)]

@@ -111,7 +111,9 @@ fn read(path: &Path) -> std::io::Result<String> {
 
 /// Finds the repository in the text of a file that lies in `directory`.
 fn parse(text: &str, name: Option<&str>, directory: &Path) -> Result<Option<Named>, String> {
-    let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_string())?;
+    // Fields are quoted, since names in backquotes are taken for those of the library's options.
+    let told = |error: toml::de::Error| error.to_string().trim_end().replace('`', "\"");
+    let file: File = toml::from_str(text).map_err(told)?;
     let Some(name) = name.or(file.default.as_deref()) else { return Ok(None) };
     let Some(named) = file.repositories.get(name) else {
         let names: Vec<&str> = file.repositories.keys().map(String::as_str).collect();

@@ -11,19 +11,19 @@ use crate::job::{self, Done, ForgetOptions, ForgetReport, Which};
 /// Forget snapshots: those that no --keep-… rule keeps, or those that are named
 ///
 /// Any snapshot can be forgotten at any time; none needs another. Rules apply to each group separately: snapshots of
-/// the same cluster with the same namespaces. A snapshot stays if any rule keeps it. Hours, days, weeks, months and
-/// years are those of this machine's time zone, or of --timezone; periods without a snapshot don't count, and an
-/// incomplete snapshot never takes the place of a complete one.
+/// the same cluster, the same namespaces and the same selection. A snapshot stays if any rule keeps it. Hours, days,
+/// weeks, months and years are those of this machine's time zone, or of --timezone; periods without a snapshot don't
+/// count, and an incomplete snapshot never takes the place of a complete one.
 ///
-/// The newest snapshot is the one that was begun last with all others in view, which does not depend on the clocks of
-/// hosts; a time that contradicts that order is named and not used. A group is never left without a snapshot, unless
-/// --keep-last 0 says so, or all are named. --prune reclaims the space at once, or `aerolith prune` later.
+/// Snapshots are ordered by which of them existed when another was begun, and not by the clocks of hosts; a time that
+/// contradicts that order is named and not used. A group is never left without a snapshot, unless --keep-last 0 says
+/// so, or all are named. --prune reclaims the space at once, or `aerolith prune` later.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   aerolith forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-yearly 10 --dry-run
   aerolith forget --keep-within 30d --keep-tag yearly --cluster shop --prune --wait 1h
-  aerolith forget --keep-within 2d --keep-within-daily 30d --keep-within-weekly 1y --timezone Europe/Berlin
+  aerolith forget --keep-within 2d --keep-within-daily 30d --timezone Europe/Berlin
   aerolith forget 0f3a latest~2")]
 pub struct Args {
     /// Forget these, regardless of the rules

@@ -18,8 +18,7 @@ Examples:
   aerolith get latest:test/users alice
   aerolith get latest:test/users i:42
   aerolith get latest~3:test b:00ff --json
-  aerolith get latest:test/users alice --json | jq '.bins[] | {name, \
-                    value: (if has(\"value\") then .value else .decoded end)}'
+  aerolith get latest:test/users alice --json | jq '.bins[] | {name, value, decoded}'
   aerolith get latest:test --digest 3570c8f82ab208bf9027e2bf381f63e9d904502a")]
 pub struct Args {
     /// SNAPSHOT:NAMESPACE[/SET]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME

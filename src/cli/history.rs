@@ -28,7 +28,8 @@ pub struct Args {
     /// Only those that began at this time or later: 2026-05-01, 2026-05-01T12:00Z, or an age such as 7d
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
-    /// Only those with this status; may be given more than once
+    /// Only those with this status; may be given more than once. `done` are also those of which the list says what
+    /// became of their snapshots, such as committed or forgotten
     #[arg(long, value_enum, value_name = "STATUS")]
     status: Vec<StatusName>,
     /// Only those of this cluster, as far as it is known: for committed sessions and backups of live sources
@@ -88,7 +89,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if context.json() {
         context.print_json(&report)?;
     } else if report.sessions.is_empty() {
-        complain(if report.is_new { "no sessions yet: `aerolith backup` makes one" } else { "none such" });
+        complain(if report.is_new { "no sessions yet: `aerolith backup` makes one" } else { "no session matches" });
     } else {
         print(&report)?;
     }

@@ -67,9 +67,9 @@ SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME: the newest at or
 snapshots of several clusters, --cluster NAME says of which.
 SOURCE and TARGET are aerospike://HOST:PORT[,HOST:PORT...][/NAMESPACE], asb:PATH, jsonl:FILE (- for standard \
 input and output) or embedded:DIRECTORY.
-Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged; 130 stopped by \
-Ctrl-C, 143 by SIGTERM. What is named and isn't there, such as a namespace or a set, is a failure: 2 is for what \
-can't be right wherever it is run."
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but incomplete (named), 10 repository damaged; 129, 130 or \
+143 stopped by SIGHUP, Ctrl-C or SIGTERM. What is named and isn't there, such as a namespace or a set, is a failure: \
+2 is for what can't be right wherever it is run."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -35,7 +35,7 @@ pub struct Args {
 #[derive(clap::Args)]
 pub struct How {
     /// How much of what the packs hold may be unused, in percent [default: 5]
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, allow_negative_numbers = true)]
     max_unused: Option<f64>,
     /// Move at most this many bytes out of packs that are partly needed
     #[arg(long, value_name = "BYTES")]
@@ -46,6 +46,12 @@ pub struct How {
     /// Fence running backups and collections, so that they fail. Use it for those that are known to be dead
     #[arg(long)]
     fence: bool,
+}
+
+/// A part in percent.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| "give a part in percent, from 0 to 100".to_string())
 }
 
 impl How {
@@ -120,8 +126,8 @@ pub fn print(report: &PruneReport) -> Result<()> {
     if report.packs_deleted == 0 && report.chunks_moved == 0 {
         for HeldBytes { snapshot, cluster, needed_bytes, held_bytes, .. } in report.held.iter().filter(heavy) {
             print_line(&format!(
-                "snapshot {} of cluster {} holds {} of values for {} that its records need: older versions of records \
-                 stand beside them. `aerolith backup --compact` makes one that holds nothing else",
+                "snapshot {} of cluster {} holds {} of values for {} that its records need, because they share chunks \
+                 with older versions of records. `aerolith backup --compact` makes one that holds nothing else",
                 text::short(snapshot),
                 text::safe(cluster),
                 text::bytes(*held_bytes),

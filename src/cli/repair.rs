@@ -13,10 +13,10 @@ const LISTED: usize = 100;
 ///
 /// Index segments that can't be read are rebuilt from the packs. Sessions that can't be read are deleted, and holds
 /// that can't be read are rewritten without their reasons. For each snapshot that needs missing or damaged chunks, a
-/// new snapshot is made that holds what can be read. Lost records are looked for in all other snapshots, and with
-/// --from in another repository, regardless of its keys. What is gone is named: by digest, set and, if it is known,
-/// key. No snapshot is changed in place: forget the damaged ones once you don't need them. --read-data finds damage
-/// that nobody has found yet.
+/// new snapshot is made that holds what can be read. Lost records are looked for in the same namespace of all other
+/// snapshots, and with --from also of those in another repository, regardless of its keys. What is gone is named: by
+/// digest, set and, if it is known, key. No snapshot is changed in place: forget the damaged ones once you don't need
+/// them. --read-data finds damage that nobody has found yet.
 ///
 /// Damaged records that the source still has come back with the next full backup, without any repair. While a
 /// collection is running the index is left alone. Exits with code 3 if records are gone or the collection must end

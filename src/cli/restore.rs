@@ -6,7 +6,7 @@ use super::asb::AsbArgs;
 use super::context::{Context, Done};
 use super::endpoint;
 use super::restored::{self, Restored};
-use super::select::parse_digest;
+use super::select::{bin_names, parse_digest};
 use super::terminal::{Announced, NO_ANSWER};
 use crate::control::Control;
 use crate::error::{Error, OptionsError, Result};
@@ -81,8 +81,6 @@ pub struct Args {
     /// Don't ask before --mirror
     #[arg(long, requires = "mirror")]
     yes: bool,
-    #[command(flatten)]
-    which: Which,
     /// Extend the life of records that expire by this many seconds; those that have expired since then come back
     #[arg(long, value_name = "SECONDS", conflicts_with = "no_ttl",
           value_parser = clap::value_parser!(u32).range(1..=315_360_000))]
@@ -109,6 +107,8 @@ pub struct Args {
     /// any time, and an aborted restore does not leave indexes missing
     #[arg(long, conflicts_with_all = ["no_indexes", "no_metadata"])]
     indexes_last: bool,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     asb: AsbArgs,
     #[command(flatten)]
@@ -231,7 +231,7 @@ fn selection(which: &Which, set: Option<&str>) -> Result<(Selection, BTreeMap<Di
         sets: (!sets.is_empty() && digests.is_empty()).then_some(sets),
         digests: (!digests.is_empty()).then_some(digests),
         partitions,
-        bins: (!which.bins.is_empty()).then(|| which.bins.iter().map(|name| name.as_bytes().to_vec()).collect()),
+        bins: (!which.bins.is_empty()).then(|| bin_names(&which.bins)).transpose()?,
     };
     Ok((selection, names))
 }

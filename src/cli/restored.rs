@@ -77,6 +77,7 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
     let report = restored.report;
     let names: BTreeMap<String, &String> =
         restored.names.iter().map(|(digest, key)| (digest.to_string(), key)).collect();
+    let mut is_advised = false;
     for one in &report.namespaces {
         let namespace = &one.namespace;
         for loss in &one.lost {
@@ -94,11 +95,14 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
         name_failures("failed", namespace, &one.failures, &one.more_failures);
         name_failures("not deleted", namespace, &one.undeleted, &one.more_undeleted);
         for digest in &one.not_found {
-            let key = names.get(digest).map(|key| format!(" (key {key:?})")).unwrap_or_default();
-            complain(&format!("not in the snapshot: {namespace} {digest}{key}"));
-        }
-        if one.not_found.iter().any(|digest| names.contains_key(digest)) {
-            complain(key_advice(restored.set));
+            let mut line = format!("not in the snapshot: {namespace} {digest}");
+            if let Some(key) = names.get(digest) {
+                line += &format!(" (key {key:?})");
+                if !std::mem::replace(&mut is_advised, true) {
+                    line += &format!(". {}", key_advice(restored.set));
+                }
+            }
+            complain(&line);
         }
     }
     for (namespace, compared) in verified(report) {

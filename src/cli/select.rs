@@ -8,10 +8,18 @@ use std::path::PathBuf;
 /// Where the help shows them.
 const HEADING: &str = "What of the source is read";
 
+/// The bins that are named by --bins.
+pub fn bin_names<T: FromIterator<Vec<u8>>>(names: &[String]) -> Result<T> {
+    if names.iter().any(String::is_empty) {
+        return Err(Error::usage("--bins: the name of a bin is empty: separate names by single commas"));
+    }
+    Ok(names.iter().map(|name| name.as_bytes().to_vec()).collect())
+}
+
 /// A part of a source.
 #[derive(clap::Args, Clone)]
 pub struct SelectArgs {
-    /// Read only this set; may be given more than once. As with all options that select, the snapshot builds only on
+    /// Read only this set; may be given more than once. As with all options that select, a backup builds only on
     /// earlier ones of the same selection, because what was not selected is not gone
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     set: Vec<String>,
@@ -53,7 +61,7 @@ impl SelectArgs {
         let sets = set.map(|set| vec![set.as_bytes().to_vec()]).unwrap_or_else(|| names(&self.set));
         Ok(RecordSelection {
             sets,
-            bins: names(&self.bins),
+            bins: bin_names(&self.bins)?,
             partitions: partitions.transpose()?,
             digests,
             filter: Vec::new(),

@@ -9,9 +9,9 @@ use crate::job::{self, Done, NamespaceReport, SnapshotReport, SnapshotsReport};
 
 /// List the snapshots, oldest first
 ///
-/// The order is that in which snapshots were begun with the earlier ones in view, and does not depend on the clocks
-/// of their hosts. A time that contradicts the order is named. There is one row for each namespace of a snapshot;
-/// `stored` is what the whole snapshot added to the repository. Exits with code 10 if a snapshot can't be read.
+/// They are ordered by which of them existed when another was begun, and not by the clocks of their hosts; a time that
+/// contradicts that order is named. There is one row for each namespace of a snapshot; `stored` is what the whole
+/// snapshot added to the repository. Exits with code 10 if a snapshot can't be read.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if context.json() {
         context.print_json(&report)?;
     } else if report.snapshots.is_empty() && report.damaged.is_empty() {
-        complain(if report.left_out == 0 { "no snapshots yet: `aerolith backup` makes one" } else { "none such" });
+        complain(if report.left_out == 0 {
+            "no snapshots yet: `aerolith backup` makes one"
+        } else {
+            "no snapshot matches"
+        });
     } else {
         print(&report)?;
     }

@@ -128,12 +128,12 @@ impl fmt::Display for Reason {
             Reason::Last(1) => f.write_str("the newest"),
             Reason::Last(n) => write!(f, "number {n} from the newest"),
             Reason::Newest(period) => write!(f, "newest of its {period}"),
-            Reason::NewestWithin(period) => write!(f, "newest of its {period}, young enough"),
+            Reason::NewestWithin(period) => write!(f, "newest of its {period} and young enough"),
             Reason::Within => f.write_str("young enough"),
             Reason::Tag(tag) => write!(f, "labelled {tag}"),
             Reason::Held(why) => f.write_str(why),
             Reason::LabelsUnread => f.write_str("its labels can't be read"),
-            Reason::NewerThanWhole => f.write_str("incomplete, but nothing whole is newer"),
+            Reason::NewerThanWhole => f.write_str("incomplete, but no complete one is newer"),
         }
     }
 }

@@ -9,7 +9,7 @@ pub enum OptionsError {
     #[error("a full backup is never partial: only an incremental or differential one can be")]
     PartialFull,
     /// A lease is shorter than any hiccup.
-    #[error("a lease takes at least 1s: with less, every hiccup would look like death")]
+    #[error("a lease takes at least 1s: with less, a short delay would look like a crash")]
     ShortLease,
     /// A source that holds only what changed was to be taken for all that there is.
     #[error(

@@ -263,7 +263,7 @@ impl Repository {
         }
         if let Some(error) = damaged {
             let advice = format!(
-                "None of the other {} key slot(s) opens with the passphrase: if it is the right one, it was this \
+                "No other key slot ({} can be read) opens with the passphrase: if it is the right one, it was this \
                  slot's. Restore the slot from a copy",
                 slots - 1
             );

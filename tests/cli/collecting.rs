@@ -110,6 +110,8 @@ fn what_would_leave_nothing_or_is_not_understood_is_refused() {
     sandbox.run(&["forget", "--keep-last", "1", "--prune", "--max-unused", "101"]).ends(2).says(&["from 0 to 100"]);
     sandbox.run(&["forget", "ffff"]).ends(1).says(&["not found", "aerolith snapshots"]);
     sandbox.run(&["prune", "--max-unused", "101"]).ends(2).says(&["from 0 to 100"]);
+    sandbox.run(&["prune", "--max-unused", "-1"]).ends(2).says(&["'-1'", "from 0 to 100"]);
+    sandbox.run(&["prune", "--max-unused", "few"]).ends(2).says(&["'few'", "from 0 to 100"]);
     sandbox.run(&["prune", "--wait", "5 minutes"]).ends(2).says(&["90s"]);
     assert_eq!(sandbox.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
     sandbox.run(&["forget", "--keep-last", "0"]).ends(0).shows(&["forgot 2 snapshots"]);
@@ -184,7 +186,7 @@ fn days_begin_in_the_zone_that_is_given() {
     assert_eq!(last["snapshot"], ids[3]);
     assert_eq!(
         last["reasons"],
-        serde_json::json!(["newest of its day, young enough", "newest of its year, young enough"])
+        serde_json::json!(["newest of its day and young enough", "newest of its year and young enough"])
     );
     sandbox.run(&[&rules[..], &["Mars/Base"]].concat()).ends(2).says(&["no time zone", "Mars/Base", "Europe/Berlin"]);
 }

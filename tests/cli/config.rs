@@ -76,7 +76,7 @@ fn a_name_or_a_field_that_is_unknown_is_refused() {
     run(&sandbox, &["-p", "first", "--repo", "x", "snapshots"]).ends(2).says(&["--repo", "--profile"]);
     sandbox.write("bad.toml", "[repositories.a]\nrepo = 'x'\npasword-file = 'y'\n");
     let bad = run(&sandbox, &["--config", "bad.toml", "-p", "a", "snapshots"]);
-    bad.ends(2).says(&["bad.toml", "pasword-file", "password-file", "line 3"]);
+    bad.ends(2).says(&["bad.toml", "\"pasword-file\"", "\"password-file\"", "\"cluster\"", "line 3"]);
     // What needs no repository needs no file.
     run(&sandbox, &["--config", "bad.toml", "completions", "bash"]).ends(0);
 }

@@ -36,7 +36,7 @@ fn snapshots_lists_what_was_committed_and_can_be_filtered() {
     sandbox.run(&["snapshots"]).ends(0).shows(&["snapshot", &one[..12], &two[..12], "test", "full", "one"]);
     assert_eq!(sandbox.json(&["snapshots", "--tag", "one"])["snapshots"].as_array().unwrap().len(), 1);
     assert_eq!(sandbox.json(&["snapshots", "--tag", "none"])["snapshots"], json!([]));
-    sandbox.run(&["snapshots", "--tag", "none"]).ends(0).says(&["none such"]);
+    sandbox.run(&["snapshots", "--tag", "none"]).ends(0).says(&["no snapshot matches"]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn history_shows_the_last_those_since_a_time_of_a_status_or_of_a_cluster() {
     sandbox.run(&["history", "--last", "1", "--status", "done"]).ends(0).says(&["2 older; --last 0 shows all"]);
     sandbox.run(&["history", "--last", "1", "--cluster", "asb"]).ends(0).says(&["1 older; --last 0 shows all"]);
     for hides_all in [["--status", "running"], ["--since", "2100-01-01"], ["--cluster", "nobody's"]] {
-        let none = sandbox.run(&[&["history"], &hides_all[..]].concat()).ends(0).says(&["none such"]);
+        let none = sandbox.run(&[&["history"], &hides_all[..]].concat()).ends(0).says(&["no session matches"]);
         assert!(!none.err.contains("no sessions yet") && !none.err.contains("older"), "{none:?}");
     }
     sandbox.run(&["history", "--since", "noon"]).ends(2).says(&["noon"]);
@@ -272,7 +272,7 @@ fn get_says_why_it_found_nothing() {
     sandbox.people();
     let digest = digest_of_person("ann");
     sandbox.run(&["get", "latest:test/people", "zoe"]).ends(1).says(&["key \"zoe\" of set \"people\"", "not found"]);
-    sandbox.run(&["get", "latest:test", "ann"]).ends(1).says(&["No set was named"]);
+    sandbox.run(&["get", "latest:test", "ann"]).ends(1).says(&["(key \"ann\" without a set)", "No set was named"]);
     sandbox.run(&["get", "latest:test/numbers", "--digest", &digest]).ends(1).says(&["It is in set \"people\""]);
     sandbox.run(&["get", "latest", "ann"]).ends(2).says(&["which namespace?", "latest:NAMESPACE"]);
     sandbox.run(&["get", "latest:test", "i:x"]).ends(2).says(&["there is no 64-bit integer after i:"]);

@@ -149,8 +149,10 @@ fn restore_names_what_it_did_not_find_and_ends_with_3() {
     let some = ["restore", "latest:test/people", "jsonl:some.jsonl", "--key", "ann", "--key", "zoe"];
     let output = sandbox.run(&some).ends(3);
     output
-        .says(&[&format!("not in the snapshot: test {} (key \"zoe\")", digest_of_person("zoe"))])
-        .says(&["Keys count within their set"])
+        .says(&[&format!(
+            "not in the snapshot: test {} (key \"zoe\"). Keys count within their set",
+            digest_of_person("zoe")
+        )])
         .shows(&["1 record not found"]);
     let without_set = sandbox.run(&["restore", "latest:test", "jsonl:other.jsonl", "--key", "ann"]).ends(3);
     without_set.says(&["No set was named", "SNAPSHOT:NAMESPACE/SET"]).shows(&["1 record not found"]);

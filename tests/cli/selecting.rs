@@ -18,6 +18,19 @@ fn records(sandbox: &Sandbox, cluster: &str) -> Vec<Value> {
     all.into_iter().filter(|line| line["kind"] == "record").collect()
 }
 
+#[test]
+fn names_that_are_empty_are_refused_before_anything_is_read() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    for bins in ["", "age,", "age,,mail"] {
+        sandbox.run(&["backup", "asb:absent", "--bins", bins]).ends(2).says(&["--bins", "is empty"]);
+        sandbox.run(&["restore", "latest", "asb:out", "--bins", bins]).ends(2).says(&["--bins", "is empty"]);
+    }
+    for option in ["--cluster", "--namespace"] {
+        sandbox.run(&["backup", "asb:people.asb", option, ""]).ends(2).says(&[option]);
+    }
+}
+
 fn refused(output: Output, option: &str) {
     output.ends(2).says(&[option, "Leave it out"]);
 }

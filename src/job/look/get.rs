@@ -130,7 +130,7 @@ fn not_found(options: &GetOptions, snapshot: &Snapshot, view: &NamespaceView<'_>
         (Some(_), set) => key_advice(set.as_deref()).to_string(),
     };
     let place = format!("namespace {namespace} of snapshot {}", snapshot.id());
-    let set = path.set.as_deref().unwrap_or_default();
-    let what = key.as_ref().map(|key| format!(" (key {key:?} of set {set:?})")).unwrap_or_default();
+    let of = path.set.as_ref().map_or_else(|| "without a set".to_string(), |set| format!("of set {set:?}"));
+    let what = key.as_ref().map(|key| format!(" (key {key:?} {of})")).unwrap_or_default();
     Error::not_found(format!("record {digest}{what} in {place}"), advice)
 }
