@@ -281,7 +281,7 @@ fn main() -> Result<()> {
     let repository = Repository::open(counting.clone(), b"bench")?;
     let snapshots = repository.snapshots()?.snapshots;
     let old: Vec<String> =
-        snapshots.iter().take(snapshots.len() * 2 / 3).map(|manifest| manifest.id.to_string()).collect();
+        snapshots.iter().take(snapshots.len() * 2 / 3).map(|manifest| manifest.id().to_string()).collect();
     repository.forget_named(&old, &SnapshotFilter::ALL)?;
     let before = counting.counts();
     let (report, seconds, memory) = measured(|| repository.prune(&PruneOptions::default()))?;

@@ -64,9 +64,8 @@ impl Source for CsvFile {
 
 fn back_up(repository: &Repository, file: &CsvFile) -> Result<Snapshot> {
     let mut session = repository.begin(SessionOptions::default())?;
-    session.records("staff", file, BackupKind::Full, &RecordOptions::default())?;
+    let counts = session.records("staff", file, BackupKind::Full, &RecordOptions::default())?;
     let snapshot = session.commit()?;
-    let counts = snapshot.manifest().namespaces[0].counts;
     println!(
         "{}: {} rows read, {} added, {} changed, {} deleted",
         snapshot.id(),

@@ -29,9 +29,8 @@ fn main() -> Result<(), BoxError> {
 
 /// Prints the record as each snapshot has it. Each look-up reads a few small parts of the snapshot, whatever its size.
 fn show(repository: &Repository, namespace: &str, digest: &Digest) -> Result<()> {
-    for manifest in repository.snapshots()?.snapshots {
-        let snapshot = repository.snapshot(&manifest.id.to_string())?;
-        print!("{}  ", manifest.id);
+    for snapshot in repository.snapshots()?.snapshots {
+        print!("{}  ", snapshot.id());
         let Ok(view) = snapshot.namespace(namespace) else {
             println!("has no namespace {namespace}");
             continue;

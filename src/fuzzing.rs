@@ -32,8 +32,8 @@ use crate::record::value::decode;
 use crate::record::{
     Body, Digest, Generation, KeyRef, NamespaceMetadata, ParticleType, RecordBatch, RecordMeta, VoidTime, varint,
 };
+use crate::repository::Manifests;
 use crate::repository::SnapshotFilter;
-use crate::repository::SnapshotList;
 use crate::repository::resolve::resolve;
 use crate::sources::asb::{ParsedAsb, parse_asb_bytes};
 use crate::store::local_path;
@@ -456,7 +456,7 @@ pub fn object_key(bytes: &[u8]) -> bool {
 /// A snapshot's name as people give it, among three snapshots.
 pub fn snapshot_name(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let mut list = SnapshotList { snapshots: seeds::manifests(), ..SnapshotList::default() };
+    let mut list = Manifests { snapshots: seeds::manifests(), ..Manifests::default() };
     let all = SnapshotFilter::ALL;
     let Ok(found) = resolve(&mut list, text, &all) else { return false };
     assert_eq!(resolve(&mut list, &found.id.to_string(), &all).map(|found| found.id).ok(), Some(found.id));

@@ -247,13 +247,15 @@ pub use error::{AbsentSecret, BoxError, Error, OptionsError, Result, Secret, Sto
 pub use plan::Plan;
 
 // A repository, and what it holds.
-pub use format::SnapshotId;
 pub use format::config::Compression;
 pub use format::keyslot::KdfCost;
-pub use format::snapshot::BackupKind;
+pub use format::session::SessionKind;
+pub use format::snapshot::{BackupKind, SnapshotState};
+pub use format::{HoldId, KeyId, RepositoryId, SnapshotId};
+pub use objects::order::{Contradiction, DoubtfulTime};
 pub use repository::{
-    Change, CreateOptions, Diff, History, HistoryEntry, HoldEntry, KeyInfo, Labelled, NamespaceView, Record, Records,
-    Repository, Rollback, Selection, SizeReport, Snapshot, SnapshotFilter, SnapshotList,
+    Change, CreateOptions, Diff, History, HistoryEntry, HoldEntry, HoldNote, KeyInfo, Labelled, NamespaceView, Record,
+    RecordCounts, Records, Repository, Rollback, Selection, SessionOutcome, Snapshot, SnapshotFilter, SnapshotList,
 };
 pub use run::{Entry, LiveEntry, Loss, Losses, MergedCursor, RecordHash, ValuePlace};
 

@@ -119,7 +119,7 @@ fn a_session_from_the_future_holds_a_collection_up_and_can_be_fenced() {
     let fencing = thorough().fence(true);
     assert_eq!(prune(&repository, &fencing).unwrap().fenced, [LIAR]);
     assert_eq!(assert_exact(&repository, &scene.snapshots, "fenced"), 3);
-    assert_eq!(repository.history().unwrap().entries.last().unwrap().session.id, LIAR);
+    assert_eq!(repository.history().unwrap().entries.last().unwrap().id(), LIAR);
 }
 
 #[test]

@@ -2,13 +2,16 @@
 
 use aerolith::embedded::{EmbeddedStore, sample};
 use aerolith::record::{Digest, Key, RecordSelection, Value};
-use aerolith::store::MemoryStore;
+use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore};
 use aerolith::{
     BackupKind, BoxError, Change, CreateOptions, EmbeddedSource, Error, KdfCost, Record, RecordOptions, Repository,
-    Result, Selected, Selection, SessionOptions, Snapshot, Source, SourceRecord,
+    Result, Selected, Selection, SessionKind, SessionOptions, SessionOutcome, Snapshot, SnapshotState, Source,
+    SourceRecord,
 };
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 const NAMESPACE: &str = "people";
 
@@ -90,8 +93,8 @@ fn a_source_of_ones_own_is_backed_up_read_and_found_changed() {
     let options = RecordOptions::default();
     let first = back_up(&repository, &People::aged((0..2000).map(|n| (n, n))), &options).unwrap();
     let second = back_up(&repository, &People::aged((1..2001).map(|n| (n, n.max(10)))), &options).unwrap();
-    assert_eq!((first.manifest().cluster.as_str(), first.manifest().source.as_str()), ("registry", "registry"));
-    let counts = second.manifest().namespaces[0].counts;
+    assert_eq!((first.cluster(), first.source()), ("registry", "registry"));
+    let counts = second.namespace(NAMESPACE).unwrap().counts();
     assert_eq!((counts.added, counts.changed, counts.deleted), (1, 9, 1), "{counts:?}");
 
     let person = second.namespace(NAMESPACE).unwrap().get(&digest(7)).unwrap().unwrap();
@@ -107,6 +110,69 @@ fn a_source_of_ones_own_is_backed_up_read_and_found_changed() {
 }
 
 #[test]
+fn snapshots_of_a_listing_tell_of_themselves_without_the_index_and_read_it_once_for_all() {
+    let (store, repository) = repository();
+    for last in [100, 120] {
+        back_up(&repository, &People::aged((0..last).map(|n| (n, n))), &RecordOptions::default()).unwrap();
+    }
+    let watched = Arc::new(FaultStore::new(store));
+    let repository = Repository::open(watched.clone(), b"passphrase").unwrap();
+    let index_reads = || watched.operations().iter().filter(|one| one.key.starts_with("index/")).count();
+    let list = repository.snapshots().unwrap();
+    let told = list.snapshots.iter().map(|snapshot| {
+        let people = snapshot.namespaces().next().unwrap();
+        (snapshot.cluster(), list.committed(snapshot), people.live_records(), people.counts().added)
+    });
+    let [first, second] = &list.snapshots[..] else { panic!("{list:?}") };
+    let expected = [("registry", first.committed(), 100, 100), ("registry", second.committed(), 120, 20)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(index_reads(), 0);
+
+    assert_eq!(ages(first, Selection::default()).unwrap().len(), 100);
+    let once = index_reads();
+    assert!(once > 0);
+    assert_eq!(ages(second, Selection::default()).unwrap().len(), 120);
+    let listings = watched.operations().iter().filter(|one| one.call == Call::List && one.key == "index/").count();
+    assert_eq!(listings, 1, "{once} reads for the first");
+    assert!(second.namespace(NAMESPACE).unwrap().get(&digest(110)).unwrap().is_some());
+}
+
+#[test]
+fn an_index_that_cannot_be_read_at_first_is_read_once_it_can() {
+    let (store, repository) = repository();
+    back_up(&repository, &People::aged((0..100).map(|n| (n, n))), &RecordOptions::default()).unwrap();
+    let faulty = Arc::new(FaultStore::new(store));
+    let repository = Repository::open(faulty.clone(), b"passphrase").unwrap();
+    let snapshot = repository.snapshots().unwrap().snapshots.remove(0);
+    faulty.inject(Fault::nth(0, Effect::Fail(ErrorKind::PermissionDenied)).under("index/"));
+    assert!(ages(&snapshot, Selection::default()).is_err());
+    assert_eq!(ages(&snapshot, Selection::default()).unwrap().len(), 100);
+}
+
+#[test]
+fn the_history_tells_of_each_session_what_became_of_it() {
+    let (_, repository) = repository();
+    let done = back_up(&repository, &People::aged([(1, 1)]), &RecordOptions::default()).unwrap().id();
+    let failed = repository.begin(SessionOptions::default().cluster("registry")).unwrap();
+    let failed_id = failed.id();
+    failed.abandon(&Error::invalid("no more"));
+    let running = repository.begin(SessionOptions::default().lease(Duration::from_secs(90)).job("nightly")).unwrap();
+    let history = repository.history().unwrap();
+    assert!(history.entries.iter().all(|entry| entry.kind() == SessionKind::Backup));
+    let of = |id| history.entries.iter().find(|entry| entry.id() == id).unwrap();
+
+    assert_eq!(of(done).outcome(), Some(SessionOutcome::Done));
+    assert_eq!((of(done).state(), of(done).records()), (Some(SnapshotState::Committed), Some(1)));
+    assert!(of(done).ended().is_some_and(|ended| ended >= of(done).started()));
+    assert_eq!(of(failed_id).outcome(), Some(SessionOutcome::Failed("no more".into())));
+    assert_eq!((of(failed_id).state(), of(failed_id).records()), (None, Some(0)));
+    let running = of(running.id());
+    assert_eq!((running.outcome(), running.ended(), running.stored_bytes()), (None, None, None));
+    assert_eq!((running.job(), running.lease()), ("nightly", Duration::from_secs(90)));
+    assert!(running.heartbeat() >= running.started() && !running.host().is_empty());
+}
+
+#[test]
 fn the_records_of_a_selection_are_those_alone_with_the_bins_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::create(directory.path().join("store")).unwrap();
@@ -116,7 +182,7 @@ fn the_records_of_a_selection_are_those_alone_with_the_bins_alone() {
     let source = EmbeddedSource::new(store.clone());
     session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default()).unwrap();
     let snapshot = session.commit().unwrap();
-    assert_eq!(snapshot.manifest().cluster, store.cluster());
+    assert_eq!(snapshot.cluster(), store.cluster());
     let view = snapshot.namespace(NAMESPACE).unwrap();
 
     let of = |selection| view.records(selection).map(Result::unwrap).collect::<Vec<Record>>();
@@ -191,7 +257,7 @@ fn a_value_that_no_bin_can_hold_is_named_and_may_be_left_out() {
     assert!(error.contains(&digest(1).to_string()) && error.contains("bin \"sketch\""), "{error}");
     let options = RecordOptions::default().skip_bad_records(true);
     let snapshot = back_up(&repository, &people, &options).unwrap();
-    assert_eq!(snapshot.manifest().namespaces[0].counts.bad, 1);
+    assert_eq!(snapshot.namespace(NAMESPACE).unwrap().counts().bad, 1);
 }
 
 #[test]
@@ -204,7 +270,7 @@ fn without_a_name_of_the_cluster_nothing_is_backed_up() {
     let options = SessionOptions::default().cluster("given");
     let mut session = repository.begin(options).unwrap();
     session.records(NAMESPACE, &nameless, BackupKind::Full, &RecordOptions::default()).unwrap();
-    assert_eq!(session.commit().unwrap().manifest().cluster, "given");
+    assert_eq!(session.commit().unwrap().cluster(), "given");
 }
 
 #[test]

@@ -124,12 +124,12 @@ fn live_through(count: u64, pass: fn(&EmbeddedStore, u64)) -> (u32, u32) {
         assert!(entries <= 2 * manifest.live_records + manifest.live_records / 10, "{about}");
         before = manifest.runs.len();
         // There is nothing below the oldest run that an entry without a record could hide.
-        let mut oldest = RunCursor::new(snapshot.chunks(), manifest.runs.last().unwrap()).unwrap();
+        let mut oldest = RunCursor::new(snapshot.chunks().unwrap(), manifest.runs.last().unwrap()).unwrap();
         while let Some(entry) = oldest.next().unwrap() {
             assert!(entry.live.is_some(), "a deletion in the oldest run on {about}");
         }
         // What the manifest says of the value chunks is what a walk finds.
-        let (mut values, chunks) = (0, snapshot.chunks().clone());
+        let (mut values, chunks) = (0, snapshot.chunks().unwrap().clone());
         let each = &mut |id, class| {
             let place = chunks.locate(&id).unwrap()[0].place;
             values += if class == Class::Data { u64::from(place.plain) } else { 0 };

@@ -13,7 +13,7 @@ use crate::format::header::Class;
 use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest};
 use crate::record::{PARTITIONS, RecordSelection};
-use crate::repository::Root;
+use crate::repository::{RecordCounts, Root};
 use crate::run::{Losses, survey};
 use crate::session::{BackupSession, Resumed};
 use crate::sources::{BadRecord, RecordSource, SourceShape, Standing};
@@ -64,7 +64,7 @@ impl BackupSession {
         source: &dyn RecordSource,
         kind: BackupKind,
         options: &RecordOptions,
-    ) -> Result<&NamespaceManifest> {
+    ) -> Result<RecordCounts> {
         self.learn_from(source)?;
         let _part = self.control.part(format!("backing up namespace {namespace} of {}", source.name())).entered();
         let parent = self.choose_parent(namespace, source, kind, options)?;
@@ -277,7 +277,7 @@ impl BackupSession {
         done: BackedUp,
         loss: Option<Loss>,
         not_whole: Option<String>,
-    ) -> Result<&NamespaceManifest> {
+    ) -> Result<RecordCounts> {
         let namespace = job.namespace;
         let BackedUp { mut manifest, bad, missing: unread, tally: _, open } = done;
         // An earlier backup of the same selection found something; now it may all be deleted.
@@ -308,7 +308,9 @@ impl BackupSession {
         if let Some(open) = open {
             self.journal.keep(open);
         }
-        self.add(manifest)
+        let counts = manifest.counts.into();
+        self.add(manifest);
+        Ok(counts)
     }
 }
 

@@ -5,6 +5,7 @@ use super::forget::{ForgetReport, describe, forget, held};
 use super::frugal::Frugal;
 use super::mark::States;
 use super::mark::lost_names;
+use super::retention::decide;
 use super::{Collector, PruneOptions, PruneReport, Retention};
 use crate::chunks::WriteOptions;
 use crate::control::EnteredPart;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::{SnapshotId, names};
 use crate::objects;
 use crate::plan::Plan;
-use crate::repository::{Repository, SnapshotFilter, SnapshotList, host, named, program};
+use crate::repository::{Manifests, Repository, SnapshotFilter, host, named, program};
 use std::sync::Arc;
 
 impl Repository {
@@ -35,9 +36,18 @@ impl Repository {
     /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
     /// then.
     pub fn forget_plan(&self, policy: &Retention, filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
-        let mut list = self.snapshots()?;
-        list.snapshots.retain(|manifest| filter.admits(manifest));
-        let mut verdicts = policy.decide(&list.snapshots, &list.times)?;
+        self.forget_plan_of(&mut self.manifests()?, policy, filter)
+    }
+
+    /// The same of a listing that is at hand; only those that the filter admits are left in it.
+    pub(crate) fn forget_plan_of(
+        &self,
+        list: &mut Manifests,
+        policy: &Retention,
+        filter: &SnapshotFilter,
+    ) -> Result<Plan<ForgetReport>> {
+        list.snapshots.retain(|manifest| filter.admits_manifest(manifest));
+        let mut verdicts = decide(policy, &list.snapshots, &list.times)?;
         for (id, hold) in objects::list_holds(&*self.store, names::HOLDS)? {
             for verdict in verdicts.iter_mut().filter(|verdict| verdict.snapshot == id) {
                 verdict.reasons.push(Reason::Held(describe(&*self.store, &self.keys, id, hold)));
@@ -73,13 +83,22 @@ impl Repository {
     ///
     /// If a name is not found or its snapshot is held.
     pub fn forget_named_plan(&self, names: &[String], filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
-        let mut list = self.snapshots()?;
+        self.forget_named_plan_of(&mut self.manifests()?, names, filter)
+    }
+
+    /// The same of a listing that is at hand.
+    pub(crate) fn forget_named_plan_of(
+        &self,
+        list: &mut Manifests,
+        names: &[String],
+        filter: &SnapshotFilter,
+    ) -> Result<Plan<ForgetReport>> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let holds = objects::list_holds(&*self.store, names::HOLDS)?;
         let mut forgotten = Vec::new();
         // All are looked at before any goes.
         for name in names {
-            let id = self.id_to_forget(name, filter, &mut list, &states)?;
+            let id = self.id_to_forget(name, filter, list, &states)?;
             if let Some((_, hold)) = holds.iter().find(|(snapshot, _)| *snapshot == id) {
                 return Err(held(&*self.store, &self.keys, id, *hold));
             }
@@ -103,7 +122,7 @@ impl Repository {
         &self,
         name: &str,
         filter: &SnapshotFilter,
-        list: &mut SnapshotList,
+        list: &mut Manifests,
         states: &States,
     ) -> Result<SnapshotId> {
         if let Some(id) = SnapshotId::from_hex(name) {

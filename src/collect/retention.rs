@@ -201,64 +201,6 @@ impl Retention {
             && self.within_newest.is_empty()
     }
 
-    /// Decides on these snapshots, in the order they are given. `times` are those of all snapshots of the repository.
-    ///
-    /// # Errors
-    ///
-    /// If there is no rule, if a group would lose its last snapshot though `last` is not zero, or if a rule goes by
-    /// time and nobody can tell whose clock is wrong.
-    pub fn decide(&self, snapshots: &[Manifest], times: &Times) -> Result<Vec<Verdict>> {
-        if self.is_empty() {
-            return Err(Error::usage("what shall stay? Give a rule of retention, or name the snapshots to forget"));
-        }
-        if self.goes_by_time() && times.reader_is_behind() {
-            return Err(Error::invalid(
-                "most snapshots were committed later than it is now by this machine's clock, so either that or the \
-                 clocks of the hosts that wrote them are wrong; nothing was forgotten. Set this machine's clock; or \
-                 give `last` or `tags`, which don't go by time, or name the snapshots to forget",
-            ));
-        }
-        // What lost chunks and was salvaged, and salvages of which a later one holds more.
-        let mut salvaged: HashSet<SnapshotId> = HashSet::new();
-        let mut newest: BTreeMap<SnapshotId, &Manifest> = BTreeMap::new();
-        for (original, manifest) in snapshots.iter().filter_map(|one| Some((one.salvage?.original, one))) {
-            salvaged.insert(original);
-            if let Some(other) = newest.insert(original, manifest) {
-                let [older, newer] =
-                    if other.place() < manifest.place() { [other, manifest] } else { [manifest, other] };
-                salvaged.insert(older.id);
-                newest.insert(original, newer);
-            }
-        }
-        let mut groups: BTreeMap<Group<'_>, Vec<&Manifest>> = BTreeMap::new();
-        for manifest in snapshots {
-            groups.entry(group(manifest)).or_default().push(manifest);
-        }
-        let mut reasons: BTreeMap<SnapshotId, Vec<Reason>> = BTreeMap::new();
-        for ((cluster, namespaces), mut members) in groups {
-            members.sort_by_key(|manifest| std::cmp::Reverse(manifest.place()));
-            let kept = self.keep(&members, &salvaged, times);
-            if kept.iter().all(Vec::is_empty) && !self.may_keep_nothing() {
-                let all = match members.len() {
-                    1 => "the only snapshot".to_string(),
-                    number => format!("all {number} snapshots"),
-                };
-                let s = if namespaces.len() == 1 { "" } else { "s" };
-                return Err(Error::invalid(format!(
-                    "this would forget {all} of cluster {cluster:?} with namespace{s} {}; nothing was forgotten. If \
-                     that is meant, say `last` 0 and nothing else",
-                    namespaces.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-                )));
-            }
-            reasons.extend(members.iter().map(|manifest| manifest.id).zip(kept));
-        }
-        let verdict = |manifest: &Manifest| Verdict {
-            snapshot: manifest.id,
-            reasons: reasons.get(&manifest.id).cloned().unwrap_or_default(),
-        };
-        Ok(snapshots.iter().map(verdict).collect())
-    }
-
     /// Why each of a group's snapshots, newest first, stays.
     fn keep(&self, members: &[&Manifest], salvaged: &HashSet<SnapshotId>, times: &Times) -> Vec<Vec<Reason>> {
         let mut kept = vec![Vec::new(); members.len()];
@@ -314,6 +256,64 @@ impl Retention {
         }
         kept
     }
+}
+
+/// Decides on these snapshots by the rules, in the order they are given. `times` are those of all snapshots of the
+/// repository.
+///
+/// # Errors
+///
+/// If there is no rule, if a group would lose its last snapshot though `last` is not zero, or if a rule goes by
+/// time and nobody can tell whose clock is wrong.
+pub fn decide(rules: &Retention, snapshots: &[Manifest], times: &Times) -> Result<Vec<Verdict>> {
+    if rules.is_empty() {
+        return Err(Error::usage("what shall stay? Give a rule of retention, or name the snapshots to forget"));
+    }
+    if rules.goes_by_time() && times.reader_is_behind() {
+        return Err(Error::invalid(
+            "most snapshots were committed later than it is now by this machine's clock, so either that or the \
+             clocks of the hosts that wrote them are wrong; nothing was forgotten. Set this machine's clock; or \
+             give `last` or `tags`, which don't go by time, or name the snapshots to forget",
+        ));
+    }
+    // What lost chunks and was salvaged, and salvages of which a later one holds more.
+    let mut salvaged: HashSet<SnapshotId> = HashSet::new();
+    let mut newest: BTreeMap<SnapshotId, &Manifest> = BTreeMap::new();
+    for (original, manifest) in snapshots.iter().filter_map(|one| Some((one.salvage?.original, one))) {
+        salvaged.insert(original);
+        if let Some(other) = newest.insert(original, manifest) {
+            let [older, newer] = if other.place() < manifest.place() { [other, manifest] } else { [manifest, other] };
+            salvaged.insert(older.id);
+            newest.insert(original, newer);
+        }
+    }
+    let mut groups: BTreeMap<Group<'_>, Vec<&Manifest>> = BTreeMap::new();
+    for manifest in snapshots {
+        groups.entry(group(manifest)).or_default().push(manifest);
+    }
+    let mut reasons: BTreeMap<SnapshotId, Vec<Reason>> = BTreeMap::new();
+    for ((cluster, namespaces), mut members) in groups {
+        members.sort_by_key(|manifest| std::cmp::Reverse(manifest.place()));
+        let kept = rules.keep(&members, &salvaged, times);
+        if kept.iter().all(Vec::is_empty) && !rules.may_keep_nothing() {
+            let all = match members.len() {
+                1 => "the only snapshot".to_string(),
+                number => format!("all {number} snapshots"),
+            };
+            let s = if namespaces.len() == 1 { "" } else { "s" };
+            return Err(Error::invalid(format!(
+                "this would forget {all} of cluster {cluster:?} with namespace{s} {}; nothing was forgotten. If \
+                 that is meant, say `last` 0 and nothing else",
+                namespaces.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+            )));
+        }
+        reasons.extend(members.iter().map(|manifest| manifest.id).zip(kept));
+    }
+    let verdict = |manifest: &Manifest| Verdict {
+        snapshot: manifest.id,
+        reasons: reasons.get(&manifest.id).cloned().unwrap_or_default(),
+    };
+    Ok(snapshots.iter().map(verdict).collect())
 }
 
 impl Period {

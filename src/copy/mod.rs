@@ -21,7 +21,7 @@ use crate::format::{ChunkId, HoldId, RepositoryId, SnapshotId, names};
 use crate::objects;
 use crate::plan::Plan;
 use crate::record::{Digest, PartitionId, Timestamp};
-use crate::repository::{Memory, Repository, Root, SnapshotFilter, SnapshotList, named, resolve};
+use crate::repository::{LazyReader, Manifests, Memory, Repository, Root, Snapshot, SnapshotFilter, named, resolve};
 use crate::run::{
     MergedCursor, RecordHash, RunCopy, StateSums, Transfer, ValuePlace, ValueReader, reach_run, write_run,
 };
@@ -69,8 +69,8 @@ setters!(CopyOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CopiedSnapshot {
-    /// The original's manifest.
-    pub original: Manifest,
+    /// The original, in the source.
+    pub original: Snapshot,
     /// The copy's id; `None` in a plan.
     pub copy: Option<SnapshotId>,
     /// Chunks that were stored; in a plan, those that may have to be, at most.
@@ -174,6 +174,7 @@ impl Repository {
             source: self,
             target,
             reader: self.chunk_reader()?,
+            originals: self.lazy_reader(&chosen),
             alike: self.keys.shares_contents_with(&target.keys),
             known: Known::default(),
             whole: HashSet::new(),
@@ -181,7 +182,7 @@ impl Repository {
             memory: Memory::default(),
             control,
         };
-        let list = target.snapshots_with(&mut work.memory)?;
+        let list = target.manifests_with(&mut work.memory)?;
         for (_, error) in &list.damaged {
             let then = "if it is a copy of a snapshot that was asked for, that is copied again";
             self.control.warn(format!("{error}; {then}"));
@@ -197,7 +198,7 @@ impl Repository {
         for manifest in wanted {
             work.copy(manifest, &mut report)?;
         }
-        let made = report.copied.iter().filter_map(|one| Some((one.original.id, one.copy?)));
+        let made = report.copied.iter().filter_map(|one| Some((one.original.id(), one.copy?)));
         let copies: HashMap<SnapshotId, SnapshotId> = made.chain(report.present.iter().copied()).collect();
         self.copy_holds(target, &copies, &mut report)?;
         self.copy_labels(target, &copies, &mut report)?;
@@ -212,7 +213,7 @@ impl Repository {
     /// If one of the stores can't be read, or a snapshot that was named is not found.
     pub fn copy_plan(&self, target: &Repository, options: &CopyOptions) -> Result<Plan<CopyReport>> {
         let report = self.copy(target, &CopyOptions { dry_run: true, ..options.clone() })?;
-        let shown = report.copied.iter().map(|one| one.original.id);
+        let shown = report.copied.iter().map(|one| one.original.id());
         let shown = shown.chain(report.present.iter().map(|(original, _)| *original)).collect();
         let options = CopyOptions { only: Some(shown), ..options.clone() };
         let (source, target) = (self.clone(), target.clone());
@@ -291,7 +292,7 @@ impl Repository {
     }
 
     /// Whether snapshots are newer than what `newer_than` names.
-    fn newer(&self, list: &mut SnapshotList, options: &CopyOptions) -> Result<IsNewer> {
+    fn newer(&self, list: &mut Manifests, options: &CopyOptions) -> Result<IsNewer> {
         let Some(named_by) = &options.newer_than else { return Ok(Box::new(|_| true)) };
         if let Some(time) = resolve::parse_begin(named_by.strip_prefix('@').unwrap_or(named_by)) {
             let times = list.times.clone();
@@ -303,11 +304,11 @@ impl Repository {
 
     /// The snapshots that are asked for, oldest first; those that can't be read go into the report.
     fn chosen(&self, options: &CopyOptions, report: &mut CopyReport) -> Result<Vec<Manifest>> {
-        let mut list = self.snapshots()?;
+        let mut list = self.manifests()?;
         let is_newer = self.newer(&mut list, options)?;
         if options.snapshots.is_empty() {
             let CopyOptions { filter, .. } = options;
-            filter.check_cluster(&list.snapshots)?;
+            filter.check_cluster(list.snapshots.iter())?;
             if list.damaged.is_empty() {
                 filter.check_any(&list.snapshots)?;
             }
@@ -316,7 +317,7 @@ impl Repository {
                 problem: error.to_string(),
                 damaged: true,
             }));
-            list.snapshots.retain(|manifest| filter.admits(manifest) && is_newer(manifest));
+            list.snapshots.retain(|manifest| filter.admits_manifest(manifest) && is_newer(manifest));
             return Ok(list.snapshots);
         }
         let mut chosen = BTreeMap::new();
@@ -335,6 +336,8 @@ struct Copying<'a> {
     target: &'a Repository,
     /// Reads the source.
     reader: Arc<ChunkReader>,
+    /// Reads it for whoever looks at what was copied.
+    originals: Arc<LazyReader>,
     /// Whether both repositories share their content keys.
     alike: bool,
     known: Known,
@@ -358,6 +361,11 @@ impl Copying<'_> {
     fn learn(&mut self, manifests: &[Manifest]) {
         self.known = Known::default();
         manifests.iter().for_each(|manifest| self.known.add(manifest, self.target.id, self.source.id, self.alike));
+    }
+
+    /// A snapshot of the source, as the report names it.
+    fn original(&self, manifest: Manifest) -> Snapshot {
+        Snapshot::new(self.originals.clone(), manifest, self.source.control.clone())
     }
 
     fn copy_of(&self, original: &Manifest) -> Option<SnapshotId> {
@@ -397,6 +405,7 @@ impl Copying<'_> {
                 report.not_copied.push(NotCopied { snapshot, problem, damaged: true });
                 continue;
             }
+            let original = self.original(original);
             let mut planned = CopiedSnapshot { original, copy: None, chunks: 0, bytes_read: 0, stored_bytes: 0 };
             for id in chunks {
                 if let Some(there) = &there
@@ -460,6 +469,7 @@ impl Copying<'_> {
                 self.whole.extend(runs_of(&manifest).map(|run| run.root));
                 let bytes_read = self.reader.fetched_bytes().saturating_sub(before);
                 let (copy, stored_bytes) = (Some(manifest.id), manifest.stored_bytes);
+                let original = self.original(original);
                 report.copied.push(CopiedSnapshot { original, copy, chunks, bytes_read, stored_bytes });
             }
         }
@@ -518,7 +528,7 @@ impl Copying<'_> {
                 self.namespace(&transfer, original, namespace, session.id())?
             };
             roots.extend(more);
-            session.add(copy)?;
+            session.add(copy);
         }
         session.set_roots(roots);
         // Two copies at once would otherwise leave two snapshots for each.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a session is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum SessionKind {
     /// A backup.
     Backup,

@@ -20,6 +20,7 @@ pub const MARKER_MAGIC: [u8; 8] = *b"ALforgot";
 
 /// What an object under `snapshots/` is, as its size tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum SnapshotState {
     /// A manifest.
     Committed,

@@ -110,12 +110,12 @@ impl From<copy::CopiedSnapshot> for CopiedSnapshot {
     fn from(copied: copy::CopiedSnapshot) -> Self {
         let copy::CopiedSnapshot { original, copy, chunks, bytes_read, stored_bytes } = copied;
         CopiedSnapshot {
-            snapshot: original.id.to_string(),
+            snapshot: original.id().to_string(),
             copy: copy.map(|id| id.to_string()),
-            committed: text::rfc3339(original.committed),
-            records: original.namespaces.iter().map(|namespace| namespace.live_records).sum(),
-            namespaces: original.namespaces.into_iter().map(|namespace| namespace.name).collect(),
-            cluster: original.cluster,
+            committed: text::rfc3339(original.committed().0),
+            records: original.namespaces().map(|namespace| namespace.live_records()).sum(),
+            namespaces: original.namespaces().map(|namespace| namespace.name().to_string()).collect(),
+            cluster: original.cluster().to_string(),
             chunks,
             bytes_read,
             stored_bytes,

@@ -101,7 +101,7 @@ pub fn forget(repository: &Repository, options: &ForgetOptions) -> Result<Forget
     let ForgetOptions { which, filter, dry_run } = options;
     let _part =
         repository.control().part(format!("forgetting snapshots of {}", repository.store().location())).entered();
-    let list = repository.snapshots()?;
+    let mut list = repository.manifests()?;
     let goes_by_time = match which {
         Which::Rules(policy) => policy.goes_by_time(),
         Which::Named(names) => names.iter().any(|name| name.starts_with('@')),
@@ -110,14 +110,14 @@ pub fn forget(repository: &Repository, options: &ForgetOptions) -> Result<Forget
         list.times.warnings().iter().for_each(|warning| repository.control().warn(warning));
     }
     let doubtful_times = list.times.doubtful().iter().map(DoubtfulTime::from).collect();
-    filter.check_cluster(&list.snapshots)?;
-    let manifests = list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
+    filter.check_cluster(list.snapshots.iter())?;
     let plan = match which {
-        Which::Rules(policy) => repository.forget_plan(policy, filter),
-        Which::Named(names) => repository.forget_named_plan(names, filter),
+        Which::Rules(policy) => repository.forget_plan_of(&mut list, policy, filter),
+        Which::Named(names) => repository.forget_named_plan_of(&mut list, names, filter),
     };
     let report = plan.and_then(|plan| if *dry_run { Ok(plan.into_report()) } else { plan.execute() });
     let report = report.map_err(|error| stopped(error, "some snapshots may have been forgotten"))?;
+    let manifests = list.snapshots.into_iter().map(|manifest| (manifest.id, manifest)).collect();
     Ok(ForgetReport {
         dry_run: *dry_run,
         forgotten: report.forgotten.iter().map(ToString::to_string).collect(),

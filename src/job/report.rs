@@ -97,8 +97,8 @@ impl From<&order::DoubtfulTime> for DoubtfulTime {
         DoubtfulTime {
             snapshot: doubtful.snapshot.to_string(),
             host: doubtful.host.clone(),
-            committed: text::rfc3339(doubtful.committed),
-            plausible: text::rfc3339(doubtful.plausible),
+            committed: text::rfc3339(doubtful.committed.0),
+            plausible: text::rfc3339(doubtful.plausible.0),
             problem: doubtful.to_string(),
         }
     }

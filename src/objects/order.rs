@@ -54,26 +54,28 @@ const NAMED: usize = 5;
 
 /// What is wrong with a snapshot's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Contradiction {
     /// It lies further ahead of the reader's clock than a lease is long.
     Ahead,
     /// It lies before the time of this snapshot, which is older.
-    BeforeOlder(SnapshotId, u64),
+    BeforeOlder(SnapshotId, Timestamp),
     /// It lies after the time of this snapshot, which is newer.
-    AfterNewer(SnapshotId, u64),
+    AfterNewer(SnapshotId, Timestamp),
 }
 
 /// A snapshot whose time can't be right, or that of another is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DoubtfulTime {
     /// The snapshot.
     pub snapshot: SnapshotId,
     /// The host whose clock it was.
     pub host: String,
-    /// When it was committed, as its manifest says, in milliseconds since the Unix epoch.
-    pub committed: u64,
+    /// When it was committed, by that clock.
+    pub committed: Timestamp,
     /// The time that is taken for it instead.
-    pub plausible: u64,
+    pub plausible: Timestamp,
     /// Why.
     pub found: Contradiction,
 }
@@ -81,25 +83,20 @@ pub struct DoubtfulTime {
 impl fmt::Display for DoubtfulTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DoubtfulTime { snapshot, host, committed, plausible, found } = self;
-        write!(f, "the time of snapshot {snapshot}, {} by the clock of host {host}, ", Timestamp(*committed))?;
+        write!(f, "the time of snapshot {snapshot}, {committed} by the clock of host {host}, ")?;
         match found {
             Contradiction::Ahead => f.write_str("lies in the future: that clock is wrong, or this machine's is")?,
             Contradiction::BeforeOlder(other, time) => {
                 write!(
                     f,
-                    "lies before that of snapshot {other}, which is older ({}): one of the clocks was wrong",
-                    Timestamp(*time)
+                    "lies before that of snapshot {other}, which is older ({time}): one of the clocks was wrong"
                 )?;
             }
             Contradiction::AfterNewer(other, time) => {
-                write!(
-                    f,
-                    "lies after that of snapshot {other}, which is newer ({}): one of the clocks was wrong",
-                    Timestamp(*time)
-                )?;
+                write!(f, "lies after that of snapshot {other}, which is newer ({time}): one of the clocks was wrong")?;
             }
         }
-        write!(f, ". It is taken as {}", Timestamp(*plausible))
+        write!(f, ". It is taken as {plausible}")
     }
 }
 
@@ -146,8 +143,8 @@ impl Times {
                 times.doubtful.push(DoubtfulTime {
                     snapshot: manifest.id,
                     host: manifest.host.clone(),
-                    committed: manifest.committed,
-                    plausible,
+                    committed: Timestamp(manifest.committed),
+                    plausible: Timestamp(plausible),
                     found: *found,
                 });
             }
@@ -244,7 +241,7 @@ fn contradictions(
         let before = |other: &Manifest| other.sequence < one.sequence && other.started > one.committed;
         let older = row.iter().filter(|other| **other < at).filter_map(|other| snapshots.get(*other));
         if let Some(other) = older.filter(|other| saw(other) || before(other)).min_by_key(|other| other.committed) {
-            found.insert(at, Contradiction::BeforeOlder(other.id, other.committed));
+            found.insert(at, Contradiction::BeforeOlder(other.id, Timestamp(other.committed)));
             continue;
         }
         let newer = row.iter().filter(|other| **other > at).filter_map(|other| snapshots.get(*other));
@@ -253,7 +250,7 @@ fn contradictions(
             other.heads.contains(&one.id) || (one.sequence < other.sequence && one.started > other.committed)
         };
         if let Some(other) = newer.filter(after).min_by_key(|other| other.committed) {
-            found.insert(at, Contradiction::AfterNewer(other.id, other.committed));
+            found.insert(at, Contradiction::AfterNewer(other.id, Timestamp(other.committed)));
         }
     }
     found

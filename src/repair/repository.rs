@@ -19,7 +19,7 @@ use crate::objects::Lease;
 use crate::pack::{read_directory, stored_packs};
 use crate::plan::Plan;
 use crate::record::Timestamp;
-use crate::repository::{History, HoldEntry, Repository, SnapshotList, new_session};
+use crate::repository::{History, HoldEntry, Manifests, Repository, new_session};
 use crate::session::noted_chunks;
 use crate::setters::setters;
 use crate::verify::check::{CheckOptions, CheckReport, Walked, lost_names};
@@ -119,7 +119,7 @@ impl Repository {
         report.cleared.extend(self.clear_labels(options.dry_run)?);
         self.clear_folds(options.dry_run, &mut report)?;
         // The snapshots first: what they need is in the index once it is read.
-        let list = self.snapshots()?;
+        let list = self.manifests()?;
         let reader = self.chunk_reader()?;
         let history = self.history()?;
         let lost = self.lost_snapshots(&list, &history)?;
@@ -279,8 +279,8 @@ impl Repository {
 
     /// Writes holds again that can't be read: what they hold stays held. Those of snapshots that are gone go.
     fn clear_holds(&self, dry_run: bool, report: &mut RepairReport) -> Result<()> {
-        for HoldEntry { id, snapshot, hold, state } in self.holds()? {
-            let Err(error) = hold else { continue };
+        for HoldEntry { id, snapshot, note, state } in self.holds()? {
+            let Err(error) = note else { continue };
             let gone = matches!(state, Some(SnapshotState::Forgotten | SnapshotState::Fenced));
             if !dry_run {
                 match gone {
@@ -305,7 +305,7 @@ impl Repository {
         let (histories, damaged) = objects::read_history(store, keys)?;
         let mut lost = objects::names_without_fold(&states, &histories);
         if !states.damaged().is_empty() {
-            let heads = self.snapshots()?.snapshots.into_iter().flat_map(|manifest| manifest.heads);
+            let heads = self.manifests()?.snapshots.into_iter().flat_map(|manifest| manifest.heads);
             for id in heads.filter(|id| states.get(id).is_none()) {
                 lost.entry(id).or_insert(SnapshotState::Forgotten);
             }
@@ -338,7 +338,7 @@ impl Repository {
     }
 
     /// The snapshots whose objects can't be read or are gone, and for each what is wrong.
-    fn lost_snapshots(&self, list: &SnapshotList, history: &History) -> Result<BTreeMap<SnapshotId, String>> {
+    fn lost_snapshots(&self, list: &Manifests, history: &History) -> Result<BTreeMap<SnapshotId, String>> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let (histories, _) = objects::read_history(&*self.store, &self.keys)?;
         let gone = lost_names(&states, &histories, &list.snapshots, history);
@@ -350,7 +350,7 @@ impl Repository {
     fn survey_index(&self) -> Result<IndexSurvey> {
         let store = &*self.store;
         // The snapshots first: their segments are there once the index is read.
-        let manifests = self.snapshots()?.snapshots;
+        let manifests = self.manifests()?.snapshots;
         let states = objects::list_states(store, &self.keys)?;
         let committed = |id: &SnapshotId| states.was_committed(id);
         let index = Index::open(store, &self.keys, committed, HashSet::new())?;
@@ -406,7 +406,7 @@ impl Repository {
         let unnamed: HashSet<&ChunkId> = packs.iter().flat_map(|(_, _, rows)| rows).map(|row| &row.id).collect();
         let reader: Arc<ChunkReader> = self.chunk_reader()?;
         let mut seen = HashSet::new();
-        for manifest in self.snapshots()?.snapshots {
+        for manifest in self.manifests()?.snapshots {
             let mut reached = Vec::new();
             self.open_snapshot(&reader, manifest).reach_readable(
                 &mut seen,

@@ -102,7 +102,7 @@ impl Donor {
     /// All runs of a repository's snapshots, the newest first.
     pub fn of(repository: &Repository, own: bool) -> Result<Self> {
         let mut runs: HashMap<String, Vec<RunRef>> = HashMap::new();
-        for manifest in repository.snapshots()?.snapshots.iter().rev() {
+        for manifest in repository.manifests()?.snapshots.iter().rev() {
             for root in manifest.roots() {
                 let (namespace, run) = match root {
                     // Nobody can tell whether that of another snapshot says the same.

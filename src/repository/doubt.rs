@@ -1,6 +1,6 @@
 //! Whether a snapshot that can't be read may be the one that a person means by `latest` or a time.
 
-use super::catalogue::SnapshotList;
+use super::catalogue::Manifests;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Manifest, Place};
 use crate::format::{SnapshotId, names};
@@ -14,7 +14,7 @@ pub struct Doubt {
 
 impl Doubt {
     /// Looks through a listing.
-    pub fn of(list: &SnapshotList) -> Self {
+    pub fn of(list: &Manifests) -> Self {
         let unread = list.damaged.iter().map(|(id, error)| {
             // A copy has the place of its original, whose writer saw others.
             let newer = list.snapshots.iter().filter(|other| other.origin.is_none() && other.heads.contains(id));

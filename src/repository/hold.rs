@@ -18,9 +18,30 @@ pub struct HoldEntry {
     /// The snapshot that it holds.
     pub snapshot: SnapshotId,
     /// What it says, or why it can't be read. It holds in any case.
-    pub hold: Result<Hold>,
+    pub note: Result<HoldNote>,
     /// What is under the snapshot's name; nothing while a backup with a hold is about to commit.
     pub state: Option<SnapshotState>,
+}
+
+/// What a hold says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HoldNote {
+    /// When it was placed, by the clock of the machine that placed it.
+    pub placed: Timestamp,
+    /// That machine.
+    pub host: String,
+    /// The program that placed it, and its version.
+    pub program: String,
+    /// Why the snapshot must not be forgotten, for people.
+    pub reason: String,
+}
+
+impl From<Hold> for HoldNote {
+    fn from(hold: Hold) -> Self {
+        let Hold { id: _, snapshot: _, placed, host, program, reason } = hold;
+        HoldNote { placed: Timestamp(placed), host, program, reason }
+    }
 }
 
 impl Repository {
@@ -29,9 +50,9 @@ impl Repository {
     /// # Errors
     ///
     /// If a name is not found (nothing is held then), or if a snapshot is forgotten at the same moment.
-    pub fn hold(&self, names: &[String], filter: &SnapshotFilter, reason: &str) -> Result<Vec<Hold>> {
+    pub fn hold(&self, names: &[String], filter: &SnapshotFilter, reason: &str) -> Result<Vec<HoldEntry>> {
         check_reason(reason)?;
-        let mut list = self.snapshots()?;
+        let mut list = self.manifests()?;
         let ids = names.iter().map(|name| named(&mut list, name, filter).map(|manifest| manifest.id));
         let ids = ids.collect::<Result<Vec<_>>>()?;
         let mut placed = Vec::new();
@@ -43,7 +64,8 @@ impl Repository {
                     "snapshot {snapshot} was forgotten at this moment: it is not held"
                 )));
             }
-            placed.push(hold);
+            let state = Some(SnapshotState::Committed);
+            placed.push(HoldEntry { id: hold.id, snapshot, note: Ok(hold.into()), state });
         }
         Ok(placed)
     }
@@ -85,13 +107,13 @@ impl Repository {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let mut holds = Vec::new();
         for (snapshot, id) in objects::list_holds(&*self.store, names::HOLDS)? {
-            let hold = match objects::read_hold(&*self.store, &self.keys, snapshot, id) {
+            let note = match objects::read_hold(&*self.store, &self.keys, snapshot, id) {
                 Ok(None) => continue,
-                Ok(Some(hold)) => Ok(hold),
+                Ok(Some(hold)) => Ok(hold.into()),
                 Err(error) if error.is_of_one_object() => Err(error),
                 Err(error) => return Err(error),
             };
-            holds.push(HoldEntry { id, snapshot, hold, state: states.get(&snapshot) });
+            holds.push(HoldEntry { id, snapshot, note, state: states.get(&snapshot) });
         }
         Ok(holds)
     }
@@ -119,7 +141,7 @@ impl Repository {
                         return Err(Error::invalid(format!("{matching} holds begin with {name}: give more of the id")));
                     }
                     None => {
-                        named(&mut self.snapshots()?, name, filter).map(|manifest| manifest.id).map_err(|error| {
+                        named(&mut self.manifests()?, name, filter).map(|manifest| manifest.id).map_err(|error| {
                             match error {
                                 Error::NotFound { .. } => Error::not_found(
                                     format!("hold or snapshot {name}"),

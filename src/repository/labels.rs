@@ -1,7 +1,7 @@
 //! Labels that come and go after a snapshot was committed. Its manifest never changes, so what became of them is beside
 //! it.
 
-use super::{Repository, SnapshotFilter, SnapshotList, host, named, program};
+use super::{Manifests, Repository, SnapshotFilter, host, named, program};
 use crate::crypto::random;
 use crate::error::{Error, Result};
 use crate::format::snapshot::SnapshotState;
@@ -30,7 +30,7 @@ pub struct Labelled {
 
 impl Repository {
     /// Gives the snapshots of a list the labels that they have now.
-    pub(crate) fn label(&self, list: &mut SnapshotList) -> Result<()> {
+    pub(crate) fn label(&self, list: &mut Manifests) -> Result<()> {
         let standing = objects::read_labels(&*self.store, &self.keys, names::TAGS)?;
         if standing.is_empty() {
             return Ok(());
@@ -63,7 +63,7 @@ impl Repository {
             }
             text::check("a label", label, text::NAME_BYTES).map_err(Error::usage)?;
         }
-        let id = named(&mut self.snapshots()?, spec, filter)?.id;
+        let id = named(&mut self.manifests()?, spec, filter)?.id;
         let committed = objects::read_manifest(&*self.store, &self.keys, id)?;
         let standing = self.standing_labels(id)?;
         let mut changes = standing.changes.clone();

@@ -12,10 +12,10 @@ mod rollback;
 mod selection;
 mod view;
 
-pub(crate) use catalogue::Memory;
-pub use catalogue::{History, HistoryEntry, SnapshotList};
-pub use hold::HoldEntry;
+pub use catalogue::{History, HistoryEntry, SessionOutcome, SnapshotList};
+pub(crate) use catalogue::{Manifests, Memory};
 pub(crate) use hold::check_reason;
+pub use hold::{HoldEntry, HoldNote};
 pub use keyring::KeyInfo;
 pub use labels::Labelled;
 pub use needs::{Root, needed_by};
@@ -23,8 +23,8 @@ pub(crate) use place::check_place;
 pub use resolve::SnapshotFilter;
 pub use rollback::Rollback;
 pub use selection::Selection;
-pub(crate) use view::SelectionWalk;
-pub use view::{Change, Diff, NamespaceView, Record, Records, SizeReport, Snapshot};
+pub use view::{Change, Diff, NamespaceView, Record, RecordCounts, Records, Snapshot};
+pub(crate) use view::{LazyReader, SelectionWalk};
 
 use crate::chunk::Cutter;
 use crate::chunks::ChunkReader;
@@ -389,20 +389,30 @@ impl Repository {
         keyring::remove(&*self.store, id)
     }
 
-    /// All committed snapshots that were not forgotten, oldest first, with the labels that they have now.
+    /// All committed snapshots that were not forgotten, oldest first, with the labels that they have now. Their
+    /// manifests are read, and nothing else: see [`Snapshot`].
     ///
     /// # Errors
     ///
-    /// If the store can't be read.
+    /// If the store can't be read. A snapshot that is damaged is no error: the list names it.
     pub fn snapshots(&self) -> Result<SnapshotList> {
-        let mut list = self.snapshots_with(&mut Memory::default())?;
+        let Manifests { snapshots, damaged, times, unread_labels } = self.manifests()?;
+        let chunks = self.lazy_reader(&snapshots);
+        let open = |manifest| Snapshot::new(chunks.clone(), manifest, self.control.clone());
+        Ok(SnapshotList { snapshots: snapshots.into_iter().map(open).collect(), damaged, unread_labels, times })
+    }
+
+    /// The same as it is stored.
+    pub(crate) fn manifests(&self) -> Result<Manifests> {
+        let mut list = self.manifests_with(&mut Memory::default())?;
         self.label(&mut list)?;
         Ok(list)
     }
 
-    /// The same as they were committed, whatever became of their labels, reading those alone that are not remembered.
-    pub(crate) fn snapshots_with(&self, memory: &mut Memory) -> Result<SnapshotList> {
-        let mut list = SnapshotList::default();
+    /// The manifests as they were committed, whatever became of their labels, reading those alone that are not
+    /// remembered.
+    pub(crate) fn manifests_with(&self, memory: &mut Memory) -> Result<Manifests> {
+        let mut list = Manifests::default();
         let (mut unread, mut folded) = (Vec::new(), None);
         for (id, state) in objects::list_states(&*self.store, &self.keys)?.listed() {
             if state == SnapshotState::Fenced && self.says_committed(&id, &mut folded)? {
@@ -459,6 +469,7 @@ impl Repository {
             }
         }
         history.unread = damaged.into_iter().map(|(_, error)| error).collect();
+        catalogue::note_resumed(&mut history.entries);
         history.entries.sort_by_key(|entry| (entry.session.started, entry.session.id));
         Ok(history)
     }
@@ -549,6 +560,20 @@ impl Repository {
         Arc::new(ChunkReader::new(self.store.clone(), self.keys.clone(), Arc::new(index), READ_CACHE_BYTES))
     }
 
+    /// A reader that reads the index once something is asked of it, for snapshots among these, which are given in
+    /// their order.
+    pub(crate) fn lazy_reader(&self, snapshots: &[Manifest]) -> Arc<LazyReader> {
+        let newest_first = snapshots.iter().rev().enumerate();
+        let ranks: HashMap<SnapshotId, usize> = newest_first.map(|(rank, manifest)| (manifest.id, rank)).collect();
+        let repository = self.clone();
+        LazyReader::new(move || {
+            let mut index = repository.index()?;
+            // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
+            index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
+            Ok(repository.reader_of(index))
+        })
+    }
+
     /// Opens the snapshot that `spec` names: an id, a unique prefix of one, `latest`, `latest~N`, or `@TIME`.
     ///
     /// # Errors
@@ -564,23 +589,21 @@ impl Repository {
     ///
     /// As [`Repository::snapshot`].
     pub fn snapshot_among(&self, spec: &str, filter: &SnapshotFilter) -> Result<Snapshot> {
-        let mut list = self.snapshots()?;
+        let mut list = self.manifests()?;
         let manifest = named(&mut list, spec, filter)?;
-        let ranks: HashMap<SnapshotId, usize> =
-            list.snapshots.iter().rev().enumerate().map(|(rank, manifest)| (manifest.id, rank)).collect();
-        let mut index = self.index()?;
-        // A snapshot's runs are listed newest first, and each was mostly written with a snapshot of its own.
-        index.order_by(|session| ranks.get(session).copied().unwrap_or(usize::MAX));
         resolve::doubts(spec, &list.times, manifest.id).iter().for_each(|doubt| self.control.warn(doubt));
         if !filter.tags.is_empty() {
             list.unread_labels.iter().for_each(|(_, error)| self.control.warn(error.to_string()));
         }
-        Ok(Snapshot::new(self.reader_of(index), manifest, self.control.clone()))
+        let chunks = self.lazy_reader(&list.snapshots);
+        // Whoever opens one by its name is about to read it.
+        chunks.get()?;
+        Ok(Snapshot::new(chunks, manifest, self.control.clone()))
     }
 
-    /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share.
+    /// Opens a snapshot whose manifest is at hand, with a reader that other snapshots may share: the low level.
     pub fn open_snapshot(&self, chunks: &Arc<ChunkReader>, manifest: Manifest) -> Snapshot {
-        Snapshot::new(chunks.clone(), manifest, self.control.clone())
+        Snapshot::new(LazyReader::opened(chunks.clone()), manifest, self.control.clone())
     }
 }
 
@@ -636,7 +659,7 @@ pub(crate) fn program() -> String {
 }
 
 /// The manifest of the snapshot that `spec` names, unless one that can't be read may be the one that is meant.
-pub(crate) fn named(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
+pub(crate) fn named(list: &mut Manifests, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
     let doubt = doubt::Doubt::of(list);
     doubt.settle(spec, resolve::resolve(list, spec, filter))
 }

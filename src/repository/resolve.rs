@@ -1,6 +1,7 @@
 //! Which snapshot a person means.
 
-use super::catalogue::SnapshotList;
+use super::catalogue::Manifests;
+use super::view::Snapshot;
 use crate::error::{Error, Result};
 use crate::format::SnapshotId;
 use crate::format::snapshot::Manifest;
@@ -47,7 +48,11 @@ impl SnapshotFilter {
     }
 
     /// Whether a snapshot is one of them.
-    pub fn admits(&self, manifest: &Manifest) -> bool {
+    pub fn admits(&self, snapshot: &Snapshot) -> bool {
+        self.admits_manifest(snapshot.manifest())
+    }
+
+    pub(crate) fn admits_manifest(&self, manifest: &Manifest) -> bool {
         self.cluster.as_ref().is_none_or(|cluster| manifest.cluster == *cluster)
             && self.tags.iter().all(|tag| manifest.tags.contains(tag))
             && self.host.as_ref().is_none_or(|host| manifest.host == *host)
@@ -58,9 +63,9 @@ impl SnapshotFilter {
     /// # Errors
     ///
     /// If there are none: most likely a slip of the pen.
-    pub fn check_cluster(&self, snapshots: &[Manifest]) -> Result<()> {
+    pub(crate) fn check_cluster<'a>(&self, snapshots: impl Iterator<Item = &'a Manifest> + Clone) -> Result<()> {
         match &self.cluster {
-            Some(name) if !snapshots.iter().any(|manifest| manifest.cluster == *name) => Err(self.nothing(snapshots)),
+            Some(name) if !snapshots.clone().any(|manifest| manifest.cluster == *name) => Err(self.nothing(snapshots)),
             _ => Ok(()),
         }
     }
@@ -70,17 +75,17 @@ impl SnapshotFilter {
     /// # Errors
     ///
     /// If it admits none.
-    pub fn check_any(&self, snapshots: &[Manifest]) -> Result<()> {
-        match self.is_empty() || snapshots.iter().any(|manifest| self.admits(manifest)) {
+    pub(crate) fn check_any(&self, snapshots: &[Manifest]) -> Result<()> {
+        match self.is_empty() || snapshots.iter().any(|manifest| self.admits_manifest(manifest)) {
             true => Ok(()),
-            false => Err(self.nothing(snapshots)),
+            false => Err(self.nothing(snapshots.iter())),
         }
     }
 
     /// Says that it admits none of these, and which clusters or labels there are.
-    fn nothing(&self, snapshots: &[Manifest]) -> Error {
-        let clusters = clusters(snapshots.iter());
-        let labels: BTreeSet<&str> = snapshots.iter().flat_map(|manifest| &manifest.tags).map(String::as_str).collect();
+    fn nothing<'a>(&self, snapshots: impl Iterator<Item = &'a Manifest> + Clone) -> Error {
+        let clusters = clusters(snapshots.clone());
+        let labels: BTreeSet<&str> = snapshots.flat_map(|manifest| &manifest.tags).map(String::as_str).collect();
         let has_cluster = self.cluster.as_ref().is_none_or(|cluster| clusters.contains(cluster.as_str()));
         let has_tags = self.tags.iter().all(|tag| labels.contains(tag.as_str()));
         let there = match (has_cluster, has_tags) {
@@ -125,8 +130,8 @@ fn in_words(names: &BTreeSet<&str>) -> String {
 ///
 /// If there is none, if it can't be read, or if several are meant: those whose ids begin in the same way, or `latest`,
 /// `latest~N` and `@TIME` where that could mean snapshots of different clusters.
-pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
-    let SnapshotList { snapshots, damaged, times, .. } = list;
+pub fn resolve(list: &mut Manifests, spec: &str, filter: &SnapshotFilter) -> Result<Manifest> {
+    let Manifests { snapshots, damaged, times, .. } = list;
     let advice = if snapshots.is_empty() && damaged.is_empty() { EMPTY } else { LISTED };
     let time = spec.strip_prefix('@').map(parse_time).transpose()?;
     let back = match spec.strip_prefix("latest") {
@@ -137,8 +142,9 @@ pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> 
     if time.is_none() && back.is_none() {
         return by_id(snapshots, damaged, spec, filter, advice);
     }
-    let is_meant =
-        |manifest: &&Manifest| filter.admits(manifest) && time.is_none_or(|time| times.committed(manifest) <= time);
+    let is_meant = |manifest: &&Manifest| {
+        filter.admits_manifest(manifest) && time.is_none_or(|time| times.committed(manifest) <= time)
+    };
     let meant: Vec<&Manifest> = snapshots.iter().rev().filter(is_meant).collect();
     let of = clusters(meant.iter().copied());
     if of.len() > 1 {
@@ -150,8 +156,8 @@ pub fn resolve(list: &mut SnapshotList, spec: &str, filter: &SnapshotFilter) -> 
     if let Some(&found) = meant.get(back.unwrap_or(0)) {
         return Ok(found.clone());
     }
-    if !filter.is_empty() && !snapshots.iter().any(|manifest| filter.admits(manifest)) {
-        return Err(filter.nothing(snapshots));
+    if !filter.is_empty() && !snapshots.iter().any(|manifest| filter.admits_manifest(manifest)) {
+        return Err(filter.nothing(snapshots.iter()));
     }
     let which = if filter.is_empty() { String::new() } else { format!(" {filter}") };
     Err(match (back, meant.len()) {
@@ -189,7 +195,7 @@ fn by_id(
     let found: Vec<&Manifest> = snapshots.iter().filter(begins).collect();
     match &found[..] {
         [] => Err(Error::not_found(format!("snapshot {spec}"), advice)),
-        [one] if !filter.admits(one) => Err(Error::usage(format!(
+        [one] if !filter.admits_manifest(one) => Err(Error::usage(format!(
             "snapshot {} is of cluster {:?}, by host {:?}, with {}; a snapshot {filter} was asked for",
             one.id,
             one.cluster,
@@ -222,10 +228,9 @@ fn bad(spec: &str) -> Error {
 /// What is said of the times by which `spec` was resolved to `found`: of doubtful ones that decided.
 pub fn doubts(spec: &str, times: &Times, found: SnapshotId) -> Vec<String> {
     let Some(time) = spec.strip_prefix('@').and_then(|time| parse_time(time).ok()) else { return Vec::new() };
-    let decided = times
-        .doubtful()
-        .iter()
-        .filter(|doubtful| doubtful.snapshot == found || (doubtful.committed <= time) != (doubtful.plausible <= time));
+    let decided = times.doubtful().iter().filter(|doubtful| {
+        doubtful.snapshot == found || (doubtful.committed.0 <= time) != (doubtful.plausible.0 <= time)
+    });
     decided.map(ToString::to_string).collect()
 }
 

@@ -1,10 +1,14 @@
 //! Looking into a snapshot.
 
+mod counts;
 mod diff;
+mod lazy;
 mod records;
 mod walk;
 
+pub use counts::RecordCounts;
 pub use diff::{Change, Diff};
+pub(crate) use lazy::LazyReader;
 pub use records::Records;
 pub(crate) use walk::SelectionWalk;
 
@@ -16,21 +20,29 @@ use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
 use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest};
-use crate::format::{ChunkId, SnapshotId, structured};
+use crate::format::{ChunkId, RepositoryId, SnapshotId, structured};
 use crate::record::{
     Body, Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp, Value, value,
 };
 use crate::run::{Entry, LiveEntry, Loss, MergedCursor, StateSums, find, read_record_into};
 use crate::sources::MetSets;
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
-/// A snapshot, ready to be read.
+/// A snapshot: what it says of itself, and all that it holds, to be read. One that comes from a listing costs what it
+/// says of itself: the index is read once something is asked for that it holds, and for all of a listing together.
 #[derive(Clone)]
 pub struct Snapshot {
-    chunks: Arc<ChunkReader>,
-    manifest: Manifest,
+    chunks: Arc<LazyReader>,
+    manifest: Arc<Manifest>,
     pub(crate) control: Control,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({})", self.id())
+    }
 }
 
 /// One record read out of a snapshot.
@@ -88,23 +100,14 @@ impl Record {
     }
 }
 
-/// What a snapshot refers to, in bytes as they are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SizeReport {
-    /// Stored bytes of the chunks.
-    pub stored: u64,
-    /// Their plain bytes.
-    pub plain: u64,
-    /// How many they are.
-    pub chunks: u64,
-    /// How many of them no pack holds.
-    pub missing: u64,
-}
-
 impl Snapshot {
-    pub(crate) fn new(chunks: Arc<ChunkReader>, manifest: Manifest, control: Control) -> Self {
-        Snapshot { chunks, manifest, control }
+    pub(crate) fn new(chunks: Arc<LazyReader>, manifest: Manifest, control: Control) -> Self {
+        Snapshot { chunks, manifest: Arc::new(manifest), control }
+    }
+
+    /// The same snapshot, whose chunks are read by the reader of another one, which was opened no earlier.
+    pub(crate) fn reading_with(self, other: &Snapshot) -> Self {
+        Snapshot { chunks: other.chunks.clone(), ..self }
     }
 
     /// The same snapshot, whose long calls can be watched and stopped by `control`; until then they go by that of the
@@ -134,7 +137,12 @@ impl Snapshot {
         &self.manifest.host
     }
 
-    /// The labels that it was committed with, or that it had when it was opened by its name.
+    /// The program that wrote it, and its version.
+    pub fn program(&self) -> &str {
+        &self.manifest.program
+    }
+
+    /// The labels that it was committed with, or that it had when it was listed or opened by its name.
     pub fn tags(&self) -> &[String] {
         &self.manifest.tags
     }
@@ -154,14 +162,33 @@ impl Snapshot {
         &self.manifest.missing
     }
 
-    /// What is stored of it, as [`format`](crate::format) defines it.
+    /// Bytes that its session added to the repository.
+    pub fn stored_bytes(&self) -> u64 {
+        self.manifest.stored_bytes
+    }
+
+    /// The snapshot that lost chunks and that a repair made this one of, if so.
+    pub fn salvaged_from(&self) -> Option<SnapshotId> {
+        self.manifest.salvage.map(|salvage| salvage.original)
+    }
+
+    /// The repository that it was first written in, and its id there, if it is a copy. Its times are the original's.
+    pub fn copied_from(&self) -> Option<(RepositoryId, SnapshotId)> {
+        self.manifest.origin.as_ref().map(|origin| (origin.repository, origin.snapshot))
+    }
+
+    /// What is stored of it, as [`format`](crate::format) defines it: the low level.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The reader of its chunks.
-    pub fn chunks(&self) -> &Arc<ChunkReader> {
-        &self.chunks
+    /// The reader of its chunks: the low level.
+    ///
+    /// # Errors
+    ///
+    /// If the index can't be read.
+    pub fn chunks(&self) -> Result<&Arc<ChunkReader>> {
+        self.chunks.get()
     }
 
     /// A namespace of it.
@@ -211,18 +238,23 @@ impl Snapshot {
         lost: &mut dyn FnMut(Root<'_>, Loss),
     ) -> Result<()> {
         let mut roots = self.manifest.roots().into_iter();
-        roots.try_for_each(|root| root.reach(&self.chunks, seen, each, &mut |loss| lost(root, loss)))
+        let chunks = self.chunks()?;
+        roots.try_for_each(|root| root.reach(chunks, seen, each, &mut |loss| lost(root, loss)))
     }
 }
 
 /// A namespace of a snapshot.
 #[derive(Clone, Copy)]
 pub struct NamespaceView<'a> {
-    chunks: &'a ChunkReader,
+    chunks: &'a LazyReader,
     manifest: &'a NamespaceManifest,
 }
 
 impl<'a> NamespaceView<'a> {
+    fn chunks(&self) -> Result<&'a ChunkReader> {
+        self.chunks.get().map(|reader| &**reader)
+    }
+
     /// Its name.
     pub fn name(&self) -> &'a str {
         &self.manifest.name
@@ -243,6 +275,21 @@ impl<'a> NamespaceView<'a> {
         self.manifest.parent
     }
 
+    /// The last full snapshot that it builds on; its own if it is full.
+    pub fn full(&self) -> SnapshotId {
+        self.manifest.full
+    }
+
+    /// Which of its records the backup was asked for, as text; empty for all.
+    pub fn selection(&self) -> &'a str {
+        &self.manifest.selection
+    }
+
+    /// Whether the source could not tell what was deleted since the parent.
+    pub fn deletes_unknown(&self) -> bool {
+        self.manifest.deletes_unknown
+    }
+
     /// How many records it has.
     pub fn live_records(&self) -> u64 {
         self.manifest.live_records
@@ -253,12 +300,27 @@ impl<'a> NamespaceView<'a> {
         self.manifest.live_bytes
     }
 
+    /// Plain bytes of the chunks in which those are.
+    pub fn held_bytes(&self) -> u64 {
+        self.manifest.reached_bytes
+    }
+
+    /// What the backup did with the records.
+    pub fn counts(&self) -> RecordCounts {
+        self.manifest.counts.into()
+    }
+
+    /// The state hash: that of the content, whatever its runs and chunks.
+    pub fn state_hash(&self) -> [u8; 32] {
+        self.manifest.state_hash
+    }
+
     /// The partitions that could not be read: what the snapshot has of them is older, or nothing.
     pub fn unread_partitions(&self) -> PartitionSet {
         self.manifest.unread_partitions()
     }
 
-    /// What is stored of it, as [`format`](crate::format) defines it.
+    /// What is stored of it, as [`format`](crate::format) defines it: the low level.
     pub fn manifest(&self) -> &'a NamespaceManifest {
         self.manifest
     }
@@ -269,9 +331,9 @@ impl<'a> NamespaceView<'a> {
     ///
     /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn metadata(&self) -> Result<NamespaceMetadata> {
-        let mut bytes = Vec::new();
+        let (chunks, mut bytes) = (self.chunks()?, Vec::new());
         for id in &self.manifest.metadata {
-            bytes.extend_from_slice(&self.chunks.read(id, Class::Tree)?);
+            bytes.extend_from_slice(&chunks.read(id, Class::Tree)?);
         }
         structured::decode("the metadata", &bytes)
             .map_err(|error| error.of(format!("the metadata of namespace {}", self.manifest.name)))
@@ -283,8 +345,9 @@ impl<'a> NamespaceView<'a> {
     ///
     /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn entry(&self, digest: &Digest) -> Result<Option<LiveEntry>> {
+        let chunks = self.chunks()?;
         for run in &self.manifest.runs {
-            if let Some(entry) = find(self.chunks, run, digest)? {
+            if let Some(entry) = find(chunks, run, digest)? {
                 return Ok(entry.live);
             }
         }
@@ -308,7 +371,7 @@ impl<'a> NamespaceView<'a> {
     /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn value(&self, entry: &LiveEntry) -> Result<Vec<u8>> {
         let mut body = Vec::new();
-        read_record_into(self.chunks, entry, &mut body)?;
+        read_record_into(self.chunks()?, entry, &mut body)?;
         Ok(body)
     }
 
@@ -318,7 +381,7 @@ impl<'a> NamespaceView<'a> {
     ///
     /// If something of the snapshot is damaged or missing, or the store can't be read.
     pub fn entries(&self) -> Result<MergedCursor<'a>> {
-        MergedCursor::live(self.chunks, &self.manifest.runs)
+        MergedCursor::live(self.chunks()?, &self.manifest.runs)
     }
 
     /// All live entries that can be read for certain, in key order; [`MergedCursor::losses`] says what could not.
@@ -327,7 +390,7 @@ impl<'a> NamespaceView<'a> {
     ///
     /// If the store can't be read. Damage is no error: [`MergedCursor::losses`] tells it.
     pub fn readable_entries(&self) -> Result<MergedCursor<'a>> {
-        MergedCursor::tolerant(self.chunks, &self.manifest.runs)
+        MergedCursor::tolerant(self.chunks()?, &self.manifest.runs)
     }
 
     /// Looks for the sets of some records, and stops once it has found them all. Nothing but entries is read.
@@ -350,7 +413,7 @@ impl<'a> NamespaceView<'a> {
 
     /// The same from a digest on.
     pub(crate) fn readable_entries_from(&self, from: Digest) -> Result<MergedCursor<'a>> {
-        MergedCursor::tolerant_from(self.chunks, &self.manifest.runs, from)
+        MergedCursor::tolerant_from(self.chunks()?, &self.manifest.runs, from)
     }
 
     /// The live entries of one partition. It is an error if one of them may stand in a damaged leaf or branch node.

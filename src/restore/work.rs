@@ -173,7 +173,7 @@ impl<'a> Restoring<'a> {
         entries: &[Entry],
     ) -> Result<HashMap<Digest, There>> {
         let (source, name) = (partitioned(source)?, self.target.name_of(self.name));
-        let hasher = self.snapshot.chunks().keys().records()?;
+        let hasher = self.snapshot.chunks()?.keys().records()?;
         let mut found = HashMap::new();
         if !self.options.resume {
             source.walk(name, partition, None, &mut |rows| {
@@ -258,7 +258,7 @@ impl<'a> Restoring<'a> {
     /// The records of the entries, as they are to be written.
     fn gather(&self, entries: &[Placed], report: &mut RestoreReport) -> Result<RecordBatch> {
         let mut batch = RecordBatch::with_capacity(64 << 10, entries.len());
-        let mut values = ValueReader::new(self.snapshot.chunks());
+        let mut values = ValueReader::new(self.snapshot.chunks()?);
         let mut pushed = Vec::with_capacity(entries.len());
         for (place, entry) in entries {
             let Some(live) = &entry.live else { continue };
@@ -315,7 +315,7 @@ impl<'a> Restoring<'a> {
         entries: &[(u64, &LiveEntry)],
         report: &mut RestoreReport,
     ) -> Result<RecordBatch> {
-        let hashes = self.snapshot.chunks().keys().records()?.hashes(&batch);
+        let hashes = self.snapshot.chunks()?.keys().records()?.hashes(&batch);
         let is_right = |(hash, (_, live)): (&RecordHash, &(u64, &LiveEntry))| *hash == live.hash;
         if hashes.iter().zip(entries).all(is_right) {
             return Ok(batch);

@@ -125,7 +125,7 @@ impl Repository {
     fn prepare(&self, memory: &mut Memory) -> Result<Prepared> {
         let condemned = objects::condemned(&*self.store, &self.keys)?;
         let states = objects::list_states(&*self.store, &self.keys)?;
-        let list = self.snapshots_with(memory)?;
+        let list = self.manifests_with(memory)?;
         let warn = |text: String| self.control.warn(text);
         list.damaged.iter().for_each(|(_, error)| warn(format!("{error}; this backup doesn't build on it")));
         states.damaged().iter().for_each(|(_, error)| warn(error.to_string()));

@@ -28,8 +28,8 @@ impl BackupSession {
         self.end(status);
         committed?;
         tracing::info!(snapshot = %self.manifest.id, stored_bytes = self.manifest.stored_bytes, "committed");
-        // It is committed, whatever happens now; the session's own reader finds the new packs too, if more slowly.
-        let chunks = self.repository.chunk_reader().unwrap_or_else(|_| self.existing.clone());
+        // It is committed, whatever happens now: whoever reads it reads the index, and meets what fails then.
+        let chunks = self.repository.lazy_reader(std::slice::from_ref(&self.manifest));
         Ok(Snapshot::new(chunks, self.manifest.clone(), self.control.clone()))
     }
 

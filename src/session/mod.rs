@@ -137,10 +137,9 @@ impl BackupSession {
     }
 
     /// Adds a namespace whose chunks are written.
-    pub(crate) fn add(&mut self, namespace: NamespaceManifest) -> Result<&NamespaceManifest> {
+    pub(crate) fn add(&mut self, namespace: NamespaceManifest) {
         let at = self.manifest.namespaces.partition_point(|other| other.name < namespace.name);
         self.manifest.namespaces.insert(at, namespace);
-        self.manifest.namespaces.get(at).ok_or_else(|| Error::invalid("a namespace went missing"))
     }
 
     /// Says which roots the runs of a copy have in the source.

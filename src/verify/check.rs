@@ -14,7 +14,7 @@ use crate::objects;
 use crate::objects::Lease;
 use crate::pack::read_directory;
 use crate::record::Timestamp;
-use crate::repository::{History, Repository, SnapshotList, keyring, needed_by, new_session, read_config};
+use crate::repository::{History, Manifests, Repository, keyring, needed_by, new_session, read_config};
 use crate::session::noted_chunks;
 use crate::setters::setters;
 use rayon::prelude::*;
@@ -153,7 +153,7 @@ impl Repository {
 
     /// The snapshots first: the segments of those are there once the index is read.
     fn look(&self, condemned: &HashSet<PackId>) -> Result<Look> {
-        let list = self.snapshots()?;
+        let list = self.manifests()?;
         let reader = self.chunk_reader()?;
         let index = reader.index();
         let mut problems: Vec<String> = index.damaged().iter().map(ToString::to_string).collect();
@@ -264,7 +264,7 @@ impl Repository {
     /// Looks at the holds. One that can't be read holds all the same.
     fn check_holds(&self, report: &mut CheckReport) -> Result<()> {
         for entry in self.holds()? {
-            if let Err(error) = entry.hold {
+            if let Err(error) = entry.note {
                 let advice = format!(
                     "Snapshot {} is held all the same. `aerolith repair` writes the hold again; its reason is lost",
                     entry.snapshot
@@ -479,7 +479,7 @@ fn packs_of(reader: &ChunkReader, ids: &HashSet<ChunkId>) -> Result<HashSet<Pack
 
 /// What one look at the snapshots, the index and the list of packs showed.
 struct Look {
-    list: SnapshotList,
+    list: Manifests,
     reader: Arc<ChunkReader>,
     /// Packs that the index names and that are not there.
     absent: HashSet<PackId>,

@@ -122,7 +122,7 @@ impl Snapshot {
         let mut walk = SelectionWalk::new(view, Cow::Borrowed(&options.selection));
         let mut compared = match source.shape() {
             SourceShape::Stream(stream) => {
-                let inbox = Inbox::new(Sorter::new(self.chunks().keys().clone(), MEMORY_BYTES), false, control);
+                let inbox = Inbox::new(Sorter::new(self.chunks()?.keys().clone(), MEMORY_BYTES), false, control);
                 stream.read(name, &inbox, control)?;
                 work.sorted(&mut walk, &inbox.sorter)?
             }
@@ -236,7 +236,7 @@ impl Comparing<'_> {
                 if let Some(digests) = by_digest {
                     let here = digests.iter().filter(|digest| digest.partition() == partition);
                     let digests: Vec<Digest> = here.copied().collect();
-                    source.read(name, &digests, &mut |batch| theirs.push(self.snapshot.chunks().keys(), batch))?;
+                    source.read(name, &digests, &mut |batch| theirs.push(self.snapshot.chunks()?.keys(), batch))?;
                     theirs.sort()?;
                 }
                 let part = self.partition(&ours, place, &theirs)?;
@@ -251,7 +251,7 @@ impl Comparing<'_> {
         let mut records = PartitionRecords::default();
         source.scan(name, partition, None, &mut |batch| {
             self.control.add_records(batch.len() as u64);
-            records.push(self.snapshot.chunks().keys(), batch)
+            records.push(self.snapshot.chunks()?.keys(), batch)
         })?;
         records.sort()?;
         Ok(records)
@@ -260,7 +260,7 @@ impl Comparing<'_> {
     /// Compares one partition; `place` is that of its first entry.
     fn partition(&self, ours: &[Entry], place: u64, theirs: &PartitionRecords) -> Result<Comparison> {
         let mut part = Comparison { records_in_source: theirs.len() as u64, ..Comparison::default() };
-        let mut values = ValueReader::new(self.snapshot.chunks());
+        let mut values = ValueReader::new(self.snapshot.chunks()?);
         fn live((place, entry): (u64, &Entry)) -> Option<(u64, Digest, &LiveEntry)> {
             Some((place, entry.digest, entry.live.as_ref()?))
         }

@@ -101,7 +101,7 @@ fn a_partition_that_cannot_be_read_fails_the_backup_unless_that_is_allowed() {
     assert_eq!(held(&snapshot), expected);
     assert_eq!(namespace.live_records, expected.len() as u64);
     let history = repository.history().unwrap();
-    assert!(format!("{:?}", history.entries.last().unwrap().session.outcome).contains("3 partitions ("));
+    assert!(format!("{:?}", history.entries.last().unwrap().outcome()).contains("3 partitions ("));
 }
 
 #[test]

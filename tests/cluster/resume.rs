@@ -5,6 +5,7 @@ use super::conformance::{int, number};
 use super::partial::filled;
 use super::program::Place;
 use crate::support::cluster::TestCluster;
+use aerolith::internals::objects::read_session;
 use std::time::{Duration, Instant};
 
 /// How many partitions the cluster's nodes were asked for so.
@@ -32,7 +33,10 @@ fn a_killed_backup_goes_on_and_reads_of_finished_partitions_what_changed() {
         let repository = place.repository();
         let noted = || {
             let history = repository.history().unwrap();
-            let journal = history.entries.last().and_then(|entry| entry.session.journal.clone());
+            let last = history.entries.last().map(|entry| entry.id());
+            // It is written again while it is read.
+            let read = |id| read_session(&**repository.store(), repository.keys(), id).ok();
+            let journal = last.and_then(read).and_then(|session| session.journal);
             journal.map_or(0, |journal| journal.namespaces[0].partitions)
         };
         while noted() < 1500 {

@@ -7,7 +7,7 @@ use aerolith::format::snapshot::Manifest;
 use aerolith::internals::objects::commit_snapshot;
 use aerolith::record::Timestamp;
 use aerolith::store::{MemoryStore, Store};
-use aerolith::{BackupKind, Repository, Retention, SnapshotFilter, SnapshotId};
+use aerolith::{BackupKind, Repository, Retention, Snapshot, SnapshotFilter, SnapshotId};
 use std::sync::Arc;
 
 const MINUTE: i64 = 60_000;
@@ -29,7 +29,7 @@ fn create_empty() -> Repository {
 
 /// Which snapshots stand, oldest first.
 fn existing(repository: &Repository) -> Vec<SnapshotId> {
-    repository.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect()
+    repository.snapshots().unwrap().snapshots.iter().map(Snapshot::id).collect()
 }
 
 /// A time of today as it is given after `@`.

@@ -55,11 +55,10 @@ fn assert_goes_on(disk: Arc<MemoryStore>, scene: &Scene, worlds: &[World], story
     let list = repository.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{about}: {:?}", list.damaged);
     for id in &story.committed {
-        assert!(list.snapshots.iter().any(|manifest| manifest.id == *id), "{about}: committed snapshot {id} is gone");
+        assert!(list.snapshots.iter().any(|one| one.id() == *id), "{about}: committed snapshot {id} is gone");
     }
     let known: Vec<(SnapshotId, Contents)> = scene.snapshots.iter().chain(&story.begun).cloned().collect();
-    let known: Vec<_> =
-        known.into_iter().filter(|(id, _)| list.snapshots.iter().any(|manifest| manifest.id == *id)).collect();
+    let known: Vec<_> = known.into_iter().filter(|(id, _)| list.snapshots.iter().any(|one| one.id() == *id)).collect();
     assert_eq!(known.len(), list.snapshots.len(), "{about}: a snapshot that nobody began");
     assert_exact(&repository, &known, about);
     assert_clean(&repository, about);
@@ -160,7 +159,7 @@ fn an_object_that_was_torn_is_named_and_hurts_no_other() {
         assert!(list.damaged.iter().all(|(_, error)| error.to_string().contains(&torn)), "{about}: {:?}", list.damaged);
         let known: Vec<(SnapshotId, Contents)> = scene.snapshots.iter().chain(&story.begun).cloned().collect();
         let known: Vec<_> =
-            known.into_iter().filter(|(id, _)| list.snapshots.iter().any(|manifest| manifest.id == *id)).collect();
+            known.into_iter().filter(|(id, _)| list.snapshots.iter().any(|one| one.id() == *id)).collect();
         assert_exact(&repository, &known, &about);
         let names_it = |error: aerolith::Error| assert!(error.to_string().contains(&torn), "{about}: {error}");
         let mut next = Vec::new();

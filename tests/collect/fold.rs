@@ -3,13 +3,12 @@
 use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::names;
-use aerolith::format::session::{SessionKind, Status};
 use aerolith::format::snapshot::SnapshotState;
 use aerolith::internals::collect::KEPT_MILLIS;
 use aerolith::internals::objects;
 use aerolith::record::Timestamp;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Operation, Store};
-use aerolith::{BackupKind, CheckOptions, Error, HistoryEntry, Repository, SnapshotId};
+use aerolith::{BackupKind, CheckOptions, Error, HistoryEntry, Repository, SessionKind, SessionOutcome, SnapshotId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -31,11 +30,11 @@ fn sessions(repository: &Repository) -> BTreeSet<SnapshotId> {
 }
 
 /// What the history says of each session: what its name was, its job, and how it ended.
-fn told(repository: &Repository) -> BTreeMap<SnapshotId, (Option<SnapshotState>, String, Option<Status>)> {
+fn told(repository: &Repository) -> BTreeMap<SnapshotId, (Option<SnapshotState>, String, Option<SessionOutcome>)> {
     let history = repository.history().unwrap();
     assert!(history.damaged.is_empty() && history.unread.is_empty(), "{history:?}");
-    let status = |entry: &HistoryEntry| entry.session.outcome.as_ref().map(|outcome| outcome.status.clone());
-    let told = |entry: HistoryEntry| (entry.session.id, (entry.state, entry.session.job.clone(), status(&entry)));
+    let status = |entry: &HistoryEntry| entry.outcome();
+    let told = |entry: HistoryEntry| (entry.id(), (entry.state(), entry.job().to_string(), status(&entry)));
     history.entries.into_iter().map(told).collect()
 }
 
@@ -70,10 +69,10 @@ fn sessions_that_left_nothing_are_folded_after_two_days_and_stay_in_the_history(
         assert!(!left.contains(&scene.snapshots[snapshot].0), "the session of a snapshot that exists is not folded");
     }
     assert!(!left.contains(&failed) && report.sessions_deleted >= 4, "{report:?}");
-    for entry in repository.history().unwrap().entries.into_iter().filter(|entry| left.contains(&entry.session.id)) {
-        let id = entry.session.id;
+    for entry in repository.history().unwrap().entries.into_iter().filter(|entry| left.contains(&entry.id())) {
+        let id = entry.id();
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
-        let is_old = entry.session.heartbeat + KEPT_MILLIS < Timestamp::now().0;
+        let is_old = entry.heartbeat().0 + KEPT_MILLIS < Timestamp::now().0;
         assert!(segments > 0 || !is_old, "{id} is left");
     }
     let is_there = |id: &SnapshotId| scene.disk.size(&names::snapshot(id)).unwrap().is_some();
@@ -110,9 +109,9 @@ fn an_emptied_name_is_revealed_after_folding_and_sessions_that_note_damage_are_n
     age(&scene.disk, &repository, KEPT_MILLIS + 1);
     prune(&repository, &thorough()).unwrap();
     let history = repository.history().unwrap();
-    let noted = |entry: &&HistoryEntry| entry.session.kind == SessionKind::Check;
+    let noted = |entry: &&HistoryEntry| entry.kind() == SessionKind::Check;
     let note = history.entries.iter().find(noted).expect("the check that noted damage is gone");
-    assert!(!note.session.outcome.as_ref().unwrap().damaged_chunks.is_empty());
+    assert!(!note.damaged_chunks().is_empty());
     assert!(!sessions(&repository).contains(&failed));
     for (id, _) in &scene.snapshots {
         let segments = scene.disk.list(&format!("{}{id}/", names::INDEX)).unwrap().len();
@@ -130,7 +129,11 @@ fn an_emptied_name_is_revealed_after_folding_and_sessions_that_note_damage_are_n
         age(&scene.disk, &repository, KEPT_MILLIS + 1);
         assert!(message(prune(&repository, &thorough())).contains("committed once"));
         let told = told(&repository);
-        assert_eq!((told[&emptied].0, &told[&emptied].2), (state, &Some(Status::Done)), "what tells it was deleted");
+        assert_eq!(
+            (told[&emptied].0, &told[&emptied].2),
+            (state, &Some(SessionOutcome::Done)),
+            "what tells it was deleted"
+        );
         assert!(!sessions(&repository).contains(&emptied));
         assert!(check(&repository).iter().any(|problem| problem.contains(&name)), "{:?}", check(&repository));
         let damaged = repository.snapshots().unwrap().damaged;

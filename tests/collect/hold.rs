@@ -48,7 +48,7 @@ fn a_hold_that_cannot_be_read_holds_and_can_be_released() {
     flip(&scene.disk, &names::hold(&hold.snapshot, &hold.id), 90);
     let error = message(forget(&repository, &[scene.id(0)]));
     assert!(error.contains("is held") && error.contains("can't be read"), "{error}");
-    assert!(repository.holds().unwrap()[0].hold.is_err());
+    assert!(repository.holds().unwrap()[0].note.is_err());
     repository.release(&scene.id(0), &SnapshotFilter::ALL).unwrap();
     forget(&repository, &[scene.id(0)]).unwrap();
 }

@@ -15,7 +15,7 @@ fn tag(repository: &Repository, id: &str, add: &[&str], remove: &[&str]) -> Resu
 fn tags(repository: &Repository, id: &str) -> Vec<String> {
     let list = repository.snapshots().unwrap();
     assert!(list.unread_labels.is_empty(), "{:?}", list.unread_labels);
-    list.snapshots.into_iter().find(|manifest| manifest.id.to_string() == id).unwrap().tags
+    list.snapshots.into_iter().find(|one| one.id().to_string() == id).unwrap().tags().to_vec()
 }
 
 fn objects(disk: &Arc<MemoryStore>) -> Vec<String> {

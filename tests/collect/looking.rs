@@ -98,7 +98,7 @@ fn a_check_does_not_call_damage_what_a_collection_does_meanwhile() {
         assert!(found.problems.is_empty() && found.hurt.is_empty(), "{about}: {found:?}");
         // Nor does it leave a note that makes the next full backup write again what is whole.
         let history = repository.history().unwrap();
-        assert!(history.entries.iter().all(|entry| entry.session.job != "check"), "{about}");
+        assert!(history.entries.iter().all(|entry| entry.job() != "check"), "{about}");
     });
 }
 

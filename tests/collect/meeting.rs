@@ -371,8 +371,14 @@ fn a_salvage_keeps_what_it_refers_to_though_no_collection_sees_it_or_its_origina
             let oldest = *snapshot.manifest().namespace("kept").unwrap().runs.last().unwrap();
             let mut values = Vec::new();
             let each = &mut |id, class| values.extend((class == Class::Data).then_some(id));
-            aerolith::internals::run::reach_run(snapshot.chunks(), &oldest, &mut HashSet::new(), each, &mut |_| {})
-                .unwrap();
+            aerolith::internals::run::reach_run(
+                snapshot.chunks().unwrap(),
+                &oldest,
+                &mut HashSet::new(),
+                each,
+                &mut |_| {},
+            )
+            .unwrap();
             damage_chunk(repository, &below, &values[0]);
             let (arrives, wait_for_commit) = channel::<()>();
             let wait_to_go_on = waits.take().unwrap();

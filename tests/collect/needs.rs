@@ -77,7 +77,7 @@ fn assert_noticed(disk: Arc<MemoryStore>, scene: &Rooted, about: &str) {
     let snapshot = repository.snapshot(&scene.id()).unwrap();
     let mut ids = Vec::new();
     let whole = snapshot.reach(&mut HashSet::new(), &mut |id, _| ids.push(id)).is_ok();
-    let missing = |id: &ChunkId| snapshot.chunks().locate(id).unwrap().is_empty();
+    let missing = |id: &ChunkId| snapshot.chunks().unwrap().locate(id).unwrap().is_empty();
     assert!(!whole || ids.iter().any(missing), "{about}: reached");
 
     match repository.prune_plan(&thorough()).map(Plan::into_report) {

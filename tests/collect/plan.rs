@@ -39,7 +39,7 @@ fn an_executed_plan_to_prune_deletes_the_packs_that_it_showed_and_no_others() {
 fn an_executed_plan_to_forget_stops_at_a_snapshot_that_was_held_meanwhile() {
     let scene = Scene::new(30);
     let repository = scene.repository();
-    let ids = || repository.snapshots().unwrap().snapshots.iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
+    let ids = || repository.snapshots().unwrap().snapshots.iter().map(|one| one.id().to_string()).collect::<Vec<_>>();
     let all = ids();
     let plan = repository.forget_named_plan(&all[..2], &SnapshotFilter::ALL).unwrap();
     assert!(plan.report().forgotten.len() == 2 && ids() == all, "{plan:?}");

@@ -305,14 +305,14 @@ fn records_whose_values_are_lost_are_named_and_the_others_salvaged() {
     // Nobody knows of it yet.
     assert!(repair(&repository, &RepairOptions::default()).unwrap().salvaged.is_empty());
     let dry = repository.repair_plan(&thorough_repair()).unwrap().into_report();
-    let before = repository.snapshots().unwrap().snapshots;
+    let before = manifests(&repository);
     let report = repair(&repository, &thorough_repair()).unwrap();
     assert!(report.has_losses() && report.problems.is_empty(), "{report:?}");
     assert_salvaged(&repository, &scene.snapshots, &report, "values");
     let lost = |report: &RepairReport| report.salvaged.iter().map(|one| one.namespaces.clone()).collect::<Vec<_>>();
     assert_eq!(lost(&dry), lost(&report), "the dry run said something else");
     // Originals are as they were, and each salvage comes right after its own.
-    let after = repository.snapshots().unwrap().snapshots;
+    let after = manifests(&repository);
     assert!(before.iter().all(|manifest| after.contains(manifest)));
     for (n, manifest) in after.iter().enumerate().filter(|(_, manifest)| manifest.salvage.is_some()) {
         assert_eq!(after[n - 1].id, manifest.salvage.unwrap().original);

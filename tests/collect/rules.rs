@@ -9,7 +9,9 @@ use aerolith::internals::objects;
 use aerolith::internals::pack::stored_packs;
 use aerolith::record::Timestamp;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{BackupKind, PruneOptions, RepairOptions, Repository, SessionOptions, SnapshotFilter, SnapshotId};
+use aerolith::{
+    BackupKind, PruneOptions, RepairOptions, Repository, SessionOptions, Snapshot, SnapshotFilter, SnapshotId,
+};
 use std::sync::Arc;
 
 fn taking_over() -> PruneOptions {
@@ -217,7 +219,7 @@ fn holds_are_read_again_right_before_each_snapshot_is_forgotten() {
     });
     let error = message(forget(&open(store).unwrap(), &[scene.id(0), scene.id(1)]));
     assert!(error.contains("case 7"), "{error}");
-    let left: Vec<SnapshotId> = scene.repository().snapshots().unwrap().snapshots.iter().map(|one| one.id).collect();
+    let left: Vec<SnapshotId> = scene.repository().snapshots().unwrap().snapshots.iter().map(Snapshot::id).collect();
     assert_eq!(left, [scene.snapshots[1].0, scene.snapshots[2].0]);
 }
 
@@ -283,7 +285,7 @@ fn a_check_leaves_nothing_that_a_collection_fences() {
     let chunk = values(&repository, &scene.id(2))[0];
     damage_chunk(&repository, &scene.disk, &chunk);
     check(&repository).unwrap();
-    assert!(repository.history().unwrap().entries.iter().any(|entry| entry.session.job == "check"));
+    assert!(repository.history().unwrap().entries.iter().any(|entry| entry.job() == "check"));
     let before = scene.disk.list(names::SNAPSHOTS).unwrap().len();
     prune(&repository, &thorough().max_unused_percent(100.0)).unwrap();
     // The collection's own name.

@@ -96,7 +96,7 @@ fn of_two_copies_the_whole_one_stays() {
         let mut session = repository.begin(about).unwrap();
         session.records("kept", &world, BackupKind::Full, &options()).unwrap();
         let healed = session.commit().unwrap();
-        assert_eq!(healed.chunks().locate(&values[0]).unwrap().len(), 2);
+        assert_eq!(healed.chunks().unwrap().locate(&values[0]).unwrap().len(), 2);
         forget(&repository, &[first.to_string()]).unwrap();
         prune(&repository, &thorough()).unwrap();
         assert_eq!(assert_exact(&repository, &[(healed.id(), [("kept", world.truth())].into())], "healed"), 1);
@@ -180,7 +180,7 @@ fn the_index_does_not_grow_with_forgotten_backups() {
         world = world.later(0..30, 0.5, 0.0, 20 + n);
         last = Some(back_up_all(&repository, BackupKind::Incremental, &[("kept", &world)]));
     }
-    let all = repository.snapshots().unwrap().snapshots;
+    let all = manifests(&repository);
     let of_one = all.iter().filter(|manifest| manifest.namespaces.len() == 1).map(|manifest| manifest.id.to_string());
     let of_one: Vec<String> = of_one.collect();
     repository.forget_named(&of_one[..of_one.len() - 1], &SnapshotFilter::ALL).unwrap();
@@ -229,7 +229,7 @@ fn segments_of_forgotten_backups_whose_packs_stay_become_one() {
     for (id, _) in &snapshots[..9] {
         forget(&repository, &[id.to_string()]).unwrap();
     }
-    forget(&repository, &[repository.snapshots().unwrap().snapshots[0].id.to_string()]).unwrap();
+    forget(&repository, &[repository.snapshots().unwrap().snapshots[0].id().to_string()]).unwrap();
     let loose = thorough().max_unused_percent(100.0);
     let report = prune(&repository, &loose).unwrap();
     assert_eq!((report.chunks_moved, report.segments_deleted), (0, 11), "{report:?}");

@@ -28,8 +28,7 @@ fn chunks(repository: &Repository) -> BTreeMap<String, (u32, u32)> {
     let reader = repository.chunk_reader().unwrap();
     let mut found = BTreeMap::new();
     let mut seen = HashSet::new();
-    for manifest in repository.snapshots().unwrap().snapshots {
-        let snapshot = repository.open_snapshot(&reader, manifest);
+    for snapshot in repository.snapshots().unwrap().snapshots {
         let mut each = |id, class: Class| {
             let place = reader.locate(&id).unwrap()[0].place;
             found.insert(format!("{class:?} {id}"), (place.stored, place.plain));

@@ -23,7 +23,7 @@ fn ten_days_copied_one_by_one_take_the_space_of_the_originals_and_read_what_chan
         let report = copy(&source, &target).unwrap();
         let [copied] = &report.copied[..] else { panic!("{report:?}") };
         assert_eq!(report.present.len(), day as usize);
-        let at_home = copied.original.stored_bytes;
+        let at_home = copied.original.stored_bytes();
         // The same chunks in packs of the same padding; the ids in them differ, and how they are spread over packs.
         let bound = at_home + at_home / 8 + 2_000;
         assert!(copied.stored_bytes <= bound, "day {day}: {} instead of {at_home}", copied.stored_bytes);
@@ -52,7 +52,7 @@ fn copied_at_once_they_share_as_much_and_forgotten_originals_are_not_read_again(
     }
     let report = copy(&source, &target).unwrap();
     let sum = |of: &dyn Fn(usize) -> u64| (0..10).map(of).sum::<u64>();
-    let at_home = sum(&|n| report.copied[n].original.stored_bytes);
+    let at_home = sum(&|n| report.copied[n].original.stored_bytes());
     let there = sum(&|n| report.copied[n].stored_bytes);
     assert!(there <= at_home + at_home / 8, "{there} instead of {at_home}");
     assert_copied(&source, &target, &snapshots, "ten days at once");
@@ -84,7 +84,7 @@ fn a_merge_in_the_source_is_copied_without_reading_the_values_again() {
         snapshots.push(back_up_all(&source, BackupKind::Incremental, &[("test", &world)]));
         let report = copy(&source, &target).unwrap();
         let [copied] = &report.copied[..] else { panic!("{report:?}") };
-        let now = copied.original.namespaces[0].runs.len();
+        let now = copied.original.manifest().namespaces[0].runs.len();
         if now < runs {
             merged += 1;
             // The large value alone takes more than twice this.

@@ -4,10 +4,11 @@ use super::two::*;
 use crate::support::scene::*;
 use crate::support::world::*;
 use aerolith::format::header::Class;
-use aerolith::format::session::Status;
 use aerolith::format::{ChunkId, leaf, names};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
-use aerolith::{BackupKind, Control, CopyOptions, Error, RepairOptions, Repository, SnapshotFilter};
+use aerolith::{
+    BackupKind, Control, CopyOptions, Error, RepairOptions, Repository, SessionOutcome, Snapshot, SnapshotFilter,
+};
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -69,15 +70,15 @@ fn a_snapshot_with_any_damaged_chunk_is_named_and_not_copied_and_the_others_are(
         let target = other(Arc::new(MemoryStore::new()));
         let report = copy(&source, &target).unwrap();
         // The third builds on the second.
-        let copied: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
+        let copied: Vec<_> = report.copied.iter().map(|copied| copied.original.id()).collect();
         assert_eq!(copied, [scene.snapshots[0].0], "{about}");
         let named: Vec<_> = report.not_copied.iter().map(|not| (not.snapshot, not.damaged)).collect();
         assert_eq!(named, [(scene.snapshots[1].0, true), (scene.snapshots[2].0, true)], "{about}");
         assert!(report.not_copied[0].problem.contains(&id.to_string()), "{about}: {report:?}");
         assert_copied(&source, &target, &scene.snapshots[..1], &about);
         let failed = target.history().unwrap().entries;
-        let failed = failed.iter().filter(|entry| entry.state.is_none()).map(|entry| entry.session.outcome.as_ref());
-        assert!(failed.flatten().all(|outcome| matches!(&outcome.status, Status::Failed(_))), "{about}");
+        let failed = failed.iter().filter(|entry| entry.state().is_none()).map(|entry| entry.outcome());
+        assert!(failed.flatten().all(|outcome| matches!(outcome, SessionOutcome::Failed(_))), "{about}");
         // Mended from a copy of the disk, it is copied by the next run.
         let mended = scene.repository();
         assert_eq!(copy(&mended, &target).unwrap().copied.len(), 2, "{about}");
@@ -312,8 +313,8 @@ fn a_copy_that_is_stopped_at_any_point_commits_nothing_incomplete_and_is_in_the_
             Err(error) => panic!("{error}"),
         }
         let history = target.history().unwrap().entries;
-        for entry in history.iter().filter(|entry| entry.state.is_none()) {
-            assert_eq!(entry.session.outcome.as_ref().unwrap().status, Status::Stopped);
+        for entry in history.iter().filter(|entry| entry.state().is_none()) {
+            assert_eq!(entry.outcome(), Some(SessionOutcome::Stopped));
         }
         assert_eq!(copy(&scene.repository(), &target).unwrap().copied.len(), 3 - committed);
         assert_copied(&scene.repository(), &target, &scene.snapshots, "gone on");
@@ -334,7 +335,8 @@ fn a_salvage_of_a_copy_is_no_copy_and_is_copied_as_a_snapshot_of_its_own() {
     assert!(!repaired.salvaged.is_empty(), "{repaired:?}");
     let list = target.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{:?}", list.damaged);
-    let salvages: Vec<_> = list.snapshots.iter().filter(|manifest| manifest.salvage.is_some()).collect();
+    let salvages: Vec<_> =
+        list.snapshots.iter().map(Snapshot::manifest).filter(|manifest| manifest.salvage.is_some()).collect();
     assert_eq!(salvages.len(), repaired.salvaged.len());
     assert!(salvages.iter().all(|salvage| salvage.origin.is_none()));
     // The originals are damaged there, and so not copied; what was saved of them is.

@@ -81,7 +81,7 @@ fn two_copies_at_once_leave_exact_copies() {
     });
     let target = open_other(disk).unwrap();
     assert_clean(&target, "two at once");
-    for manifest in target.snapshots().unwrap().snapshots {
+    for manifest in manifests(&target) {
         let (_, original) = manifest.first_written(target.id());
         let contents = scene.snapshots.iter().find(|(id, _)| *id == original).unwrap().1.clone();
         assert_eq!(assert_exact(&target, &[(manifest.id, contents)], "two at once"), 1);
@@ -149,7 +149,7 @@ fn a_plan_that_is_written_in_the_target_between_two_snapshots_takes_nothing_from
         if begun == 3 {
             begun += 1;
             let user = open_other(plain.clone()).unwrap();
-            forget(&user, &[user.snapshots().unwrap().snapshots[0].id.to_string()]).unwrap();
+            forget(&user, &[user.snapshots().unwrap().snapshots[0].id().to_string()]).unwrap();
             plan_and_die(&plain, open_other);
         }
     });
@@ -190,9 +190,10 @@ fn a_copy_that_is_forgotten_while_labels_are_copied_is_named_and_the_others_get_
     assert_eq!((report.copied.len(), report.not_copied.len(), report.labelled), (3, 0, 1), "{report:?}");
     let [warning] = &warnings[..] else { panic!("{report:?}") };
     let target = open_other(disk.clone()).unwrap();
-    let there: HashSet<_> = target.snapshots().unwrap().snapshots.into_iter().map(|copy| copy.id).collect();
+    let there: HashSet<_> = target.snapshots().unwrap().snapshots.into_iter().map(|copy| copy.id()).collect();
     let gone = report.copied.iter().find(|one| !there.contains(&one.copy.unwrap())).unwrap();
-    for part in [&gone.original.id.to_string(), &gone.copy.unwrap().to_string(), "forgotten meanwhile", "copy again"] {
+    for part in [&gone.original.id().to_string(), &gone.copy.unwrap().to_string(), "forgotten meanwhile", "copy again"]
+    {
         assert!(warning.contains(part), "{part:?} is not in {warning}");
     }
     // What it says helps.

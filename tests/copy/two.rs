@@ -7,7 +7,7 @@ use aerolith::format::snapshot::{Manifest, NamespaceManifest, Origin};
 use aerolith::internals::pack::read_directory;
 use aerolith::store::{MemoryStore, Store};
 use aerolith::{
-    Control, CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, SnapshotId,
+    Control, CopyOptions, CopyReport, CreateOptions, KdfCost, Repository, RestoreOptions, Result, Snapshot, SnapshotId,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -47,16 +47,20 @@ pub fn copy_warned(source: &Repository, target: &Repository) -> (CopyReport, Vec
 pub fn copy_of(source: &Repository, target: &Repository, id: SnapshotId) -> Manifest {
     let list = target.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{:?}", list.damaged);
-    let mut copies = list.snapshots.into_iter().filter(|copy| copy.first_written(target.id()) == (source.id(), id));
+    let mut copies = list
+        .snapshots
+        .iter()
+        .map(Snapshot::manifest)
+        .filter(|copy| copy.first_written(target.id()) == (source.id(), id));
     let copy = copies.next().unwrap_or_else(|| panic!("{id} was not copied"));
     assert!(copies.next().is_none(), "{id} was copied twice");
-    copy
+    copy.clone()
 }
 
 /// Everything of a copy's manifest that does not follow from keys and ids must be the original's; what does, must be
 /// right.
 fn assert_says_the_same(source: &Repository, target: &Repository, original: &Manifest, copy: &Manifest) {
-    let there = target.snapshots().unwrap().snapshots;
+    let there = manifests(target);
     let id_there = |id: SnapshotId| {
         there.iter().find(|copy| copy.first_written(target.id()) == (source.id(), id)).map_or(id, |copy| copy.id)
     };
@@ -95,7 +99,7 @@ fn assert_says_the_same(source: &Repository, target: &Repository, original: &Man
 pub fn assert_copied(source: &Repository, target: &Repository, snapshots: &[(SnapshotId, Contents)], about: &str) {
     for (id, contents) in snapshots {
         let copy = copy_of(source, target, *id);
-        let original = source.snapshots().unwrap().snapshots.into_iter().find(|manifest| manifest.id == *id);
+        let original = manifests(source).into_iter().find(|manifest| manifest.id == *id);
         if let Some(original) = original {
             assert_says_the_same(source, target, &original, &copy);
         }
@@ -115,7 +119,7 @@ pub fn assert_copied(source: &Repository, target: &Repository, snapshots: &[(Sna
     }
     // The order is that of the source, in whatever order they were copied.
     let order = |repository: &Repository| -> Vec<SnapshotId> {
-        let all = repository.snapshots().unwrap().snapshots.into_iter();
+        let all = manifests(repository).into_iter();
         all.map(|manifest| manifest.first_place(repository.id()))
             .filter(|(first, _)| *first == source.id())
             .map(|(_, place)| place.id)

@@ -39,8 +39,8 @@ fn snapshots_of_every_kind_are_copied_with_all_they_say() {
     assert_nothing_twice(&target, "copied");
     assert_nothing_unused(&target, "copied");
     // In the order in which the originals were committed, whatever the ids are.
-    let order: Vec<_> = source.snapshots().unwrap().snapshots.iter().map(|manifest| manifest.id).collect();
-    let copies: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
+    let order: Vec<_> = source.snapshots().unwrap().snapshots.iter().map(|one| one.id()).collect();
+    let copies: Vec<_> = report.copied.iter().map(|copied| copied.original.id()).collect();
     assert_eq!(copies, order);
     let of_empty = SnapshotFilter::ALL.cluster("empty".to_string());
     let latest = target.snapshot_among("latest", &of_empty).unwrap();
@@ -109,7 +109,7 @@ fn only_named_snapshots_are_copied_and_any_can_be_the_first() {
         let filter = SnapshotFilter::default().cluster(cluster.map(String::from));
         let options = CopyOptions::default().snapshots(snapshots.iter().copied()).filter(filter);
         let report = source.copy(&target, &options).unwrap();
-        let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id).collect();
+        let ids: Vec<_> = report.copied.iter().map(|copied| copied.original.id()).collect();
         (ids, target)
     };
     let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
@@ -154,7 +154,7 @@ fn a_dry_run_changes_nothing_and_names_what_the_run_then_copies() {
     let done = copy(&source, &target).unwrap();
     assert_eq!(planned.copied.len(), 3);
     for (planned, done) in planned.copied.iter().zip(&done.copied) {
-        assert_eq!((planned.original.id, planned.copy), (done.original.id, None));
+        assert_eq!((planned.original.id(), planned.copy), (done.original.id(), None));
         assert_eq!(planned.chunks, done.chunks);
         assert!(planned.bytes_read > 0 && planned.stored_bytes == 0);
     }
@@ -182,8 +182,7 @@ fn a_target_keeps_its_own_compression() {
     let packings = |repository: &Repository| {
         let reader = repository.chunk_reader().unwrap();
         let mut found = std::collections::BTreeMap::new();
-        for manifest in repository.snapshots().unwrap().snapshots {
-            let snapshot = repository.open_snapshot(&reader, manifest);
+        for snapshot in repository.snapshots().unwrap().snapshots {
             let mut ids = Vec::new();
             snapshot.reach(&mut Default::default(), &mut |id, _: Class| ids.push(id)).unwrap();
             for id in ids {
@@ -235,7 +234,7 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     let newer = |than: &str| {
         let options = CopyOptions::default().newer_than(than.to_string());
         let plan = source.copy_plan(&target, &options).unwrap();
-        plan.report().copied.iter().map(|copied| copied.original.id).collect::<Vec<_>>()
+        plan.report().copied.iter().map(|copied| copied.original.id()).collect::<Vec<_>>()
     };
     let all: Vec<_> = scene.snapshots.iter().map(|(id, _)| *id).collect();
     assert_eq!((newer("latest~1"), newer(&scene.id(0))), (all[2..].to_vec(), all[1..].to_vec()));
@@ -245,7 +244,7 @@ fn copies_of_held_snapshots_are_held_once_and_those_that_are_newer_can_be_told()
     let copied = report.copied[0].copy.unwrap();
     let held = |target: &Repository| -> Vec<_> {
         let holds = target.holds().unwrap().into_iter();
-        holds.map(|entry| (entry.snapshot, entry.hold.unwrap().reason)).collect()
+        holds.map(|entry| (entry.snapshot, entry.note.unwrap().reason)).collect()
     };
     assert_eq!(held(&target), [(copied, "case 7".to_string())]);
     // Again, and with another hold on what is there already.

@@ -2,12 +2,11 @@
 
 use crate::support::watching::{Asked, Watch, Watching};
 use crate::support::world::*;
-use aerolith::format::session::Status;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::store::MemoryStore;
 use aerolith::{
     BackupKind, CheckOptions, ConflictPolicy, Control, Error, RecordOptions, RecordTarget, RestoreOptions, Result,
-    SessionOptions, WriteOutcome,
+    SessionOptions, SessionOutcome, WriteOutcome,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,8 +47,8 @@ fn a_stopped_backup_commits_nothing_says_so_and_stands_in_no_ones_way() {
                 Ok(_) => refused(session.commit()),
                 Err(error) => {
                     session.abandon(&error);
-                    let last = repository.history().unwrap().entries.pop().unwrap().session;
-                    assert_eq!(last.outcome.unwrap().status, Status::Stopped);
+                    let last = repository.history().unwrap().entries.pop().unwrap();
+                    assert_eq!(last.outcome(), Some(SessionOutcome::Stopped));
                     error
                 }
             };

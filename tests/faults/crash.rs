@@ -2,7 +2,7 @@
 
 use crate::support::world::*;
 use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, RetryPolicy, Store};
-use aerolith::{BackupKind, Error, RecordOptions, Repository, Result, SessionOptions, SnapshotId};
+use aerolith::{BackupKind, Error, RecordOptions, Repository, Result, SessionOptions, Snapshot, SnapshotId};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -56,7 +56,7 @@ fn assert_recovers(store: Arc<dyn Store>, story: &Story, about: &str) {
     };
     let list = repository.snapshots().unwrap();
     assert!(list.damaged.is_empty(), "{about}: {:?}", list.damaged);
-    let there: Vec<SnapshotId> = list.snapshots.iter().map(|manifest| manifest.id).collect();
+    let there: Vec<SnapshotId> = list.snapshots.iter().map(Snapshot::id).collect();
     assert!(story.committed.iter().all(|id| there.contains(id)), "{about}: a committed snapshot is gone");
     let exact = |repository: &Repository| {
         there.iter().for_each(|id| assert_whole(repository, &id.to_string(), &WORLDS[story.begun[id]].truth(), about));

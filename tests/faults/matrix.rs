@@ -133,7 +133,7 @@ fn add_needs(
 }
 
 fn needs(snapshot: &Snapshot, truth: &Truth) -> Needs {
-    let (chunks, view) = (snapshot.chunks(), snapshot.namespace(NAMESPACE).unwrap());
+    let (chunks, view) = (snapshot.chunks().unwrap(), snapshot.namespace(NAMESPACE).unwrap());
     let mut needs = BTreeMap::new();
     let mut open: Vec<[u8; 20]> = truth.keys().copied().collect();
     for run in &view.manifest().runs {

@@ -27,8 +27,8 @@ fn a_damaged_plan_stops_backups_and_no_restore_and_the_message_says_what_to_do()
     assert!(error.is_damage() && text.contains(&name) && text.contains("delete this object"), "{text}");
     assert_whole(&repository, "latest", &later.truth(), "a restore needs no plan");
     assert!(check(&repository).unwrap().problems.iter().any(|problem| problem.contains(&name)));
-    let last = repository.history().unwrap().entries.into_iter().max_by_key(|entry| entry.session.started).unwrap();
-    assert!(last.session.outcome.is_some(), "the refused session must not look as if it ran");
+    let last = repository.history().unwrap().entries.into_iter().max_by_key(|entry| entry.started()).unwrap();
+    assert!(last.outcome().is_some(), "the refused session must not look as if it ran");
     store.delete(&name).unwrap();
     back_up(&repository, &later, BackupKind::Full).unwrap();
     assert_whole(&repository, "latest", &later.truth(), "without the plan");
@@ -94,7 +94,7 @@ fn a_lost_or_emptied_newest_snapshot_is_missed() {
 #[test]
 fn an_older_damaged_snapshot_puts_no_doubt_on_the_latest() {
     let (store, repository, world) = base();
-    let older = repository.snapshots().unwrap().snapshots[0].id;
+    let older = repository.snapshots().unwrap().snapshots[0].id();
     flip(&store, &names::snapshot(&older), 90);
     let error = refused(repository.snapshot("latest"));
     assert!(error.to_string().contains(&older.to_string()), "{error}");

@@ -2,6 +2,7 @@
 
 use crate::support::watching::{Asked, Watch, Watching};
 use crate::support::world::*;
+use aerolith::format::session::Session;
 use aerolith::format::{PackId, names};
 use aerolith::record::PartitionSet;
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore, Store};
@@ -173,10 +174,14 @@ fn died() -> (Arc<MemoryStore>, Repository) {
     (disk, repository)
 }
 
+/// The object of the last session.
+fn last_session(repository: &Repository) -> Session {
+    session_of(repository, repository.history().unwrap().entries.pop().unwrap().id())
+}
+
 /// The packs that the last session's journal names.
 fn noted(repository: &Repository) -> Vec<PackId> {
-    let session = repository.history().unwrap().entries.pop().unwrap().session;
-    session.journal.unwrap().packs
+    last_session(repository).journal.unwrap().packs
 }
 
 fn taken(resumed: &[Resumed]) -> usize {
@@ -245,7 +250,7 @@ fn another_selection_or_a_clock_that_was_set_back_takes_nothing_over() {
 fn a_session_that_was_last_heard_of_a_day_ago_is_not_gone_on_with() {
     for (hours, goes_on) in [(23, true), (25, false)] {
         let (disk, repository) = died();
-        let mut session = repository.history().unwrap().entries.pop().unwrap().session;
+        let mut session = last_session(&repository);
         session.heartbeat -= hours * 3_600_000;
         put_session(&repository, &disk, &session);
         let resumed = attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap();
@@ -328,7 +333,7 @@ fn a_committed_session_keeps_no_journal() {
     let repository = Repository::open(disk, PASSPHRASE).unwrap();
     attempt(&repository, &WORLDS[1], BackupKind::Full).unwrap();
     let history = repository.history().unwrap();
-    assert!(history.entries.iter().all(|entry| entry.session.journal.is_none()));
+    assert!(history.entries.iter().all(|entry| session_of(&repository, entry.id()).journal.is_none()));
 }
 
 #[test]

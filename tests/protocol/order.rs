@@ -5,6 +5,7 @@
 //! last puts its manifest there. The clocks of the hosts are right, a day behind, or ten years ahead.
 
 use aerolith::format::snapshot::Manifest;
+use aerolith::internals::collect::retention::decide;
 use aerolith::internals::objects::order::{Times, heads, next_sequence};
 use aerolith::record::Timestamp;
 use aerolith::{Retention, SnapshotId};
@@ -153,7 +154,7 @@ impl Outcome {
 
     /// What a rule keeps that goes by time.
     fn kept(&self, times: &Times, policy: &Retention) -> Vec<SnapshotId> {
-        let verdicts = policy.decide(&self.snapshots, times).unwrap();
+        let verdicts = decide(policy, &self.snapshots, times).unwrap();
         verdicts.iter().filter(|verdict| verdict.stays()).map(|verdict| verdict.snapshot).collect()
     }
 }

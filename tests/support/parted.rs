@@ -1,5 +1,6 @@
 //! A repository in which each chunk is in a pack of its own, so that each can be lost alone.
 
+use super::world::manifests;
 use aerolith::format::{PackId, names};
 use aerolith::internals::chunks::{ChunkReader, ChunkWriter, WriteOptions};
 use aerolith::internals::index::{Index, IndexedPack, write_segments};
@@ -35,7 +36,7 @@ pub fn part(repository: &Repository) -> Vec<IndexedPack> {
 fn index(repository: &Repository, packs: &[IndexedPack]) {
     let (store, suite) = (&**repository.store(), repository.parameters().suite);
     store.list(names::INDEX).unwrap().iter().for_each(|object| store.delete(&object.key).unwrap());
-    for manifest in repository.snapshots().unwrap().snapshots {
+    for manifest in manifests(repository) {
         let (segments, _) = write_segments(store, repository.keys(), suite, &manifest.id, packs.to_vec()).unwrap();
         assert_eq!(segments, manifest.index_segments);
     }

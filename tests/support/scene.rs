@@ -157,10 +157,9 @@ pub fn assert_clean(repository: &Repository, about: &str) {
 /// alone that exist.
 pub fn assert_nothing_unused(repository: &Repository, about: &str) {
     let store = repository.store();
-    let reader = repository.chunk_reader().unwrap();
     let mut reached: HashSet<ChunkId> = HashSet::new();
-    for manifest in repository.snapshots().unwrap().snapshots {
-        repository.open_snapshot(&reader, manifest).reach(&mut reached, &mut |_, _| {}).unwrap();
+    for snapshot in repository.snapshots().unwrap().snapshots {
+        snapshot.reach(&mut reached, &mut |_, _| {}).unwrap();
     }
     let mut stored = HashSet::new();
     for object in store.list(names::PACKS).unwrap() {

@@ -4,8 +4,10 @@ use aerolith::embedded::{Bin, sample};
 use aerolith::format::header::{Class, ObjectKind};
 use aerolith::format::plan::Plan;
 use aerolith::format::session::Session;
+use aerolith::format::snapshot::Manifest;
 use aerolith::format::{ChunkId, PackId, names, node, structured};
 use aerolith::internals::crypto::sealed::seal;
+use aerolith::internals::objects::read_session;
 use aerolith::record::{
     BinRef, Digest, Generation, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, SecondaryIndex, Timestamp,
     VoidTime,
@@ -18,6 +20,16 @@ use aerolith::{
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+
+/// What is stored of the snapshots, oldest first.
+pub fn manifests(repository: &Repository) -> Vec<Manifest> {
+    repository.snapshots().unwrap().snapshots.iter().map(|one| one.manifest().clone()).collect()
+}
+
+/// The object of a session.
+pub fn session_of(repository: &Repository, id: SnapshotId) -> Session {
+    read_session(&**repository.store(), repository.keys(), id).unwrap()
+}
 
 pub const NAMESPACE: &str = "test";
 pub const PASSPHRASE: &[u8] = b"secret";

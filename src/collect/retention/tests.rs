@@ -32,7 +32,7 @@ fn snapshot(n: u8, committed: u64) -> Manifest {
 
 /// What is decided long after the last of them, by a clock that is right.
 fn decide(policy: &Retention, snapshots: &[Manifest]) -> Result<Vec<Verdict>> {
-    policy.decide(snapshots, &Times::of(snapshots, Timestamp(MONDAY + 1000 * DAY)))
+    super::decide(policy, snapshots, &Times::of(snapshots, Timestamp(MONDAY + 1000 * DAY)))
 }
 
 /// The numbers of those that stay.

@@ -24,17 +24,17 @@ pub(super) fn common(sources: &[OpenSource]) -> Result<Option<String>> {
 pub(super) fn has_earlier(repository: &Repository, about: &SessionOptions) -> Result<bool> {
     let list = repository.snapshots()?.snapshots;
     let SessionOptions { source, cluster, .. } = about;
-    match list.iter().rev().find(|manifest| manifest.cluster == *cluster) {
-        Some(earlier) if earlier.source == *source => Ok(true),
+    match list.iter().rev().find(|snapshot| snapshot.cluster() == cluster) {
+        Some(earlier) if earlier.source() == source => Ok(true),
         Some(earlier) => Err(OptionsError::OtherSource {
             source_name: source.clone(),
             cluster: cluster.clone(),
-            earlier: earlier.source.clone(),
+            earlier: earlier.source().to_string(),
         }
         .into()),
         None if list.is_empty() => Ok(false),
         None => {
-            let names: BTreeSet<String> = list.iter().map(|manifest| format!("{:?}", manifest.cluster)).collect();
+            let names: BTreeSet<String> = list.iter().map(|snapshot| format!("{:?}", snapshot.cluster())).collect();
             let clusters = names.into_iter().take(5).collect::<Vec<_>>().join(", ");
             Err(OptionsError::UnnamedCluster { source_name: source.clone(), clusters }.into())
         }

@@ -190,12 +190,9 @@ pub struct SnapshotDiff {
 /// If there is no such snapshot, namespace or set, or if the store can't be read.
 pub fn diff(repository: &Repository, options: &DiffOptions) -> Result<SnapshotDiff> {
     let options = options.clone();
-    let chunks = repository.chunk_reader()?;
-    let open = |path: &SnapshotPath| -> Result<Snapshot> {
-        let manifest = repository.snapshot_among(&path.snapshot, &options.filter)?.manifest().clone();
-        Ok(repository.open_snapshot(&chunks, manifest))
-    };
+    let open = |path: &SnapshotPath| repository.snapshot_among(&path.snapshot, &options.filter);
     let (before, after) = (open(&options.before)?, open(&options.after)?);
+    let before = before.reading_with(&after);
     let pairs: Vec<(String, String)> = match (&options.before.namespace, &options.after.namespace) {
         (Some(a), Some(b)) => {
             // A namespace that was named must be there.

@@ -2,13 +2,12 @@
 
 use crate::collect::prune::REFUSED;
 use crate::error::Result;
-use crate::format::session::{self, Session, Status};
+use crate::format::session::SessionKind;
 use crate::format::snapshot::SnapshotState;
-use crate::format::{PackId, SnapshotId};
 use crate::job::{Done, text};
 use crate::objects::is_gone;
 use crate::record::Timestamp;
-use crate::repository::{HistoryEntry, Repository};
+use crate::repository::{HistoryEntry, Repository, SessionOutcome};
 use crate::setters::setters;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -69,7 +68,7 @@ pub struct SessionReport {
     /// Its id, and that of its snapshot.
     pub session: String,
     /// What kind of work it did.
-    pub kind: SessionKind,
+    pub kind: SessionWork,
     /// What it did.
     pub job: String,
     /// The machine that it ran on.
@@ -105,7 +104,7 @@ pub struct SessionReport {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum SessionKind {
+pub enum SessionWork {
     /// A backup.
     Backup,
     /// A check that found damage.
@@ -116,25 +115,25 @@ pub enum SessionKind {
     Other,
 }
 
-impl SessionKind {
+impl SessionWork {
     /// As it is serialized.
     pub fn name(self) -> &'static str {
         match self {
-            SessionKind::Backup => "backup",
-            SessionKind::Check => "check",
-            SessionKind::Collection => "collection",
-            SessionKind::Other => "other",
+            SessionWork::Backup => "backup",
+            SessionWork::Check => "check",
+            SessionWork::Collection => "collection",
+            SessionWork::Other => "other",
         }
     }
 }
 
-impl From<session::SessionKind> for SessionKind {
-    fn from(kind: session::SessionKind) -> Self {
+impl From<SessionKind> for SessionWork {
+    fn from(kind: SessionKind) -> Self {
         match kind {
-            session::SessionKind::Backup => SessionKind::Backup,
-            session::SessionKind::Check => SessionKind::Check,
-            session::SessionKind::Collection => SessionKind::Collection,
-            session::SessionKind::Other => SessionKind::Other,
+            SessionKind::Backup => SessionWork::Backup,
+            SessionKind::Check => SessionWork::Check,
+            SessionKind::Collection => SessionWork::Collection,
+            SessionKind::Other => SessionWork::Other,
         }
     }
 }
@@ -179,20 +178,23 @@ impl SessionStatus {
 ///
 /// If the store can't be read. A session that can't be read is no error: the report names it.
 pub fn history(repository: &Repository, options: &HistoryOptions) -> Result<HistoryReport> {
-    let now = Timestamp::now().0;
+    let now = Timestamp::now();
     let mut history = repository.history()?;
     let clusters = match options.cluster {
-        Some(_) => repository.snapshots()?.snapshots.into_iter().map(|one| (one.id, one.cluster)).collect(),
+        Some(_) => repository.snapshots()?.snapshots.iter().map(|one| (one.id(), one.cluster().to_string())).collect(),
         None => HashMap::new(),
     };
     let is_new = history.entries.is_empty();
-    history.entries.retain(|HistoryEntry { session, cluster, .. }| {
-        (options.all || !was_refused(session))
-            && options.since.is_none_or(|since| session.started >= since.0)
-            && (options.cluster.is_none() || options.cluster.as_ref() == clusters.get(&session.id).or(cluster.as_ref()))
+    let is_of = |entry: &HistoryEntry, cluster: &String| match clusters.get(&entry.id()) {
+        Some(known) => known == cluster,
+        None => entry.cluster() == Some(cluster),
+    };
+    history.entries.retain(|entry| {
+        (options.all || !was_refused(entry))
+            && options.since.is_none_or(|since| entry.started() >= since)
+            && options.cluster.as_ref().is_none_or(|cluster| is_of(entry, cluster))
     });
-    let resumed = resumed(&history.entries);
-    let mut sessions: Vec<SessionReport> = history.entries.into_iter().map(|entry| row(entry, &resumed, now)).collect();
+    let mut sessions: Vec<SessionReport> = history.entries.iter().map(|entry| row(entry, now)).collect();
     sessions.retain(|row| options.status.is_empty() || options.status.contains(&row.status));
     let older = sessions.len().saturating_sub(options.last.unwrap_or(usize::MAX));
     sessions.drain(..older);
@@ -202,74 +204,52 @@ pub fn history(repository: &Repository, options: &HistoryOptions) -> Result<Hist
 }
 
 /// Whether a session did nothing, since others were at work.
-fn was_refused(session: &Session) -> bool {
-    let status = session.outcome.as_ref().map(|outcome| &outcome.status);
-    session.kind == session::SessionKind::Collection
-        && matches!(status, Some(Status::Failed(why)) if why.starts_with(REFUSED))
+fn was_refused(entry: &HistoryEntry) -> bool {
+    entry.kind() == SessionKind::Collection
+        && matches!(entry.outcome(), Some(SessionOutcome::Failed(why)) if why.starts_with(REFUSED))
 }
 
-/// The sessions that others resumed: by the packs that those took over from them.
-fn resumed(entries: &[HistoryEntry]) -> HashMap<SnapshotId, SnapshotId> {
-    let mut owners: HashMap<PackId, SnapshotId> = HashMap::new();
-    for HistoryEntry { session, .. } in entries {
-        let packs = session.journal.iter().flat_map(|journal| &journal.packs);
-        owners.extend(packs.map(|pack| (*pack, session.id)));
-    }
-    let mut resumed: HashMap<SnapshotId, SnapshotId> =
-        entries.iter().filter_map(|entry| Some((entry.session.id, entry.resumed_by?))).collect();
-    for HistoryEntry { session, .. } in entries {
-        for pack in &session.adopted {
-            if let Some(owner) = owners.get(pack).filter(|owner| **owner != session.id) {
-                resumed.insert(*owner, session.id);
-            }
-        }
-    }
-    resumed
-}
-
-fn row(entry: HistoryEntry, resumed: &HashMap<SnapshotId, SnapshotId>, now: u64) -> SessionReport {
-    let resumed_by = resumed.get(&entry.session.id).map(ToString::to_string);
-    let (status, reason) = status(&entry, resumed_by.is_some(), now);
-    let HistoryEntry { session, state, .. } = entry;
+fn row(entry: &HistoryEntry, now: Timestamp) -> SessionReport {
+    let (status, reason) = status(entry, now);
     // A collection commits itself with a marker, and never has a snapshot.
-    let state = state.filter(|state| session.kind != session::SessionKind::Collection || !state.was_committed());
-    let ended = session.outcome.as_ref().map(|outcome| outcome.ended);
-    let until = ended.or((status == SessionStatus::Running).then_some(now));
+    let is_shown = |state: &SnapshotState| entry.kind() != SessionKind::Collection || !state.was_committed();
+    let until = entry.ended().or((status == SessionStatus::Running).then_some(now));
     SessionReport {
-        session: session.id.to_string(),
-        kind: session.kind.into(),
-        job: session.job,
-        host: session.host,
-        program: session.program,
-        started: text::rfc3339(session.started),
-        heartbeat: text::rfc3339(session.heartbeat),
-        ended: ended.map(text::rfc3339),
+        session: entry.id().to_string(),
+        kind: entry.kind().into(),
+        job: entry.job().to_string(),
+        host: entry.host().to_string(),
+        program: entry.program().to_string(),
+        started: text::rfc3339(entry.started().0),
+        heartbeat: text::rfc3339(entry.heartbeat().0),
+        ended: entry.ended().map(|ended| text::rfc3339(ended.0)),
         status,
         reason,
-        resumed_by,
-        snapshot: state.map(text::state),
-        duration_millis: until.map(|until| until.saturating_sub(session.started)),
-        records: session.outcome.as_ref().map(|outcome| outcome.records),
-        stored_bytes: session.outcome.as_ref().map(|outcome| outcome.stored_bytes),
+        resumed_by: entry.resumed_by().map(|id| id.to_string()),
+        snapshot: entry.state().filter(is_shown).map(text::state),
+        duration_millis: until.map(|until| until.0.saturating_sub(entry.started().0)),
+        records: entry.records(),
+        stored_bytes: entry.stored_bytes(),
     }
 }
 
 /// How a session ended, or that it didn't, and why.
-fn status(entry: &HistoryEntry, is_resumed: bool, now: u64) -> (SessionStatus, Option<String>) {
-    let session = &entry.session;
+fn status(entry: &HistoryEntry, now: Timestamp) -> (SessionStatus, Option<String>) {
     let crashed = |why: &str| (SessionStatus::Crashed, Some(why.to_string()));
-    match session.outcome.as_ref().map(|outcome| &outcome.status) {
-        Some(Status::Done) => (SessionStatus::Done, None),
-        Some(Status::Incomplete(reason)) => (SessionStatus::Incomplete, Some(reason.clone())),
-        Some(Status::Failed(reason)) => (SessionStatus::Failed, Some(reason.clone())),
-        Some(Status::Stopped) => (SessionStatus::Stopped, None),
+    match entry.outcome() {
+        Some(SessionOutcome::Done) => (SessionStatus::Done, None),
+        Some(SessionOutcome::Incomplete(reason)) => (SessionStatus::Incomplete, Some(reason)),
+        Some(SessionOutcome::Failed(reason)) => (SessionStatus::Failed, Some(reason)),
+        Some(SessionOutcome::Stopped) => (SessionStatus::Stopped, None),
         // The commit counts, even if the writer did not live to note how it ended.
-        None if entry.state.is_some_and(SnapshotState::was_committed) => (SessionStatus::Done, None),
-        None if entry.state.is_some() => crashed("fenced"),
-        None if session.heartbeat.saturating_add(session.lease_millis) < now => crashed("its lease lapsed"),
+        None if entry.state().is_some_and(SnapshotState::was_committed) => (SessionStatus::Done, None),
+        None if entry.state().is_some() => crashed("fenced"),
+        None if entry.session.heartbeat.saturating_add(entry.session.lease_millis) < now.0 => {
+            crashed("its lease lapsed")
+        }
         // Nobody needs it any more: what it had read is another's.
-        None if is_resumed => (SessionStatus::Crashed, None),
-        None if is_gone(session) => crashed("its process is gone"),
+        None if entry.resumed_by().is_some() => (SessionStatus::Crashed, None),
+        None if is_gone(&entry.session) => crashed("its process is gone"),
         None => (SessionStatus::Running, None),
     }
 }

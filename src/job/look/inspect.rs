@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::format::config::{ChunkSizes, Compression};
 use crate::format::header::{Class, Suite};
 use crate::format::pack::{Packing, Place};
-use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, PackId, SnapshotId, leaf, names, node};
 use crate::index::Index;
 use crate::job::{Done, SnapshotDetails, text};
@@ -442,8 +441,8 @@ fn chunk(repository: &Repository, prefix: &str, hex: bool, each: &mut Each<'_>) 
 }
 
 fn tree(repository: &Repository, prefix: &str, each: &mut Each<'_>) -> Result<()> {
-    let manifests = repository.snapshots()?.snapshots;
-    let runs = manifests.iter().flat_map(Manifest::roots).filter_map(|root| match root {
+    let snapshots = repository.snapshots()?.snapshots;
+    let runs = snapshots.iter().flat_map(|snapshot| snapshot.manifest().roots()).filter_map(|root| match root {
         // One value and no tree.
         Root::Metadata { .. } => None,
         Root::Run { run, .. } => Some(run),

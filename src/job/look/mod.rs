@@ -10,7 +10,7 @@ mod stats;
 
 pub use diff::{BinValue, ChangeKind, ChangedValue, DiffOptions, DiffSummary, RecordChange, SnapshotDiff, diff};
 pub use get::{FoundRecord, GetOptions, get};
-pub use history::{HistoryOptions, HistoryReport, SessionKind, SessionReport, SessionStatus, history};
+pub use history::{HistoryOptions, HistoryReport, SessionReport, SessionStatus, SessionWork, history};
 pub use inspect::{
     ChunkSizesReport, ConfigReport, IndexSummary, InspectOptions, InspectedObject, NodeReport, PackReport, PlaceReport,
     SegmentReport, inspect,

@@ -43,15 +43,15 @@ impl SnapshotsReport {
 pub fn snapshots(repository: &Repository, filter: &SnapshotFilter) -> Result<SnapshotsReport> {
     let list = repository.snapshots()?;
     let held = repository.holds()?.iter().map(|hold| hold.snapshot.to_string()).collect();
-    filter.check_cluster(&list.snapshots)?;
-    list.times.warnings().iter().for_each(|warning| repository.control().warn(warning));
-    let admitted = list.snapshots.iter().filter(|manifest| filter.admits(manifest));
-    let snapshots: Vec<SnapshotReport> = admitted.map(SnapshotReport::from).collect();
+    filter.check_cluster(list.snapshots.iter().map(Snapshot::manifest))?;
+    list.warnings().iter().for_each(|warning| repository.control().warn(warning));
+    let admitted = list.snapshots.iter().filter(|snapshot| filter.admits(snapshot));
+    let snapshots: Vec<SnapshotReport> = admitted.map(|snapshot| snapshot.manifest().into()).collect();
     Ok(SnapshotsReport {
         left_out: list.snapshots.len() - snapshots.len(),
         snapshots,
         held,
-        doubtful_times: list.times.doubtful().iter().map(DoubtfulTime::from).collect(),
+        doubtful_times: list.doubtful_times().iter().map(DoubtfulTime::from).collect(),
         damaged: list.damaged.iter().map(damaged).collect(),
         unread_labels: list.unread_labels.iter().map(damaged).collect(),
     })

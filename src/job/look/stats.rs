@@ -1,6 +1,5 @@
 //! Measures how large everything is.
 
-use crate::chunks::ChunkReader;
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::{ChunkId, names};
@@ -8,7 +7,6 @@ use crate::job::{Done, stopped, text};
 use crate::repository::{Repository, Snapshot, SnapshotFilter};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// How large a repository and its snapshots are. The `added_bytes` of all snapshots add up to the `reached_bytes` of
 /// the repository.
@@ -90,13 +88,12 @@ pub fn stats(repository: &Repository, filter: &SnapshotFilter) -> Result<StatsRe
     let _part = repository.control().part(format!("measuring {}", repository.store().location())).entered();
     // The snapshots first: what they need is in the index once it is read.
     let mut list = repository.snapshots()?;
-    filter.check_cluster(&list.snapshots)?;
-    list.snapshots.retain(|manifest| filter.admits(manifest));
-    let mut measure = Measure { repository, reader: repository.chunk_reader()?, all: HashMap::new() };
+    filter.check_cluster(list.snapshots.iter().map(Snapshot::manifest))?;
+    list.snapshots.retain(|snapshot| filter.admits(snapshot));
+    let mut measure = Measure { repository, all: HashMap::new() };
     let mut snapshots = Vec::new();
     let mut damaged: Vec<String> = list.damaged.iter().map(|(_, error)| error.to_string()).collect();
-    for manifest in list.snapshots {
-        let snapshot = repository.open_snapshot(&measure.reader, manifest);
+    for snapshot in list.snapshots {
         let sizes = measure.add(&snapshot, snapshots.len(), repository.control(), &mut damaged);
         snapshots.extend(sizes.map_err(|error| stopped(error, "nothing was changed"))?);
     }
@@ -129,7 +126,6 @@ struct Reached {
 /// What the snapshots so far reach.
 struct Measure<'a> {
     repository: &'a Repository,
-    reader: Arc<ChunkReader>,
     all: HashMap<ChunkId, Reached>,
 }
 
@@ -155,9 +151,9 @@ impl Measure<'_> {
         }
         let mut sizes = SnapshotSizes::of(snapshot, ids.len() as u64);
         let (known, fresh): (Vec<ChunkId>, Vec<ChunkId>) = ids.into_iter().partition(|id| self.all.contains_key(id));
-        let mut places = Vec::with_capacity(fresh.len());
+        let (reader, mut places) = (snapshot.chunks()?, Vec::with_capacity(fresh.len()));
         for id in fresh {
-            places.push((id, self.reader.locate(&id)?.first().map(|at| at.place)));
+            places.push((id, reader.locate(&id)?.first().map(|at| at.place)));
         }
         // Forgotten since it was listed, and collected.
         if places.iter().any(|(_, place)| place.is_none()) && self.repository.is_forgotten(&snapshot.id())? {

@@ -1,10 +1,8 @@
 //! Snapshots that must not be forgotten.
 
 use crate::error::Result;
-use crate::format::hold::Hold;
-use crate::format::snapshot::SnapshotState;
 use crate::job::{Done, text};
-use crate::repository::{HoldEntry, Repository, SnapshotFilter};
+use crate::repository::{HoldEntry, HoldNote, Repository, SnapshotFilter};
 use serde::Serialize;
 
 /// Holds: those that were placed, those that were released, or all.
@@ -56,13 +54,13 @@ impl HoldReport {
 
 impl From<HoldEntry> for HoldReport {
     fn from(entry: HoldEntry) -> Self {
-        let (found, problem) = match entry.hold {
-            Ok(found) => (Some(found), None),
+        let (note, problem) = match entry.note {
+            Ok(note) => (Some(note), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let placed = found.as_ref().map(|found| text::rfc3339(found.placed));
-        let (host, program, reason) = match found {
-            Some(Hold { host, program, reason, .. }) => (Some(host), Some(program), Some(reason)),
+        let placed = note.as_ref().map(|note| text::rfc3339(note.placed.0));
+        let (host, program, reason) = match note {
+            Some(HoldNote { host, program, reason, .. }) => (Some(host), Some(program), Some(reason)),
             None => (None, None, None),
         };
         HoldReport {
@@ -95,9 +93,7 @@ impl HoldsReport {
 ///
 /// If a name is not found (nothing is held then), or if a snapshot is forgotten at the same moment.
 pub fn hold(repository: &Repository, names: &[String], filter: &SnapshotFilter, reason: &str) -> Result<HoldsReport> {
-    let state = Some(SnapshotState::Committed);
-    let entry = |hold: Hold| HoldEntry { id: hold.id, snapshot: hold.snapshot, hold: Ok(hold), state };
-    Ok(HoldsReport::new(repository.hold(names, filter, reason)?.into_iter().map(entry)))
+    Ok(HoldsReport::new(repository.hold(names, filter, reason)?))
 }
 
 /// Releases a hold by its id or its beginning, or all holds of a snapshot, which is found among those that the filter

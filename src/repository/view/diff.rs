@@ -60,10 +60,10 @@ impl<'a> Diff<'a> {
         let shared = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
         let (own_before, common) = old.split_at_checked(old.len() - shared).unwrap_or_default();
         let own_after = new.get(..new.len() - shared).unwrap_or_default();
-        let mut common = MergedCursor::tolerant(before.chunks, common)?;
+        let mut common = MergedCursor::tolerant(before.chunks()?, common)?;
         Ok(Diff {
-            before: Side::new(MergedCursor::with_tombstones(before.chunks, own_before)?)?,
-            after: Side::new(MergedCursor::with_tombstones(after.chunks, own_after)?)?,
+            before: Side::new(MergedCursor::with_tombstones(before.chunks()?, own_before)?)?,
+            after: Side::new(MergedCursor::with_tombstones(after.chunks()?, own_after)?)?,
             below: common.next()?,
             common,
             ended: false,

@@ -19,7 +19,9 @@ use std::vec::IntoIter;
 #[must_use = "records are read as the iterator is driven"]
 pub struct Records<'a> {
     walk: SelectionWalk<'a>,
-    values: ValueReader<'a>,
+    view: NamespaceView<'a>,
+    /// What reads the bodies, from the first record on.
+    values: Option<ValueReader<'a>>,
     partitions: IntoIter<PartitionId>,
     entries: IntoIter<Entry>,
     /// What can't be read of the partition at hand, to be told before its records.
@@ -34,7 +36,8 @@ impl<'a> Records<'a> {
         let partitions = selection.selected_partitions().into_iter();
         Records {
             walk: SelectionWalk::new(view, Cow::Owned(selection)),
-            values: ValueReader::new(view.chunks),
+            view,
+            values: None,
             partitions,
             entries: IntoIter::default(),
             errors: IntoIter::default(),
@@ -77,7 +80,11 @@ impl<'a> Records<'a> {
 
     /// The record of an entry, with the selected bins; `None` if it has none of them.
     fn record(&mut self, digest: Digest, entry: LiveEntry) -> Result<Option<Record>> {
-        let body = self.values.body(&entry)?.to_vec();
+        let values = match &mut self.values {
+            Some(values) => values,
+            none => none.insert(ValueReader::new(self.view.chunks()?)),
+        };
+        let body = values.body(&entry)?.to_vec();
         let record = Record { digest, entry, body };
         let selection = self.walk.selection();
         if selection.bins.is_none() {
