@@ -17,7 +17,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in terms a person can act on.
+/// What went wrong, in terms a person can act on. Where a message names an option to change, that is the field of the
+/// options struct, in backquotes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -150,7 +151,10 @@ pub enum Error {
         problem: String,
     },
     /// A restore into a live target ended before its end.
-    #[error("{}. What was written stays; a restore that resumes passes over it", trimmed(.source))]
+    #[error(
+        "{}. What was written stays. Run it again; with `resume` it passes over what is there already",
+        trimmed(.source)
+    )]
     PartlyRestored {
         /// Why.
         source: Box<Error>,

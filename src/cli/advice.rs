@@ -1,22 +1,26 @@
-//! What options are called: the library says what doesn't fit, and this which option to change.
+//! What options are called: messages of the library name fields of its options, in backquotes, and this puts what is
+//! typed here in their place.
 
-use crate::error::{Error, OptionsError};
 use std::borrow::Cow;
 
-/// What fields of the library's options are called here. Its messages have them in backquotes.
+/// What fields of the library's options are called here, as its messages have them.
 const NAMES: &[(&str, &str)] = &[
     ("`accept_loss`", "--accept-loss"),
     ("`allow_partial`", "--allow-partial"),
     ("`asb_key`", "--asb-key"),
     ("`authorities`", "--tls-ca FILE"),
+    ("`bins`", "--bins"),
     ("`cluster`", "--cluster"),
     ("`conflict`", "--conflict"),
     ("`fence`", "--fence"),
     ("`filter`", "--filter-exp"),
     ("`indexes_last`", "--indexes-last"),
+    ("`kind`", "--kind"),
     ("`last`", "--keep-last"),
+    ("`lease`", "--lease"),
     ("`max_unused_percent`", "--max-unused"),
     ("`mirror`", "--mirror"),
+    ("`namespace`", "SNAPSHOT:NAMESPACE"),
     ("`never_expires`", "--no-ttl"),
     ("`partial`", "--partial"),
     ("`rename`", "--rename"),
@@ -26,6 +30,7 @@ const NAMES: &[(&str, &str)] = &[
     ("`this_key`", "--this-key"),
     ("`tls`", "--tls or --tls-ca"),
     ("`user`", "--user"),
+    ("`verify`", "--verify"),
     ("`version`", "--asb-version"),
     ("`wait`", "--wait"),
     ("`without_indexes`", "--no-indexes"),
@@ -42,76 +47,6 @@ pub fn with_options(text: &str) -> Cow<'_, str> {
         }
     }
     text
-}
-
-/// Names the options in an error of the library.
-pub fn name_options(error: Error) -> Error {
-    match error {
-        Error::Options(error) => Error::usage(advice(&error)),
-        Error::PartlyRestored { source } => Error::invalid(format!(
-            "{}. What was written stays. Run it again; with --resume it passes over what is there already",
-            source.to_string().trim_end_matches('.')
-        )),
-        error => error,
-    }
-}
-
-fn advice(error: &OptionsError) -> String {
-    match error {
-        OptionsError::PartialFull => {
-            "--partial goes with --kind incremental or differential: a full backup is never partial".into()
-        }
-        OptionsError::ShortLease => {
-            "--lease takes at least 1s: with less, a short delay would look like a crash".into()
-        }
-        OptionsError::ChangesOnly { source_name, what } => format!(
-            "{source_name} is {what}, which holds no more than what changed: back it up with --kind incremental \
-             --partial, after the full one that it builds on"
-        ),
-        OptionsError::NamespaceTwice { namespace, one, other } => format!(
-            "namespace {namespace} is in {one} and in {other}: back them up one by one, with a --cluster for each"
-        ),
-        OptionsError::SeveralClusters { one, other } => format!(
-            "the sources are of different clusters, {one} and {other}: back them up one by one, or name one with \
-             --cluster"
-        ),
-        OptionsError::OtherSource { source_name, cluster, earlier } => format!(
-            "{source_name} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another \
-             source, {earlier}: give --cluster {cluster} if it is the same database, so that this backup builds on \
-             them, or else a name of its own"
-        ),
-        OptionsError::UnnamedCluster { source_name, clusters } => format!(
-            "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: give \
-             --cluster NAME, one of these if it is the same database, so that this backup builds on them, or else a \
-             name of its own"
-        ),
-        OptionsError::RenamedTwice { name, url, other } => {
-            format!("--rename says {name:?}, the address {url} {other:?}: give one of them")
-        }
-        OptionsError::RenameOfSeveral { namespaces } => format!(
-            "--rename needs a single namespace, as does an address that names one: verify SNAPSHOT:NAMESPACE. The \
-             snapshot has {}",
-            namespaces.join(", ")
-        ),
-        OptionsError::UnknownFilter { namespace } => format!(
-            "--filter-exp is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
-             snapshot it selects: leave it out"
-        ),
-        OptionsError::RecordsOfSeveral { namespaces } => format!(
-            "single records are of a single namespace: restore SNAPSHOT:NAMESPACE. It has {}",
-            namespaces.join(", ")
-        ),
-        OptionsError::BinsWithoutConflict => {
-            "--bins needs --conflict here: merge keeps what a record of the target has \
-                                              beside these bins, replace does not"
-                .into()
-        }
-        OptionsError::HoldsSomeBins { snapshot, namespace, selection } => format!(
-            "snapshot {snapshot} holds of namespace {namespace} only {selection}: say --conflict merge, which keeps \
-             what a record of the target has beside these bins, or --conflict replace, which drops it"
-        ),
-        OptionsError::VerifiedOutput => "standard output can't be read back: leave out --verify, or name a file".into(),
-    }
 }
 
 #[cfg(test)]
@@ -131,6 +66,36 @@ mod tests {
                 assert!(has(&command, name), "{field} is said to be --{name}");
             }
         }
+    }
+
+    #[test]
+    fn every_option_that_a_message_of_the_library_names_has_a_name_here() {
+        // What is in backquotes and no field of options.
+        let others = ["`config`", "`latest`"];
+        let mut directories = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut named = 0;
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.ends_with("src/cli") {
+                    directories.push(path.clone());
+                }
+                let text = if path.is_file() { std::fs::read_to_string(&path).unwrap() } else { continue };
+                for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                    for (at, _) in line.match_indices('`') {
+                        let word = line[at + 1..].split('`').next().unwrap();
+                        let is_field =
+                            !word.is_empty() && word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+                        let name = format!("`{word}`");
+                        if is_field && line[at..].starts_with(&name) && !others.contains(&&*name) {
+                            assert!(NAMES.iter().any(|(field, _)| *field == name), "{}: {name}", path.display());
+                            named += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(named > 40, "{named}");
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub fn run() -> ExitCode {
     let needs_none = matches!(command, Command::Completions(_) | Command::Man(_) | Command::Demo(_));
     let context = if needs_none { Ok(Context::without_repository(global)) } else { Context::new(global) };
     let done = context.and_then(|context| {
-        let done = execute(&context, with_defaults(&context, command)).map_err(advice::name_options);
+        let done = execute(&context, with_defaults(&context, command));
         context.remember();
         done
     });

@@ -13,7 +13,7 @@ pub fn complain(text: &str) {
 
 /// Names something that is damaged on standard error.
 pub fn name_damage(text: &str) {
-    let _ = writeln!(std::io::stderr(), "damaged: {}", harmless(text));
+    let _ = writeln!(std::io::stderr(), "damaged: {}", harmless(&with_options(text)));
 }
 
 /// A text of one or more lines, in which nothing that came from a store, a source or an argument drives the terminal.

@@ -9,7 +9,7 @@ use super::restored::{self, Restored};
 use super::select::{bin_names, parse_digest};
 use super::terminal::{Announced, NO_ANSWER};
 use crate::control::Control;
-use crate::error::{Error, OptionsError, Result};
+use crate::error::{Error, Result};
 use crate::job::endpoint::is_standard_output;
 use crate::job::path::key_digest;
 use crate::job::{self, RestoreOptions, SnapshotPath};
@@ -261,8 +261,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     options.check(&args.target)?;
     let snapshot = args.among.open(context, &path.snapshot)?;
     let snapshot = announced(context, &snapshot, &path)?;
-    let report = job::restore(&snapshot, &args.target, &options);
-    let report = report.map_err(|error| name_namespaces(error, &path.snapshot))?;
+    let report = job::restore(&snapshot, &args.target, &options)?;
     // The records themselves may be on standard output.
     let aside = is_standard_output(&args.target) && !args.dry_run;
     let set = path.set.as_deref().or(args.which.set.first().map(String::as_str));
@@ -295,21 +294,6 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         .confirmed(args.yes)
         .verify(args.verify);
     Ok(options.target(args.writing.options(args.asb.options(&args.target)?, args.dry_run)?))
-}
-
-/// Names the namespaces of which one is to be named, as the user writes it.
-fn name_namespaces(error: Error, snapshot: &str) -> Error {
-    let advice = |namespaces: &[String]| format!("restore {snapshot}:NAMESPACE. It has {}", namespaces.join(", "));
-    match error {
-        Error::Options(OptionsError::RenameOfSeveral { namespaces }) => Error::usage(format!(
-            "--rename needs a single namespace, as does an address that names one: {}",
-            advice(&namespaces)
-        )),
-        Error::Options(OptionsError::RecordsOfSeveral { namespaces }) => {
-            Error::usage(format!("single records are of a single namespace: {}", advice(&namespaces)))
-        }
-        error => error,
-    }
 }
 
 /// The snapshot, of which the terminal is told once its restore begins.

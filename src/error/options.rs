@@ -1,20 +1,21 @@
 //! Options that don't fit what they are applied to.
 
-/// What options ask for does not fit together, or not what they are applied to. It is data: a program that gives its
-/// options names of its own says which one to change.
+/// What options ask for does not fit together, or not what they are applied to. As everywhere in the library's
+/// messages, fields of options are in backquotes, so that a program that calls them otherwise can put its own names
+/// there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
     /// A full backup was said to be partial.
-    #[error("a full backup is never partial: only an incremental or differential one can be")]
+    #[error("`partial` goes with `kind` incremental or differential: a full backup is never partial")]
     PartialFull,
     /// A lease is shorter than any hiccup.
-    #[error("a lease takes at least 1s: with less, a short delay would look like a crash")]
+    #[error("`lease` takes at least 1s: with less, a short delay would look like a crash")]
     ShortLease,
     /// A source that holds only what changed was to be taken for all that there is.
     #[error(
-        "{source_name} is {what}, which holds no more than what changed: back it up as an incremental backup that is \
-         partial, after the full one that it builds on"
+        "{source_name} is {what}, which holds no more than what changed: back it up with `kind` incremental and \
+         `partial`, after the full one that it builds on"
     )]
     ChangesOnly {
         /// The source.
@@ -23,10 +24,7 @@ pub enum OptionsError {
         what: String,
     },
     /// A namespace is in two of the sources.
-    #[error(
-        "namespace {namespace} is in {one} and in {other}: back them up one by one, with the name of its cluster for \
-         each"
-    )]
+    #[error("namespace {namespace} is in {one} and in {other}: back them up one by one, with a `cluster` for each")]
     NamespaceTwice {
         /// The namespace.
         namespace: String,
@@ -36,7 +34,9 @@ pub enum OptionsError {
         other: String,
     },
     /// The sources know of different clusters, and none was named.
-    #[error("the sources are of different clusters, {one} and {other}: back them up one by one, or name one")]
+    #[error(
+        "the sources are of different clusters, {one} and {other}: back them up one by one, or name one with `cluster`"
+    )]
     SeveralClusters {
         /// The name of one.
         one: String,
@@ -46,8 +46,8 @@ pub enum OptionsError {
     /// Nothing names the cluster, and the snapshots of the one that it would be called are of another source.
     #[error(
         "{source_name} doesn't say of which cluster it is, and the snapshots of cluster {cluster:?} are of another \
-         source, {earlier}: name the cluster {cluster} if it is the same database, so that this backup builds on them, \
-         or else give it a name of its own"
+         source, {earlier}: give `cluster` {cluster} if it is the same database, so that this backup builds on them, \
+         or else a name of its own"
     )]
     OtherSource {
         /// The source.
@@ -59,8 +59,9 @@ pub enum OptionsError {
     },
     /// Nothing names the cluster, and the repository holds snapshots of others.
     #[error(
-        "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: name it, \
-         as one of these if it is the same database, so that this backup builds on them, or else with a name of its own"
+        "{source_name} doesn't say of which cluster it is, and the repository holds snapshots of {clusters}: give \
+         `cluster` NAME, one of these if it is the same database, so that this backup builds on them, or else a name \
+         of its own"
     )]
     UnnamedCluster {
         /// The source.
@@ -69,7 +70,7 @@ pub enum OptionsError {
         clusters: String,
     },
     /// A namespace was given one name, and the URL names another.
-    #[error("the namespace is to be called {name:?}, and the address {url} says {other:?}: give one of them")]
+    #[error("`rename` says {name:?}, the address {url} {other:?}: give one of them")]
     RenamedTwice {
         /// The name that was given.
         name: String,
@@ -80,7 +81,8 @@ pub enum OptionsError {
     },
     /// One name was given for several namespaces.
     #[error(
-        "one name, as that in an address, is for a single namespace: name one. The snapshot has {}",
+        "`rename` needs a single namespace, as does an address that names one: choose one of the snapshot with \
+         `namespace`. It has {}",
         .namespaces.join(", ")
     )]
     RenameOfSeveral {
@@ -89,7 +91,7 @@ pub enum OptionsError {
     },
     /// It is unknown which records of a snapshot a filter expression selects.
     #[error(
-        "a filter expression is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
+        "`filter` is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
          snapshot it selects: leave it out"
     )]
     UnknownFilter {
@@ -97,21 +99,23 @@ pub enum OptionsError {
         namespace: String,
     },
     /// Single records were asked for, and the snapshot has several namespaces.
-    #[error("single records are of a single namespace: name one. The snapshot has {}", .namespaces.join(", "))]
+    #[error(
+        "single records are of a single namespace: choose one of the snapshot with `namespace`. It has {}",
+        .namespaces.join(", ")
+    )]
     RecordsOfSeveral {
         /// Those that the snapshot has.
         namespaces: Vec<String>,
     },
     /// Some bins alone are to be restored into a target that has records, and nothing says what happens to those.
     #[error(
-        "say what happens to records that the target has: to merge keeps what they have beside these bins, to \
-         replace does not"
+        "`bins` needs `conflict` here: merge keeps what a record of the target has beside these bins, replace does not"
     )]
     BinsWithoutConflict,
     /// The snapshot holds some bins alone, and nothing says what happens to records that the target has.
     #[error(
-        "snapshot {snapshot} holds of namespace {namespace} only {selection}: say whether to merge, which keeps what a \
-         record of the target has beside these bins, or to replace, which drops it"
+        "snapshot {snapshot} holds of namespace {namespace} only {selection}: say `conflict` merge, which keeps what a \
+         record of the target has beside these bins, or `conflict` replace, which drops it"
     )]
     HoldsSomeBins {
         /// The snapshot's id.
@@ -122,6 +126,6 @@ pub enum OptionsError {
         selection: String,
     },
     /// What is written to standard output was to be read back.
-    #[error("standard output can't be read back: name a file, or don't verify")]
+    #[error("standard output can't be read back: leave out `verify`, or name a file")]
     VerifiedOutput,
 }

@@ -201,7 +201,7 @@ fn a_tree_of_aerospike_backup_service_is_read_if_it_holds_one_backup() {
     let changes = "asb:service/daily/incremental/1700003600000_x";
     for path in [changes, &format!("{changes}/data/test"), &format!("{changes}/data/test/0_test_1.asb")] {
         let refused = sandbox.run(&["backup", path, "--cluster", "shop"]).ends(2);
-        refused.says(&["an incremental backup of Aerospike Backup Service", "--kind incremental --partial"]);
+        refused.says(&["an incremental backup of Aerospike Backup Service", "--kind incremental and --partial"]);
     }
     let backup = sandbox.json(&["backup", changes, "--cluster", "shop", "--kind", "incremental", "--partial"]);
     assert_eq!(backup["namespaces"][0]["counts"]["changed"], 1, "{backup}");
