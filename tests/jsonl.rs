@@ -311,6 +311,33 @@ fn reports_bad_lines_with_their_place_and_goes_on() {
 }
 
 #[test]
+fn a_file_that_is_cut_off_inside_a_line_breaks_off_for_every_namespace_at_every_cut() {
+    let other = GOOD.replace("test", "other");
+    let whole = format!("{HEADER}\n{GOOD}\n{other}\n{GOOD}\n");
+    let last = whole.len() - GOOD.len() - 1;
+    for cut in last..whole.len() {
+        let source = source(&whole[..cut]);
+        for (namespace, before) in [("test", 1), ("other", 1)] {
+            let (records, bad) = read(&source, namespace);
+            if cut == last || cut == whole.len() - 1 {
+                // Between two lines, or with the last one whole but for its end.
+                let whole = usize::from(cut > last && namespace == "test");
+                assert_eq!((records.len(), bad), (before + whole, vec![]), "{namespace} cut at {cut}");
+                continue;
+            }
+            assert_eq!((records.len(), bad.len()), (before, 1), "{namespace} cut at {cut}");
+            assert!(bad[0].breaks_off && bad[0].problem.contains("found the end of the file"), "{:?}", bad[0]);
+            assert_eq!(bad[0].place, format!("jsonl:input at byte {cut}"));
+        }
+    }
+    // A last line that is whole and wrong ends nothing, and neither does one that has an end.
+    for last in [r#"{"namespace":"test"}"#, "{\n", "nonsense"] {
+        let (_, bad) = read(&source(&format!("{HEADER}\n{GOOD}\n{last}")), "test");
+        assert!(bad.len() == 1 && !bad[0].breaks_off, "{bad:?}");
+    }
+}
+
+#[test]
 fn stops_at_a_bad_line_if_the_sink_says_so() {
     let sink = Sink { stops: true, ..Sink::default() };
     let text = format!("{HEADER}\n{GOOD}\nnonsense\n{GOOD}\n");

@@ -35,7 +35,7 @@ mod fields;
 mod parse;
 mod write;
 
-pub use parse::{Line, LineError, line_namespace, parse_line};
+pub use parse::{Line, LineError, breaks_off, line_namespace, parse_line};
 pub use write::{
     write_header, write_index, write_namespace, write_record, write_role, write_shown_record, write_shown_value,
     write_udf, write_user,

@@ -414,6 +414,11 @@ pub fn line_namespace(line: &[u8]) -> Result<LineNamespace<'_>, LineError> {
     Ok(LineNamespace { namespace: raw.namespace.map(|Text(namespace)| namespace), is_metadata })
 }
 
+/// Whether a line ends before its JSON does.
+pub fn breaks_off(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err_and(|error| error.is_eof())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

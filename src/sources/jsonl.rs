@@ -7,7 +7,7 @@ mod groups;
 use super::{BadRecord, RecordSink, RecordSource, SourceShape, StreamSource};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::jsonl::{self, Line, LineError, MAX_LINE_BYTES, line_namespace, parse_line};
+use crate::jsonl::{self, Line, LineError, MAX_LINE_BYTES, breaks_off, line_namespace, parse_line};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::sync::lock;
 use crossbeam_channel::Receiver;
@@ -34,7 +34,8 @@ enum Input {
 /// A file of JSON lines as a source.
 ///
 /// The file is read once to find its namespaces, indexes and UDF modules, then once for each namespace. A line that
-/// can't be parsed is reported to the sink with the namespace that it names, or with the first if it names none.
+/// can't be parsed is reported to the sink with the namespace that it names, or with the first if it names none. One
+/// that the file breaks off in is reported with each.
 pub struct JsonlSource {
     input: Input,
     name: String,
@@ -121,11 +122,11 @@ impl JsonlSource {
         Error::Malformed { source_name: self.name.clone(), offset: line_start + offset as u64, expected, found }
     }
 
-    /// Reports a bad line. Returns `Ok` if the sink wants to go on.
-    fn report(&self, sink: &dyn RecordSink, line_start: u64, error: LineError) -> Result<()> {
+    /// Reports a bad line, in which the file may break off. Returns `Ok` if the sink wants to go on.
+    fn report(&self, sink: &dyn RecordSink, line_start: u64, error: LineError, breaks_off: bool) -> Result<()> {
         let place = format!("{} at byte {}", self.name, line_start + error.offset as u64);
         let problem = format!("expected {}, found {}", error.expected, error.found);
-        sink.bad_record(BadRecord { place, problem, breaks_off: false }, self.malformed(line_start, error))
+        sink.bad_record(BadRecord { place, problem, breaks_off }, self.malformed(line_start, error))
     }
 
     fn overview(&self) -> Result<Overview> {
@@ -220,8 +221,8 @@ fn copy_to_temporary(reader: &mut dyn Read, name: &str) -> Result<NamedTempFile>
 
 /// Takes lines on one thread.
 trait LineWorker {
-    /// Takes a line without its end, never an empty one.
-    fn line(&mut self, start: u64, line: &[u8]) -> Result<()>;
+    /// Takes a line without its end, never an empty one. Only the last of the file may not have had one.
+    fn line(&mut self, start: u64, line: &[u8], has_end: bool) -> Result<()>;
     /// Takes note of a line that is no line.
     fn bad(&mut self, start: u64, error: LineError) -> Result<()>;
     /// Hands on what is left.
@@ -239,7 +240,7 @@ fn take_group(worker: &mut impl LineWorker, group: &Group) -> Result<()> {
             for line in bytes.split_inclusive(|&byte| byte == b'\n') {
                 let text = line.trim_ascii_end();
                 if !text.is_empty() {
-                    worker.line(at, text)?;
+                    worker.line(at, text, line.ends_with(b"\n"))?;
                 }
                 at += line.len() as u64;
             }
@@ -264,7 +265,7 @@ impl FirstReading<'_> {
 }
 
 impl LineWorker for FirstReading<'_> {
-    fn line(&mut self, start: u64, line: &[u8]) -> Result<()> {
+    fn line(&mut self, start: u64, line: &[u8], _: bool) -> Result<()> {
         let named = match line_namespace(line) {
             Ok(named) => named,
             Err(error) => return self.bad(start, error),
@@ -340,7 +341,13 @@ impl Reading<'_> {
 }
 
 impl LineWorker for Reading<'_> {
-    fn line(&mut self, start: u64, line: &[u8]) -> Result<()> {
+    fn line(&mut self, start: u64, line: &[u8], has_end: bool) -> Result<()> {
+        if !has_end && breaks_off(line) {
+            // What is missing may have been of any namespace, so that it is reported of each.
+            let (expected, found) = ("the rest of the line".into(), "the end of the file".into());
+            let error = LineError { offset: line.len(), expected, found };
+            return self.source.report(self.sink, start, error, true);
+        }
         if self.has_others && !self.is_ours(line) {
             return Ok(());
         }
@@ -359,11 +366,15 @@ impl LineWorker for Reading<'_> {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        if self.has_others || self.is_ours(line) { self.source.report(self.sink, start, problem) } else { Ok(()) }
+        if self.has_others || self.is_ours(line) {
+            self.source.report(self.sink, start, problem, false)
+        } else {
+            Ok(())
+        }
     }
 
     fn bad(&mut self, start: u64, error: LineError) -> Result<()> {
-        if self.reports_unnamed { self.source.report(self.sink, start, error) } else { Ok(()) }
+        if self.reports_unnamed { self.source.report(self.sink, start, error, false) } else { Ok(()) }
     }
 
     fn finish(mut self) -> Result<()> {
