@@ -13,6 +13,7 @@ const NAMES: &[(&str, &str)] = &[
     ("`cluster`", "--cluster"),
     ("`conflict`", "--conflict"),
     ("`fence`", "--fence"),
+    ("`file_limit`", "--file-limit"),
     ("`filter`", "--filter-exp"),
     ("`indexes_last`", "--indexes-last"),
     ("`kind`", "--kind"),

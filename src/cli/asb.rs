@@ -3,10 +3,9 @@
 use super::applies::{GivenOption, Kind};
 use crate::asb::AsbCipher;
 use crate::asb::AsbVersion;
-use crate::error::{Error, Result};
-use crate::targets::asb::{AsbTargetOptions, DEFAULT_FILE_LIMIT};
+use crate::targets::asb::AsbTargetOptions;
 use clap::ValueEnum;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Writing .asb files")]
@@ -64,18 +63,11 @@ impl AsbArgs {
         ]
     }
 
-    /// The options for this target.
-    pub fn options(&self, target: &str) -> Result<AsbTargetOptions> {
-        let path = target.strip_prefix("asb:").unwrap_or_default();
-        let is_single = path == "-" || path.ends_with(".asb") && !Path::new(path).is_dir();
-        if self.file_limit.is_some() && is_single {
-            return Err(Error::usage(format!(
-                "--file-limit is for several files, and {target} is a single one: name a directory, or leave it out"
-            )));
-        }
-        Ok(AsbTargetOptions {
+    /// The options for a target.
+    pub fn options(&self) -> AsbTargetOptions {
+        AsbTargetOptions {
             zstd: self.zstd,
-            file_limit: self.file_limit.map_or(DEFAULT_FILE_LIMIT, |mib| mib << 20),
+            file_limit: self.file_limit.map(|mib| mib << 20),
             key_file: self.asb_key.clone(),
             cipher: match self.asb_encrypt {
                 Some(Cipher::Aes128) => AsbCipher::Aes128,
@@ -85,6 +77,6 @@ impl AsbArgs {
                 Version::V3_1 => AsbVersion::V3_1,
                 Version::V3_2 => AsbVersion::V3_2,
             }),
-        })
+        }
     }
 }

@@ -293,7 +293,7 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         .mirror(args.mirror)
         .confirmed(args.yes)
         .verify(args.verify);
-    Ok(options.target(args.writing.options(args.asb.options(&args.target)?, args.dry_run)?))
+    Ok(options.target(args.writing.options(args.asb.options(), args.dry_run)?))
 }
 
 /// The snapshot, of which the terminal is told once its restore begins.

@@ -125,6 +125,12 @@ pub enum OptionsError {
         /// What the snapshot holds of it.
         selection: String,
     },
+    /// A limit for each file was given, and the target is a single one.
+    #[error("`file_limit` is for several files, and {target} is a single one: name a directory, or leave it out")]
+    LimitOfSingleFile {
+        /// The target.
+        target: String,
+    },
     /// What is written to standard output was to be read back.
     #[error("standard output can't be read back: leave out `verify`, or name a file")]
     VerifiedOutput,

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use aerolith::record::{NamespaceMetadata, RecordBatch};
-use aerolith::{AsbCipher, AsbTarget, AsbTargetOptions, ConflictPolicy, RecordSource, RecordTarget};
+use aerolith::{
+    AsbCipher, AsbTarget, AsbTargetOptions, ConflictPolicy, Error, OptionsError, RecordSource, RecordTarget,
+};
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -19,7 +21,7 @@ fn real_backups_come_back_record_for_record() {
     let backups = ["zoo/plain.asb", "users/day0/full", "users/day1/full", "users/day2/incr", "users/day3/full"];
     for path in backups.into_iter().filter_map(real) {
         let directory = tempfile::tempdir().unwrap();
-        let limit = AsbTargetOptions::default().file_limit(3 << 20);
+        let limit = AsbTargetOptions::default().file_limit(3u64 << 20);
         assert_eq!(copy(&path, directory.path(), "bar", limit), Vec::<String>::new());
         let originals = if path.is_dir() { files_in(&path) } else { vec![path.clone()] };
         let copies = files_in(directory.path());
@@ -46,7 +48,7 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
     for (cipher, zstd) in [(AsbCipher::Aes128, None), (AsbCipher::Aes256, None), (AsbCipher::Aes256, Some(3))] {
         let directory = tempfile::tempdir().unwrap();
         // Several files, since each has a beginning of its own.
-        let file_limit = 1;
+        let file_limit = 1u64;
         let options =
             AsbTargetOptions::default().zstd(zstd).cipher(cipher).file_limit(file_limit).key_file(key.clone());
         copy(&fixture("every-kind.asb"), directory.path(), NAMESPACE, options.clone());
@@ -81,7 +83,8 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
     read(&open(&fixture("every-kind.asb"), None).unwrap(), NAMESPACE, &batch).unwrap();
     let batches = batch.batches.into_inner().unwrap();
     for path in [directory.path().join("new"), directory.path().to_owned(), directory.path().join("one.asb")] {
-        let target = AsbTarget::create(&path, AsbTargetOptions::default().file_limit(1)).unwrap();
+        let limit = path.extension().is_none().then_some(1);
+        let target = AsbTarget::create(&path, AsbTargetOptions::default().file_limit(limit)).unwrap();
         target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
         for batch in &batches {
             target.write(NAMESPACE, batch, ConflictPolicy::Replace).unwrap();
@@ -90,7 +93,7 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
         assert_eq!(files_in(directory.path()), [""; 0].map(PathBuf::from), "{}", path.display());
     }
     // A name that was taken meanwhile: no part of the others stays, and what has the name is not touched.
-    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default().file_limit(1)).unwrap();
+    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default().file_limit(1u64)).unwrap();
     target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
     target.write(NAMESPACE, &batches[0], ConflictPolicy::Replace).unwrap();
     let taken = directory.path().join(format!("{NAMESPACE}_00000.asb"));
@@ -175,6 +178,19 @@ fn a_target_never_mixes_with_what_is_there() {
     assert!(AsbTarget::create(&directory.path().join("two.asb"), options).is_err());
 }
 
+#[test]
+fn a_limit_for_each_file_is_refused_for_a_single_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path().join("one.asb"), PathBuf::from("-")] {
+        for make in [AsbTarget::create, AsbTarget::dry_run] {
+            let refused = make(&path, AsbTargetOptions::default().file_limit(1u64)).err().unwrap();
+            let Error::Options(OptionsError::LimitOfSingleFile { target }) = refused else { panic!("{refused}") };
+            assert_eq!(target, format!("asb:{}", path.display()));
+        }
+    }
+    assert_eq!(files_in(directory.path()), [""; 0].map(PathBuf::from));
+}
+
 /// `ASRESTORE` names Aerospike's own tool; it reads without a server when told to validate.
 #[test]
 fn asrestore_takes_what_is_written() {
@@ -185,7 +201,7 @@ fn asrestore_takes_what_is_written() {
     for (input, namespace, records) in inputs {
         for zstd in [None, Some(1), Some(9)] {
             let directory = tempfile::tempdir().unwrap();
-            copy(&input, directory.path(), namespace, AsbTargetOptions::default().zstd(zstd).file_limit(5 << 20));
+            copy(&input, directory.path(), namespace, AsbTargetOptions::default().zstd(zstd).file_limit(5u64 << 20));
             let mut command = std::process::Command::new(&tool);
             command.arg("--validate").arg("--directory").arg(directory.path());
             if zstd.is_some() {

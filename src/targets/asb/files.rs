@@ -40,6 +40,17 @@ pub(super) enum Layout {
     StandardOutput,
 }
 
+impl Layout {
+    /// What a path asks for.
+    pub(super) fn of(path: &Path) -> Self {
+        if path == Path::new("-") {
+            return Layout::StandardOutput;
+        }
+        let is_single = path.extension().is_some_and(|extension| extension == "asb") && !path.is_dir();
+        if is_single { Layout::File } else { Layout::Directory }
+    }
+}
+
 /// The files of one namespace.
 pub(super) struct Output {
     path: PathBuf,
@@ -190,15 +201,12 @@ impl Files {
 
     /// Refuses a path under which something is that would be overwritten or mixed up.
     pub(super) fn check(path: &Path) -> Result<Layout> {
-        if path == Path::new("-") {
-            return Ok(Layout::StandardOutput);
-        }
-        let single = path.extension().is_some_and(|extension| extension == "asb") && !path.is_dir();
-        if single {
-            if path.exists() {
+        match Layout::of(path) {
+            Layout::File if path.exists() => {
                 return Err(problem(path, "the file exists already; choose another name or remove it"));
             }
-            return Ok(Layout::File);
+            Layout::Directory => {}
+            single => return Ok(single),
         }
         let doing = || format!("list {}", path.display());
         let entries = match std::fs::read_dir(path) {

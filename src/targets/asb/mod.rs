@@ -15,7 +15,7 @@ mod tests;
 use crate::asb::encrypt::Encryption;
 use crate::asb::format::{self, Formatter};
 use crate::asb::{AsbCipher, AsbVersion};
-use crate::error::{Error, Result};
+use crate::error::{Error, OptionsError, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use crate::setters::setters;
 use crate::sources::RecordSource;
@@ -27,16 +27,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Where asbackup begins a new file, in bytes.
-pub const DEFAULT_FILE_LIMIT: u64 = 250 << 20;
+const DEFAULT_FILE_LIMIT: u64 = 250 << 20;
 
 /// How `.asb` files are written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct AsbTargetOptions {
     /// The Zstandard level; not compressed if not given. Files consist of several frames, as asrestore reads them.
     pub zstd: Option<i32>,
-    /// A new file begins once one has this many bytes. A single file has no limit.
-    pub file_limit: u64,
+    /// A new file begins once one has this many bytes; 250 MiB if not given. For a directory: a single file has no
+    /// limit.
+    pub file_limit: Option<u64>,
     /// The private key (PEM, RSA) with which the files are encrypted, as asbackup's `--encryption-key-file`; not
     /// encrypted if not given.
     pub key_file: Option<PathBuf>,
@@ -48,19 +49,13 @@ pub struct AsbTargetOptions {
 }
 
 setters!(AsbTargetOptions {
-    file_limit: u64,
     cipher: AsbCipher,
 } into {
     zstd: Option<i32>,
+    file_limit: Option<u64>,
     key_file: Option<PathBuf>,
     version: Option<AsbVersion>,
 });
-
-impl Default for AsbTargetOptions {
-    fn default() -> Self {
-        Self { zstd: None, file_limit: DEFAULT_FILE_LIMIT, key_file: None, cipher: AsbCipher::default(), version: None }
-    }
-}
 
 /// A restore into `.asb` files.
 pub struct AsbTarget {
@@ -112,7 +107,8 @@ impl AsbTarget {
     /// If there are such files already, the directory can't be made or written, or an option is refused.
     pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         let target = Self::without_files(path, &options)?;
-        let files = Files::create(path, options.file_limit, Self::encryption(&options)?)?;
+        let limit = options.file_limit.unwrap_or(DEFAULT_FILE_LIMIT);
+        let files = Files::create(path, limit, Self::encryption(&options)?)?;
         Ok(Self { files: Some(files), ..target })
     }
 
@@ -141,6 +137,9 @@ impl AsbTarget {
                 range.start(),
                 range.end()
             )));
+        }
+        if options.file_limit.is_some() && Layout::of(path) != Layout::Directory {
+            return Err(OptionsError::LimitOfSingleFile { target: format!("asb:{}", path.display()) }.into());
         }
         Ok(Self {
             name: format!("asb:{}", path.display()),

@@ -90,7 +90,7 @@ fn a_refused_record_is_counted_and_the_others_are_written() {
 #[test]
 fn files_turn_over_at_the_limit_and_only_the_first_is_marked() {
     let directory = tempfile::tempdir().unwrap();
-    let options = AsbTargetOptions { file_limit: 140, ..Default::default() };
+    let options = AsbTargetOptions { file_limit: Some(140), ..Default::default() };
     let target = AsbTarget::create(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     let batch = record(1, b"", None, &[]);
