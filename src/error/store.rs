@@ -82,6 +82,14 @@ impl Error {
         self.store_kind() == Some(StoreErrorKind::Full)
     }
 
+    /// Whether a call that was to change a store may have done so although it ended with this error: its reply may have
+    /// been lost, or the disk full once it was done. Only a store that refused the call, or that isn't there, did
+    /// nothing for certain.
+    pub(crate) fn leaves_open(&self) -> bool {
+        use StoreErrorKind::{Exists, Missing, Refused};
+        !matches!(self.store_kind(), Some(Missing | Exists | Refused))
+    }
+
     /// Whether the same call to a store may succeed if it is made again.
     pub fn is_transient(&self) -> bool {
         self.store_kind() == Some(StoreErrorKind::Transient)

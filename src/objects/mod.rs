@@ -196,7 +196,7 @@ fn take_name(store: &dyn Store, keys: &Keys, id: SnapshotId, bytes: &[u8]) -> Re
     let name = names::snapshot(&id);
     // Whatever came before the commit must be on the disk before it.
     store.sync()?;
-    // After an error nobody knows whether the commit is there. Asked again, the store says so.
+    // After most errors nobody knows whether the commit is there. Asked again, the store says so.
     let is_own = put_new_for_certain(store, &name, bytes)? == Put::Created;
     if is_own && folded_state_of(store, keys, &id)?.is_none() {
         return Ok(());

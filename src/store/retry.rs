@@ -215,10 +215,14 @@ pub(crate) fn holds(store: &dyn Store, key: &str, bytes: &[u8]) -> Result<bool> 
     }
 }
 
-/// Creates an object that must not be left in doubt, such as a commit: after any error the store is asked once more,
-/// and a key that is taken by these very bytes was taken by this call.
+/// Creates an object that must not be left in doubt, such as a commit: after an error that leaves open whether it was
+/// created, the store is asked once more, and a key that is taken by these very bytes was taken by this call.
 pub(crate) fn put_new_for_certain(store: &dyn Store, key: &str, bytes: &[u8]) -> Result<Put> {
-    match store.put_new(key, bytes).or_else(|_| store.put_new(key, bytes))? {
+    let put = match store.put_new(key, bytes) {
+        Err(error) if error.leaves_open() => store.put_new(key, bytes),
+        put => put,
+    };
+    match put? {
         Put::Exists if holds(store, key, bytes)? => Ok(Put::Created),
         put => Ok(put),
     }
@@ -342,12 +346,24 @@ mod tests {
     }
 
     #[test]
-    fn a_creation_that_must_not_be_in_doubt_survives_an_error_of_any_kind() {
-        for effect in [Effect::Fail(ErrorKind::Other), Effect::LoseReply(ErrorKind::Other)] {
+    fn a_creation_that_must_not_be_in_doubt_survives_an_error_that_leaves_it_open() {
+        let kinds = [ErrorKind::Other, ErrorKind::TimedOut, ErrorKind::StorageFull];
+        for effect in kinds.into_iter().flat_map(|kind| [Effect::Fail(kind), Effect::LoseReply(kind)]) {
             let store = FaultStore::new(MemoryStore::new());
             store.inject(Fault::nth(0, effect));
             assert_eq!(put_new_for_certain(&store, "snapshots/a", b"mine").unwrap(), Put::Created);
             assert_eq!(put_new_for_certain(&store, "snapshots/a", b"other").unwrap(), Put::Exists);
+        }
+    }
+
+    #[test]
+    fn a_creation_that_the_store_refused_is_not_asked_for_again() {
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem, ErrorKind::NotFound] {
+            let store = FaultStore::new(MemoryStore::new());
+            store.inject(Fault::nth(0, Effect::Fail(kind)));
+            let error = put_new_for_certain(&store, "snapshots/a", b"mine").unwrap_err();
+            assert_eq!(error.store_kind(), Some(kind.into()));
+            assert_eq!(store.operations().len(), 1);
         }
     }
 }
