@@ -22,7 +22,7 @@ use crate::record::Timestamp;
 use crate::repository::{History, HoldEntry, Manifests, Repository, new_session};
 use crate::session::noted_chunks;
 use crate::setters::setters;
-use crate::verify::check::{CheckOptions, CheckReport, Walked, lost_names};
+use crate::verify::check::{CheckOptions, CheckReport, Walked, lost_names, unreadable};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -123,9 +123,7 @@ impl Repository {
         let reader = self.chunk_reader()?;
         let history = self.history()?;
         let lost = self.lost_snapshots(&list, &history)?;
-        report.problems.extend(lost.into_iter().map(|(id, problem)| {
-            format!("{problem}. Restore the object from a copy, or give it up with `aerolith forget {id}`")
-        }));
+        report.problems.extend(lost.into_values());
         let noted = noted_chunks(&history);
         let absent = self.absent_packs(reader.index())?;
         let chosen = CheckOptions { read_percent: options.read_percent };
@@ -337,12 +335,12 @@ impl Repository {
         store.sync()
     }
 
-    /// The snapshots whose objects can't be read or are gone, and for each what is wrong.
+    /// The snapshots whose objects can't be read or are gone, and for each what is wrong and what to do.
     fn lost_snapshots(&self, list: &Manifests, history: &History) -> Result<BTreeMap<SnapshotId, String>> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let (histories, _) = objects::read_history(&*self.store, &self.keys)?;
         let gone = lost_names(&states, &histories, &list.snapshots, history);
-        let unreadable = list.damaged.iter().map(|(id, error)| (*id, error.to_string()));
+        let unreadable = list.damaged.iter().map(|(id, error)| (*id, unreadable(id, error)));
         Ok(gone.into_iter().chain(unreadable).collect())
     }
 

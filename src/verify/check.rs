@@ -59,8 +59,17 @@ pub struct CheckReport {
     pub hurt: Vec<SnapshotId>,
 }
 
+/// What is wrong with a snapshot of which nothing can be read, and what to do about it.
+pub(crate) fn unreadable(id: &SnapshotId, error: &Error) -> String {
+    if error.is_damage() { format!("{error}. {}", give_up(id)) } else { error.to_string() }
+}
+
+fn give_up(id: &SnapshotId) -> String {
+    format!("Restore the object from a copy, or give it up with `aerolith forget {id}`")
+}
+
 /// The names under `snapshots/` that are gone, or are not what those who saw them say they were, and for each what is
-/// wrong: a name once taken is never free again, and a manifest becomes a marker or stays.
+/// wrong and what to do: a name once taken is never free again, and a manifest becomes a marker or stays.
 pub(crate) fn lost_names(
     states: &objects::States,
     histories: &[HistoryFold],
@@ -80,7 +89,7 @@ pub(crate) fn lost_names(
             None if !states.damaged().is_empty() || unfolded.contains_key(&id) => return None,
             None => "is missing",
         };
-        Some((id, format!("{} {found}, though it was committed once", names::snapshot(&id))))
+        Some((id, format!("{} {found}, though it was committed once. {}", names::snapshot(&id), give_up(&id))))
     });
     lost.collect()
 }
@@ -107,7 +116,7 @@ impl Repository {
         self.check_names(&list.snapshots, &history, &mut report)?;
         report.problems.extend(list.unread_labels.iter().map(|(_, error)| error.to_string()));
         for (id, error) in list.damaged {
-            report.problems.push(error.to_string());
+            report.problems.push(unreadable(&id, &error));
             report.hurt.push(id);
         }
         // What an earlier check found damaged is damaged still until it can be read.
@@ -339,7 +348,7 @@ impl Repository {
         }
         for id in states.with(SnapshotState::Forgotten) {
             if let Err(error) = objects::check_marker(&*self.store, &self.keys, id) {
-                report.take(Err(error))?;
+                report.take(Err(error.with_advice(&give_up(&id))))?;
                 report.hurt.push(id);
             }
         }

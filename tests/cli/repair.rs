@@ -173,6 +173,7 @@ fn a_snapshot_whose_object_is_gone_is_named_until_it_is_given_up_by_its_whole_id
     std::fs::remove_file(sandbox.path(&format!("repo/snapshots/{first}"))).unwrap();
     let gone = format!("snapshots/{first} is missing, though it was committed once");
     let way = format!("give it up with `aerolith forget {first}`");
+    sandbox.run(&["check"]).ends(10).shows(&[&gone, &way]);
     sandbox.run(&["repair", "--dry-run"]).ends(10).says(&[&gone, &way]);
     sandbox.run(&["repair"]).ends(10).says(&[&gone, &way]);
     sandbox.run(&["forget", &first]).ends(0);
