@@ -45,9 +45,9 @@ fn calls_of(actor: &str, step: &str) -> Vec<(Call, &'static str)> {
         (_, "deletes the plan of") => &[(Delete, "gc")],
         (_, "reads the folds") => &[(List, "folds")],
         // The history of the sessions is written before the fold, and their objects go with their names.
-        (_, "writes its fold, with the names of") => &[(PutNew, "folds")],
+        (_, "writes its fold, with the names of" | "folds sessions without their names") => &[(PutNew, "folds")],
         (_, "syncs its fold") => &[(Sync, "")],
-        (_, "deletes the name of") => &[(Delete, "snapshots")],
+        (_, "deletes the name of" | "deletes the session of") => &[(Delete, "snapshots")],
         (_, "deletes the fold of") => &[(Delete, "folds")],
         (_, "has deleted the names" | "has folded") => &[],
         ("reader", "reads a chunk from" | "reads the directories of") => &[(GetRange, "packs")],

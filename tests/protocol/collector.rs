@@ -263,7 +263,10 @@ pub fn steps(steps: &mut Steps<'_>, n: usize, id: usize) {
                     Collector { pc, names: Default::default(), segments: 0, rows: [0; SESSIONS], joined: 0, ..this };
                 let taken = |id: &usize| matches!(this.names[*id], Name::Marker | Name::Fenced);
                 let folding = (0..SESSIONS).filter(taken).fold(0, |set, id| set | bit(id));
-                let next = if pc == pc::FOLD { Collector { folding, ..next } } else { next };
+                // They are settled for ever; of those without a name nobody knows.
+                let is_over = |id: &usize| this.names[*id] == Name::Committed || !steps.keeps(Rule::NamedSessionsGo);
+                let ended = (0..SESSIONS).filter(is_over).fold(0, |set, id| set | bit(id)) & !bit(id);
+                let next = if pc == pc::FOLD { Collector { folding, ended, ..next } } else { next };
                 steps.add("has cleaned the index", About::Nothing, to(next, store));
             }
         }
@@ -431,12 +434,16 @@ fn fold(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: Col
     let mut store = steps.now.store;
     match this.pc {
         pc::FOLD => {
-            let plain = Collector { pc: pc::PLANS_GO, folding: 0, ..this };
+            let plain = Collector { pc: pc::PLANS_GO, folding: 0, ended: 0, ..this };
             steps.add("folds nothing", About::Nothing, to(plain, store));
             // What is left under a name that is folded may be told by a fold that a power cut takes.
             let folded = store.folded();
             let strays = each(folded).filter(|name| store.names[*name] != Name::Free).fold(0, |set, id| set | bit(id));
             let names = this.folding & !folded | strays;
+            if names == 0 && this.ended & store.sessions != 0 {
+                let next = Collector { pc: pc::NAMES_GO, folding: 0, ..this };
+                steps.add("folds sessions without their names", About::Nothing, to(next, store));
+            }
             if names != 0 {
                 let merged = store.fold_objects & !bit(id);
                 let next = Collector { pc: pc::SYNC_FOLD, folding: names, merged, ..this };
@@ -474,8 +481,17 @@ fn fold(steps: &mut Steps<'_>, to: impl Fn(Collector, Store) -> State, this: Col
                 let next = Collector { folding: this.folding & !bit(name), ..this };
                 steps.add("deletes the name of", About::Session(name), to(next, gone));
             }
-            if this.folding == 0 {
-                steps.add("has deleted the names", About::Nothing, to(Collector { pc: pc::FOLDS_GO, ..this }, store));
+            if this.folding != 0 {
+                return;
+            }
+            let ended = this.ended & store.sessions;
+            for session in each(ended) {
+                let gone = Store { sessions: store.sessions & !bit(session), ..store };
+                steps.add("deletes the session of", About::Session(session), to(this, gone));
+            }
+            if ended == 0 {
+                let next = Collector { pc: pc::FOLDS_GO, ended: 0, ..this };
+                steps.add("has deleted the names", About::Nothing, to(next, store));
             }
         }
         _ => {

@@ -73,6 +73,7 @@ pub const FOLDS: &[LeftOut] = &[
     (&[Rule::SyncBeforeNamesGo], scenes::FOLDING, |violation| matches!(violation, Violation::NameFreedByPowerCut(_))),
     taken_back(&[Rule::MergeBeforeFoldsGo], scenes::FOLDING_COLLECTORS),
     taken_back(&[Rule::OnlyMergedFoldsGo], scenes::FOLDING_COLLECTORS),
+    loses(&[Rule::NamedSessionsGo], scenes::FOLDING_SESSIONS),
     loses(&[Rule::JoinBeforeKeptGo], scenes::JOINING),
 ];
 

@@ -172,6 +172,7 @@ impl State {
             todo: set(collector.todo),
             folding: set(collector.folding),
             merged: set(collector.merged),
+            ended: set(collector.ended),
         });
         if WRITERS == [one, other] {
             writers.swap(0, 1);

@@ -67,6 +67,8 @@ pub enum Rule {
     MergeBeforeFoldsGo,
     /// No other fold is deleted than those that it has all names of.
     OnlyMergedFoldsGo,
+    /// The object of a session goes only once the session has a name.
+    NamedSessionsGo,
     /// Segments that were joined are deleted after the one that they were joined into counts.
     JoinBeforeKeptGo,
     /// Listings of sessions show all that were created before.

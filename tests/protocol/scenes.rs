@@ -88,6 +88,10 @@ pub const FOLDING_WRITERS: Scene = Scene { writers: [AB, B], ..FOLDING };
 pub const FOLDING_COLLECTORS: Scene = Scene { old: FORGOTTEN, collectors: 2, folds: true, forgets: 0, ..BASE };
 pub const FOLDING_ALL: Scene = Scene { old: FORGOTTEN, writers: [A, 0], ..FOLDING_COLLECTORS };
 
+/// A snapshot that may be forgotten once its session was folded, a writer that builds on it, and two collectors.
+pub const FOLDING_SESSIONS: Scene =
+    Scene { old: PART, writers: [A, 0], collectors: 2, folds: true, forgets: 0b01, ..BASE };
+
 /// Everybody at once, with three chunks, and packs that may be joined, by how it begins.
 const CROWD: Scene = Scene { writers: [AB, AB], resume: true, collectors: 2, joins_packs: true, reader: true, ..BASE };
 pub const EVERYBODY: [Scene; 11] = [

@@ -76,18 +76,20 @@ fn nothing_is_lost_where_segments_of_snapshots_that_stay_are_joined() {
 
 #[test]
 fn no_name_is_ever_free_again_where_names_are_folded() {
-    holds("a writer, and a collector that folds", scenes::FOLDING, 1_132);
-    holds("two writers, and a collector that folds", scenes::FOLDING_WRITERS, 148_927);
-    holds("two collectors that fold", scenes::FOLDING_COLLECTORS, 705);
-    holds("a writer, and two collectors that fold", scenes::FOLDING_ALL, 51_915);
+    holds("a writer, and a collector that folds", scenes::FOLDING, 1_381);
+    holds("two writers, and a collector that folds", scenes::FOLDING_WRITERS, 180_624);
+    holds("two collectors that fold", scenes::FOLDING_COLLECTORS, 773);
+    holds("a writer, and two collectors that fold", scenes::FOLDING_ALL, 59_561);
 }
 
 #[test]
-#[ignore = "searches through 13 million states: .ci/run does"]
+#[ignore = "searches through 15 million states: .ci/run does"]
 fn nothing_is_lost_in_scenes_of_millions_of_states() {
     holds("a writer and two collectors", scenes::WRITER_COLLECTORS, 1_585_410);
     holds("the same, and segments that are joined", scenes::WRITER_COLLECTORS_JOINED, 1_376_501);
     holds("the same with a chunk to upload, and packs to be joined", scenes::WRITER_COLLECTORS_ALL, 2_821_666);
+    let folding = "a writer, two collectors that fold, and the snapshot that it builds on is forgotten";
+    holds(folding, scenes::FOLDING_SESSIONS, 1_613_157);
     let four = "two writers that take over from each other, two collectors";
     holds(&format!("{four}, and a snapshot that is forgotten"), scenes::FOUR_FORGOTTEN, 7_264_107);
 }

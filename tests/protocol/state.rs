@@ -184,6 +184,8 @@ pub struct Collector {
     /// Names that it folds, and the folds that it merges into its own.
     pub folding: Set,
     pub merged: Set,
+    /// Sessions that it folds without their names, since their snapshots exist.
+    pub ended: Set,
 }
 
 /// What a reader knows.
