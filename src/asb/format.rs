@@ -218,7 +218,7 @@ impl<'a> Formatter<'a> {
             self.starts.resize_with(bins.len(), BinStart::none);
         }
         for (&place, start) in self.places.iter().zip(&mut self.starts) {
-            let Some(bin) = bins.get(usize::from(place)) else { continue };
+            let bin = bins.get(usize::from(place)).ok_or("internal error: the order of the bins names one too many")?;
             if !start.is_of(bin) {
                 *start = BinStart::new(bin)?;
             }

@@ -259,7 +259,7 @@ impl ChunkWriter {
             number
         };
         let sent = self.queue.as_ref().is_some_and(|queue| queue.send((number, finished)).is_ok());
-        if sent { Ok(()) } else { Err(Error::invalid("the threads that store packs are gone")) }
+        if sent { Ok(()) } else { Err(Error::internal("the threads that store packs are gone")) }
     }
 
     /// Returns the error of an upload that failed; asked again, it says no more than that there was one.
@@ -314,7 +314,7 @@ impl ChunkWriter {
         for upload in self.uploads.drain(..) {
             if upload.join().is_err() {
                 let mut stored = lock(&self.stored);
-                stored.fail(Error::invalid("a thread that stores packs died"));
+                stored.fail(Error::internal("a thread that stores packs died"));
             }
         }
     }

@@ -250,7 +250,7 @@ fn homes(
         .par_iter()
         .map(|place| {
             control.check()?;
-            let Some(id) = live.get(*place) else { return Ok(None) };
+            let id = live.get(*place).ok_or_else(|| Error::internal("a copy of a chunk that isn't live"))?;
             for at in index.lookup(store, id)? {
                 let Some(number) = numbers.get(&at.pack) else { continue };
                 if is_whole(reader, id, &at)?.is_none() {
@@ -261,9 +261,8 @@ fn homes(
         })
         .collect::<Result<_>>()?;
     for (place, number) in copies.into_iter().zip(found) {
-        if let (Some(home), Some(number)) = (homes.get_mut(place), number) {
-            *home = number;
-        }
+        let home = homes.get_mut(place).ok_or_else(|| Error::internal("a live chunk has no place"))?;
+        *home = number.unwrap_or(*home);
     }
     Ok(homes)
 }

@@ -5,7 +5,7 @@ use super::fold::to_merge;
 use super::mark::States;
 use crate::control::Control;
 use crate::crypto::{Keys, Sealer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::header::{Class, ObjectKind, Suite};
 use crate::format::pack::DirectoryRow;
 use crate::format::snapshot::SnapshotState;
@@ -37,9 +37,8 @@ fn rows_of(index: &Index, store: &dyn Store, session: &SnapshotId, number: u32) 
     let mut found: HashMap<PackId, (u64, Vec<DirectoryRow>)> =
         packs.iter().map(|(id, size)| (*id, (*size, Vec::new()))).collect();
     let read = index.each_row(store, session, number, &mut |id, at| {
-        if let Some((_, rows)) = found.get_mut(&at.pack) {
-            rows.push(DirectoryRow { id: *id, place: at.place });
-        }
+        let (_, rows) = found.get_mut(&at.pack).ok_or_else(|| Error::internal("a row of a pack that is not named"))?;
+        rows.push(DirectoryRow { id: *id, place: at.place });
         Ok(())
     });
     match read {

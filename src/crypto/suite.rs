@@ -106,7 +106,9 @@ impl Sealer {
     /// Seals `buffer[from..]` in place and appends the tag.
     pub fn seal(&self, place: u64, associated: &[u8], buffer: &mut Vec<u8>, from: usize) -> Result<(), FormatError> {
         let (short, long) = Self::nonces(place);
-        let plain = buffer.get_mut(from..).unwrap_or_default();
+        let length = buffer.len();
+        let beyond = || FormatError::field("where the bytes to seal begin", format!("at most {length}"), from);
+        let plain = buffer.get_mut(from..).ok_or_else(beyond)?;
         let too_long = |_| FormatError::field("bytes to seal", "a length that the suite takes", "more");
         match &self.cipher {
             Cipher::Aes(cipher) => {

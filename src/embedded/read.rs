@@ -2,7 +2,7 @@
 
 use super::layout::{self, BODIES, HEADS, Head, METADATA, NAMESPACES, PlaceKey, SETS, StoreFile};
 use super::layout::{HeadValue, decode_body, decode_metadata, digest_of, namespace_range, partition_range, place};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::{
     Bin, Body, Digest, Generation, Key, NamespaceMetadata, PartitionId, RecordBatch, RecordMeta, Timestamp, VoidTime,
 };
@@ -285,17 +285,16 @@ impl Reader {
         let Some(head) = self.head(number, digest)? else { return Ok(None) };
         let mut found = None;
         let mut each = |batch: RecordBatch| {
-            found = batch.get(0).and_then(|view| {
-                let body = view.parse().ok()?;
-                Some(StoredRecord {
-                    digest: *digest,
-                    set: view.meta.set.to_vec(),
-                    generation: head.generation,
-                    void_time: head.void_time,
-                    last_update: head.last_update,
-                    key: body.key().map(Key::from),
-                    bins: view.in_source_order(body.bins()).into_iter().map(Bin::from).collect(),
-                })
+            let view = batch.get(0).ok_or_else(|| Error::internal("a batch without a record"))?;
+            let body = view.parse().map_err(|error| self.file().damaged(format_args!("record {digest}: {error}")))?;
+            found = Some(StoredRecord {
+                digest: *digest,
+                set: view.meta.set.to_vec(),
+                generation: head.generation,
+                void_time: head.void_time,
+                last_update: head.last_update,
+                key: body.key().map(Key::from),
+                bins: view.in_source_order(body.bins()).into_iter().map(Bin::from).collect(),
             });
             Ok(())
         };

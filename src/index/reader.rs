@@ -86,6 +86,12 @@ fn missing(key: &str) -> Error {
 }
 
 impl Segment {
+    /// The pack that a row is of, and its size.
+    fn pack(&self, row: &IndexRow) -> Result<(PackId, u64)> {
+        let pack = self.directory.packs.get(row.pack as usize).copied();
+        pack.ok_or_else(|| Error::internal(format!("{} has a row of a pack that it doesn't name", self.key)))
+    }
+
     /// Opens a segment of this size; the blocks of a small one come with it, where they can be read.
     fn open(store: &dyn Store, keys: &Keys, key: &str, size: u64) -> Result<(Self, Blocks)> {
         let of = |error: FormatError| error.of(key);
@@ -251,8 +257,8 @@ impl Index {
                     Err(error) => return Err(error),
                 };
                 for row in rows.iter() {
-                    let Some((pack, size)) = segment.directory.packs.get(row.pack as usize) else { continue };
-                    let (_, rows) = packs.entry(*pack).or_insert((*size, Vec::new()));
+                    let (pack, size) = segment.pack(row)?;
+                    let (_, rows) = packs.entry(pack).or_insert((size, Vec::new()));
                     let row = DirectoryRow { id: row.id, place: row.place };
                     if !rows.contains(&row) {
                         rows.push(row);
@@ -320,9 +326,7 @@ impl Index {
         };
         for block in 0..segment.trailer.blocks() {
             for row in self.block(store, at, block)?.iter() {
-                if let Some((pack, _)) = segment.directory.packs.get(row.pack as usize) {
-                    each(&row.id, &Location { pack: *pack, place: row.place })?;
-                }
+                each(&row.id, &Location { pack: segment.pack(row)?.0, place: row.place })?;
             }
         }
         Ok(())
@@ -404,9 +408,7 @@ impl Index {
             };
             let start = rows.partition_point(|row| row.id < *id);
             for row in rows.iter().skip(start).take_while(|row| row.id == *id) {
-                if let Some((pack, _)) = segment.directory.packs.get(row.pack as usize) {
-                    found.push(Location { pack: *pack, place: row.place });
-                }
+                found.push(Location { pack: segment.pack(row)?.0, place: row.place });
             }
         }
         Ok(())

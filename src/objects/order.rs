@@ -226,9 +226,8 @@ fn contradictions(
 ) -> HashMap<usize, Contradiction> {
     let in_row = |at: &usize| row.contains(at);
     let mut found: HashMap<usize, Contradiction> = HashMap::new();
-    let outside: Vec<usize> = (0..snapshots.len()).filter(|at| !in_row(at)).collect();
-    for &at in &outside {
-        let Some(one) = snapshots.get(at) else { continue };
+    let outside: Vec<(usize, _)> = snapshots.iter().enumerate().filter(|(at, _)| !in_row(at)).collect();
+    for &(at, one) in &outside {
         if is_ahead(one) {
             found.insert(at, Contradiction::Ahead);
             continue;

@@ -145,7 +145,7 @@ impl<'a> RunCopy<'a> {
             Way::Writing(writing) => writing.copy,
             Way::Beside(beside) => Some(beside.run),
         };
-        copy.ok_or_else(|| Error::invalid("a run was not walked to its end"))
+        copy.ok_or_else(|| Error::internal("a run was not walked to its end"))
     }
 }
 
@@ -163,7 +163,7 @@ impl<'a> Writing<'a> {
     fn fill(&mut self, transfer: &'a Transfer<'a>, run: &RunRef, entries: &mut VecDeque<CopiedEntry>) -> Result<bool> {
         if let Some(leaf) = self.lone.take() {
             let mut children = self.leaves(transfer, &[(leaf, None)], entries)?;
-            let child = children.pop().ok_or_else(|| Error::invalid("a leaf went missing"))?;
+            let child = children.pop().ok_or_else(|| Error::internal("a leaf went missing"))?;
             self.copy = Some(self.root(&child, run, transfer.is_alike()));
             return Ok(true);
         }

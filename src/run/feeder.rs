@@ -216,11 +216,11 @@ fn write_leaf(chunks: &ChunkWriter, waiting: Vec<Waiting>) -> Result<(Child, u64
 
 /// Stores a leaf, and gives back what the node above says of it, and its plain bytes.
 pub(super) fn store_leaf(chunks: &ChunkWriter, entries: &[Entry]) -> Result<(Child, u64)> {
+    let first = entries.first().ok_or_else(|| Error::internal("a leaf without entries"))?.digest;
     let bytes = leaf::encode(entries);
     let id = chunks.put(Class::Tree, &bytes)?;
-    let first = entries.first().map(|entry| entry.digest);
     let child = Child {
-        first: first.unwrap_or(crate::record::Digest([0; 20])),
+        first,
         id,
         entries: entries.len() as u64,
         tombstones: entries.iter().filter(|entry| entry.live.is_none()).count() as u64,
@@ -300,7 +300,7 @@ impl RunFeeder<'_> {
     fn send(&mut self, job: Job) -> Result<()> {
         self.check()?;
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-        if sent { Ok(()) } else { Err(Error::invalid("the threads that seal chunks are gone")) }
+        if sent { Ok(()) } else { Err(Error::internal("the threads that seal chunks are gone")) }
     }
 
     fn send_chunk(&mut self, bytes: Vec<u8>) -> Result<Slot> {
@@ -316,12 +316,14 @@ impl RunFeeder<'_> {
         let (mut rest, mut slots) = (body, Vec::new());
         while !rest.is_empty() {
             let length = self.cutter.cut(self.chunks.keys().cuts()?, rest);
-            let (head, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            let cut = rest.split_at_checked(length).filter(|(head, _)| !head.is_empty());
+            let (head, tail) =
+                cut.ok_or_else(|| Error::internal(format!("a cut at {length} of {} bytes", rest.len())))?;
             slots.push(self.send_chunk(head.to_vec())?);
             rest = tail;
         }
         let mut slots = slots.into_iter();
-        let chunk = slots.next().unwrap_or_default();
+        let chunk = slots.next().ok_or_else(|| Error::internal("a large value is empty"))?;
         Ok(Wait::Cut { chunk, more: slots.collect(), offset: 0, length: body.len() as u32 })
     }
 
@@ -374,7 +376,8 @@ impl RunFeeder<'_> {
     /// Makes a chunk of a set's open values up to `end`, where a record ends.
     fn emit(&mut self, set: usize, end: usize) -> Result<()> {
         let open = open_set(&mut self.sets, set)?;
-        let chunk = open.bytes.get(open.begin..end).unwrap_or_default().to_vec();
+        let chunk = open.bytes.get(open.begin..end);
+        let chunk = chunk.ok_or_else(|| Error::internal("a chunk ends past the values that are open"))?.to_vec();
         let mut begin = std::mem::replace(&mut open.begin, end);
         let base = begin;
         self.open_bytes -= chunk.len();
@@ -385,10 +388,10 @@ impl RunFeeder<'_> {
         {
             open.records.pop_front();
             let index = number.checked_sub(self.first_waiting).and_then(|n| usize::try_from(n).ok());
-            if let Some(waiting) = index.and_then(|index| self.waiting.get_mut(index)) {
-                let (offset, length) = ((begin - base) as u32, (record_end - begin) as u32);
-                waiting.on = Wait::Cut { chunk: slot.clone(), more: Box::default(), offset, length };
-            }
+            let waiting = index.and_then(|index| self.waiting.get_mut(index));
+            let waiting = waiting.ok_or_else(|| Error::internal("a value was cut whose entry doesn't wait for it"))?;
+            let (offset, length) = ((begin - base) as u32, (record_end - begin) as u32);
+            waiting.on = Wait::Cut { chunk: slot.clone(), more: Box::default(), offset, length };
             begin = record_end;
         }
         Ok(())
@@ -465,7 +468,7 @@ impl RunFeeder<'_> {
         self.flush()?;
         while self.leaves_done < self.leaves_sent {
             let Ok(finished) = self.finished.recv() else {
-                return Err(Error::invalid("the threads that seal chunks are gone"));
+                return Err(Error::internal("the threads that seal chunks are gone"));
             };
             self.leaf_done(finished)?;
         }

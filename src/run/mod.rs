@@ -78,11 +78,12 @@ impl<'a> ValueReader<'a> {
             return Ok(None);
         }
         let slot = self.at_hand.get_mut(usize::from(place.chunk.0[0]) % AT_HAND);
-        let slot = slot.ok_or_else(|| Error::invalid("no slot for a chunk"))?;
-        if slot.as_ref().is_none_or(|(id, _)| *id != place.chunk) {
-            *slot = Some((place.chunk, self.chunks.read(&place.chunk, Class::Data)?));
-        }
-        Ok(slot.as_ref().map(|(_, plain)| plain))
+        let slot = slot.ok_or_else(|| Error::internal("no slot for a chunk"))?;
+        let (_, plain) = match slot.take().filter(|(id, _)| *id == place.chunk) {
+            Some(held) => slot.insert(held),
+            None => slot.insert((place.chunk, self.chunks.read(&place.chunk, Class::Data)?)),
+        };
+        Ok(Some(plain))
     }
 
     fn value(&mut self, place: &ValuePlace) -> Result<&[u8]> {
@@ -91,7 +92,7 @@ impl<'a> ValueReader<'a> {
             read_value_into(self.chunks, place, &mut self.joined)?;
             return Ok(&self.joined);
         }
-        let plain = self.holder(place)?.map(|plain| &plain[..]).unwrap_or_default();
+        let plain = self.holder(place)?.ok_or_else(|| Error::internal("a body in one chunk is in several"))?;
         plain.get(range(place)).ok_or_else(|| {
             let (object, Range { start, end }) = (format!("chunk {}", place.chunk), range(place));
             Error::damaged(object, format!("a record's body of {} bytes at {start} ends past it", end - start))

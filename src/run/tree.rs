@@ -62,8 +62,9 @@ impl<'a> TreeBuilder<'a> {
     }
 
     fn close(&mut self, level: usize) -> Result<Child> {
-        let open = self.levels.get_mut(level).map(std::mem::take).unwrap_or_default();
-        let first = open.children.first().map(|child| child.first).unwrap_or(crate::record::Digest([0; 20]));
+        let open = self.levels.get_mut(level).map(std::mem::take);
+        let open = open.ok_or_else(|| Error::internal(format!("a tree has no level {level}")))?;
+        let first = open.children.first().ok_or_else(|| Error::internal("a node without children"))?.first;
         let entries = open.children.iter().map(|child| child.entries).sum();
         let tombstones = open.children.iter().map(|child| child.tombstones).sum();
         let bytes = node::encode(&Node { level: level as u8 + 1, children: open.children });

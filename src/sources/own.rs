@@ -133,12 +133,13 @@ impl SourceRecord {
         if let Some((bin, problem)) = &self.problem {
             return Err(format!("bin {bin:?} can't be stored: {problem}"));
         }
-        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        let part =
+            |range: &Range<usize>| self.bytes.get(range.clone()).ok_or("internal error: a bin without its bytes");
         let bins: Vec<BinRef<'_>> = self
             .bins
             .iter()
-            .map(|(name, particle, value)| BinRef { name: part(name), particle: *particle, bytes: part(value) })
-            .collect();
+            .map(|(name, particle, value)| Ok(BinRef { name: part(name)?, particle: *particle, bytes: part(value)? }))
+            .collect::<Result<_, &str>>()?;
         let (generation, void_time) = (self.generation, self.void_time);
         let meta = RecordMeta { digest: self.digest(), set: &self.set, generation, void_time };
         batch.push(meta, Some(self.key.as_ref()), &bins).map_err(|error: BodyError| error.to_string())

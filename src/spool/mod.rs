@@ -15,7 +15,7 @@ pub use batches::Batches;
 pub use rows::PartitionRecords;
 
 use crate::crypto::Keys;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::{PARTITIONS, PartitionId, RecordBatch};
 use crate::sync::lock;
 use block::Block;
@@ -133,16 +133,16 @@ impl Sorter {
         }
         let (mut rest, mut before, mut bytes) = (&order[..], 0, 0);
         for (end, bucket) in ends.iter().zip(&self.buckets) {
-            let (own, others) = rest.split_at_checked((end - before) as usize).unwrap_or_default();
+            let parted = rest.split_at_checked((end - before) as usize);
+            let (own, others) = parted.ok_or_else(|| Error::internal("a batch has fewer records than its buckets"))?;
             (rest, before) = (others, *end);
             if own.is_empty() {
                 continue;
             }
             let mut bucket = lock(bucket);
             for &number in own {
-                if let Some(hash) = hashes.get(number as usize) {
-                    bytes += bucket.add(&records, number as usize, hash);
-                }
+                let hash = hashes.get(number as usize).ok_or_else(|| Error::internal("a record without a hash"))?;
+                bytes += bucket.add(&records, number as usize, hash);
             }
         }
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;

@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::spill::{Spill, SpillPlace};
 use crate::crypto::Keys;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::leaf::RecordHash;
 use crate::record::{Digest, RecordBatch, RecordView};
 use crate::sync::lock;
@@ -157,7 +157,7 @@ impl PartitionRecords {
                     let meta = record.meta;
                     (meta.digest.0, meta.generation.0, row.part, row.at)
                 })?;
-                ordered.extend(order.map(|order| (order, *row)));
+                ordered.push((order, *row));
             }
             ordered.sort_unstable_by_key(|(order, _)| *order);
             let one_key = ordered.chunk_by(|((a, ..), _), ((b, ..), _)| a == b);
@@ -167,19 +167,21 @@ impl PartitionRecords {
         Ok(())
     }
 
-    /// Looks at a record. `None` if a row points to nothing, which none does.
-    fn with<R>(&self, row: &Row, look: impl FnOnce(&RecordView<'_>, RecordHash) -> R) -> Result<Option<R>> {
+    /// Looks at a record.
+    fn with<R>(&self, row: &Row, look: impl FnOnce(&RecordView<'_>, RecordHash) -> R) -> Result<R> {
         let at = row.at as usize;
+        let spilled;
         let found = match self.parts.get(row.part as usize) {
             Some(Part::Block(block)) => block.get(at),
             Some(Part::Batch(batch)) => batch.records.get(at).zip(batch.hashes.get(at).copied()),
             Some(Part::Spilled(place)) => {
-                let block = self.read_back(row.part, *place)?;
-                return Ok(block.get(at).map(|(record, hash)| look(&record, hash)));
+                spilled = self.read_back(row.part, *place)?;
+                spilled.get(at)
             }
             None => None,
         };
-        Ok(found.map(|(record, hash)| look(&record, hash)))
+        let (record, hash) = found.ok_or_else(|| Error::internal("a row of a partition points to no record"))?;
+        Ok(look(&record, hash))
     }
 
     fn read_back(&self, part: u32, place: SpillPlace) -> Result<Arc<Block>> {
@@ -187,9 +189,11 @@ impl PartitionRecords {
         if let Some(at) = at_hand.iter().position(|(of, _)| *of == part) {
             // Whoever was used last is last to go.
             at_hand.get_mut(at..).into_iter().for_each(|newer| newer.rotate_left(1));
-            return Ok(at_hand.last().map(|(_, block)| block.clone()).unwrap_or_default());
+            let last = at_hand.last().ok_or_else(|| Error::internal("a block at hand is gone"))?;
+            return Ok(last.1.clone());
         }
-        let block = Arc::new(self.spill.as_ref().map_or_else(|| Ok(Block::default()), |spill| spill.read(place))?);
+        let spill = self.spill.as_ref().ok_or_else(|| Error::internal("what was spilled has no file"))?;
+        let block = Arc::new(spill.read(place)?);
         if at_hand.len() >= AT_HAND {
             at_hand.remove(0);
         }
@@ -225,7 +229,7 @@ impl PartitionRecords {
                 _ => 0,
             });
             std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
-            rows.iter().try_for_each(|row| self.with(row, &mut each)?.unwrap_or(Ok(())))?;
+            rows.iter().try_for_each(|row| self.with(row, &mut each)?)?;
         }
         Ok(())
     }
@@ -235,7 +239,7 @@ impl PartitionRecords {
         let key = key(digest);
         let first = self.rows.partition_point(|row| row.key < key);
         for row in self.rows.iter().skip(first).take_while(|row| row.key == key) {
-            if self.with(row, |record, _| record.meta.digest == *digest)? == Some(true) {
+            if self.with(row, |record, _| record.meta.digest == *digest)? {
                 return Ok(true);
             }
         }

@@ -1,7 +1,7 @@
 //! What differs between two snapshots of a namespace.
 
 use super::NamespaceView;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Digest;
 use crate::run::{Entry, LiveEntry, Losses, MergedCursor};
 
@@ -58,8 +58,9 @@ impl<'a> Diff<'a> {
     pub(super) fn new(before: &NamespaceView<'a>, after: &NamespaceView<'a>) -> Result<Self> {
         let (old, new) = (&before.manifest.runs, &after.manifest.runs);
         let shared = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-        let (own_before, common) = old.split_at_checked(old.len() - shared).unwrap_or_default();
-        let own_after = new.get(..new.len() - shared).unwrap_or_default();
+        let more = || Error::internal("two snapshots share more runs than they have");
+        let (own_before, common) = old.split_at_checked(old.len() - shared).ok_or_else(more)?;
+        let own_after = new.get(..new.len() - shared).ok_or_else(more)?;
         let mut common = MergedCursor::tolerant(before.chunks()?, common)?;
         Ok(Diff {
             before: Side::new(MergedCursor::with_tombstones(before.chunks()?, own_before)?)?,

@@ -298,7 +298,9 @@ impl Fetcher {
         let partitions: Vec<PartitionId> = answer.slots.iter().map(|slot| slot.0).collect();
         let walked = self.query(node, namespace, Want::Digests(None), &partitions, size, stop)?;
         for (partition, part) in walked.complete {
-            let Some(slot) = answer.slot(partition) else { continue };
+            let slot = answer.slot(partition);
+            let slot =
+                slot.ok_or_else(|| ClusterError::Other(format!("partition {} was not asked for", partition.number())))?;
             let mut found: HashSet<Digest> = slot.bad.iter().filter_map(|bad| bad.digest).collect();
             let seen = slot.batches.visit(&mut |batch| found.extend(batch.iter().map(|record| record.meta.digest)));
             seen.map_err(|error| ClusterError::Other(error.to_string()))?;
@@ -366,9 +368,15 @@ impl Collector {
                     // A record without a digest belongs to some partition of this query.
                     let at = digest.map(|digest| digest.partition());
                     let partition = at.or_else(|| self.slots.first().map(|slot| slot.0));
-                    if let Some(part) = partition.and_then(|partition| self.slot(partition)) {
-                        part.bad.push(Bad { digest, problem: problem.to_string() });
-                    }
+                    let part = partition.and_then(|partition| self.slot(partition)).ok_or_else(|| {
+                        let found = digest.map_or_else(|| "one without a digest".into(), |digest| digest.to_string());
+                        crate::aerospike::wire::WireError::new(
+                            "a record of a query",
+                            "one of a partition that was asked for",
+                            found,
+                        )
+                    })?;
+                    part.bad.push(Bad { digest, problem: problem.to_string() });
                 }
                 QueryItem::Partition(_, ResultCode::OK) => {}
                 QueryItem::Partition(number, code) => {

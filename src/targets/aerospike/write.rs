@@ -15,7 +15,7 @@ use crate::aerospike::wire::frame::FrameType;
 use crate::aerospike::wire::result_code::ResultCode;
 use crate::aerospike::wire::write;
 use crate::aerospike::wire::write::{BatchWriter, WriteMode};
-use crate::record::{Body, PartitionSet, RecordBatch, Timestamp};
+use crate::record::{Body, Digest, PartitionSet, RecordBatch, RecordView, Timestamp};
 use crate::targets::{ConflictPolicy, FailedRecord, WriteOutcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ const OVERLOAD_PATIENCE: Duration = Duration::from_secs(300);
 struct Pending {
     /// Its place in the batch.
     place: usize,
+    /// Its digest.
+    digest: Digest,
     /// How often it failed.
     failures: u32,
     /// Whether an earlier attempt may have written it.
@@ -103,7 +105,10 @@ pub fn rehearse(writer: &Writer, namespace: &str, batch: &RecordBatch, policy: C
 
 /// Writes a batch, or deletes its records; every record is accounted for.
 pub fn write(writer: &Writer, namespace: &str, batch: &RecordBatch, mode: WriteMode) -> Result<WriteOutcome> {
-    let pending = (0..batch.len()).map(|place| Pending { place, failures: 0, in_doubt: false, alone: false });
+    let pending = batch.iter().enumerate().map(|(place, record)| {
+        let digest = record.meta.digest;
+        Pending { place, digest, failures: 0, in_doubt: false, alone: false }
+    });
     let mut work = BatchWrite {
         writer,
         namespace,
@@ -171,14 +176,13 @@ impl BatchWrite<'_> {
         let now = self.writer.now()?;
         let mut queues: BTreeMap<Arc<str>, (Arc<Node>, Vec<Pending>)> = BTreeMap::new();
         for pending in std::mem::take(&mut self.left) {
-            let Some(record) = self.batch.get(pending.place) else { continue };
-            match topology.owner(self.namespace, record.meta.digest.partition(), None) {
+            let partition = pending.digest.partition();
+            match topology.owner(self.namespace, partition, None) {
                 Some(node) => {
                     let queue = queues.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new()));
                     queue.1.push(pending);
                 }
                 None => {
-                    let partition = record.meta.digest.partition();
                     let (lost, _) = topology.lost(self.namespace, &PartitionSet::from_iter([partition]));
                     if lost.is_empty() {
                         self.settle(pending, Verdict::Again("no node has its partition".into()));
@@ -235,7 +239,7 @@ impl BatchWrite<'_> {
         let (mut body, mut bins) = (Body::default(), Vec::new());
         while let Some(pending) = queue.pop() {
             let alone = pending.alone || !node.batch_writes;
-            let Some(record) = self.batch.get(pending.place) else { continue };
+            let record = record_of(self.batch, &pending)?;
             let full = batch.rows() >= MESSAGE_RECORDS || batch.size() + record.byte_len() > MESSAGE_BYTES;
             if !taken.is_empty() && (alone || full) {
                 queue.push(pending);
@@ -357,7 +361,7 @@ impl BatchWrite<'_> {
 
     /// Whether the record on the server is what an earlier attempt, whose answer was lost, would have left there.
     fn is_ours(&self, node: &Node, pending: &Pending) -> Result<bool> {
-        let Some(record) = self.batch.get(pending.place) else { return Ok(false) };
+        let record = record_of(self.batch, pending)?;
         let Ok(body) = record.parse() else { return Ok(false) };
         let time_limit = self.time_limit();
         let request = batch::request(self.namespace, &[record.meta.digest], time_limit);
@@ -394,13 +398,11 @@ impl BatchWrite<'_> {
 
     /// Notes a record that was not written, for a reason that is no failure.
     fn leave(&mut self, pending: &Pending) {
-        let digest = self.batch.get(pending.place).map(|record| record.meta.digest);
-        self.outcome.left_alone.extend(digest);
+        self.outcome.left_alone.push(pending.digest);
     }
 
     fn fail(&mut self, pending: &Pending, reason: String) {
-        let Some(record) = self.batch.get(pending.place) else { return };
-        self.outcome.failed.push(FailedRecord { digest: record.meta.digest, reason });
+        self.outcome.failed.push(FailedRecord { digest: pending.digest, reason });
     }
 
     /// Counts a record, or keeps it for the next round.
@@ -434,6 +436,11 @@ impl BatchWrite<'_> {
             }
         }
     }
+}
+
+fn record_of<'b>(batch: &'b RecordBatch, pending: &Pending) -> Result<RecordView<'b>> {
+    let gone = || ClusterError::Other(format!("internal error: record {} is not in its batch", pending.digest));
+    batch.get(pending.place).ok_or_else(gone)
 }
 
 fn read_single(connection: &mut Connection, results: &mut [Option<ResultCode>]) -> Result<ResultCode> {
