@@ -77,7 +77,7 @@ impl<F: Fn(&Control, Event<'_>) + Send + Sync> Observer for F {
 /// Counters only ever grow during one part of the work; phases follow one another. All are relaxed: they are for people
 /// to look at, not to decide on.
 #[derive(Clone, Default)]
-pub struct Control(Arc<State>);
+pub struct Control(Arc<State>, Option<Arc<Fence>>);
 
 #[derive(Default)]
 struct State {
@@ -117,6 +117,25 @@ struct Observed {
     told: AtomicU64,
 }
 
+/// Whether a session lost its name while it was at work.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    session: String,
+    lost: AtomicBool,
+}
+
+impl Fence {
+    /// That of a session that has its name.
+    pub fn new(session: String) -> Self {
+        Fence { session, lost: AtomicBool::new(false) }
+    }
+
+    /// Notes that the name is lost.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A part of a long call that knows how much it has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -143,7 +162,7 @@ impl Control {
     /// The same, of an observer that others hold too.
     pub fn observed_by(observer: Arc<dyn Observer>) -> Self {
         let observer = Observed { observer, since: Instant::now(), told: AtomicU64::new(0) };
-        Control(Arc::new(State { observer: Some(observer), ..State::default() }))
+        Control(Arc::new(State { observer: Some(observer), ..State::default() }), None)
     }
 
     /// Asks the call to stop at its next safe point; it then returns [`Error::Cancelled`].
@@ -156,13 +175,23 @@ impl Control {
         self.0.stop.load(Ordering::Relaxed)
     }
 
-    /// Returns [`Error::Cancelled`] once [`Control::stop`] was called.
+    /// Returns [`Error::Cancelled`] once [`Control::stop`] was called. What a session hands to its sources also says
+    /// when the session can't commit any more.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`], and no other.
+    /// [`Error::Cancelled`], or [`Error::Fenced`], and no other.
     pub fn check(&self) -> Result<()> {
-        if self.is_stopped() { Err(Error::Cancelled) } else { Ok(()) }
+        match &self.1 {
+            _ if self.is_stopped() => Err(Error::Cancelled),
+            Some(fence) if fence.lost.load(Ordering::Relaxed) => Err(Error::Fenced { session: fence.session.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same handle for the work of a session, which ends once the session lost its name.
+    pub(crate) fn within(&self, fence: Arc<Fence>) -> Control {
+        Control(self.0.clone(), Some(fence))
     }
 
     /// Counts records read or written.

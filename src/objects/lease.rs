@@ -1,10 +1,12 @@
 //! A session's lease: the object that says who writes, kept fresh by a thread of its own.
 
+use crate::control::Fence;
 use crate::crypto::Keys;
 use crate::crypto::sealed::seal;
 use crate::error::Result;
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::session::{Outcome, Session, Status};
+use crate::format::snapshot::SnapshotState;
 use crate::format::{names, structured, text};
 use crate::record::Timestamp;
 use crate::store::Store;
@@ -45,6 +47,7 @@ impl Shared {
 /// A session that lives: its object is rewritten now and then until [`Lease::end`].
 pub struct Lease {
     shared: Arc<Shared>,
+    fence: Arc<Fence>,
     stop: Option<Sender<()>>,
     beat: Option<JoinHandle<()>>,
 }
@@ -53,18 +56,32 @@ impl Lease {
     /// Creates the session's object and keeps it fresh.
     pub fn begin(store: Arc<dyn Store>, keys: Arc<Keys>, suite: Suite, mut session: Session) -> Result<Self> {
         session.job = text::cut(session.job, text::SOURCE_BYTES);
+        let id = session.id;
         let shared = Arc::new(Shared { store, keys, suite, session: Mutex::new(session) });
         let every = Duration::from_millis((shared.lease_millis() / BEATS).max(1));
         shared.write(true, |_| {})?;
         let (stop, stopped) = channel::<()>();
         let beating = shared.clone();
+        let fence = Arc::new(Fence::new(id.to_string()));
+        let fenced = fence.clone();
         let beat = std::thread::spawn(move || {
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 // A heartbeat that fails is made up for by the next; safety never rests on it.
                 let _ = beating.write(false, |_| {});
+                // Nor on this: whoever is fenced can't commit. It saves reading a source to its end for nothing.
+                if let Ok(Some(size)) = beating.store.size(&names::snapshot(&id))
+                    && SnapshotState::from_size(size) == SnapshotState::Fenced
+                {
+                    fenced.lose();
+                }
             }
         });
-        Ok(Lease { shared, stop: Some(stop), beat: Some(beat) })
+        Ok(Lease { shared, fence, stop: Some(stop), beat: Some(beat) })
+    }
+
+    /// Whether the session was fenced, as the heartbeats find out.
+    pub(crate) fn fence(&self) -> Arc<Fence> {
+        self.fence.clone()
     }
 
     /// Changes the session's object, such as its journal.

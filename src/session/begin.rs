@@ -72,13 +72,14 @@ impl Repository {
         mut manifest: Manifest,
         memory: &mut Memory,
     ) -> Result<BackupSession> {
-        let (id, control) = (manifest.id, self.control.clone());
+        let id = manifest.id;
         let suite = self.parameters.suite;
         let mut session = new_session(id, kind, options.job);
         if let Some(lease) = options.lease {
             session.lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         }
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), suite, session)?;
+        let control = self.control.within(lease.fence());
         // What is missing of it on a disk that is nearly full another writer makes.
         let _ = self.store.keep_reserve();
         let prepared = self.prepare(memory).inspect_err(|error| {

@@ -30,7 +30,7 @@ impl BackupSession {
         tracing::info!(snapshot = %self.manifest.id, stored_bytes = self.manifest.stored_bytes, "committed");
         // It is committed, whatever happens now: whoever reads it reads the index, and meets what fails then.
         let chunks = self.repository.lazy_reader(std::slice::from_ref(&self.manifest));
-        Ok(Snapshot::new(chunks, self.manifest.clone(), self.control.clone()))
+        Ok(Snapshot::new(chunks, self.manifest.clone(), self.repository.control.clone()))
     }
 
     /// Commits what a salvage made of `original`: with its source and its labels, in its place in the order of

@@ -2,14 +2,16 @@
 
 use crate::support::watching::{Asked, Watch, Watching};
 use crate::support::world::*;
+use aerolith::internals::objects::fence;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::store::MemoryStore;
 use aerolith::{
     BackupKind, CheckOptions, ConflictPolicy, Control, Error, RecordOptions, RecordTarget, RestoreOptions, Result,
-    SessionOptions, SessionOutcome, WriteOutcome,
+    SessionOptions, SessionOutcome, SnapshotId, WriteOutcome,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Stops the backup when it is asked for this partition.
 struct StopAt<'a>(&'a World, u16, Control);
@@ -60,6 +62,45 @@ fn a_stopped_backup_commits_nothing_says_so_and_stands_in_no_ones_way() {
     assert!(check(&repository).unwrap().problems.is_empty());
     back_up(&repository, &second, BackupKind::Incremental).unwrap();
     assert_whole(&repository, "latest", &second.truth(), "after stopped backups");
+}
+
+/// Has the session of the backup fenced when it is asked for the tenth partition, and is slow from then on.
+struct FencedAtTen<'a>(&'a World, &'a MemoryStore, SnapshotId, AtomicU64);
+
+impl Watch for FencedAtTen<'_> {
+    type Source = World;
+
+    fn source(&self) -> &World {
+        self.0
+    }
+
+    fn asked(&self, asked: Asked) -> Result<()> {
+        match self.3.fetch_add(u64::from(matches!(asked, Asked::Scan(..))), Ordering::SeqCst) {
+            10 => drop(fence(self.1, self.2)?),
+            n if n > 10 => std::thread::sleep(Duration::from_millis(5)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_backup_that_is_fenced_does_not_read_its_source_to_the_end() {
+    let world = World::filled(0..500);
+    let disk = Arc::new(MemoryStore::new());
+    let repository = create(disk.clone()).unwrap();
+    let about = SessionOptions::default().cluster("memory").lease(Duration::from_secs(1));
+    let mut session = repository.begin(about).unwrap();
+    let source = Watching(FencedAtTen(&world, &disk, session.id(), AtomicU64::new(0)));
+    let error =
+        refused(session.records(NAMESPACE, &source, BackupKind::Full, &RecordOptions::default().parallel(1)).map(drop));
+    let id = session.id().to_string();
+    assert!(matches!(&error, Error::Fenced { session } if *session == id), "{error}");
+    let asked = source.0.3.load(Ordering::SeqCst);
+    assert!(asked < 2000, "{asked} partitions were read");
+    session.abandon(&error);
+    let last = repository.history().unwrap().entries.pop().unwrap();
+    assert!(matches!(last.outcome(), Some(SessionOutcome::Failed(reason)) if reason.contains("was fenced")));
 }
 
 /// Stops the restore at its n-th batch.
