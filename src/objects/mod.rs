@@ -21,7 +21,7 @@ use crate::format::header::{ObjectKind, Suite};
 use crate::format::hold::Hold;
 use crate::format::plan::Plan;
 use crate::format::session::Session;
-use crate::format::snapshot::{MARKER_MAGIC, Manifest};
+use crate::format::snapshot::{MARKER_MAGIC, Manifest, SnapshotState};
 use crate::format::{HoldId, PackId, SnapshotId, names, structured};
 use crate::store::{Put, Store, put_new_for_certain};
 use bytes::Bytes;
@@ -178,8 +178,9 @@ pub fn new_id() -> Result<SnapshotId> {
 }
 
 /// The commit: creates the snapshot, once, if its name is free. A name that is taken by this very manifest means that
-/// an earlier reply was lost; a fence means that the session lost.
-pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<()> {
+/// an earlier reply was lost; a fence means that the session lost. Once the snapshot is created it is no failure that
+/// the folds can't be read: the error is given back.
+pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &Manifest) -> Result<Option<Error>> {
     let name = names::snapshot(&manifest.id);
     take_name(store, keys, manifest.id, &seal_object(keys, ObjectKind::Snapshot, suite, &name, manifest)?)
 }
@@ -187,19 +188,22 @@ pub fn commit_snapshot(store: &dyn Store, keys: &Keys, suite: Suite, manifest: &
 /// The commit of a session that leaves no snapshot, such as a collection: its name is taken by a marker, once, if it is
 /// free. From then on its index segments count.
 pub fn commit_without_snapshot(store: &dyn Store, keys: &Keys, id: SnapshotId, now: u64) -> Result<()> {
-    take_name(store, keys, id, &marker(keys, id, now)?)
+    // One that can't tell whether it was fenced deletes nothing: the next one goes on from its plan.
+    take_name(store, keys, id, &marker(keys, id, now)?)?.map_or(Ok(()), Err)
 }
 
 /// Creates the object under a session's name in `snapshots/`, once everything before it is on the disk. A session that
-/// slept until its fence was folded finds its name free, and in a fold: what it created there counts for nobody.
-fn take_name(store: &dyn Store, keys: &Keys, id: SnapshotId, bytes: &[u8]) -> Result<()> {
+/// slept until its fence was folded finds its name free, and in a fold: what it created there counts for nobody. Gives
+/// back why the folds could not be read, if so.
+fn take_name(store: &dyn Store, keys: &Keys, id: SnapshotId, bytes: &[u8]) -> Result<Option<Error>> {
     let name = names::snapshot(&id);
     // Whatever came before the commit must be on the disk before it.
     store.sync()?;
     // After most errors nobody knows whether the commit is there. Asked again, the store says so.
     let is_own = put_new_for_certain(store, &name, bytes)? == Put::Created;
-    if is_own && folded_state_of(store, keys, &id)?.is_none() {
-        return Ok(());
+    match if is_own { folded_state_of(store, keys, &id) } else { Ok(Some(SnapshotState::Fenced)) } {
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => Err(Error::Fenced { session: id.to_string() }),
+        Err(error) => Ok(Some(error)),
     }
-    Err(Error::Fenced { session: id.to_string() })
 }

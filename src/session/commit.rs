@@ -4,7 +4,7 @@ use super::BackupSession;
 use crate::error::{Error, Result};
 use crate::format::session::{Outcome, Status};
 use crate::format::snapshot::{Manifest, NamespaceManifest, Salvage};
-use crate::format::{PackId, names};
+use crate::format::{PackId, SnapshotId, names};
 use crate::index::write_segments;
 use crate::objects;
 use crate::record::Timestamp;
@@ -21,12 +21,14 @@ impl BackupSession {
     pub fn commit(mut self) -> Result<Snapshot> {
         let committed = self.try_commit();
         let status = match &committed {
-            Ok(()) if self.manifest.missing.is_empty() => Status::Done,
-            Ok(()) => Status::Incomplete(self.manifest.missing.join("; ")),
+            Ok(_) if self.manifest.missing.is_empty() => Status::Done,
+            Ok(_) => Status::Incomplete(self.manifest.missing.join("; ")),
             Err(error) => uncommitted(error),
         };
         self.end(status);
-        committed?;
+        if let Some(error) = committed? {
+            self.control.warn(in_doubt(self.id(), &error));
+        }
         tracing::info!(snapshot = %self.manifest.id, stored_bytes = self.manifest.stored_bytes, "committed");
         // It is committed, whatever happens now: whoever reads it reads the index, and meets what fails then.
         let chunks = self.repository.lazy_reader(std::slice::from_ref(&self.manifest));
@@ -75,7 +77,8 @@ impl BackupSession {
         self.end(uncommitted(error));
     }
 
-    fn try_commit(&mut self) -> Result<()> {
+    /// Gives back why it could not be told that nobody fenced the session, if so.
+    fn try_commit(&mut self) -> Result<Option<Error>> {
         self.control.check()?;
         let Some(worker) = self.worker.take() else { return Err(Error::invalid("the session has ended")) };
         let mut packs = worker.finish()?;
@@ -127,6 +130,15 @@ impl BackupSession {
         // The snapshot, if there is one, is committed already: a failure to note the outcome loses only the note.
         let _ = self.journal.end(outcome);
     }
+}
+
+/// What to know of a commit after which the folds could not be read.
+fn in_doubt(id: SnapshotId, error: &Error) -> String {
+    format!(
+        "snapshot {id} is committed, but it could not be looked up whether its session had been fenced and folded: \
+         {error}. Only one that was silent for days can have been; if `aerolith snapshots` doesn't list it, run the \
+         backup again"
+    )
 }
 
 /// How a session that was not committed ended.

@@ -2,7 +2,9 @@
 
 use crate::support::world::*;
 use aerolith::store::{Effect, Fault, FaultStore, LocalStore, MemoryStore, RetryPolicy, Store};
-use aerolith::{BackupKind, Error, RecordOptions, Repository, Result, SessionOptions, Snapshot, SnapshotId};
+use aerolith::{
+    BackupKind, Control, Error, RecordOptions, Repository, Result, SessionOptions, SessionOutcome, Snapshot, SnapshotId,
+};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -160,6 +162,23 @@ fn a_commit_whose_reply_was_lost_is_known_to_be_committed() {
     );
     let snapshot = back_up(&repository, &WORLDS[0], BackupKind::Full).unwrap();
     assert_whole(&repository, &snapshot.id().to_string(), &WORLDS[0].truth(), "committed");
+}
+
+#[test]
+fn a_commit_after_which_the_folds_can_not_be_read_is_reported_as_made_with_a_warning() {
+    let store = Arc::new(FaultStore::new(MemoryStore::new()));
+    let control = Control::new();
+    let repository = create(store.clone()).unwrap().watched(&control);
+    let mut session = repository.begin(SessionOptions::default().cluster("memory")).unwrap();
+    session.records(NAMESPACE, &WORLDS[0], BackupKind::Full, &RecordOptions::default()).unwrap();
+    store.inject(Fault::nth(0, Effect::Fail(ErrorKind::Other)).under("folds/").of(aerolith::store::Call::List));
+    let snapshot = session.commit().unwrap();
+    let [warning] = &control.warnings()[..] else { panic!("{:?}", control.warnings()) };
+    let id = snapshot.id().to_string();
+    assert!(warning.contains(&format!("snapshot {id} is committed")) && warning.contains("folds"), "{warning}");
+    let last = repository.history().unwrap().entries.pop().unwrap().session;
+    assert_eq!(last.outcome.unwrap().status, Status::Done);
+    assert_whole(&repository, &id, &WORLDS[0].truth(), "committed");
 }
 
 #[test]
