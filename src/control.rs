@@ -77,7 +77,11 @@ impl<F: Fn(&Control, Event<'_>) + Send + Sync> Observer for F {
 /// Counters only ever grow during one part of the work; phases follow one another. All are relaxed: they are for people
 /// to look at, not to decide on.
 #[derive(Clone, Default)]
-pub struct Control(Arc<State>, Option<Arc<Fence>>);
+pub struct Control {
+    state: Arc<State>,
+    /// Of the session whose work it is.
+    fence: Option<Arc<Fence>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -162,17 +166,18 @@ impl Control {
     /// The same, of an observer that others hold too.
     pub fn observed_by(observer: Arc<dyn Observer>) -> Self {
         let observer = Observed { observer, since: Instant::now(), told: AtomicU64::new(0) };
-        Control(Arc::new(State { observer: Some(observer), ..State::default() }), None)
+        let state = Arc::new(State { observer: Some(observer), ..State::default() });
+        Control { state, fence: None }
     }
 
     /// Asks the call to stop at its next safe point; it then returns [`Error::Cancelled`].
     pub fn stop(&self) {
-        self.0.stop.store(true, Ordering::Relaxed);
+        self.state.stop.store(true, Ordering::Relaxed);
     }
 
     /// Whether [`Control::stop`] was called.
     pub fn is_stopped(&self) -> bool {
-        self.0.stop.load(Ordering::Relaxed)
+        self.state.stop.load(Ordering::Relaxed)
     }
 
     /// Returns [`Error::Cancelled`] once [`Control::stop`] was called. What a session hands to its sources also says
@@ -182,7 +187,7 @@ impl Control {
     ///
     /// [`Error::Cancelled`], or [`Error::Fenced`], and no other.
     pub fn check(&self) -> Result<()> {
-        match &self.1 {
+        match &self.fence {
             _ if self.is_stopped() => Err(Error::Cancelled),
             Some(fence) if fence.lost.load(Ordering::Relaxed) => Err(Error::Fenced { session: fence.session.clone() }),
             _ => Ok(()),
@@ -191,50 +196,50 @@ impl Control {
 
     /// The same handle for the work of a session, which ends once the session lost its name.
     pub(crate) fn within(&self, fence: Arc<Fence>) -> Control {
-        Control(self.0.clone(), Some(fence))
+        Control { state: self.state.clone(), fence: Some(fence) }
     }
 
     /// Counts records read or written.
     pub fn add_records(&self, n: u64) {
-        self.0.counters.records.fetch_add(n, Ordering::Relaxed);
+        self.state.counters.records.fetch_add(n, Ordering::Relaxed);
         self.moved();
     }
 
     /// Counts bytes read from a source.
     pub fn add_bytes_in(&self, n: u64) {
-        self.0.counters.bytes_in.fetch_add(n, Ordering::Relaxed);
+        self.state.counters.bytes_in.fetch_add(n, Ordering::Relaxed);
         self.moved();
     }
 
     /// Counts bytes written to the store or to a target.
     pub fn add_bytes_out(&self, n: u64) {
-        self.0.counters.bytes_out.fetch_add(n, Ordering::Relaxed);
+        self.state.counters.bytes_out.fetch_add(n, Ordering::Relaxed);
         self.moved();
     }
 
     /// Adds to the number of bytes that the call expects to read in all.
     pub fn add_total_bytes(&self, n: u64) {
-        self.0.counters.total_bytes.fetch_add(n, Ordering::Relaxed);
+        self.state.counters.total_bytes.fetch_add(n, Ordering::Relaxed);
         self.moved();
     }
 
     /// Adds to the number of records that the call expects to handle in all.
     pub fn add_total_records(&self, n: u64) {
-        self.0.counters.total_records.fetch_add(n, Ordering::Relaxed);
+        self.state.counters.total_records.fetch_add(n, Ordering::Relaxed);
         self.moved();
     }
 
     /// Begins a phase, which ends the one before it.
     pub fn begin_phase(&self, name: &'static str, total: u64) {
         let phase = Phase { name, done: 0, total };
-        *lock(&self.0.phase) = Some(phase);
+        *lock(&self.state.phase) = Some(phase);
         tracing::debug!(name, total, "phase");
         self.tell(Event::Phase(phase));
     }
 
     /// Counts what of the phase is done.
     pub fn add_done(&self, n: u64) {
-        if let Some(phase) = lock(&self.0.phase).as_mut() {
+        if let Some(phase) = lock(&self.state.phase).as_mut() {
             phase.done = phase.done.saturating_add(n).min(phase.total);
         }
         self.moved();
@@ -242,39 +247,39 @@ impl Control {
 
     /// The phase at hand. Until there is one, bytes and records tell how far the call came.
     pub fn phase(&self) -> Option<Phase> {
-        *lock(&self.0.phase)
+        *lock(&self.state.phase)
     }
 
     /// Records read or written so far.
     pub fn records(&self) -> u64 {
-        self.0.counters.records.load(Ordering::Relaxed)
+        self.state.counters.records.load(Ordering::Relaxed)
     }
 
     /// Bytes read from the source so far.
     pub fn bytes_in(&self) -> u64 {
-        self.0.counters.bytes_in.load(Ordering::Relaxed)
+        self.state.counters.bytes_in.load(Ordering::Relaxed)
     }
 
     /// Bytes written so far.
     pub fn bytes_out(&self) -> u64 {
-        self.0.counters.bytes_out.load(Ordering::Relaxed)
+        self.state.counters.bytes_out.load(Ordering::Relaxed)
     }
 
     /// Bytes the call expects to read in all; 0 while unknown.
     pub fn total_bytes(&self) -> u64 {
-        self.0.counters.total_bytes.load(Ordering::Relaxed)
+        self.state.counters.total_bytes.load(Ordering::Relaxed)
     }
 
     /// Records the call expects to handle in all; 0 while unknown.
     pub fn total_records(&self) -> u64 {
-        self.0.counters.total_records.load(Ordering::Relaxed)
+        self.state.counters.total_records.load(Ordering::Relaxed)
     }
 
     /// Tells a warning: something to know that does not end the call.
     pub fn warn(&self, text: impl AsRef<str>) {
         let text = text.as_ref();
         {
-            let mut warnings = lock(&self.0.warnings);
+            let mut warnings = lock(&self.state.warnings);
             if warnings.iter().any(|told| told == text) {
                 return;
             }
@@ -288,7 +293,7 @@ impl Control {
 
     /// The warnings that were told, for those who look afterwards; the first thousand.
     pub fn warnings(&self) -> Vec<String> {
-        lock(&self.0.warnings).clone()
+        lock(&self.state.warnings).clone()
     }
 
     /// Tells that something is damaged.
@@ -299,17 +304,17 @@ impl Control {
 
     /// Asks the observer; nobody says no.
     pub(crate) fn confirm(&self, question: &Question) -> Result<bool> {
-        self.0.observer.as_ref().map_or(Ok(false), |observed| observed.observer.confirm(question))
+        self.state.observer.as_ref().map_or(Ok(false), |observed| observed.observer.confirm(question))
     }
 
     /// Begins a part of the work, which is over when what is given back is dropped. A part within another is a piece of
     /// it: it is not told, and counts on.
     pub(crate) fn part(&self, what: impl AsRef<str>) -> Part {
         let what = what.as_ref();
-        let is_outermost = self.0.parts.fetch_add(1, Ordering::Relaxed) == 0;
+        let is_outermost = self.state.parts.fetch_add(1, Ordering::Relaxed) == 0;
         if is_outermost {
-            self.0.counters.reset();
-            *lock(&self.0.phase) = None;
+            self.state.counters.reset();
+            *lock(&self.state.phase) = None;
         }
         let span = tracing::info_span!("part", what);
         tracing::info!(parent: &span, "began");
@@ -322,7 +327,7 @@ impl Control {
 
     /// Tells of progress, unless it was told just now.
     fn moved(&self) {
-        let Some(observed) = &self.0.observer else { return };
+        let Some(observed) = &self.state.observer else { return };
         let now = u64::try_from(observed.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let told = observed.told.load(Ordering::Relaxed);
         let every = PROGRESS_EVERY.as_millis() as u64;
@@ -334,7 +339,7 @@ impl Control {
     }
 
     fn tell(&self, event: Event<'_>) {
-        if let Some(observed) = &self.0.observer {
+        if let Some(observed) = &self.state.observer {
             observed.observer.event(self, event);
         }
     }
@@ -367,7 +372,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.control.0.parts.fetch_sub(1, Ordering::Relaxed);
+        self.control.state.parts.fetch_sub(1, Ordering::Relaxed);
         let (records, bytes_in, bytes_out) =
             (self.control.records(), self.control.bytes_in(), self.control.bytes_out());
         tracing::info!(parent: &self.span, records, bytes_in, bytes_out, "ended");
