@@ -120,7 +120,7 @@ fn main() {
 }
 
 fn write(batches: &[RecordBatch], out: &Path, options: AsbTargetOptions, threads: usize) {
-    let target = AsbTarget::create(out, options).unwrap();
+    let target = AsbTarget::new(out, options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..threads {

@@ -56,7 +56,7 @@
 //!
 //! [`Snapshot::namespace`] gives single records ([`NamespaceView::get`]), records of a [`Selection`]
 //! ([`NamespaceView::records`]) and differences ([`NamespaceView::diff`]); [`Snapshot::restore`] writes into a target,
-//! and [`Snapshot::compare`] compares with a source.
+//! [`Snapshot::restore_plan`] says before what it would do, and [`Snapshot::compare`] compares with a source.
 //!
 //! ```
 //! # use aerolith::{BackupKind, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
@@ -79,7 +79,7 @@
 //! assert!(shop.get(&sample::digest_of(7))?.is_some());
 //! let orders = shop.records(Selection::of_set("orders")).count();
 //!
-//! let target = JsonlTarget::create(directory.path().join("orders.jsonl"))?;
+//! let target = JsonlTarget::new(directory.path().join("orders.jsonl"))?;
 //! let options = RestoreOptions::default().selection(Selection::of_set("orders"));
 //! let report = snapshot.restore("shop", &target, &options)?;
 //! target.finish()?;
@@ -92,7 +92,7 @@
 //!
 //! [`Repository::forget`] drops snapshots by [`Retention`], [`Repository::prune`] reclaims what none of the others
 //! needs, [`Repository::check`] looks for damage, [`Repository::repair`] mends, [`Repository::copy`] keeps a second
-//! repository up to date. What deletes can be looked at first, as a [`Plan`].
+//! repository up to date. What deletes or copies can be looked at first, as a [`Plan`].
 //!
 //! ```
 //! # use aerolith::{CreateOptions, KdfCost, Repository, store::MemoryStore};
@@ -294,7 +294,7 @@ pub use targets::asb::{AsbTarget, AsbTargetOptions};
 pub use targets::embedded::EmbeddedTarget;
 #[cfg(feature = "jsonl")]
 pub use targets::jsonl::JsonlTarget;
-pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, WriteOutcome};
+pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, Remarks, WriteOutcome};
 
 // Live clusters, as both.
 #[cfg(feature = "cluster")]

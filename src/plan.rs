@@ -7,6 +7,8 @@ use crate::error::Result;
 /// Others may be at work on the repository between the look and the execution. So each operation looks again at what is
 /// there by then, and says in its report what it did.
 ///
+/// The lifetime is that of what the plan needs for its execution, such as the target of a restore.
+///
 /// ```
 /// use aerolith::{CreateOptions, KdfCost, PruneOptions, Repository, store::MemoryStore};
 /// # fn main() -> aerolith::Result<()> {
@@ -20,13 +22,13 @@ use crate::error::Result;
 /// # }
 /// ```
 #[must_use = "nothing is done until the plan is executed"]
-pub struct Plan<R> {
+pub struct Plan<'a, R> {
     report: R,
-    execute: Box<dyn FnOnce() -> Result<R> + Send>,
+    execute: Box<dyn FnOnce() -> Result<R> + Send + 'a>,
 }
 
-impl<R> Plan<R> {
-    pub(crate) fn new(report: R, execute: impl FnOnce() -> Result<R> + Send + 'static) -> Self {
+impl<'a, R> Plan<'a, R> {
+    pub(crate) fn new(report: R, execute: impl FnOnce() -> Result<R> + Send + 'a) -> Self {
         Plan { report, execute: Box::new(execute) }
     }
 
@@ -50,7 +52,7 @@ impl<R> Plan<R> {
     }
 }
 
-impl<R: std::fmt::Debug> std::fmt::Debug for Plan<R> {
+impl<R: std::fmt::Debug> std::fmt::Debug for Plan<'_, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Plan").field("report", &self.report).finish_non_exhaustive()
     }

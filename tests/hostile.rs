@@ -251,7 +251,7 @@ fn a_body_that_its_entry_does_not_mean_is_not_restored() {
     for selection in [Selection::default(), Selection::default().bins(["b"])] {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("out.jsonl");
-        let target = JsonlTarget::create(&file).unwrap();
+        let target = JsonlTarget::new(&file).unwrap();
         let options = RestoreOptions::default().selection(selection);
         let report = snapshot.restore("test", &target, &options).unwrap();
         target.finish().unwrap();

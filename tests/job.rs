@@ -89,7 +89,7 @@ fn a_mirror_deletes_only_after_a_yes() {
     let repository = repository();
     let snapshot = back_up(&repository, &filled(directory.path(), "store", 0..300));
     let target = filled(directory.path(), "target", 200..400);
-    let mirror = RestoreOptions::default().mirror(true);
+    let mirror = RestoreOptions::default().records(aerolith::RestoreOptions::default().mirror(true));
     let count = || {
         let path = directory.path().join("target");
         EmbeddedStore::open(path).unwrap().count(NAMESPACE, None).unwrap()

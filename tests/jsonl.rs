@@ -7,7 +7,7 @@ use aerolith::record::{
 };
 use aerolith::{
     BadRecord, ConflictPolicy, Control, Error, JsonlSource, JsonlTarget, RecordSink, RecordSource, RecordTarget,
-    Result, StreamSource,
+    Remarks, Result, StreamSource,
 };
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -168,7 +168,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl");
-        let target = JsonlTarget::create(&path).unwrap();
+        let target = JsonlTarget::new(&path).unwrap();
         let (name, bin, kind, value, content) = metadata;
         let set = bin.clone();
         let index = SecondaryIndex {
@@ -236,7 +236,7 @@ fn writes_lines_that_people_can_read() {
             Ok(())
         }
     }
-    let target = JsonlTarget::to_writer(Box::new(Writer(shared.clone())), "jsonl:-".into()).unwrap();
+    let target = JsonlTarget::to_writer(Box::new(Writer(shared.clone())), "jsonl:-".into());
     target.write("test", &batch_of(&[record]), ConflictPolicy::Keep).unwrap();
     target.finish().unwrap();
     let text = String::from_utf8(shared.lock().unwrap().clone()).unwrap();
@@ -423,27 +423,29 @@ fn never_overwrites_and_leaves_nothing_unfinished() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.jsonl");
     let files = || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
-    drop(JsonlTarget::create(&path).unwrap());
+    let begun = || JsonlTarget::new(&path).and_then(|target| Ok((target.begin("test", &Default::default())?, target)));
+    drop(begun().unwrap());
     assert_eq!(files(), [""; 0]);
 
     // One that a crash left is removed, and that is said; one that is in use is left alone.
     let left = "out.jsonl.0123456789abcdef.partial";
     std::fs::write(dir.path().join(left), vec![b'x'; 10_000]).unwrap();
-    let target = JsonlTarget::create(&path).unwrap();
-    assert!(target.notes()[0].contains(left), "{:?}", target.notes());
-    let second = JsonlTarget::create(&path).map(|_| ()).unwrap_err().to_string();
+    let (Remarks { notes, .. }, target) = begun().unwrap();
+    assert!(notes[0].contains(left), "{notes:?}");
+    let second = begun().map(|_| ()).unwrap_err().to_string();
     assert!(second.contains("another restore is writing"), "{second}");
     assert_eq!(files().len(), 1);
     target.finish().unwrap();
     drop(target);
     assert_eq!(files(), ["out.jsonl"]);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{HEADER}\n"));
+    let named = r#"{"kind":"namespace","namespace":"test"}"#;
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{HEADER}\n{named}\n"));
 
-    let again = JsonlTarget::create(&path).map(|_| ()).unwrap_err().to_string();
+    let again = JsonlTarget::new(&path).map(|_| ()).unwrap_err().to_string();
     assert!(again.contains("not overwritten"), "{again}");
     // Nor one that came into being meanwhile.
     std::fs::remove_file(&path).unwrap();
-    let target = JsonlTarget::create(&path).unwrap();
+    let (_, target) = begun().unwrap();
     std::fs::write(&path, "mine").unwrap();
     assert!(target.finish().is_err());
     drop(target);
@@ -481,7 +483,7 @@ fn measures_a_hundred_thousand_records() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.jsonl");
     let start = std::time::Instant::now();
-    let target = JsonlTarget::create(&path).unwrap();
+    let target = JsonlTarget::new(&path).unwrap();
     batches.iter().for_each(|batch| drop(target.write("test", batch, ConflictPolicy::Replace).unwrap()));
     target.finish().unwrap();
     println!("write, one thread: {:?}, {} bytes", start.elapsed(), std::fs::metadata(&path).unwrap().len());

@@ -1,14 +1,17 @@
 //! The library as a program that uses it sees it: a source of its own, typed values, and reading.
 
 use aerolith::embedded::{EmbeddedStore, sample};
-use aerolith::record::{Digest, Key, RecordSelection, Value};
+use aerolith::record::{Digest, Key, RecordSelection, SecondaryIndex, Value};
 use aerolith::store::{Call, Effect, Fault, FaultStore, MemoryStore};
 use aerolith::{
-    BackupKind, BoxError, Change, CreateOptions, EmbeddedSource, Error, KdfCost, Record, RecordOptions, Repository,
+    AsbTarget, AsbTargetOptions, BackupKind, BoxError, Change, ConflictPolicy, CreateOptions, EmbeddedSource,
+    EmbeddedTarget, Error, JsonlTarget, KdfCost, Record, RecordOptions, RecordTarget, Repository, RestoreOptions,
     Result, Selected, Selection, SessionKind, SessionOptions, SessionOutcome, Snapshot, SnapshotState, Source,
     SourceRecord,
 };
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -282,4 +285,115 @@ fn a_part_of_a_source_of_ones_own_can_be_selected() {
     let mut session = repository.begin(SessionOptions::default()).unwrap();
     session.records(NAMESPACE, &*selected, BackupKind::Full, &RecordOptions::default()).unwrap();
     assert_eq!(ages(&session.commit().unwrap(), Selection::default()).unwrap(), [3, 4]);
+}
+
+/// All files and directories below one, with their bytes.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => {
+                all.extend(contents(&path));
+                all.insert(path, Vec::new());
+            }
+            false => _ = all.insert(path.clone(), std::fs::read(&path).unwrap()),
+        }
+    }
+    all
+}
+
+fn target(kind: &str, path: &Path) -> Result<Box<dyn RecordTarget>> {
+    Ok(match kind {
+        "asb" => Box::new(AsbTarget::new(path, AsbTargetOptions::default())?),
+        "jsonl" => Box::new(JsonlTarget::new(path)?),
+        _ => Box::new(EmbeddedTarget::open(path)?),
+    })
+}
+
+/// A snapshot of a namespace "shop" with an index that asrestore doesn't know.
+fn shop(records: std::ops::Range<u64>) -> Snapshot {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::create(directory.path().join("records")).unwrap();
+    sample::fill(&store, "shop", records).unwrap();
+    let (name, expression) = (b"by-expression".to_vec(), vec![0x93, 0x51, 2]);
+    let index = SecondaryIndex { name, kind: b'N', value: b'N', expression, ..SecondaryIndex::default() };
+    store.put_index("shop", index).unwrap();
+    let mut session = repository().1.begin(SessionOptions::default()).unwrap();
+    let source = EmbeddedSource::new(store);
+    session.records("shop", &source, BackupKind::Full, &RecordOptions::default()).unwrap();
+    session.commit().unwrap()
+}
+
+#[test]
+fn a_plan_of_a_restore_writes_nothing_anywhere_and_its_execution_reports_the_same() {
+    let snapshot = shop(0..300);
+    let directory = tempfile::tempdir().unwrap();
+    let there = EmbeddedStore::create(directory.path().join("there")).unwrap();
+    sample::fill(&there, "shop", 200..400).unwrap();
+    drop(there);
+    for (kind, name) in [("asb", "out"), ("asb", "one.asb"), ("jsonl", "out.jsonl"), ("", "new"), ("", "there")] {
+        let options = RestoreOptions::default().conflict(ConflictPolicy::Keep);
+        let mut before = contents(directory.path());
+        let path = directory.path().join(name);
+        let target = target(kind, &path).unwrap();
+        // A store that is opened notes so in its file.
+        if name == "there" {
+            before = contents(directory.path());
+        }
+        let plan = snapshot.restore_plan("shop", &*target, &options).unwrap();
+        assert!(contents(directory.path()) == before, "{name}");
+        let planned = plan.report().clone();
+        let exists = if name == "there" { 100 } else { 0 };
+        assert_eq!((planned.read, planned.written, planned.exists), (300, 300 - exists, exists), "{name}");
+        assert_eq!(planned.remarks.notes.len(), usize::from(kind == "asb"), "{name}");
+        let mut done = plan.execute().unwrap();
+        if exists > 0 {
+            // To plan, no body is read of a record that the target would keep.
+            assert!(planned.bytes > 0 && planned.bytes < done.bytes, "{name}");
+            done.bytes = planned.bytes;
+        }
+        assert_eq!(done, planned, "{name}");
+        target.finish().unwrap();
+        assert!(path.exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_plan_of_a_mirror_counts_what_it_deletes_and_its_execution_looks_again() {
+    let snapshot = shop(0..300);
+    let directory = tempfile::tempdir().unwrap();
+    let there = EmbeddedStore::create(directory.path().join("there")).unwrap();
+    sample::fill(&there, "shop", 200..400).unwrap();
+    let target = EmbeddedTarget::new(there.clone());
+    let plan = snapshot.restore_plan("shop", &target, &RestoreOptions::default().mirror(true)).unwrap();
+    assert_eq!((plan.report().written, plan.report().deleted), (300, 100));
+    assert_eq!(there.count("shop", None).unwrap(), 200);
+    sample::fill(&there, "shop", 400..450).unwrap();
+    assert_eq!(plan.execute().unwrap().deleted, 150);
+    assert_eq!(there.count("shop", None).unwrap(), 300);
+}
+
+#[test]
+fn a_target_that_nothing_was_begun_on_leaves_nothing_until_it_is_finished_and_then_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    let targets = [("asb", "out"), ("asb", "one.asb"), ("jsonl", "out.jsonl"), ("", "store")];
+    let targets: Vec<_> = targets.into_iter().map(|(kind, name)| target(kind, &path(name)).unwrap()).collect();
+    assert!(contents(directory.path()).is_empty());
+    targets.iter().for_each(|target| target.finish().unwrap());
+    drop(targets);
+    assert!(!path("out").exists() && !path("one.asb").exists());
+    assert_eq!(std::fs::read_to_string(path("out.jsonl")).unwrap(), "{\"aerolith\":\"jsonl\",\"version\":1}\n");
+    assert_eq!(EmbeddedStore::open(path("store")).unwrap().namespaces().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_target_whose_directory_is_missing_is_refused_and_makes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    for (kind, name) in [("asb", "a/out"), ("asb", "b/one.asb"), ("jsonl", "c/out.jsonl"), ("", "d/store")] {
+        let refused = target(kind, &directory.path().join(name)).err().unwrap().to_string();
+        assert!(refused.contains("there is no directory") && refused.contains("is mounted"), "{refused}");
+    }
+    assert!(contents(directory.path()).is_empty());
 }

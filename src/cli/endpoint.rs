@@ -86,8 +86,8 @@ impl TargetArgs {
     }
 
     /// What the library is told.
-    pub fn options(&self, asb: AsbTargetOptions, dry_run: bool) -> Result<TargetOptions> {
-        let options = TargetOptions::default().asb(asb).dry_run(dry_run);
+    pub fn options(&self, asb: AsbTargetOptions) -> Result<TargetOptions> {
+        let options = TargetOptions::default().asb(asb);
         #[cfg(feature = "cluster")]
         let options = options.cluster(self.cluster.access()?);
         Ok(options)

@@ -15,7 +15,7 @@ use crate::job::path::key_digest;
 use crate::job::{self, RestoreOptions, SnapshotPath};
 use crate::record::{Digest, PartitionSet};
 use crate::repository::{Selection, Snapshot};
-use crate::restore::Expiry;
+use crate::restore::{self, Expiry};
 use crate::targets::ConflictPolicy;
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
@@ -246,7 +246,11 @@ fn check(args: &Args) -> Result<()> {
         why: "files are new, so they hold no records yet",
     };
     let options = [conflict].into_iter().chain(args.asb.given()).chain(args.writing.given());
-    applies::check(&[&args.target], options)?;
+    applies::check(&[&args.target], options)
+}
+
+/// Refuses to begin what nobody could confirm.
+fn check_answerable(args: &Args) -> Result<()> {
     if args.mirror && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
         return Err(Error::usage(format!("there is no terminal to ask on: {NO_ANSWER}")));
     }
@@ -259,6 +263,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let (selection, names) = selection(&args.which, path.set.as_deref())?;
     let options = options(&args, &path, selection)?;
     options.check(&args.target)?;
+    check_answerable(&args)?;
     let snapshot = args.among.open(context, &path.snapshot)?;
     let snapshot = announced(context, &snapshot, &path)?;
     let report = job::restore(&snapshot, &args.target, &options)?;
@@ -279,8 +284,7 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         Some(seconds) => Expiry::Later(seconds),
         None => Expiry::AsBackedUp,
     };
-    let options = RestoreOptions::default()
-        .namespace(path.namespace.clone())
+    let records = restore::RestoreOptions::default()
         .selection(selection)
         .rename(args.rename.clone())
         .conflict(args.conflict.map(ConflictPolicy::from))
@@ -290,10 +294,14 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         .without_users(args.no_metadata || args.no_users)
         .indexes_last(args.indexes_last)
         .resume(args.resume)
-        .mirror(args.mirror)
+        .mirror(args.mirror);
+    let options = RestoreOptions::default()
+        .namespace(path.namespace.clone())
+        .records(records)
         .confirmed(args.yes)
-        .verify(args.verify);
-    Ok(options.target(args.writing.options(args.asb.options(), args.dry_run)?))
+        .verify(args.verify)
+        .dry_run(args.dry_run);
+    Ok(options.target(args.writing.options(args.asb.options())?))
 }
 
 /// The snapshot, of which the terminal is told once its restore begins.

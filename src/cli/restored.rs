@@ -120,20 +120,20 @@ fn verified(report: &RestoreReport) -> impl Iterator<Item = (&str, &Verification
 }
 
 fn summary(restored: &Restored<'_>) -> String {
-    let (options, report) = (restored.options, restored.report);
+    let (how, report) = (&restored.options.records, restored.report);
     // The name of a column, and whether it is shown.
     let written = if report.dry_run { "would write" } else { "written" };
     let deleted = if report.dry_run { "would delete" } else { "deleted" };
     let columns = [
         ("read", true),
         (written, true),
-        ("same", options.resume),
+        ("same", how.resume),
         ("expired", true),
         ("exists", true),
         ("fresher", true),
-        ("no bins", options.selection.bins.is_some()),
+        ("no bins", how.selection.bins.is_some()),
         ("failed", true),
-        (deleted, options.mirror),
+        (deleted, how.mirror),
     ];
     let shown = |values: [String; 9]| -> Vec<String> {
         values.into_iter().zip(columns).filter(|(_, (_, shown))| *shown).map(|(value, _)| value).collect()

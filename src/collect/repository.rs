@@ -35,7 +35,7 @@ impl Repository {
     ///
     /// If the policy says nothing, or would leave a group without any snapshot and doesn't say so; nothing is forgotten
     /// then.
-    pub fn forget_plan(&self, policy: &Retention, filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
+    pub fn forget_plan(&self, policy: &Retention, filter: &SnapshotFilter) -> Result<Plan<'static, ForgetReport>> {
         self.forget_plan_of(&mut self.manifests()?, policy, filter)
     }
 
@@ -45,7 +45,7 @@ impl Repository {
         list: &mut Manifests,
         policy: &Retention,
         filter: &SnapshotFilter,
-    ) -> Result<Plan<ForgetReport>> {
+    ) -> Result<Plan<'static, ForgetReport>> {
         list.snapshots.retain(|manifest| filter.admits_manifest(manifest));
         let mut verdicts = decide(policy, &list.snapshots, &list.times)?;
         for (id, hold) in objects::list_holds(&*self.store, names::HOLDS)? {
@@ -82,7 +82,7 @@ impl Repository {
     /// # Errors
     ///
     /// If a name is not found or its snapshot is held.
-    pub fn forget_named_plan(&self, names: &[String], filter: &SnapshotFilter) -> Result<Plan<ForgetReport>> {
+    pub fn forget_named_plan(&self, names: &[String], filter: &SnapshotFilter) -> Result<Plan<'static, ForgetReport>> {
         self.forget_named_plan_of(&mut self.manifests()?, names, filter)
     }
 
@@ -92,7 +92,7 @@ impl Repository {
         list: &mut Manifests,
         names: &[String],
         filter: &SnapshotFilter,
-    ) -> Result<Plan<ForgetReport>> {
+    ) -> Result<Plan<'static, ForgetReport>> {
         let states = objects::list_states(&*self.store, &self.keys)?;
         let holds = objects::list_holds(&*self.store, names::HOLDS)?;
         let mut forgotten = Vec::new();
@@ -109,7 +109,7 @@ impl Repository {
         Ok(self.plan_to_forget(ForgetReport { forgotten, ..ForgetReport::default() }))
     }
 
-    fn plan_to_forget(&self, report: ForgetReport) -> Plan<ForgetReport> {
+    fn plan_to_forget(&self, report: ForgetReport) -> Plan<'static, ForgetReport> {
         let (repository, done) = (self.clone(), report.clone());
         Plan::new(report, move || {
             let store = Frugal::new(repository.store.clone());
@@ -163,7 +163,7 @@ impl Repository {
     /// # Errors
     ///
     /// If what a snapshot needs can't be told.
-    pub fn prune_plan(&self, options: &PruneOptions) -> Result<Plan<PruneReport>> {
+    pub fn prune_plan(&self, options: &PruneOptions) -> Result<Plan<'static, PruneReport>> {
         let _part = self.begin_pruning();
         let (report, condemned) = self.collector().look(options, &self.control)?;
         let options = PruneOptions { only: Some(Arc::new(condemned)), ..options.clone() };

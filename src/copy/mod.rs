@@ -211,7 +211,7 @@ impl Repository {
     /// # Errors
     ///
     /// If one of the stores can't be read, or a snapshot that was named is not found.
-    pub fn copy_plan(&self, target: &Repository, options: &CopyOptions) -> Result<Plan<CopyReport>> {
+    pub fn copy_plan(&self, target: &Repository, options: &CopyOptions) -> Result<Plan<'static, CopyReport>> {
         let report = self.copy(target, &CopyOptions { dry_run: true, ..options.clone() })?;
         let shown = report.copied.iter().map(|one| one.original.id());
         let shown = shown.chain(report.present.iter().map(|(original, _)| *original)).collect();

@@ -170,7 +170,7 @@ impl Repository {
     /// # Errors
     ///
     /// If the store can't be read.
-    pub fn repair_plan(&self, options: &RepairOptions) -> Result<Plan<RepairReport>> {
+    pub fn repair_plan(&self, options: &RepairOptions) -> Result<Plan<'static, RepairReport>> {
         let report = self.repair(&RepairOptions { dry_run: true, ..options.clone() })?;
         let (repository, options) = (self.clone(), options.clone());
         Ok(Plan::new(report, move || repository.repair(&options)))

@@ -3,11 +3,10 @@
 
 use super::report::{RestoreOptions, RestoreReport};
 use super::work::Restoring;
-use crate::control::Control;
-use crate::error::{Error, Result};
-use crate::record::{Digest, NamespaceMetadata};
-use crate::repository::Snapshot;
-use crate::repository::{Selection, SelectionWalk};
+use crate::error::{Error, OptionsError, Result};
+use crate::plan::Plan;
+use crate::record::{Digest, NamespaceMetadata, RecordSelection};
+use crate::repository::{NamespaceView, Selection, SelectionWalk, Snapshot};
 use crate::run::Loss;
 use crate::sources::partitioned;
 use crate::targets::RecordTarget;
@@ -21,45 +20,89 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If the snapshot has no such namespace, the options don't go with the target, the target can't go on, or the
-    /// restore was stopped. What was written until then stays in a live target.
+    /// If the snapshot has no such namespace, the options don't go with it or with the target, the target can't go on,
+    /// or the restore was stopped. What was written until then stays in a live target.
     pub fn restore(
         &self,
         namespace: &str,
         target: &dyn RecordTarget,
         options: &RestoreOptions,
     ) -> Result<RestoreReport> {
-        let control = &self.control;
-        options.check(target.name(), target.is_live())?;
-        let _part = control.part(format!("restoring namespace {namespace} into {}", target.name())).entered();
+        self.restore_or_look(namespace, target, options, false)
+    }
+
+    /// What [`Snapshot::restore`] would do, and changes nothing: all is read, and the target is asked what would become
+    /// of it. The plan can be shown and then executed; the caller then ends with [`RecordTarget::finish`].
+    ///
+    /// ```
+    /// # use aerolith::{BackupKind, CreateOptions, EmbeddedSource, KdfCost, RecordOptions, Repository, SessionOptions};
+    /// # use aerolith::embedded::{EmbeddedStore, sample};
+    /// # use aerolith::store::MemoryStore;
+    /// # use std::sync::Arc;
+    /// use aerolith::{ConflictPolicy, EmbeddedTarget, RecordTarget, RestoreOptions};
+    ///
+    /// # fn main() -> aerolith::Result<()> {
+    /// # let directory = tempfile::tempdir().map_err(|error| aerolith::Error::io("make a directory", error))?;
+    /// # let records = EmbeddedStore::create(directory.path().join("records"))?;
+    /// # sample::fill(&records, "shop", 0..100)?;
+    /// # let options = CreateOptions::default().cost(KdfCost::WEAK);
+    /// # let repository = Repository::create(Arc::new(MemoryStore::new()), b"a long passphrase", &options)?;
+    /// # let mut session = repository.begin(SessionOptions::default())?;
+    /// # session.records("shop", &EmbeddedSource::new(records), BackupKind::Full, &RecordOptions::default())?;
+    /// # let snapshot = session.commit()?;
+    /// # let shop = directory.path().join("shop");
+    /// let target = EmbeddedTarget::open(shop)?;
+    /// let options = RestoreOptions::default().conflict(ConflictPolicy::Keep);
+    /// let plan = snapshot.restore_plan("shop", &target, &options)?;
+    /// println!("{} of {} records would be written", plan.report().written, plan.report().read);
+    /// let report = plan.execute()?;
+    /// target.finish()?;
+    /// # assert_eq!((report.written, report.exists), (100, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Snapshot::restore`], as far as they can be told without writing.
+    pub fn restore_plan<'t>(
+        &self,
+        namespace: &str,
+        target: &'t dyn RecordTarget,
+        options: &RestoreOptions,
+    ) -> Result<Plan<'t, RestoreReport>> {
+        let report = self.restore_or_look(namespace, target, options, true)?;
+        let (snapshot, namespace, options) = (self.clone(), namespace.to_owned(), options.clone());
+        Ok(Plan::new(report, move || snapshot.restore(&namespace, target, &options)))
+    }
+
+    fn restore_or_look(
+        &self,
+        namespace: &str,
+        target: &dyn RecordTarget,
+        options: &RestoreOptions,
+        only_look: bool,
+    ) -> Result<RestoreReport> {
+        self.check_restore(namespace, options, target.name(), target.is_live())?;
+        let doing = if only_look { "trying to restore" } else { "restoring" };
+        let _part = self.control.part(format!("{doing} namespace {namespace} into {}", target.name())).entered();
         if options.mirror {
             self.may_be_mirrored(namespace, &options.selection)?;
         }
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
-        let (mut metadata, metadata_lost) = match view.metadata() {
-            _ if options.without_indexes && options.without_udfs && options.without_users => Default::default(),
-            Ok(metadata) => (metadata, None),
-            Err(error) if error.is_of_one_object() => (Default::default(), Some(error.to_string())),
-            Err(error) => return Err(error),
-        };
-        if options.without_indexes {
-            metadata.indexes.clear();
-        }
-        if options.without_udfs {
-            metadata.udfs.clear();
-        }
-        if options.without_users {
-            metadata.roles.clear();
-            metadata.users.clear();
-        }
+        let (mut metadata, metadata_lost) = wanted_metadata(&view, options)?;
         let mut last = NamespaceMetadata::default();
-        if options.indexes_last {
-            last.indexes = std::mem::take(&mut metadata.indexes);
-        }
-        target.begin(name, &metadata)?;
-        let work = Restoring::new(self, target, name, options, control)?;
-        let mut report = work.run(view)?;
+        let remarks = if only_look {
+            target.preview_begin(name, &metadata)?
+        } else {
+            if options.indexes_last {
+                last.indexes = std::mem::take(&mut metadata.indexes);
+            }
+            target.begin(name, &metadata)?
+        };
+        let mut report = Restoring::new(self, target, name, options, only_look)?.run(view)?;
+        report.remarks = remarks;
         report.metadata_lost = metadata_lost;
         if options.selection.is_every_record() {
             let expected = view.manifest().live_records;
@@ -73,12 +116,36 @@ impl Snapshot {
             return Err(Error::invalid(format!("the restore's counts don't add up: {report:?}")));
         }
         if options.mirror && report.lost.is_empty() {
-            self.delete_surplus(namespace, target, options, control, &mut report)?;
+            match only_look {
+                true => report.deleted = self.surplus_count(namespace, target, options)?,
+                false => self.delete_surplus(namespace, target, options, &mut report)?,
+            }
         }
         if !last.indexes.is_empty() {
-            target.add_metadata(name, &last)?;
+            report.remarks.add(target.add_metadata(name, &last)?);
         }
         Ok(report)
+    }
+
+    /// Refuses options that don't go together, with the target or with what a namespace holds.
+    pub(crate) fn check_restore(
+        &self,
+        namespace: &str,
+        options: &RestoreOptions,
+        target: &str,
+        is_live: bool,
+    ) -> Result<()> {
+        options.check(target, is_live)?;
+        let selection = &self.namespace(namespace)?.manifest().selection;
+        if is_live && options.conflict.is_none() && RecordSelection::names_bins(selection) {
+            return Err(OptionsError::HoldsSomeBins {
+                snapshot: self.id().to_string(),
+                namespace: namespace.to_owned(),
+                selection: selection.clone(),
+            }
+            .into());
+        }
+        Ok(())
     }
 
     /// Whether all that a namespace held is known, so that what the snapshot lacks was not there.
@@ -127,18 +194,22 @@ impl Snapshot {
         Error::damaged(format!("namespace {namespace} of snapshot {}", self.id()), found)
     }
 
-    /// Counts what [`RestoreOptions::mirror`] would delete. It is an error if the snapshot can't tell what it holds.
+    /// Counts what [`RestoreOptions::mirror`] would delete, which takes less than a whole plan
+    /// ([`Snapshot::restore_plan`]). It is an error if the snapshot can't tell what it holds.
     ///
     /// # Errors
     ///
     /// If the snapshot has no such namespace or is damaged, so that it can't tell what it holds, or the target can't be
     /// read.
     pub fn count_surplus(&self, namespace: &str, target: &dyn RecordTarget, options: &RestoreOptions) -> Result<u64> {
-        let control = &self.control;
-        options.check(target.name(), target.is_live())?;
+        self.check_restore(namespace, options, target.name(), target.is_live())?;
         self.may_be_mirrored(namespace, &options.selection)?;
+        self.surplus_count(namespace, target, options)
+    }
+
+    fn surplus_count(&self, namespace: &str, target: &dyn RecordTarget, options: &RestoreOptions) -> Result<u64> {
         let mut count = 0;
-        self.surplus(namespace, target, options, control, &mut |digests| {
+        self.surplus(namespace, target, options, &mut |digests| {
             count += digests.len() as u64;
             Ok(())
         })?;
@@ -150,11 +221,10 @@ impl Snapshot {
         namespace: &str,
         target: &dyn RecordTarget,
         options: &RestoreOptions,
-        control: &Control,
         report: &mut RestoreReport,
     ) -> Result<()> {
         let name = options.rename.as_deref().unwrap_or(namespace);
-        self.surplus(namespace, target, options, control, &mut |digests| {
+        self.surplus(namespace, target, options, &mut |digests| {
             let outcome = target.delete(name, digests)?;
             report.deleted += outcome.deleted;
             report.not_deleted += outcome.failed.len() as u64;
@@ -170,7 +240,6 @@ impl Snapshot {
         namespace: &str,
         target: &dyn RecordTarget,
         options: &RestoreOptions,
-        control: &Control,
         each: &mut dyn FnMut(&[Digest]) -> Result<()>,
     ) -> Result<()> {
         let view = self.namespace(namespace)?;
@@ -187,7 +256,7 @@ impl Snapshot {
             let everything = Selection { partitions: options.selection.partitions, ..Selection::default() };
             let mut walk = SelectionWalk::new(view, Cow::Borrowed(&everything));
             for partition in everything.selected_partitions() {
-                control.check()?;
+                self.control.check()?;
                 let ours = walk.take(partition)?;
                 if let Some(loss) = walk.losses_so_far().named.first() {
                     return Err(self.unknown(namespace, loss));
@@ -208,4 +277,27 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// What is restored of a namespace's metadata, and why it can't be read, if so.
+fn wanted_metadata(view: &NamespaceView<'_>, options: &RestoreOptions) -> Result<(NamespaceMetadata, Option<String>)> {
+    if options.without_indexes && options.without_udfs && options.without_users {
+        return Ok(Default::default());
+    }
+    let mut metadata = match view.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.is_of_one_object() => return Ok((Default::default(), Some(error.to_string()))),
+        Err(error) => return Err(error),
+    };
+    if options.without_indexes {
+        metadata.indexes.clear();
+    }
+    if options.without_udfs {
+        metadata.udfs.clear();
+    }
+    if options.without_users {
+        metadata.roles.clear();
+        metadata.users.clear();
+    }
+    Ok((metadata, None))
 }

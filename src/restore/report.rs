@@ -1,12 +1,12 @@
 //! What is restored and how, and what came of it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OptionsError, Result};
 use crate::record::{Digest, VoidTime};
 use crate::repository::Selection;
 use crate::run::Losses;
 use crate::setters::setters;
 use crate::sources::MetSets;
-use crate::targets::{ConflictPolicy, FailedRecord};
+use crate::targets::{ConflictPolicy, FailedRecord, Remarks};
 use std::collections::BTreeMap;
 
 /// Failed records that are kept by name; further ones are only counted.
@@ -50,8 +50,9 @@ pub struct RestoreOptions {
     pub selection: Selection,
     /// The namespace's name in the target; its own if not given.
     pub rename: Option<String>,
-    /// What happens to records that the target has.
-    pub conflict: ConflictPolicy,
+    /// What happens to records that a live target has. They are replaced if nothing is said, as long as that drops none
+    /// of their bins.
+    pub conflict: Option<ConflictPolicy>,
     /// When they expire.
     pub expiry: Expiry,
     /// Leave out secondary indexes.
@@ -71,7 +72,6 @@ pub struct RestoreOptions {
 
 setters!(RestoreOptions {
     selection: Selection,
-    conflict: ConflictPolicy,
     expiry: Expiry,
     without_indexes: bool,
     without_udfs: bool,
@@ -80,10 +80,16 @@ setters!(RestoreOptions {
     resume: bool,
     mirror: bool,
 } into {
+    conflict: Option<ConflictPolicy>,
     rename: Option<String>,
 });
 
 impl RestoreOptions {
+    /// What happens to records that the target has.
+    pub(crate) fn policy(&self) -> ConflictPolicy {
+        self.conflict.unwrap_or_default()
+    }
+
     /// Refuses options that don't go together, or not with this target: one that has records already (`is_live`), or
     /// files. Every restore does so; a caller may want to know before it opens the target.
     ///
@@ -93,7 +99,7 @@ impl RestoreOptions {
     pub fn check(&self, target: &str, is_live: bool) -> Result<()> {
         let wrong = |problem: &str| Err(Error::usage(format!("{target}: {problem}")));
         if !is_live {
-            if self.conflict == ConflictPolicy::Merge {
+            if self.policy() == ConflictPolicy::Merge {
                 return wrong("a file is rewritten, so there is nothing to merge with; leave out `conflict` merge");
             }
             if self.resume {
@@ -106,12 +112,15 @@ impl RestoreOptions {
                 return wrong("in a file indexes come before the records; leave out `indexes_last`");
             }
         }
+        if is_live && self.selection.bins.is_some() && self.conflict.is_none() {
+            return Err(OptionsError::BinsWithoutConflict.into());
+        }
         if self.mirror {
             let selection = &self.selection;
             if selection.digests.is_some() || selection.bins.is_some() {
                 return wrong("`mirror` is for whole namespaces, sets and partitions, not for single records or bins");
             }
-            if self.conflict != ConflictPolicy::Replace {
+            if self.policy() != ConflictPolicy::Replace {
                 return wrong("`mirror` makes the target what the snapshot is, and goes with `conflict` replace alone");
             }
             if selection.sets.as_ref().is_some_and(|sets| sets.contains(&b""[..])) {
@@ -122,7 +131,7 @@ impl RestoreOptions {
     }
 }
 
-/// What became of every record. `read` is the sum of the next seven.
+/// What became of every record, or in a plan would. `read` is the sum of the next seven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RestoreReport {
@@ -158,6 +167,8 @@ pub struct RestoreReport {
     pub not_found: Vec<Digest>,
     /// The sets of the namespace that were met, where sets were selected.
     pub sets: MetSets,
+    /// What the target said of the namespace: indexes and the like that it could not take, and notes.
+    pub remarks: Remarks,
     /// Bytes of the bodies.
     pub bytes: u64,
     /// Records of the target that were deleted since the snapshot lacks them.
@@ -254,6 +265,7 @@ impl RestoreReport {
         self.lost.add(&other.lost);
         self.metadata_lost = self.metadata_lost.take().or(other.metadata_lost);
         self.sets.add(other.sets);
+        self.remarks.add(other.remarks);
         self.bytes += other.bytes;
         self.more_failures.keep(&mut self.failures, other.failures);
         other.more_failures.iter().for_each(|(reason, number)| self.more_failures.add(reason, number));

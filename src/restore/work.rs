@@ -42,6 +42,8 @@ pub(crate) struct Restoring<'a> {
     name: &'a str,
     now: Option<Timestamp>,
     options: &'a RestoreOptions,
+    /// Nothing is written: the target says what would be.
+    only_look: bool,
     control: &'a Control,
     /// The target, to look at what it has, where that decides what is written.
     there: Option<Box<dyn RecordSource>>,
@@ -55,18 +57,19 @@ impl<'a> Restoring<'a> {
         target: &'a dyn RecordTarget,
         name: &'a str,
         options: &'a RestoreOptions,
-        control: &'a Control,
+        only_look: bool,
     ) -> Result<Self> {
-        // A dry run can't learn from the target's answers what it has.
-        let asks = matches!(options.conflict, ConflictPolicy::Keep | ConflictPolicy::Newer);
-        let looks = options.resume || target.is_dry_run() && asks;
+        // Who only looks can't learn from the target's answers what it has.
+        let asks = matches!(options.policy(), ConflictPolicy::Keep | ConflictPolicy::Newer);
+        let looks = options.resume || only_look && asks && target.is_live();
         Ok(Restoring {
             snapshot,
             target,
             name,
             now: if target.is_live() { Some(target.clock()?) } else { None },
             options,
-            control,
+            only_look,
+            control: &snapshot.control,
             there: if looks { target.read_back(only_set(&options.selection))? } else { None },
             report: Mutex::default(),
             error: Mutex::default(),
@@ -215,10 +218,10 @@ impl<'a> Restoring<'a> {
         let is_same = there.hashes.contains(&Some(live.hash));
         if is_same && expires_alike(there.void_time, self.options.expiry.of(live.void_time)) {
             report.same += 1;
-        } else if !self.target.is_dry_run() || self.is_expired(live) {
+        } else if !self.only_look || self.is_expired(live) {
             return false;
         } else {
-            match self.options.conflict.fate(Some(there.generation), live.generation) {
+            match self.options.policy().fate(Some(there.generation), live.generation) {
                 Fate::Written => return false,
                 Fate::Exists => report.exists += 1,
                 Fate::Fresher => report.fresher += 1,
@@ -239,7 +242,11 @@ impl<'a> Restoring<'a> {
         let batch = self.gather(entries, &mut report)?;
         self.control.check()?;
         if !batch.is_empty() {
-            let outcome = self.target.write(self.name, &batch, self.options.conflict)?;
+            let policy = self.options.policy();
+            let outcome = match self.only_look {
+                true => self.target.preview_write(self.name, &batch, policy)?,
+                false => self.target.write(self.name, &batch, policy)?,
+            };
             let failed = outcome.failed.iter().map(|failed| failed.digest);
             let left_out: Vec<Digest> = outcome.left_alone.into_iter().chain(failed).collect();
             self.mark(entries, left_out, &mut report);

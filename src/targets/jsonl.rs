@@ -1,7 +1,7 @@
 //! Writes JSON lines: `jsonl:FILE`, or `jsonl:-` for standard output. The format is in [`crate::jsonl`].
 
-use super::partial::{Partial, begin_single, directory_of, sync_directory};
-use super::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome};
+use super::partial::{Partial, begin_single, check_parent, directory_of, sync_directory};
+use super::{ConflictPolicy, FailedRecord, RecordTarget, Remarks, WriteOutcome};
 use crate::error::{Error, Result};
 use crate::jsonl::{
     MAX_LINE_BYTES, write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user,
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 /// A file of JSON lines as a target.
 ///
@@ -22,92 +22,76 @@ use std::sync::{Mutex, MutexGuard};
 /// never overwritten. A target that is dropped unfinished removes what it wrote.
 pub struct JsonlTarget {
     name: String,
-    place: Option<Place>,
-    dry_run: bool,
-    output: Mutex<Box<dyn Write + Send>>,
-    /// The namespaces that no line names yet.
-    unnamed: Mutex<BTreeSet<String>>,
-    notes: Vec<String>,
+    /// The file's name; none if the lines go to a writer.
+    path: Option<PathBuf>,
+    state: Mutex<State>,
 }
 
-struct Place {
-    path: PathBuf,
-    partial: Mutex<Partial>,
-    /// Holds the lock.
-    file: File,
+#[derive(Default)]
+struct State {
+    /// Where the lines go; none until there is a file.
+    output: Option<Box<dyn Write + Send>>,
+    /// The file on its way, and the handle that holds its lock.
+    file: Option<(Partial, File)>,
+    /// The header is written.
+    begun: bool,
+    /// A write failed half way: the file can't be completed any more.
+    torn: bool,
+    /// The namespaces that no line names yet.
+    unnamed: BTreeSet<String>,
 }
 
 impl JsonlTarget {
-    /// Begins a file, or standard output for `-`.
+    /// A file that is made once something is restored into it, or standard output for `-`.
     ///
     /// # Errors
     ///
-    /// If the file exists or can't be written.
-    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+    /// If the file exists, or its directory doesn't.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = format!("jsonl:{}", path.display());
         if path == Path::new("-") {
-            return Self::to_writer(Box::new(std::io::stdout()), name);
+            return Ok(Self::to_writer(Box::new(std::io::stdout()), name));
         }
         check_absent(path, &name)?;
-        let (partial, file, notes) = begin_single(path, &name)?;
-        let output =
-            file.try_clone().map_err(|error| Error::io(format!("write {}", partial.current().display()), error))?;
-        let mut target = Self::to_writer(Box::new(output), name)?;
-        target.place = Some(Place { path: path.to_owned(), partial: Mutex::new(partial), file });
-        target.notes = notes;
-        Ok(target)
-    }
-
-    /// Says what would be written, and makes no file. What [`JsonlTarget::create`] refuses is refused too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`JsonlTarget::create`].
-    pub fn dry_run(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let name = format!("jsonl:{}", path.display());
-        if path != Path::new("-") {
-            check_absent(path, &name)?;
-            let directory = directory_of(path);
-            let failed = |error| Error::io(format!("create {} in {}", path.display(), directory.display()), error);
-            std::fs::read_dir(directory).map_err(failed)?;
-        }
-        let mut target = Self::to_writer(Box::new(std::io::sink()), name)?;
-        target.dry_run = true;
-        Ok(target)
+        check_parent(path, &name)?;
+        Ok(Self { name, path: Some(path.to_owned()), state: Mutex::default() })
     }
 
     /// Writes to any writer. `name` is what messages call it.
-    ///
-    /// # Errors
-    ///
-    /// If the header can't be written.
-    pub fn to_writer(writer: Box<dyn Write + Send>, name: String) -> Result<Self> {
-        let target = Self {
-            name,
-            place: None,
-            dry_run: false,
-            output: Mutex::new(writer),
-            unnamed: Mutex::default(),
-            notes: Vec::new(),
-        };
-        let mut header = Vec::new();
-        write_header(&mut header);
-        target.put(&header)?;
-        Ok(target)
-    }
-
-    fn output(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        lock(&self.output)
+    pub fn to_writer(writer: Box<dyn Write + Send>, name: String) -> Self {
+        Self { name, path: None, state: Mutex::new(State { output: Some(writer), ..State::default() }) }
     }
 
     fn failed(&self, error: std::io::Error) -> Error {
         Error::io(format!("write {}", self.name), error)
     }
 
-    fn put(&self, lines: &[u8]) -> Result<()> {
-        self.output().write_all(lines).map_err(|error| self.failed(error))
+    /// Makes the file, if there is to be one and it isn't there yet, and appends lines. Gives back what to tell people.
+    fn put(&self, state: &mut State, lines: &[u8]) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        if let (None, Some(path)) = (&state.output, &self.path) {
+            // One may have come since the target was made.
+            check_absent(path, &self.name)?;
+            let (partial, file, found) = begin_single(path, &self.name)?;
+            let output = file.try_clone();
+            let output = output.map_err(|error| Error::io(format!("write {}", partial.current().display()), error))?;
+            state.output = Some(Box::new(output));
+            state.file = Some((partial, file));
+            notes = found;
+        }
+        let mut header = Vec::new();
+        if !state.begun {
+            write_header(&mut header);
+        }
+        let Some(output) = state.output.as_mut().filter(|_| !state.torn) else {
+            let problem = "it takes no more lines: an earlier write failed".into();
+            return Err(Error::Target { target_name: self.name.clone(), problem });
+        };
+        state.torn = true;
+        output.write_all(&header).and_then(|()| output.write_all(lines)).map_err(|error| self.failed(error))?;
+        (state.begun, state.torn) = (true, false);
+        Ok(notes)
     }
 }
 
@@ -120,6 +104,29 @@ fn check_absent(path: &Path, target_name: &str) -> Result<()> {
     Err(Error::Target { target_name: target_name.to_owned(), problem })
 }
 
+/// Appends the lines of a batch's records; those that can't be written are named with the reason.
+fn format_batch(lines: &mut Vec<u8>, namespace: &str, batch: &RecordBatch) -> WriteOutcome {
+    let mut outcome = WriteOutcome::default();
+    for record in batch.iter() {
+        let start = lines.len();
+        let reason = match write_record(lines, namespace, &record) {
+            Ok(()) if lines.len() - start <= MAX_LINE_BYTES => {
+                outcome.written += 1;
+                continue;
+            }
+            Ok(()) => format!("its line would be longer than {MAX_LINE_BYTES} bytes"),
+            Err(error) => error.to_string(),
+        };
+        lines.truncate(start);
+        outcome.failed.push(FailedRecord { digest: record.meta.digest, reason });
+    }
+    outcome
+}
+
+fn lines_for(batch: &RecordBatch) -> Vec<u8> {
+    Vec::with_capacity(batch.byte_len() * 2 + batch.len() * 300)
+}
+
 impl RecordTarget for JsonlTarget {
     fn name(&self) -> &str {
         &self.name
@@ -129,72 +136,59 @@ impl RecordTarget for JsonlTarget {
         false
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.dry_run
-    }
-
     fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp::now())
     }
 
-    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+    fn preview_write(&self, namespace: &str, batch: &RecordBatch, _policy: ConflictPolicy) -> Result<WriteOutcome> {
+        Ok(format_batch(&mut lines_for(batch), namespace, batch))
+    }
+
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         let mut lines = Vec::new();
         metadata.indexes.iter().for_each(|index| write_index(&mut lines, namespace, index));
         metadata.udfs.iter().for_each(|udf| write_udf(&mut lines, namespace, udf));
         metadata.roles.iter().for_each(|role| write_role(&mut lines, namespace, role));
         metadata.users.iter().for_each(|user| write_user(&mut lines, namespace, user));
+        let mut state = lock(&self.state);
+        let notes = self.put(&mut state, &lines)?;
         if lines.is_empty() {
-            lock(&self.unnamed).insert(namespace.to_owned());
+            state.unnamed.insert(namespace.to_owned());
         }
-        self.put(&lines)
+        Ok(Remarks { notes, ..Remarks::default() })
     }
 
     /// Every record is written: a new file has no conflicts.
     fn write(&self, namespace: &str, batch: &RecordBatch, _policy: ConflictPolicy) -> Result<WriteOutcome> {
-        let mut lines = Vec::with_capacity(batch.byte_len() * 2 + batch.len() * 300);
-        let mut outcome = WriteOutcome::default();
-        for record in batch.iter() {
-            let start = lines.len();
-            let reason = match write_record(&mut lines, namespace, &record) {
-                Ok(()) if lines.len() - start <= MAX_LINE_BYTES => {
-                    outcome.written += 1;
-                    continue;
-                }
-                Ok(()) => format!("its line would be longer than {MAX_LINE_BYTES} bytes"),
-                Err(error) => error.to_string(),
-            };
-            lines.truncate(start);
-            outcome.failed.push(FailedRecord { digest: record.meta.digest, reason });
-        }
+        let mut lines = lines_for(batch);
+        let outcome = format_batch(&mut lines, namespace, batch);
+        let mut state = lock(&self.state);
+        self.put(&mut state, &lines)?;
         if outcome.written > 0 {
-            lock(&self.unnamed).remove(namespace);
+            state.unnamed.remove(namespace);
         }
-        self.put(&lines)?;
         Ok(outcome)
     }
 
     fn read_back(&self, _set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
-        match &self.place {
-            Some(place) => Ok(Some(Box::new(JsonlSource::open(&place.path)?))),
+        match &self.path {
+            Some(path) => Ok(Some(Box::new(JsonlSource::open(path)?))),
             None => Ok(None),
         }
     }
 
     fn finish(&self) -> Result<()> {
+        let mut state = lock(&self.state);
         let mut lines = Vec::new();
-        std::mem::take(&mut *lock(&self.unnamed)).iter().for_each(|namespace| write_namespace(&mut lines, namespace));
-        self.put(&lines)?;
-        self.output().flush().map_err(|error| self.failed(error))?;
-        let Some(place) = &self.place else { return Ok(()) };
-        place.file.sync_all().map_err(|error| self.failed(error))?;
-        let mut partial = lock(&place.partial);
+        std::mem::take(&mut state.unnamed).iter().for_each(|namespace| write_namespace(&mut lines, namespace));
+        self.put(&mut state, &lines)?;
+        let State { output, file, .. } = &mut *state;
+        output.iter_mut().try_for_each(|output| output.flush()).map_err(|error| self.failed(error))?;
+        let (Some((partial, file)), Some(path)) = (file, &self.path) else { return Ok(()) };
+        file.sync_all().map_err(|error| self.failed(error))?;
         partial.publish()?;
-        sync_directory(directory_of(&place.path))?;
+        sync_directory(directory_of(path))?;
         partial.settle();
         Ok(())
-    }
-
-    fn notes(&self) -> Vec<String> {
-        self.notes.clone()
     }
 }

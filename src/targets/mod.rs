@@ -13,8 +13,6 @@ pub mod partial;
 use crate::error::{Error, Result};
 use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, Timestamp};
 use crate::sources::RecordSource;
-use crate::sync::lock;
-use std::sync::Mutex;
 
 /// What happens to a record that the target already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -88,20 +86,42 @@ pub struct DeleteOutcome {
     pub failed: Vec<FailedRecord>,
 }
 
+/// What a target says of a namespace that it is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Indexes, UDF modules, roles and users that it can't take, each with its reason, for people. A restore with any
+    /// is done but incomplete.
+    pub omissions: Vec<String>,
+    /// What else to tell people: what an earlier restore had left there and was removed, or how files have to be read.
+    pub notes: Vec<String>,
+}
+
+impl Remarks {
+    /// Adds others. What belongs to a whole cluster is said with each namespace, and is kept once.
+    pub(crate) fn add(&mut self, more: Remarks) {
+        let add = |all: &mut Vec<String>, more: Vec<String>| {
+            more.into_iter().for_each(|one| {
+                if !all.contains(&one) {
+                    all.push(one)
+                }
+            })
+        };
+        add(&mut self.omissions, more.omissions);
+        add(&mut self.notes, more.notes);
+    }
+}
+
 /// Something that can be restored into.
 ///
-/// A target that was made for a dry run does nothing: it says what it would do.
+/// To make a target changes nothing yet: it looks at what is there, and refuses what can't be restored into. What is to
+/// be made (directories, files, a store) is made by [`RecordTarget::begin`], so that a plan can be had of any target
+/// ([`Snapshot::restore_plan`](crate::Snapshot::restore_plan)).
 pub trait RecordTarget: Send + Sync {
     /// Its name for people, such as `asb:/restore/out`; no secrets.
     fn name(&self) -> &str;
 
     /// Whether records expire there. Expired records are skipped for a live target; files keep them.
     fn is_live(&self) -> bool;
-
-    /// Whether it writes nothing.
-    fn is_dry_run(&self) -> bool {
-        false
-    }
 
     /// The target's clock, by which a live target's records expire.
     ///
@@ -110,13 +130,36 @@ pub trait RecordTarget: Send + Sync {
     /// If the target can't be reached.
     fn clock(&self) -> Result<Timestamp>;
 
+    /// Says what [`RecordTarget::begin`] would, and changes nothing. If nothing is said, all would be taken.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be reached, or [`RecordTarget::begin`] would fail as far as can be told.
+    fn preview_begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
+        let _ = (namespace, metadata);
+        Ok(Remarks::default())
+    }
+
+    /// Says what [`RecordTarget::write`] would, and changes nothing. If nothing is said, every record would be written.
+    ///
+    /// Which records a live target has is no matter of it: where that decides, it is read
+    /// ([`RecordTarget::read_back`]), and those that it would keep are not among the batch.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be reached.
+    fn preview_write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
+        let _ = (namespace, policy);
+        Ok(WriteOutcome { written: batch.len() as u64, ..WriteOutcome::default() })
+    }
+
     /// Prepares for the records of a namespace and takes its indexes, UDF modules, roles and users. Called once for
     /// each namespace, before its first batch.
     ///
     /// # Errors
     ///
     /// If the target can't be reached or written.
-    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()>;
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks>;
 
     /// Writes a batch. Called from several threads at once. A record that is refused is reported in the outcome; an
     /// error means that the target as a whole can't go on.
@@ -131,7 +174,7 @@ pub trait RecordTarget: Send + Sync {
     /// # Errors
     ///
     /// If the target can't be reached, or is not a live one.
-    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         let _ = (namespace, metadata);
         Err(Error::usage(format!("{}: indexes come before the records there, not after them", self.name())))
     }
@@ -166,31 +209,12 @@ pub trait RecordTarget: Send + Sync {
     }
 
     /// Completes the output: flushes, gives files their final names. Without it a target leaves nothing that could be
-    /// taken for a whole one.
+    /// taken for a whole one. Nothing need have been begun: a file or a store is left then that holds no namespace.
     ///
     /// # Errors
     ///
     /// If the output can't be completed: it is not to be taken for a whole one then.
     fn finish(&self) -> Result<()>;
-
-    /// Indexes, UDF modules, roles and users that the target could not take, each with its reason, for people. A
-    /// restore with any is done but incomplete.
-    fn omissions(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// What else to tell people of the target: what an earlier restore had left there and was removed, or how files
-    /// have to be read.
-    fn notes(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-/// Notes what is left out. What belongs to a whole cluster comes with each namespace, and is noted once.
-fn leave_out(omissions: &Mutex<Vec<String>>, mut more: Vec<String>) {
-    let mut omissions = lock(omissions);
-    more.retain(|one| !omissions.contains(one));
-    omissions.append(&mut more);
 }
 
 /// Says that users and roles are left out, if there are any, and why.

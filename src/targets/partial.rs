@@ -126,6 +126,21 @@ pub(super) fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Refuses a name in a directory that isn't there: its disk may not be mounted.
+pub(super) fn check_parent(path: &Path, target_name: &str) -> Result<()> {
+    let directory = directory_of(path);
+    let problem = match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => format!("{} is no directory, so that nothing can be made in it", directory.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => format!(
+            "there is no directory {} to make it in. Make that first, or check that its disk is mounted",
+            directory.display()
+        ),
+        Err(error) => return Err(Error::io(format!("look at the directory {}", directory.display()), error)),
+    };
+    Err(Error::Target { target_name: target_name.to_owned(), problem })
+}
+
 /// Makes the names in a directory last.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     let doing = || format!("flush the directory {}", directory.display());

@@ -160,7 +160,7 @@ impl Snapshot {
             rename: Some(name),
             others_differ: !target.is_live() || options.mirror,
             within: target.is_live(),
-            more_bins: options.conflict == ConflictPolicy::Merge,
+            more_bins: options.policy() == ConflictPolicy::Merge,
             expiry: options.expiry,
             left_out: report.left_out.clone(),
         };

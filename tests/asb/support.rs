@@ -89,8 +89,8 @@ pub fn copy(from: &Path, to: &Path, namespace: &str, options: AsbTargetOptions) 
     let source = open(from, None).unwrap();
     let collector = Collector::default();
     read(&source, namespace, &collector).unwrap();
-    let target = AsbTarget::create(to, options).unwrap();
-    target.begin(namespace, &source.metadata(namespace).unwrap()).unwrap();
+    let target = AsbTarget::new(to, options).unwrap();
+    let remarks = target.begin(namespace, &source.metadata(namespace).unwrap()).unwrap();
     let batches = Mutex::new(collector.batches.into_inner().unwrap());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -104,7 +104,7 @@ pub fn copy(from: &Path, to: &Path, namespace: &str, options: AsbTargetOptions) 
         }
     });
     target.finish().unwrap();
-    target.omissions()
+    remarks.omissions
 }
 
 /// Splits the text of a file into head with global lines, and records; independent of the code under test.

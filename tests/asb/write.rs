@@ -65,13 +65,13 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
 fn what_is_read_back_of_an_encrypted_target_is_what_was_written() {
     let directory = tempfile::tempdir().unwrap();
     let options = AsbTargetOptions::default().key_file(fixture("key-pkcs1.pem"));
-    let target = AsbTarget::create(directory.path(), options).unwrap();
+    let target = AsbTarget::new(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     target.finish().unwrap();
     assert_eq!(target.read_back(None).unwrap().unwrap().namespaces().unwrap(), ["bar"]);
     let no_key = AsbTargetOptions::default().key_file(fixture("README.md"));
     let other = tempfile::tempdir().unwrap();
-    let refused = AsbTarget::create(&other.path().join("out"), no_key).err().unwrap().to_string();
+    let refused = AsbTarget::new(&other.path().join("out"), no_key).err().unwrap().to_string();
     assert!(refused.contains("no private key"), "{refused}");
     assert_eq!(files_in(other.path()), [""; 0].map(PathBuf::from));
 }
@@ -84,7 +84,7 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
     let batches = batch.batches.into_inner().unwrap();
     for path in [directory.path().join("new"), directory.path().to_owned(), directory.path().join("one.asb")] {
         let limit = path.extension().is_none().then_some(1);
-        let target = AsbTarget::create(&path, AsbTargetOptions::default().file_limit(limit)).unwrap();
+        let target = AsbTarget::new(&path, AsbTargetOptions::default().file_limit(limit)).unwrap();
         target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
         for batch in &batches {
             target.write(NAMESPACE, batch, ConflictPolicy::Replace).unwrap();
@@ -93,7 +93,7 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
         assert_eq!(files_in(directory.path()), [""; 0].map(PathBuf::from), "{}", path.display());
     }
     // A name that was taken meanwhile: no part of the others stays, and what has the name is not touched.
-    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default().file_limit(1u64)).unwrap();
+    let target = AsbTarget::new(directory.path(), AsbTargetOptions::default().file_limit(1u64)).unwrap();
     target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
     target.write(NAMESPACE, &batches[0], ConflictPolicy::Replace).unwrap();
     let taken = directory.path().join(format!("{NAMESPACE}_00000.asb"));
@@ -108,7 +108,7 @@ fn a_target_that_is_not_finished_leaves_nothing_behind() {
 #[test]
 fn a_directory_takes_one_restore_at_a_time_and_is_free_again_then() {
     let directory = tempfile::tempdir().unwrap();
-    let create = |path: &Path| AsbTarget::create(path, AsbTargetOptions::default());
+    let create = |path: &Path| AsbTarget::new(path, AsbTargetOptions::default());
     for path in [directory.path().join("out"), directory.path().join("one.asb")] {
         let first = create(&path).unwrap();
         first.begin("bar", &NamespaceMetadata::default()).unwrap();
@@ -130,17 +130,17 @@ fn what_a_killed_restore_left_is_removed_by_the_next_and_named() {
     for name in others.into_iter().chain([left]) {
         std::fs::write(directory.path().join(name), "x").unwrap();
     }
-    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default()).unwrap();
-    assert!(target.notes()[0].contains(left), "{:?}", target.notes());
-    target.begin("bar", &NamespaceMetadata::default()).unwrap();
+    let target = AsbTarget::new(directory.path(), AsbTargetOptions::default()).unwrap();
+    let notes = target.begin("bar", &NamespaceMetadata::default()).unwrap().notes;
+    assert!(notes[0].contains(left), "{notes:?}");
     target.finish().unwrap();
     let names = ["bar_00000.asb", others[0], others[1]].map(|name| directory.path().join(name));
     assert_eq!(files_in(directory.path()), names);
     let left = directory.path().join("one.asb.0123456789abcdef.partial");
     std::fs::write(&left, "x").unwrap();
-    let target = AsbTarget::create(&directory.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
-    target.begin("bar", &NamespaceMetadata::default()).unwrap();
-    assert!(target.notes()[0].contains("one.asb.0123456789abcdef.partial"), "{:?}", target.notes());
+    let target = AsbTarget::new(&directory.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
+    let notes = target.begin("bar", &NamespaceMetadata::default()).unwrap().notes;
+    assert!(notes[0].contains("one.asb.0123456789abcdef.partial"), "{notes:?}");
     target.finish().unwrap();
     assert!(!left.exists());
 }
@@ -148,8 +148,8 @@ fn what_a_killed_restore_left_is_removed_by_the_next_and_named() {
 #[test]
 fn a_target_leaves_nothing_whole_until_it_is_finished() {
     let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("new/directory");
-    let target = AsbTarget::create(&out, AsbTargetOptions::default()).unwrap();
+    let out = directory.path().join("new");
+    let target = AsbTarget::new(&out, AsbTargetOptions::default()).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     assert!(files_in(&out).iter().all(|file| file.extension().unwrap() != "asb"));
     assert!(open(&out, None).is_err());
@@ -167,26 +167,24 @@ fn a_target_never_mixes_with_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("old.asb"), "x").unwrap();
     for path in [directory.path().to_owned(), directory.path().join("old.asb")] {
-        let error = AsbTarget::create(&path, AsbTargetOptions::default()).err().unwrap().to_string();
+        let error = AsbTarget::new(&path, AsbTargetOptions::default()).err().unwrap().to_string();
         assert!(error.contains("already"), "{error}");
     }
-    let single = AsbTarget::create(&directory.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
+    let single = AsbTarget::new(&directory.path().join("one.asb"), AsbTargetOptions::default()).unwrap();
     single.begin("bar", &NamespaceMetadata::default()).unwrap();
     let error = single.begin("foo", &NamespaceMetadata::default()).unwrap_err().to_string();
     assert!(error.contains("directory"), "{error}");
     let options = AsbTargetOptions::default().zstd(99);
-    assert!(AsbTarget::create(&directory.path().join("two.asb"), options).is_err());
+    assert!(AsbTarget::new(&directory.path().join("two.asb"), options).is_err());
 }
 
 #[test]
 fn a_limit_for_each_file_is_refused_for_a_single_one() {
     let directory = tempfile::tempdir().unwrap();
     for path in [directory.path().join("one.asb"), PathBuf::from("-")] {
-        for make in [AsbTarget::create, AsbTarget::dry_run] {
-            let refused = make(&path, AsbTargetOptions::default().file_limit(1u64)).err().unwrap();
-            let Error::Options(OptionsError::LimitOfSingleFile { target }) = refused else { panic!("{refused}") };
-            assert_eq!(target, format!("asb:{}", path.display()));
-        }
+        let refused = AsbTarget::new(&path, AsbTargetOptions::default().file_limit(1u64)).err().unwrap();
+        let Error::Options(OptionsError::LimitOfSingleFile { target }) = refused else { panic!("{refused}") };
+        assert_eq!(target, format!("asb:{}", path.display()));
     }
     assert_eq!(files_in(directory.path()), [""; 0].map(PathBuf::from));
 }

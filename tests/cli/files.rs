@@ -27,11 +27,12 @@ fn a_second_restore_into_files_that_are_being_written_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.people();
     let metadata = Default::default();
-    let directory = AsbTarget::create(&sandbox.path("out"), AsbTargetOptions::default()).unwrap();
+    let directory = AsbTarget::new(&sandbox.path("out"), AsbTargetOptions::default()).unwrap();
     directory.begin("test", &metadata).unwrap();
-    let single = AsbTarget::create(&sandbox.path("one.asb"), AsbTargetOptions::default()).unwrap();
+    let single = AsbTarget::new(&sandbox.path("one.asb"), AsbTargetOptions::default()).unwrap();
     single.begin("test", &metadata).unwrap();
-    let lines = JsonlTarget::create(sandbox.path("out.jsonl")).unwrap();
+    let lines = JsonlTarget::new(sandbox.path("out.jsonl")).unwrap();
+    lines.begin("test", &metadata).unwrap();
     for target in ["asb:out", "asb:one.asb", "jsonl:out.jsonl"] {
         let refused = sandbox.run(&["restore", "latest", target]).ends(1);
         refused.says(&[target, "another restore is writing", "Wait for it, or"]);

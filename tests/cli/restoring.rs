@@ -310,6 +310,8 @@ fn a_mirror_asks_first_and_deletes_what_the_snapshot_lacks() {
         sandbox.run(&all).ends(2).says(says);
     };
     wrong(&["asb:x", "--mirror", "--yes"], &["leave out --mirror"]);
+    // Whether or not anybody could say yes.
+    wrong(&["asb:x", "--mirror"], &["leave out --mirror"]);
     wrong(&["embedded:store", "--mirror", "--yes", "--key", "a"], &["not for single records"]);
     wrong(&["embedded:store", "--mirror", "--yes", "--conflict", "keep"], &["--conflict replace alone"]);
     wrong(&["embedded:store", "--yes"], &["--mirror"]);

@@ -197,8 +197,7 @@ fn indexes_and_modules_are_made_and_what_differs_is_named() {
     let first = wanted("v", b"-- a");
     for _ in 0..2 {
         let target = target(&place.address, "").unwrap();
-        target.begin(NAMESPACE, &first).unwrap();
-        assert_eq!(target.omissions(), [""; 0]);
+        assert_eq!(target.begin(NAMESPACE, &first).unwrap().omissions, [""; 0]);
         let there = place.source().metadata(NAMESPACE).unwrap();
         assert!(first.indexes.iter().all(|index| there.indexes.contains(index)), "{:?}", there.indexes);
         assert!(there.udfs.contains(&first.udfs[0]), "{:?}", there.udfs);
@@ -208,8 +207,7 @@ fn indexes_and_modules_are_made_and_what_differs_is_named() {
     // A server would give the index that is there the other name.
     second.indexes.push(index("rs_renamed", "w", &[]));
     second.indexes.push(SecondaryIndex { kind: b'?', other: b"indextype=heap".to_vec(), ..index("rs_heap", "v", &[]) });
-    target.begin(NAMESPACE, &second).unwrap();
-    let omitted = target.omissions();
+    let omitted = target.begin(NAMESPACE, &second).unwrap().omissions;
     assert_eq!(omitted.len(), 4, "{omitted:?}");
     assert!(omitted[0].contains("rs.lua") && omitted[0].contains("another"), "{omitted:?}");
     assert!(omitted[1].contains("rs_keys") && omitted[1].contains("another"), "{omitted:?}");

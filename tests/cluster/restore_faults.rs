@@ -223,10 +223,14 @@ fn records_that_expire_are_named_where_nobody_would_remove_them() {
     cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().no_nsup = true;
     for dry_run in [true, false] {
         let url = ClusterUrl::parse(&format!("aerospike://{}", cluster.address(0))).unwrap();
-        let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
-        let target = connect(&url, quick(b"")).unwrap();
-        target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
-        let outcome = target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap();
+        let target = AerospikeTarget::connect(&url, quick(b"")).unwrap();
+        let outcome = if dry_run {
+            target.preview_begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
+            target.preview_write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap()
+        } else {
+            target.begin(NAMESPACE, &NamespaceMetadata::default()).unwrap();
+            target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap()
+        };
         assert_eq!((outcome.written, outcome.failed.len()), (RECORDS as u64, 1));
         let reason = &outcome.failed[0].reason;
         assert!(reason.contains("nsup-period is 0") && reason.contains("`never_expires`"), "{reason}");
@@ -311,8 +315,9 @@ fn a_new_index_is_waited_for_until_every_node_shows_it() {
     let (name, bin) = (b"late".to_vec(), b"n".to_vec());
     let index = SecondaryIndex { name, kind: b'N', value: b'N', bin, ..SecondaryIndex::default() };
     cluster.shared().unlisted = 7;
-    target.begin(NAMESPACE, &NamespaceMetadata { indexes: vec![index], ..NamespaceMetadata::default() }).unwrap();
-    assert_eq!((cluster.shared().unlisted, target.omissions()), (0, vec![]));
+    let metadata = NamespaceMetadata { indexes: vec![index], ..NamespaceMetadata::default() };
+    let omitted = target.begin(NAMESPACE, &metadata).unwrap().omissions;
+    assert_eq!((cluster.shared().unlisted, omitted), (0, vec![]));
 }
 
 #[test]

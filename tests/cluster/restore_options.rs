@@ -41,10 +41,9 @@ fn backed_up(directory: &tempfile::TempDir, set: &[u8], change: impl FnOnce(&Emb
     session.commit().unwrap()
 }
 
-fn target(place: &Place, dry_run: bool) -> AerospikeTarget {
+fn target(place: &Place) -> AerospikeTarget {
     let url = ClusterUrl::parse(&format!("aerospike://{}", place.address)).unwrap();
-    let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
-    connect(&url, quick(b"")).unwrap()
+    AerospikeTarget::connect(&url, quick(b"")).unwrap()
 }
 
 fn restore(snapshot: &Snapshot, target: &AerospikeTarget, options: &RestoreOptions) -> RestoreReport {
@@ -81,10 +80,14 @@ fn a_dry_run_counts_what_the_restore_then_does_and_changes_nothing() {
         let selection = Selection::of_set(&set[..]);
         let options = RestoreOptions::default().conflict(conflict).mirror(mirror).selection(selection);
         let before = there(&mut place);
-        let dry = restore(&snapshot, &target(&place, true), &options);
+        let target = target(&place);
+        let plan = snapshot.restore_plan(NAMESPACE, &target, &options).unwrap();
+        let dry = plan.report().clone();
         assert_eq!(there(&mut place), before);
         assert_eq!(place.client.get(&set, &int(3)).unwrap().2.len(), 1);
-        let real = restore(&snapshot, &target(&place, false), &options);
+        let real = plan.execute().unwrap();
+        target.finish().unwrap();
+        assert!(dry.adds_up() && real.adds_up(), "{dry:?} {real:?}");
         assert_eq!(counts(&dry), counts(&real), "{conflict:?}");
         assert_eq!(dry.deleted, u64::from(mirror));
         let asks = matches!(conflict, ConflictPolicy::Keep | ConflictPolicy::Newer);
@@ -101,13 +104,13 @@ fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
     let half: PartitionSet = (0..2048).filter_map(PartitionId::new).collect();
     let selection = Selection::default().partitions(half);
     let part = RestoreOptions::default().selection(selection);
-    let done = restore(&snapshot, &target(&place, false), &part).written;
+    let done = restore(&snapshot, &target(&place), &part).written;
     assert!(done > 10 && done < RECORDS as u64 - 10, "{done}");
     let resume = RestoreOptions::default().resume(true);
     let in_half = |n: &i64| half.contains(Digest(digest(&set, &int(*n))).partition());
     // Those with GeoJSON have cells there.
     let same = (0..RECORDS).filter(in_half).count() as u64;
-    let report = restore(&snapshot, &target(&place, false), &resume);
+    let report = restore(&snapshot, &target(&place), &resume);
     assert_eq!((report.same, report.written), (same, RECORDS as u64 - same));
     assert_eq!(there(&mut place), (0..RECORDS).collect::<Vec<_>>());
     // What went, what changed, and what would now live for another time, is not taken for done.
@@ -118,13 +121,13 @@ fn a_resumed_restore_writes_what_the_target_lacks_and_what_has_changed_there() {
     let bins = [bin("n", 1, &7i64.to_be_bytes()), bin("text", 3, b"as backed up")];
     let moved = bin("at", 23, &[&[0; 3][..], other.as_bytes()].concat());
     place.client.put(&set, &int(7), true, NEVER, &[&bins[..], &[moved][..]].concat());
-    let report = restore(&snapshot, &target(&place, false), &resume);
+    let report = restore(&snapshot, &target(&place), &resume);
     assert_eq!(report.same, RECORDS as u64 - 4);
     let digests = [7, 4].map(|n| Digest(digest(&set, &int(n)))).into();
     let few = resume.clone().selection(Selection::of_digests(digests));
-    assert_eq!(restore(&snapshot, &target(&place, false), &few).same, 2);
+    assert_eq!(restore(&snapshot, &target(&place), &few).same, 2);
     place.clear();
-    let report = restore(&snapshot, &target(&place, false), &resume);
+    let report = restore(&snapshot, &target(&place), &resume);
     assert_eq!((report.same, report.written), (0, RECORDS as u64));
 }
 
@@ -143,7 +146,7 @@ fn a_mirror_deletes_what_the_snapshot_lacks_in_what_is_selected_and_nothing_else
     });
     let selection = Selection::of_set(&set[..]);
     let options = RestoreOptions::default().mirror(true).selection(selection);
-    let target = target(&place, false);
+    let target = target(&place);
     let surplus = RECORDS as u64 + 1;
     assert_eq!(snapshot.count_surplus(NAMESPACE, &target, &options).unwrap(), surplus);
     // In a part of the partitions first.
@@ -185,7 +188,7 @@ fn what_was_written_is_read_back_and_every_difference_is_named() {
                 place.client.put(&set, &int(n), true, NEVER, &[bin("mine", 1, &[1; 8])]);
             });
             let options = RestoreOptions::default().selection(selection.clone()).conflict(conflict);
-            let target = target(&place, false);
+            let target = target(&place);
             let report = restore(&snapshot, &target, &options);
             assert_eq!(report.exists, if conflict == ConflictPolicy::Keep { 3 } else { 0 });
             let verify = || {
@@ -217,13 +220,13 @@ fn selected_bins_are_merged_into_what_is_there() {
             .selection(Selection::of_set(&set[..]).bins(names.iter().map(|name| name.to_vec())))
             .conflict(ConflictPolicy::Merge)
     };
-    let report = restore(&snapshot, &target(&place, false), &with_bins(&[b"text"]));
+    let report = restore(&snapshot, &target(&place), &with_bins(&[b"text"]));
     assert_eq!((report.read, report.written, report.without_bins), (RECORDS as u64, RECORDS as u64, 0));
     let bins = place.client.get(&set, &int(1)).unwrap().2;
     assert_eq!(bins[&b"text"[..]].1, b"as backed up");
     assert_eq!(bins.keys().collect::<Vec<_>>(), [&b"mine"[..], b"text"]);
     assert_eq!(place.client.get(&set, &int(2)).unwrap().2.len(), 1);
-    let report = restore(&snapshot, &target(&place, false), &with_bins(&[b"at", b"none"]));
+    let report = restore(&snapshot, &target(&place), &with_bins(&[b"at", b"none"]));
     let with = (0..RECORDS).filter(|n| n % 7 == 0).count() as u64;
     assert_eq!((report.written, report.without_bins), (with, RECORDS as u64 - with));
 }
@@ -236,7 +239,7 @@ fn records_live_as_long_as_is_asked_for() {
     let snapshot = backed_up(&directory, &set, |_| {});
     let expiries = [(Expiry::AsBackedUp, LIFETIME), (Expiry::Later(1000), LIFETIME + 1000), (Expiry::Never, 0)];
     for (expiry, lifetime) in expiries {
-        let target = target(&place, false);
+        let target = target(&place);
         let now = (target.clock().unwrap().0 / 1000 - 1_262_304_000) as u32;
         restore(&snapshot, &target, &RestoreOptions::default().expiry(expiry));
         let mut void_time = |n: i64| place.client.get(&set, &int(n)).unwrap().1;
@@ -286,17 +289,17 @@ fn indexes_come_first_or_last_or_not_at_all() {
         (all().without_indexes(true).without_udfs(true), (false, false)),
     ];
     for (options, expected) in cases {
-        restore(&snapshot, &target(&place, true), &options);
-        assert_eq!(made(&place), (false, false));
-        let target = target(&place, false);
-        restore(&snapshot, &target, &options);
-        assert_eq!((made(&place), target.omissions()), (expected, vec![]), "{options:?}");
+        let target = target(&place);
+        let planned = snapshot.restore_plan(NAMESPACE, &target, &options).unwrap().into_report();
+        assert_eq!((made(&place), planned.remarks.omissions), ((false, false), vec![]));
+        let restored = restore(&snapshot, &target, &options);
+        assert_eq!((made(&place), restored.remarks.omissions), (expected, vec![]), "{options:?}");
         remove(&mut place);
     }
     if place.small.is_some() {
         // Into another namespace, under whose name they are then.
         let options = all().rename("bar".to_string());
-        restore(&snapshot, &target(&place, false), &options);
+        restore(&snapshot, &target(&place), &options);
         let there = place.source().metadata("bar").unwrap();
         assert!(there.indexes.contains(&index) && made(&place) == (false, true));
     }

@@ -7,8 +7,8 @@ use crate::support::cluster::TestCluster;
 use aerolith::record::{NamespaceMetadata, Privilege, Role, User};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    AerospikeTarget, BackupKind, ClusterUrl, CreateOptions, KdfCost, RecordOptions, RecordSource, RecordTarget,
-    Repository, RestoreOptions, SessionOptions, Snapshot,
+    AerospikeTarget, BackupKind, ClusterUrl, CreateOptions, KdfCost, RecordOptions, RecordSource, Repository,
+    RestoreOptions, SessionOptions, Snapshot,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -102,13 +102,11 @@ fn a_user_who_may_not_see_them_backs_up_all_the_same_and_is_told() {
 /// Restores into a cluster; what the target could not take.
 fn restore(snapshot: &Snapshot, cluster: &TestCluster, dry_run: bool, without_users: bool) -> Vec<String> {
     let url = ClusterUrl::parse(&format!("aerospike://{}", cluster.address(0))).unwrap();
-    let target = match dry_run {
-        true => AerospikeTarget::dry_run(&url, options("ada", "password")),
-        false => AerospikeTarget::connect(&url, options("ada", "password")),
-    };
-    let (target, options) = (target.unwrap(), RestoreOptions::default().without_users(without_users));
-    snapshot.restore(NAMESPACE, &target, &options).unwrap();
-    target.omissions()
+    let target = AerospikeTarget::connect(&url, options("ada", "password")).unwrap();
+    let options = RestoreOptions::default().without_users(without_users);
+    let plan = snapshot.restore_plan(NAMESPACE, &target, &options).unwrap();
+    let report = if dry_run { plan.into_report() } else { plan.execute().unwrap() };
+    report.remarks.omissions
 }
 
 #[test]

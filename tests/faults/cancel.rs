@@ -6,8 +6,8 @@ use aerolith::internals::objects::fence;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::store::MemoryStore;
 use aerolith::{
-    BackupKind, CheckOptions, ConflictPolicy, Control, Error, RecordOptions, RecordTarget, RestoreOptions, Result,
-    SessionOptions, SessionOutcome, SnapshotId, WriteOutcome,
+    BackupKind, CheckOptions, ConflictPolicy, Control, Error, RecordOptions, RecordTarget, Remarks, RestoreOptions,
+    Result, SessionOptions, SessionOutcome, SnapshotId, WriteOutcome,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,7 +116,7 @@ impl RecordTarget for StopTarget {
     fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp(0))
     }
-    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         self.0.begin(namespace, metadata)
     }
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {

@@ -3,7 +3,9 @@
 use crate::support::world::*;
 use aerolith::record::{NamespaceMetadata, RecordBatch, Timestamp};
 use aerolith::store::MemoryStore;
-use aerolith::{BackupKind, ConflictPolicy, Error, FailedRecord, RecordTarget, RestoreOptions, Result, WriteOutcome};
+use aerolith::{
+    BackupKind, ConflictPolicy, Error, FailedRecord, RecordTarget, Remarks, RestoreOptions, Result, WriteOutcome,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +29,7 @@ impl RecordTarget for Refusing {
     fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp(0))
     }
-    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         self.inner.begin(namespace, metadata)
     }
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
@@ -68,6 +70,20 @@ fn records_that_a_target_refuses_are_counted_and_named_and_the_others_are_writte
     assert!(report.failures.iter().all(|failed| is_refused(&failed.digest.0) && failed.reason == "record too big"));
     let expected: Truth = truth.into_iter().filter(|(digest, _)| !is_refused(digest)).collect();
     assert!(target.inner.records.into_inner().unwrap() == expected);
+}
+
+#[test]
+fn a_target_of_ones_own_gets_a_plan_without_a_word_of_its_own() {
+    let world = World::filled(0..3000);
+    let repository = create(Arc::new(MemoryStore::new())).unwrap();
+    let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
+    let target = Refusing { inner: MemoryTarget::default(), batches: AtomicU64::new(u64::MAX) };
+    let plan = snapshot.restore_plan(NAMESPACE, &target, &RestoreOptions::default()).unwrap();
+    assert_eq!((plan.report().read, plan.report().written, plan.report().failed), (3000, 3000, 0));
+    assert!(target.inner.records.lock().unwrap().is_empty());
+    let report = plan.execute().unwrap();
+    assert!(report.adds_up() && report.failed > 1000);
+    assert_eq!(target.inner.records.into_inner().unwrap().len() as u64, report.written);
 }
 
 #[test]

@@ -15,8 +15,8 @@ use aerolith::record::{
 use aerolith::store::{MemoryStore, Store};
 use aerolith::{
     BackupKind, CheckOptions, CheckReport, ConflictPolicy, CreateOptions, DigestRow, Error, KdfCost, PartitionedSource,
-    RecordOptions, RecordSource, RecordTarget, Repository, RestoreOptions, RestoreReport, Result, SessionOptions,
-    Snapshot, SnapshotId, SourceShape, WriteOutcome,
+    RecordOptions, RecordSource, RecordTarget, Remarks, Repository, RestoreOptions, RestoreReport, Result,
+    SessionOptions, Snapshot, SnapshotId, SourceShape, WriteOutcome,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -233,9 +233,9 @@ impl RecordTarget for MemoryTarget {
         Ok(Timestamp(0))
     }
 
-    fn begin(&self, _: &str, metadata: &NamespaceMetadata) -> Result<()> {
+    fn begin(&self, _: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         *self.metadata.lock().unwrap() = metadata.clone();
-        Ok(())
+        Ok(Remarks::default())
     }
 
     fn write(&self, _: &str, batch: &RecordBatch, _: ConflictPolicy) -> Result<WriteOutcome> {

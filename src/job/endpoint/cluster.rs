@@ -81,8 +81,7 @@ impl ClusterAccess {
         Ok(Box::new(AerospikeSource::connect(&url, options)?))
     }
 
-    pub(super) fn target(&self, url: &str, dry_run: bool) -> Result<Box<dyn RecordTarget>> {
-        let connect = if dry_run { AerospikeTarget::dry_run } else { AerospikeTarget::connect };
-        Ok(Box::new(connect(&ClusterUrl::parse(url)?, self.with_password()?)?))
+    pub(super) fn target(&self, url: &str) -> Result<Box<dyn RecordTarget>> {
+        Ok(Box::new(AerospikeTarget::connect(&ClusterUrl::parse(url)?, self.with_password()?)?))
     }
 }

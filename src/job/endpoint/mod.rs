@@ -96,11 +96,9 @@ pub struct TargetOptions {
     /// How a cluster is reached.
     #[cfg(feature = "cluster")]
     pub cluster: ClusterAccess,
-    /// Only look at it: what is opened makes no file and writes nothing.
-    pub dry_run: bool,
 }
 
-setters!(TargetOptions { asb: AsbTargetOptions, dry_run: bool });
+setters!(TargetOptions { asb: AsbTargetOptions });
 
 #[cfg(feature = "cluster")]
 setters!(TargetOptions { cluster: ClusterAccess });
@@ -162,23 +160,29 @@ pub fn open_source(url: &str, options: &SourceOptions) -> Result<OpenSource> {
 
 fn open_selected(url: &str, options: &SourceOptions) -> Result<Box<dyn RecordSource>> {
     let selection = options.selection.clone();
-    if scheme(url) == "aerospike" {
-        return cluster_source(url, selection, options);
-    }
     let (kind, path) = split(url)?;
-    refuse_filter(url, &selection)?;
+    if kind != EndpointKind::Cluster {
+        check_file(url, path, &selection)?;
+    }
+    let source: Box<dyn RecordSource> = match kind {
+        EndpointKind::Cluster => return cluster_source(url, selection, options),
+        EndpointKind::Asb => Box::new(AsbSource::open(path, options.asb())?),
+        EndpointKind::Jsonl => Box::new(JsonlSource::open(path)?),
+        EndpointKind::Embedded => Box::new(EmbeddedSource::open(path)?),
+    };
+    Ok(Selected::of(source, selection))
+}
+
+/// Refuses a source of files that isn't there, or a selection that it can't apply.
+fn check_file(url: &str, path: &Path, selection: &RecordSelection) -> Result<()> {
+    refuse_filter(url, selection)?;
     // `-` is standard input.
     if path != Path::new("-")
         && std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     {
         return Err(Error::not_found(format!("source {url}"), "Check the path, and that its disk is mounted"));
     }
-    let source: Box<dyn RecordSource> = match kind {
-        FileKind::Asb => Box::new(AsbSource::open(path, options.asb())?),
-        FileKind::Jsonl => Box::new(JsonlSource::open(path)?),
-        FileKind::Embedded => Box::new(EmbeddedSource::open(path)?),
-    };
-    Ok(Selected::of(source, selection))
+    Ok(())
 }
 
 /// The format of what a pipe delivers.
@@ -232,46 +236,27 @@ fn refuse_filter(url: &str, selection: &RecordSelection) -> Result<()> {
     }
 }
 
-/// Opens a target, or only looks at it for a dry run.
+/// Opens a target: looks whether it can be restored into, and changes nothing yet.
 ///
 /// # Errors
 ///
-/// If the URL is none, an option doesn't go with it, or the target can't be reached or made.
+/// If the URL is none, an option doesn't go with it, or the target can't be reached or restored into.
 pub fn open_target(url: &str, options: &TargetOptions) -> Result<OpenTarget> {
     let namespace = namespace_of(url)?;
-    if scheme(url) == "aerospike" {
-        return Ok(OpenTarget { target: cluster_target(url, options)?, namespace });
-    }
     let (kind, path) = split(url)?;
-    let asb = || options.asb.clone();
-    let target: Box<dyn RecordTarget> = match (kind, options.dry_run) {
-        (FileKind::Asb, true) => Box::new(AsbTarget::dry_run(path, asb())?),
-        (FileKind::Jsonl, true) => Box::new(JsonlTarget::dry_run(path)?),
-        (FileKind::Embedded, true) => Box::new(EmbeddedTarget::dry_run(path)?),
-        (FileKind::Asb, false) => Box::new(AsbTarget::create(path, asb())?),
-        (FileKind::Jsonl, false) => Box::new(JsonlTarget::create(path)?),
-        (FileKind::Embedded, false) => Box::new(EmbeddedTarget::open(path)?),
+    let target: Box<dyn RecordTarget> = match kind {
+        EndpointKind::Cluster => cluster_target(url, options)?,
+        EndpointKind::Asb => Box::new(AsbTarget::new(path, options.asb.clone())?),
+        EndpointKind::Jsonl => Box::new(JsonlTarget::new(path)?),
+        EndpointKind::Embedded => Box::new(EmbeddedTarget::open(path)?),
     };
     Ok(OpenTarget { target, namespace })
 }
 
-/// What is at a path.
-#[derive(Clone, Copy)]
-enum FileKind {
-    Asb,
-    Jsonl,
-    Embedded,
-}
-
-fn split(url: &str) -> Result<(FileKind, &Path)> {
-    let kind = match url.split_once(':') {
-        Some(("asb", path)) => Some((FileKind::Asb, path)),
-        Some(("jsonl", path)) => Some((FileKind::Jsonl, path)),
-        Some(("embedded", path)) => Some((FileKind::Embedded, path)),
-        _ => None,
-    };
-    match kind {
-        Some((kind, path)) if !path.is_empty() => Ok((kind, Path::new(path))),
+/// What a URL is of, and what it has after its first colon: a path, where it is no cluster's.
+fn split(url: &str) -> Result<(EndpointKind, &Path)> {
+    match (EndpointKind::of(url), url.split_once(':')) {
+        (Some(kind), Some((_, path))) if !path.is_empty() => Ok((kind, Path::new(path))),
         _ => Err(Error::usage(format!(
             "{url:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
              embedded:DIRECTORY"
@@ -291,7 +276,7 @@ fn cluster_source(url: &str, _: RecordSelection, _: &SourceOptions) -> Result<Bo
 
 #[cfg(feature = "cluster")]
 fn cluster_target(url: &str, options: &TargetOptions) -> Result<Box<dyn RecordTarget>> {
-    options.cluster.target(url, options.dry_run)
+    options.cluster.target(url)
 }
 
 #[cfg(not(feature = "cluster"))]

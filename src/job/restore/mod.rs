@@ -7,15 +7,13 @@ pub use report::{FailedRecord, RestoreReport, RestoredNamespace, Verification};
 use super::endpoint::{OpenTarget, TargetOptions, holds_records, is_standard_output, name_there, open_target};
 use super::millis_since;
 use super::path::{namespaces, no_such_set};
-use crate::control::{Control, Question};
+use crate::control::{Control, Part, Question};
 use crate::error::{Error, OptionsError, Result};
-use crate::format::snapshot::NamespaceManifest;
-use crate::record::RecordSelection;
 use crate::repository::{Selection, Snapshot};
-use crate::restore::{self, Expiry};
+use crate::restore;
 use crate::setters::setters;
 use crate::sources::MetSets;
-use crate::targets::{ConflictPolicy, RecordTarget};
+use crate::targets::RecordTarget;
 use crate::verify::Comparison;
 use report::Restored;
 use std::time::Instant;
@@ -26,50 +24,25 @@ use std::time::Instant;
 pub struct RestoreOptions {
     /// Only this namespace of the snapshot; all if absent.
     pub namespace: Option<String>,
-    /// Which of its records.
-    pub selection: Selection,
-    /// The namespace's name in the target; what the target's URL says, or its own, if absent.
-    pub rename: Option<String>,
-    /// What happens to records that a live target has. They are replaced if nothing is said, as long as that drops
-    /// none of their bins.
-    pub conflict: Option<ConflictPolicy>,
-    /// When the records expire.
-    pub expiry: Expiry,
-    /// Leave out secondary indexes.
-    pub without_indexes: bool,
-    /// Leave out UDF modules.
-    pub without_udfs: bool,
-    /// Leave out users and roles.
-    pub without_users: bool,
-    /// Make secondary indexes after the records, not before.
-    pub indexes_last: bool,
-    /// Pass over records that a live target has as they would be written, as after a restore that was stopped.
-    pub resume: bool,
-    /// Then delete what a live target has of the selected sets and partitions and the snapshot does not have. The
-    /// caller is asked before: [`Observer::confirm`](crate::Observer::confirm).
-    pub mirror: bool,
-    /// That `mirror` may delete was confirmed before: nobody is asked.
+    /// Which of its records, and how. The namespace's name in the target is what the target's URL says, if nothing else
+    /// is. Before a mirror deletes anything [`Observer::confirm`](crate::Observer::confirm) is asked.
+    pub records: restore::RestoreOptions,
+    /// That a mirror may delete was confirmed before: nobody is asked.
     pub confirmed: bool,
     /// Then read back what was written, and compare it with the snapshot.
     pub verify: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
     /// How the target is opened.
     pub target: TargetOptions,
 }
 
 setters!(RestoreOptions {
     namespace: Option<String>,
-    selection: Selection,
-    rename: Option<String>,
-    conflict: Option<ConflictPolicy>,
-    expiry: Expiry,
-    without_indexes: bool,
-    without_udfs: bool,
-    without_users: bool,
-    indexes_last: bool,
-    resume: bool,
-    mirror: bool,
+    records: restore::RestoreOptions,
     confirmed: bool,
     verify: bool,
+    dry_run: bool,
     target: TargetOptions,
 });
 
@@ -80,28 +53,10 @@ impl RestoreOptions {
     ///
     /// If they don't.
     pub fn check(&self, url: &str) -> Result<()> {
-        if holds_records(url) && self.selection.bins.is_some() && self.conflict.is_none() {
-            return Err(OptionsError::BinsWithoutConflict.into());
-        }
         if self.verify && is_standard_output(url) {
             return Err(OptionsError::VerifiedOutput.into());
         }
-        self.to_library(None).check(url, holds_records(url))
-    }
-
-    fn to_library(&self, rename: Option<String>) -> restore::RestoreOptions {
-        restore::RestoreOptions {
-            selection: self.selection.clone(),
-            rename,
-            conflict: self.conflict.unwrap_or_default(),
-            expiry: self.expiry,
-            without_indexes: self.without_indexes,
-            without_udfs: self.without_udfs,
-            without_users: self.without_users,
-            indexes_last: self.indexes_last,
-            resume: self.resume,
-            mirror: self.mirror,
-        }
+        self.records.check(url, holds_records(url))
     }
 }
 
@@ -115,47 +70,38 @@ impl RestoreOptions {
 /// A record that can't be restored is no error: the report names it.
 pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions) -> Result<RestoreReport> {
     options.check(url)?;
-    let rename = name_there(options.rename.clone(), url)?;
+    let mut how = options.records.clone();
+    how.rename = name_there(how.rename, url)?;
     let begun = Instant::now();
     let names = namespaces(snapshot, options.namespace.as_deref())?;
-    if names.len() > 1 && rename.is_some() {
+    if names.len() > 1 && how.rename.is_some() {
         return Err(OptionsError::RenameOfSeveral { namespaces: names }.into());
     }
-    if names.len() > 1 && options.selection.digests.is_some() {
+    if names.len() > 1 && how.selection.digests.is_some() {
         return Err(OptionsError::RecordsOfSeveral { namespaces: names }.into());
     }
-    let how = options.to_library(rename);
-    check_parts(snapshot, &names, url, options)?;
+    // Before the first of them is written.
+    names.iter().try_for_each(|name| snapshot.check_restore(name, &how, url, holds_records(url)))?;
     check_sets(snapshot, &names, &how.selection)?;
     let OpenTarget { target, .. } = open_target(url, &options.target)?;
-    if options.mirror && !options.confirmed && !options.target.dry_run {
-        names.iter().try_for_each(|name| ask(snapshot, name, &*target, &how))?;
+    let mut report = RestoreReport::new(snapshot.manifest(), &*target, options.dry_run);
+    if options.dry_run {
+        let planned = plan(snapshot, &names, &*target, &how)?;
+        report.take(snapshot.manifest(), planned, Vec::new(), &how);
+    } else {
+        if how.mirror && !options.confirmed {
+            names.iter().try_for_each(|name| ask(snapshot, name, &*target, &how))?;
+        }
+        let restored = write(snapshot, &names, &*target, &how)?;
+        let compared = match options.verify {
+            true => read_back(snapshot, &restored, &*target, &how)?,
+            false => Vec::new(),
+        };
+        report.take(snapshot.manifest(), restored, compared, &how);
     }
-    let restored = write(snapshot, &names, &*target, &how)?;
-    let compared = match options.verify {
-        true => read_back(snapshot, &restored, &*target, &how)?,
-        false => Vec::new(),
-    };
-    let mut report = RestoreReport::new(snapshot.manifest(), &*target);
-    report.take(snapshot.manifest(), restored, compared, &how);
     look_for_sets(&mut report, snapshot, &how.selection);
     report.duration_millis = millis_since(begun);
     Ok(report)
-}
-
-/// Refuses to replace whole records by those of a snapshot that holds but some of their bins, unless told.
-fn check_parts(snapshot: &Snapshot, namespaces: &[String], url: &str, options: &RestoreOptions) -> Result<()> {
-    let parted =
-        |one: &&NamespaceManifest| namespaces.contains(&one.name) && RecordSelection::names_bins(&one.selection);
-    match snapshot.manifest().namespaces.iter().find(parted) {
-        Some(one) if holds_records(url) && options.conflict.is_none() => Err(OptionsError::HoldsSomeBins {
-            snapshot: snapshot.id().to_string(),
-            namespace: one.name.clone(),
-            selection: one.selection.clone(),
-        }
-        .into()),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses a restore of sets of which the snapshot has none, before anything is written.
@@ -186,20 +132,41 @@ fn ask(snapshot: &Snapshot, namespace: &str, target: &dyn RecordTarget, how: &re
     }
 }
 
-/// Restores the namespaces, one after the other.
+/// Begins a part of the job that handles the namespaces one after the other.
+fn begin(snapshot: &Snapshot, names: &[String], doing: String, how: &restore::RestoreOptions) -> Part {
+    let control = &snapshot.control;
+    let part = control.part(doing);
+    if how.selection.is_every_record() {
+        let live = snapshot.manifest().namespaces.iter().filter(|namespace| names.contains(&namespace.name));
+        control.add_total_records(live.map(|namespace| namespace.live_records).sum());
+    }
+    part
+}
+
+/// Looks what would become of the namespaces.
+fn plan(
+    snapshot: &Snapshot,
+    names: &[String],
+    target: &dyn RecordTarget,
+    how: &restore::RestoreOptions,
+) -> Result<Vec<Restored>> {
+    let _part = begin(snapshot, names, format!("trying a restore into {}", target.name()), how);
+    let planned = names.iter().map(|namespace| {
+        let report = snapshot.restore_plan(namespace, target, how)?.into_report();
+        Ok(Restored { namespace: namespace.clone(), report })
+    });
+    planned.collect()
+}
+
+/// Restores the namespaces.
 fn write(
     snapshot: &Snapshot,
     names: &[String],
     target: &dyn RecordTarget,
     how: &restore::RestoreOptions,
 ) -> Result<Vec<Restored>> {
-    let doing = if target.is_dry_run() { "trying a restore into" } else { "restoring into" };
     let control = &snapshot.control;
-    let _part = control.part(format!("{doing} {}", target.name()));
-    if how.selection.is_every_record() {
-        let live = snapshot.manifest().namespaces.iter().filter(|namespace| names.contains(&namespace.name));
-        control.add_total_records(live.map(|namespace| namespace.live_records).sum());
-    }
+    let _part = begin(snapshot, names, format!("restoring into {}", target.name()), how);
     let mut restored = Vec::new();
     for namespace in names {
         let report = snapshot.restore(namespace, target, how);
@@ -213,7 +180,6 @@ fn write(
 /// Says what an error leaves in the target.
 fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Error {
     match error {
-        error if target.is_dry_run() => error,
         Error::Cancelled if !target.is_live() => Error::invalid(format!(
             "{}. {} holds a part at most, and is not to be used. Restore again",
             Error::Cancelled,

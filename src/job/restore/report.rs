@@ -6,7 +6,7 @@ use crate::job::{Done, text};
 use crate::record::Digest;
 use crate::restore::{self, Reasons, RestoreOptions};
 use crate::sources::MetSets;
-use crate::targets::{self, RecordTarget};
+use crate::targets::{self, RecordTarget, Remarks};
 use crate::verify::Comparison;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -217,18 +217,18 @@ impl RestoredNamespace {
 }
 
 impl RestoreReport {
-    /// That of a target that is finished, without what was restored.
-    pub(super) fn new(manifest: &Manifest, target: &dyn RecordTarget) -> Self {
+    /// That of a target, without what was restored.
+    pub(super) fn new(manifest: &Manifest, target: &dyn RecordTarget, dry_run: bool) -> Self {
         RestoreReport {
             snapshot: manifest.id.to_string(),
             committed: text::rfc3339(manifest.committed),
             cluster: manifest.cluster.clone(),
             target: target.name().to_string(),
-            dry_run: target.is_dry_run(),
+            dry_run,
             duration_millis: 0,
             namespaces: Vec::new(),
-            omissions: target.omissions(),
-            notes: target.notes(),
+            omissions: Vec::new(),
+            notes: Vec::new(),
             unread: Vec::new(),
             unfound: Vec::new(),
             sets: MetSets::default(),
@@ -256,7 +256,12 @@ impl RestoreReport {
         for (number, one) in restored.iter().enumerate() {
             self.namespaces.push(RestoredNamespace::new(one, compared.get(number), how));
         }
-        restored.into_iter().for_each(|one| self.sets.add(one.report.sets));
+        let mut remarks = Remarks::default();
+        for one in restored {
+            self.sets.add(one.report.sets);
+            remarks.add(one.report.remarks);
+        }
+        (self.omissions, self.notes) = (remarks.omissions, remarks.notes);
         self.is_incomplete |= !self.unread.is_empty() || !self.omissions.is_empty();
         self.is_incomplete |= !self.namespaces.iter().all(RestoredNamespace::is_whole);
     }

@@ -231,7 +231,7 @@ proptest! {
         let batch = batch_of(&samples);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("one.asb");
-        let target = AsbTarget::create(&path, AsbTargetOptions { zstd, ..Default::default() }).unwrap();
+        let target = AsbTarget::new(&path, AsbTargetOptions { zstd, ..Default::default() }).unwrap();
         target.begin(&namespace, &NamespaceMetadata::default()).unwrap();
         let outcome = target.write(&namespace, &batch, ConflictPolicy::Replace).unwrap();
         prop_assert_eq!((outcome.written, &outcome.failed), (samples.len() as u64, &vec![]));

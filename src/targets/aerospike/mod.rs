@@ -20,7 +20,7 @@ mod security;
 mod write;
 mod writer;
 
-use super::{ConflictPolicy, DeleteOutcome, RecordTarget, WriteOutcome, leave_out};
+use super::{ConflictPolicy, DeleteOutcome, RecordTarget, Remarks, WriteOutcome};
 use crate::aerospike::cluster::{Cluster, ClusterUse};
 use crate::aerospike::error::ClusterError;
 use crate::aerospike::throttle::Throttle;
@@ -46,13 +46,11 @@ const DELETES_AT_ONCE: usize = 10_000;
 pub struct AerospikeTarget {
     writer: Writer,
     url: ClusterUrl,
-    dry_run: bool,
     name: String,
     /// The namespace that the URL names: what is written goes there, whatever it is called in the snapshot.
     only: Option<String>,
-    /// The namespace that began first, where the URL names one.
+    /// The namespace that began first.
     first: Mutex<Option<String>>,
-    omissions: Mutex<Vec<String>>,
     /// Namespaces into which something was written.
     written: Mutex<BTreeSet<String>>,
 }
@@ -64,30 +62,15 @@ impl AerospikeTarget {
     ///
     /// If no node can be reached, or the cluster wants another user or password or TLS.
     pub fn connect(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
-        Self::connect_for(url, options, false)
-    }
-
-    /// Connects to a cluster, to say what would be done and do nothing.
-    ///
-    /// # Errors
-    ///
-    /// If no node can be reached, or the cluster wants another user or password or TLS.
-    pub fn dry_run(url: &ClusterUrl, options: ClusterOptions) -> Result<Self> {
-        Self::connect_for(url, options, true)
-    }
-
-    fn connect_for(url: &ClusterUrl, options: ClusterOptions, dry_run: bool) -> Result<Self> {
         let name = url.to_string();
         let throttle = Throttle::new(options.records_per_second, options.bytes_per_second);
         let cluster = Cluster::connect(url, options, ClusterUse::Write).map_err(|error| error.of_target(&name))?;
         let target = Self {
             writer: Writer::new(cluster, throttle),
             url: url.clone(),
-            dry_run,
             name,
             only: url.namespace.clone(),
             first: Mutex::default(),
-            omissions: Mutex::default(),
             written: Mutex::default(),
         };
         if let Some(namespace) = &target.only {
@@ -103,6 +86,28 @@ impl AerospikeTarget {
     /// What a namespace of the snapshot is called here.
     fn namespace<'a>(&'a self, namespace: &'a str) -> &'a str {
         self.only.as_deref().unwrap_or(namespace)
+    }
+
+    /// Refuses a namespace that can't be restored into; its name here.
+    fn check<'a>(&'a self, first: &Option<String>, namespace: &'a str) -> Result<&'a str> {
+        if self.only.is_some() && first.as_deref().is_some_and(|first| first != namespace) {
+            return Err(Error::usage(format!(
+                "{}: several namespaces can't be restored into one; leave the namespace out of the address",
+                self.name
+            )));
+        }
+        let namespace = self.namespace(namespace);
+        self.check_namespace(namespace)?;
+        self.named(self.look_at(namespace))?;
+        Ok(namespace)
+    }
+
+    /// Makes what is missing of the metadata, or only looks at what is there.
+    fn put_metadata(&self, namespace: &str, metadata: &NamespaceMetadata, only_look: bool) -> Result<Remarks> {
+        let cluster = &self.writer.cluster;
+        let mut omissions = self.named(metadata::create(cluster, namespace, metadata, only_look))?;
+        omissions.extend(self.named(security::create(cluster, metadata, only_look))?);
+        Ok(Remarks { omissions, ..Remarks::default() })
     }
 
     fn check_namespace(&self, namespace: &str) -> Result<()> {
@@ -151,54 +156,40 @@ impl RecordTarget for AerospikeTarget {
         true
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.dry_run
-    }
-
     fn clock(&self) -> Result<Timestamp> {
         self.named(self.writer.now())
     }
 
-    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
-        if self.only.is_some() {
-            let mut first = lock(&self.first);
-            if first.get_or_insert_with(|| namespace.to_string()) != namespace {
-                return Err(Error::usage(format!(
-                    "{}: several namespaces can't be restored into one; leave the namespace out of the address",
-                    self.name
-                )));
-            }
-        }
-        let namespace = self.namespace(namespace);
-        self.check_namespace(namespace)?;
-        self.named(self.look_at(namespace))?;
-        lock(&self.written).insert(namespace.to_string());
-        self.add_metadata(namespace, metadata)
+    fn preview_begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
+        let namespace = self.check(&lock(&self.first).clone(), namespace)?;
+        self.put_metadata(namespace, metadata, true)
     }
 
-    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
-        let namespace = self.namespace(namespace);
-        let mut omitted = self.named(metadata::create(&self.writer.cluster, namespace, metadata, self.dry_run))?;
-        omitted.extend(self.named(security::create(&self.writer.cluster, metadata, self.dry_run))?);
-        leave_out(&self.omissions, omitted);
-        Ok(())
+    /// As far as that can be told without asking a server.
+    fn preview_write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
+        self.named(write::rehearse(&self.writer, self.namespace(namespace), batch, policy))
+    }
+
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
+        let mut first = lock(&self.first);
+        let there = self.check(&first, namespace)?;
+        first.get_or_insert_with(|| namespace.to_string());
+        drop(first);
+        lock(&self.written).insert(there.to_string());
+        self.put_metadata(there, metadata, false)
+    }
+
+    fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
+        self.put_metadata(self.namespace(namespace), metadata, false)
     }
 
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
-        let namespace = self.namespace(namespace);
-        self.named(match self.dry_run {
-            true => write::rehearse(&self.writer, namespace, batch, policy),
-            false => write::write(&self.writer, namespace, batch, encode::mode(policy)),
-        })
+        self.named(write::write(&self.writer, self.namespace(namespace), batch, encode::mode(policy)))
     }
 
     /// On the Enterprise Edition with tombstones, so that no restart of a node brings the records back.
     fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {
         let mut outcome = DeleteOutcome::default();
-        if self.dry_run {
-            outcome.deleted = digests.len() as u64;
-            return Ok(outcome);
-        }
         let topology = self.writer.cluster.topology();
         let durable = topology.nodes.values().all(|node| node.edition.contains("Enterprise"));
         for digests in digests.chunks(DELETES_AT_ONCE) {
@@ -230,14 +221,10 @@ impl RecordTarget for AerospikeTarget {
     /// Looks whether what was written is there still.
     fn finish(&self) -> Result<()> {
         let written = lock(&self.written).clone();
-        if self.dry_run || written.is_empty() {
+        if written.is_empty() {
             return Ok(());
         }
         let namespaces = written.iter().map(String::as_str);
         self.named(remains::check(&self.writer.cluster, namespaces, &PartitionSet::all(), "written into"))
-    }
-
-    fn omissions(&self) -> Vec<String> {
-        lock(&self.omissions).clone()
     }
 }

@@ -7,7 +7,7 @@
 use crate::asb::encrypt::{EncryptedWriter, Encryption};
 use crate::error::{Error, Result};
 use crate::sync::lock;
-use crate::targets::partial::{Partial, at_work, begin_single, directory_of, sweep, sync_directory};
+use crate::targets::partial::{Partial, at_work, begin_single, check_parent, directory_of, sweep, sync_directory};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -21,12 +21,23 @@ pub(super) struct Files {
     layout: Layout,
     file_limit: u64,
     encryption: Option<Arc<Encryption>>,
-    outputs: Mutex<BTreeMap<String, Arc<Output>>>,
-    /// The directory, locked; none if it can't be.
-    _directory: Option<File>,
-    /// The directory was made for these files, and goes if they aren't finished.
-    made_directory: bool,
-    notes: Mutex<Vec<String>>,
+    begun: Mutex<Begun>,
+}
+
+/// What is there of them.
+#[derive(Default)]
+struct Begun {
+    /// The directory, once it is ready for them.
+    directory: Option<Directory>,
+    outputs: BTreeMap<String, Arc<Output>>,
+}
+
+/// A directory that takes the files.
+struct Directory {
+    /// It, locked; none if it can't be.
+    lock: Option<File>,
+    /// It was made for these files, and goes if they aren't finished.
+    made: bool,
 }
 
 /// How a target's files are laid out.
@@ -152,46 +163,33 @@ fn lock_directory(path: &Path) -> Result<Option<File>> {
 }
 
 impl Files {
-    pub(super) fn create(path: &Path, file_limit: u64, encryption: Option<Encryption>) -> Result<Self> {
+    /// Looks whether they can be made, and makes none.
+    pub(super) fn new(path: &Path, file_limit: u64, encryption: Option<Encryption>) -> Result<Self> {
         let layout = Self::check(path)?;
-        let directory = match layout {
-            Layout::Directory => Some((path, "the directory ")),
-            Layout::File => Some((directory_of(path), "")),
-            Layout::StandardOutput => None,
-        };
-        let mut made_directory = false;
-        if let Some((directory, what)) = directory {
-            let doing = || format!("make {what}{}", directory.display());
-            made_directory = layout == Layout::Directory && !directory.exists();
-            std::fs::create_dir_all(directory).map_err(|e| Error::io(doing(), e))?;
-        }
-        let mut files = Self {
+        Ok(Self {
             path: path.to_owned(),
             layout,
             file_limit,
             encryption: encryption.map(Arc::new),
-            outputs: Mutex::default(),
-            _directory: None,
-            made_directory: false,
-            notes: Mutex::default(),
-        };
-        if layout == Layout::Directory {
-            files._directory = lock_directory(path)?;
-            // Another restore may have finished before the lock was free.
-            Self::check(path)?;
-            let found = sweep(path, |name| name.ends_with(".asb"), files._directory.is_some())?;
-            if let Some(other) = found.at_work.first() {
-                return Err(at_work(&format!("asb:{}", path.display()), other, "choose another directory"));
-            }
-            files.notes = Mutex::new(found.notes());
-            files.made_directory = made_directory;
-        }
-        Ok(files)
+            begun: Mutex::default(),
+        })
     }
 
-    /// What to tell people of what was there.
-    pub(super) fn notes(&self) -> Vec<String> {
-        lock(&self.notes).clone()
+    /// Makes and locks the directory; also what to tell of what was there.
+    fn ready(&self) -> Result<(Directory, Vec<String>)> {
+        let made = match std::fs::create_dir(&self.path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(Error::io(format!("make the directory {}", self.path.display()), error)),
+        };
+        let lock = lock_directory(&self.path)?;
+        // Another restore may have finished before the lock was free.
+        Self::check(&self.path)?;
+        let found = sweep(&self.path, |name| name.ends_with(".asb"), lock.is_some())?;
+        match found.at_work.first() {
+            Some(other) => Err(at_work(&format!("asb:{}", self.path.display()), other, "choose another directory")),
+            None => Ok((Directory { lock, made }, found.notes())),
+        }
     }
 
     /// How the files are laid out.
@@ -199,18 +197,25 @@ impl Files {
         self.layout
     }
 
-    /// Refuses a path under which something is that would be overwritten or mixed up.
-    pub(super) fn check(path: &Path) -> Result<Layout> {
+    /// Refuses a path under which something is that would be overwritten or mixed up, or where nothing can be made.
+    fn check(path: &Path) -> Result<Layout> {
         match Layout::of(path) {
             Layout::File if path.exists() => {
                 return Err(problem(path, "the file exists already; choose another name or remove it"));
             }
+            Layout::File => {
+                check_parent(path, &format!("asb:{}", path.display()))?;
+                return Ok(Layout::File);
+            }
+            Layout::StandardOutput => return Ok(Layout::StandardOutput),
             Layout::Directory => {}
-            single => return Ok(single),
         }
         let doing = || format!("list {}", path.display());
         let entries = match std::fs::read_dir(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Layout::Directory),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                check_parent(path, &format!("asb:{}", path.display()))?;
+                return Ok(Layout::Directory);
+            }
             entries => entries.map_err(|e| Error::io(doing(), e))?,
         };
         for entry in entries {
@@ -224,9 +229,12 @@ impl Files {
         Ok(Layout::Directory)
     }
 
-    /// Begins a namespace: opens its first file, which begins with `first`; the others will begin with `head`.
-    pub(super) fn begin(&self, namespace: &str, first: &[u8], head: Vec<u8>) -> Result<()> {
-        let mut outputs = lock(&self.outputs);
+    /// Refuses a namespace that these files can't take.
+    pub(super) fn check_namespace(&self, namespace: &str) -> Result<()> {
+        self.may_begin(&lock(&self.begun).outputs, namespace)
+    }
+
+    fn may_begin(&self, outputs: &BTreeMap<String, Arc<Output>>, namespace: &str) -> Result<()> {
         if outputs.contains_key(namespace) {
             return Err(problem(&self.path, format!("namespace {namespace} was begun twice")));
         }
@@ -237,6 +245,20 @@ impl Files {
         if self.layout == Layout::Directory && (namespace.is_empty() || namespace.contains(['/', '\\', '\0'])) {
             return Err(problem(&self.path, format!("no file can be named after the namespace {namespace:?}")));
         }
+        Ok(())
+    }
+
+    /// Begins a namespace: opens its first file, which begins with `first`; the others will begin with `head`. Gives
+    /// back what to tell people of what was there.
+    pub(super) fn begin(&self, namespace: &str, first: &[u8], head: Vec<u8>) -> Result<Vec<String>> {
+        let mut begun = lock(&self.begun);
+        self.may_begin(&begun.outputs, namespace)?;
+        let mut notes = Vec::new();
+        if self.layout == Layout::Directory && begun.directory.is_none() {
+            let (directory, found) = self.ready()?;
+            begun.directory = Some(directory);
+            notes = found;
+        }
         let output = Output {
             path: self.path.clone(),
             layout: self.layout,
@@ -246,19 +268,19 @@ impl Files {
             head,
             state: Mutex::default(),
         };
-        let notes = output.append_behind(first, &[])?;
-        lock(&self.notes).extend(notes);
-        outputs.insert(namespace.to_owned(), Arc::new(output));
-        Ok(())
+        notes.extend(output.append_behind(first, &[])?);
+        begun.outputs.insert(namespace.to_owned(), Arc::new(output));
+        Ok(notes)
     }
 
     pub(super) fn output(&self, namespace: &str) -> Result<Arc<Output>> {
-        let found = lock(&self.outputs).get(namespace).cloned();
+        let found = lock(&self.begun).outputs.get(namespace).cloned();
         found.ok_or_else(|| problem(&self.path, format!("records of namespace {namespace} came before it was begun")))
     }
 
     pub(super) fn finish(&self) -> Result<()> {
-        let outputs = lock(&self.outputs);
+        let begun = lock(&self.begun);
+        let outputs = &begun.outputs;
         for output in outputs.values() {
             output.close()?;
         }
@@ -279,8 +301,9 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        lock(&self.outputs).clear();
-        if self.made_directory {
+        let mut begun = lock(&self.begun);
+        begun.outputs.clear();
+        if let Some(Directory { lock: _lock, made: true }) = begun.directory.take() {
             // It goes only if it is empty: what is in it was finished, or is not ours.
             let _ = std::fs::remove_dir(&self.path);
         }

@@ -2,11 +2,12 @@
 //! 3.1, and version 3.2 where an index over an expression needs it.
 //!
 //! Records keep the bin order of their source. A batch is formatted (and compressed) outside of any lock and appended
-//! as a whole. Files have a temporary name until [`RecordTarget::finish`] renames them.
+//! as a whole. Files are made by
+//! [`RecordTarget::begin`], and have a temporary name until [`RecordTarget::finish`] renames them.
 //!
 //! What the format can't hold is refused with a reason, never changed: particle types without a letter, a NaN with a
 //! payload, names with NUL bytes, generations over 65,535. Cells of a GeoJSON value are left out: servers derive them
-//! again from its text. Indexes that it can't hold are named by [`RecordTarget::omissions`].
+//! again from its text. Indexes that it can't hold are named ([`Remarks::omissions`]).
 
 mod files;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use crate::setters::setters;
 use crate::sources::RecordSource;
 use crate::sources::asb::{AsbOptions, AsbSource};
 use crate::sync::lock;
-use crate::targets::{ConflictPolicy, FailedRecord, RecordTarget, WriteOutcome, leave_out, without_users};
+use crate::targets::{ConflictPolicy, FailedRecord, RecordTarget, Remarks, WriteOutcome, without_users};
 use files::{Files, Layout};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -64,10 +65,7 @@ pub struct AsbTarget {
     zstd: Option<i32>,
     key_file: Option<PathBuf>,
     version: Option<AsbVersion>,
-    /// The files; none for a dry run.
-    files: Option<Files>,
-    omissions: Mutex<Vec<String>>,
-    notes: Mutex<Vec<String>>,
+    files: Files,
     /// Buffers of earlier batches, to be used again.
     buffers: Mutex<Vec<Buffers>>,
 }
@@ -99,35 +97,13 @@ impl Buffers {
 }
 
 impl AsbTarget {
-    /// Prepares a directory, which is made if it is missing and must not hold `.asb` files, or, if `path` ends in
-    /// `.asb`, one file, which must not exist. `-` is standard output, for one namespace.
+    /// A directory, which is made once something is restored into it and must not hold `.asb` files, or, if `path` ends
+    /// in `.asb`, one file, which must not exist. `-` is standard output, for one namespace.
     ///
     /// # Errors
     ///
-    /// If there are such files already, the directory can't be made or written, or an option is refused.
-    pub fn create(path: &Path, options: AsbTargetOptions) -> Result<Self> {
-        let target = Self::without_files(path, &options)?;
-        let limit = options.file_limit.unwrap_or(DEFAULT_FILE_LIMIT);
-        let files = Files::create(path, limit, Self::encryption(&options)?)?;
-        Ok(Self { files: Some(files), ..target })
-    }
-
-    /// Says what would be written, and makes no file. What [`AsbTarget::create`] refuses is refused too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AsbTarget::create`].
-    pub fn dry_run(path: &Path, options: AsbTargetOptions) -> Result<Self> {
-        Files::check(path)?;
-        Self::encryption(&options)?;
-        Self::without_files(path, &options)
-    }
-
-    fn encryption(options: &AsbTargetOptions) -> Result<Option<Encryption>> {
-        options.key_file.as_deref().map(|file| Encryption::read(file, options.cipher)).transpose()
-    }
-
-    fn without_files(path: &Path, options: &AsbTargetOptions) -> Result<Self> {
+    /// If there are such files already, the directory that it is to be made in doesn't exist, or an option is refused.
+    pub fn new(path: &Path, options: AsbTargetOptions) -> Result<Self> {
         if let Some(level) = options.zstd
             && !zstd::compression_level_range().contains(&level)
         {
@@ -141,15 +117,15 @@ impl AsbTarget {
         if options.file_limit.is_some() && Layout::of(path) != Layout::Directory {
             return Err(OptionsError::LimitOfSingleFile { target: format!("asb:{}", path.display()) }.into());
         }
+        let encryption = options.key_file.as_deref().map(|file| Encryption::read(file, options.cipher)).transpose()?;
+        let limit = options.file_limit.unwrap_or(DEFAULT_FILE_LIMIT);
         Ok(Self {
             name: format!("asb:{}", path.display()),
             path: path.to_owned(),
             zstd: options.zstd,
-            key_file: options.key_file.clone(),
             version: options.version,
-            files: None,
-            omissions: Mutex::default(),
-            notes: Mutex::default(),
+            files: Files::new(path, limit, encryption)?,
+            key_file: options.key_file,
             buffers: Mutex::default(),
         })
     }
@@ -175,6 +151,51 @@ impl AsbTarget {
             Ok(buffers.packed(self.zstd).map_err(|e| self.compression_failed(e))?.to_vec())
         })
     }
+
+    /// The version of a namespace's first file.
+    fn version_for(&self, metadata: &NamespaceMetadata) -> AsbVersion {
+        let newer = metadata.indexes.iter().any(|index| !index.expression.is_empty());
+        self.version.unwrap_or(if newer { AsbVersion::V3_2 } else { AsbVersion::V3_1 })
+    }
+
+    /// Appends a namespace's indexes and modules to `globals`; says what the format can't hold.
+    fn put_globals(&self, globals: &mut Vec<u8>, namespace: &str, metadata: &NamespaceMetadata) -> Remarks {
+        let mut remarks = Remarks::default();
+        let version = self.version_for(metadata);
+        for index in &metadata.indexes {
+            if let Err(reason) = format::put_index(globals, version, namespace.as_bytes(), index) {
+                let name = String::from_utf8_lossy(&index.name);
+                remarks.omissions.push(format!("index {name} of namespace {namespace}: {reason}"));
+            }
+        }
+        for udf in &metadata.udfs {
+            if let Err(reason) = format::put_udf(globals, udf) {
+                remarks.omissions.push(format!("UDF module {}: {reason}", String::from_utf8_lossy(&udf.name)));
+            }
+        }
+        remarks.omissions.extend(without_users(metadata, "files of asbackup hold none"));
+        if self.version.is_none() && version == AsbVersion::V3_2 {
+            remarks.notes.push(format!(
+                "namespace {namespace} has an index over an expression, so its first file is of version 3.2, which \
+                 absctl reads and asrestore refuses; `version` 3.1 leaves the index out"
+            ));
+        }
+        remarks
+    }
+}
+
+/// Appends the text of a batch's records; those that the format can't hold are named with the reason.
+fn format_batch(text: &mut Vec<u8>, namespace: &str, batch: &RecordBatch) -> WriteOutcome {
+    let mut outcome = WriteOutcome::default();
+    let mut formatter = Formatter::new(namespace.as_bytes());
+    text.reserve(batch.byte_len() * 3 / 2);
+    for record in batch.iter() {
+        match formatter.put_record(text, &record) {
+            Ok(()) => outcome.written += 1,
+            Err(reason) => outcome.failed.push(FailedRecord { digest: record.meta.digest, reason }),
+        }
+    }
+    outcome
 }
 
 impl RecordTarget for AsbTarget {
@@ -186,62 +207,35 @@ impl RecordTarget for AsbTarget {
         false
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.files.is_none()
-    }
-
     fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp::now())
     }
 
-    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<()> {
+    fn preview_begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
+        self.files.check_namespace(namespace)?;
+        Ok(self.put_globals(&mut Vec::new(), namespace, metadata))
+    }
+
+    fn preview_write(&self, namespace: &str, batch: &RecordBatch, _policy: ConflictPolicy) -> Result<WriteOutcome> {
+        self.with_buffers(|buffers| Ok(format_batch(&mut buffers.text, namespace, batch)))
+    }
+
+    fn begin(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         let mut globals = Vec::new();
-        let mut omissions = Vec::new();
-        let newer = metadata.indexes.iter().any(|index| !index.expression.is_empty());
-        let version = self.version.unwrap_or(if newer { AsbVersion::V3_2 } else { AsbVersion::V3_1 });
-        for index in &metadata.indexes {
-            if let Err(reason) = format::put_index(&mut globals, version, namespace.as_bytes(), index) {
-                let name = String::from_utf8_lossy(&index.name);
-                omissions.push(format!("index {name} of namespace {namespace}: {reason}"));
-            }
-        }
-        for udf in &metadata.udfs {
-            if let Err(reason) = format::put_udf(&mut globals, udf) {
-                omissions.push(format!("UDF module {}: {reason}", String::from_utf8_lossy(&udf.name)));
-            }
-        }
-        omissions.extend(without_users(metadata, "files of asbackup hold none"));
-        let first = self.head(version, namespace, true, &globals)?;
+        let mut remarks = self.put_globals(&mut globals, namespace, metadata);
+        let first = self.head(self.version_for(metadata), namespace, true, &globals)?;
         let next = self.head(self.version.unwrap_or(AsbVersion::V3_1), namespace, false, &[])?;
-        if self.version.is_none() && version == AsbVersion::V3_2 {
-            lock(&self.notes).push(format!(
-                "namespace {namespace} has an index over an expression, so its first file is of version 3.2, which \
-                 absctl reads and asrestore refuses; `version` 3.1 leaves the index out"
-            ));
-        }
-        if let Some(files) = &self.files {
-            files.begin(namespace, &first, next)?;
-        }
-        leave_out(&self.omissions, omissions);
-        Ok(())
+        let mut notes = self.files.begin(namespace, &first, next)?;
+        notes.append(&mut remarks.notes);
+        Ok(Remarks { notes, ..remarks })
     }
 
     /// Takes every record that the format can hold, whatever the policy.
     fn write(&self, namespace: &str, batch: &RecordBatch, _policy: ConflictPolicy) -> Result<WriteOutcome> {
-        let output = self.files.as_ref().map(|files| files.output(namespace)).transpose()?;
+        let output = self.files.output(namespace)?;
         self.with_buffers(|buffers| {
-            let mut outcome = WriteOutcome::default();
-            let mut formatter = Formatter::new(namespace.as_bytes());
-            buffers.text.reserve(batch.byte_len() * 3 / 2);
-            for record in batch.iter() {
-                match formatter.put_record(&mut buffers.text, &record) {
-                    Ok(()) => outcome.written += 1,
-                    Err(reason) => outcome.failed.push(FailedRecord { digest: record.meta.digest, reason }),
-                }
-            }
-            if outcome.written > 0
-                && let Some(output) = &output
-            {
+            let outcome = format_batch(&mut buffers.text, namespace, batch);
+            if outcome.written > 0 {
                 let bytes = buffers.packed(self.zstd).map_err(|e| self.compression_failed(e))?;
                 output.append(bytes)?;
             }
@@ -250,26 +244,14 @@ impl RecordTarget for AsbTarget {
     }
 
     fn read_back(&self, _set: Option<&[u8]>) -> Result<Option<Box<dyn RecordSource>>> {
-        match &self.files {
-            Some(files) if files.layout() == Layout::StandardOutput => Ok(None),
-            Some(_) => {
-                let options = AsbOptions { key_file: self.key_file.clone(), ..AsbOptions::default() };
-                Ok(Some(Box::new(AsbSource::open(&self.path, options)?)))
-            }
-            None => Ok(None),
+        if self.files.layout() == Layout::StandardOutput {
+            return Ok(None);
         }
+        let options = AsbOptions { key_file: self.key_file.clone(), ..AsbOptions::default() };
+        Ok(Some(Box::new(AsbSource::open(&self.path, options)?)))
     }
 
     fn finish(&self) -> Result<()> {
-        self.files.as_ref().map_or(Ok(()), Files::finish)
-    }
-
-    fn omissions(&self) -> Vec<String> {
-        lock(&self.omissions).clone()
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let own = lock(&self.notes).clone();
-        self.files.iter().flat_map(Files::notes).chain(own).collect()
+        self.files.finish()
     }
 }

@@ -74,7 +74,7 @@ fn refuses_what_the_format_cannot_hold() {
 #[test]
 fn a_refused_record_is_counted_and_the_others_are_written() {
     let directory = tempfile::tempdir().unwrap();
-    let target = AsbTarget::create(directory.path(), AsbTargetOptions::default()).unwrap();
+    let target = AsbTarget::new(directory.path(), AsbTargetOptions::default()).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     let mut batch = record(1, b"", None, &[]);
     let meta = RecordMeta { digest: Digest([1; 20]), set: b"", generation: Generation(1), void_time: VoidTime(0) };
@@ -91,7 +91,7 @@ fn a_refused_record_is_counted_and_the_others_are_written() {
 fn files_turn_over_at_the_limit_and_only_the_first_is_marked() {
     let directory = tempfile::tempdir().unwrap();
     let options = AsbTargetOptions { file_limit: Some(140), ..Default::default() };
-    let target = AsbTarget::create(directory.path(), options).unwrap();
+    let target = AsbTarget::new(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     let batch = record(1, b"", None, &[]);
     for _ in 0..5 {
@@ -111,11 +111,11 @@ fn files_turn_over_at_the_limit_and_only_the_first_is_marked() {
 fn begun(metadata: &NamespaceMetadata, version: Option<AsbVersion>) -> (Vec<String>, Vec<String>, String) {
     let directory = tempfile::tempdir().unwrap();
     let options = AsbTargetOptions { version, ..Default::default() };
-    let target = AsbTarget::create(directory.path(), options).unwrap();
-    target.begin("bar", metadata).unwrap();
+    let target = AsbTarget::new(directory.path(), options).unwrap();
+    let Remarks { omissions, notes } = target.begin("bar", metadata).unwrap();
     target.finish().unwrap();
     let text = std::fs::read_to_string(directory.path().join("bar_00000.asb")).unwrap();
-    (target.omissions(), target.notes(), text)
+    (omissions, notes, text)
 }
 
 #[test]
