@@ -77,7 +77,7 @@ fn a_backup_by_url_is_verified_and_restored_by_url() {
 
     let target = format!("embedded:{}", directory.path().join("restored").display());
     let options = RestoreOptions::default().verify(true);
-    let restored = job::restore(&snapshot, &target, &options).unwrap();
+    let restored = job::restore(&repository, &snapshot, &target, &options).unwrap();
     let verification = restored.namespaces[0].verification.as_ref().unwrap();
     assert_eq!((restored.namespaces[0].written, verification.records, verification.same), (500, 500, true));
     assert!(job::verify(&snapshot, &target, &VerifyOptions::default()).unwrap().same);
@@ -95,20 +95,20 @@ fn a_mirror_deletes_only_after_a_yes() {
         EmbeddedStore::open(path).unwrap().count(NAMESPACE, None).unwrap()
     };
 
-    let error = job::restore(&snapshot, &target, &mirror).unwrap_err();
+    let error = job::restore(&repository, &snapshot, &target, &mirror).unwrap_err();
     assert!(error.to_string().contains("nothing was written, nothing deleted"), "{error}");
     let no = Answers::new(false);
-    assert!(job::restore(&no.asked_about(&snapshot), &target, &mirror).is_err());
+    assert!(job::restore(&repository, &no.asked_about(&snapshot), &target, &mirror).is_err());
     let [Question::DeleteSurplus { records: 100, namespace, snapshot: id, .. }] = &no.asked.lock().unwrap()[..] else {
         panic!("{:?}", no.asked);
     };
     assert_eq!((namespace.as_str(), *id, count()), (NAMESPACE, snapshot.id(), 200));
 
     let yes = Answers::new(true);
-    let report = job::restore(&yes.asked_about(&snapshot), &target, &mirror).unwrap();
+    let report = job::restore(&repository, &yes.asked_about(&snapshot), &target, &mirror).unwrap();
     assert_eq!((report.namespaces[0].deleted, count(), yes.asked.lock().unwrap().len()), (100, 300, 1));
     let confirmed = Answers::new(false);
-    assert!(job::restore(&confirmed.asked_about(&snapshot), &target, &mirror.confirmed(true)).is_ok());
+    assert!(job::restore(&repository, &confirmed.asked_about(&snapshot), &target, &mirror.confirmed(true)).is_ok());
     assert!(confirmed.asked.lock().unwrap().is_empty());
 }
 
@@ -137,7 +137,7 @@ fn an_observer_is_told_of_the_parts_of_a_job_and_of_warnings_and_counters_begin_
     // Files hold no indexes of their own; read back, they are a part of its own.
     let lines = directory.path().join("people.asb");
     let target = format!("asb:{}", lines.display());
-    job::restore(&snapshot, &target, &RestoreOptions::default().verify(true)).unwrap();
+    job::restore(&repository, &snapshot, &target, &RestoreOptions::default().verify(true)).unwrap();
     let lines = std::mem::take(&mut *events.lock().unwrap());
     let began: Vec<&String> = lines.iter().filter(|line| line.starts_with("began ")).collect();
     assert_eq!(began, [&format!("began restoring into {target}: 0"), &format!("began reading back from {target}: 0")]);
@@ -158,7 +158,7 @@ fn options_that_do_not_fit_are_told_as_data_and_leave_no_trace_in_the_history() 
     let lines = directory.path().join("people.jsonl");
     let snapshot = back_up(&repository, &url);
     let to_lines = format!("jsonl:{}", lines.display());
-    job::restore(&snapshot, &to_lines, &RestoreOptions::default()).unwrap();
+    job::restore(&repository, &snapshot, &to_lines, &RestoreOptions::default()).unwrap();
 
     let back_up = |sources: &[&str], options: &BackupOptions| {
         let sources = sources.iter().map(|url| BackupSource::Url((*url).into())).collect();
@@ -210,11 +210,12 @@ impl RunningCommand for Ended {
 #[test]
 fn what_a_command_wrote_is_committed_only_if_it_succeeded() {
     let directory = tempfile::tempdir().unwrap();
-    let snapshot = back_up(&repository(), &filled(directory.path(), "store", 0..20));
+    let (repository, url) = (repository(), filled(directory.path(), "store", 0..20));
+    let snapshot = back_up(&repository, &url);
     let lines = directory.path().join("people.jsonl");
-    job::restore(&snapshot, &format!("jsonl:{}", lines.display()), &RestoreOptions::default()).unwrap();
+    job::restore(&repository, &snapshot, &format!("jsonl:{}", lines.display()), &RestoreOptions::default()).unwrap();
 
-    let repository = repository();
+    let repository = self::repository();
     let options = BackupOptions::default().cluster(Some("registry".into()));
     let back_up = |succeeded| {
         let output = CommandOutput {

@@ -163,6 +163,11 @@ impl ChunkReader {
         lock(&self.damaged).contains(id)
     }
 
+    /// The chunks that this reader was asked for and found no whole copy of.
+    pub fn damaged(&self) -> HashSet<ChunkId> {
+        lock(&self.damaged).clone()
+    }
+
     /// Reads a chunk: from memory, else from the first of its places that is whole.
     pub fn read(&self, id: &ChunkId, class: Class) -> Result<Arc<Vec<u8>>> {
         if let Some(plain) = self.chunks.get(id, |plain| plain.len()) {

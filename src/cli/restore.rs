@@ -264,9 +264,10 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let options = options(&args, &path, selection)?;
     options.check(&args.target)?;
     check_answerable(&args)?;
-    let snapshot = args.among.open(context, &path.snapshot)?;
+    let repository = context.repository()?;
+    let snapshot = repository.snapshot_among(&path.snapshot, &args.among.filter())?;
     let snapshot = announced(context, &snapshot, &path)?;
-    let report = job::restore(&snapshot, &args.target, &options)?;
+    let report = job::restore(&repository, &snapshot, &args.target, &options)?;
     // The records themselves may be on standard output.
     let aside = is_standard_output(&args.target) && !args.dry_run;
     let set = path.set.as_deref().or(args.which.set.first().map(String::as_str));

@@ -133,7 +133,7 @@ impl Repository {
         let mut told = HashSet::new();
         report.found.problems.retain(|problem| told.insert(problem.clone()));
         if !options.dry_run {
-            self.note_damage(&bad, &history)?;
+            self.note_damage(&bad, &history, "repair")?;
         }
         if report.found.hurt.is_empty() {
             return Ok(report);

@@ -14,7 +14,7 @@ use crate::objects;
 use crate::objects::Lease;
 use crate::pack::read_directory;
 use crate::record::Timestamp;
-use crate::repository::{History, Manifests, Repository, keyring, needed_by, new_session, read_config};
+use crate::repository::{History, Manifests, Repository, Snapshot, keyring, needed_by, new_session, read_config};
 use crate::session::noted_chunks;
 use crate::setters::setters;
 use rayon::prelude::*;
@@ -135,7 +135,7 @@ impl Repository {
         report.problems.retain(|problem| told.insert(problem.clone()));
         let mut told = HashSet::new();
         report.hurt.retain(|id| told.insert(*id));
-        if let Err(error) = self.note_damage(&damaged, &history) {
+        if let Err(error) = self.note_damage(&damaged, &history, "check") {
             // What was found is worth more than the note.
             report.problems.push(format!("what is damaged could not be noted for the next full backup: {error}"));
         }
@@ -386,18 +386,34 @@ impl Repository {
         Ok(())
     }
 
+    /// Notes what was found damaged while a snapshot was read, as [`Repository::check`] does, so that the next full
+    /// backup writes it again. `job` is what the history calls whatever read it. Nothing is written if nothing was
+    /// damaged, or all of it was noted before.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written.
+    pub fn note_damage_of(&self, snapshot: &Snapshot, job: &str) -> Result<()> {
+        let damaged = snapshot.chunks().damaged();
+        // What it needed may be gone since it was forgotten.
+        if damaged.is_empty() || self.is_forgotten(&snapshot.id())? {
+            return Ok(());
+        }
+        self.note_damage(&damaged, &self.history()?, job)
+    }
+
     /// Leaves sessions that name damaged chunks, unless earlier ones name them all; full backups don't build on those.
-    pub(crate) fn note_damage(&self, damaged: &HashSet<ChunkId>, history: &History) -> Result<()> {
+    pub(crate) fn note_damage(&self, damaged: &HashSet<ChunkId>, history: &History, job: &str) -> Result<()> {
         if damaged.is_subset(&noted_chunks(history)) {
             return Ok(());
         }
         let mut damaged: Vec<ChunkId> = damaged.iter().copied().collect();
         damaged.sort_unstable();
-        damaged.chunks(MAX_NOTED).try_for_each(|part| self.note(part))
+        damaged.chunks(MAX_NOTED).try_for_each(|part| self.note(part, job))
     }
 
-    fn note(&self, damaged: &[ChunkId]) -> Result<()> {
-        let session = new_session(objects::new_id()?, SessionKind::Check, "check".into());
+    fn note(&self, damaged: &[ChunkId], job: &str) -> Result<()> {
+        let session = new_session(objects::new_id()?, SessionKind::Check, job.into());
         let mut lease = Lease::begin(self.store.clone(), self.keys.clone(), self.parameters.suite, session)?;
         let status = Status::Incomplete(format!("{} chunks are damaged or missing", damaged.len()));
         let damaged_chunks = damaged.to_vec();

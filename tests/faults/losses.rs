@@ -3,6 +3,7 @@
 use crate::support::world::*;
 use aerolith::embedded::EmbeddedStore;
 use aerolith::format::names;
+use aerolith::job;
 use aerolith::record::{Digest, PartitionId, PartitionSet};
 use aerolith::store::{MemoryStore, Store};
 use aerolith::{BackupKind, Change, EmbeddedTarget, RecordOptions, RestoreOptions, Selection, SessionOptions};
@@ -70,6 +71,31 @@ fn a_full_backup_heals_a_leaf_that_no_check_has_found_even_if_it_writes_the_very
     assert_whole(&repository, "latest", &world.truth(), "healed");
     let view = repository.snapshot("latest").unwrap();
     assert_eq!(view.namespace(NAMESPACE).unwrap().metadata().unwrap().indexes.len(), 1);
+}
+
+#[test]
+fn damage_that_a_restore_meets_is_noted_and_the_next_full_backup_heals_it() {
+    let world = World::filled(0..3000);
+    let (store, repository) = repository();
+    let snapshot = back_up(&repository, &world, BackupKind::Full).unwrap();
+    damage_chunk(&repository, &store, values(&repository, "latest").first().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let restore = |name: &str, options: &job::RestoreOptions| {
+        let url = format!("jsonl:{}", directory.path().join(name).display());
+        let snapshot = repository.snapshot(&snapshot.id().to_string()).unwrap();
+        job::restore(&repository, &snapshot, &url, options).unwrap()
+    };
+    let sessions = || repository.history().unwrap().entries.into_iter().map(|entry| entry.session.job);
+    let before = sessions().count();
+    // A dry run writes nothing, and what is noted once is noted.
+    for (name, dry_run, noted) in [("dry", true, 0), ("one", false, 1), ("two", false, 1)] {
+        let report = restore(name, &job::RestoreOptions::default().dry_run(dry_run));
+        assert!(report.namespaces[0].damaged > 0 && report.done() == job::Done::Damaged, "{report:?}");
+        assert_eq!(sessions().count(), before + noted, "{name}");
+    }
+    assert_eq!(sessions().next_back().unwrap(), "restore");
+    back_up(&repository, &world, BackupKind::Full).unwrap();
+    assert_whole(&repository, "latest", &world.truth(), "healed");
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub struct SessionReport {
 pub enum SessionWork {
     /// A backup.
     Backup,
-    /// A check that found damage.
+    /// A check, repair or restore that found damage.
     Check,
     /// A prune.
     Collection,

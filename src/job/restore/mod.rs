@@ -9,7 +9,7 @@ use super::millis_since;
 use super::path::{namespaces, no_such_set};
 use crate::control::{Control, Part, Question};
 use crate::error::{Error, OptionsError, Result};
-use crate::repository::{Selection, Snapshot};
+use crate::repository::{Repository, Selection, Snapshot};
 use crate::restore;
 use crate::setters::setters;
 use crate::sources::MetSets;
@@ -61,14 +61,20 @@ impl RestoreOptions {
 }
 
 /// Restores records of a snapshot into a target. Every record is accounted for. What an aborted restore wrote into a
-/// live store stays there; files are whole or not there.
+/// live store stays there; files are whole or not there. Damage is noted in the repository, so that the next full
+/// backup writes it again; a dry run notes nothing.
 ///
 /// # Errors
 ///
 /// If options don't go together or not with the snapshot or the target, the snapshot does not have the namespace or any
 /// of the sets, the target can't be opened or written, the store can't be read, the observer says no, or it is stopped.
 /// A record that can't be restored is no error: the report names it.
-pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions) -> Result<RestoreReport> {
+pub fn restore(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    url: &str,
+    options: &RestoreOptions,
+) -> Result<RestoreReport> {
     options.check(url)?;
     let mut how = options.records.clone();
     how.rename = name_there(how.rename, url)?;
@@ -98,6 +104,11 @@ pub fn restore(snapshot: &Snapshot, url: &str, options: &RestoreOptions) -> Resu
             false => Vec::new(),
         };
         report.take(snapshot.manifest(), restored, compared, &how);
+        if report.is_damaged
+            && let Err(error) = repository.note_damage_of(snapshot, "restore")
+        {
+            snapshot.control.warn(format!("what is damaged could not be noted for the next full backup: {error}"));
+        }
     }
     look_for_sets(&mut report, snapshot, &how.selection);
     report.duration_millis = millis_since(begun);
