@@ -394,7 +394,7 @@ impl Repository {
     ///
     /// If the store can't be read or written.
     pub fn note_damage_of(&self, snapshot: &Snapshot, job: &str) -> Result<()> {
-        let damaged = snapshot.chunks().damaged();
+        let damaged = snapshot.chunks()?.damaged();
         // What it needed may be gone since it was forgotten.
         if damaged.is_empty() || self.is_forgotten(&snapshot.id())? {
             return Ok(());

@@ -85,7 +85,7 @@ fn damage_that_a_restore_meets_is_noted_and_the_next_full_backup_heals_it() {
         let snapshot = repository.snapshot(&snapshot.id().to_string()).unwrap();
         job::restore(&repository, &snapshot, &url, options).unwrap()
     };
-    let sessions = || repository.history().unwrap().entries.into_iter().map(|entry| entry.session.job);
+    let sessions = || repository.history().unwrap().entries.into_iter().map(|entry| entry.job().to_string());
     let before = sessions().count();
     // A dry run writes nothing, and what is noted once is noted.
     for (name, dry_run, noted) in [("dry", true, 0), ("one", false, 1), ("two", false, 1)] {
