@@ -41,7 +41,7 @@ fn show(repository: &Repository, namespace: &str, digest: &Digest) -> Result<()>
         };
         let bins: Vec<String> =
             record.parse()?.bins().iter().map(|bin| String::from_utf8_lossy(bin.name).into_owned()).collect();
-        print!("generation {}", record.entry.generation.0);
+        print!("generation {}", record.generation().0);
         for name in bins {
             if let Some(value) = record.bin(&name)? {
                 print!(", {name} = {value}");

@@ -18,7 +18,7 @@ use crate::format::hold::Hold;
 use crate::format::index::{SegmentDirectory, SegmentTrailer, TRAILER_PLAIN, decode_block, encode_block};
 use crate::format::keyslot::{SLOT_HEADER_BYTES, SlotHeader, SlotSecret};
 use crate::format::pack::{Packing, Trailer, decode_directory, encode_directory};
-use crate::format::plan::Plan;
+use crate::format::plan::CollectionPlan;
 use crate::format::session::Session;
 use crate::format::snapshot::Manifest;
 use crate::format::tags::Tags;
@@ -360,7 +360,7 @@ pub fn session(bytes: &[u8]) -> bool {
 /// A plan of the session that its first bytes name: canonical.
 pub fn plan(bytes: &[u8]) -> bool {
     let Some((id, _)) = front(bytes) else { return false };
-    let Ok(plan) = Plan::decode(SnapshotId(id), bytes) else { return false };
+    let Ok(plan) = CollectionPlan::decode(SnapshotId(id), bytes) else { return false };
     assert_eq!(structured::encode(&plan).as_deref(), Ok(bytes));
     true
 }

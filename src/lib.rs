@@ -269,7 +269,7 @@ pub use verify::{CheckOptions, CheckReport, CompareOptions, Comparison};
 
 // Keeping: retention, reclaiming, copies, repair.
 pub use collect::forget::ForgetReport;
-pub use collect::{Held, Period, PruneOptions, PruneReport, Reason, Retention, Verdict, Waiting, Zone};
+pub use collect::{Held, Period, PruneOptions, PruneReport, Reason, Retention, SessionAtWork, Verdict, Zone};
 pub use copy::{CopiedSnapshot, CopyOptions, CopyReport, NotCopied};
 pub use repair::{LostRecord, NamespaceLosses, RepairOptions, RepairReport, Salvaged};
 

@@ -4,7 +4,7 @@ use aerolith::format::config::ChunkSizes;
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::leaf::{self, Entry, RecordHash};
 use aerolith::format::node::{self, Child, Node};
-use aerolith::format::plan::Plan;
+use aerolith::format::plan::CollectionPlan;
 use aerolith::format::session::{Session, SessionKind};
 use aerolith::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef};
 use aerolith::format::{ChunkId, PackId, names, structured};
@@ -319,7 +319,7 @@ fn a_session_or_plan_of_another_id_than_its_name_is_refused() {
         outcome: None,
         journal: None,
     };
-    let plan = Plan { session: other, condemned: vec![PackId([3; 32])] };
+    let plan = CollectionPlan { session: other, condemned: vec![PackId([3; 32])] };
     let put = |kind, name: String, value: Vec<u8>| {
         store.put(&name, &sealed::seal(&keys, kind, SUITE, &name, &value).unwrap()).unwrap();
     };

@@ -2,7 +2,7 @@
 
 use aerolith::SnapshotId;
 use aerolith::format::header::Suite;
-use aerolith::format::pack::{DirectoryRow, Packing, Place};
+use aerolith::format::pack::{ChunkPlace, DirectoryRow, Packing};
 use aerolith::format::{ChunkId, PackId};
 use aerolith::internals::crypto::Keys;
 use aerolith::internals::index::{Index, write_segments};
@@ -36,7 +36,7 @@ fn offset(n: u32) -> u32 {
 
 /// Writes a segment of a session whose chunks are in a pack of the same number.
 fn write(store: &CountingStore<MemoryStore>, n: u8, chunks: impl Iterator<Item = ChunkId>) {
-    let place = |offset| Place { offset, stored: 100, plain: 84, packing: Packing::Stored };
+    let place = |offset| ChunkPlace { offset, stored: 100, plain: 84, packing: Packing::Stored };
     let rows = (0..).zip(chunks).map(|(at, id)| DirectoryRow { id, place: place(offset(at)) }).collect();
     write_segments(store, &keys(), Suite::Aes256Gcm, &session(n), vec![(pack(n), 1 << 20, rows)]).unwrap();
 }

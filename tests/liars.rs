@@ -8,7 +8,7 @@ use aerolith::format::header::{Class, HEADER_BYTES, ObjectKind, Suite};
 use aerolith::format::index::{BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, associated_data, encode_block};
 use aerolith::format::pack::Packing;
 use aerolith::format::padding::padme;
-use aerolith::format::plan::Plan;
+use aerolith::format::plan::CollectionPlan;
 use aerolith::format::{ChunkId, PackId, names, structured};
 use aerolith::internals::chunks::ChunkReader;
 use aerolith::internals::crypto::{Sealer, sealed};
@@ -91,7 +91,7 @@ fn a_plan_that_condemns_everything_costs_a_rewrite_and_nothing_else() {
         (0..50_000u32).map(|n| PackId(*blake3::hash(&n.to_le_bytes()).as_bytes())).collect();
     let packs = scene.disk.list(names::PACKS).unwrap();
     condemned.extend(packs.iter().filter_map(|object| names::parse_pack(&object.key)));
-    let plan = structured::encode(&Plan { session: LIAR, condemned }).unwrap();
+    let plan = structured::encode(&CollectionPlan { session: LIAR, condemned }).unwrap();
     put(&repository, ObjectKind::Plan, &names::plan(&LIAR), &plan);
     // A backup begun under it builds on nothing that it condemns.
     let next = scene.kept.later(0..100, 0.2, 0.1, 7);

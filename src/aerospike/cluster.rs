@@ -7,12 +7,12 @@
 use super::admin_port;
 use super::connection::Connection;
 use super::error::{ClusterError, Result};
-use super::lineage::{ClusterKey, Lineage, Look, Seen, Start};
+use super::lineage::{ClusterKey, Lineage, Look, SeenNode, Start};
 use super::options::{Address, AuthMode, ClusterOptions, ClusterUrl};
 use super::tls::Tls;
 use super::topology::{self, PartitionMap, Peer};
 use super::wire::info::{self, InfoReply};
-use super::wire::login::{self, Login, Session};
+use super::wire::login::{self, Login, SessionToken};
 use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::sync::lock;
@@ -57,7 +57,7 @@ pub struct Node {
     /// Where it can be reached, and the name that its certificate bears.
     place: (Address, Option<String>),
     idle: Mutex<Vec<Connection>>,
-    session: Mutex<Option<(Session, Option<Instant>)>>,
+    session: Mutex<Option<(SessionToken, Option<Instant>)>>,
 }
 
 /// What a node held of a namespace.
@@ -81,7 +81,7 @@ pub struct Topology {
     /// Who has which partition, by namespace.
     maps: HashMap<String, PartitionMap>,
     /// What each node said of itself.
-    seen: HashMap<Arc<str>, Seen>,
+    seen: HashMap<Arc<str>, SeenNode>,
     /// Which copies count, by namespace.
     lineages: HashMap<String, Lineage>,
 }
@@ -468,7 +468,7 @@ impl Cluster {
         for ownership in &owned {
             new.maps.entry(ownership.namespace.clone()).or_default().claim(&node.name, ownership);
         }
-        let seen = Seen { start: node.start, key: cluster_key(reply) };
+        let seen = SeenNode { start: node.start, key: cluster_key(reply) };
         new.seen.insert(node.name.clone(), seen);
         new.nodes.insert(node.name.clone(), node);
         Ok(peers)
@@ -480,7 +480,7 @@ impl Cluster {
         address: &Address,
         tls_name: Option<&str>,
         known: Option<&Node>,
-    ) -> Result<(Connection, Option<Session>)> {
+    ) -> Result<(Connection, Option<SessionToken>)> {
         let tls = self.tls.as_ref().map(|tls| (tls, tls_name));
         let mut connection =
             Connection::open(address, tls, (self.options.connect_timeout, self.options.socket_timeout))?;
@@ -690,7 +690,7 @@ fn stock(connection: &mut Connection, reply: &InfoReply, edition: &str) -> Resul
     Ok(stock.collect())
 }
 
-fn timed(session: Session) -> (Session, Option<Instant>) {
+fn timed(session: SessionToken) -> (SessionToken, Option<Instant>) {
     let end = session.lifetime.map(|lifetime| Instant::now() + lifetime.saturating_sub(SESSION_RESERVE));
     (session, end)
 }

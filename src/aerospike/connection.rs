@@ -142,7 +142,7 @@ impl Connection {
 
     /// Sends a security message whose answer is one result, as that of a login; `doing` is for errors. `None` where the
     /// server has no access control or gives no session.
-    pub fn login(&mut self, message: &[u8], doing: &str) -> Result<Option<login::Session>> {
+    pub fn login(&mut self, message: &[u8], doing: &str) -> Result<Option<login::SessionToken>> {
         self.send(message)?;
         let mut body = Vec::new();
         self.receive(FrameType::Security, &mut body)?;

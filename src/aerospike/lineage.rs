@@ -26,7 +26,7 @@ impl Start {
 
 /// What a node said of itself when it was looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Seen {
+pub struct SeenNode {
     /// When its process began; `None` if it doesn't tell.
     pub start: Option<Start>,
     /// The cluster that it belongs to.
@@ -73,7 +73,7 @@ pub struct Lineage(Vec<Line>);
 /// What another look at a node tells of it.
 pub struct Look<'a> {
     /// What the node says now; `None` if it is not there.
-    pub seen: &'a dyn Fn(&str) -> Option<Seen>,
+    pub seen: &'a dyn Fn(&str) -> Option<SeenNode>,
     /// Whether a node that was restarted has kept its records.
     pub kept: &'a dyn Fn(&str) -> bool,
 }
@@ -153,7 +153,7 @@ mod tests {
             }
             map.claim(&Arc::from(*name), &Ownership { namespace: "test".into(), regime: 0, copies });
             let key = if *key == 0 { ClusterKey::Unstable } else { ClusterKey::Stable(*key) };
-            seen.insert(name.to_string(), Seen { start: Some(Start(*start)), key });
+            seen.insert(name.to_string(), SeenNode { start: Some(Start(*start)), key });
         }
         before.next(&map, &Look { seen: &|node| seen.get(node).copied(), kept: &|node| kept.contains(&node) })
     }

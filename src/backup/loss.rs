@@ -68,7 +68,7 @@ pub type Tally = BTreeMap<PartitionId, (u64, u64)>;
 /// What looks like a loss.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Loss {
+pub struct SourceLoss {
     /// What was found, for people.
     pub problem: String,
     /// The partitions that it took.
@@ -119,7 +119,7 @@ impl Doubts {
     }
 
     /// Whether what is gone looks like a loss.
-    pub fn judge(&self, namespace: &str, tally: &Tally) -> Option<Loss> {
+    pub fn judge(&self, namespace: &str, tally: &Tally) -> Option<SourceLoss> {
         let (before, gone) = tally.values().fold((0, 0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
         if gone < LEAST_GONE {
             return None;
@@ -140,7 +140,7 @@ impl Doubts {
             partitions.named(),
             self.changed.join(", ")
         );
-        Some(Loss { problem, partitions })
+        Some(SourceLoss { problem, partitions })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Backing up a namespace of records in a session.
 
-use super::loss::{Doubts, Loss};
+use super::loss::{Doubts, SourceLoss};
 use super::merge_policy::{self, Extent, Merge};
 use super::records::back_up;
 use super::resume::{Notes, SameJob, TakenOver, adopt, finished};
@@ -229,7 +229,7 @@ impl BackupSession {
         merge: Merge,
         taken: Option<&OpenNamespace>,
         open: &OpenNamespace,
-    ) -> Result<(BackedUp, Option<Loss>)> {
+    ) -> Result<(BackedUp, Option<SourceLoss>)> {
         let worker = self.worker()?;
         let write = |open, packs| self.journal.note(open, packs);
         let notes = Notes { every: self.journal.every(), write: &write };
@@ -275,7 +275,7 @@ impl BackupSession {
         &mut self,
         job: &Job<'_>,
         done: BackedUp,
-        loss: Option<Loss>,
+        loss: Option<SourceLoss>,
         not_whole: Option<String>,
     ) -> Result<RecordCounts> {
         let namespace = job.namespace;

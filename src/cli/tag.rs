@@ -26,14 +26,14 @@ pub struct Args {
 enum Command {
     /// Add labels to a snapshot
     #[command(after_help = "Example: aerolith tag add latest before-upgrade")]
-    Add(Change),
+    Add(TagChange),
     /// Remove labels from a snapshot
     #[command(after_help = "Example: aerolith tag remove latest before-upgrade")]
-    Remove(Change),
+    Remove(TagChange),
 }
 
 #[derive(clap::Args)]
-struct Change {
+struct TagChange {
     /// The snapshot
     #[arg(value_name = "SNAPSHOT")]
     snapshot: String,

@@ -20,5 +20,5 @@ mod settle;
 #[cfg(feature = "internals")]
 pub use fold::KEPT_MILLIS;
 pub use options::PruneOptions;
-pub use prune::{Collector, Held, PruneReport, Waiting};
+pub use prune::{Collector, Held, PruneReport, SessionAtWork};
 pub use retention::{Period, Reason, Retention, Verdict, Zone};

@@ -18,7 +18,7 @@ use crate::crypto::Keys;
 use crate::crypto::sealed::seal;
 use crate::error::{Error, Result};
 use crate::format::header::ObjectKind;
-use crate::format::plan::Plan;
+use crate::format::plan::CollectionPlan;
 use crate::format::session::{Outcome, Session, SessionKind, Status};
 use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, PackId, SnapshotId, names, structured};
@@ -79,7 +79,7 @@ pub struct PruneReport {
     /// Sessions that were fenced, or would be: dead ones, and with [`PruneOptions::fence`] all that were at work.
     pub fenced: Vec<SnapshotId>,
     /// In a plan: sessions at work that a collection would wait for.
-    pub waits_for: Vec<Waiting>,
+    pub waits_for: Vec<SessionAtWork>,
     /// In a plan: why a collection would be refused now, if so. The numbers say what it would do once those sessions
     /// have ended.
     pub refused: Option<String>,
@@ -135,7 +135,7 @@ fn held(found: &[Manifest]) -> Vec<Held> {
 /// A session at work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Waiting {
+pub struct SessionAtWork {
     /// Its id.
     pub session: SnapshotId,
     /// Where it runs.
@@ -146,10 +146,10 @@ pub struct Waiting {
     pub started: Timestamp,
 }
 
-impl Waiting {
+impl SessionAtWork {
     fn of(session: &Session) -> Self {
         let Session { id, host, job, started, .. } = session;
-        Waiting { session: *id, host: host.clone(), job: job.clone(), started: Timestamp(*started) }
+        SessionAtWork { session: *id, host: host.clone(), job: job.clone(), started: Timestamp(*started) }
     }
 }
 
@@ -204,7 +204,7 @@ impl Collector {
             *bytes += size;
         }
         (report.fenced, report.refused) = (met.fenced, met.refused);
-        report.waits_for = met.alive.iter().map(Waiting::of).collect();
+        report.waits_for = met.alive.iter().map(SessionAtWork::of).collect();
         (report.chunks_moved, report.bytes_moved) = (survey.choice.moved_chunks, survey.choice.moved_bytes);
         Ok((report, survey.choice.condemned.into_iter().collect()))
     }
@@ -359,7 +359,7 @@ impl Collector {
         let mut condemned: Vec<PackId> = doomed.iter().copied().collect();
         condemned.sort_unstable();
         let name = names::plan(&session);
-        let value = structured::encode(&Plan { session, condemned }).map_err(|error| error.of(&name))?;
+        let value = structured::encode(&CollectionPlan { session, condemned }).map_err(|error| error.of(&name))?;
         let bytes = seal(&self.keys, ObjectKind::Plan, self.write.suite, &name, &value)?;
         match store.put_new(&name, &bytes)? {
             Put::Created => Ok(()),

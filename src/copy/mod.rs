@@ -351,7 +351,7 @@ struct Copying<'a> {
 }
 
 /// How copying a snapshot ended that did not fail.
-enum Done {
+enum Ended {
     Committed(Box<Manifest>, u64),
     /// Another program copied it meanwhile.
     Present(SnapshotId),
@@ -440,11 +440,11 @@ impl Copying<'_> {
             Ok(Some(copy)) => {
                 session
                     .abandon(&Error::invalid(format!("snapshot {copy} is a copy that another program made meanwhile")));
-                Done::Present(copy)
+                Ended::Present(copy)
             }
             Ok(None) => {
                 let chunks = session.writer()?.written_chunks();
-                Done::Committed(Box::new(session.commit()?.manifest().clone()), chunks)
+                Ended::Committed(Box::new(session.commit()?.manifest().clone()), chunks)
             }
             Err(error) if error.is_of_one_object() => {
                 session.abandon(&error);
@@ -462,8 +462,8 @@ impl Copying<'_> {
             }
         };
         match done {
-            Done::Present(copy) => report.present.push((id, copy)),
-            Done::Committed(manifest, chunks) => {
+            Ended::Present(copy) => report.present.push((id, copy)),
+            Ended::Committed(manifest, chunks) => {
                 self.recovers = false;
                 self.known.add(&manifest, self.target.id, self.source.id, self.alike);
                 self.whole.extend(runs_of(&manifest).map(|run| run.root));
@@ -641,7 +641,11 @@ impl Copying<'_> {
     }
 
     /// Copies the entries of a namespace that no newer ones hide as one run.
-    fn merged(&self, transfer: &Transfer<'_>, namespace: &NamespaceManifest) -> Result<(Option<RunRef>, Walked)> {
+    fn merged(
+        &self,
+        transfer: &Transfer<'_>,
+        namespace: &NamespaceManifest,
+    ) -> Result<(Option<RunRef>, SummedNamespace)> {
         let (source, target) = (transfer.source(), transfer.target());
         let (hashes, source_states, target_states) =
             (target.keys().records()?, source.keys().states()?, target.keys().states()?);
@@ -670,7 +674,7 @@ impl Copying<'_> {
             Ok(())
         })?;
         let (source_hash, target_hash) = (source_sums.hash(source_states), target_sums.hash(target_states));
-        Ok((run, Walked { records, bytes, source_hash, target_hash }))
+        Ok((run, SummedNamespace { records, bytes, source_hash, target_hash }))
     }
 
     /// The id of an earlier snapshot's copy, or its own where there is none.
@@ -735,7 +739,7 @@ fn is_whole(target: &ChunkWriter, run: &RunRef) -> Result<bool> {
 }
 
 /// What walking the runs of a namespace came to.
-struct Walked {
+struct SummedNamespace {
     records: u64,
     bytes: u64,
     source_hash: [u8; 32],
@@ -794,7 +798,7 @@ impl Summing<'_> {
 }
 
 /// Walks runs, given newest first, side by side, and so copies them; makes the state hashes of what they hold together.
-fn walk(transfer: &Transfer<'_>, runs: &mut [RunCopy<'_>]) -> Result<Walked> {
+fn walk(transfer: &Transfer<'_>, runs: &mut [RunCopy<'_>]) -> Result<SummedNamespace> {
     let target = match transfer.is_alike() {
         true => None,
         false => Some(Side::new(transfer.target().keys())?),
@@ -832,7 +836,7 @@ fn walk(transfer: &Transfer<'_>, runs: &mut [RunCopy<'_>]) -> Result<Walked> {
     })?;
     let source_hash = summing.source.hash();
     let target_hash = summing.target.map_or(source_hash, Side::hash);
-    Ok(Walked { records, bytes, source_hash, target_hash })
+    Ok(SummedNamespace { records, bytes, source_hash, target_hash })
 }
 
 /// The first key that is still to come in any run.

@@ -22,6 +22,7 @@ const MAGIC: [u8; 8] = *b"AEROLITH";
 
 /// How chunks are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Compression {
     /// Stored as they are.
     None,

@@ -13,7 +13,7 @@
 
 use super::header::{HEADER_BYTES, TAG_BYTES};
 use super::ids::{ChunkId, PackId, SnapshotId};
-use super::pack::{PLACE_BYTES, Place};
+use super::pack::{ChunkPlace, PLACE_BYTES};
 use super::{FormatError, take_array, take_u32, take_u64};
 
 /// Rows in a block.
@@ -50,7 +50,7 @@ pub struct IndexRow {
     /// Which pack: its number in the segment's pack table.
     pub pack: u32,
     /// Where in the pack.
-    pub place: Place,
+    pub place: ChunkPlace,
 }
 
 /// Encodes the rows of one block.
@@ -80,7 +80,7 @@ pub fn decode_block(mut bytes: &[u8], packs: u32) -> Result<Vec<IndexRow>, Forma
         if pack >= packs {
             return Err(FormatError::field("a pack number", format_args!("less than {packs}"), pack));
         }
-        let place = Place::take(&mut bytes)?;
+        let place = ChunkPlace::take(&mut bytes)?;
         if rows.last().is_some_and(|last| last.id > id) {
             return Err(FormatError::field("a row's chunk id", "one not before the row above", id));
         }

@@ -67,7 +67,7 @@ impl Packing {
 
 /// Where a chunk is in its pack, and how long it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct ChunkPlace {
     /// Offset of the ciphertext in the pack, in bytes.
     pub offset: u32,
     /// Bytes stored there, tag included.
@@ -78,10 +78,10 @@ pub struct Place {
     pub packing: Packing,
 }
 
-/// The length of an encoded [`Place`].
+/// The length of an encoded [`ChunkPlace`].
 pub const PLACE_BYTES: usize = 12;
 
-impl Place {
+impl ChunkPlace {
     /// Its twelve bytes.
     pub fn encode(&self) -> [u8; PLACE_BYTES] {
         let mut bytes = [0; PLACE_BYTES];
@@ -100,7 +100,7 @@ impl Place {
         let offset = take_u32(input, "a chunk's place")?;
         let stored = take_u32(input, "a chunk's place")?;
         let (packing, plain) = Packing::take(input, "a chunk's place")?;
-        let place = Place { offset, stored, plain, packing };
+        let place = ChunkPlace { offset, stored, plain, packing };
         place.check()?;
         Ok(place)
     }
@@ -136,7 +136,7 @@ pub struct DirectoryRow {
     /// Which chunk.
     pub id: ChunkId,
     /// Where it is.
-    pub place: Place,
+    pub place: ChunkPlace,
 }
 
 /// Encodes a directory.
@@ -162,7 +162,7 @@ pub fn decode_directory(mut bytes: &[u8], directory: u64) -> Result<Vec<Director
     let mut end = HEADER_BYTES as u64;
     while !bytes.is_empty() {
         let id = ChunkId(take_array(&mut bytes, "the directory")?);
-        let place = Place::take(&mut bytes)?;
+        let place = ChunkPlace::take(&mut bytes)?;
         if u64::from(place.offset) < end {
             return Err(FormatError::field("a chunk's offset", format_args!("at least {end}"), place.offset));
         }

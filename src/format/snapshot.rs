@@ -49,6 +49,7 @@ impl SnapshotState {
 /// How a namespace was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum BackupKind {
     /// Every record.
     Full,
@@ -198,7 +199,7 @@ pub struct Origin {
 
 /// A snapshot's place in the order of snapshots, oldest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Place {
+pub struct SnapshotPlace {
     /// Its sequence number.
     pub sequence: u64,
     /// When it was committed.
@@ -341,10 +342,10 @@ impl Manifest {
 
     /// The repository that the snapshot was first written in, and its place in the order there; `here` is the one that
     /// holds it.
-    pub fn first_place(&self, here: RepositoryId) -> (RepositoryId, Place) {
+    pub fn first_place(&self, here: RepositoryId) -> (RepositoryId, SnapshotPlace) {
         match &self.origin {
             Some(Origin { repository, snapshot, sequence, .. }) => {
-                (*repository, Place { sequence: *sequence, committed: self.committed, id: *snapshot })
+                (*repository, SnapshotPlace { sequence: *sequence, committed: self.committed, id: *snapshot })
             }
             None => (here, self.place()),
         }
@@ -352,8 +353,8 @@ impl Manifest {
 
     /// What orders snapshots: the sequence number, and the time of the commit only where two writers did not see each
     /// other.
-    pub fn place(&self) -> Place {
-        Place { sequence: self.sequence, committed: self.committed, id: self.id }
+    pub fn place(&self) -> SnapshotPlace {
+        SnapshotPlace { sequence: self.sequence, committed: self.committed, id: self.id }
     }
 
     /// The namespace with this name.

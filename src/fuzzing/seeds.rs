@@ -14,8 +14,8 @@ use crate::format::index::{IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_B
 use crate::format::keyslot::{KdfCost, SlotHeader, SlotSecret};
 use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
 use crate::format::node::{self, Child, Node};
-use crate::format::pack::{DirectoryRow, Packing, Place, Trailer, encode_directory};
-use crate::format::plan::Plan;
+use crate::format::pack::{ChunkPlace, DirectoryRow, Packing, Trailer, encode_directory};
+use crate::format::plan::CollectionPlan;
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::tags::{LabelChange, Tags};
@@ -214,9 +214,9 @@ pub(super) fn header() -> Vec<Vec<u8>> {
     made.to_vec()
 }
 
-fn place(n: u32) -> Place {
+fn place(n: u32) -> ChunkPlace {
     let packing = [Packing::Stored, Packing::Lz4, Packing::Zstd].get(n as usize % 3).copied();
-    Place { offset: 72 + 116 * n, stored: 116, plain: 100 + n, packing: packing.unwrap_or(Packing::Stored) }
+    ChunkPlace { offset: 72 + 116 * n, stored: 116, plain: 100 + n, packing: packing.unwrap_or(Packing::Stored) }
 }
 
 pub(super) fn pack_trailer() -> Vec<Vec<u8>> {
@@ -475,7 +475,8 @@ pub(super) fn history() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn plan() -> Vec<Vec<u8>> {
-    let plan = |n: u8| Plan { session: SnapshotId([7; 16]), condemned: (0..n).map(|n| PackId([n; 32])).collect() };
+    let plan =
+        |n: u8| CollectionPlan { session: SnapshotId([7; 16]), condemned: (0..n).map(|n| PackId([n; 32])).collect() };
     [0, 5].map(|n| encoded(&plan(n))).to_vec()
 }
 

@@ -8,7 +8,7 @@ use crate::format::header::{HEADER_BYTES, ObjectKind};
 use crate::format::index::{
     BLOCK_ROWS, IndexRow, SegmentDirectory, SegmentTrailer, TRAILER_BYTES, associated_data, decode_block,
 };
-use crate::format::pack::{DirectoryRow, Place};
+use crate::format::pack::{ChunkPlace, DirectoryRow};
 use crate::format::snapshot::Manifest;
 use crate::format::{ChunkId, FormatError, PackId, SnapshotId, names};
 use crate::pack::{read_directory, stored_packs};
@@ -35,7 +35,7 @@ pub struct Location {
     /// In which pack.
     pub pack: PackId,
     /// Where in it.
-    pub place: Place,
+    pub place: ChunkPlace,
 }
 
 /// Blocks of a segment that were read: their numbers and rows.

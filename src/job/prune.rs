@@ -1,7 +1,7 @@
 //! Reclaims the space that no snapshot needs.
 
 use super::{Done, millis_since, stopped, text};
-use crate::collect::{self, Held, Waiting};
+use crate::collect::{self, Held, SessionAtWork};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::repository::Repository;
@@ -130,8 +130,8 @@ pub struct HeldBytes {
     pub held_bytes: u64,
 }
 
-impl From<Waiting> for RunningSession {
-    fn from(waiting: Waiting) -> Self {
+impl From<SessionAtWork> for RunningSession {
+    fn from(waiting: SessionAtWork) -> Self {
         RunningSession {
             session: waiting.session.to_string(),
             host: waiting.host,

@@ -19,7 +19,7 @@ use crate::crypto::{Keys, random};
 use crate::error::{Error, Result};
 use crate::format::header::{ObjectKind, Suite};
 use crate::format::hold::Hold;
-use crate::format::plan::Plan;
+use crate::format::plan::CollectionPlan;
 use crate::format::session::Session;
 use crate::format::snapshot::{MARKER_MAGIC, Manifest, SnapshotState};
 use crate::format::{HoldId, PackId, SnapshotId, names, structured};
@@ -63,7 +63,7 @@ const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete,
                             then as good as before";
 
 /// The pending plans, or why one can't be read. A plan that was deleted since it was listed had done its work.
-pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>)>> {
+pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<CollectionPlan>)>> {
     let mut plans = Vec::new();
     for object in store.list(names::PLANS)? {
         let Some(session) = names::parse_plan(&object.key) else { continue };
@@ -75,7 +75,7 @@ pub fn plans(store: &dyn Store, keys: &Keys) -> Result<Vec<(String, Result<Plan>
         };
         let plan = bytes.and_then(|bytes| {
             let value = unseal(keys, ObjectKind::Plan, &object.key, bytes);
-            let plan = value.and_then(|value| Plan::decode(session, &value));
+            let plan = value.and_then(|value| CollectionPlan::decode(session, &value));
             plan.map_err(|error| error.of(&object.key))
         });
         plans.push((object.key, plan.map_err(|error| error.with_advice(DAMAGED_PLAN))));

@@ -4,7 +4,9 @@ use crate::chunk::decompress;
 use crate::crypto::{Keys, Sealer};
 use crate::error::{Error, Result};
 use crate::format::header::{Class, HEADER_BYTES, ObjectKind, TAG_BYTES};
-use crate::format::pack::{DirectoryRow, MAX_PACK_BYTES, Packing, Place, TRAILER_BYTES, Trailer, decode_directory};
+use crate::format::pack::{
+    ChunkPlace, DirectoryRow, MAX_PACK_BYTES, Packing, TRAILER_BYTES, Trailer, decode_directory,
+};
 use crate::format::{ChunkId, FormatError, PackId, names};
 use crate::store::Store;
 use std::sync::Arc;
@@ -49,19 +51,25 @@ impl PackReader {
     }
 
     /// Reads one chunk; its name is checked after decryption.
-    pub fn read(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<Vec<u8>> {
+    pub fn read(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &ChunkPlace) -> Result<Vec<u8>> {
         self.fetch(store, keys, chunk, place).map(|(plain, _)| plain)
     }
 
     /// The same, with the compressed bytes.
-    pub fn read_packed(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<PackedChunk> {
+    pub fn read_packed(
+        &self,
+        store: &dyn Store,
+        keys: &Keys,
+        chunk: &ChunkId,
+        place: &ChunkPlace,
+    ) -> Result<PackedChunk> {
         let (plain, mut packed) = self.fetch(store, keys, chunk, place)?;
         packed.truncate(packed.len().saturating_sub(TAG_BYTES));
         Ok(PackedChunk { plain: Arc::new(plain), packing: place.packing, packed })
     }
 
     /// A chunk's plaintext, and the stored bytes, opened in place: the compressed plaintext and the tag.
-    fn fetch(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &Place) -> Result<(Vec<u8>, Vec<u8>)> {
+    fn fetch(&self, store: &dyn Store, keys: &Keys, chunk: &ChunkId, place: &ChunkPlace) -> Result<(Vec<u8>, Vec<u8>)> {
         let name = names::pack(&self.id);
         let stored = store.get_range(&name, u64::from(place.offset), place.stored as usize)?;
         let mut stored = Vec::from(stored.ok_or_else(|| missing(&self.id))?);
@@ -78,7 +86,7 @@ impl PackReader {
         &self,
         keys: &Keys,
         chunk: &ChunkId,
-        place: &Place,
+        place: &ChunkPlace,
         stored: &mut [u8],
     ) -> Result<Vec<u8>, FormatError> {
         let packed = self.sealer.unseal(u64::from(place.offset), &place.associated_data(), stored)?;

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::format::header::{Class, HEADER_BYTES, ObjectKind, Suite, TAG_BYTES};
 use crate::format::names;
 use crate::format::pack::{
-    DirectoryRow, MAX_CHUNK_BYTES, Packing, Place, ROW_BYTES, TRAILER_BYTES, Trailer, encode_directory,
+    ChunkPlace, DirectoryRow, MAX_CHUNK_BYTES, Packing, ROW_BYTES, TRAILER_BYTES, Trailer, encode_directory,
 };
 use crate::format::padding::padme;
 use crate::format::{ChunkId, PackId};
@@ -59,14 +59,14 @@ impl PackWriter {
     }
 
     /// Seals a chunk into the pack: `packed` is its plaintext of `plain` bytes, compressed as `packing` says.
-    pub fn add(&mut self, id: ChunkId, packing: Packing, plain: u32, packed: &[u8]) -> Result<Place> {
+    pub fn add(&mut self, id: ChunkId, packing: Packing, plain: u32, packed: &[u8]) -> Result<ChunkPlace> {
         if plain > MAX_CHUNK_BYTES {
             let found = format!("{plain} bytes, more than a chunk may have ({MAX_CHUNK_BYTES})");
             return Err(crate::error::Error::invalid(format!("cannot store chunk {id}: {found}")));
         }
         let offset = self.bytes.len();
         let stored = (packed.len() + TAG_BYTES) as u32;
-        let place = Place { offset: offset as u32, stored, plain, packing };
+        let place = ChunkPlace { offset: offset as u32, stored, plain, packing };
         self.bytes.extend_from_slice(packed);
         let sealed = self.sealer.seal(offset as u64, &place.associated_data(), &mut self.bytes, offset);
         sealed.map_err(|error| error.of(format!("chunk {id}")))?;

@@ -22,7 +22,7 @@ use crate::record::Timestamp;
 use crate::repository::{History, HoldEntry, Manifests, Repository, new_session};
 use crate::session::noted_chunks;
 use crate::setters::setters;
-use crate::verify::check::{CheckOptions, CheckReport, Walked, lost_names, unreadable};
+use crate::verify::check::{CheckOptions, CheckReport, ChunkDamage, lost_names, unreadable};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -128,7 +128,7 @@ impl Repository {
         let absent = self.absent_packs(reader.index())?;
         let chosen = CheckOptions { read_percent: options.read_percent };
         let read = |id: &ChunkId| noted.contains(id) || crate::verify::check::is_chosen(&id.0, &chosen);
-        let Walked { damaged: bad, .. } =
+        let ChunkDamage { damaged: bad, .. } =
             self.walk(&reader, list.snapshots.clone(), &absent, &read, &mut report.found, control)?;
         let mut told = HashSet::new();
         report.found.problems.retain(|problem| told.insert(problem.clone()));

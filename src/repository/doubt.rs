@@ -2,14 +2,14 @@
 
 use super::catalogue::Manifests;
 use crate::error::{Error, Result};
-use crate::format::snapshot::{Manifest, Place};
+use crate::format::snapshot::{Manifest, SnapshotPlace};
 use crate::format::{SnapshotId, names};
 
 /// The snapshots that can't be read, and what is known of their place among the others.
 pub struct Doubt {
     /// Each with why it can't be read, and the first snapshot that is certainly newer: its writer saw this one
     /// committed.
-    unread: Vec<(SnapshotId, String, Option<Place>)>,
+    unread: Vec<(SnapshotId, String, Option<SnapshotPlace>)>,
 }
 
 impl Doubt {
@@ -34,7 +34,8 @@ impl Doubt {
             Err(Error::NotFound { .. }) => None,
             Err(_) => return resolved,
         };
-        let in_doubt = |newer: &Option<Place>| place.is_none_or(|place| newer.is_none_or(|newer| newer > place));
+        let in_doubt =
+            |newer: &Option<SnapshotPlace>| place.is_none_or(|place| newer.is_none_or(|newer| newer > place));
         match self.unread.into_iter().find(|(_, _, newer)| in_doubt(newer)) {
             None => resolved,
             Some((id, problem, _)) => Err(Error::Damaged {

@@ -81,7 +81,7 @@ impl Budget {
 }
 
 /// A slot of the store.
-pub struct Found {
+pub struct FoundSlot {
     /// Its id.
     pub id: KeyId,
     /// Its bytes, or why they can't be read.
@@ -92,7 +92,7 @@ pub struct Found {
 
 /// All slots, the cheapest first: so a slot that is slower than ours costs us nothing. And how many there are beyond
 /// those that the budget allows to be read.
-pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<Found>, usize)> {
+pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<FoundSlot>, usize)> {
     let (mut slots, mut unread) = (Vec::new(), 0);
     for id in store.list(names::KEYS)?.iter().filter_map(|listed| names::parse_key(&listed.key)) {
         if slots.len() >= budget.slots {
@@ -107,7 +107,7 @@ pub fn cheapest_first(store: &dyn Store, budget: &Budget) -> Result<(Vec<Found>,
         }
         let header = bytes.as_ref().ok().and_then(|bytes| SlotHeader::decode(bytes).ok());
         let cost = header.map_or(NO_COST, |(header, _)| header.cost);
-        slots.push(Found { id, bytes: bytes.map(Vec::from), cost });
+        slots.push(FoundSlot { id, bytes: bytes.map(Vec::from), cost });
     }
     slots.sort_by_key(|slot| (slot.cost.work(), slot.id));
     Ok((slots, unread))
@@ -152,7 +152,7 @@ pub fn add_slot(
 /// Lists all slots, sorted by id.
 pub fn list(store: &dyn Store, repository: &RepositoryId, current: &KeyId, passphrase: &[u8]) -> Result<Vec<KeyInfo>> {
     let (mut slots, mut budget) = (Vec::new(), Budget::default());
-    for Found { id, bytes, cost } in cheapest_first(store, &Budget::default())?.0 {
+    for FoundSlot { id, bytes, cost } in cheapest_first(store, &Budget::default())?.0 {
         let name = names::key(&id);
         let bytes = bytes.unwrap_or_default();
         let damaged = check(store, &id).err().map(|error| error.to_string());

@@ -227,7 +227,7 @@ impl Repository {
         let (found, mut untried) = keyring::cheapest_first(&*store, &budget)?;
         let slots = found.len() + untried;
         let mut damaged = None;
-        for keyring::Found { id: slot, bytes, cost } in found {
+        for keyring::FoundSlot { id: slot, bytes, cost } in found {
             if !budget.allows(cost) {
                 untried += 1;
                 continue;
@@ -315,7 +315,17 @@ impl Repository {
         &self.store
     }
 
-    /// What was fixed when it was made.
+    /// When it was made.
+    pub fn created(&self) -> Timestamp {
+        Timestamp(self.parameters.created)
+    }
+
+    /// How its new chunks are compressed.
+    pub fn compression(&self) -> Compression {
+        self.parameters.compression
+    }
+
+    /// What was fixed when it was made, as [`format`](crate::format) defines it: the low level.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }

@@ -36,7 +36,7 @@ pub struct Rollback {
 
 /// What a client has seen of a repository.
 #[derive(Default)]
-struct Seen {
+struct SeenNames {
     at: u64,
     names: BTreeMap<SnapshotId, SnapshotState>,
 }
@@ -49,7 +49,7 @@ fn letter(state: SnapshotState) -> char {
     }
 }
 
-impl Seen {
+impl SeenNames {
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next() != Some(FIRST_LINE) {
@@ -66,7 +66,7 @@ impl Seen {
             };
             Some((SnapshotId::from_hex(id)?, state))
         };
-        Some(Seen { at, names: lines.map(name).collect::<Option<_>>()? })
+        Some(SeenNames { at, names: lines.map(name).collect::<Option<_>>()? })
     }
 
     fn text(&self) -> String {
@@ -86,7 +86,7 @@ impl Seen {
             0..=MAX_BYTES => std::fs::read_to_string(file).map_err(|error| Error::io(doing(), error))?,
             _ => String::new(),
         };
-        let seen = Seen::parse(&text).ok_or_else(|| {
+        let seen = SeenNames::parse(&text).ok_or_else(|| {
             let file = file.display();
             Error::invalid(format!(
                 "{file} can't be parsed: it should say what this client has seen of the repository. \
@@ -110,7 +110,7 @@ impl Repository {
     /// If the file or the store can't be read.
     pub fn look_back(&self, directory: &Path) -> Result<Option<Rollback>> {
         let file = self.seen_file(directory);
-        let Some(seen) = Seen::read(&file)? else { return Ok(None) };
+        let Some(seen) = SeenNames::read(&file)? else { return Ok(None) };
         let states = objects::list_states(&*self.store, &self.keys)?;
         let (mut gone, mut revived) = (Vec::new(), Vec::new());
         for (id, was) in &seen.names {
@@ -132,7 +132,7 @@ impl Repository {
     /// If the store can't be read, or the file not written.
     pub fn remember(&self, directory: &Path) -> Result<()> {
         let file = self.seen_file(directory);
-        let mut seen = Seen::read(&file)?.unwrap_or_default();
+        let mut seen = SeenNames::read(&file)?.unwrap_or_default();
         let before = seen.names.clone();
         for (id, state) in objects::list_states(&*self.store, &self.keys)?.all() {
             // A marker stays one, whatever the store says now.
@@ -185,8 +185,8 @@ mod tests {
     fn what_is_remembered_comes_back_and_nothing_else_is_understood() {
         use SnapshotState::{Committed, Fenced, Forgotten};
         let names = [(1, Committed), (2, Forgotten), (3, Fenced)].map(|(n, state)| (SnapshotId([n; 16]), state)).into();
-        let seen = Seen { at: 1_780_000_000_000, names };
-        let read = Seen::parse(&seen.text()).unwrap();
+        let seen = SeenNames { at: 1_780_000_000_000, names };
+        let read = SeenNames::parse(&seen.text()).unwrap();
         assert_eq!((read.at, read.names), (seen.at, seen.names.clone()));
         let text = seen.text();
         for wrong in [
@@ -197,7 +197,7 @@ mod tests {
             &text.replace("m ", "x "),
             &text[..text.len() - 4],
         ] {
-            assert!(Seen::parse(wrong).is_none(), "{wrong:?}");
+            assert!(SeenNames::parse(wrong).is_none(), "{wrong:?}");
         }
     }
 }

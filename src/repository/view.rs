@@ -22,7 +22,8 @@ use crate::format::header::Class;
 use crate::format::snapshot::{BackupKind, Manifest, NamespaceManifest};
 use crate::format::{ChunkId, RepositoryId, SnapshotId, structured};
 use crate::record::{
-    Body, Digest, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp, Value, value,
+    Body, Digest, Generation, NamespaceMetadata, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp, Value,
+    VoidTime, value,
 };
 use crate::run::{Entry, LiveEntry, Loss, MergedCursor, StateSums, find, read_record_into};
 use crate::sources::MetSets;
@@ -70,6 +71,16 @@ impl Record {
     /// Its set's name; empty for the null set.
     pub fn set(&self) -> &[u8] {
         &self.entry.set
+    }
+
+    /// How often it was written, as its source counts.
+    pub fn generation(&self) -> Generation {
+        self.entry.generation
+    }
+
+    /// When it expires.
+    pub fn void_time(&self) -> VoidTime {
+        self.entry.void_time
     }
 
     /// What a bin holds; `None` if the record has no bin of this name.

@@ -10,13 +10,13 @@ const KINDS: usize = Call::ALL.len();
 
 /// How many calls of each kind a [`CountingStore`] took, and the bytes they moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct CallCounts {
     calls: [u64; KINDS],
     bytes: [u64; KINDS],
 }
 
 #[expect(clippy::indexing_slicing, reason = "there is a counter for each kind of call")]
-impl Counts {
+impl CallCounts {
     /// Calls of one kind, those that failed included.
     pub fn calls(&self, call: Call) -> u64 {
         self.calls[call as usize]
@@ -49,14 +49,14 @@ impl Counts {
     }
 }
 
-impl Sub for Counts {
-    type Output = Counts;
+impl Sub for CallCounts {
+    type Output = CallCounts;
 
     /// What came after `earlier`, counts of the same store.
     #[expect(clippy::indexing_slicing, reason = "both are of one length")]
-    fn sub(self, earlier: Counts) -> Counts {
+    fn sub(self, earlier: CallCounts) -> CallCounts {
         let less = |now: [u64; KINDS], then: [u64; KINDS]| std::array::from_fn(|i| now[i].saturating_sub(then[i]));
-        Counts { calls: less(self.calls, earlier.calls), bytes: less(self.bytes, earlier.bytes) }
+        CallCounts { calls: less(self.calls, earlier.calls), bytes: less(self.bytes, earlier.bytes) }
     }
 }
 
@@ -80,9 +80,9 @@ impl<S: Store> CountingStore<S> {
     }
 
     /// The counts so far. Subtract earlier ones to learn what a piece of work cost.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> CallCounts {
         let read = |counters: &[AtomicU64; KINDS]| counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
-        Counts { calls: read(&self.calls), bytes: read(&self.bytes) }
+        CallCounts { calls: read(&self.calls), bytes: read(&self.bytes) }
     }
 
     #[expect(clippy::indexing_slicing, reason = "there is a counter for each kind of call")]

@@ -34,7 +34,7 @@ mod retry;
 mod url;
 
 pub use call::Call;
-pub use counting::{CountingStore, Counts};
+pub use counting::{CallCounts, CountingStore};
 pub use fault::{Effect, Fault, FaultStore, Operation};
 pub use local::LocalStore;
 pub use memory::MemoryStore;

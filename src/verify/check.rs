@@ -122,7 +122,8 @@ impl Repository {
         // What an earlier check found damaged is damaged still until it can be read.
         let noted = noted_chunks(&history);
         let read = |id: &ChunkId| noted.contains(id) || is_chosen(&id.0, options);
-        let Walked { damaged, needed } = self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
+        let ChunkDamage { damaged, needed } =
+            self.walk(&reader, list.snapshots, &absent, &read, &mut report, control)?;
         let held = packs_of(&reader, &needed)?;
         let healed: Vec<String> = absent.difference(&held).map(names::pack).collect();
         for problem in problems {
@@ -204,7 +205,7 @@ impl Repository {
         read: &(dyn Fn(&ChunkId) -> bool + Sync),
         report: &mut CheckReport,
         control: &Control,
-    ) -> Result<Walked> {
+    ) -> Result<ChunkDamage> {
         // Which chunks are bad is found once; which snapshots need them takes a walk each.
         let mut walked: HashMap<ChunkId, bool> = HashMap::new();
         let (mut damaged, mut needed) = (HashSet::new(), HashSet::new());
@@ -267,7 +268,7 @@ impl Repository {
                  versions of records were in them"
             ));
         }
-        Ok(Walked { damaged, needed })
+        Ok(ChunkDamage { damaged, needed })
     }
 
     /// Looks at the holds. One that can't be read holds all the same.
@@ -486,7 +487,7 @@ impl CheckReport {
 }
 
 /// What a walk through the snapshots found missing or damaged.
-pub(crate) struct Walked {
+pub(crate) struct ChunkDamage {
     /// All of it.
     pub damaged: HashSet<ChunkId>,
     /// Those of them that a snapshot needs.

@@ -2,7 +2,7 @@
 
 use aerolith::embedded::{Bin, sample};
 use aerolith::format::header::{Class, ObjectKind};
-use aerolith::format::plan::Plan;
+use aerolith::format::plan::CollectionPlan;
 use aerolith::format::session::Session;
 use aerolith::format::snapshot::Manifest;
 use aerolith::format::{ChunkId, PackId, names, node, structured};
@@ -318,7 +318,7 @@ fn put_sealed(repository: &Repository, store: &MemoryStore, kind: ObjectKind, na
 /// Writes a plan of a session that need not exist, and gives back its name.
 pub fn put_plan(repository: &Repository, store: &MemoryStore, id: SnapshotId, condemned: Vec<PackId>) -> String {
     let name = names::plan(&id);
-    let value = structured::encode(&Plan { session: id, condemned }).unwrap();
+    let value = structured::encode(&CollectionPlan { session: id, condemned }).unwrap();
     put_sealed(repository, store, ObjectKind::Plan, &name, &value);
     name
 }

@@ -3,7 +3,7 @@
 use crate::support::{MASTER, Plain, SALT, SUITES, bytes, committed, keys, opened, subkey};
 use aerolith::SnapshotId;
 use aerolith::format::header::{Class, HEADER_BYTES, ObjectKind, Suite};
-use aerolith::format::pack::{DirectoryRow, Packing, Place};
+use aerolith::format::pack::{ChunkPlace, DirectoryRow, Packing};
 use aerolith::format::{ChunkId, PackId, names};
 use aerolith::internals::chunk::decompress;
 use aerolith::internals::crypto::Sealer;
@@ -79,7 +79,7 @@ fn an_index_segment() {
     let packs = [(PackId([1; 32]), 70_000u64), (PackId([2; 32]), 90_112)];
     let row = |i: u32| {
         let packing = [Packing::Stored, Packing::Lz4, Packing::Zstd][(i % 3) as usize];
-        let place = Place {
+        let place = ChunkPlace {
             offset: 72 + 1000 * i,
             stored: 516,
             plain: if i.is_multiple_of(3) { 500 } else { 1000 + i },

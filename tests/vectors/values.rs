@@ -6,7 +6,7 @@ use aerolith::format::evidence::{Evidence, NodeEvidence};
 use aerolith::format::fold::{Fold, FoldedName, FoldedOutcome, FoldedSession, FoldedStatus, HistoryFold};
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
-use aerolith::format::plan::Plan;
+use aerolith::format::plan::CollectionPlan;
 use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use aerolith::format::snapshot::{Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::tags::{LabelChange, Tags};
@@ -148,14 +148,14 @@ fn a_session() {
 #[test]
 fn a_plan() {
     let id = SnapshotId([0x11; 16]);
-    let plan = Plan { session: id, condemned: vec![PackId([0x22; 32]), PackId([0x33; 32])] };
+    let plan = CollectionPlan { session: id, condemned: vec![PackId([0x22; 32]), PackId([0x33; 32])] };
     let plain = structured::encode(&plan).unwrap();
     assert_eq!(plain, Plain::default().raw(&id.0).u64(2).raw(&[0x22; 32]).raw(&[0x33; 32]).0);
     let name = names::plan(&id);
     let shown = serde_json::to_value(&plan).unwrap();
     let encoded = sealed_value("plan.json", ObjectKind::Plan, &name, shown, &plain, b"");
-    assert_eq!(Plan::decode(id, &encoded).unwrap(), plan);
-    assert!(Plan::decode(SnapshotId([0; 16]), &encoded).is_err());
+    assert_eq!(CollectionPlan::decode(id, &encoded).unwrap(), plan);
+    assert!(CollectionPlan::decode(SnapshotId([0; 16]), &encoded).is_err());
 }
 
 #[test]

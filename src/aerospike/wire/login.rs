@@ -48,7 +48,7 @@ pub enum Login<'a> {
 
 /// What a server said to a login.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Session {
+pub struct SessionToken {
     /// Opens further connections.
     pub token: Zeroizing<Vec<u8>>,
     /// How long it does so.
@@ -99,7 +99,7 @@ pub fn authenticate(user: Option<&str>, token: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Reads the body of an answer: the result code, and the session if there is one.
-pub fn reply(mut body: &[u8]) -> Result<(u8, Option<Session>), WireError> {
+pub fn reply(mut body: &[u8]) -> Result<(u8, Option<SessionToken>), WireError> {
     let [_, result, _, fields, ..] = take_array::<HEAD_BYTES>(&mut body, "the head of a login's answer")?;
     let (mut token, mut lifetime) = (None, None);
     for _ in 0..fields {
@@ -114,7 +114,7 @@ pub fn reply(mut body: &[u8]) -> Result<(u8, Option<Session>), WireError> {
             _ => {}
         }
     }
-    Ok((result, token.map(|token| Session { token, lifetime })))
+    Ok((result, token.map(|token| SessionToken { token, lifetime })))
 }
 
 #[cfg(test)]

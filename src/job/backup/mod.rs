@@ -15,7 +15,7 @@ use crate::format::snapshot::BackupKind;
 use crate::repository::Repository;
 use crate::session::{BackupSession, SessionOptions};
 use crate::setters::setters;
-use report::Found;
+use report::Findings;
 use sources::Sources;
 use std::time::{Duration, Instant};
 
@@ -152,7 +152,7 @@ pub fn backup(
     let about = options.session(names.join(", "), named.unwrap_or_else(|| sources.scheme().to_string()));
     let is_first = !is_named && !cluster::has_earlier(repository, &about)?;
     let _part = early.unwrap_or_else(|| control.part(format!("backing up {}", about.source)));
-    let mut found = Found { unnamed_cluster: is_first.then(|| about.cluster.clone()), ..Found::default() };
+    let mut found = Findings { unnamed_cluster: is_first.then(|| about.cluster.clone()), ..Findings::default() };
     let mut session = repository.begin(about)?;
     let read = match read(&mut session, &opened, options) {
         Ok(()) => sources.succeeded(control),

@@ -98,14 +98,14 @@ impl From<Vanished> for VanishedRecords {
 
 /// What a session came upon before its commit.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Findings {
     pub bad_records: Vec<UnparsedRecord>,
     pub resumed: Vec<ResumedNamespace>,
     pub vanished: Vec<VanishedRecords>,
     pub unnamed_cluster: Option<String>,
 }
 
-impl Found {
+impl Findings {
     /// Takes it from a session that has read its sources.
     pub fn take(&mut self, session: &BackupSession) {
         self.bad_records = session.bad_records().iter().map(UnparsedRecord::from).collect();
@@ -115,8 +115,8 @@ impl Found {
 }
 
 impl BackupReport {
-    pub(super) fn new(manifest: &Manifest, found: Found, warnings: Vec<String>, duration_millis: u64) -> Self {
-        let Found { bad_records, resumed, vanished, unnamed_cluster } = found;
+    pub(super) fn new(manifest: &Manifest, found: Findings, warnings: Vec<String>, duration_millis: u64) -> Self {
+        let Findings { bad_records, resumed, vanished, unnamed_cluster } = found;
         let unread = manifest.namespaces.iter().map(unread).collect();
         let snapshot = manifest.into();
         BackupReport { snapshot, duration_millis, bad_records, resumed, vanished, warnings, unread, unnamed_cluster }

@@ -265,7 +265,7 @@ impl SnapshotDiff {
             damaged: false,
         };
         let left = self.options.limit.unwrap_or(u64::MAX);
-        let mut comparison = Comparison { diff: self, each, left, summary };
+        let mut comparison = RunningDiff { diff: self, each, left, summary };
         for (before, after) in &self.pairs {
             comparison.namespace(before, after)?;
         }
@@ -286,7 +286,7 @@ fn look_for<'a>(set: &str, snapshot: &Snapshot, names: impl Iterator<Item = &'a 
 }
 
 /// A comparison at work.
-struct Comparison<'a, F> {
+struct RunningDiff<'a, F> {
     diff: &'a SnapshotDiff,
     each: F,
     /// Records that may still be handed on.
@@ -294,7 +294,7 @@ struct Comparison<'a, F> {
     summary: DiffSummary,
 }
 
-impl<F: FnMut(RecordChange) -> Result<()>> Comparison<'_, F> {
+impl<F: FnMut(RecordChange) -> Result<()>> RunningDiff<'_, F> {
     fn namespace(&mut self, before: &str, after: &str) -> Result<()> {
         let SnapshotDiff { options, before: first, after: second, .. } = self.diff;
         let has = |manifest: &Manifest, name: &str| manifest.namespace(name).is_some();

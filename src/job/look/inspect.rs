@@ -4,7 +4,7 @@ use super::snapshots::show;
 use crate::error::{Error, Result};
 use crate::format::config::{ChunkSizes, Compression};
 use crate::format::header::{Class, Suite};
-use crate::format::pack::{Packing, Place};
+use crate::format::pack::{ChunkPlace, Packing};
 use crate::format::{ChunkId, PackId, SnapshotId, leaf, names, node};
 use crate::index::Index;
 use crate::job::{Done, SnapshotDetails, text};
@@ -306,12 +306,12 @@ fn config(repository: &Repository) -> ConfigReport {
             Suite::Aes256Gcm => "aes256-gcm",
             Suite::XChaCha20Poly1305 => "xchacha20-poly1305",
         },
-        compression: match parameters.compression {
+        compression: match repository.compression() {
             Compression::None => "none".to_string(),
             Compression::Lz4 => "lz4".to_string(),
             Compression::Zstd(level) => format!("zstd:{level}"),
         },
-        created: text::rfc3339(parameters.created),
+        created: text::rfc3339(repository.created().0),
         location: repository.store().location().to_string(),
         pack_bytes: parameters.pack_bytes.into(),
         repository: repository.id().to_string(),
@@ -331,7 +331,7 @@ fn class_name(class: Class) -> &'static str {
 }
 
 /// A place in a pack.
-fn place(kind: &'static str, id: &ChunkId, pack: &PackId, place: &Place) -> PlaceReport {
+fn place(kind: &'static str, id: &ChunkId, pack: &PackId, place: &ChunkPlace) -> PlaceReport {
     PlaceReport {
         chunk: id.to_string(),
         class: None,

@@ -70,7 +70,7 @@ pub fn init(store: Arc<dyn Store>, passphrase: &[u8], options: InitOptions) -> R
     check_label(&options.label)?;
     check_new(&*store)?;
     let other = options.shares_chunking_with;
-    let as_other = other.as_ref().map(|other| other.parameters().compression);
+    let as_other = other.as_ref().map(|other| other.compression());
     let shared_chunking_with = other.as_ref().map(|other| other.id().to_string());
     let create = CreateOptions {
         suite: options.cipher,

@@ -23,7 +23,7 @@ pub struct Task {
 
 /// What is read, and how much of it ahead.
 #[derive(Clone)]
-pub struct Plan {
+pub struct AheadPlan {
     /// What is read, in the order in which it will be asked for; each partition once.
     pub tasks: Vec<Task>,
     /// Queries at once.
@@ -50,7 +50,7 @@ struct State {
 /// One pass over partitions of a namespace.
 pub struct Ahead {
     namespace: String,
-    plan: Plan,
+    plan: AheadPlan,
     /// The task of each partition.
     task_of: BTreeMap<PartitionId, usize>,
     stop: AtomicBool,
@@ -64,7 +64,7 @@ fn memory_of(part: &Result<Part, String>) -> usize {
 
 impl Ahead {
     /// Begins a pass at the task of partition `first`.
-    pub fn start(fetcher: &Arc<Fetcher>, namespace: &str, plan: Plan, first: PartitionId) -> Arc<Self> {
+    pub fn start(fetcher: &Arc<Fetcher>, namespace: &str, plan: AheadPlan, first: PartitionId) -> Arc<Self> {
         let places = plan.tasks.iter().enumerate();
         let task_of: BTreeMap<PartitionId, usize> =
             places.flat_map(|(n, task)| task.partitions.iter().map(move |partition| (*partition, n))).collect();

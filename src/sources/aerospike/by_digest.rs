@@ -147,7 +147,7 @@ impl Fetcher {
         let selection = &self.cluster.options().selection;
         let request = batch::request_of(namespace, digests, limit, &selection.bins, selection.batch_filter());
         let n = digests.len();
-        let mut found: Vec<Option<Found>> = Vec::new();
+        let mut found: Vec<Option<FoundRecord>> = Vec::new();
         found.resize_with(n, || None);
         let mut identities: Vec<Option<batch::Identity>> = vec![None; n];
         self.cluster.with(node, |connection| {
@@ -164,7 +164,7 @@ impl Fetcher {
                             if let Some(place) = found.get_mut(row) {
                                 let own = |bin: &BinRef<'_>| (bin.name.to_vec(), bin.particle, bin.bytes.to_vec());
                                 let bins = bins.iter().map(own).collect();
-                                *place = Some(Found { result, head: (generation, void_time), bins });
+                                *place = Some(FoundRecord { result, head: (generation, void_time), bins });
                             } else if let Some(place) = row.checked_sub(n).and_then(|row| identities.get_mut(row))
                                 && result == ResultCode::OK
                             {
@@ -187,10 +187,10 @@ impl Fetcher {
 }
 
 /// For each digest, in order: its bins, and its set and user key.
-type Answers = (Vec<Option<Found>>, Vec<Option<batch::Identity>>);
+type Answers = (Vec<Option<FoundRecord>>, Vec<Option<batch::Identity>>);
 
 /// What a node answered for one digest.
-struct Found {
+struct FoundRecord {
     result: ResultCode,
     head: (Generation, VoidTime),
     bins: Vec<(Vec<u8>, ParticleType, Vec<u8>)>,

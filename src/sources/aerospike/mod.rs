@@ -30,7 +30,7 @@ use crate::record::{
     Digest, NamespaceMetadata, PARTITIONS, PartitionId, PartitionSet, RecordBatch, RecordMeta, Timestamp,
 };
 use crate::sync::lock;
-use ahead::{Ahead, Plan, Task};
+use ahead::{Ahead, AheadPlan, Task};
 use fetch::{Fetcher, Part, Want};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -210,7 +210,7 @@ impl AerospikeSource {
         });
         let after = first.map(|(want, partition)| self.pass(namespace, want, partition)).transpose()?.flatten();
         let options = self.cluster().options();
-        let plan = Plan { tasks, workers: options.workers(), memory: options.read_ahead_bytes, after };
+        let plan = AheadPlan { tasks, workers: options.workers(), memory: options.read_ahead_bytes, after };
         let new = Ahead::start(&self.fetcher, namespace, plan, partition);
         *pass = Some(new.clone());
         Ok(Some(new))
