@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 pub use crate::job::EndpointKind as Kind;
+use crate::job::endpoint::no_endpoint;
 
 /// An option, and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -18,10 +19,13 @@ pub struct GivenOption {
     pub why: &'static str,
 }
 
-/// Refuses options that were given for something that doesn't take them: the first, and all that are refused for the
-/// same reason.
+/// Refuses what is no source or target, and options that were given for something that doesn't take them: the first,
+/// and all that are refused for the same reason.
 pub fn check(urls: &[&str], options: impl IntoIterator<Item = GivenOption>) -> Result<()> {
-    let kinds: Vec<(&str, Kind)> = urls.iter().filter_map(|url| Some((*url, Kind::of(url)?))).collect();
+    let mut kinds: Vec<(&str, Kind)> = Vec::new();
+    for url in urls {
+        kinds.push((url, Kind::of(url).ok_or_else(|| no_endpoint(url))?));
+    }
     let refused_by = |option: &GivenOption| {
         let takes = |(_, kind): &&(&str, Kind)| option.goes_with.contains(kind);
         let is_taken = !option.all && kinds.iter().any(|kind| takes(&kind));

@@ -145,8 +145,8 @@ pub fn run(context: &Context, mut args: Args) -> Result<Done> {
     }
     let sources: Vec<&str> = args.source.iter().map(String::as_str).collect();
     applies::check(&sources, own_options(&args).into_iter().chain(args.reading.given()))?;
-    let repository = context.repository()?;
     let options = options.source(args.reading.options(None, args.parallel.map_or(0, usize::from))?);
+    let repository = context.repository()?;
     let report = match &args.from_command {
         Some(command) => back_up_output(context, &repository, command, &sources, &options)?,
         None => {

@@ -54,7 +54,7 @@ impl Lines {
         Lines { out: std::io::BufWriter::with_capacity(1 << 16, std::io::stdout()) }
     }
 
-    /// Prints a line for people; a reader that went away (such as `head`) ends the program and is no error.
+    /// Prints a line for people; a reader that went away (such as `head`) ends the program without a message.
     pub fn line(&mut self, text: &str) -> Result<()> {
         written(writeln!(self.out, "{}", text::safe(text)))
     }
@@ -70,10 +70,14 @@ impl Lines {
     }
 }
 
-/// What came of printing; a reader that went away ends the program and is no error.
+/// The exit code of what was ended by SIGPIPE.
+const NOBODY_READS: i32 = 128 + 13;
+
+/// What came of printing; a reader that went away ends the program without a message. The exit code tells it: what was
+/// not said may be that something is damaged or differs.
 pub fn written(result: std::io::Result<()>) -> Result<()> {
     match result {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(NOBODY_READS),
         Err(error) => Err(Error::io("write to standard output", error)),
         Ok(()) => Ok(()),
     }

@@ -27,6 +27,36 @@ fn a_wrong_or_empty_passphrase_is_told_apart_from_a_missing_one() {
 }
 
 #[test]
+fn what_is_wrong_wherever_it_is_run_is_refused_before_the_repository_is_opened() {
+    let sandbox = Sandbox::new();
+    let refuses = |arguments: &[&str], says: &str| {
+        let output = sandbox.run_with(arguments, |command| {
+            command.env("AEROLITH_PASSWORD", "guess");
+        });
+        output.ends(2).says(&[says]);
+    };
+    refuses(&["backup", "people.asb"], "is no source or target");
+    refuses(&["restore", "latest", "people.asb"], "is no source or target");
+    refuses(&["verify", "latest", "people.asb"], "is no source or target");
+    refuses(&["backup", "asb:people.asb", "--partitions", "4096"], "--partitions 4096");
+    refuses(&["backup", "asb:people.asb", "--digest", "zz"], "is no digest");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_told_by_the_exit_code() {
+    let sandbox = Sandbox::new();
+    sandbox.people();
+    for arguments in [&["check"][..], &["ls", "latest"], &["verify", "latest", "asb:people.asb"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = sandbox.command(arguments);
+        let ended = command.arg("--quiet").stdout(writer).output().unwrap();
+        assert_eq!(ended.status.code(), Some(141), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{arguments:?}");
+    }
+}
+
+#[test]
 fn snapshots_that_are_not_there_are_told_from_names_that_name_none() {
     let sandbox = Sandbox::new();
     sandbox.run(&["show", "latest"]).ends(1).says(&[

@@ -257,11 +257,16 @@ pub fn open_target(url: &str, options: &TargetOptions) -> Result<OpenTarget> {
 fn split(url: &str) -> Result<(EndpointKind, &Path)> {
     match (EndpointKind::of(url), url.split_once(':')) {
         (Some(kind), Some((_, path))) if !path.is_empty() => Ok((kind, Path::new(path))),
-        _ => Err(Error::usage(format!(
-            "{url:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
-             embedded:DIRECTORY"
-        ))),
+        _ => Err(no_endpoint(url)),
     }
+}
+
+/// That a text is no URL of a source or target.
+pub(crate) fn no_endpoint(url: &str) -> Error {
+    Error::usage(format!(
+        "{url:?} is no source or target: write aerospike://HOST:PORT/NAMESPACE, asb:PATH, jsonl:FILE or \
+         embedded:DIRECTORY"
+    ))
 }
 
 #[cfg(feature = "cluster")]
