@@ -7,6 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Logs at level info what is of an outermost part, and at debug what is of a piece of it: levels are constants.
+macro_rules! log_part {
+    ($is_outermost:expr, $($event:tt)*) => {
+        match $is_outermost {
+            true => tracing::info!($($event)*),
+            false => tracing::debug!($($event)*),
+        }
+    };
+}
+
 /// [`Event::Progress`] comes this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// So many warnings are remembered.
@@ -316,8 +326,12 @@ impl Control {
             self.state.counters.reset();
             *lock(&self.state.phase) = None;
         }
-        let span = tracing::info_span!("part", what);
-        tracing::info!(parent: &span, "began");
+        // What a part consists of is for those who want to know more.
+        let span = match is_outermost {
+            true => tracing::info_span!("part", what),
+            false => tracing::debug_span!("part", what),
+        };
+        log_part!(is_outermost, parent: &span, "began");
         let part = Part { control: self.clone(), is_outermost, span };
         if is_outermost {
             self.tell(Event::Began(what));
@@ -375,7 +389,7 @@ impl Drop for Part {
         self.control.state.parts.fetch_sub(1, Ordering::Relaxed);
         let (records, bytes_in, bytes_out) =
             (self.control.records(), self.control.bytes_in(), self.control.bytes_out());
-        tracing::info!(parent: &self.span, records, bytes_in, bytes_out, "ended");
+        log_part!(self.is_outermost, parent: &self.span, records, bytes_in, bytes_out, "ended");
         if self.is_outermost {
             self.control.tell(Event::Ended);
         }

@@ -62,10 +62,10 @@ pub struct Global {
     /// Show no progress: neither the bar on a terminal nor the log lines elsewhere
     #[arg(long, short, global = true, help_heading = HEADING)]
     quiet: bool,
-    /// Log what is done inside to standard error, to find the cause of something: error, warn, info, debug, or trace,
-    /// which has every call to the store
-    #[arg(long, global = true, env = "AEROLITH_LOG", value_parser = log_level, value_name = "LEVEL",
-          help_heading = HEADING)]
+    /// Log what is done inside to standard error, to find the cause of something: off, error, warn, info, debug, or
+    /// trace, which has every call to the store
+    #[arg(long, global = true, env = "AEROLITH_LOG", hide_env_values = true, value_parser = log_level,
+          value_name = "LEVEL", help_heading = HEADING)]
     log: Option<LevelFilter>,
 }
 
@@ -78,7 +78,7 @@ fn log_level(text: &str) -> Result<LevelFilter, String> {
         "info" => Ok(LevelFilter::INFO),
         "debug" => Ok(LevelFilter::DEBUG),
         "trace" => Ok(LevelFilter::TRACE),
-        _ => Err("it takes off, error, warn, info, debug or trace".into()),
+        _ => Err("--log and AEROLITH_LOG take off, error, warn, info, debug or trace".into()),
     }
 }
 
