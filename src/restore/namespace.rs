@@ -86,9 +86,6 @@ impl Snapshot {
         self.check_restore(namespace, options, target.name(), target.is_live())?;
         let doing = if only_look { "trying to restore" } else { "restoring" };
         let _part = self.control.part(format!("{doing} namespace {namespace} into {}", target.name())).entered();
-        if options.mirror {
-            self.may_be_mirrored(namespace, &options.selection)?;
-        }
         let view = self.namespace(namespace)?;
         let name = options.rename.as_deref().unwrap_or(namespace);
         let (mut metadata, metadata_lost) = wanted_metadata(&view, options)?;
@@ -127,7 +124,8 @@ impl Snapshot {
         Ok(report)
     }
 
-    /// Refuses options that don't go together, with the target or with what a namespace holds.
+    /// Refuses options that don't go together, with the target or with what a namespace holds, such as a mirror of one
+    /// of which something is not known.
     pub(crate) fn check_restore(
         &self,
         namespace: &str,
@@ -145,7 +143,10 @@ impl Snapshot {
             }
             .into());
         }
-        Ok(())
+        match options.mirror {
+            true => self.may_be_mirrored(namespace, &options.selection),
+            false => Ok(()),
+        }
     }
 
     /// Whether all that a namespace held is known, so that what the snapshot lacks was not there.
@@ -203,7 +204,6 @@ impl Snapshot {
     /// read.
     pub fn count_surplus(&self, namespace: &str, target: &dyn RecordTarget, options: &RestoreOptions) -> Result<u64> {
         self.check_restore(namespace, options, target.name(), target.is_live())?;
-        self.may_be_mirrored(namespace, &options.selection)?;
         self.surplus_count(namespace, target, options)
     }
 

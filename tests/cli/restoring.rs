@@ -329,6 +329,18 @@ fn a_snapshot_that_misses_something_is_no_mirror() {
     assert_eq!(ages(&sandbox, &["bob", "ann"]), [Some(1), None]);
 }
 
+#[test]
+fn a_mirror_of_namespaces_of_which_one_is_no_mirror_writes_none() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.asb", &asb("test", &person("ann", 1, 30)));
+    sandbox.write("b.asb", &asb("zoo", &number(7, 1).replace("+ n test", "+ n zoo")));
+    sandbox.run(&["backup", "asb:a.asb", "asb:b.asb", "--cluster", "two"]).ends(0);
+    put_store(&sandbox);
+    let refused = sandbox.run(&["restore", "latest", "embedded:store", "--set", "people", "--mirror", "--yes"]).ends(1);
+    refused.says(&["people", "zoo"]);
+    assert_eq!(ages(&sandbox, &["bob", "ann"]), [Some(1), None]);
+}
+
 /// A store with Bob in it.
 fn put_store(sandbox: &Sandbox) {
     let store = EmbeddedStore::create(sandbox.path("store")).unwrap();
