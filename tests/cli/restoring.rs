@@ -127,6 +127,9 @@ fn sets_partitions_and_bins_can_be_chosen() {
     assert_eq!(report["namespaces"][0]["verification"]["records"], 2);
     let report = sandbox.json(&["restore", "latest", "jsonl:bins.jsonl", "--bins", "age,mail", "--verify"]);
     assert_eq!(counts(&report, ["read", "written", "without_bins"]), [4, 3, 1]);
+    // Of bins that no record has nothing is restored, which is no success.
+    let none = sandbox.run(&["restore", "latest", "jsonl:none.jsonl", "--bins", "nope,neither"]).ends(3);
+    none.says(&["no selected record has a bin neither or nope"]);
     assert_eq!(report["namespaces"][0]["verification"]["records"], 3);
     assert_eq!(keys(&sandbox, "bins.jsonl"), ["ann", "bob", "dee"]);
     sandbox.run(&["restore", "latest", "asb:bins", "--bins", "age"]).ends(0).shows(&["no bins"]);

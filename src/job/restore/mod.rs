@@ -5,8 +5,8 @@ mod report;
 pub use report::{FailedRecord, RestoreReport, RestoredNamespace, Verification};
 
 use super::endpoint::{OpenTarget, TargetOptions, holds_records, is_standard_output, name_there, open_target};
-use super::millis_since;
 use super::path::{namespaces, no_such_set};
+use super::{millis_since, text};
 use crate::control::{Control, Part, Question};
 use crate::error::{Error, OptionsError, Result};
 use crate::repository::{Repository, Selection, Snapshot};
@@ -111,6 +111,7 @@ pub fn restore(
         }
     }
     look_for_sets(&mut report, snapshot, &how.selection);
+    look_for_bins(&mut report, &how.selection);
     report.duration_millis = millis_since(begun);
     Ok(report)
 }
@@ -231,4 +232,18 @@ fn look_for_sets(report: &mut RestoreReport, snapshot: &Snapshot, selection: &Se
     let nothing = report.namespaces.iter().all(|namespace| namespace.read == 0);
     report.is_incomplete |= !lacking.is_empty() && (selection.partitions.is_none() || nothing);
     report.unfound = lacking;
+}
+
+/// Notes that no record has any of the selected bins.
+fn look_for_bins(report: &mut RestoreReport, selection: &Selection) {
+    let Some(bins) = &selection.bins else { return };
+    let (read, without) = report
+        .namespaces
+        .iter()
+        .fold((0, 0), |(read, without), namespace| (read + namespace.read, without + namespace.without_bins));
+    if read > 0 && read == without {
+        let names: Vec<String> = bins.iter().map(|name| text::plain(name)).collect();
+        report.is_incomplete = true;
+        report.unfound.push(format!("no selected record has a bin {}", names.join(" or ")));
+    }
 }
