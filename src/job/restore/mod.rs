@@ -192,11 +192,13 @@ fn write(
 /// Says what an error leaves in the target.
 fn left_behind(error: Error, target: &dyn RecordTarget, control: &Control) -> Error {
     match error {
-        Error::Cancelled if !target.is_live() => Error::invalid(format!(
-            "{}. {} holds a part at most, and is not to be used. Restore again",
-            Error::Cancelled,
-            target.name()
+        Error::Cancelled if !target.is_live() && is_standard_output(target.name()) => Error::invalid(format!(
+            "{}. What was written to standard output is a part, and is not to be used. Restore again",
+            Error::Cancelled
         )),
+        Error::Cancelled if !target.is_live() => {
+            Error::invalid(format!("{}, and nothing is left in {}. Restore again", Error::Cancelled, target.name()))
+        }
         error @ Error::Cancelled => Error::PartlyRestored { source: Box::new(error) },
         error @ Error::Target { .. } if target.is_live() && control.records() > 0 => {
             Error::PartlyRestored { source: Box::new(error) }
