@@ -89,7 +89,16 @@ fn truth(store: &EmbeddedStore) -> Result<Truth> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let directory = match args.directory {
-        Some(directory) => directory,
+        Some(directory) => {
+            // One that is missing is made.
+            if std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
+                return Err(Error::invalid(format!(
+                    "{} is not empty: give --directory an empty or a new directory",
+                    directory.display()
+                )));
+            }
+            directory
+        }
         None => tempfile::Builder::new()
             .prefix("aerolith-demo-")
             .tempdir()

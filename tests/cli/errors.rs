@@ -43,6 +43,14 @@ fn what_is_wrong_wherever_it_is_run_is_refused_before_the_repository_is_opened()
 }
 
 #[test]
+fn a_demo_is_not_mixed_with_what_is_in_a_directory() {
+    let sandbox = Sandbox::empty();
+    sandbox.write("mine.txt", "mine");
+    sandbox.run(&["demo", "--records", "10", "--directory", "."]).ends(1).says(&["not empty", "--directory"]);
+    assert_eq!(std::fs::read_dir(sandbox.path(".")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_told_by_the_exit_code() {
     let sandbox = Sandbox::new();
     sandbox.people();
