@@ -14,7 +14,8 @@ use crate::job::{self, SnapshotPath, VerifyOptions, VerifyReport};
 /// the text of GeoJSON values and that files don't have. A set, and the options that select, restrict the comparison
 /// to that part of both sides. Records of the snapshot that have expired since and are gone from the source are no
 /// difference. A namespace that the source does not have is one; a namespace that the snapshot does not have is
-/// named. Exits with code 3 if the two differ, or if what was selected is in neither.
+/// named. Exits with code 3 if the two differ, or if what was selected is in neither. Values of the snapshot whose
+/// hashes agree with those of the source are not read: `check --read-data` finds damage in them.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

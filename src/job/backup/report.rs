@@ -25,8 +25,8 @@ pub struct BackupReport {
     pub resumed: Vec<ResumedNamespace>,
     /// Namespaces that lost more than half of the parent's records.
     pub vanished: Vec<VanishedRecords>,
-    /// What was warned of: damage that was met and what was rewritten for it, and remarks on the sources, such as which
-    /// backup of several was taken.
+    /// What was warned of: damage of the repository that was met, what could not be built on or resumed, and remarks on
+    /// the sources, such as which backup of several was taken. The counts `healed` tell of noted damage.
     pub warnings: Vec<String>,
     /// What of each namespace could not be read, for people.
     #[serde(skip)]
