@@ -147,7 +147,7 @@ impl BackupSession {
             }
             Err(error) if error.is_of_one_object() => {
                 return Err(error.with_advice(&format!(
-                    "A collection is moving what snapshot {id} needs: run the {kind} backup again once it has ended"
+                    "A prune is moving what snapshot {id} needs: run the {kind} backup again once it has ended"
                 )));
             }
             Err(error) => return Err(error),

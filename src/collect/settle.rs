@@ -110,7 +110,7 @@ pub fn look(store: &dyn Store, keys: &Keys, options: &PruneOptions, control: &Co
 
 fn another(session: &Session) -> String {
     format!(
-        "another collection is at work: session {} on {}, begun at {}. One at a time; once it has ended, or died, run \
+        "another prune is at work: session {} on {}, begun at {}. One at a time; once it has ended, or died, run \
          this again",
         session.id,
         session.host,

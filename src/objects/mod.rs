@@ -57,7 +57,7 @@ pub fn list_sessions(store: &dyn Store) -> Result<Vec<SnapshotId>> {
 }
 
 /// What to do about a plan that can't be read.
-const DAMAGED_PLAN: &str = "It names packs that a collection is about to delete, so no backup can begin while it is \
+const DAMAGED_PLAN: &str = "It names packs that a prune is about to delete, so no backup can begin while it is \
                             pending; restores can. Once that collection's process has ended for certain, on whatever \
                             machine it ran, delete this object: packs that it condemned and that are still there are \
                             then as good as before";

@@ -422,5 +422,5 @@ impl Repository {
 }
 
 /// Why the index is left as it is.
-const PLAN_PENDING: &str = "a collection's plan is pending, so the index was left as it is: what the plan condemns \
+const PLAN_PENDING: &str = "a plan of a prune is pending, so the index was left as it is: what the plan condemns \
                             must be found until it is carried out. Run `aerolith prune`, then repair again";

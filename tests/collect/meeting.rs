@@ -246,7 +246,7 @@ fn of_two_collections_the_second_gives_up_and_one_that_was_fenced_deletes_nothin
         &scene.disk,
         |repository| {
             let error = message(prune(repository, &thorough()));
-            assert!(error.contains("another collection is at work"), "{error}");
+            assert!(error.contains("another prune is at work"), "{error}");
         },
         |_| {},
         |_| {},

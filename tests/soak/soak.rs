@@ -23,7 +23,7 @@ const PASSWORD: &str = "a passphrase of the soak";
 /// A backup that is refused for one of these reasons is no failure of the repository.
 const WRITER_MAY_SAY: [&str; 2] = ["was fenced", "there is no earlier snapshot"];
 /// The same for a collection.
-const COLLECTOR_MAY_SAY: [&str; 3] = ["another collection is at work", "still at work", "was fenced by another"];
+const COLLECTOR_MAY_SAY: [&str; 3] = ["another prune is at work", "still at work", "was fenced by another"];
 /// The same for a copy: the other repository's collector counted it as dead, or what it copied was forgotten meanwhile.
 const COPIER_MAY_SAY: [&str; 2] = ["was fenced", "forgotten while it was copied"];
 /// The same for a hold, and for a forget of what is held.
