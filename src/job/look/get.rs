@@ -9,6 +9,7 @@ use crate::record::{BinRef, Digest, RecordMeta, RecordView};
 use crate::repository::{NamespaceView, Record, Repository, Snapshot, SnapshotFilter};
 use crate::run::LiveEntry;
 use crate::setters::setters;
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -64,26 +65,19 @@ fn namespace_of(path: &SnapshotPath) -> Result<String> {
 pub struct FoundRecord {
     /// The record.
     pub record: Record,
-    json: Box<RawValue>,
+    namespace: String,
 }
 
 impl Serialize for FoundRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
+        let mut line = Vec::new();
+        jsonl::write_shown_record(&mut line, &self.namespace, &view_of(&self.record)).map_err(S::Error::custom)?;
+        let line = String::from_utf8_lossy(&line).trim_end().to_string();
+        RawValue::from_string(line).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
 impl FoundRecord {
-    fn new(namespace: &str, record: Record) -> Result<Self> {
-        let object = format!("record {}", record.digest);
-        let mut line = Vec::new();
-        let written = jsonl::write_shown_record(&mut line, namespace, &view_of(&record));
-        written.map_err(|error| Error::damaged(&object, error.to_string()))?;
-        let json = String::from_utf8_lossy(&line).trim_end().to_string();
-        let fault = |error| Error::internal(format!("{object} is no JSON as it was written: {error}"));
-        Ok(FoundRecord { json: RawValue::from_string(json).map_err(fault)?, record })
-    }
-
     /// Its bins, in the order in which the source delivered them.
     ///
     /// # Errors
@@ -117,7 +111,9 @@ pub fn get(repository: &Repository, options: &GetOptions) -> Result<FoundRecord>
         let found = text::safe(&text::plain(&record.entry.set));
         return Err(Error::not_found(format!("record {digest} in set {set:?}"), format!("It is in set {found:?}")));
     }
-    FoundRecord::new(namespace, record)
+    // A damaged body is told here, and not by whoever prints it.
+    record.parse()?;
+    Ok(FoundRecord { namespace: namespace.clone(), record })
 }
 
 /// That there is no such record, and why that may be.
