@@ -138,11 +138,8 @@ pub fn backup(
         check_kind(&opened, options)?;
         Ok(opened)
     });
-    let opened = opened.map_err(|error| match &early {
-        Some(_) => sources.explain(error, control),
-        None => error,
-    });
     let opened = opened.map_err(|error| {
+        let error = sources.explain(error, control);
         note_failure(repository, &sources, options, &error);
         stopped(error, UNCOMMITTED)
     })?;
