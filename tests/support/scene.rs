@@ -56,7 +56,19 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Chunks are spread over two packs by a bit of their names, which each repository's keys make anew: where these few
+    /// happen to be parted so that no pack is partly needed, another repository is made.
     pub fn new(records: u64) -> Self {
+        let scenes = std::iter::repeat_with(|| Self::with_any_packs(records)).take(100);
+        let mut fitting = scenes.filter(|scene| {
+            let repository = open(Arc::new(scene.disk.fork())).unwrap();
+            forget(&repository, &[scene.id(0)]).unwrap();
+            prune(&repository, &thorough()).unwrap().chunks_moved > 0
+        });
+        fitting.next().expect("a scene of which packs are partly needed")
+    }
+
+    fn with_any_packs(records: u64) -> Self {
         let disk = Arc::new(MemoryStore::new());
         let repository = create(disk.clone()).unwrap();
         let gone = World::filled(10_000..10_000 + records);
