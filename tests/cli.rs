@@ -8,6 +8,7 @@ mod cli {
     mod copying;
     mod errors;
     mod files;
+    mod from_asbackup;
     mod from_command;
     mod help;
     mod hold;
