@@ -99,4 +99,57 @@ impl Client {
         let bins = answer.operations.into_iter().map(|(_, (name, particle, value))| (name, (particle, value)));
         (answer.result == 0).then(|| (answer.generation, answer.ttl, bins.collect()))
     }
+
+    /// Queries all partitions of all nodes for the records of a set, or all if it is empty, that pass a filter. Gives
+    /// back how many came, and what the nodes' statistics of the query add up to under each of some names.
+    pub fn query(&mut self, set: &[u8], filter: &[u8], bins: bool, statistics: &[&str]) -> (usize, Vec<u64>) {
+        let namespace = self.namespace.clone().into_bytes();
+        let (mut came, mut sums) = (0, vec![0; statistics.len()]);
+        for (stream, bitmap) in &mut self.nodes {
+            let owned = (0..4096u16).filter(|number| bitmap[usize::from(number / 8)] & (0x80 >> (number % 8)) != 0);
+            let id = super::data::now() | 1;
+            let fields = [
+                (0, namespace.clone()),
+                (1, set.to_vec()),
+                (7, id.to_be_bytes().to_vec()),
+                (11, owned.flat_map(u16::to_le_bytes).collect()),
+                (43, filter.to_vec()),
+            ];
+            let fields = fields.into_iter().filter(|(_, data)| !data.is_empty()).collect();
+            let head = [if bins { 1 } else { 33 }, 0, 4, 0];
+            stream.write_all(&frame(MESSAGE, &Message { info: head, fields, ..Message::default() }.encode())).unwrap();
+            'answer: loop {
+                let (_, body) = read_frame(stream).unwrap();
+                let mut input = Input(&body);
+                while !input.0.is_empty() {
+                    let message = Message::take(&mut input);
+                    assert_eq!(message.result, 0, "answer to a query");
+                    if message.info[2] & 1 != 0 {
+                        break 'answer;
+                    }
+                    came += usize::from(message.field(4).is_some());
+                }
+            }
+            let told = info(stream, &format!("query-show:trid={id}"));
+            for (name, sum) in statistics.iter().zip(&mut sums) {
+                let value = told.split(':').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+                *sum += value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{name} of {told}"));
+            }
+        }
+        (came, sums)
+    }
+
+    /// The records that the nodes count in the partitions of which they are the masters.
+    pub fn counted(&mut self) -> u64 {
+        let namespace = self.namespace.clone();
+        let of = |row: &str| -> Option<u64> {
+            let columns: Vec<&str> = row.split(':').collect();
+            // Its place among the replicas is that of a master.
+            (columns[0] == namespace && columns[4] == "0").then(|| columns[12].parse().unwrap())
+        };
+        self.nodes
+            .iter_mut()
+            .map(|node| info(&mut node.0, "partition-info").split(';').filter_map(of).sum::<u64>())
+            .sum()
+    }
 }

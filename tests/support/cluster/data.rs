@@ -1,6 +1,6 @@
 //! Records in memory, with the semantics of writes that clients rely on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds between the Unix epoch and the servers' own.
@@ -27,7 +27,10 @@ pub struct Record {
 /// The records of one namespace.
 #[derive(Default)]
 pub struct Namespace {
+    /// Those that have expired stay among them until a sweep.
     pub records: BTreeMap<Digest, Record>,
+    /// Records that were truncated and whose place is not freed yet: they are counted and otherwise gone.
+    pub remains: BTreeSet<Digest>,
     pub default_ttl: u32,
     /// Whether it is full.
     pub stop_writes: bool,
@@ -86,6 +89,33 @@ impl Namespace {
     /// The record with a digest, unless it has expired.
     pub fn get(&self, digest: &Digest, now: u64) -> Option<&Record> {
         self.records.get(digest).filter(|record| !record.expired(now))
+    }
+
+    /// The records of a partition, with the greatest digest first.
+    pub fn of_partition(&self, number: u16) -> impl Iterator<Item = (&Digest, &Record)> {
+        let [low, high] = number.to_le_bytes();
+        (0..16u8).rev().flat_map(move |more| {
+            let (mut first, mut last) = ([0; 20], [0xff; 20]);
+            [first[0], first[1]] = [low, high | more << 4];
+            [last[0], last[1]] = [first[0], first[1]];
+            self.records.range(first..=last).rev()
+        })
+    }
+
+    /// How many records a server counts in each partition: also what has expired or was truncated and was not removed.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; 4096];
+        for digest in self.records.keys().chain(&self.remains) {
+            counts[usize::from(partition(digest))] += 1;
+        }
+        counts
+    }
+
+    /// Puts a record there as it is.
+    pub fn put(&mut self, digest: Digest, record: Record) {
+        // It takes the place of what was truncated.
+        self.remains.remove(&digest);
+        self.records.insert(digest, record);
     }
 
     /// Carries out a write; gives back the result code and the record's generation.
@@ -148,7 +178,7 @@ impl Namespace {
         if record.bins.is_empty() {
             self.records.remove(&digest);
         } else {
-            self.records.insert(digest, record);
+            self.put(digest, record);
         }
         (0, generation)
     }

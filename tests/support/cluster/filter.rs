@@ -9,6 +9,18 @@ enum Value {
     Text(Vec<u8>),
     List(Vec<Value>),
     True,
+    False,
+    /// What only the bins tell, where they are not looked at.
+    Unknown,
+}
+
+/// What a filter says of a record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    Passes,
+    Excluded,
+    /// Metadata alone doesn't tell.
+    NeedsBins,
 }
 
 fn take<'a>(input: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
@@ -28,6 +40,7 @@ fn parse(input: &mut &[u8]) -> Option<Value> {
         0..0x80 => Some(Value::Int(head.into())),
         0x90..0xa0 => list(input, head & 15),
         0xa0..0xc0 => take(input, usize::from(head & 31)).map(|text| Value::Text(text.to_vec())),
+        0xc2 => Some(Value::False),
         0xc3 => Some(Value::True),
         0xcc => take(input, 1).map(|bytes| Value::Int(number(bytes))),
         0xcd => take(input, 2).map(|bytes| Value::Int(number(bytes))),
@@ -54,34 +67,52 @@ impl Filter {
 
     /// Whether a record passes; `None` if the expression is none that we know.
     pub fn passes(&self, record: &Record) -> Option<bool> {
-        holds(&self.0, record)
+        verdict(&self.0, record, true).map(|verdict| verdict == Verdict::Passes)
+    }
+
+    /// What its metadata alone says of a record; `None` if the expression is none that we know.
+    pub fn by_metadata(&self, record: &Record) -> Option<Verdict> {
+        verdict(&self.0, record, false)
     }
 }
 
-fn holds(value: &Value, record: &Record) -> Option<bool> {
-    let Value::List(items) = value else { return (*value == Value::True).then_some(true) };
+fn verdict(value: &Value, record: &Record, bins: bool) -> Option<Verdict> {
+    let of = |holds: bool| if holds { Verdict::Passes } else { Verdict::Excluded };
+    let items = match value {
+        Value::True | Value::False => return Some(of(*value == Value::True)),
+        Value::List(items) => items,
+        _ => return None,
+    };
     let (Value::Int(code), rest) = items.split_first()? else { return None };
+    // The first of two verdicts decides if it is there, else whether all are the other one.
+    let joined = |decisive, other| {
+        let all = rest.iter().map(|one| verdict(one, record, bins)).collect::<Option<Vec<_>>>()?;
+        match () {
+            () if all.contains(&decisive) => Some(decisive),
+            () if all.contains(&Verdict::NeedsBins) => Some(Verdict::NeedsBins),
+            () => Some(other),
+        }
+    };
     match (code, rest) {
         (1 | 3 | 4 | 5, [a, b]) => {
-            let (a, b) = (evaluate(a, record)?, evaluate(b, record)?);
-            Some(match code {
+            let (a, b) = (evaluate(a, record, bins)?, evaluate(b, record, bins)?);
+            if [&a, &b].contains(&&Value::Unknown) {
+                return Some(Verdict::NeedsBins);
+            }
+            Some(of(match code {
                 1 => a == b,
                 3 => a > b,
                 5 => a < b,
                 _ => a >= b,
-            })
+            }))
         }
-        (16, all) => {
-            all.iter().map(|one| holds(one, record)).collect::<Option<Vec<_>>>().map(|all| !all.contains(&false))
-        }
-        (17, any) => {
-            any.iter().map(|one| holds(one, record)).collect::<Option<Vec<_>>>().map(|any| any.contains(&true))
-        }
+        (16, _) => joined(Verdict::Excluded, Verdict::Passes),
+        (17, _) => joined(Verdict::Passes, Verdict::Excluded),
         _ => None,
     }
 }
 
-fn evaluate(value: &Value, record: &Record) -> Option<Value> {
+fn evaluate(value: &Value, record: &Record, bins: bool) -> Option<Value> {
     let Value::List(items) = value else {
         return Some(match value {
             Value::Text(text) => Value::Text(text.strip_prefix(&[3])?.to_vec()),
@@ -91,6 +122,7 @@ fn evaluate(value: &Value, record: &Record) -> Option<Value> {
     match &items[..] {
         [Value::Int(66)] => Some(Value::Int(record.updated as i64)),
         [Value::Int(70)] => Some(Value::Text(record.set.clone())),
+        [Value::Int(81), ..] if !bins => Some(Value::Unknown),
         // An integer bin; a record without it passes no comparison.
         [Value::Int(81), Value::Int(2), Value::Text(name)] => {
             let bin = record.bins.iter().find(|bin| bin.0 == *name && bin.1 == 1);

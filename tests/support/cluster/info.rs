@@ -1,7 +1,7 @@
 //! Answers to info requests.
 
-use super::Shared;
 use super::data::{EPOCH, now};
+use super::{Moment, Shared, counts};
 use std::collections::BTreeMap;
 
 fn base64(bytes: &[u8]) -> String {
@@ -19,6 +19,8 @@ pub fn answer(shared: &mut Shared, node: usize, body: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(body).into_owned();
     let mut out = Vec::new();
     for name in text.lines() {
+        let command = name.split([':', '/']).next();
+        shared.reach(|moment| matches!(moment, Moment::Info(name) if Some(name) == command));
         let value = value(shared, node, name);
         out.extend_from_slice(format!("{name}\t{value}\n").as_bytes());
     }
@@ -76,15 +78,9 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             format!("cluster_size=1;cluster_key={:X};cluster_clock_skew_ms=3;uptime={uptime}", shared.key)
         }
         "cluster-stable" => format!("{:X}", shared.key),
-        "query-show" => {
-            let id = given.get("trid").or_else(|| given.get("id")).and_then(|id| id.parse().ok()).unwrap_or(0);
-            let unread = shared.unread.get(&id).copied().unwrap_or(0);
-            format!("trid={id}:ns=test:status=done(ok):recs-succeeded=0:recs-failed={unread}:from=x")
-        }
-        "get-config" => {
-            let engine = if shared.on_device { "device" } else { "memory" };
-            format!("replication-factor=1;default-ttl=0;storage-engine={engine}")
-        }
+        "query-show" => counts::query_show(&shared.nodes[node], given.get("trid").or_else(|| given.get("id"))),
+        "partition-info" => counts::partition_info(shared, node),
+        "get-config" => format!("replication-factor=1;default-ttl=0;{}", storage(shared)),
         "sindex-create" => {
             shared.indexes.push(given);
             "ok".into()
@@ -121,9 +117,9 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
                     "objects={0};master_objects={0};data_used_bytes={1};current_time={2};clock_skew_stop_writes=false;\
                      stop_writes={3};nsup-period={4};allow-ttl-without-nsup=false;truncate_lut={5};\
                      migrate_fresh_partitions={6};migrate_tx_partitions_remaining={7};\
-                     migrate_rx_partitions_remaining={7}",
-                    namespace.records.len() / shared.nodes.len(),
-                    namespace.records.len() * 100,
+                     migrate_rx_partitions_remaining={7};{8}",
+                    (namespace.records.len() + namespace.remains.len()) / shared.nodes.len(),
+                    (namespace.records.len() + namespace.remains.len()) * 100,
                     seconds - EPOCH,
                     namespace.stop_writes,
                     if namespace.no_nsup { 0 } else { 120 },
@@ -134,12 +130,24 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
                         shared.migrations = left.saturating_sub(1);
                         left
                     },
+                    storage(shared),
                 ),
                 None => "type=unknown".into(),
             },
             Some(("sets", name)) => sets(shared, name),
             _ => "ERROR:4:unrecognized command".into(),
         },
+    }
+}
+
+/// Where the records are, as servers tell it among the settings of a namespace.
+fn storage(shared: &Shared) -> &'static str {
+    match shared.on_device {
+        true => {
+            "storage-engine=device;storage-engine.file[0]=/data/records.dat;storage-engine.filesize=1073741824;\
+             storage-engine.post-write-cache=0;storage-engine.read-page-cache=false"
+        }
+        false => "storage-engine=memory;storage-engine.data-size=1073741824",
     }
 }
 

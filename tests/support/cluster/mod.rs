@@ -7,15 +7,19 @@
 #![allow(dead_code)]
 
 pub mod client;
+mod counts;
 pub mod data;
 mod filter;
+mod hooks;
 mod info;
 pub mod protocol;
 mod security;
 mod serve;
 
 use data::Namespace;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use hooks::Hook;
+pub use hooks::Moment;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,8 +101,10 @@ pub struct Shared {
     pub no_quotas: bool,
     pub tokens: HashMap<Vec<u8>, bool>,
     pub faults: Vec<(usize, On, Fault, usize)>,
-    /// Answers of `query-show`: how many records a query could not read.
-    pub unread: HashMap<u64, u64>,
+    /// How many queries that have ended a node remembers.
+    pub remembered: usize,
+    /// What happens before servers do something.
+    hooks: Vec<Hook>,
     /// What was asked, for tests to look at.
     pub log: Vec<String>,
     /// The most milliseconds that a batch was allowed to take.
@@ -116,6 +122,8 @@ pub struct Shared {
     /// For each namespace and set (empty for the whole namespace) the milliseconds since the servers' epoch until which
     /// it was truncated.
     pub truncated: BTreeMap<(String, Vec<u8>), u64>,
+    /// Whether the servers take a while to remove what was truncated: until [`Shared::end_truncations`].
+    pub slow_truncation: bool,
     /// Sets that were there once, by namespace.
     pub sets: BTreeSet<(String, Vec<u8>)>,
     /// Whether records survive a restart of their node.
@@ -135,6 +143,10 @@ pub struct NodeFacts {
     pub behind: u64,
     /// When its process began, in seconds since the Unix epoch by the machine's clock.
     pub started: u64,
+    /// Records for which it read its device.
+    pub device_reads: u64,
+    /// The queries that have ended, oldest first.
+    queries: VecDeque<counts::Query>,
 }
 
 /// A running cluster; it ends when dropped.
@@ -147,7 +159,7 @@ pub struct TestCluster {
 
 impl Shared {
     /// Nodes came or went.
-    fn change(&mut self) {
+    pub fn change(&mut self) {
         self.generation += 1;
         self.regime += 1;
         self.key += 1;
@@ -163,7 +175,25 @@ impl Shared {
         self.fresh = partitions.iter().copied().collect();
         for namespace in self.namespaces.values_mut() {
             namespace.records.retain(|digest, _| !partitions.contains(&data::partition(digest)));
+            namespace.remains.retain(|digest| !partitions.contains(&data::partition(digest)));
         }
+    }
+
+    /// Deletes the records of a set, or all of a namespace, that were updated up to a time in nanoseconds since the
+    /// Unix epoch. What was updated later stays.
+    pub fn truncate_until(&mut self, namespace: &str, set: &[u8], time: u64) {
+        let Some(records) = self.namespaces.get_mut(namespace) else { return };
+        let sets: BTreeSet<Vec<u8>> = records.records.values().map(|record| record.set.clone()).collect();
+        let hit = |record: &data::Record| (set.is_empty() || record.set == set) && record.updated <= time;
+        for (digest, _) in records.records.extract_if(.., |_, record| hit(record)) {
+            if self.slow_truncation {
+                records.remains.insert(digest);
+            }
+        }
+        self.sets.extend(sets.into_iter().map(|set| (namespace.to_string(), set)));
+        // A truncation never takes back a later one.
+        let until = self.truncated.entry((namespace.to_string(), set.to_vec())).or_default();
+        *until = (*until).max(time / 1_000_000 - data::EPOCH * 1000);
     }
 }
 
@@ -186,6 +216,7 @@ impl TestCluster {
             edition: "Small Edition".into(),
             key: 0xa1,
             features: "batch-any;pquery;pscans;replicas".into(),
+            remembered: counts::REMEMBERED,
             ..Shared::default()
         };
         let cluster = Self {
@@ -203,6 +234,8 @@ impl TestCluster {
                 down: false,
                 behind: 0,
                 started: data::now() / 1_000_000_000 - 100_000,
+                device_reads: 0,
+                queries: VecDeque::new(),
             };
             lock(&cluster.shared).nodes.push(facts);
             let (shared, stop) = (cluster.shared.clone(), cluster.stop.clone());
@@ -268,6 +301,16 @@ impl TestCluster {
         self.shared().faults.push((node, on, fault, times));
     }
 
+    /// Lets something happen right before the servers come to a moment once more, after as many of them as `after` says.
+    pub fn before(&self, moment: Moment, after: usize, then: impl FnOnce(&mut Shared) + Send + 'static) {
+        self.shared().hooks.push(Hook { moment, after, then: Box::new(then) });
+    }
+
+    /// The records for which the nodes have read their devices.
+    pub fn device_reads(&self) -> u64 {
+        self.shared().nodes.iter().map(|node| node.device_reads).sum()
+    }
+
     /// Moves a partition to another node, or to none.
     pub fn move_partition(&self, partition: u16, node: Option<usize>) {
         let mut shared = self.shared();
@@ -321,15 +364,7 @@ impl TestCluster {
 
     /// The same, but up to a time in nanoseconds since the Unix epoch. What was updated later stays.
     pub fn truncate_until(&self, namespace: &str, set: &[u8], time: u64) {
-        let mut shared = self.shared();
-        let Some(records) = shared.namespaces.get_mut(namespace) else { return };
-        let sets: BTreeSet<Vec<u8>> = records.records.values().map(|record| record.set.clone()).collect();
-        let hit = |record: &data::Record| (set.is_empty() || record.set == set) && record.updated <= time;
-        records.records.retain(|_, record| !hit(record));
-        shared.sets.extend(sets.into_iter().map(|set| (namespace.to_string(), set)));
-        // A truncation never takes back a later one.
-        let until = shared.truncated.entry((namespace.to_string(), set.to_vec())).or_default();
-        *until = (*until).max(time / 1_000_000 - data::EPOCH * 1000);
+        self.shared().truncate_until(namespace, set, time);
     }
 
     /// Lets time pass: for the servers' clocks and their processes alike.

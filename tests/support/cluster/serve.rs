@@ -1,9 +1,10 @@
 //! One connection: requests in, answers out.
 
+use super::counts::Query;
 use super::data::{Bin, Digest, Record, Write as Change, now, partition};
-use super::filter::Filter;
+use super::filter::{Filter, Verdict};
 use super::protocol::{INFO, Input, MESSAGE, Message, SECURITY, frame, read_frame};
-use super::{Fault, On, Shared, info, lock, security};
+use super::{Fault, Moment, On, Shared, info, lock, security};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::Mutex;
@@ -220,12 +221,16 @@ fn single(
     let Some(record) = shared.namespaces.get(name).and_then(|namespace| namespace.get(&digest, now)) else {
         return Message { result: 2, ..Message::default() };
     };
+    let reads_bins = info1 & GET_ALL != 0 || !message.operations.is_empty();
     let operations = if info1 & GET_ALL != 0 {
         record.bins.iter().map(|bin| (1, bin.clone())).collect()
     } else {
         message.operations.iter().filter_map(|(code, bin)| Some((*code, evaluate(*code, bin, record)?))).collect()
     };
-    Message { generation: record.generation, ttl: record.void_time, operations, ..Message::default() }
+    let (generation, ttl) = (record.generation, record.void_time);
+    // The index alone tells what there is to say without bins.
+    shared.read_device(node, u64::from(reads_bins));
+    Message { generation, ttl, operations, ..Message::default() }
 }
 
 /// The result of one read operation.
@@ -259,6 +264,8 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
         let digest = Digest::try_from(bytes).unwrap();
         (partition(&digest), Some(digest))
     }));
+    let begins = if message.info[0] & NO_BINS != 0 { Moment::Walk } else { Moment::Scan };
+    shared.reach(|moment| moment == begins);
     let set = message.field(1);
     let filter = match message.field(43).map(Filter::parse) {
         Some(None) => return vec![end(4)],
@@ -266,14 +273,23 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
         None => None,
     };
     let id = message.field(7).map(|id| u64::from_be_bytes(id.try_into().unwrap())).unwrap_or_default();
-    let now = clock(shared);
     let no_bins = message.info[0] & NO_BINS != 0;
     let what = if no_bins { "walk" } else { "scan" };
     shared.log.push(format!("{what} {} partitions of {name} on {node}", wanted.len()));
+    let mut query = Query {
+        id,
+        namespace: name.to_string(),
+        set: set.unwrap_or_default().to_vec(),
+        partitions: partitions(message).len(),
+        ..Query::default()
+    };
+    query.digests = wanted.len() - query.partitions;
     let mut messages: Vec<Vec<u8>> = Vec::new();
+    let mut device_reads = 0;
     // Two threads of a server: the partitions come mixed.
     wanted.sort_by_key(|(number, _)| (number % 2, *number));
     for (number, after) in wanted {
+        shared.reach(|moment| moment == Moment::Partition);
         let refused = match fault {
             Some(Fault::Partition(bad, code)) if *bad == number => Some(*code),
             _ if !owns(shared, node, number) => Some(11),
@@ -289,20 +305,31 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
             messages.push(note.encode());
             continue;
         }
-        let namespace = &shared.namespaces[name];
-        for (digest, record) in namespace.records.iter().rev() {
-            if partition(digest) != number
-                || after.is_some_and(|after| *digest >= after)
+        let now = clock(shared);
+        for (digest, record) in shared.namespaces[name].of_partition(number) {
+            if after.is_some_and(|after| *digest >= after)
                 || record.expired(now)
                 || set.is_some_and(|set| set != record.set)
-                || filter.as_ref().is_some_and(|filter| !filter.passes(record).expect("a known expression"))
             {
                 continue;
             }
-            if matches!(fault, Some(Fault::Unreadable(bad, _)) if bad == digest) && !no_bins {
-                *shared.unread.entry(id).or_default() += 1;
+            let by_metadata = filter.as_ref().map(|filter| filter.by_metadata(record).expect("a known expression"));
+            if by_metadata == Some(Verdict::Excluded) {
+                query.filtered_meta += 1;
                 continue;
             }
+            // Even without bins a stored key is read.
+            let needs_bins = by_metadata == Some(Verdict::NeedsBins);
+            device_reads += u64::from(needs_bins || !no_bins || !record.key.is_empty());
+            if needs_bins && filter.as_ref().and_then(|filter| filter.passes(record)) != Some(true) {
+                query.filtered_bins += 1;
+                continue;
+            }
+            if matches!(fault, Some(Fault::Unreadable(bad, _)) if bad == digest) && !no_bins {
+                query.failed += 1;
+                continue;
+            }
+            query.succeeded += 1;
             let mut fields = vec![(0, name.as_bytes().to_vec()), (4, digest.to_vec())];
             if !record.set.is_empty() {
                 fields.push((1, record.set.clone()));
@@ -318,6 +345,9 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
             messages.push(Message { generation, ttl, fields, operations, ..Message::default() }.encode());
         }
     }
+    shared.read_device(node, device_reads);
+    let at_most = shared.remembered;
+    shared.nodes[node].remember(query, at_most);
     let mut frames: Vec<Vec<u8>> = messages.chunks(RECORDS_OF_A_FRAME).map(<[Vec<u8>]>::concat).collect();
     frames.push(end(0));
     frames
@@ -325,6 +355,7 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
 
 fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fault>) -> Vec<Vec<u8>> {
     let Some(rows) = request.field(41) else { return vec![end(4)] };
+    shared.reach(|moment| moment == Moment::Batch);
     let filter = request.field(43).map(|bytes| Filter::parse(bytes).expect("a filter"));
     let mut input = Input(rows);
     let count = input.u32();
@@ -363,13 +394,10 @@ fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fau
         if matches!(fault, Some(Fault::Unanswered(lost)) if *lost == digest) {
             continue;
         }
-        let mut answer = single(shared, node, namespace, digest, message, fault);
-        let record = shared.namespaces.get(namespace).and_then(|namespace| namespace.records.get(&digest));
-        if let (Some(filter), Some(record), 0) = (&filter, record, answer.result)
-            && !filter.passes(record).expect("a known expression")
-        {
-            answer = Message { result: 27, ..Message::default() };
-        }
+        let mut answer = match excluded(shared, node, namespace, &digest, filter.as_ref()) {
+            false => single(shared, node, namespace, digest, message, fault),
+            true => Message { result: 27, ..Message::default() },
+        };
         if let Some(Fault::RefuseIdentity(bad, code)) = fault
             && *bad == digest
             && row >= count / 2
@@ -386,6 +414,19 @@ fn batch(shared: &mut Shared, node: usize, request: &Message, fault: Option<&Fau
     let mut frames: Vec<Vec<u8>> = answers.chunks(RECORDS_OF_A_FRAME).map(<[Vec<u8>]>::concat).collect();
     frames.push(end(0));
     frames
+}
+
+/// Whether the filter of a batch excludes a record that the node has.
+fn excluded(shared: &mut Shared, node: usize, name: &str, digest: &Digest, filter: Option<&Filter>) -> bool {
+    let now = clock(shared);
+    let record = shared.namespaces.get(name).and_then(|namespace| namespace.get(digest, now));
+    let (Some(filter), Some(record), true) = (filter, record, owns(shared, node, partition(digest))) else {
+        return false;
+    };
+    let passes = filter.passes(record).expect("a known expression");
+    let reads = filter.by_metadata(record) == Some(Verdict::NeedsBins) && !passes;
+    shared.read_device(node, u64::from(reads));
+    !passes
 }
 
 /// How long a slow answer takes in tests.
