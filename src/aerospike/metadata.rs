@@ -128,7 +128,7 @@ fn index(text: &[u8]) -> Result<SecondaryIndex, WireError> {
     let whole = || info::text(text);
     let mut index = SecondaryIndex { kind: b'?', value: b'?', ..SecondaryIndex::default() };
     let mut other: Vec<u8> = Vec::new();
-    let mut bin: &[u8] = b"null";
+    let mut bin = None;
     for (key, value) in at_keys(text, &INDEX_KEYS) {
         let there = value != b"null";
         let decoded =
@@ -137,7 +137,7 @@ fn index(text: &[u8]) -> Result<SecondaryIndex, WireError> {
         match key {
             "indexname" => index.name = value.to_vec(),
             "set" if there => index.set = value.to_vec(),
-            "bin" => bin = value,
+            "bin" => bin = Some(value),
             "context" if there => index.context = decoded("the context of a secondary index")?,
             "exp" if there => index.expression = decoded("the expression of a secondary index")?,
             "type" => match value {
@@ -165,9 +165,10 @@ fn index(text: &[u8]) -> Result<SecondaryIndex, WireError> {
         }
     }
     // A bin can bear the name that stands for none; then there is no expression.
-    if bin != b"null" || index.expression.is_empty() {
-        index.bin = bin.to_vec();
-    }
+    index.bin = match bin {
+        Some(b"null") if !index.expression.is_empty() => Vec::new(),
+        bin => bin.unwrap_or_default().to_vec(),
+    };
     index.other = other;
     if index.name.is_empty() {
         return Err(WireError::new("a secondary index", "indexname=NAME", whole()));

@@ -53,6 +53,9 @@ pub(crate) fn put_index(
     if is_over_expression && !(index.bin.is_empty() && index.context.is_empty()) {
         return Err("it is over an expression and over a bin too, which the asb format can't hold".to_owned());
     }
+    if index.is_of_set() {
+        return Err("it is over all records of a set, which the asb format can't hold".to_owned());
+    }
     if !matches!(index.kind, b'N' | b'L' | b'K' | b'V') {
         return Err(format!("the asb format has no index type '{}'", index.kind.escape_ascii()));
     }

@@ -286,6 +286,10 @@ pub(crate) enum Global {
     Udf(UdfModule),
 }
 
+/// Servers say this of a set or a bin that an index does not have. asbackup writes it as a name (both), backup-go too
+/// (the bin of an index over an expression).
+const NONE: &[u8] = b"null";
+
 /// Decodes the parts of a global line; `None` for an index of another namespace, if the file may have any.
 pub(crate) fn parse_global(line: GlobalLine<'_>, scope: Scope<'_>) -> Result<Option<Global>, Problem> {
     match line {
@@ -303,16 +307,16 @@ pub(crate) fn parse_global(line: GlobalLine<'_>, scope: Scope<'_>) -> Result<Opt
             let extra = STANDARD.decode_to_vec(extra);
             let extra = extra.map_err(|_| Problem::new("a context or an expression in base64", line_extra(&line)))?;
             let (context, expression) = if expression { (Vec::new(), extra) } else { (extra, Vec::new()) };
-            Ok(Some(Global::Index(SecondaryIndex {
-                set: set.unescape().into_owned(),
-                name: name.unescape().into_owned(),
-                kind,
-                bin: bin.unescape().into_owned(),
-                value,
-                context,
-                expression,
-                other: Vec::new(),
-            })))
+            let [set, mut bin] = [set, bin].map(|name| name.unescape().into_owned());
+            let set = if set == NONE { Vec::new() } else { set };
+            let mut other = Vec::new();
+            if bin == NONE && !expression.is_empty() {
+                bin.clear();
+            } else if bin == NONE && context.is_empty() {
+                other = SecondaryIndex::BIN_NULL.to_vec();
+            }
+            let name = name.unescape().into_owned();
+            Ok(Some(Global::Index(SecondaryIndex { set, name, kind, bin, value, context, expression, other })))
         }
     }
 }

@@ -117,11 +117,7 @@ fn of_namespace(namespace: &NamespaceReport, unread: &[String]) -> Vec<String> {
 
 fn of_metadata(metadata: &NamespaceDetails) -> Vec<String> {
     let mut lines = Vec::new();
-    for index in &metadata.indexes {
-        let IndexReport { name, set, bin, index_type, value_type, .. } = index;
-        let (name, set, bin) = (text::safe(name), text::safe(set), text::safe(bin));
-        lines.push(format!("index        {name} on bin {bin} of set {set}, type {index_type}, values {value_type}"));
-    }
+    lines.extend(metadata.indexes.iter().map(of_index));
     for udf in &metadata.udf_modules {
         let size = text::bytes(udf.bytes as u64);
         lines.push(format!("UDF module   {} ({}), {size}", text::safe(&udf.name), udf.language));
@@ -138,6 +134,23 @@ fn of_metadata(metadata: &NamespaceDetails) -> Vec<String> {
         lines.push(format!("{topic:<12} {name} = {}", text::safe(&fact.value)));
     }
     lines
+}
+
+/// What a secondary index is on, in a line.
+fn of_index(index: &IndexReport) -> String {
+    let IndexReport { name, set, bin, context, expression, other, index_type, value_type, .. } = index;
+    let on = match (expression, context) {
+        (Some(expression), _) => format!("the expression {expression} of "),
+        (None, Some(context)) => format!("bin {} at the context {context} of ", text::safe(bin)),
+        (None, None) if bin.is_empty() => String::new(),
+        (None, None) => format!("bin {} of ", text::safe(bin)),
+    };
+    let set = if set.is_empty() { "all sets".to_string() } else { format!("set {}", text::safe(set)) };
+    let kind = match other {
+        Some(other) => text::safe(other),
+        None => format!("type {index_type}, values {value_type}"),
+    };
+    format!("index        {} on {on}{set}, {kind}", text::safe(name))
 }
 
 /// What a role allows, in a line.

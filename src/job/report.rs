@@ -303,8 +303,17 @@ pub struct IndexReport {
     pub name: String,
     /// The set that it is on; empty for all.
     pub set: String,
-    /// The bin that it is on.
+    /// The bin that it is on; empty for an expression or a whole set.
     pub bin: String,
+    /// The place inside the bin's lists and maps, the encoded CDT context in base64; absent for the bin itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The encoded expression that it is on, in base64; absent for a bin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
+    /// What else the source says of it, such as `indextype=set`; absent for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
     /// What of the bin it indexes, as `.asb` files write it.
     pub index_type: String,
     /// The type of its values, as `.asb` files write it.
@@ -397,6 +406,10 @@ pub struct UserReport {
     pub roles: Vec<String>,
 }
 
+fn base64_if_any(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| base64_simd::STANDARD.encode_to_string(bytes))
+}
+
 /// Indexes, UDF modules and settings of a namespace, users and roles of its cluster.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -424,6 +437,9 @@ impl NamespaceDetails {
             name: text::plain(&index.name),
             set: text::plain(&index.set),
             bin: text::plain(&index.bin),
+            context: base64_if_any(&index.context),
+            expression: base64_if_any(&index.expression),
+            other: (!index.other.is_empty()).then(|| text::plain(&index.other)),
             index_type: text::plain(&[index.kind]),
             value_type: text::plain(&[index.value]),
         });

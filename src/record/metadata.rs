@@ -22,8 +22,21 @@ pub struct SecondaryIndex {
     pub context: Vec<u8>,
     /// The index expression, as the encoded bytes; empty for none.
     pub expression: Vec<u8>,
-    /// What the source says beyond that and this version does not know, as its text; empty for nothing.
+    /// What the source says beyond that, as its text, such as `indextype=set`; empty for nothing.
     pub other: Vec<u8>,
+}
+
+impl SecondaryIndex {
+    /// What [`SecondaryIndex::other`] says of an index over all records of a set.
+    pub const OF_SET: &'static [u8] = b"indextype=set";
+    /// What it says where asbackup wrote that the bin is `null`: so it writes an index over an expression too, and
+    /// leaves out the expression.
+    pub const BIN_NULL: &'static [u8] = b"bin=null";
+
+    /// Whether it is over all records of a set.
+    pub fn is_of_set(&self) -> bool {
+        self.other == Self::OF_SET && self.bin.is_empty() && self.expression.is_empty() && self.context.is_empty()
+    }
 }
 
 /// One UDF module.

@@ -136,6 +136,52 @@ fn a_last_record_without_its_line_feed_is_taken_and_the_file_named() {
 }
 
 #[test]
+fn indexes_over_expressions_come_back_and_show_what_they_are_on() {
+    let sandbox = Sandbox::new();
+    // As this program writes them, and as backup-go does, which has the servers' word for no bin.
+    let ours = "* e test  by-b N 1  S k1EDoWI=\n* e test people by-a N 1  N kxSTUQKhYQE=\n";
+    let others = ours.replace(" 1  ", " 1 null ");
+    let context = "* i test people in-list L 1 bin N khAB\n* i test  of-all V 1 m S\n";
+    let module = "* u L t.lua 3 abc\n";
+    let text = |globals: &str| asb("test", &person("ann", 1, 30)).replace("file\n", &format!("file\n{globals}"));
+    for (cluster, globals) in [("ours", ours), ("others", &others)] {
+        let whole = text(&format!("{globals}{context}{module}")).replace("Version 3.1", "Version 3.2");
+        sandbox.write("in.asb", &whole);
+        sandbox.run(&["backup", "asb:in.asb", "--cluster", cluster]).ends(0);
+        let show = ["show", "latest", "--cluster", cluster];
+        sandbox.run(&show).ends(0).shows(&[
+            "index        by-a on the expression kxSTUQKhYQE= of set people, type N, values N\n",
+            "index        by-b on the expression k1EDoWI= of all sets, type N, values S\n",
+            "index        in-list on bin bin at the context khAB of set people, type L, values N\n",
+            "index        of-all on bin m of all sets, type V, values S\n",
+        ]);
+        let shown = &sandbox.json(&show)["metadata"][0]["indexes"];
+        assert_eq!((&shown[0]["bin"], &shown[0]["expression"]), (&json!(""), &json!("k1EDoWI=")));
+        assert_eq!((&shown[2]["context"], &shown[2]["expression"]), (&json!("khAB"), &json!(null)));
+        let out = format!("{cluster}.asb");
+        sandbox.run(&["restore", "latest", &format!("asb:{out}"), "--cluster", cluster]).ends(0);
+        let written = std::fs::read_to_string(sandbox.path(&out)).unwrap();
+        let globals = |text: &str| text.lines().filter(|line| line.starts_with('*')).collect::<Vec<_>>().join("\n");
+        assert_eq!(globals(&written), globals(&whole.replace(" null ", "  ")));
+        assert!(written.starts_with("Version 3.2\n"), "{written}");
+    }
+}
+
+#[test]
+fn an_index_whose_expression_asbackup_left_out_is_named() {
+    let sandbox = Sandbox::new();
+    let lost = "* i test null by-exp N 1 null N\n* i test people by-bin N 1 age N\n";
+    let whole = asb("test", &person("ann", 1, 30)).replace("file\n", &format!("file\n{lost}"));
+    sandbox.write("in.asb", &whole);
+    let backup = sandbox.run(&["backup", "asb:in.asb", "--cluster", "c"]).ends(0);
+    backup.says(&["in.asb", "index \"by-exp\"", "leaves out the expression"]);
+    sandbox.run(&["show", "latest"]).ends(0).shows(&["by-exp on bin null of all sets, bin=null", "by-bin on bin age"]);
+    sandbox.run(&["restore", "latest", "asb:out.asb"]).ends(0);
+    let written = std::fs::read_to_string(sandbox.path("out.asb")).unwrap();
+    assert_eq!(written, whole.replace("test null", "test "));
+}
+
+#[test]
 fn a_file_whose_head_names_no_namespace_is_read_as_asrestore_reads_it() {
     let sandbox = Sandbox::new();
     let other = person("ann", 1, 31).replace("+ n test", "+ n other");

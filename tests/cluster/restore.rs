@@ -222,6 +222,48 @@ fn indexes_and_modules_are_made_and_what_differs_is_named() {
 }
 
 #[test]
+fn indexes_over_expressions_contexts_and_whole_sets_come_back() {
+    let mut place = Place::new("rs-over");
+    let index = |name: &str, kind: u8, value: u8| SecondaryIndex {
+        set: b"rs-over".to_vec(),
+        name: name.as_bytes().to_vec(),
+        kind,
+        value,
+        ..SecondaryIndex::default()
+    };
+    // bin_int("v") + 1, and bin_list("l").
+    let sum = [&[0x93, 20, 0x93, 81, 2, 0xa1][..], b"v", &[1]].concat();
+    let list = [&[0x93, 81, 4, 0xa1][..], b"l"].concat();
+    let wanted = vec![
+        SecondaryIndex { expression: sum.clone(), ..index("rs_sum", b'N', b'N') },
+        SecondaryIndex { expression: sum, set: vec![], ..index("rs_sum_of_all", b'N', b'N') },
+        SecondaryIndex { expression: list, ..index("rs_list", b'L', b'S') },
+        SecondaryIndex { bin: b"l".to_vec(), context: vec![0x92, 0x10, 2], ..index("rs_context", b'L', b'N') },
+        SecondaryIndex { bin: b"null".to_vec(), ..index("rs_bin_null", b'N', b'B') },
+        SecondaryIndex { other: b"indextype=set".to_vec(), ..index("rs_whole_set", b'?', b'?') },
+    ];
+    let metadata = NamespaceMetadata { indexes: wanted.clone(), ..NamespaceMetadata::default() };
+    for _ in 0..2 {
+        let target = target(&place.address, "").unwrap();
+        assert_eq!(target.begin(NAMESPACE, &metadata).unwrap().omissions, [""; 0]);
+        let there = place.source().metadata(NAMESPACE).unwrap().indexes;
+        for index in &wanted {
+            assert!(there.contains(index), "{index:?} is not among {there:?}");
+        }
+    }
+    // What asbackup leaves out of its files can't be made.
+    let lost = SecondaryIndex { bin: b"null".to_vec(), other: b"bin=null".to_vec(), ..index("rs_lost", b'N', b'N') };
+    let metadata = NamespaceMetadata { indexes: vec![lost], ..NamespaceMetadata::default() };
+    let omitted = target(&place.address, "").unwrap().begin(NAMESPACE, &metadata).unwrap().omissions;
+    assert!(omitted.len() == 1 && omitted[0].contains("rs_lost") && omitted[0].contains("asbackup"), "{omitted:?}");
+    for index in &wanted {
+        let set = if index.set.is_empty() { "" } else { "set=rs-over;" };
+        let name = String::from_utf8_lossy(&index.name);
+        place.client.info(&format!("sindex-delete:ns=test;{set}indexname={name}"));
+    }
+}
+
+#[test]
 fn a_namespace_that_is_not_there_is_named_with_those_that_are() {
     let place = Place::new("rs-namespace");
     let error = target(&place.address, "/nothing").err().unwrap().to_string();

@@ -11,7 +11,7 @@ use crate::asb::parse::{Global, ParseError, RecordParser, Scope};
 use crate::asb::walk::{Dialect, Fault, Skip, Stop, TextWalk};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::record::{NamespaceMetadata, RecordBatch};
+use crate::record::{NamespaceMetadata, RecordBatch, SecondaryIndex};
 use crate::sources::{BadRecord, RecordSink};
 use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender};
@@ -254,6 +254,15 @@ impl BlockSink for FileSink<'_, '_> {
     }
 
     fn global(&mut self, global: Global) {
+        if let Global::Index(index) = &global
+            && index.other == SecondaryIndex::BIN_NULL
+        {
+            let (name, index) = (&self.name, String::from_utf8_lossy(&index.name));
+            self.shared.reading.control.warn(format!(
+                "{name}: secondary index {index:?} is over the bin null there: asbackup writes that of an index over an \
+                 expression, and leaves out the expression. A restore into a cluster will name it and not create it"
+            ));
+        }
         keep_global(&mut lock(self.shared.reading.metadata), global);
     }
 

@@ -110,6 +110,15 @@ fn part<'a>(what: &str, bytes: &'a [u8], also: &[char]) -> Result<&'a str, Strin
 
 /// The command that makes an index.
 fn index_command(namespace: &str, index: &SecondaryIndex, release: (u32, u32)) -> Result<String, String> {
+    if index.is_of_set() {
+        let (set, name) = (part("its set's name", &index.set, &[])?, part("its name", &index.name, &[])?);
+        return Ok(format!("sindex-create:ns={namespace};set={set};indexname={name};indextype=set"));
+    }
+    if index.other == SecondaryIndex::BIN_NULL {
+        return Err("the .asb file says that it is over the bin null, as asbackup writes of an index over an \
+                    expression, which it leaves out; create it with its expression"
+            .into());
+    }
     if !index.other.is_empty() {
         return Err(format!("this version does not know how to make one with {}", info::text(&index.other)));
     }

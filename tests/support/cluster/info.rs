@@ -174,6 +174,10 @@ fn indexes(shared: &Shared, namespace: &str) -> String {
     };
     let all = shared.indexes.iter().filter(|index| index.get("ns").is_some_and(|name| name == namespace));
     all.map(|index| {
+        if index.get("indextype").is_some_and(|kind| kind == "set") {
+            let [name, set] = ["indexname", "set"].map(|key| of(index, key, ""));
+            return format!("ns={namespace}:indexname={name}:set={set}:indextype=set;");
+        }
         format!(
             "ns={namespace}:indexname={}:set={}:bin={}:type={}:indextype={}:context={}:exp={}:state=RW;",
             of(index, "indexname", ""),
