@@ -14,9 +14,9 @@ import re
 import sys
 
 ROOMS = (
-    "main lib internals cli fuzzing job repair copy verify restore backup collect session repository run targets "
-    "sources aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store control format record "
-    "plan error rename setters sync"
+    "main lib internals cli fuzzing job official repair copy verify restore backup collect session repository "
+    "run targets sources aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store control "
+    "format record plan error rename setters sync"
 ).split()
 # A room with more files than this is two.
 MOST_FILES = 13

@@ -142,6 +142,14 @@ pub enum Error {
         /// Its answer.
         source: BoxError,
     },
+    /// The official client's values can't hold all that a record has.
+    #[error("record {record}: the official client can't hold {what}. Take the record verbatim")]
+    ClientLoses {
+        /// The record's digest.
+        record: String,
+        /// Which part of it, and what of that would be lost.
+        what: String,
+    },
     /// A target could not be written.
     #[error("target {target_name}: {problem}")]
     Target {

@@ -167,9 +167,10 @@
 //!
 //! # Features
 //!
-//! `asb`, `jsonl` and `embedded` are the sources and targets of these kinds, `cluster` live clusters, `jobs` the module
-//! [`job`], which needs the first three, and `cli` the command line. `cli`, which needs `jobs`, and `cluster` are on by
-//! default. `schema` gives JSON schemas of the reports of jobs, `testing` the behaviours that every
+//! `asb`, `jsonl` and `embedded` are the sources and targets of these kinds, `cluster` live clusters, `official-client`
+//! the module `official` for programs that have a client of the crate `aerospike`, `jobs` the module [`job`], which
+//! needs the first three, and `cli` the command line. `cli`, which needs `jobs`, `cluster` and `official-client` are on
+//! by default. `schema` gives JSON schemas of the reports of jobs, `testing` the behaviours that every
 //! [`store::Store`] owes. `internals` is for this project's own tests.
 
 #![cfg_attr(
@@ -224,6 +225,8 @@ pub mod job;
 #[cfg(feature = "jsonl")]
 mod jsonl;
 mod objects;
+#[cfg(feature = "official-client")]
+pub mod official;
 mod pack;
 mod plan;
 pub mod record;
@@ -298,7 +301,7 @@ pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarge
 
 // Live clusters, as both.
 #[cfg(feature = "cluster")]
-pub use aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
+pub use self::aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
 #[cfg(feature = "cluster")]
 pub use sources::aerospike::AerospikeSource;
 #[cfg(feature = "cluster")]

@@ -1,6 +1,6 @@
-//! Reading and writing clusters. The tests in `conformance`, `counts`, `restore`, `restore_options` and `selection` run
-//! against the cluster whose address is in `AEROLITH_TEST_CLUSTER` (its namespace `test`), and without it against the
-//! small one of `tests/support/cluster`. The others need the small one.
+//! Reading and writing clusters. The tests in `conformance`, `counts`, `official`, `restore`, `restore_options` and
+//! `selection` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER` (its namespace `test`), and without it
+//! against the small one of `tests/support/cluster`. The others need the small one.
 
 mod cluster {
     use super::*;
@@ -11,6 +11,8 @@ mod cluster {
     mod large;
     mod login;
     mod losses;
+    #[cfg(feature = "official-client")]
+    mod official;
     mod partial;
     mod program;
     mod random_resume;
