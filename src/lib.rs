@@ -263,7 +263,7 @@ pub use repository::{
 pub use run::{Entry, LiveEntry, Loss, Losses, MergedCursor, RecordHash, ValuePlace};
 
 // Backing up.
-pub use backup::{RecordOptions, Vanished};
+pub use backup::{DeleteMode, RecordOptions, Vanished};
 pub use session::{BackupSession, Resumed, SessionOptions};
 
 // Restoring, comparing and checking.
@@ -284,8 +284,8 @@ pub use sources::embedded::EmbeddedSource;
 #[cfg(feature = "jsonl")]
 pub use sources::jsonl::JsonlSource;
 pub use sources::{
-    BadRecord, DigestRow, MetSets, PartitionedSource, RecordSink, RecordSource, Selected, Source, SourceRecord,
-    SourceShape, Standing, StreamSource,
+    BadRecord, CountingSource, DigestRow, Found, Known, LeftOut, MetSets, PartitionedSource, RecordSink, RecordSource,
+    Selected, Source, SourceRecord, SourceShape, Standing, StreamSource,
 };
 
 // Where records go.

@@ -1,12 +1,13 @@
 //! Reading and writing clusters. The tests in `conformance`, `counts`, `official`, `restore`, `restore_options` and
-//! `selection` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER` (its namespace `test`), and without it
-//! against the small one of `tests/support/cluster`. The others need the small one.
+//! `selection` run against the cluster whose address is in `AEROLITH_TEST_CLUSTER` (its namespace `test`), and without
+//! it against the small one of `tests/support/cluster`. The others need the small one.
 
 mod cluster {
     use super::*;
 
     mod conformance;
     mod counts;
+    mod deletes;
     mod faults;
     mod large;
     mod login;

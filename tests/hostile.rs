@@ -5,6 +5,7 @@ use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::leaf::{self, Entry, RecordHash};
 use aerolith::format::node::{self, Child, Node};
 use aerolith::format::plan::CollectionPlan;
+use aerolith::format::search::DeleteSearch;
 use aerolith::format::session::{Session, SessionKind};
 use aerolith::format::snapshot::{Counts, Manifest, NamespaceManifest, RunRef};
 use aerolith::format::{ChunkId, PackId, names, structured};
@@ -176,6 +177,7 @@ fn commit(repository: &Repository, forge: Forge, run: RunRef, live_records: u64)
         parent: None,
         full: SESSION,
         deletes_unknown: false,
+        search: DeleteSearch::default(),
         selection: String::new(),
         unread: Vec::new(),
         runs: vec![run],

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// For each thread, partitions that may be read before their turn comes …
-const AHEAD: u64 = 8;
+const AHEAD: u64 = 64;
 /// … while those that were read take less than this many bytes.
 const AHEAD_BYTES: usize = 64 << 20;
 

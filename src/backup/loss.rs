@@ -7,17 +7,13 @@
 //! partitions; a loss takes whole partitions.
 
 use crate::format::SnapshotId;
-use crate::format::evidence::{Evidence, NodeEvidence};
+use crate::format::evidence::{Evidence, NodeEvidence, START_SLACK_MILLIS};
 use crate::format::snapshot::NamespaceManifest;
 use crate::record::{PartitionId, PartitionSet, Timestamp};
 use crate::run::LiveEntry;
 use crate::sources::Standing;
 use std::collections::{BTreeMap, HashMap};
 
-/// Servers tell clock and uptime in full seconds, so the same process may seem to have begun so many milliseconds
-/// apart. Where its clock was set meanwhile it is taken for another one: then what is gone is counted, and nothing is
-/// refused that isn't gone. To take another process for the same one would be to take what it lost for deleted.
-const START_SLACK_MILLIS: u64 = 2_000;
 /// Fewer records than this that are gone are no loss to speak of.
 const LEAST_GONE: u64 = 20;
 
@@ -30,7 +26,9 @@ pub fn unproven(then: &Evidence, now: &Evidence) -> (PartitionSet, Vec<String>) 
         match now.nodes.iter().find(|other| other.name == node.name) {
             _ if same_epoch => living.push(node),
             None => changed.push(format!("{} is gone", node.name)),
-            // A server that doesn't tell is believed.
+            // A server that doesn't tell is believed. One whose clock was set meanwhile is taken for another: then what
+            // is gone is counted, and nothing is refused that isn't gone. To take another process for the same one
+            // would be to take what it lost for deleted.
             Some(other)
                 if node.started == 0
                     || other.started == 0
@@ -156,7 +154,7 @@ mod tests {
             let held = PartitionId::all().filter(|it| it.number() % 3 != *lacks).collect();
             NodeEvidence::new(name, 1_000_000, &held)
         };
-        Evidence { taken: 0, margin_millis: 5000, epoch, nodes: nodes.iter().map(node).collect() }
+        Evidence { taken: 0, margin_millis: 5000, epoch, settled: true, nodes: nodes.iter().map(node).collect() }
     }
 
     #[test]

@@ -8,9 +8,10 @@ mod namespace;
 mod partitions;
 mod records;
 mod resume;
+mod settle;
 mod work;
 mod write;
 
 pub(crate) use inbox::Inbox;
 pub use namespace::Vanished;
-pub use work::RecordOptions;
+pub use work::{DeleteMode, RecordOptions};

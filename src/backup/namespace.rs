@@ -294,7 +294,10 @@ impl BackupSession {
             && let Ok(Some(standing)) = job.source.standing(namespace)
         {
             // Whatever was read, the nodes that hold it now hold it.
-            manifest.evidence = Some(standing.evidence);
+            let began = manifest.evidence.as_ref();
+            let settled = standing.evidence.settled
+                && began.is_some_and(|began| began.settled && began.epoch == standing.evidence.epoch);
+            manifest.evidence = Some(Evidence { settled, ..standing.evidence });
         }
         if let Some(loss) = loss {
             self.control.warn(format!("{}; it is treated as deleted", loss.problem));

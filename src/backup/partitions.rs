@@ -2,12 +2,13 @@
 
 use super::ahead::read_ahead;
 use super::resume::{bad_places, finished, join_bad};
-use super::work::{BackedUp, MAX_BAD, NamespaceWork, Written, unread_ranges};
+use super::work::{BackedUp, DeleteMode, MAX_BAD, NamespaceWork, Written, unread_ranges};
 use super::write::{Input, WalkedDigests, diff_and_write};
 use crate::error::{Error, Result};
-use crate::format::snapshot::BackupKind;
-use crate::record::{Digest, PartitionId, PartitionSet, Timestamp};
-use crate::sources::{BadRecord, PartitionedSource};
+use crate::format::search::WalkReason;
+use crate::format::snapshot::{BackupKind, NamespaceManifest};
+use crate::record::{Digest, PartitionId, PartitionSet, RecordBatch, Timestamp, VoidTime};
+use crate::sources::{BadRecord, CountingSource, PartitionedSource, Rest};
 use crate::spool::PartitionRecords;
 use crate::sync::lock;
 use std::sync::Mutex;
@@ -52,7 +53,11 @@ pub(crate) fn read_partitions(
     let to_read = selected.iter().filter(|partition| reads.left(*partition).is_none());
     let wanted: Vec<(PartitionId, Option<Timestamp>)> =
         to_read.map(|partition| (partition, reads.since(partition))).collect();
-    source.prepare(work.namespace, &wanted);
+    match &reads.search {
+        Search::Count(counting) => counting.prepare_counted(work.namespace, &wanted),
+        Search::Walk(_) => source.prepare(work.namespace, &wanted),
+        Search::None => source.prepare_changes(work.namespace, &wanted),
+    }
     let read = |partition: PartitionId| match reads.read(&selected, partition) {
         Err(Error::Source { problem, .. }) if work.options.allow_partial => {
             Ok(Input { unread: Some(problem), ..Input::default() })
@@ -69,7 +74,7 @@ pub(crate) fn read_partitions(
     let bad_records = BadRecords { work, source, so_far: Mutex::default() };
     let Written { mut manifest, unread, mut open, tally } =
         read_ahead(work.options.threads(), read, Input::size, |next| {
-            diff_and_write(work, source_time, next, &by_digest, &|| bad_records.check())
+            diff_and_write(work, source_time, source.counting(), next, &by_digest, &|| bad_records.check())
         })?;
     if let Some(warning) = reads.clock_behind(&selected) {
         work.control.warn(warning);
@@ -100,12 +105,50 @@ struct Reads<'a> {
     margin: u64,
     /// The partitions that were taken over from a session that stopped.
     taken: PartitionSet,
+    /// How it is found out what is gone.
+    search: Search<'a>,
+}
+
+/// How it is found out what is gone from partitions of which the changes are read.
+enum Search<'a> {
+    /// The scan counts what it leaves out.
+    Count(&'a dyn CountingSource),
+    /// A walk comes before the scan, for this reason.
+    Walk(WalkReason),
+    /// Not at all.
+    None,
+}
+
+impl<'a> Search<'a> {
+    fn of(work: &NamespaceWork<'_>, source: &'a dyn PartitionedSource) -> Self {
+        let counting = match work.options.deletes {
+            DeleteMode::None if work.kind != BackupKind::Full => return Search::None,
+            DeleteMode::Walk => return Search::Walk(WalkReason::Asked),
+            DeleteMode::Auto | DeleteMode::None => source.counting(),
+        };
+        let (Some(counting), Some(now)) = (counting, &work.evidence) else {
+            return Search::Walk(WalkReason::NotCounted);
+        };
+        let parent = work.parent.as_ref().filter(|_| work.kind != BackupKind::Full);
+        let bases = [parent.map(|(_, parent)| &parent.evidence), work.taken.map(|open| &open.evidence)];
+        let reasons = bases.into_iter().flatten().map(|then| match then {
+            Some(then) => then.why_filters_miss(now),
+            None => Some(WalkReason::Moved),
+        });
+        match reasons.flatten().next() {
+            Some(reason) => Search::Walk(reason),
+            None => Search::Count(counting),
+        }
+    }
 }
 
 impl<'a> Reads<'a> {
     fn new(work: &'a NamespaceWork<'a>, source_time: Timestamp, source: &'a dyn PartitionedSource) -> Self {
         let taken = work.taken.map(finished).unwrap_or_default();
-        Reads { work, source, source_time, margin: source.clock_margin_millis(), taken }
+        let margins = [work.parent.as_ref().and_then(|(_, parent)| parent.evidence.as_ref()), work.evidence.as_ref()];
+        let margin = margins.into_iter().flatten().map(|evidence| evidence.margin_millis);
+        let margin = margin.fold(source.clock_margin_millis(), u64::max);
+        Reads { work, source, source_time, margin, taken, search: Search::of(work, source) }
     }
 
     /// The time from which on a partition's changes would be read, if the servers' clock went on since; `None` if it is
@@ -144,22 +187,39 @@ impl<'a> Reads<'a> {
             return Ok(Input { unread: Some(why.to_string()), ..Input::default() });
         }
         let since = self.since(partition);
-        let mut walk = None;
-        if since.is_some() {
+        let mut input = Input { records: work.options.partition_records(), whole: since.is_none(), ..Input::default() };
+        if let (Some(_), Search::Walk(reason)) = (since, &self.search) {
             let mut rows = Vec::new();
             source.walk(work.namespace, partition, since, &mut |found| {
                 rows.extend_from_slice(found);
                 Ok(())
             })?;
-            walk = Some(WalkedDigests::new(rows));
+            input.walk = Some(WalkedDigests::new(rows));
+            input.searched = Some(*reason);
         }
-        let mut records = work.options.partition_records();
-        source.scan(work.namespace, partition, since, &mut |batch| {
+        let records = &mut input.records;
+        let mut take = |batch: RecordBatch| {
             work.control.add_records(batch.len() as u64);
             records.push(work.writer.keys(), batch)
-        })?;
-        records.sort()?;
-        Ok(Input { records, walk, whole: since.is_none(), unread: None })
+        };
+        match (since, &self.search) {
+            (Some(since), Search::Count(counting)) => {
+                let rest = counting.scan_counted(work.namespace, partition, since, &mut take)?;
+                input.rest = Some(rest);
+            }
+            _ => source.scan(work.namespace, partition, since, &mut take)?,
+        }
+        if let (Some(_), Search::None) = (since, &self.search) {
+            input.all_there_until = Some(VoidTime::NEVER);
+            input.unsearched = true;
+        }
+        // What the parent has of earlier snapshots its evidence says nothing of.
+        let is_older = |(_, parent): &(_, NamespaceManifest)| parent.unread_partitions().contains(partition);
+        if input.rest.is_some() && !self.taken.contains(partition) && work.parent.as_ref().is_some_and(is_older) {
+            input.rest = Some(Rest::Untold(WalkReason::Older));
+        }
+        input.records.sort()?;
+        Ok(input)
     }
 
     /// Says how many partitions were read whole since the servers' clock is behind, if any.

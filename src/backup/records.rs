@@ -38,7 +38,7 @@ pub fn back_up(work: NamespaceWork<'_>) -> Result<BackedUp> {
             let sorted = |partition| Ok(Input { records: inbox.sorter.take(partition)?, whole, ..Input::default() });
             let Written { manifest: mut done, tally, .. } =
                 read_ahead(work.options.threads(), sorted, Input::size, |next| {
-                    diff_and_write(&work, source_time, next, &|_, _| Ok(()), &|| Ok(Default::default()))
+                    diff_and_write(&work, source_time, None, next, &|_, _| Ok(()), &|| Ok(Default::default()))
                 })?;
             let (count, bad) = inbox.into_bad_records();
             done.counts.bad = count;

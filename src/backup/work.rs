@@ -16,9 +16,23 @@ use crate::setters::setters;
 use crate::sources::{BadRecord, RecordSource};
 use crate::spool::PartitionRecords;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Bad records that are kept by name; further ones are only counted.
 pub(crate) const MAX_BAD: usize = 1000;
+
+/// How an incremental or differential backup finds out which records are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum DeleteMode {
+    /// By counting where that suffices, else by looking for every record.
+    #[default]
+    Auto,
+    /// By looking for every record.
+    Walk,
+    /// Not at all: what is gone stays in the snapshot, and the snapshot says so. The next backup finds it.
+    None,
+}
 
 /// How records are read.
 #[derive(Clone, Debug)]
@@ -39,6 +53,8 @@ pub struct RecordOptions {
     pub parallel: usize,
     /// The snapshot shall rest on one run that refers to nothing dead.
     pub compact: bool,
+    /// How it is found out what is gone.
+    pub deletes: DeleteMode,
 }
 
 setters!(RecordOptions {
@@ -49,6 +65,7 @@ setters!(RecordOptions {
     memory_bytes: usize,
     parallel: usize,
     compact: bool,
+    deletes: DeleteMode,
 });
 
 impl Default for RecordOptions {
@@ -61,6 +78,7 @@ impl Default for RecordOptions {
             memory_bytes: 768 << 20,
             parallel: 0,
             compact: false,
+            deletes: DeleteMode::Auto,
         }
     }
 }
@@ -98,7 +116,7 @@ pub struct NamespaceWork<'a> {
     /// What is merged of the parent's runs.
     pub merge: Merge,
     /// Reads the parent.
-    pub reader: &'a ChunkReader,
+    pub reader: &'a Arc<ChunkReader>,
     /// Takes the chunks.
     pub writer: &'a ChunkWriter,
     /// Cuts the values.

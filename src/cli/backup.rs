@@ -5,12 +5,12 @@ use super::context::{Context, Done};
 use super::from_command::FromCommand;
 use super::output::{complain, print_line};
 use super::{endpoint, text};
-use crate::backup::RecordOptions;
+use crate::backup::{DeleteMode, RecordOptions};
 use crate::error::{Error, Result};
 use crate::format::snapshot::BackupKind;
 use crate::job::{
     self, BackupOptions, BackupReport, BackupSource, CommandOutput, CountsReport, PipeFormat, ResumedNamespace,
-    VanishedRecords,
+    VanishedRecords, WalkedPartitions,
 };
 use crate::repository::Repository;
 use clap::ValueEnum;
@@ -90,6 +90,9 @@ pub struct Args {
     /// were
     #[arg(long)]
     accept_loss: bool,
+    /// How an incremental or differential backup finds out what is gone
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Deletes::Auto)]
+    deletes: Deletes,
     /// Make a snapshot that refers to nothing but what its own records need: every value is read and cut again, and
     /// written again if it shares a chunk with older versions of records. Once the older snapshots are forgotten,
     /// `aerolith prune` leaves nothing else
@@ -111,6 +114,27 @@ pub struct Args {
     parallel: Option<u16>,
     #[command(flatten)]
     reading: endpoint::SourceArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Deletes {
+    /// Let a cluster count the records that did not change, and look for records only where some are missing; walk all
+    /// digests where counting does not suffice
+    Auto,
+    /// Walk all digests
+    Walk,
+    /// Do not look for deletes. What is gone stays in the snapshot, which says so; the next backup finds it
+    None,
+}
+
+impl From<Deletes> for DeleteMode {
+    fn from(deletes: Deletes) -> Self {
+        match deletes {
+            Deletes::Auto => DeleteMode::Auto,
+            Deletes::Walk => DeleteMode::Walk,
+            Deletes::None => DeleteMode::None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -184,6 +208,7 @@ fn options(args: &Args) -> BackupOptions {
             memory_bytes: (args.memory as usize) << 20,
             parallel: args.parallel.map_or(0, usize::from),
             compact: args.compact,
+            deletes: args.deletes.into(),
         })
 }
 
@@ -242,7 +267,7 @@ fn complain_of(report: &BackupReport, context: &Context) {
 }
 
 /// Options of its own that not every source takes.
-fn own_options(args: &Args) -> [GivenOption; 4] {
+fn own_options(args: &Args) -> [GivenOption; 5] {
     use applies::Kind::{Asb, Cluster, Embedded, Jsonl};
     let option = |name, given, goes_with, why| GivenOption { name, given, goes_with, all: false, why };
     let lost = "it has no nodes that could be gone with their partitions";
@@ -252,6 +277,7 @@ fn own_options(args: &Args) -> [GivenOption; 4] {
         GivenOption { all: true, ..option("--partial", args.partial, &[Asb, Jsonl], whole) },
         option("--allow-partial", args.allow_partial, &[Cluster], lost),
         option("--accept-loss", args.accept_loss, &[Cluster], lost),
+        option("--deletes", args.deletes != Deletes::Auto, &[Cluster, Embedded], "a file can't be asked for deletes"),
         option("--note-every", args.note_every.is_some(), &[Cluster, Embedded], restarts),
     ]
 }
@@ -300,6 +326,11 @@ fn print_summary(report: &BackupReport) -> Result<()> {
         }
         if namespace.deletes_unknown {
             print_line(&format!("{name}: what was deleted since the last full backup is unknown"))?;
+        }
+        let walked: Vec<&WalkedPartitions> =
+            namespace.search.walked.iter().filter(|walked| walked.reason.is_remarkable()).collect();
+        for walked in walked {
+            print_line(&format!("{name}: {}", text::walked(walked)))?;
         }
     }
     for missing in &snapshot.missing {

@@ -6,7 +6,7 @@ use super::output::print_line;
 use super::text;
 use crate::error::Result;
 use crate::job::{self, Done, IndexReport, NamespaceDetails, NamespaceReport, OriginReport, Privilege, RoleReport};
-use crate::job::{SnapshotDetails, SnapshotReport};
+use crate::job::{SearchReport, SnapshotDetails, SnapshotReport};
 
 /// Show the details of a snapshot: origin, counts, runs, indexes, UDF modules
 #[derive(clap::Args)]
@@ -83,6 +83,7 @@ fn of_namespace(namespace: &NamespaceReport, unread: &[String]) -> Vec<String> {
     if namespace.deletes_unknown {
         lines.push("deletes      unknown since the last full one".into());
     }
+    lines.extend(search(&namespace.search).map(|line| format!("search       {line}")));
     let (records, live) = (text::plural(namespace.live_records, "record"), text::bytes(namespace.live_bytes));
     let reached = text::bytes(namespace.reached_bytes);
     lines.push(format!("holds        {records} of {live}; its value chunks hold {reached}"));
@@ -113,6 +114,14 @@ fn of_namespace(namespace: &NamespaceReport, unread: &[String]) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// How it was found out what is gone.
+fn search(search: &SearchReport) -> Option<String> {
+    let counted = (search.counted > 0)
+        .then(|| format!("{} counted, all records there", text::plural(u64::from(search.counted), "partition")));
+    let parts: Vec<String> = counted.into_iter().chain(search.walked.iter().map(text::walked)).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn of_metadata(metadata: &NamespaceDetails) -> Vec<String> {

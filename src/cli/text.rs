@@ -1,5 +1,6 @@
 //! Numbers, sizes, values and tables for people.
 
+use crate::job::WalkedPartitions;
 pub use crate::job::text::*;
 use crate::record::{ParticleType, Value, value};
 
@@ -25,6 +26,11 @@ pub fn time(millis: u64) -> String {
 /// A number of things: `1 record`, `2 records`.
 pub fn plural(n: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// Partitions whose records were looked for one by one, and why.
+pub fn walked(walked: &WalkedPartitions) -> String {
+    format!("{} walked: {}", plural(u64::from(walked.partitions), "partition"), walked.reason.text())
 }
 
 /// Bytes that are mostly text, for a line of output.

@@ -612,6 +612,7 @@ impl Copying<'_> {
             parent: namespace.parent.map(|parent| self.name_of(parent)),
             full,
             deletes_unknown: namespace.deletes_unknown,
+            search: namespace.search.clone(),
             selection: namespace.selection.clone(),
             unread: namespace.unread.clone(),
             runs,

@@ -4,7 +4,7 @@
 //!  0  8  magic "AEROLITH"
 //!  8  4  format version, little endian
 //! 12 16  repository id
-//! 28 ..  sealed value (kind config): Parameters; in version 7 the content keys after them
+//! 28 ..  sealed value (kind config): Parameters; in version 9 the content keys after them
 //! ```
 
 use super::header::Suite;
@@ -15,7 +15,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The version of a config that holds content keys of its own: a reader that derived them from the master key would
 /// take every chunk for damaged.
-pub const SHARED_VERSION: u8 = 7;
+pub const SHARED_VERSION: u8 = 9;
 /// The plaintext header's length in bytes.
 pub const CONFIG_HEADER_BYTES: usize = 28;
 const MAGIC: [u8; 8] = *b"AEROLITH";

@@ -1,11 +1,15 @@
 //! What shows later whether the data of a source stayed where it was: part of manifests and of journals.
 
 use super::FormatError;
+use super::search::WalkReason;
 use crate::record::{PARTITIONS, PartitionId, PartitionSet};
 use serde::{Deserialize, Serialize};
 
 /// A bit for each partition.
 const BITMAP_BYTES: usize = PARTITIONS as usize / 8;
+/// Servers tell clock and uptime in full seconds, so the same process may seem to have begun so many milliseconds
+/// apart.
+pub const START_SLACK_MILLIS: u64 = 2_000;
 /// A cluster has at most this many nodes.
 pub const MAX_NODES: usize = 4096;
 
@@ -54,11 +58,33 @@ pub struct Evidence {
     /// What changes whenever partitions are shared out again: the cluster key; 0 if the nodes told none, or not all the
     /// same.
     pub epoch: u64,
+    /// Whether no partition was on its way from one node to another, nor was since the epoch began: then a record bears
+    /// no time that is older than its arrival.
+    pub settled: bool,
     /// The nodes, ascending by name.
     pub nodes: Vec<NodeEvidence>,
 }
 
 impl Evidence {
+    /// Why a filter by last update may miss what changed between this and a later look; `None` if it can't. It would
+    /// miss what came back with an older time when a node or half of the cluster did, and what a server dated earlier
+    /// whose clock was set.
+    pub fn why_filters_miss(&self, later: &Evidence) -> Option<WalkReason> {
+        if !self.settled || self.epoch == 0 || self.epoch != later.epoch {
+            return Some(WalkReason::Moved);
+        }
+        let began = |evidence: &Evidence, name: &str| {
+            let node = evidence.nodes.iter().find(|node| node.name == name);
+            node.map(|node| node.started).filter(|started| *started > 0)
+        };
+        let same_clock = self.nodes.iter().all(|node| {
+            let (then, now) = (began(self, &node.name), began(later, &node.name));
+            then.zip(now).is_some_and(|(then, now)| then.abs_diff(now) <= START_SLACK_MILLIS)
+        });
+        // The beginning of a process, as its clock tells it, moves with the clock.
+        (!same_clock).then_some(WalkReason::ClockSet)
+    }
+
     /// Refuses what no writer writes.
     ///
     /// # Errors
@@ -101,7 +127,7 @@ mod tests {
     #[test]
     fn what_no_writer_writes_is_refused() {
         let node = |name: &str| NodeEvidence::new(name, 1, &PartitionSet::all());
-        let good = Evidence { taken: 1, margin_millis: 2, epoch: 3, nodes: vec![node("A"), node("B")] };
+        let good = Evidence { taken: 1, margin_millis: 2, epoch: 3, settled: true, nodes: vec![node("A"), node("B")] };
         assert!(good.check().is_ok());
         assert!(Evidence { nodes: vec![node("B"), node("A")], ..good.clone() }.check().is_err());
         assert!(Evidence { nodes: vec![node("A"), node("A")], ..good.clone() }.check().is_err());

@@ -18,6 +18,7 @@ pub mod node;
 pub mod pack;
 pub mod padding;
 pub mod plan;
+pub mod search;
 pub mod session;
 pub mod snapshot;
 pub mod structured;
@@ -28,8 +29,8 @@ use crate::error::{AbsentSecret, Secret};
 
 pub use ids::{ChunkId, FoldId, HoldId, KeyId, PackId, RepositoryId, SnapshotId, TagsId};
 
-/// The format version that this build writes and reads. Versions 1 to 5 were never released.
-pub const FORMAT_VERSION: u8 = 6;
+/// The format version that this build writes and reads. Versions 1 to 7 were never released.
+pub const FORMAT_VERSION: u8 = 8;
 
 impl From<AbsentSecret> for FormatError {
     fn from(absent: AbsentSecret) -> Self {

@@ -4,6 +4,7 @@
 use super::FormatError;
 use super::evidence::Evidence;
 use super::ids::{ChunkId, RepositoryId, SnapshotId};
+use super::search::DeleteSearch;
 use super::text;
 use crate::record::{PARTITIONS, PartitionId, PartitionSet};
 use serde::{Deserialize, Serialize};
@@ -144,6 +145,9 @@ pub struct NamespaceManifest {
     pub full: SnapshotId,
     /// Whether the source could not tell what was deleted since the parent.
     pub deletes_unknown: bool,
+    /// How it was found out which of the parent's records are gone; of a full backup, and of sources that are not read
+    /// by partitions, all is 0.
+    pub search: DeleteSearch,
     /// Which of its records the backup was asked for, as text; empty for all. Backups build on those of the same
     /// selection.
     pub selection: String,
@@ -264,6 +268,7 @@ impl NamespaceManifest {
     fn check(&self) -> Result<(), FormatError> {
         check_unread(&self.unread)?;
         check_runs(&self.runs)?;
+        self.search.check()?;
         self.evidence.iter().try_for_each(Evidence::check)?;
         let own = [self.live_records, self.live_bytes, self.reached_bytes];
         match own.into_iter().find(|&number| number >= NUMBER_BOUND) {
@@ -377,6 +382,7 @@ mod tests {
             parent: None,
             full: SnapshotId([2; 16]),
             deletes_unknown: false,
+            search: DeleteSearch::default(),
             selection: String::new(),
             unread: Vec::new(),
             runs: vec![run],

@@ -16,6 +16,7 @@ use crate::format::leaf::{self, Entry, LiveEntry, RecordHash, ValuePlace};
 use crate::format::node::{self, Child, Node};
 use crate::format::pack::{ChunkPlace, DirectoryRow, Packing, Trailer, encode_directory};
 use crate::format::plan::CollectionPlan;
+use crate::format::search::{DeleteSearch, WalkReason};
 use crate::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use crate::format::snapshot::{BackupKind, Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use crate::format::tags::{LabelChange, Tags};
@@ -301,7 +302,7 @@ fn evidence() -> Evidence {
     let part: PartitionSet = PartitionId::all().take(9).collect();
     let nodes = [("A", PartitionSet::all()), ("B", part)];
     let nodes = nodes.iter().map(|(name, held)| NodeEvidence::new(name, 1_780_000_000_000, held)).collect();
-    Evidence { taken: 1_780_000_000_000, margin_millis: 5000, epoch: 7, nodes }
+    Evidence { taken: 1_780_000_000_000, margin_millis: 5000, epoch: 7, settled: true, nodes }
 }
 
 /// Three snapshots, the first two with ids that begin alike.
@@ -314,6 +315,11 @@ pub(super) fn manifests() -> Vec<Manifest> {
         parent: Some(SnapshotId([0xab; 16])),
         full: id,
         deletes_unknown: true,
+        search: DeleteSearch {
+            counted: 4000,
+            unsearched: 0,
+            walked: vec![(WalkReason::FewerThanKnown, 90), (WalkReason::Moved, 6)],
+        },
         selection: "set users".into(),
         unread: vec![Unread { first: 3, last: 9, as_of: None }, Unread { first: 10, last: 4095, as_of: Some(1) }],
         runs: (0..3).map(run).collect(),

@@ -2,6 +2,7 @@
 
 use super::text;
 use crate::error::Result;
+use crate::format::search;
 use crate::format::snapshot::{self as format, Manifest, NamespaceManifest, RunRef, Unread};
 use crate::objects::order;
 use crate::record::{NamespaceMetadata, PartitionSet};
@@ -160,6 +161,8 @@ pub struct NamespaceReport {
     pub full: String,
     /// Whether deletes since `full` may have been missed.
     pub deletes_unknown: bool,
+    /// How the backup found out which records of `parent` are gone.
+    pub search: SearchReport,
     /// Which records the backup was asked for; empty for all.
     pub selection: String,
     /// Partitions that could not be read.
@@ -189,6 +192,7 @@ impl From<&NamespaceManifest> for NamespaceReport {
             parent: manifest.parent.map(|id| id.to_string()),
             full: manifest.full.to_string(),
             deletes_unknown: manifest.deletes_unknown,
+            search: (&manifest.search).into(),
             selection: manifest.selection.clone(),
             unread: manifest.unread.iter().map(UnreadPartitions::from).collect(),
             live_records: manifest.live_records,
@@ -235,6 +239,108 @@ impl From<format::Counts> for CountsReport {
         let format::Counts { read, added, changed, touched, unchanged, deleted, healed, moved, duplicates, bad } =
             counts;
         CountsReport { read, added, changed, touched, unchanged, deleted, healed, moved, duplicates, bad }
+    }
+}
+
+/// How a backup found out which records of its parent are gone. Where all is 0, it read every record, or was told
+/// nothing of deletes.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SearchReport {
+    /// Partitions of which the servers counted the records that did not change: all were there.
+    pub counted: u32,
+    /// Partitions that were not searched, as the user asked.
+    pub unsearched: u32,
+    /// Partitions whose records were looked for one by one.
+    pub walked: Vec<WalkedPartitions>,
+}
+
+/// Partitions whose records were looked for one by one.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct WalkedPartitions {
+    /// How many they are.
+    pub partitions: u32,
+    /// Why.
+    pub reason: SearchReason,
+}
+
+/// Why records were looked for one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum SearchReason {
+    /// The source can't count its records, or not those of this selection.
+    NotCounted,
+    /// The user asked for it.
+    Asked,
+    /// The servers have fewer records than expected: some were deleted.
+    FewerThanKnown,
+    /// The servers have more records than expected: some came back with an older time, or an earlier backup left them
+    /// out.
+    MoreThanKnown,
+    /// Nodes came or went since the parent, or partitions were moved: records may have come with an older time.
+    Moved,
+    /// A server's clock was set, or its process was started again, since the parent.
+    ClockSet,
+    /// The parent could not read them, and has them from an earlier snapshot.
+    Older,
+    /// The servers did not tell how many records they left out.
+    Untold,
+    /// Records expired while they were counted.
+    Expiring,
+}
+
+impl SearchReason {
+    /// Whether a user would like to be told of it after each backup.
+    pub(crate) fn is_remarkable(self) -> bool {
+        !matches!(
+            self,
+            SearchReason::NotCounted | SearchReason::Asked | SearchReason::FewerThanKnown | SearchReason::Expiring
+        )
+    }
+
+    /// In words.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            SearchReason::NotCounted => "the source does not count them",
+            SearchReason::Asked => "as was asked",
+            SearchReason::FewerThanKnown => "records were missing from them",
+            SearchReason::MoreThanKnown => "they have more records than expected",
+            SearchReason::Moved => "nodes came or went, or partitions were moved, since the parent",
+            SearchReason::ClockSet => "a server's clock was set, or the server restarted, since the parent",
+            SearchReason::Older => "the parent could not read them",
+            SearchReason::Untold => "the servers did not tell how many records they left out",
+            SearchReason::Expiring => "records expired while they were counted",
+        }
+    }
+}
+
+impl From<search::WalkReason> for SearchReason {
+    fn from(reason: search::WalkReason) -> Self {
+        use search::WalkReason;
+        match reason {
+            WalkReason::NotCounted => SearchReason::NotCounted,
+            WalkReason::Asked => SearchReason::Asked,
+            WalkReason::FewerThanKnown => SearchReason::FewerThanKnown,
+            WalkReason::MoreThanKnown => SearchReason::MoreThanKnown,
+            WalkReason::Moved => SearchReason::Moved,
+            WalkReason::ClockSet => SearchReason::ClockSet,
+            WalkReason::Older => SearchReason::Older,
+            WalkReason::Untold => SearchReason::Untold,
+            WalkReason::Expiring => SearchReason::Expiring,
+        }
+    }
+}
+
+impl From<&search::DeleteSearch> for SearchReport {
+    fn from(search: &search::DeleteSearch) -> Self {
+        let walked = search.walked.iter();
+        let walked = walked.map(|(reason, n)| WalkedPartitions { partitions: *n, reason: (*reason).into() });
+        SearchReport { counted: search.counted, unsearched: search.unsearched, walked: walked.collect() }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::control::Control;
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
+use crate::format::evidence::Evidence;
 use crate::format::header::Class;
 use crate::format::leaf::{Entry, LiveEntry};
 use crate::format::session::SessionKind;
@@ -432,6 +433,7 @@ impl Repository {
                 parent: Some(original.id),
                 full: if namespace.kind == BackupKind::Full { session.id() } else { namespace.full },
                 deletes_unknown: namespace.deletes_unknown,
+                search: namespace.search.clone(),
                 selection: namespace.selection.clone(),
                 unread: namespace.unread.clone(),
                 runs: namespace.runs.clone(),
@@ -441,7 +443,8 @@ impl Repository {
                 state_hash: namespace.state_hash,
                 metadata: Vec::new(),
                 counts: Counts { unchanged: namespace.live_records, ..Counts::default() },
-                evidence: namespace.evidence.clone(),
+                // Records that are lost here are there at the source: a later backup must look for every one.
+                evidence: namespace.evidence.clone().map(|evidence| Evidence { settled: false, ..evidence }),
             };
             let mut losses = NamespaceLosses {
                 namespace: namespace.name.clone(),

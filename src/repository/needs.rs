@@ -105,6 +105,7 @@ impl NamespaceManifest {
             parent: _,
             full: _,
             deletes_unknown: _,
+            search: _,
             selection: _,
             unread: _,
             runs,

@@ -2,18 +2,25 @@
 
 use super::loss::{Loss, Losses, NodeRef, Ranges};
 use crate::chunks::ChunkReader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::FormatError;
 use crate::format::header::Class;
 use crate::format::leaf::{self, Entry};
 use crate::format::node::{self, Child};
 use crate::format::snapshot::RunRef;
-use crate::record::Digest;
+use crate::record::{Digest, PartitionId};
 use rayon::prelude::*;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 /// Leaves that are read and decoded at once.
 const READ_AHEAD: usize = 16;
+/// So many times as many are read ahead of a caller that asks for it.
+const BATCHES_AHEAD: usize = 4;
+
+/// What came of reading leaves, in their order.
+type Leaves = Vec<Result<Vec<Entry>>>;
 
 /// Compares a node or leaf with what its parent says of it. A node that is named a second time begins where it began
 /// before and not where its second name says: so a tree that leads back into itself ends with an error, not after as
@@ -90,6 +97,8 @@ pub struct RunCursor<'a> {
     /// The nodes on the way down, each with the children that are still to come.
     path: Vec<(u8, VecDeque<NodeRef>)>,
     leaves: VecDeque<NodeRef>,
+    /// Leaves that other threads read, if they are read ahead.
+    ahead: Option<LeavesAhead>,
     entries: VecDeque<Entry>,
     last: Option<Digest>,
     from: Option<Digest>,
@@ -104,6 +113,12 @@ impl<'a> RunCursor<'a> {
     /// A cursor before the first entry. A damaged node ends the walk with an error.
     pub fn new(chunks: &'a ChunkReader, run: &RunRef) -> Result<Self> {
         Self::starting(chunks, run, None, false)
+    }
+
+    /// The same, reading leaves ahead of the caller on other threads.
+    pub fn ahead(chunks: &'a Arc<ChunkReader>, run: &RunRef) -> Result<Self> {
+        let ahead = LeavesAhead { chunks: chunks.clone(), batches: VecDeque::new() };
+        Ok(RunCursor { ahead: Some(ahead), ..Self::new(chunks, run)? })
     }
 
     /// A cursor that passes over damaged nodes; [`RunCursor::losses`] says which.
@@ -121,6 +136,7 @@ impl<'a> RunCursor<'a> {
             chunks,
             path: Vec::new(),
             leaves: VecDeque::new(),
+            ahead: None,
             entries: VecDeque::new(),
             last: None,
             from,
@@ -195,9 +211,33 @@ impl<'a> RunCursor<'a> {
         Ok(self.entries.pop_front())
     }
 
-    fn fill(&mut self) -> Result<bool> {
+    /// Whether damaged nodes were passed over.
+    pub(super) fn has_lost(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    /// Takes the next entries that are read already, as far as they come before `limit` and are of `partition` or of
+    /// one before; those that `wanted` refuses are dropped. Gives back how many were passed.
+    pub(super) fn take_below(
+        &mut self,
+        limit: Option<Digest>,
+        partition: PartitionId,
+        wanted: impl Fn(&Entry) -> bool,
+        into: &mut Vec<Entry>,
+    ) -> usize {
+        let below = |entry: &Entry| {
+            entry.digest.partition() <= partition
+                && limit.is_none_or(|limit| entry.digest.sort_key() < limit.sort_key())
+        };
+        let count = self.entries.partition_point(below);
+        into.extend(self.entries.drain(..count).filter(wanted));
+        count
+    }
+
+    /// The leaves that come next, at most `most` and at least one unless the run has come to its end.
+    fn next_leaves(&mut self, most: usize) -> Result<Vec<NodeRef>> {
         while self.leaves.is_empty() {
-            let Some((level, children)) = self.path.last_mut() else { return Ok(false) };
+            let Some((level, children)) = self.path.last_mut() else { return Ok(Vec::new()) };
             if *level == 1 {
                 self.leaves = std::mem::take(children);
                 self.path.pop();
@@ -207,15 +247,38 @@ impl<'a> RunCursor<'a> {
                 self.path.pop();
             }
         }
-        let count = if self.started { READ_AHEAD.min(self.leaves.len()) } else { 1 };
+        let count = most.min(self.leaves.len());
+        Ok(self.leaves.drain(..count).collect())
+    }
+
+    /// Reads the leaves that come next.
+    fn read_leaves(&mut self) -> Result<(Vec<NodeRef>, Leaves)> {
+        let most = if self.started { READ_AHEAD } else { 1 };
         self.started = true;
-        let nodes: Vec<NodeRef> = self.leaves.drain(..count).collect();
-        let chunks = self.chunks;
-        let leaves: Vec<Result<Vec<Entry>>> = if let [node] = &nodes[..] {
-            vec![read_leaf(chunks, node)]
-        } else {
-            nodes.par_iter().map(|node| read_leaf(chunks, node)).collect()
+        // A worker that waits for others would keep them from working.
+        if self.ahead.is_some() && rayon::current_thread_index().is_none() {
+            while self.ahead.as_ref().is_some_and(|ahead| ahead.batches.len() < BATCHES_AHEAD) {
+                let nodes = self.next_leaves(READ_AHEAD)?;
+                match &mut self.ahead {
+                    Some(ahead) if !nodes.is_empty() => ahead.read(nodes),
+                    _ => break,
+                }
+            }
+            return self.ahead.as_mut().map_or_else(|| Ok(Default::default()), LeavesAhead::take);
+        }
+        let nodes = self.next_leaves(most)?;
+        let leaves = match &nodes[..] {
+            [node] => vec![read_leaf(self.chunks, node)],
+            nodes => nodes.par_iter().map(|node| read_leaf(self.chunks, node)).collect(),
         };
+        Ok((nodes, leaves))
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        let (nodes, leaves) = self.read_leaves()?;
+        if nodes.is_empty() {
+            return Ok(false);
+        }
         for (leaf, node) in leaves.into_iter().zip(&nodes) {
             let leaf = leaf.and_then(|leaf| in_order(leaf, node, self.last));
             let Some(leaf) = self.or_lost(node, leaf)? else { continue };
@@ -228,6 +291,33 @@ impl<'a> RunCursor<'a> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Leaves that other threads read while the caller is busy with those before.
+struct LeavesAhead {
+    chunks: Arc<ChunkReader>,
+    batches: VecDeque<(Vec<NodeRef>, Receiver<Leaves>)>,
+}
+
+impl LeavesAhead {
+    /// Has leaves read.
+    fn read(&mut self, nodes: Vec<NodeRef>) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let (chunks, wanted) = (self.chunks.clone(), nodes.clone());
+        rayon::spawn(move || {
+            let leaves = wanted.par_iter().map(|node| read_leaf(&chunks, node)).collect();
+            // Nobody waits for them if the walk was given up.
+            let _ = sender.send(leaves);
+        });
+        self.batches.push_back((nodes, receiver));
+    }
+
+    /// The leaves that were asked for first; none if none were.
+    fn take(&mut self) -> Result<(Vec<NodeRef>, Leaves)> {
+        let Some((nodes, receiver)) = self.batches.pop_front() else { return Ok(Default::default()) };
+        let leaves = receiver.recv().map_err(|_| Error::internal("a thread that read leaves ended unexpectedly"))?;
+        Ok((nodes, leaves))
     }
 }
 

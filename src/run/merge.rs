@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::leaf::Entry;
 use crate::format::snapshot::RunRef;
 use crate::record::{Digest, PartitionId};
+use std::sync::Arc;
 
 /// Walks runs, given newest first, in key order.
 pub struct MergedCursor<'a> {
@@ -16,11 +17,13 @@ pub struct MergedCursor<'a> {
     uncertain: u64,
     /// Which run the last entry came from.
     origin: usize,
+    /// How many entries the last partition had.
+    last_partition: usize,
 }
 
 impl<'a> MergedCursor<'a> {
     fn over(cursors: Vec<RunCursor<'a>>) -> Self {
-        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0, origin: 0 }
+        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0, origin: 0, last_partition: 0 }
     }
 
     /// Live records only: what a tombstone hides is not there. A damaged node ends the walk with an error.
@@ -30,6 +33,15 @@ impl<'a> MergedCursor<'a> {
     /// If a chunk of a run can't be read.
     pub fn live(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
         Ok(Self::over(runs.iter().map(|run| RunCursor::new(chunks, run)).collect::<Result<_>>()?))
+    }
+
+    /// The same, reading leaves ahead of the caller on other threads.
+    ///
+    /// # Errors
+    ///
+    /// If a chunk of a run can't be read.
+    pub fn live_ahead(chunks: &'a Arc<ChunkReader>, runs: &[RunRef]) -> Result<Self> {
+        Ok(Self::over(runs.iter().map(|run| RunCursor::ahead(chunks, run)).collect::<Result<_>>()?))
     }
 
     /// Live records, past damaged nodes. Whatever older runs have where a newer one can't be read is left out: it may
@@ -141,7 +153,9 @@ impl<'a> MergedCursor<'a> {
     ///
     /// If a chunk of a run can't be read.
     pub fn take_partition(&mut self, partition: PartitionId) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(self.last_partition);
+        entries.extend(self.ahead.take_if(|entry| entry.digest.partition() <= partition));
+        while self.ahead.is_none() && self.take_alone(partition, &mut entries)? {}
         while let Some(entry) = self.next()? {
             if entry.digest.partition() > partition {
                 self.ahead = Some(entry);
@@ -149,6 +163,32 @@ impl<'a> MergedCursor<'a> {
             }
             entries.push(entry);
         }
+        // The next partition is mostly about as large.
+        self.last_partition = entries.len();
         Ok(entries)
+    }
+
+    /// Takes the entries of one run that come before those of all others, and up to and with a partition. `false` if
+    /// the next entry has to be found by [`MergedCursor::next`].
+    fn take_alone(&mut self, partition: PartitionId, into: &mut Vec<Entry>) -> Result<bool> {
+        let (mut first, mut limit): (Option<(usize, Digest)>, Option<Digest>) = (None, None);
+        for (number, cursor) in self.cursors.iter_mut().enumerate() {
+            let Some(digest) = cursor.peek()?.map(|entry| entry.digest) else { continue };
+            match first {
+                Some((_, smallest)) if digest.sort_key() >= smallest.sort_key() => {
+                    limit = limit.filter(|limit| limit.sort_key() <= digest.sort_key()).or(Some(digest));
+                }
+                _ => {
+                    limit = first.map(|(_, smallest)| smallest);
+                    first = Some((number, digest));
+                }
+            }
+        }
+        if self.cursors.iter().any(RunCursor::has_lost) {
+            return Ok(false);
+        }
+        let Some(cursor) = first.and_then(|(number, _)| self.cursors.get_mut(number)) else { return Ok(false) };
+        let tombstones = self.tombstones;
+        Ok(cursor.take_below(limit, partition, |entry| tombstones || entry.live.is_some(), into) > 0)
     }
 }

@@ -13,6 +13,7 @@
 pub mod aerospike;
 #[cfg(feature = "asb")]
 pub mod asb;
+mod counting;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 #[cfg(feature = "jsonl")]
@@ -21,6 +22,7 @@ mod own;
 mod selected;
 pub(crate) mod sets;
 
+pub use counting::{CountingSource, Found, Known, LeftOut, Rest};
 pub use own::{Source, SourceRecord};
 pub use selected::Selected;
 pub use sets::MetSets;
@@ -205,6 +207,11 @@ pub trait PartitionedSource: Send + Sync {
         let _ = (namespace, wanted);
     }
 
+    /// The same, for scans that no walk comes before.
+    fn prepare_changes(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
+        self.prepare(namespace, wanted);
+    }
+
     /// Reads the live records of a partition, in any order: all of them, or those whose last update is at or after
     /// `since`.
     ///
@@ -255,6 +262,11 @@ pub trait PartitionedSource: Send + Sync {
 
     /// How far the clocks of the source may be apart, in milliseconds: an incremental reads back this much further.
     fn clock_margin_millis(&self) -> u64;
+
+    /// The same source, if its scans of changes can count what they leave out.
+    fn counting(&self) -> Option<&dyn CountingSource> {
+        None
+    }
 
     /// How many records could not be parsed since this was last asked, and the first of them by name. They were left
     /// out of what the other methods gave.

@@ -56,8 +56,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Chunks are spread over two packs by a bit of their names, which each repository's keys make anew: where these few
-    /// happen to be parted so that no pack is partly needed, another repository is made.
+    /// Chunks are spread over two packs by a bit of their names, which each repository's keys make anew: where these
+    /// few happen to be parted so that no pack is partly needed, another repository is made.
     pub fn new(records: u64) -> Self {
         let scenes = std::iter::repeat_with(|| Self::with_any_packs(records)).take(100);
         let mut fitting = scenes.filter(|scene| {

@@ -27,7 +27,7 @@ pub fn keys() -> Keys {
 
 /// What `format-spec/keys.md` calls K(purpose).
 pub fn derived(purpose: &str) -> [u8; 32] {
-    blake3::derive_key(&format!("aerolith 2026 format 6 {purpose}"), &MASTER)
+    blake3::derive_key(&format!("aerolith 2026 format 8 {purpose}"), &MASTER)
 }
 
 pub fn hexed(value: Value) -> Value {

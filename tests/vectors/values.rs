@@ -7,6 +7,7 @@ use aerolith::format::fold::{Fold, FoldedName, FoldedOutcome, FoldedSession, Fol
 use aerolith::format::header::{Class, ObjectKind, Suite};
 use aerolith::format::hold::Hold;
 use aerolith::format::plan::CollectionPlan;
+use aerolith::format::search::{DeleteSearch, WalkReason};
 use aerolith::format::session::{BadPlace, Journal, OpenNamespace, Outcome, Process, Session, SessionKind, Status};
 use aerolith::format::snapshot::{Counts, Manifest, NamespaceManifest, Origin, RunRef, Salvage, Unread};
 use aerolith::format::tags::{LabelChange, Tags};
@@ -40,18 +41,18 @@ fn a_config() {
         stream_chunks: stream,
         pack_bytes: 16 << 20,
     };
-    let header = config::encode_header(6, &REPOSITORY);
-    assert_eq!(header[..], [&b"AEROLITH\x06\0\0\0"[..], &[0xa5; 16]].concat());
-    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (6, REPOSITORY));
+    let header = config::encode_header(8, &REPOSITORY);
+    assert_eq!(header[..], [&b"AEROLITH\x08\0\0\0"[..], &[0xa5; 16]].concat());
+    assert_eq!(config::decode_header(&mut &header[..]).unwrap(), (8, REPOSITORY));
     let plain = structured::encode(&parameters).unwrap();
     let by_hand = Plain::default().u64(1_780_000_000_000).u32(1).u32(2).u32(-3i32 as u32).u8(1);
     assert_eq!(plain, sizes.concat().into_iter().fold(by_hand, Plain::u32).u32(16 << 20).0);
     let shown = serde_json::to_value(&parameters).unwrap();
     let name = format!("config {REPOSITORY}");
     let encoded = sealed_value("config.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(6, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
+    assert_eq!(Config::decode(8, &encoded).unwrap(), Config { parameters: parameters.clone(), content: None });
 
-    // Version 7: the content keys of another repository behind the parameters.
+    // Version 9: the content keys of another repository behind the parameters.
     let other: [[u8; 32]; 5] = [1, 2, 3, 4, 5].map(|n| [0x10 * n; 32]);
     let [tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash] = other;
     let content = ContentKeys { tree_chunk_id, data_chunk_id, chunker_gear, record_hash, state_hash };
@@ -69,13 +70,13 @@ fn a_config() {
     assert_eq!(keys.marker(b"a"), self::keys().marker(b"a"));
     assert!(!keys.shares_contents_with(&self::keys()));
     let shared = Config { parameters, content: Some(content) };
-    let header = config::encode_header(7, &REPOSITORY);
-    assert_eq!(header[..12], *b"AEROLITH\x07\0\0\0");
+    let header = config::encode_header(9, &REPOSITORY);
+    assert_eq!(header[..12], *b"AEROLITH\x09\0\0\0");
     let plain = [plain, other.concat()].concat();
     assert_eq!(**shared.encode().unwrap(), *plain);
     let shown = json!({ "parameters": shared.parameters, "content": shared.content });
     let encoded = sealed_value("config-shared.json", ObjectKind::Config, &name, shown, &plain, &header);
-    assert_eq!(Config::decode(7, &encoded).unwrap(), shared);
+    assert_eq!(Config::decode(9, &encoded).unwrap(), shared);
 }
 
 #[test]
@@ -288,6 +289,11 @@ fn a_manifest() {
         parent: Some(parent),
         full,
         deletes_unknown: true,
+        search: DeleteSearch {
+            counted: 4000,
+            unsearched: 1,
+            walked: vec![(WalkReason::FewerThanKnown, 90), (WalkReason::Untold, 5)],
+        },
         selection: "set users".into(),
         unread: vec![Unread { first: 0, last: 3, as_of: None }, Unread { first: 9, last: 9, as_of: Some(4096) }],
         runs: vec![RunRef { root: ChunkId([0x77; 32]), level: 2, entries: 9, tombstones: 4, tree_bytes: 1234 }],
@@ -312,6 +318,7 @@ fn a_manifest() {
             taken: 1_780_000_000_000,
             margin_millis: 5003,
             epoch: 0xa1b2_c3d4_e5f6,
+            settled: true,
             nodes: vec![
                 NodeEvidence { name: "BB9A".into(), started: 1_770_000_000_000, holds: vec![] },
                 NodeEvidence { name: "BB9B".into(), started: 1_770_000_001_000, holds: vec![0x81; 512] },
@@ -351,11 +358,12 @@ fn a_manifest() {
     let by_hand = by_hand.u8(1).raw(&REPOSITORY.0).raw(&parent.0).u64(6).raw(&[0x55; 16]).u64(1_780_000_200_000);
     let by_hand = by_hand.u64(1).raw(&[0x66; 32]).u64(1).text("test");
     let by_hand = by_hand.u32(2).u64(1_779_999_999_000).u8(1).raw(&parent.0).raw(&full.0).u8(1);
+    let by_hand = by_hand.u32(4000).u32(1).u64(2).u32(2).u32(90).u32(7).u32(5);
     let by_hand = by_hand.text("set users").u64(2).u32(0).u32(3).u8(0).u32(9).u32(9).u8(1).u64(4096);
     let by_hand = by_hand.u64(1).raw(&[0x77; 32]).u8(2).u64(9).u64(4).u64(1234).u64(5).u64(600).u64(700);
     let by_hand = by_hand.raw(&[0x88; 32]).u64(1).raw(&[0x99; 32]);
     let by_hand = (1..=10).fold(by_hand, Plain::u64).u8(1).u64(1_780_000_000_000).u64(5003).u64(0xa1b2_c3d4_e5f6);
-    let by_hand = by_hand.u64(2).text("BB9A").u64(1_770_000_000_000).u64(0);
+    let by_hand = by_hand.u8(1).u64(2).text("BB9A").u64(1_770_000_000_000).u64(0);
     let by_hand = by_hand.text("BB9B").u64(1_770_000_001_000).u64(512).raw(&[0x81; 512]);
     assert_eq!(plain, by_hand.0);
     let shown = serde_json::to_value(&manifest).unwrap();

@@ -24,6 +24,8 @@ const KEY_NAMES: [(&[u8], KeyType, ParticleType); 3] = [
 
 /// The most digests of one batch. Servers take 5000 rows unless configured otherwise.
 pub const MAX_DIGESTS: usize = 1000;
+/// The most rows of one batch of which each digest has one.
+pub const MAX_ROWS: usize = 4000;
 
 /// A request for the records of `digests`, at most [`MAX_DIGESTS`], as a whole frame. Rows 0 to n-1 are the bins of the
 /// digests in their order, rows n to 2n-1 their sets and keys. `time_limit` is in milliseconds.
@@ -79,6 +81,32 @@ pub fn request_of(namespace: &str, digests: &[Digest], time_limit: u32, bins: &[
     if !filter.is_empty() {
         put_field(&mut out, field::FILTER, filter);
     }
+    frame::finish(&mut out);
+    out
+}
+
+/// A request for generation and void time of `digests`, at most [`MAX_ROWS`], as a whole frame: servers answer it from
+/// their index, and read nothing from their storage. Row n is digest n.
+pub fn heads_request(namespace: &str, digests: &[Digest], time_limit: u32) -> Vec<u8> {
+    let mut rows = Vec::with_capacity(digests.len() * 25 + 100);
+    rows.extend_from_slice(&(digests.len() as u32).to_be_bytes());
+    rows.push(0x01 | 0x04);
+    for (number, digest) in (0u32..).zip(digests) {
+        rows.extend_from_slice(&number.to_be_bytes());
+        rows.extend_from_slice(&digest.0);
+        if number > 0 {
+            rows.push(1);
+            continue;
+        }
+        rows.extend_from_slice(&[0, info1::READ | info1::NO_BINS]);
+        rows.extend_from_slice(&1u16.to_be_bytes());
+        rows.extend_from_slice(&0u16.to_be_bytes());
+        put_field(&mut rows, field::NAMESPACE, namespace.as_bytes());
+    }
+    let mut out = Vec::with_capacity(rows.len() + 64);
+    frame::begin(&mut out, FrameType::Message);
+    Head { info1: info1::READ | info1::BATCH, row: time_limit, fields: 1, ..Head::default() }.put(&mut out);
+    put_field(&mut out, field::BATCH, &rows);
     frame::finish(&mut out);
     out
 }

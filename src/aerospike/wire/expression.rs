@@ -2,16 +2,19 @@
 //!
 //! Only what a backup asks for is here, and only the forms of MessagePack that it takes.
 
-use crate::record::{ParticleType, Timestamp};
+use crate::record::{ParticleType, Timestamp, VoidTime};
 
 /// Codes of expressions.
 mod code {
     pub const EQUAL: u8 = 1;
+    pub const GREATER: u8 = 3;
     pub const GREATER_OR_EQUAL: u8 = 4;
     pub const LESS: u8 = 5;
+    pub const LESS_OR_EQUAL: u8 = 6;
     pub const AND: u8 = 16;
     pub const OR: u8 = 17;
     pub const LAST_UPDATE: u8 = 66;
+    pub const VOID_TIME: u8 = 68;
     pub const SET_NAME: u8 = 70;
     pub const KEY_EXISTS: u8 = 71;
     pub const KEY: u8 = 80;
@@ -87,12 +90,23 @@ pub fn updated_before(time: Timestamp) -> Vec<u8> {
 }
 
 fn last_update(compared: u8, time: Timestamp) -> Vec<u8> {
+    // The server reads a signed number; a time beyond its range is later than any record.
+    compare(compared, code::LAST_UPDATE, time.0.saturating_mul(1_000_000).min(i64::MAX as u64))
+}
+
+/// Records that expire by this time: their void time is at or before it. Servers compare nanoseconds since the Unix
+/// epoch, and take -1 for records that never expire.
+pub fn expires_by(until: VoidTime) -> Vec<u8> {
+    let nanoseconds = until.timestamp().map_or(0, |time| time.0.saturating_mul(1_000_000));
+    all_of(&[compare(code::GREATER, code::VOID_TIME, 0), compare(code::LESS_OR_EQUAL, code::VOID_TIME, nanoseconds)])
+}
+
+fn compare(compared: u8, property: u8, number: u64) -> Vec<u8> {
     let mut out = Vec::new();
     put_list(&mut out, 3);
     put_unsigned(&mut out, u64::from(compared));
-    out.extend(call(code::LAST_UPDATE));
-    // The server reads a signed number; a time beyond its range is later than any record.
-    put_unsigned(&mut out, time.0.saturating_mul(1_000_000).min(i64::MAX as u64));
+    out.extend(call(property));
+    put_unsigned(&mut out, number);
     out
 }
 
@@ -107,6 +121,11 @@ pub fn in_one_of(sets: &[Vec<u8>]) -> Vec<u8> {
         out
     };
     joined(code::OR, &sets.iter().map(is).collect::<Vec<_>>())
+}
+
+/// Records for which one of the conditions is true; empty for none of them.
+pub fn any_of(conditions: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    joined(code::OR, conditions)
 }
 
 /// Records for which all conditions are true; empty for none of them.

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod counts;
 pub mod expression;
 pub mod frame;
 pub mod info;

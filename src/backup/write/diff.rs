@@ -3,11 +3,12 @@
 use super::input::{Input, Older};
 use super::merge::can_read;
 use crate::backup::loss::Tally;
+use crate::backup::settle::outlives;
 use crate::backup::work::NamespaceWork;
 use crate::error::Result;
 use crate::format::ChunkId;
 use crate::format::snapshot::Counts;
-use crate::record::{Digest, RecordMeta, RecordView};
+use crate::record::{Digest, RecordMeta, RecordView, VoidTime};
 use crate::run::{Entry, LiveEntry, RecordHash, RecordToWrite, RunFeeder};
 use std::collections::HashMap;
 
@@ -99,6 +100,9 @@ impl<'a> Progress<'a> {
         input: &Input,
         feeder: &mut RunFeeder<'_>,
     ) -> Result<()> {
+        if let Some(until) = input.all_there_until {
+            return self.left_out(was, taken, until, feeder);
+        }
         let Some(live) = taken.and_then(|entry| Some((entry.digest, entry.live.as_ref()?))) else {
             // A tombstone of the other session says the same as the source now.
             return was.map_or(Ok(()), |was| self.only_before(was, input, feeder));
@@ -109,6 +113,26 @@ impl<'a> Progress<'a> {
             return self.keep(&digest, live.clone(), was.and_then(|entry| entry.live.as_ref()), feeder);
         }
         was.map_or(Ok(()), |was| self.only_before(was, input, feeder))
+    }
+
+    /// The same, where all records are there that don't expire by `until`.
+    fn left_out(
+        &mut self,
+        was: Option<&Entry>,
+        taken: Option<&Entry>,
+        until: VoidTime,
+        feeder: &mut RunFeeder<'_>,
+    ) -> Result<()> {
+        let known = taken.or(was).and_then(|entry| Some((entry.digest, entry.live.as_ref()?)));
+        match (known.filter(|(_, live)| outlives(live.void_time, until)), taken, was) {
+            (Some((digest, live)), Some(_), _) => {
+                self.tally(was, false);
+                self.keep(&digest, live.clone(), was.and_then(|entry| entry.live.as_ref()), feeder)
+            }
+            (Some(_), None, Some(was)) => self.stays(was, feeder),
+            (None, _, Some(was)) => self.gone(was, feeder),
+            (_, _, None) => Ok(()),
+        }
     }
 
     /// A record as another session read it, which is so still but for its generation, its expiry, or the order of its
@@ -195,14 +219,27 @@ impl<'a> Progress<'a> {
 
     /// A record that the parent has and the source did not deliver.
     fn only_before(&mut self, entry: &Entry, input: &Input, feeder: &mut RunFeeder<'_>) -> Result<()> {
-        let Some(live) = &entry.live else { return Ok(()) };
-        let gone = input.walk.as_ref().map_or(input.whole, |walk| !walk.has(&entry.digest, &mut self.walked));
-        self.tally(Some(entry), gone);
-        if gone {
-            self.counts.deleted += 1;
-            // Above no older run there is nothing to hide.
-            return if self.merging() { Ok(()) } else { feeder.entry(Entry { digest: entry.digest, live: None }) };
+        match input.walk.as_ref().map_or(input.whole, |walk| !walk.has(&entry.digest, &mut self.walked)) {
+            true => self.gone(entry, feeder),
+            false => self.stays(entry, feeder),
         }
+    }
+
+    /// A record of the parent that the source doesn't have any more.
+    fn gone(&mut self, entry: &Entry, feeder: &mut RunFeeder<'_>) -> Result<()> {
+        if entry.live.is_none() {
+            return Ok(());
+        }
+        self.tally(Some(entry), true);
+        self.counts.deleted += 1;
+        // Above no older run there is nothing to hide.
+        if self.merging() { Ok(()) } else { feeder.entry(Entry { digest: entry.digest, live: None }) }
+    }
+
+    /// A record that is as the parent has it.
+    fn stays(&mut self, entry: &Entry, feeder: &mut RunFeeder<'_>) -> Result<()> {
+        let Some(live) = &entry.live else { return Ok(()) };
+        self.tally(Some(entry), false);
         self.counts.unchanged += 1;
         self.live(&entry.digest, &live.hash, u64::from(live.place.length));
         if !self.merging() {

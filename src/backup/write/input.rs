@@ -1,9 +1,10 @@
 //! What a source says of a partition, beside what the parent and another session have of it.
 
 use crate::error::Result;
-use crate::record::Digest;
+use crate::format::search::WalkReason;
+use crate::record::{Digest, VoidTime};
 use crate::run::Entry;
-use crate::sources::DigestRow;
+use crate::sources::{DigestRow, Rest};
 use crate::spool::PartitionRecords;
 
 /// The digests of a partition's records that were last updated before those that were asked for, ascending.
@@ -17,6 +18,14 @@ pub(crate) struct Input {
     pub walk: Option<WalkedDigests>,
     /// Whether the records are all that there are: what is not among them is gone.
     pub whole: bool,
+    /// How many other records the source has, if it was asked for what changed and counted them.
+    pub rest: Option<Rest>,
+    /// All records that were known and not delivered are there, but for those that expire by then.
+    pub all_there_until: Option<VoidTime>,
+    /// How it is found out what is gone, if that was settled before the partition was read.
+    pub searched: Option<WalkReason>,
+    /// Whether nothing is searched for, since the user asked for that.
+    pub unsearched: bool,
     /// Why the partition could not be read, if so.
     pub unread: Option<String>,
 }
@@ -62,7 +71,7 @@ impl WalkedDigests {
 }
 
 /// What a partition held when another session read it: what the parent has, and over it what that session wrote.
-pub(super) fn overlaid(before: &[Entry], taken: &[Entry]) -> Vec<Entry> {
+pub(crate) fn overlaid(before: &[Entry], taken: &[Entry]) -> Vec<Entry> {
     let mut all = Vec::with_capacity(before.len() + taken.len());
     let mut old = before.iter().peekable();
     for entry in taken {

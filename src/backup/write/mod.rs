@@ -5,22 +5,23 @@ mod input;
 mod merge;
 mod sums;
 
-pub(crate) use input::{Input, WalkedDigests};
+pub(crate) use input::{Input, WalkedDigests, overlaid};
 
 use crate::backup::resume::{Finished, NoteTaker, bad_places, sum};
+use crate::backup::settle::{Settled, Settling};
 use crate::backup::work::{NamespaceWork, Written, unread_ranges};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
+use crate::format::search::DeleteSearch;
 use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef};
 use crate::format::{ChunkId, structured};
 use crate::record::{Digest, NOT_READ, NamespaceMetadata, PARTITIONS, PartitionId, Timestamp};
 use crate::run::{MergedCursor, RecordHash, RunFeeder, RunStats, StateSums, write_run};
-use crate::sources::BadRecord;
+use crate::sources::{BadRecord, CountingSource};
 use crate::spool::PartitionRecords;
 use diff::Progress;
-use input::overlaid;
 use merge::{Merged, merge_runs};
 use std::collections::BTreeMap;
 use sums::{Sums, Waiting};
@@ -30,33 +31,38 @@ type ByDigest<'a> = &'a dyn Fn(&[Digest], &mut PartitionRecords) -> Result<()>;
 /// How many records could not be parsed so far, and the first of them by name.
 type BadSoFar<'a> = &'a dyn Fn() -> Result<(u64, Vec<BadRecord>)>;
 
-/// Writes the run of a namespace; `next` delivers its partitions in order.
+/// Writes the run of a namespace; `next` delivers its partitions in order. `counting` is the source, if its scans count
+/// what they leave out.
 pub(crate) fn diff_and_write(
     work: &NamespaceWork<'_>,
     source_time: Timestamp,
+    counting: Option<&dyn CountingSource>,
     next: &mut dyn FnMut(PartitionId) -> Result<Input>,
     by_digest: ByDigest<'_>,
     bad_so_far: BadSoFar<'_>,
 ) -> Result<Written> {
     let older = older_runs(work)?;
-    let mut writing = Writing::new(work, source_time)?;
+    let mut writing = Writing::new(work, source_time);
     let states = work.writer.keys().states()?;
     let sums = Sums::default();
     let (run, stats, ()) = rayon::in_place_scope(|scope| {
         write_run(work.writer, work.cutter, |feeder| {
             let parent_runs = work.parent.as_ref().map_or(&[][..], |(_, parent)| &parent.runs);
             let mut old = match work.lost.is_empty() {
-                true => MergedCursor::live(work.reader, parent_runs)?,
+                true => MergedCursor::live_ahead(work.reader, parent_runs)?,
                 false => MergedCursor::tolerant(work.reader, parent_runs)?,
             };
             let mut waiting = Waiting::default();
-            for partition in PartitionId::all() {
-                work.control.check()?;
+            let mut taken = Finished::new(work.taken, work.writer.reader())?;
+            let mut settling = Settling::new(work, counting);
+            while let Some(settled) = settling.next(next, &mut old, &mut taken)? {
+                let partition = settled.partition;
                 work.control.add_done(1);
-                let live = writing.partition(partition, next(partition)?, &mut old, by_digest, feeder)?;
+                let live = writing.partition(settled, &old, by_digest, feeder)?;
                 sums.add(scope, states, &mut waiting, (partition, live));
                 writing.note(partition, feeder, bad_so_far)?;
             }
+            writing.search = settling.search;
             Ok(())
         })
     })?;
@@ -81,39 +87,37 @@ struct Writing<'a> {
     work: &'a NamespaceWork<'a>,
     source_time: Timestamp,
     progress: Progress<'a>,
-    /// What another session wrote of the partitions that it finished.
-    taken: Finished<'a>,
     notes: NoteTaker<'a>,
     /// The partitions that could not be read, and why.
     unread: BTreeMap<PartitionId, String>,
     /// What the manifest counts in them. Whoever resumes this session reads them again, and counts their records then.
     unread_counts: Counts,
+    /// How it was found out what is gone.
+    search: DeleteSearch,
 }
 
 impl<'a> Writing<'a> {
-    fn new(work: &'a NamespaceWork<'a>, source_time: Timestamp) -> Result<Self> {
-        Ok(Writing {
+    fn new(work: &'a NamespaceWork<'a>, source_time: Timestamp) -> Self {
+        Writing {
             work,
             source_time,
             progress: Progress::new(work),
-            taken: Finished::new(work.taken, work.writer.reader())?,
             notes: NoteTaker::new(work.notes, work.taken.map_or(0, |open| open.partitions)),
             unread: BTreeMap::new(),
             unread_counts: Counts::default(),
-        })
+            search: DeleteSearch::default(),
+        }
     }
 
     /// Compares a partition with the parent and writes what differs. Gives back its live records.
     fn partition(
         &mut self,
-        partition: PartitionId,
-        mut input: Input,
-        old: &mut MergedCursor<'_>,
+        settled: Settled,
+        old: &MergedCursor<'_>,
         by_digest: ByDigest<'_>,
         feeder: &mut RunFeeder<'_>,
     ) -> Result<Vec<(Digest, RecordHash)>> {
-        let before = old.take_partition(partition)?;
-        let taken = self.taken.take(partition)?;
+        let Settled { partition, mut input, before, taken } = settled;
         if let Some(walk) = &input.walk {
             let known = taken.as_ref().map(|taken| overlaid(&before, taken));
             let wanted = walk.unknown(&input.records, known.as_deref().unwrap_or(&before))?;
@@ -195,8 +199,8 @@ impl<'a> Writing<'a> {
                 (BackupKind::Incremental | BackupKind::Differential, Some(parent)) => parent.full,
                 _ => work.id,
             },
-            deletes_unknown: work.options.partial
-                || (work.kind != BackupKind::Full && parent.is_some_and(|parent| parent.deletes_unknown)),
+            deletes_unknown: work.options.partial || self.search.unsearched > 0,
+            search: self.search,
             selection: work.source.selection(),
             unread: Vec::new(),
             runs: run.into_iter().chain(older.runs).collect(),

@@ -8,6 +8,7 @@ use crate::aerospike::wire::batch;
 use crate::aerospike::wire::frame::FrameType;
 use crate::aerospike::wire::result_code::ResultCode;
 use crate::record::{BinRef, Digest, Generation, KeyRef, ParticleType, PartitionId, RecordBatch, RecordMeta, VoidTime};
+use crate::sources::DigestRow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -92,6 +93,104 @@ impl Fetcher {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Digests with generation and void time of those of these records that are there.
+    pub fn heads(&self, namespace: &str, digests: &[Digest]) -> Result<Vec<DigestRow>> {
+        let never = AtomicBool::new(false);
+        let mut rows = Vec::with_capacity(digests.len());
+        let mut patience = Patience::new(&self.cluster, &never);
+        let mut pending: Vec<Digest> = digests.to_vec();
+        while !pending.is_empty() {
+            let before = pending.len();
+            let topology = self.cluster.topology();
+            let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
+            let mut left = Vec::new();
+            for &digest in &pending {
+                match topology.owner(namespace, digest.partition(), None) {
+                    Some(node) => {
+                        by_node.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new())).1.push(digest);
+                    }
+                    None => {
+                        left.push(digest);
+                        patience.failed(ClusterError::Other(topology.why_no_owner(namespace, digest.partition())));
+                    }
+                }
+            }
+            for (node, wanted) in by_node.values() {
+                for wanted in wanted.chunks(batch::MAX_ROWS) {
+                    match self.read_heads(node, namespace, wanted, &mut rows) {
+                        Ok(failed) => {
+                            if let Some((digest, code)) = failed.first() {
+                                let doing = format!("look up the record {digest} of namespace {namespace}");
+                                patience.failed(ClusterError::refused(&node.name, doing, *code));
+                            }
+                            left.extend(failed.into_iter().map(|(digest, _)| digest));
+                        }
+                        Err(error) if error.is_passing() => {
+                            left.extend(wanted);
+                            patience.failed(error);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            pending = left;
+            patience.awaited = pending.iter().all(|digest| topology.may_return(namespace, digest.partition()));
+            patience.round(topology.version, pending.len() < before, pending.is_empty())?;
+        }
+        Ok(rows)
+    }
+
+    /// One batch of look-ups from one node; adds what is there to `rows`, and gives back what could not be told.
+    fn read_heads(
+        &self,
+        node: &Node,
+        namespace: &str,
+        digests: &[Digest],
+        rows: &mut Vec<DigestRow>,
+    ) -> Result<Vec<(Digest, ResultCode)>> {
+        let limit = u32::try_from(self.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
+        let request = batch::heads_request(namespace, digests, limit);
+        let mut found: Vec<Option<(ResultCode, Generation, VoidTime)>> = vec![None; digests.len()];
+        self.cluster.with(node, |connection| {
+            connection.send(&request)?;
+            let mut frame = Vec::new();
+            let mut end = None;
+            while end.is_none() {
+                connection.receive(FrameType::Message, &mut frame)?;
+                batch::items(&frame, |item| {
+                    match item {
+                        batch::BatchItem::Last(code) => end = Some(code),
+                        batch::BatchItem::Row { row, result, generation, void_time, .. } => {
+                            if let Some(place) = found.get_mut(row as usize) {
+                                *place = Some((result, generation, void_time));
+                            }
+                        }
+                    }
+                    Ok::<_, crate::aerospike::wire::WireError>(())
+                })
+                .map_err(|error| ClusterError::wire(&node.name, error))?;
+                self.rest(node, 0, frame.len() as u64, &AtomicBool::new(false));
+            }
+            match end {
+                Some(ResultCode::OK) | None => Ok(()),
+                Some(code) => {
+                    let doing = format!("look up {} records by digest", digests.len());
+                    Err(ClusterError::refused(&node.name, doing, code))
+                }
+            }
+        })?;
+        let mut failed = Vec::new();
+        for (&digest, found) in digests.iter().zip(found) {
+            match found {
+                Some((ResultCode::OK, generation, void_time)) => rows.push(DigestRow { digest, generation, void_time }),
+                Some((ResultCode::NOT_FOUND | ResultCode::FILTERED_OUT, ..)) => {}
+                Some((code, ..)) => failed.push((digest, code)),
+                None => failed.push((digest, ResultCode::UNAVAILABLE)),
+            }
+        }
+        Ok(failed)
     }
 
     /// One batch of reads from one node.

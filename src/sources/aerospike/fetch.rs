@@ -4,6 +4,7 @@
 //! but never a record, and never delivers one twice. Servers do tell after which digest a query could go on; it is not
 //! used, since it holds only for the node that began, and the next owner of a partition may be another.
 
+use super::horizon::Horizon;
 use super::patience::{ATTEMPTS_AFTER_LOSSES, Patience, Round, rest};
 use crate::aerospike::cluster::{Cluster, Node};
 use crate::aerospike::error::{ClusterError, Result};
@@ -14,13 +15,13 @@ use crate::aerospike::wire::query::{PartitionQuery, QueryItem, WireRecord};
 use crate::aerospike::wire::result_code::ResultCode;
 use crate::aerospike::wire::{batch, info};
 use crate::record::{Digest, PartitionId, RecordBatch, RecordMeta, Timestamp};
-use crate::sources::{BadRecord, DigestRow};
+use crate::sources::{BadRecord, DigestRow, Rest};
 use crate::spool::Batches;
 use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A batch of records is closed once its bodies have this many bytes.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
@@ -32,6 +33,8 @@ const MAX_BAD: usize = 1000;
 pub enum Want {
     /// Records: all, or those last updated at or after a time.
     Records(Option<Timestamp>),
+    /// Records last updated at or after a time, or about to expire, and how many others there are.
+    Changes(Timestamp),
     /// Digests with generation and void time: all, or those of records last updated before a time.
     Digests(Option<Timestamp>),
 }
@@ -43,6 +46,8 @@ pub struct Part {
     pub batches: Batches,
     /// Its digests.
     pub rows: Vec<DigestRow>,
+    /// How many records were left out, of it and the partitions that were read with it.
+    pub rest: Option<Rest>,
     bad: Vec<Bad>,
 }
 
@@ -72,6 +77,8 @@ pub struct Fetcher {
     /// Whether partitions were given up: then others are not waited for as long.
     gave_up: AtomicBool,
     bad: Mutex<(u64, Vec<BadRecord>)>,
+    /// Up to when records expire that a scan of changes delivers whether they changed or not.
+    pub(super) horizon: Horizon,
 }
 
 impl Fetcher {
@@ -85,6 +92,7 @@ impl Fetcher {
             node_throttles: Mutex::default(),
             gave_up: AtomicBool::new(false),
             bad: Mutex::default(),
+            horizon: Horizon::default(),
         }
     }
 
@@ -221,9 +229,11 @@ impl Fetcher {
         let selection = &options.selection;
         let (bins, since) = match want {
             Want::Records(since) => (Some(&selection.bins[..]), since),
+            Want::Changes(since) => (Some(&selection.bins[..]), Some(since)),
             Want::Digests(_) => (None, None),
         };
-        let filter = selection.query_filter(want);
+        let (began, until) = (Instant::now(), self.horizon.until());
+        let filter = selection.query_filter(want, until);
         let id = self.cluster.next_id();
         let request = PartitionQuery {
             namespace,
@@ -274,7 +284,11 @@ impl Fetcher {
         if bins.is_some() && since.is_none() && self.unread(node, id) > 0 {
             self.find_unread(node, namespace, &mut answer, size, stop)?;
         }
-        Ok(answer.finish())
+        let rest = match want {
+            Want::Changes(_) => Some(self.left_out(node, namespace, id, &answer, (began, until))),
+            _ => None,
+        };
+        Ok(answer.finish(rest.as_ref()))
     }
 
     /// How many records the server could not read from its storage during a query. It leaves them out of the answer and
@@ -334,15 +348,16 @@ struct Answer {
 }
 
 /// Takes an answer apart into partitions.
-struct Collector {
+pub(super) struct Collector {
     want: Want,
     /// The partitions that were asked for, ascending.
-    slots: Vec<(PartitionId, Part)>,
-    refused: HashMap<PartitionId, ResultCode>,
+    pub(super) slots: Vec<(PartitionId, Part)>,
+    pub(super) refused: HashMap<PartitionId, ResultCode>,
     /// The slot of the last record: the next one is mostly of the same partition.
     last: usize,
     size: usize,
-    records: u64,
+    /// Records that came, also those that can't be parsed.
+    pub(super) records: u64,
 }
 
 impl Collector {
@@ -377,6 +392,7 @@ impl Collector {
                         )
                     })?;
                     part.bad.push(Bad { digest, problem: problem.to_string() });
+                    self.records += 1;
                 }
                 QueryItem::Partition(_, ResultCode::OK) => {}
                 QueryItem::Partition(number, code) => {
@@ -433,10 +449,11 @@ impl Collector {
         settled.map_err(|error| ClusterError::Other(error.to_string()))
     }
 
-    fn finish(self) -> Answer {
+    fn finish(self, rest: Option<&Rest>) -> Answer {
         let refused = self.refused.iter().next().map(|(partition, code)| (*partition, *code));
-        let complete = self.slots.into_iter().filter(|(partition, _)| !self.refused.contains_key(partition)).collect();
-        Answer { complete, refused }
+        let complete = self.slots.into_iter().filter(|(partition, _)| !self.refused.contains_key(partition));
+        let with_rest = complete.map(|(partition, part)| (partition, Part { rest: rest.cloned(), ..part }));
+        Answer { complete: with_rest.collect(), refused }
     }
 }
 
@@ -474,7 +491,7 @@ mod tests {
         record(&mut last, 2, &[b"a"]);
         Head { info3: info3::LAST, ..Head::default() }.put(&mut last);
         assert_eq!(collector.frame(&last).unwrap(), Some(ResultCode::OK));
-        let answer = collector.finish();
+        let answer = collector.finish(None);
         let counts: Vec<_> =
             answer.complete.iter().map(|(partition, part)| (partition.number(), records_of(part))).collect();
         assert_eq!(counts, [(2, 2), (5, 2)]);
@@ -488,7 +505,7 @@ mod tests {
         Head { info3: info3::PARTITION_DONE, generation: 2, result: 11, ..Head::default() }.put(&mut frame);
         Head { info3: info3::PARTITION_DONE, generation: 5, ..Head::default() }.put(&mut frame);
         collector.frame(&frame).unwrap();
-        let answer = collector.finish();
+        let answer = collector.finish(None);
         assert_eq!(answer.complete.iter().map(|part| part.0).collect::<Vec<_>>(), [partition(5)]);
         assert_eq!(answer.refused, Some((partition(2), ResultCode::UNAVAILABLE)));
     }
@@ -500,7 +517,7 @@ mod tests {
         record(&mut frame, 3, &[b"a", b"a"]);
         record(&mut frame, 3, &[b"a"]);
         collector.frame(&frame).unwrap();
-        let part = collector.finish().complete.remove(0).1;
+        let part = collector.finish(None).complete.remove(0).1;
         assert_eq!(records_of(&part), 1);
         assert_eq!(part.bad.len(), 1);
         assert!(part.bad[0].digest.is_some() && part.bad[0].problem.contains("occurs twice"));

@@ -14,14 +14,17 @@
 
 mod ahead;
 mod by_digest;
+mod counting;
 mod fetch;
+mod horizon;
+mod left_out;
 mod patience;
 mod selection;
 mod standing;
 
 use crate::aerospike::{ClusterOptions, ClusterUrl, error, metadata, remains};
 
-use super::{BadRecord, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
+use super::{BadRecord, CountingSource, DigestRow, PartitionedSource, RecordSource, SourceShape, Standing};
 use crate::aerospike::cluster::{Cluster, ClusterUse};
 use crate::aerospike::error::ClusterError;
 use crate::aerospike::wire::info;
@@ -44,6 +47,8 @@ const GROUP_BYTES: usize = 4 << 20;
 const MAX_GROUP: usize = 64;
 /// … and where few of them are, or only their digests: each query costs the server a job.
 const MAX_LIGHT_GROUP: usize = 256;
+/// The most records, about, of the partitions of one query whose left out records are counted, over all nodes.
+const MAX_GROUP_RECORDS: usize = 200_000;
 /// About what a record of a walk takes on the wire, in bytes.
 const WALK_ROW_BYTES: usize = 100;
 
@@ -54,7 +59,26 @@ struct Size {
     bytes: u64,
 }
 
-type Prepared = (String, Vec<(PartitionId, Option<Timestamp>)>);
+/// What a backup is about to read of a namespace.
+#[derive(Clone)]
+struct Prepared {
+    namespace: String,
+    /// Since when it reads each partition.
+    parts: Vec<(PartitionId, Option<Timestamp>)>,
+    /// How it is found out what is gone.
+    search: Search,
+}
+
+/// How it is found out what is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// A walk comes before each scan of changes.
+    Walk,
+    /// Scans of changes count what they leave out.
+    Count,
+    /// Not at all.
+    None,
+}
 
 /// A live cluster as a source.
 pub struct AerospikeSource {
@@ -65,6 +89,8 @@ pub struct AerospikeSource {
     sizes: Mutex<HashMap<String, Size>>,
     /// The namespace that a backup is about to read, and since when it reads each partition.
     prepared: Mutex<Option<Prepared>>,
+    /// Which namespaces have their records on devices.
+    on_devices: Mutex<HashMap<String, bool>>,
     /// The passes under way: over records, and over digests.
     passes: [Mutex<Option<Arc<Ahead>>>; 2],
 }
@@ -87,6 +113,7 @@ impl AerospikeSource {
             margin_millis: LEAST_MARGIN_MILLIS.saturating_add(skew),
             sizes: Mutex::default(),
             prepared: Mutex::default(),
+            on_devices: Mutex::default(),
             passes: Default::default(),
             name,
         })
@@ -145,12 +172,16 @@ impl AerospikeSource {
         // What a filter by last update lets through is mostly little, but it may be all.
         let group_bytes = match want {
             Want::Records(None) => each(bytes),
-            Want::Records(Some(_)) => walk_bytes.max(each(bytes) / 4),
+            Want::Records(Some(_)) | Want::Changes(_) => walk_bytes.max(each(bytes) / 4),
             Want::Digests(_) => walk_bytes,
         };
         let nodes = self.cluster().topology().nodes.len().max(1);
         let most = if want == Want::Records(None) { MAX_GROUP } else { MAX_LIGHT_GROUP };
-        let group = (GROUP_BYTES / group_bytes).clamp(1, most) * nodes;
+        let mut group = (GROUP_BYTES / group_bytes).clamp(1, most) * nodes;
+        if matches!(want, Want::Changes(_)) {
+            // What the parent has of all of them is held in memory until the last is read.
+            group = group.min((MAX_GROUP_RECORDS / each(records)).max(nodes));
+        }
         // A little more than the average, since memory that has to grow is copied.
         let partition_bytes = if matches!(want, Want::Digests(_)) { 0 } else { each(bytes) / 8 * 9 };
         Ok((group, partition_bytes))
@@ -158,14 +189,20 @@ impl AerospikeSource {
 
     /// What a pass is to read: what was prepared, else all partitions. `None` if something else was prepared.
     fn tasks(&self, namespace: &str, want: Want, partition: PartitionId) -> Result<Option<Vec<Task>>> {
-        let prepared = lock(&self.prepared).clone().filter(|(name, _)| name == namespace);
+        let prepared = lock(&self.prepared).clone().filter(|prepared| prepared.namespace == namespace);
         let wanted: Vec<(PartitionId, Want)> = match prepared {
             None => self.partitions().iter().map(|partition| (partition, want)).collect(),
-            Some((_, parts)) if matches!(want, Want::Digests(_)) => {
+            Some(Prepared { parts, .. }) if matches!(want, Want::Digests(_)) => {
                 let walked = parts.into_iter().filter(|(_, since)| since.is_some());
                 walked.map(|(partition, since)| (partition, Want::Digests(since))).collect()
             }
-            Some((_, parts)) => parts.into_iter().map(|(partition, since)| (partition, Want::Records(since))).collect(),
+            Some(Prepared { parts, search, .. }) => {
+                let want = |since: Option<Timestamp>| match since {
+                    Some(since) if search == Search::Count => Want::Changes(since),
+                    since => Want::Records(since),
+                };
+                parts.into_iter().map(|(partition, since)| (partition, want(since))).collect()
+            }
         };
         if !wanted.contains(&(partition, want)) {
             return Ok(None);
@@ -204,8 +241,9 @@ impl AerospikeSource {
             old.stop();
         }
         // The digests of what was not updated since come first, however far both are ahead.
+        let is_walked = lock(&self.prepared).as_ref().is_none_or(|prepared| prepared.search == Search::Walk);
         let first = tasks.iter().find_map(|task| match task.want {
-            Want::Records(Some(since)) => Some((Want::Digests(Some(since)), *task.partitions.first()?)),
+            Want::Records(Some(since)) if is_walked => Some((Want::Digests(Some(since)), *task.partitions.first()?)),
             _ => None,
         });
         let after = first.map(|(want, partition)| self.pass(namespace, want, partition)).transpose()?.flatten();
@@ -293,8 +331,11 @@ impl PartitionedSource for AerospikeSource {
     }
 
     fn prepare(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
-        self.passes.iter().filter_map(|pass| lock(pass).take()).for_each(|pass| pass.stop());
-        *lock(&self.prepared) = Some((namespace.to_string(), wanted.to_vec()));
+        self.prepare_so(namespace, wanted, Search::Walk);
+    }
+
+    fn prepare_changes(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
+        self.prepare_so(namespace, wanted, Search::None);
     }
 
     fn scan(
@@ -348,6 +389,10 @@ impl PartitionedSource for AerospikeSource {
 
     fn clock_margin_millis(&self) -> u64 {
         self.margin_millis
+    }
+
+    fn counting(&self) -> Option<&dyn CountingSource> {
+        self.cluster().options().selection.is_counted_exactly().then_some(self)
     }
 
     fn take_bad_records(&self) -> (u64, Vec<BadRecord>) {

@@ -259,8 +259,8 @@ impl BlockSink for FileSink<'_, '_> {
         {
             let (name, index) = (&self.name, String::from_utf8_lossy(&index.name));
             self.shared.reading.control.warn(format!(
-                "{name}: secondary index {index:?} is over the bin null there: asbackup writes that of an index over an \
-                 expression, and leaves out the expression. A restore into a cluster will name it and not create it"
+                "{name}: secondary index {index:?} is over the bin null there: asbackup writes that of an index over \
+                 an expression, and leaves out the expression. A restore into a cluster will name it and not create it"
             ));
         }
         keep_global(&mut lock(self.shared.reading.metadata), global);

@@ -120,7 +120,8 @@ impl Shared {
         self.namespaces.values_mut().for_each(|namespace| namespace.remains.clear());
     }
 
-    /// Whether a record of a set that was updated then was truncated since: servers don't take such a record from others.
+    /// Whether a record of a set that was updated then was truncated since: servers don't take such a record from
+    /// others.
     pub fn is_truncated(&self, namespace: &str, set: &[u8], updated: u64) -> bool {
         let of = |set: &[u8]| self.truncated.get(&(namespace.to_string(), set.to_vec())).copied().unwrap_or(0);
         updated / 1_000_000 < (of(b"").max(of(set)) + EPOCH * 1000)

@@ -1,6 +1,6 @@
 //! Filter expressions, as far as tests use them.
 
-use super::data::Record;
+use super::data::{EPOCH, Record};
 
 /// A MessagePack value.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
@@ -94,7 +94,7 @@ fn verdict(value: &Value, record: &Record, bins: bool) -> Option<Verdict> {
         }
     };
     match (code, rest) {
-        (1 | 3 | 4 | 5, [a, b]) => {
+        (1 | 3..=6, [a, b]) => {
             let (a, b) = (evaluate(a, record, bins)?, evaluate(b, record, bins)?);
             if [&a, &b].contains(&&Value::Unknown) {
                 return Some(Verdict::NeedsBins);
@@ -103,6 +103,7 @@ fn verdict(value: &Value, record: &Record, bins: bool) -> Option<Verdict> {
                 1 => a == b,
                 3 => a > b,
                 5 => a < b,
+                6 => a <= b,
                 _ => a >= b,
             }))
         }
@@ -121,6 +122,10 @@ fn evaluate(value: &Value, record: &Record, bins: bool) -> Option<Value> {
     };
     match &items[..] {
         [Value::Int(66)] => Some(Value::Int(record.updated as i64)),
+        [Value::Int(68)] => Some(Value::Int(match record.void_time {
+            0 => -1,
+            void_time => (i64::from(void_time) + EPOCH as i64) * 1_000_000_000,
+        })),
         [Value::Int(70)] => Some(Value::Text(record.set.clone())),
         [Value::Int(81), ..] if !bins => Some(Value::Unknown),
         // An integer bin; a record without it passes no comparison.

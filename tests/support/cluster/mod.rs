@@ -301,7 +301,8 @@ impl TestCluster {
         self.shared().faults.push((node, on, fault, times));
     }
 
-    /// Lets something happen right before the servers come to a moment once more, after as many of them as `after` says.
+    /// Lets something happen right before the servers come to a moment once more, after as many of them as `after`
+    /// says.
     pub fn before(&self, moment: Moment, after: usize, then: impl FnOnce(&mut Shared) + Send + 'static) {
         self.shared().hooks.push(Hook { moment, after, then: Box::new(then) });
     }
