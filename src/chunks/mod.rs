@@ -3,5 +3,5 @@
 mod reader;
 mod writer;
 
-pub use reader::ChunkReader;
+pub use reader::{ChunkReader, Fetched};
 pub use writer::{ChunkWriter, WriteOptions};

@@ -3,6 +3,7 @@
 use crate::crypto::Keys;
 use crate::error::{Error, Result};
 use crate::format::header::Class;
+use crate::format::pack::ChunkPlace;
 use crate::format::{ChunkId, PackId, names};
 use crate::index::cache::Cache;
 use crate::index::{Index, Location};
@@ -15,6 +16,19 @@ use std::sync::{Arc, Mutex};
 
 /// Opened packs are kept up to this many: each is a subkey of about a kilobyte.
 const PACKS: usize = 4096;
+
+/// Chunks are read together if no more than so many bytes lie between them: 16 KiB …
+const MAX_GAP: u64 = 16 << 10;
+/// … and they take no more than this from first to last: 8 MiB.
+const MAX_TOGETHER: u64 = 8 << 20;
+
+/// What is stored of a chunk, as it was read from a pack.
+pub struct Fetched {
+    pack: Arc<PackReader>,
+    id: ChunkId,
+    place: ChunkPlace,
+    stored: Vec<u8>,
+}
 
 /// Reads chunks of a repository. Shared by all readers of one opened repository.
 pub struct ChunkReader {
@@ -177,6 +191,46 @@ impl ChunkReader {
         let plain = Arc::new(plain);
         self.chunks.put(*id, plain.clone(), plain.len());
         Ok(plain)
+    }
+
+    /// Reads what is stored of several chunks, those that stand close together in a pack at once. `None` for those that
+    /// are not where the index has them, or can't be read: [`ChunkReader::read`] tells why, or finds them elsewhere.
+    pub fn fetch_together(&self, ids: &[ChunkId], class: Class) -> Vec<Option<Fetched>> {
+        let place = |id| self.index.find_near(&*self.store, id).ok().flatten();
+        let mut places: Vec<(usize, ChunkId, Location)> =
+            ids.iter().enumerate().filter_map(|(number, id)| Some((number, *id, place(id)?))).collect();
+        places.sort_unstable_by_key(|(_, _, at)| (at.pack, at.place.offset));
+        let mut fetched: Vec<Option<Fetched>> = ids.iter().map(|_| None).collect();
+        let end = |at: &Location| u64::from(at.place.offset) + u64::from(at.place.stored);
+        let is_near = |a: &(usize, ChunkId, Location), b: &(usize, ChunkId, Location)| {
+            a.2.pack == b.2.pack && u64::from(b.2.place.offset) <= end(&a.2) + MAX_GAP
+        };
+        for near in places.chunk_by(is_near) {
+            let (Some((.., first)), Some((.., last))) = (near.first(), near.last()) else { continue };
+            let begin = u64::from(first.place.offset);
+            let length = end(last).saturating_sub(begin);
+            let Ok(pack) = self.pack(first.pack) else { continue };
+            if pack.class() != class || length > MAX_TOGETHER {
+                continue;
+            }
+            let Ok(Some(bytes)) = self.store.get_range(&names::pack(&first.pack), begin, length as usize) else {
+                continue;
+            };
+            for (number, id, at) in near {
+                let from = (u64::from(at.place.offset) - begin) as usize;
+                let stored = bytes.get(from..from + at.place.stored as usize);
+                if let (Some(stored), Some(slot)) = (stored, fetched.get_mut(*number)) {
+                    self.fetched.fetch_add(u64::from(at.place.stored), Ordering::Relaxed);
+                    *slot = Some(Fetched { pack: pack.clone(), id: *id, place: at.place, stored: stored.to_vec() });
+                }
+            }
+        }
+        fetched
+    }
+
+    /// The plaintext of a chunk whose stored bytes are there; `None` if they are damaged.
+    pub fn open_fetched(&self, mut fetched: Fetched) -> Option<Vec<u8>> {
+        fetched.pack.open_chunk(&self.keys, &fetched.id, &fetched.place, &mut fetched.stored).ok()
     }
 
     /// Reads a chunk from the first of its places that is whole, with the compressed bytes that stand there; memory has

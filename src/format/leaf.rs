@@ -319,6 +319,28 @@ fn take_digests(input: &mut &[u8], n: usize) -> Result<Vec<Digest>, FormatError>
     Ok(digests)
 }
 
+/// Takes one number for each row.
+fn take_column(
+    input: &mut &[u8],
+    rows: &mut [Row],
+    limit: u64,
+    what: &'static str,
+    field: impl Fn(&mut Row) -> &mut u64,
+) -> Result<(), FormatError> {
+    // Of most columns each number takes a byte.
+    if let Some((short, rest)) = input.split_at_checked(rows.len())
+        && short.iter().all(|byte| *byte < 0x80 && u64::from(*byte) <= limit)
+    {
+        rows.iter_mut().zip(short).for_each(|(row, byte)| *field(row) = u64::from(*byte));
+        *input = rest;
+        return Ok(());
+    }
+    for row in rows {
+        *field(row) = take_varint(input, limit, what)?;
+    }
+    Ok(())
+}
+
 /// Takes the columns: one number of each for every live entry.
 fn take_rows(input: &mut &[u8], live: usize, tables: &Tables<'_>) -> Result<Vec<Row>, FormatError> {
     let chunk_count = tables.chunks.len();
@@ -337,20 +359,15 @@ fn take_rows(input: &mut &[u8], live: usize, tables: &Tables<'_>) -> Result<Vec<
             length: 0,
         })
         .collect();
-    let mut column = |limit: u64, what: &'static str, field: fn(&mut Row) -> &mut u64| -> Result<(), FormatError> {
-        for row in &mut rows {
-            *field(row) = take_varint(input, limit, what)?;
-        }
-        Ok(())
-    };
-    column(tables.sets.len().saturating_sub(1) as u64, "a set's number", |row| &mut row.set)?;
-    column(tables.orders.len() as u64 - 1, "a bin order's number", |row| &mut row.order)?;
-    column(u64::from(u32::MAX), "a generation", |row| &mut row.generation)?;
-    column(u64::from(u32::MAX), "a void time", |row| &mut row.void_time)?;
-    column(chunk_count.saturating_sub(1) as u64, "a chunk's number", |row| &mut row.chunk)?;
-    column(chunk_count as u64, "a number of further chunks", |row| &mut row.more)?;
-    column(u64::MAX, "an offset", |row| &mut row.offset)?;
-    column(MAX_BODY_BYTES as u64, "a length", |row| &mut row.length)?;
+    let rows_of = &mut rows[..];
+    take_column(input, rows_of, tables.sets.len().saturating_sub(1) as u64, "a set's number", |row| &mut row.set)?;
+    take_column(input, rows_of, tables.orders.len() as u64 - 1, "a bin order's number", |row| &mut row.order)?;
+    take_column(input, rows_of, u64::from(u32::MAX), "a generation", |row| &mut row.generation)?;
+    take_column(input, rows_of, u64::from(u32::MAX), "a void time", |row| &mut row.void_time)?;
+    take_column(input, rows_of, chunk_count.saturating_sub(1) as u64, "a chunk's number", |row| &mut row.chunk)?;
+    take_column(input, rows_of, chunk_count as u64, "a number of further chunks", |row| &mut row.more)?;
+    take_column(input, rows_of, u64::MAX, "an offset", |row| &mut row.offset)?;
+    take_column(input, rows_of, MAX_BODY_BYTES as u64, "a length", |row| &mut row.length)?;
     // A value in several chunks has them in the table for itself, so what all values name is no more than what the
     // table holds.
     let named = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.more));

@@ -1,13 +1,13 @@
 //! Walking a run in order, and finding one entry.
 
 use super::loss::{Loss, Losses, NodeRef, Ranges};
-use crate::chunks::ChunkReader;
+use crate::chunks::{ChunkReader, Fetched};
 use crate::error::{Error, Result};
-use crate::format::FormatError;
 use crate::format::header::Class;
 use crate::format::leaf::{self, Entry};
 use crate::format::node::{self, Child};
 use crate::format::snapshot::RunRef;
+use crate::format::{ChunkId, FormatError};
 use crate::record::{Digest, PartitionId};
 use rayon::prelude::*;
 use std::collections::VecDeque;
@@ -46,9 +46,12 @@ pub(super) fn read_node(chunks: &ChunkReader, node: &NodeRef) -> Result<Vec<Chil
 }
 
 pub(super) fn read_leaf(chunks: &ChunkReader, node: &NodeRef) -> Result<Vec<Entry>> {
+    leaf_of(node, &chunks.read(&node.chunk, Class::Tree)?)
+}
+
+fn leaf_of(node: &NodeRef, plain: &[u8]) -> Result<Vec<Entry>> {
     let of = |error: FormatError| error.of(format!("leaf {}", node.chunk));
-    let plain = chunks.read(&node.chunk, Class::Tree)?;
-    let entries = leaf::decode(&plain).map_err(of)?;
+    let entries = leaf::decode(plain).map_err(of)?;
     check(node, entries.first().map(|entry| entry.digest), entries.len() as u64).map_err(of)?;
     Ok(entries)
 }
@@ -99,7 +102,10 @@ pub struct RunCursor<'a> {
     leaves: VecDeque<NodeRef>,
     /// Leaves that other threads read, if they are read ahead.
     ahead: Option<LeavesAhead>,
+    /// What is left of the leaf at hand.
     entries: VecDeque<Entry>,
+    /// The leaves that were read after it.
+    later: VecDeque<Vec<Entry>>,
     last: Option<Digest>,
     from: Option<Digest>,
     started: bool,
@@ -138,6 +144,7 @@ impl<'a> RunCursor<'a> {
             leaves: VecDeque::new(),
             ahead: None,
             entries: VecDeque::new(),
+            later: VecDeque::new(),
             last: None,
             from,
             started: false,
@@ -197,8 +204,10 @@ impl<'a> RunCursor<'a> {
     /// The next entry without taking it.
     pub fn peek(&mut self) -> Result<Option<&Entry>> {
         while self.entries.is_empty() {
-            if !self.fill()? {
-                return Ok(None);
+            match self.later.pop_front() {
+                Some(leaf) => self.entries = leaf.into(),
+                None if self.fill()? => {}
+                None => return Ok(None),
             }
         }
         Ok(self.entries.front())
@@ -283,11 +292,12 @@ impl<'a> RunCursor<'a> {
             let leaf = leaf.and_then(|leaf| in_order(leaf, node, self.last));
             let Some(leaf) = self.or_lost(node, leaf)? else { continue };
             self.last = leaf.last().map(|entry| entry.digest).or(self.last);
-            self.entries.extend(leaf);
+            self.later.push_back(leaf);
         }
         if let Some(from) = self.from.take() {
-            while self.entries.front().is_some_and(|entry| entry.digest.sort_key() < from.sort_key()) {
-                self.entries.pop_front();
+            for leaf in &mut self.later {
+                let before = leaf.partition_point(|entry| entry.digest.sort_key() < from.sort_key());
+                leaf.drain(..before);
             }
         }
         Ok(true)
@@ -306,7 +316,13 @@ impl LeavesAhead {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let (chunks, wanted) = (self.chunks.clone(), nodes.clone());
         rayon::spawn(move || {
-            let leaves = wanted.par_iter().map(|node| read_leaf(&chunks, node)).collect();
+            let ids: Vec<ChunkId> = wanted.iter().map(|node| node.chunk).collect();
+            let fetched = chunks.fetch_together(&ids, Class::Tree);
+            let read = |(node, fetched): (&NodeRef, Option<Fetched>)| {
+                let opened = fetched.and_then(|fetched| chunks.open_fetched(fetched));
+                opened.map_or_else(|| read_leaf(&chunks, node), |plain| leaf_of(node, &plain))
+            };
+            let leaves = wanted.par_iter().zip(fetched).map(read).collect();
             // Nobody waits for them if the walk was given up.
             let _ = sender.send(leaves);
         });

@@ -155,13 +155,14 @@ impl<'a> MergedCursor<'a> {
     pub fn take_partition(&mut self, partition: PartitionId) -> Result<Vec<Entry>> {
         let mut entries = Vec::with_capacity(self.last_partition);
         entries.extend(self.ahead.take_if(|entry| entry.digest.partition() <= partition));
-        while self.ahead.is_none() && self.take_alone(partition, &mut entries)? {}
-        while let Some(entry) = self.next()? {
-            if entry.digest.partition() > partition {
-                self.ahead = Some(entry);
-                break;
+        while self.ahead.is_none() {
+            while self.take_alone(partition, &mut entries)? {}
+            // The key stands in several runs, or is of the next partition.
+            match self.next()? {
+                Some(entry) if entry.digest.partition() > partition => self.ahead = Some(entry),
+                Some(entry) => entries.push(entry),
+                None => break,
             }
-            entries.push(entry);
         }
         // The next partition is mostly about as large.
         self.last_partition = entries.len();

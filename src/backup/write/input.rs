@@ -97,6 +97,13 @@ pub(super) struct Older<'a> {
 impl<'a> Older<'a> {
     /// The next digest in either that comes before `digest`, with what each has of it.
     pub fn below(&mut self, digest: Option<&Digest>) -> Option<(Option<&'a Entry>, Option<&'a Entry>)> {
+        if self.taken.is_empty() {
+            let (next, rest) = self.before.split_first()?;
+            return digest.is_none_or(|digest| next.digest.sort_key() < digest.sort_key()).then(|| {
+                self.before = rest;
+                (Some(next), None)
+            });
+        }
         let first = [self.before.first(), self.taken.first()].into_iter().flatten().map(|entry| entry.digest);
         let next = first.min_by_key(Digest::sort_key)?;
         digest.is_none_or(|digest| next.sort_key() < digest.sort_key()).then(|| self.at(&next))

@@ -172,7 +172,9 @@ impl AerospikeSource {
         // What a filter by last update lets through is mostly little, but it may be all.
         let group_bytes = match want {
             Want::Records(None) => each(bytes),
-            Want::Records(Some(_)) | Want::Changes(_) => walk_bytes.max(each(bytes) / 4),
+            Want::Records(Some(_)) => walk_bytes.max(each(bytes) / 4),
+            // No walk comes beside it.
+            Want::Changes(_) => each(bytes) / 8,
             Want::Digests(_) => walk_bytes,
         };
         let nodes = self.cluster().topology().nodes.len().max(1);
