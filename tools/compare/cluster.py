@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Times backups and restores of a live cluster with aerolith and with asbackup and asrestore, side by side, in one run.
 
-    tools/compare/cluster.py HOST:PORT --load COMMAND --change COMMAND [--namespace NAME] [--parallel N] [--rounds N]
+    tools/compare/cluster.py HOST:PORT --load COMMAND --change COMMAND [--delete COMMAND] [--namespace NAME]
+        [--deletes MODE] [--parallel N] [--rounds N]
 
 ALL RECORDS OF THE NAMESPACE ARE DELETED: it is truncated, then COMMAND of --load fills it; COMMAND of --change changes
-the part of the records whose incremental backup is timed ({round} in it is the round's number). asbackup and asrestore
-are found on PATH. In each round the tools take turns: full backup, changes, incremental backup, and a restore into the
-namespace, which was emptied. Shown are wall time, the client's processor time and peak memory, the fastest round of
-each; bytes are those of the first round. --keep-records starts with what is there, and leaves --load out.
+the part of the records whose incremental backup is timed ({round} in it is the round's number). With --delete, records
+are changed once more and COMMAND of --delete deletes some; then another incremental is timed, beside asbackup's reading
+of all records without their bins. asbackup and asrestore are found on PATH. In each round the tools take turns: full
+backup, changes, incremental backups, and a restore into the namespace, which was emptied. Shown are wall time, the
+client's processor time and peak memory, the fastest round of each; bytes are those of the first round. --keep-records
+starts with what is there, and leaves --load out.
 """
 
 import argparse
@@ -77,6 +80,8 @@ def main():
     options.add_argument("--namespace", default="test")
     options.add_argument("--load")
     options.add_argument("--change")
+    options.add_argument("--delete")
+    options.add_argument("--deletes", default="auto")
     options.add_argument("--keep-records", action="store_true")
     options.add_argument("--no-restore", action="store_true")
     options.add_argument("--parallel", default="2")
@@ -123,8 +128,18 @@ def main():
                     figure = timed([*command, "--modified-after", since])
                     note("incremental", "asbackup", figure, size(path("changed")))
                 before = size(path("repo"))
-                figure = timed(backup + ["--kind", "incremental"])
+                figure = timed(backup + ["--kind", "incremental", "--deletes", options.deletes])
                 note("incremental", "aerolith", figure, size(path("repo")) - before)
+            if options.change and options.delete:
+                time.sleep(8)
+                subprocess.run(options.change.replace("{round}", f"{number}7"), shell=True, check=True)
+                subprocess.run(options.delete.replace("{round}", str(number)), shell=True, check=True)
+                if both:
+                    command = ["asbackup", *theirs("digests"), "--parallel", options.parallel, "--no-bins"]
+                    note("with deletes", "asbackup", timed(command), size(path("digests")))
+                before = size(path("repo"))
+                figure = timed(backup + ["--kind", "incremental", "--deletes", options.deletes])
+                note("with deletes", "aerolith", figure, size(path("repo")) - before)
             if options.no_restore:
                 continue
             if both:

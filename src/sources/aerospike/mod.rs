@@ -10,7 +10,7 @@
 //! - *Records that can't be read* (damaged on the server's storage, or in a form that a backup can't hold) are named
 //!   and counted; the rest goes on.
 //! - *Records of a walk* come with generation and void time; servers with stored user keys read the key from their
-//!   storage even then.
+//!   storage even then. So a scan of changes counts what it leaves out, and a walk is for where that does not suffice.
 
 mod ahead;
 mod by_digest;
