@@ -9,6 +9,7 @@ mod cluster {
     mod counts;
     mod deletes;
     mod faults;
+    mod histories;
     mod large;
     mod login;
     mod losses;

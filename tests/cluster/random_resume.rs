@@ -186,7 +186,7 @@ struct Story<'a> {
 }
 
 /// What a snapshot holds.
-fn held(snapshot: &Snapshot, namespace: &str) -> World {
+pub fn held(snapshot: &Snapshot, namespace: &str) -> World {
     let view = snapshot.namespace(namespace).unwrap();
     let (mut entries, mut batch) = (view.entries().unwrap(), RecordBatch::new());
     while let Some(entry) = entries.next().unwrap() {
@@ -457,7 +457,7 @@ fn story(seed: u64, sums: &Sums) {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 

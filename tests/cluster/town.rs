@@ -2,9 +2,9 @@
 
 use super::Found;
 use super::conformance::{bin, int};
-use crate::support::cluster::TestCluster;
 use crate::support::cluster::client::digest;
 use crate::support::cluster::data::{Digest as Raw, Write, now};
+use crate::support::cluster::{Shared, TestCluster};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -105,6 +105,17 @@ pub struct Town {
 
 pub type World = BTreeMap<Raw, Found>;
 
+/// What a cluster holds of a namespace.
+pub fn world(shared: &Shared, namespace: &str) -> World {
+    let time = now().saturating_add_signed(shared.clock_ahead);
+    let live = shared.namespaces[namespace].records.iter().filter(|(_, record)| !record.expired(time));
+    let found = live.map(|(at, record)| {
+        let (set, key, bins) = (record.set.clone(), record.key.clone(), record.bins.clone());
+        (*at, Found { set, key, generation: record.generation, void_time: record.void_time, bins })
+    });
+    found.collect()
+}
+
 impl Town {
     pub fn facts(&self) -> Facts {
         self.facts.lock().unwrap().clone()
@@ -116,14 +127,7 @@ impl Town {
 
     /// What the cluster holds of a namespace.
     pub fn world(&self, namespace: &str) -> World {
-        let shared = self.cluster.shared();
-        let time = now().saturating_add_signed(shared.clock_ahead);
-        let live = shared.namespaces[namespace].records.iter().filter(|(_, record)| !record.expired(time));
-        let found = live.map(|(at, record)| {
-            let (set, key, bins) = (record.set.clone(), record.key.clone(), record.bins.clone());
-            (*at, Found { set, key, generation: record.generation, void_time: record.void_time, bins })
-        });
-        found.collect()
+        world(&self.cluster.shared(), namespace)
     }
 
     pub fn happen(&self, event: Event) {

@@ -179,6 +179,17 @@ impl Shared {
         }
     }
 
+    /// The servers' clock, in nanoseconds since the Unix epoch.
+    pub fn clock(&self) -> u64 {
+        serve::clock(self)
+    }
+
+    /// Lets time pass: for the servers' clocks and their processes alike.
+    pub fn pass(&mut self, seconds: u32) {
+        self.clock_ahead += i64::from(seconds) * 1_000_000_000;
+        self.nodes.iter_mut().for_each(|node| node.started -= u64::from(seconds));
+    }
+
     /// Deletes the records of a set, or all of a namespace, that were updated up to a time in nanoseconds since the
     /// Unix epoch. What was updated later stays.
     pub fn truncate_until(&mut self, namespace: &str, set: &[u8], time: u64) {
@@ -370,9 +381,12 @@ impl TestCluster {
 
     /// Lets time pass: for the servers' clocks and their processes alike.
     pub fn pass(&self, seconds: u32) {
-        let mut shared = self.shared();
-        shared.clock_ahead += i64::from(seconds) * 1_000_000_000;
-        shared.nodes.iter_mut().for_each(|node| node.started -= u64::from(seconds));
+        self.shared().pass(seconds);
+    }
+
+    /// Takes back what is still to happen; gives back how much of it that is.
+    pub fn nothing_more(&self) -> usize {
+        std::mem::take(&mut self.shared().hooks).len()
     }
 
     /// Closes the connections of one node, or of all.

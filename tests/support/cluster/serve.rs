@@ -160,6 +160,7 @@ fn owns(shared: &Shared, node: usize, number: u16) -> bool {
     shared.copies || shared.owners[usize::from(number)] == Some(node)
 }
 
+/// The servers' clock, in nanoseconds since the Unix epoch.
 pub fn clock(shared: &Shared) -> u64 {
     now().saturating_add_signed(shared.clock_ahead)
 }
