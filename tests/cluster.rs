@@ -18,6 +18,7 @@ mod cluster {
     mod partial;
     mod program;
     mod random_resume;
+    mod reaching;
     mod recorded;
     mod restore;
     mod restore_faults;

@@ -21,8 +21,7 @@ pub fn refuse(
     address: &Address,
     service: &'static str,
 ) -> Result<()> {
-    let mut numbers = build.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    if (numbers.next(), numbers.next().unwrap_or(0)) < (Some(8), 1) {
+    if info::is_older(build, (8, 1)) {
         return Ok(());
     }
     let reply = connection.info(&[CONNECTION, service])?;

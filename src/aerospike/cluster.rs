@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
+/// The oldest release that is read and written.
+const OLDEST: (u32, u32) = (6, 0);
 /// What a server must be able to do to be read: queries by partition, which came with release 6.0.
 const NEEDED_FEATURE: &[u8] = b"pquery";
 /// What a server that takes batches of writes can do, since release 6.0.
@@ -31,9 +33,7 @@ const SESSION_RESERVE: Duration = Duration::from_secs(60);
 /// The cluster is looked at again after so long even if nothing failed, so that nodes that are restarted one after
 /// the other are seen one by one.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// The first wait before something is asked for again; doubled each time.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-/// The longest such wait.
+/// The longest wait before something is asked for again, unless the first is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Idle connections that are kept for a node.
 const MAX_IDLE: usize = 64;
@@ -94,17 +94,28 @@ impl Topology {
         names
     }
 
-    /// The node to read a partition from: its master, or one of the wanted rack that has a copy. Copies that don't
-    /// descend from what the cluster held when it was first looked at are none.
-    pub fn owner(&self, namespace: &str, partition: PartitionId, rack: Option<u32>) -> Option<&Arc<Node>> {
-        let (map, lineage) = (self.maps.get(namespace)?, self.lineages.get(namespace)?);
-        let copies = || map.owners(partition).filter(|name| lineage.counts(partition, name));
-        let near = rack.and_then(|rack| {
-            let nodes = copies().filter_map(|name| self.nodes.get(name));
-            nodes.into_iter().find(|node| node.racks.get(namespace) == Some(&rack))
-        });
+    /// The node to read a partition from: its master, or one that has a copy and is in the first of the wanted racks
+    /// that has any. Copies that don't descend from what the cluster held when it was first looked at are none.
+    pub fn owner(&self, namespace: &str, partition: PartitionId, racks: &[u32]) -> Option<&Arc<Node>> {
+        let near = racks
+            .iter()
+            .find_map(|rack| self.copies(namespace, partition).find(|node| node.racks.get(namespace) == Some(rack)));
         // Where another node claims to be the master and has nothing, a copy that counts serves.
-        near.or_else(|| copies().next().and_then(|name| self.nodes.get(name)))
+        near.or_else(|| self.copies(namespace, partition).next())
+    }
+
+    /// A node to read a partition from, rather than the one that just failed.
+    pub fn owner_beside(&self, namespace: &str, partition: PartitionId, failed: &str) -> Option<&Arc<Node>> {
+        self.copies(namespace, partition).find(|node| &*node.name != failed)
+    }
+
+    /// The nodes that have a copy of a partition that counts, its master first.
+    fn copies(&self, namespace: &str, partition: PartitionId) -> impl Iterator<Item = &Arc<Node>> {
+        let known = self.maps.get(namespace).zip(self.lineages.get(namespace));
+        let owners = known
+            .into_iter()
+            .flat_map(move |(map, lineage)| map.owners(partition).filter(move |name| lineage.counts(partition, name)));
+        owners.filter_map(|name| self.nodes.get(name))
     }
 
     /// Why no node can be asked for a partition.
@@ -380,7 +391,7 @@ impl Cluster {
             STABLE_KEY,
             "rack-ids",
         ];
-        if self.options.rack.is_none() {
+        if self.options.racks.is_empty() {
             asked.pop();
         }
         if let Some(node) = known {
@@ -403,9 +414,10 @@ impl Cluster {
         let features = reply.get("features").map_err(|error| ClusterError::wire(&name, error))?;
         let build = text("build")?;
         let has = |wanted: &[u8]| info::list(features, b';').any(|feature| feature == wanted);
-        if self.purpose == ClusterUse::Read && !has(NEEDED_FEATURE) {
+        if info::is_older(&build, OLDEST) || self.purpose == ClusterUse::Read && !has(NEEDED_FEATURE) {
             return Err(ClusterError::Other(format!(
-                "node {name} runs release {build}; queries by partition need release 6.0 or newer"
+                "node {name} runs release {build}; to be read or written it needs release {}.{} or newer",
+                OLDEST.0, OLDEST.1
             )));
         }
         admin_port::refuse(&mut connection, &name, &build, address, self.service_command())?;
@@ -481,9 +493,19 @@ impl Cluster {
         tls_name: Option<&str>,
         known: Option<&Node>,
     ) -> Result<(Connection, Option<SessionToken>)> {
+        let (mut connection, session) = self.log_in(address, tls_name, known)?;
+        connection.set_timeout(self.options.socket_timeout)?;
+        Ok((connection, session))
+    }
+
+    fn log_in(
+        &self,
+        address: &Address,
+        tls_name: Option<&str>,
+        known: Option<&Node>,
+    ) -> Result<(Connection, Option<SessionToken>)> {
         let tls = self.tls.as_ref().map(|tls| (tls, tls_name));
-        let mut connection =
-            Connection::open(address, tls, (self.options.connect_timeout, self.options.socket_timeout))?;
+        let mut connection = Connection::open(address, tls, self.options.connect_timeout)?;
         if let Some(node) = known {
             connection.set_node(&format!("{} ({address})", node.name));
         }
@@ -568,19 +590,27 @@ impl Cluster {
     }
 
     /// How long to wait after so many failures in a row.
-    pub fn wait_after(failures: u32) -> Duration {
-        FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT)
+    pub fn wait_after(&self, failures: u32) -> Duration {
+        let first = self.options.retry_wait;
+        first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT.max(first))
+    }
+
+    /// Whether something has been asked for in vain since `begun` for as long as that may last.
+    pub fn is_over_time(&self, begun: Instant) -> bool {
+        self.options.total_timeout.is_some_and(|limit| begun.elapsed() >= limit)
     }
 
     /// Asks something until it is answered, and looks at the cluster again in between. Gives up as the options say.
     pub fn patiently<T>(&self, mut ask: impl FnMut(&Topology) -> Result<T>) -> Result<T> {
-        let mut failures = 0;
+        let (mut failures, begun) = (0, Instant::now());
         loop {
             let topology = self.topology();
             match ask(&topology) {
-                Err(error) if error.is_passing() && failures + 1 < self.options.attempts => {
+                Err(error)
+                    if error.is_passing() && failures + 1 < self.options.attempts && !self.is_over_time(begun) =>
+                {
                     failures += 1;
-                    std::thread::sleep(Self::wait_after(failures));
+                    std::thread::sleep(self.wait_after(failures));
                     // If even this fails, the old picture may still do: the next round tells.
                     let _ = self.refresh(topology.version);
                 }

@@ -26,16 +26,33 @@ pub struct Connection {
     node: String,
 }
 
+fn set_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))
+}
+
+/// What a server did, rather than what the system calls it.
+fn told_of(error: io::Error) -> io::Error {
+    match error.kind() {
+        // What an expired read timeout is called differs between systems.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::new(io::ErrorKind::TimedOut, "it sent nothing within the timeout")
+        }
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it closed the connection"),
+        _ => error,
+    }
+}
+
 impl Connection {
-    /// Connects to a server. `timeouts` are for connecting, and for every later read and write.
-    pub fn open(address: &Address, tls: Option<(&Tls, Option<&str>)>, timeouts: (Duration, Duration)) -> Result<Self> {
+    /// Connects to a server. `timeout` is for each step of it, and for every later read and write until another is set.
+    pub fn open(address: &Address, tls: Option<(&Tls, Option<&str>)>, timeout: Duration) -> Result<Self> {
         let doing = || format!("connect to {address}");
         let failed = |error| ClusterError::net(doing(), error);
         let places = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let mut stream = None;
         for place in places {
-            match TcpStream::connect_timeout(&place, timeouts.0) {
+            match TcpStream::connect_timeout(&place, timeout) {
                 Ok(found) => {
                     stream = Some(found);
                     break;
@@ -43,18 +60,28 @@ impl Connection {
                 Err(error) => last = error,
             }
         }
-        let Some(stream) = stream else { return Err(failed(last)) };
+        let Some(mut stream) = stream else { return Err(failed(last)) };
         stream.set_nodelay(true).map_err(failed)?;
-        stream.set_read_timeout(Some(timeouts.1)).map_err(failed)?;
-        stream.set_write_timeout(Some(timeouts.1)).map_err(failed)?;
+        set_timeout(&stream, timeout).map_err(failed)?;
         let stream = match tls {
             None => Stream::Plain(stream),
             Some((tls, told)) => {
-                let session = tls.session(&address.host, told)?;
+                let mut session = tls.session(&address.host, told)?;
+                let shaken = session.complete_io(&mut stream);
+                shaken.map_err(|error| ClusterError::net(format!("begin TLS with {address}"), told_of(error)))?;
                 Stream::Tls(Box::new(rustls::StreamOwned::new(session, stream)))
             }
         };
         Ok(Self { stream, node: address.to_string() })
+    }
+
+    /// Limits every later read and write.
+    pub fn set_timeout(&mut self, timeout: Duration) -> Result<()> {
+        let stream = match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref(),
+        };
+        set_timeout(stream, timeout).map_err(|error| ClusterError::net(format!("connect to {}", self.node), error))
     }
 
     /// The node's name, for errors.
@@ -78,17 +105,8 @@ impl Connection {
 
     /// Reads a whole frame of the given type; `body` is overwritten.
     pub fn receive(&mut self, kind: FrameType, body: &mut Vec<u8>) -> Result<()> {
-        let failed = |node: &str, error: io::Error| {
-            let error = match error.kind() {
-                // What an expired read timeout is called differs between systems.
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    io::Error::new(io::ErrorKind::TimedOut, "it sent nothing within the socket timeout")
-                }
-                io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it closed the connection"),
-                _ => error,
-            };
-            ClusterError::net(format!("read a reply of node {node}"), error)
-        };
+        let failed =
+            |node: &str, error: io::Error| ClusterError::net(format!("read a reply of node {node}"), told_of(error));
         let mut head = [0; FRAME_BYTES];
         let read: &mut dyn Read = match &mut self.stream {
             Stream::Plain(stream) => stream,

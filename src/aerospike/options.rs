@@ -159,14 +159,19 @@ pub struct ClusterOptions {
     /// The longest silence on a connection. A server that delivers nothing for so long (it may have nothing that passes
     /// the filter) is asked again.
     pub socket_timeout: Duration,
-    /// How long making a connection may take.
+    /// How long making a connection may take, each with its TLS handshake, and how long the login on it.
     pub connect_timeout: Duration,
     /// How long a node is waited for that is gone and alone has a partition.
     pub absence: Duration,
     /// How often in a row a partition is asked for in vain, before that is an error.
     pub attempts: u32,
-    /// Read from the nodes of this rack where they have a copy.
-    pub rack: Option<u32>,
+    /// The wait before something is asked for again; doubled with each further failure in a row, up to two seconds.
+    pub retry_wait: Duration,
+    /// How long a request may be in vain, with all its attempts and the waits between them, before that is an error;
+    /// `None` for no limit but the attempts.
+    pub total_timeout: Option<Duration>,
+    /// Read from the nodes of these racks where they have a copy, the first rack rather than the second.
+    pub racks: Vec<u32>,
     /// Reach nodes by their alternate addresses, as from outside their network.
     pub alternate_addresses: bool,
     /// Records are read ahead up to about this many bytes.
@@ -185,13 +190,15 @@ setters!(ClusterOptions {
     connect_timeout: Duration,
     absence: Duration,
     attempts: u32,
+    retry_wait: Duration,
+    racks: Vec<u32>,
     alternate_addresses: bool,
     read_ahead_bytes: usize,
 } into {
     user: Option<String>,
     password: Option<Zeroizing<Vec<u8>>>,
     tls: Option<TlsOptions>,
-    rack: Option<u32>,
+    total_timeout: Option<Duration>,
 });
 
 impl Default for ClusterOptions {
@@ -211,7 +218,9 @@ impl Default for ClusterOptions {
             connect_timeout: Duration::from_secs(5),
             absence: Duration::from_secs(60),
             attempts: 10,
-            rack: None,
+            retry_wait: Duration::from_millis(50),
+            total_timeout: None,
+            racks: Vec::new(),
             alternate_addresses: false,
             read_ahead_bytes: 32 << 20,
         }

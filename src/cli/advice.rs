@@ -30,6 +30,7 @@ const NAMES: &[(&str, &str)] = &[
     ("`tags`", "--keep-tag"),
     ("`this_key`", "--this-key"),
     ("`tls`", "--tls or --tls-ca"),
+    ("`total_timeout`", "--total-timeout"),
     ("`user`", "--user"),
     ("`verify`", "--verify"),
     ("`version`", "--asb-version"),

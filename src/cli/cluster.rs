@@ -51,6 +51,20 @@ pub struct ClusterArgs {
     /// How long a server may be silent, in seconds, before the request is repeated [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     socket_timeout: Option<u32>,
+    /// How long making a connection to a server may take, in seconds, and logging in on it [default: 5]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    connect_timeout: Option<u32>,
+    /// How often in a row a request may be made in vain [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: Option<u32>,
+    /// How long to wait before a request is repeated, in milliseconds; doubled with each failure, up to two seconds
+    /// [default: 50]
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(0..=3_600_000))]
+    retry_wait: Option<u32>,
+    /// How long a request may be in vain, in seconds, with all its attempts and the waits between them [default: no
+    /// limit]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    total_timeout: Option<u32>,
     /// Reach nodes by their alternate addresses, as from outside their network
     #[arg(long)]
     alternate_addresses: bool,
@@ -75,9 +89,10 @@ pub struct ClusterReadArgs {
     /// one node; moderate: two queries, 50,000 records and 50,000,000 bytes. --parallel and the limits override it
     #[arg(long, value_enum, value_name = "HOW")]
     nice: Option<Nice>,
-    /// Read from the nodes of this rack where they have a copy
-    #[arg(long, value_name = "ID")]
-    rack: Option<u32>,
+    /// Read from the nodes of this rack where they have a copy; several racks, separated by commas, in order of
+    /// preference
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    rack: Vec<u32>,
 }
 
 impl ClusterReadArgs {
@@ -91,7 +106,7 @@ impl ClusterReadArgs {
         let access = self.cluster.access()?;
         let options = ClusterOptions {
             parallel,
-            rack: self.rack,
+            racks: self.rack.clone(),
             node_records_per_second: self.node_records_per_second.unwrap_or(0),
             node_bytes_per_second: self.node_bytes_per_second.unwrap_or(0),
             ..access.options.clone()
@@ -116,7 +131,7 @@ impl ClusterReadArgs {
             reads("--node-records-per-second", node_records_per_second.is_some()),
             reads("--node-bytes-per-second", node_bytes_per_second.is_some()),
             reads("--nice", nice.is_some()),
-            reads("--rack", rack.is_some()),
+            reads("--rack", !rack.is_empty()),
         ]);
         all
     }
@@ -153,6 +168,10 @@ impl ClusterArgs {
             records_per_second,
             bytes_per_second,
             socket_timeout,
+            connect_timeout,
+            attempts,
+            retry_wait,
+            total_timeout,
             alternate_addresses,
         } = self;
         let reaches = |name, given| GivenOption { name, given, goes_with: &[Kind::Cluster], all: false, why: SERVERS };
@@ -168,6 +187,10 @@ impl ClusterArgs {
             GivenOption { all: true, ..reaches("--records-per-second", records_per_second.is_some()) },
             GivenOption { all: true, ..reaches("--bytes-per-second", bytes_per_second.is_some()) },
             reaches("--socket-timeout", socket_timeout.is_some()),
+            reaches("--connect-timeout", connect_timeout.is_some()),
+            reaches("--attempts", attempts.is_some()),
+            reaches("--retry-wait", retry_wait.is_some()),
+            reaches("--total-timeout", total_timeout.is_some()),
             reaches("--alternate-addresses", *alternate_addresses),
         ]
     }
@@ -193,7 +216,9 @@ impl ClusterArgs {
             key: self.tls_key.clone(),
             name: self.tls_name.clone(),
         });
-        let socket_timeout = Duration::from_secs(u64::from(self.socket_timeout.unwrap_or(60)));
+        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let defaults = ClusterOptions::default();
+        let socket_timeout = seconds(self.socket_timeout).unwrap_or(defaults.socket_timeout);
         let options = ClusterOptions {
             user: self.user.clone(),
             password,
@@ -206,9 +231,13 @@ impl ClusterArgs {
             records_per_second: self.records_per_second.unwrap_or(0),
             bytes_per_second: self.bytes_per_second.unwrap_or(0),
             socket_timeout,
-            absence: socket_timeout.min(ClusterOptions::default().absence),
+            connect_timeout: seconds(self.connect_timeout).unwrap_or(defaults.connect_timeout),
+            attempts: self.attempts.unwrap_or(defaults.attempts),
+            retry_wait: self.retry_wait.map_or(defaults.retry_wait, |millis| Duration::from_millis(u64::from(millis))),
+            total_timeout: seconds(self.total_timeout),
+            absence: socket_timeout.min(defaults.absence),
             alternate_addresses: self.alternate_addresses,
-            ..ClusterOptions::default()
+            ..defaults
         };
         Ok(ClusterAccess::default().options(options).password_file(self.cluster_password_file.clone()))
     }

@@ -40,6 +40,10 @@ const REACHING: &[Rule] = &[
     (&["--records-per-second", "5"], CLUSTER),
     (&["--bytes-per-second", "5"], CLUSTER),
     (&["--socket-timeout", "60"], CLUSTER),
+    (&["--connect-timeout", "5"], CLUSTER),
+    (&["--attempts", "3"], CLUSTER),
+    (&["--retry-wait", "100"], CLUSTER),
+    (&["--total-timeout", "600"], CLUSTER),
     (&["--alternate-addresses"], CLUSTER),
 ];
 
@@ -55,7 +59,7 @@ const READING: &[Rule] = &[
     (&["--node-records-per-second", "5"], CLUSTER),
     (&["--node-bytes-per-second", "5"], CLUSTER),
     (&["--nice", "gentle"], CLUSTER),
-    (&["--rack", "1"], CLUSTER),
+    (&["--rack", "1,2"], CLUSTER),
 ];
 
 const BACKUP: &[Rule] = &[

@@ -267,14 +267,6 @@ fn a_record_that_the_server_cannot_read_is_not_left_out_in_silence() {
 }
 
 #[test]
-fn an_old_release_is_refused_with_its_name() {
-    let cluster = filled(1);
-    cluster.shared().features = "pscans;batch-index".into();
-    let error = connect(&cluster.address(0), quick(b"")).err().unwrap().to_string();
-    assert!(error.contains("N0") && error.contains("6.0 or newer"), "{error}");
-}
-
-#[test]
 fn reading_keeps_below_the_records_per_second() {
     let cluster = filled(1);
     let options = quick(b"").records_per_second(800);
@@ -292,7 +284,7 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     cluster.shared().nodes[1].rack = Some(2);
     let asked = |rack| {
         cluster.shared().log.clear();
-        let source = connect(&cluster.address(0), quick(b"").rack(rack)).unwrap();
+        let source = connect(&cluster.address(0), quick(b"").racks(rack.into_iter().collect())).unwrap();
         assert_eq!(scan(&source, None).unwrap().len(), RECORDS);
         let log = cluster.shared().log.clone();
         [0, 1].map(|node| log.iter().any(|line| line.ends_with(&format!("on {node}"))))
@@ -305,7 +297,7 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     assert_eq!(asked(Some(3)), [true, true], "no node is in that rack");
     assert_eq!(asked(None), [true, true]);
     // The rack's node goes away: the others have the partitions too.
-    let options = quick(b"").rack(2);
+    let options = quick(b"").racks(vec![2]);
     let source = connect(&cluster.address(0), options).unwrap();
     cluster.fault(1, On::Query, Fault::Close(0), usize::MAX);
     cluster.take_down(1, 0);

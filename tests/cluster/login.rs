@@ -72,7 +72,7 @@ fn a_password_for_a_directory_never_travels_in_the_clear() {
     assert_eq!(cluster.connections(), 0);
 }
 
-fn file(name: &str) -> std::path::PathBuf {
+pub fn file(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
 }
 

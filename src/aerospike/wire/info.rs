@@ -83,6 +83,12 @@ pub fn number<T: std::str::FromStr>(list_of_pairs: &[u8], separator: u8, name: &
     std::str::from_utf8(value(list_of_pairs, separator, name)?).ok()?.parse().ok()
 }
 
+/// Whether a server's build is older than a release. One that can't be read is not.
+pub fn is_older(build: &str, than: (u32, u32)) -> bool {
+    let mut numbers = build.split('.').map_while(|number| number.parse::<u32>().ok());
+    numbers.next().is_some_and(|major| (major, numbers.next().unwrap_or(0)) < than)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +104,14 @@ mod tests {
         for name in ["racks", "old", "nothing"] {
             assert!(reply.get(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn builds_are_compared_by_their_numbers() {
+        for (build, older) in [("5.7.0.31", true), ("6.0.0.0", false), ("10.1", false), ("6", false), ("odd", false)] {
+            assert_eq!(is_older(build, (6, 0)), older, "{build}");
+        }
+        assert!(is_older("8.0.0.9-rc1", (8, 1)) && !is_older("8.1.2.0", (8, 1)));
     }
 
     #[test]

@@ -27,13 +27,19 @@ impl Fetcher {
         for digests in digests.chunks(at_once) {
             let mut patience = Patience::new(&self.cluster, &never);
             let mut pending = digests.to_vec();
+            // Where each was asked for last: it is asked for elsewhere if it is to be had there.
+            let mut asked: HashMap<Digest, Arc<str>> = HashMap::new();
             while !pending.is_empty() {
                 let before = pending.len();
                 let topology = self.cluster.topology();
                 let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
                 for &digest in &pending {
-                    match topology.owner(namespace, digest.partition(), None) {
+                    let partition = digest.partition();
+                    let last = asked.get(&digest);
+                    let beside = last.and_then(|node| topology.owner_beside(namespace, partition, node));
+                    match beside.or_else(|| topology.owner(namespace, partition, &[])) {
                         Some(node) => {
+                            asked.insert(digest, node.name.clone());
                             by_node
                                 .entry(node.name.clone())
                                 .or_insert_with(|| (node.clone(), Vec::new()))
@@ -41,7 +47,7 @@ impl Fetcher {
                                 .push(digest);
                         }
                         None => {
-                            let problem = topology.why_no_owner(namespace, digest.partition());
+                            let problem = topology.why_no_owner(namespace, partition);
                             patience.failed(ClusterError::Other(problem));
                         }
                     }
@@ -107,7 +113,7 @@ impl Fetcher {
             let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
             let mut left = Vec::new();
             for &digest in &pending {
-                match topology.owner(namespace, digest.partition(), None) {
+                match topology.owner(namespace, digest.partition(), &[]) {
                     Some(node) => {
                         by_node.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new())).1.push(digest);
                     }

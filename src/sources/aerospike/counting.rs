@@ -37,7 +37,7 @@ impl AerospikeSource {
         let mut by_node: HashMap<Arc<str>, BTreeMap<PartitionId, u64>> = HashMap::new();
         let mut counts = BTreeMap::new();
         for partition in partitions.keys() {
-            let node = topology.owner(namespace, *partition, self.cluster().options().rack)?;
+            let node = topology.owner(namespace, *partition, &self.cluster().options().racks)?;
             if !by_node.contains_key(&node.name) {
                 let value = self.cluster().info(node, "partition-info", "the list of partitions").ok()?;
                 by_node.insert(node.name.clone(), counts::of_partitions(&value, namespace).ok()?);

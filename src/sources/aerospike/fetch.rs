@@ -149,15 +149,19 @@ impl Fetcher {
             patience.absence = Duration::ZERO;
         }
         let mut pending: Vec<PartitionId> = partitions.to_vec();
+        let racks = &self.cluster.options().racks;
+        // Where each partition was asked for last. It is asked for elsewhere if it is to be had there.
+        let mut asked: BTreeMap<PartitionId, Arc<str>> = BTreeMap::new();
         while !pending.is_empty() {
             let before = pending.len();
             self.cluster.look_again();
             let topology = self.cluster.topology();
-            let rack = self.cluster.options().rack.filter(|_| patience.failures == 0);
             let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<PartitionId>)> = BTreeMap::new();
             for &partition in &pending {
-                match topology.owner(namespace, partition, rack) {
+                let beside = asked.get(&partition).and_then(|node| topology.owner_beside(namespace, partition, node));
+                match beside.or_else(|| topology.owner(namespace, partition, racks)) {
                     Some(node) => {
+                        asked.insert(partition, node.name.clone());
                         by_node
                             .entry(node.name.clone())
                             .or_insert_with(|| (node.clone(), Vec::new()))

@@ -19,6 +19,8 @@ pub(super) struct Patience<'a> {
     /// Whether all that is left waits for nodes that are gone.
     pub(super) awaited: bool,
     waiting_since: Option<Instant>,
+    /// When the last partition came, or the first was asked for.
+    progressed: Instant,
     /// Whether all that is left waits for servers that put partitions together, and come on with it.
     pub(super) merging: bool,
     /// How many partitions the servers had still to move when they were asked last.
@@ -43,6 +45,7 @@ impl<'a> Patience<'a> {
             absence,
             awaited: false,
             waiting_since: None,
+            progressed: Instant::now(),
             merging: false,
             migrations: None,
             last: None,
@@ -75,6 +78,10 @@ impl<'a> Patience<'a> {
 
     pub(super) fn gave_up(&self, problem: &str) -> String {
         match self.waiting_since {
+            _ if self.cluster.is_over_time(self.progressed) => {
+                let seconds = self.progressed.elapsed().as_secs();
+                format!("gave up after {seconds} s, as `total_timeout` says; the last: {problem}")
+            }
             Some(since) if self.absence > Duration::ZERO && since.elapsed() >= self.absence => {
                 format!("gave up after {} s; the last: {problem}", since.elapsed().as_secs())
             }
@@ -89,16 +96,19 @@ impl<'a> Patience<'a> {
         let awaited = std::mem::take(&mut self.awaited);
         let merging = std::mem::take(&mut self.merging);
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        if progress {
+            self.progressed = Instant::now();
+        }
         self.failures = match () {
             () if progress => 1,
             () if merging => (self.failures + 1).min(self.attempts.saturating_sub(1)),
             () if awaited && since.elapsed() < self.absence => self.failures.max(1),
             () => self.failures + 1,
         };
-        if self.failures >= self.attempts {
+        if self.failures >= self.attempts || self.cluster.is_over_time(self.progressed) {
             return Ok(Round::GiveUp);
         }
-        rest(Cluster::wait_after(self.failures), self.stop);
+        rest(self.cluster.wait_after(self.failures), self.stop);
         if self.stop.load(Ordering::Relaxed) {
             return Err(ClusterError::Other("reading was stopped".into()));
         }

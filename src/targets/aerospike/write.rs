@@ -142,7 +142,9 @@ impl BatchWrite<'_> {
                 idle_rounds += 1;
             }
             let absence = cluster.options().absence;
+            let over_time = cluster.is_over_time(since_progress);
             let given_up = match self.overloaded {
+                _ if over_time => true,
                 // A node that is gone may come back with what it had.
                 _ if self.lost.is_some() => since_progress.elapsed() > absence,
                 true => since_progress.elapsed() > OVERLOAD_PATIENCE,
@@ -154,16 +156,16 @@ impl BatchWrite<'_> {
             if given_up && let Some(error) = self.node_error.take() {
                 return Err(error);
             }
-            if given_up && self.overloaded {
-                let problem =
-                    format!("the servers are overloaded: nothing was taken for {} s", OVERLOAD_PATIENCE.as_secs());
+            if given_up && (self.overloaded || over_time) {
+                let why = if self.overloaded { "the servers are overloaded: " } else { "" };
+                let problem = format!("{why}nothing was taken for {} s", since_progress.elapsed().as_secs());
                 if self.outcome.written == 0 {
                     return Err(ClusterError::Other(problem));
                 }
                 let left = std::mem::take(&mut self.left);
                 left.iter().for_each(|pending| self.fail(pending, problem.clone()));
             }
-            std::thread::sleep(Cluster::wait_after(idle_rounds + 1));
+            std::thread::sleep(cluster.wait_after(idle_rounds + 1));
             // If even this fails, the old picture may still do: the next round tells.
             let _ = cluster.refresh(topology.version);
         }
@@ -177,7 +179,7 @@ impl BatchWrite<'_> {
         let mut queues: BTreeMap<Arc<str>, (Arc<Node>, Vec<Pending>)> = BTreeMap::new();
         for pending in std::mem::take(&mut self.left) {
             let partition = pending.digest.partition();
-            match topology.owner(self.namespace, partition, None) {
+            match topology.owner(self.namespace, partition, &[]) {
                 Some(node) => {
                     let queue = queues.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new()));
                     queue.1.push(pending);

@@ -34,7 +34,7 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
     let seconds = now().saturating_add_signed(shared.clock_ahead) / 1_000_000_000 - shared.nodes[node].behind;
     match command {
         "node" => shared.nodes[node].name.clone(),
-        "build" => "8.1.2.0".into(),
+        "build" => shared.build.clone(),
         "edition" => shared.edition.clone(),
         "features" => shared.features.clone(),
         "cluster-name" => {

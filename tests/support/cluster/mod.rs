@@ -110,6 +110,7 @@ pub struct Shared {
     /// The most milliseconds that a batch was allowed to take.
     pub longest_batch: u32,
     pub features: String,
+    pub build: String,
     pub edition: String,
     /// The partitions of which no node has a copy any more, and which are empty now.
     pub fresh: BTreeSet<u16>,
@@ -224,6 +225,7 @@ impl TestCluster {
             namespaces: ["test", "bar"].map(|name| (name.to_string(), Namespace::default())).into(),
             owners: (0..4096).map(|partition| Some(partition % nodes)).collect(),
             cluster_name: "small".into(),
+            build: "8.1.2.0".into(),
             edition: "Small Edition".into(),
             key: 0xa1,
             features: "batch-any;pquery;pscans;replicas".into(),
