@@ -405,7 +405,7 @@ pub fn cluster_answer(bytes: &[u8]) -> bool {
     use crate::aerospike::topology;
     use crate::aerospike::wire::{WireError, admin, batch, info, login, query};
     let Some((kind, answer)) = bytes.split_first() else { return false };
-    match kind % 8 {
+    match kind % 9 {
         0 => query::items(answer, |_| Ok::<_, WireError>(())).is_ok(),
         1 => {
             let identity = |item: batch::BatchItem<'_, '_>| {
@@ -421,7 +421,8 @@ pub fn cluster_answer(bytes: &[u8]) -> bool {
         4 => topology::replicas(answer).is_ok(),
         5 => login::reply(answer).is_ok(),
         6 => admin::users(answer, &mut Vec::new()).is_ok(),
-        _ => admin::roles(answer, &mut Vec::new()).is_ok(),
+        7 => admin::roles(answer, &mut Vec::new()).is_ok(),
+        _ => crate::aerospike::secrets::agent::secret(answer).is_ok(),
     }
 }
 

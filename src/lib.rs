@@ -301,7 +301,9 @@ pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarge
 
 // Live clusters, as both.
 #[cfg(feature = "cluster")]
-pub use self::aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, TlsOptions};
+pub use self::aerospike::{
+    Address, AuthMode, ClusterOptions, ClusterUrl, SecretAgent, SecretSource, TlsOptions, TlsVersion,
+};
 #[cfg(feature = "cluster")]
 pub use sources::aerospike::AerospikeSource;
 #[cfg(feature = "cluster")]

@@ -25,6 +25,7 @@ mod cluster {
     mod restore_options;
     mod resume;
     mod selection;
+    mod tls;
     mod town;
     mod users;
     mod verify;

@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::error::{ClusterError, Result};
 use super::lineage::{ClusterKey, Lineage, Look, SeenNode, Start};
 use super::options::{Address, AuthMode, ClusterOptions, ClusterUrl};
+use super::secrets::SecretSource;
 use super::tls::Tls;
 use super::topology::{self, PartitionMap, Peer};
 use super::wire::info::{self, InfoReply};
@@ -198,7 +199,8 @@ pub enum ClusterUse {
 impl Cluster {
     /// Connects to the first seed that answers, and learns the rest from it.
     pub fn connect(url: &ClusterUrl, options: ClusterOptions, purpose: ClusterUse) -> Result<Self> {
-        let tls = options.tls.as_ref().map(Tls::new).transpose()?;
+        let reader = |source: &SecretSource, what: &str| options.agent.read(source, what);
+        let tls = options.tls.as_ref().map(|tls| Tls::new(tls, &reader)).transpose()?;
         if options.auth != AuthMode::Internal && tls.is_none() {
             let why = match options.auth {
                 AuthMode::Certificate => "the client's certificate is what names the user",

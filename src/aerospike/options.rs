@@ -1,10 +1,10 @@
 //! How a cluster is reached and read, and `aerospike://…` as people write it.
 
+use super::secrets::SecretSource;
 use crate::error::{Error, Result};
 use crate::record::RecordSelection;
 use crate::setters::setters;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -110,27 +110,90 @@ pub enum AuthMode {
     Certificate,
 }
 
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
 /// How connections are encrypted.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// Certificates of the authorities that are trusted (PEM); the system's if absent.
-    pub authorities: Option<PathBuf>,
+    /// Certificates of the authorities that are trusted (PEM), in a file or in the files of a directory; the system's
+    /// if absent.
+    pub authorities: Option<SecretSource>,
     /// Our own certificate, with the chain behind it (PEM).
-    pub certificate: Option<PathBuf>,
+    pub certificate: Option<SecretSource>,
     /// Our certificate's private key (PEM).
-    pub key: Option<PathBuf>,
+    pub key: Option<SecretSource>,
+    /// What opens the key if it is encrypted; the first line of it.
+    pub key_passphrase: Option<SecretSource>,
     /// The name that the servers' certificates bear; the host's name if absent.
     pub name: Option<String>,
+    /// The oldest version that is spoken.
+    pub oldest: TlsVersion,
+    /// The cipher suites that may be used, by their names in the registry of IANA; all that are supported if none.
+    pub cipher_suites: Vec<String>,
+    /// Lists of revoked certificates (PEM), in a file or in the files of a directory. With them, a server is refused if
+    /// its certificate is revoked, or the lists don't tell, or are out of date.
+    pub revocations: Option<SecretSource>,
+    /// Whether the lists need not tell of the authorities between a server's certificate and the trusted ones.
+    pub revocations_of_servers_alone: bool,
 }
 
 setters!(TlsOptions {
+    oldest: TlsVersion,
+    revocations_of_servers_alone: bool,
 } into {
-    authorities: Option<PathBuf>,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
+    authorities: Option<SecretSource>,
+    certificate: Option<SecretSource>,
+    key: Option<SecretSource>,
+    key_passphrase: Option<SecretSource>,
     name: Option<String>,
+    revocations: Option<SecretSource>,
+} each {
+    cipher_suites: String => Vec<String>,
 });
+
+/// Where the Aerospike Secret Agent is, which hands out secrets of external services.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SecretAgent {
+    /// Where it listens.
+    pub address: Address,
+    /// How connections to it are encrypted, if they are. Nothing of it may be a secret of the agent's.
+    pub tls: Option<TlsOptions>,
+    /// How long connecting to it may take, and each answer.
+    pub timeout: Duration,
+}
+
+setters!(SecretAgent {
+    address: Address,
+    timeout: Duration,
+} into {
+    tls: Option<TlsOptions>,
+});
+
+impl Default for SecretAgent {
+    fn default() -> Self {
+        Self {
+            address: Address { host: "localhost".to_string(), port: Self::PORT },
+            tls: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl SecretAgent {
+    /// The port of an agent that is given without one.
+    pub const PORT: u16 = 3005;
+}
 
 /// How a cluster is reached and read.
 #[derive(Clone)]
@@ -144,6 +207,8 @@ pub struct ClusterOptions {
     pub auth: AuthMode,
     /// TLS, if wanted.
     pub tls: Option<TlsOptions>,
+    /// The secret agent that is asked for what is said to be a secret of it.
+    pub agent: SecretAgent,
     /// Which records are read.
     pub selection: RecordSelection,
     /// The most records read per second, over all connections; 0 for no limit.
@@ -180,6 +245,7 @@ pub struct ClusterOptions {
 
 setters!(ClusterOptions {
     auth: AuthMode,
+    agent: SecretAgent,
     selection: RecordSelection,
     records_per_second: u32,
     bytes_per_second: u64,
@@ -208,6 +274,7 @@ impl Default for ClusterOptions {
             password: None,
             auth: AuthMode::default(),
             tls: None,
+            agent: SecretAgent::default(),
             selection: RecordSelection::default(),
             records_per_second: 0,
             bytes_per_second: 0,

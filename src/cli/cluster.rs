@@ -1,11 +1,11 @@
 //! The options of commands that read or write a live cluster.
 
 use super::applies::{GivenOption, Kind};
-use crate::aerospike::{AuthMode, ClusterOptions, TlsOptions};
+use super::tls::{SecretArgs, TlsArgs};
+use crate::aerospike::{AuthMode, ClusterOptions};
 use crate::error::{Error, Result};
 use crate::job::{ClusterAccess, ClusterLoad};
 use clap::ValueEnum;
-use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -16,32 +16,18 @@ const PASSWORD_VARIABLE: &str = "AEROLITH_CLUSTER_PASSWORD";
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Live clusters (aerospike://...)")]
 pub struct ClusterArgs {
-    /// The user, where the cluster has access control; the password comes from --cluster-password-file or from the
-    /// variable AEROLITH_CLUSTER_PASSWORD
+    /// The user, where the cluster has access control; the password comes from --cluster-password-file,
+    /// --cluster-password-command, or the variable AEROLITH_CLUSTER_PASSWORD
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Read the password of --user from the first line of this file
-    #[arg(long, value_name = "FILE")]
-    cluster_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
     /// Who checks the user: the cluster, a directory service (over TLS only), or the client's certificate [default:
     /// internal]
     #[arg(long, value_enum, value_name = "HOW")]
     auth: Option<Auth>,
-    /// Encrypt connections; implied by the other --tls options
-    #[arg(long)]
-    tls: bool,
-    /// Trusted certificate authorities (PEM) [default: the system's]
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
-    /// The client's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The private key of the client's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// The name in the servers' certificates [default: what the cluster says, else the host]
-    #[arg(long, value_name = "NAME")]
-    tls_name: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Read or write at most N records per second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     records_per_second: Option<u32>,
@@ -158,13 +144,9 @@ impl ClusterArgs {
     pub fn given(&self) -> Vec<GivenOption> {
         let Self {
             user,
-            cluster_password_file,
+            secret,
             auth,
             tls,
-            tls_ca,
-            tls_cert,
-            tls_key,
-            tls_name,
             records_per_second,
             bytes_per_second,
             socket_timeout,
@@ -175,15 +157,9 @@ impl ClusterArgs {
             alternate_addresses,
         } = self;
         let reaches = |name, given| GivenOption { name, given, goes_with: &[Kind::Cluster], all: false, why: SERVERS };
-        vec![
+        let mut all = vec![
             reaches("--user", user.is_some()),
-            reaches("--cluster-password-file", cluster_password_file.is_some()),
             reaches("--auth", auth.is_some()),
-            reaches("--tls", *tls),
-            reaches("--tls-ca", tls_ca.is_some()),
-            reaches("--tls-cert", tls_cert.is_some()),
-            reaches("--tls-key", tls_key.is_some()),
-            reaches("--tls-name", tls_name.is_some()),
             GivenOption { all: true, ..reaches("--records-per-second", records_per_second.is_some()) },
             GivenOption { all: true, ..reaches("--bytes-per-second", bytes_per_second.is_some()) },
             reaches("--socket-timeout", socket_timeout.is_some()),
@@ -192,30 +168,28 @@ impl ClusterArgs {
             reaches("--retry-wait", retry_wait.is_some()),
             reaches("--total-timeout", total_timeout.is_some()),
             reaches("--alternate-addresses", *alternate_addresses),
-        ]
+        ];
+        all.extend(secret.given(reaches));
+        all.extend(tls.given(reaches));
+        all
     }
 
     /// What the library is told.
     pub fn access(&self) -> Result<ClusterAccess> {
-        let password = match (&self.user, &self.cluster_password_file, std::env::var_os(PASSWORD_VARIABLE)) {
-            (None, Some(_), _) => {
-                return Err(Error::usage("--cluster-password-file has the password of --user, which is not given"));
+        let variable = std::env::var_os(PASSWORD_VARIABLE);
+        let password = match (&self.user, self.secret.password_option(), variable) {
+            (None, Some(option), _) => {
+                return Err(Error::usage(format!("{option} has the password of --user, which is not given")));
             }
             (None, None, _) | (Some(_), Some(_), _) => None,
             (Some(_), None, Some(password)) => Some(Zeroizing::new(password.into_encoded_bytes())),
             (Some(_), None, None) => {
                 return Err(Error::usage(format!(
-                    "no password for --user: set {PASSWORD_VARIABLE}, or give --cluster-password-file"
+                    "no password for --user: set {PASSWORD_VARIABLE}, or give --cluster-password-file or \
+                     --cluster-password-command"
                 )));
             }
         };
-        let named = self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_name.is_some();
-        let tls = (self.tls || named).then(|| TlsOptions {
-            authorities: self.tls_ca.clone(),
-            certificate: self.tls_cert.clone(),
-            key: self.tls_key.clone(),
-            name: self.tls_name.clone(),
-        });
         let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
         let defaults = ClusterOptions::default();
         let socket_timeout = seconds(self.socket_timeout).unwrap_or(defaults.socket_timeout);
@@ -227,7 +201,8 @@ impl ClusterArgs {
                 Some(Auth::External) => AuthMode::External,
                 Some(Auth::Pki) => AuthMode::Certificate,
             },
-            tls,
+            tls: self.tls.options()?,
+            agent: self.secret.agent()?,
             records_per_second: self.records_per_second.unwrap_or(0),
             bytes_per_second: self.bytes_per_second.unwrap_or(0),
             socket_timeout,
@@ -239,6 +214,6 @@ impl ClusterArgs {
             alternate_addresses: self.alternate_addresses,
             ..defaults
         };
-        Ok(ClusterAccess::default().options(options).password_file(self.cluster_password_file.clone()))
+        Ok(ClusterAccess::default().options(options).password_source(self.secret.password()?))
     }
 }

@@ -41,6 +41,8 @@ mod stats;
 mod tag;
 mod terminal;
 mod text;
+#[cfg(feature = "cluster")]
+mod tls;
 mod verify;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

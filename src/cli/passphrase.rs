@@ -169,7 +169,8 @@ fn name_origin(error: Error, origin: &Origin) -> Error {
     Error::invalid(format!("{error}. It came from {origin}"))
 }
 
-fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
+/// The first line that a command prints.
+pub fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     let doing = format!("run the password command {command:?}");
     let in_context = |error| Error::io(&doing, error);
     if command.trim().is_empty() {

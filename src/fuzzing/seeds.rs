@@ -588,5 +588,6 @@ pub(super) fn cluster_answer() -> Vec<Vec<u8>> {
         login.to_vec(),
         b"\x06\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0ada\0\0\0\x07\x0a\x01\x04shop".to_vec(),
         b"\x07\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\x0bshop\0\0\0\x09\x0c\x01\x0a\x03bar\x01s".to_vec(),
+        b"\x08{\"SecretValue\": \"c2VjcmV0\"}".to_vec(),
     ]
 }

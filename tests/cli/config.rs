@@ -113,3 +113,47 @@ fn the_file_says_how_live_clusters_are_reached() {
     sandbox.people();
     run(&sandbox, &["--config", "live.toml", "-p", "a", "backup", "asb:people.asb", "--cluster", "default"]).ends(0);
 }
+
+/// A file that names the clusters `shop` and `bar`, in which nobody listens.
+const CLUSTERS: &str = "[clusters.shop]\nhosts = '127.0.0.1:1'\nuser = 'backup'\ncluster-password-file = 'secret'\n\
+                        attempts = 2\nretry-wait = 0\n[clusters.bar]\nhosts = '127.0.0.1:2'\n";
+
+#[test]
+fn clusters_have_names_in_the_configuration_file_whichever_way_the_repository_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file.toml", CLUSTERS);
+    sandbox.write("given", "password");
+    let run = |arguments: &[&str]| sandbox.run(&[&["--config", "file.toml"], arguments].concat());
+    run(&["backup", "aerospike:shop/test"]).ends(1).says(&["cannot read the cluster's password from", "secret"]);
+    // Options go before what the file says, and may say it another way.
+    for options in [["--cluster-password-file", "given"], ["--cluster-password-command", "echo password"]] {
+        let backup = run(&[&["backup", "aerospike:shop"][..], &options].concat());
+        backup.ends(1).says(&["aerospike://127.0.0.1:1", "cannot connect to 127.0.0.1:1"]);
+    }
+    run(&["restore", "latest", "aerospike:bar/test"]).ends(1);
+    run(&["verify", "latest:test", "aerospike:bar/test"]).ends(1);
+    run(&["backup", "aerospike:baz/test"]).ends(2).says(&["there is no cluster \"baz\"; it names bar, shop"]);
+    run(&["backup", "aerospike:shop/a", "aerospike:bar/b"])
+        .ends(2)
+        .says(&["aerospike:shop and aerospike:bar", "one cluster"]);
+    let without = sandbox.run_with(&["backup", "aerospike:shop"], |command| {
+        command.env("XDG_CONFIG_HOME", sandbox.path("nowhere"));
+    });
+    without.ends(2).says(&["that names the cluster \"shop\"", "--config"]);
+}
+
+#[test]
+fn a_cluster_with_a_name_is_reached_as_is_said_of_it_and_not_as_the_others() {
+    let sandbox = sandbox();
+    sandbox.write(
+        "live.toml",
+        &format!(
+            "{CLUSTERS}[repositories.a]\nrepo = 'repo'\npassword-file = 'config/aerolith/key'\n\
+             [repositories.a.aerospike]\nuser = 'other'\ncluster-password-command = 'echo of the others; exit 1'\n"
+        ),
+    );
+    let backup = |source: &str| run(&sandbox, &["--config", "live.toml", "-p", "a", "backup", source]);
+    backup("aerospike:shop/test").ends(1).says(&["cannot read the cluster's password from", "secret"]);
+    backup("aerospike://127.0.0.1:1/test").ends(1).says(&["of the others", "ended with exit status: 1"]);
+    backup("aerospike:bar/test").ends(1).says(&["cannot connect to 127.0.0.1:2"]);
+}

@@ -282,7 +282,7 @@ fn the_nodes_of_the_wanted_rack_are_asked_where_they_have_a_copy() {
     let cluster = filled(2);
     cluster.shared().nodes[0].rack = Some(1);
     cluster.shared().nodes[1].rack = Some(2);
-    let asked = |rack| {
+    let asked = |rack: Option<u32>| {
         cluster.shared().log.clear();
         let source = connect(&cluster.address(0), quick(b"").racks(rack.into_iter().collect())).unwrap();
         assert_eq!(scan(&source, None).unwrap().len(), RECORDS);

@@ -3,7 +3,7 @@
 use super::{NAMESPACE, connect, quick, scan};
 use crate::support::cluster::TestCluster;
 use crate::support::cluster::User;
-use aerolith::{AuthMode, ClusterOptions, RecordSource, TlsOptions};
+use aerolith::{AuthMode, ClusterOptions, RecordSource, SecretSource, TlsOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -77,7 +77,7 @@ pub fn file(name: &str) -> std::path::PathBuf {
 }
 
 /// A cluster that proves to be `server.test` and wants a certificate of its clients.
-fn encrypted() -> TestCluster {
+pub fn encrypted() -> TestCluster {
     let certificate = |name: &str| CertificateDer::from_pem_file(file(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate("ca.pem")).unwrap();
@@ -95,11 +95,15 @@ fn encrypted() -> TestCluster {
     TestCluster::start_with(2, Some(Arc::new(config)))
 }
 
-fn certified() -> TlsOptions {
+pub fn pem(name: &str) -> SecretSource {
+    file(name).into()
+}
+
+pub fn certified() -> TlsOptions {
     TlsOptions::default()
-        .authorities(file("ca.pem"))
-        .certificate(file("client.pem"))
-        .key(file("client-key.pem"))
+        .authorities(pem("ca.pem"))
+        .certificate(pem("client.pem"))
+        .key(pem("client-key.pem"))
         .name("server.test".to_string())
 }
 
@@ -124,7 +128,7 @@ fn a_server_or_client_without_the_right_certificate_is_refused() {
     };
     let error = refused(certified().name("other.test".to_string()));
     assert!(error.contains("certificate") && error.contains("other.test"), "{error}");
-    let error = refused(certified().authorities(file("client.pem")));
+    let error = refused(certified().authorities(pem("client.pem")));
     assert!(error.contains("certificate"), "{error}");
     refused(certified().certificate(None).key(None));
     assert!(connect(&cluster.address(0), quick(b"")).is_err());
@@ -137,7 +141,7 @@ fn tls_options_that_do_not_fit_are_named() {
         let options = quick(b"").tls(tls);
         connect(&cluster.address(0), options).err().unwrap().to_string()
     };
-    let missing = std::path::PathBuf::from("/nowhere/ca.pem");
+    let missing = SecretSource::from(std::path::PathBuf::from("/nowhere/ca.pem"));
     let error = refused(TlsOptions::default().authorities(missing.clone()));
     assert!(error.contains("/nowhere/ca.pem"), "{error}");
     let error = refused(TlsOptions::default().certificate(missing));

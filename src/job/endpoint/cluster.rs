@@ -1,6 +1,6 @@
 //! Live clusters by their URLs.
 
-use crate::aerospike::{ClusterOptions, ClusterUrl};
+use crate::aerospike::{ClusterOptions, ClusterUrl, SecretSource};
 use crate::error::Result;
 use crate::job::secret;
 use crate::record::RecordSelection;
@@ -9,7 +9,6 @@ use crate::sources::RecordSource;
 use crate::sources::aerospike::AerospikeSource;
 use crate::targets::RecordTarget;
 use crate::targets::aerospike::AerospikeTarget;
-use std::path::PathBuf;
 
 /// How a live cluster is reached and read.
 #[derive(Clone, Default)]
@@ -17,16 +16,16 @@ use std::path::PathBuf;
 pub struct ClusterAccess {
     /// What the library is told.
     pub options: ClusterOptions,
-    /// The file whose first line is the user's password, if the options hold none. It is read when the cluster is
-    /// opened.
-    pub password_file: Option<PathBuf>,
+    /// Where the user's password comes from, if the options hold none: the first line of what is there. It is read
+    /// when the cluster is opened.
+    pub password_source: Option<SecretSource>,
     /// Reduce the load on the cluster while it is read, where the options set no limit of their own.
     pub load: ClusterLoad,
 }
 
 setters!(ClusterAccess {
     options: ClusterOptions,
-    password_file: Option<PathBuf>,
+    password_source: Option<SecretSource>,
     load: ClusterLoad,
 });
 
@@ -57,8 +56,9 @@ impl ClusterLoad {
 impl ClusterAccess {
     fn with_password(&self) -> Result<ClusterOptions> {
         let mut options = self.options.clone();
-        if let (None, Some(path)) = (&options.password, &self.password_file) {
-            options.password = Some(secret::from_file("cluster's password", path)?);
+        if let (None, Some(source)) = (&options.password, &self.password_source) {
+            let text = options.agent.read(source, "cluster's password")?;
+            options.password = Some(secret::first_line(&text, &format!("the first line of {source}"))?);
         }
         Ok(options)
     }

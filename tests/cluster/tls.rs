@@ -1,0 +1,174 @@
+//! Connections over TLS: what servers have to prove, what is refused, and where keys, certificates and passwords are.
+
+use super::login::{certified, encrypted, file, pem};
+use super::{connect, quick, scan};
+use crate::support::cluster::TestCluster;
+use aerolith::{SecretAgent, SecretSource, TlsOptions, TlsVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A cluster that speaks these versions and proves to be `server.test` with the certificate of `revocation`.
+fn speaking(versions: &[&'static SupportedProtocolVersion]) -> TestCluster {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::pem_file_iter(file("revocation/server.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            chain.map(Result::unwrap).collect(),
+            PrivateKeyDer::from_pem_file(file("revocation/server-key.pem")).unwrap(),
+        )
+        .unwrap();
+    TestCluster::start_with(1, Some(Arc::new(config)))
+}
+
+const BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+fn trusting() -> TlsOptions {
+    TlsOptions::default().authorities(pem("revocation/ca.pem")).name("server.test".to_string())
+}
+
+/// What came of connecting with these options: nothing, or the problem.
+fn problem(cluster: &TestCluster, tls: TlsOptions) -> Option<String> {
+    connect(&cluster.address(0), quick(b"").tls(tls)).err().map(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused(cluster: &TestCluster, tls: TlsOptions, parts: &[&str]) {
+    let problem = problem(cluster, tls).expect("a refusal");
+    parts.iter().for_each(|part| assert!(problem.contains(part), "{part:?} is missing: {problem}"));
+}
+
+#[test]
+fn a_version_older_than_the_oldest_that_is_spoken_is_refused() {
+    let old = speaking(&[&rustls::version::TLS12]);
+    assert_eq!(problem(&old, trusting()), None);
+    refused(&old, trusting().oldest(TlsVersion::V1_3), &["begin TLS with"]);
+    assert_eq!(problem(&speaking(&BOTH), trusting().oldest(TlsVersion::V1_3)), None);
+}
+
+#[test]
+fn only_the_cipher_suites_that_are_named_are_offered() {
+    let old = speaking(&[&rustls::version::TLS12]);
+    let with = |names: &[&str]| trusting().cipher_suites(names.iter().copied());
+    assert_eq!(problem(&old, with(&["tls_ecdhe_ecdsa_with_aes_128_gcm_sha256", "TLS_AES_256_GCM_SHA384"])), None);
+    refused(&old, with(&["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]), &["begin TLS with"]);
+    let known = ["\"RC4-MD5\"", "`cipher_suites`", "TLS_AES_256_GCM_SHA384, ", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"];
+    refused(&old, with(&["RC4-MD5"]), &known);
+}
+
+#[test]
+fn authorities_may_be_in_the_files_of_a_directory() {
+    let cluster = speaking(&BOTH);
+    let directory = tempfile::tempdir().unwrap();
+    let tls = || trusting().authorities(SecretSource::from(directory.path()));
+    refused(&cluster, tls(), &["holds no certificates in PEM form"]);
+    std::fs::write(directory.path().join("notes"), "nothing").unwrap();
+    std::fs::copy(file("ca.pem"), directory.path().join("a.pem")).unwrap();
+    refused(&cluster, tls(), &["UnknownIssuer"]);
+    std::fs::copy(file("revocation/ca.pem"), directory.path().join("b.pem")).unwrap();
+    assert_eq!(problem(&cluster, tls()), None);
+}
+
+#[test]
+fn a_server_whose_certificate_is_revoked_or_not_told_of_is_refused() {
+    let cluster = speaking(&BOTH);
+    let with = |source: &str| trusting().revocations(pem(source));
+    assert_eq!(problem(&cluster, with("revocation/lists")), None);
+    let whole = std::fs::read(file("revocation/lists/root.crl.pem")).unwrap();
+    let revoked = [whole.clone(), std::fs::read(file("revocation/revoked.crl.pem")).unwrap()].concat();
+    let outdated = [whole, std::fs::read(file("revocation/outdated.crl.pem")).unwrap()].concat();
+    let text = |text: Vec<u8>| trusting().revocations(SecretSource::Text(Zeroizing::new(text)));
+    refused(&cluster, text(revoked.clone()), &["Revoked"]);
+    refused(&cluster, text(outdated), &["revocation list expired"]);
+    // The list of the issuer says nothing of the issuer itself.
+    refused(&cluster, with("revocation/lists/issuer.crl.pem"), &["UnknownRevocationStatus"]);
+    let leaf = |tls: TlsOptions| tls.revocations_of_servers_alone(true);
+    assert_eq!(problem(&cluster, leaf(with("revocation/lists/issuer.crl.pem"))), None);
+    refused(&cluster, leaf(with("revocation/revoked.crl.pem")), &["Revoked"]);
+    refused(&cluster, with("revocation/ca.pem"), &["holds no revocation lists in PEM form"]);
+}
+
+fn text(text: &[u8]) -> SecretSource {
+    SecretSource::Text(Zeroizing::new(text.to_vec()))
+}
+
+#[test]
+fn an_encrypted_key_is_opened_with_its_passphrase() {
+    let cluster = encrypted();
+    let with = || certified().key(pem("client-key-encrypted.pem"));
+    assert_eq!(problem(&cluster, with().key_passphrase(text(b"open it\nsecond line"))), None);
+    let name = "client-key-encrypted.pem";
+    refused(&cluster, with(), &[name, "is encrypted: give its passphrase (`key_passphrase`)"]);
+    refused(&cluster, with().key_passphrase(text(b"wrong")), &[name, "what was given is wrong"]);
+    let old = b"-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n";
+    refused(&cluster, certified().key(text(old)), &["openssl pkcs8 -topk8"]);
+    // One that is not encrypted needs none.
+    assert_eq!(problem(&cluster, certified().key_passphrase(text(b"unused"))), None);
+}
+
+/// A secret agent that answers requests as `answer` says.
+fn agent(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> SecretAgent {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 8];
+            stream.read_exact(&mut head).unwrap();
+            assert_eq!(head[..4], [0x51, 0xde, 0xc1, 0xcc]);
+            let mut request = vec![0; u32::from_be_bytes(head[4..].try_into().unwrap()) as usize];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(&answer(std::str::from_utf8(&request).unwrap())).unwrap();
+        }
+    });
+    SecretAgent::default()
+        .address(aerolith::Address { host: address.ip().to_string(), port: address.port() })
+        .timeout(Duration::from_secs(2))
+}
+
+/// An answer of a secret agent.
+fn answered(json: &str) -> Vec<u8> {
+    [&[0x51, 0xde, 0xc1, 0xcc][..], &(json.len() as u32).to_be_bytes(), json.as_bytes()].concat()
+}
+
+#[test]
+fn keys_and_certificates_come_from_the_secret_agent() {
+    let cluster = encrypted();
+    let secret = |name: &str| SecretSource::parse(&format!("secrets:tls:{name}")).unwrap();
+    let tls = || certified().certificate(secret("client.pem")).key(secret("client-key.pem"));
+    let serving = agent(|request| {
+        let request: serde_json::Value = serde_json::from_str(request).unwrap();
+        assert_eq!(request["Resource"], "tls");
+        let held = std::fs::read(file(request["SecretKey"].as_str().unwrap())).unwrap();
+        answered(&format!("{{\"SecretValue\": {:?}}}", base64_simd::STANDARD.encode_to_string(held)))
+    });
+    assert!(scan(&connect(&cluster.address(0), quick(b"").tls(tls()).agent(serving)).unwrap(), None).is_ok());
+    let failing = |agent| {
+        let error = connect(&cluster.address(0), quick(b"").tls(tls()).agent(agent)).err().unwrap().to_string();
+        assert!(error.contains("cannot read the private key from the secret agent at 127.0.0.1:"), "{error}");
+        assert!(error.contains("secret \"client-key.pem\" of resource \"tls\""), "{error}");
+        error
+    };
+    let refusing = failing(agent(|_| answered("{\"Error\": \"no such key\"}")));
+    assert!(refusing.ends_with("it says: \"no such key\""), "{refusing}");
+    let other = failing(agent(|_| b"HTTP/1.1 400 Bad Request\r\n".to_vec()));
+    assert!(other.ends_with("its answer is not one of a secret agent"), "{other}");
+    let long = failing(agent(|_| [0x51, 0xde, 0xc1, 0xcc, 0xff, 0xff, 0xff, 0xff].to_vec()));
+    assert!(long.ends_with("its answer is not one of a secret agent"), "{long}");
+    let closing = failing(agent(|_| Vec::new()));
+    assert!(closing.ends_with("it closed the connection"), "{closing}");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let silent = SecretAgent::default()
+        .address(aerolith::Address { host: "127.0.0.1".into(), port })
+        .timeout(Duration::from_millis(200));
+    assert!(failing(silent).ends_with("it doesn't answer"));
+}
