@@ -41,9 +41,10 @@ Examples:
   zcat dump.jsonl.gz | aerolith backup jsonl:-")]
 pub struct Args {
     /// What to back up: aerospike://HOST:PORT,HOST:PORT/NAMESPACE (one host is enough; without a namespace, all of
-    /// them), asb:PATH (a file or a directory), jsonl:FILE or embedded:DIRECTORY. asb:- and jsonl:- are standard
-    /// input; a pipe does not show whether its writer succeeded, so forget the snapshot if it failed. Several sources
-    /// become one snapshot; no namespace may be in two of them
+    /// them), aerospike:NAME/NAMESPACE for a cluster of the configuration file, asb:PATH (a file or a directory),
+    /// jsonl:FILE or embedded:DIRECTORY. asb:- and jsonl:- are standard input; a pipe does not show whether its writer
+    /// succeeded, so forget the snapshot if it failed. Several sources become one snapshot; no namespace may be in two
+    /// of them
     #[arg(required_unless_present = "from_command")]
     source: Vec<String>,
     /// Run a command and back up what it writes to standard output, as asb:- (the default here) or jsonl:-. Nothing
@@ -142,6 +143,13 @@ enum Kind {
     Full,
     Incremental,
     Differential,
+}
+
+impl Args {
+    /// The sources, as they were given.
+    pub fn endpoints(&mut self) -> Vec<&mut String> {
+        self.source.iter_mut().collect()
+    }
 }
 
 impl From<Kind> for BackupKind {

@@ -1,6 +1,6 @@
 //! What all commands share: which repository, which passphrase, how to print, progress and Ctrl-C.
 
-use super::config::{self, Named};
+use super::config::{self, Named, NamedCluster};
 use super::output::{complain, print_raw, to_json};
 use super::passphrase::{NEW, PassphraseWay, open_other};
 use super::terminal::Terminal;
@@ -166,6 +166,11 @@ impl Context {
     /// What the configuration file says of the repository, if it was found there.
     pub fn named(&self) -> Option<&Named> {
         self.named.as_ref()
+    }
+
+    /// The live cluster of this name in the configuration file.
+    pub fn find_cluster(&self, name: &str) -> Result<NamedCluster> {
+        config::find_cluster(self.global.config.as_deref(), name)
     }
 
     pub fn json(&self) -> bool {

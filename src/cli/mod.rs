@@ -119,7 +119,7 @@ pub fn run() -> ExitCode {
     let needs_none = matches!(command, Command::Completions(_) | Command::Man(_) | Command::Demo(_));
     let context = if needs_none { Ok(Context::without_repository(global)) } else { Context::new(global) };
     let done = context.and_then(|context| {
-        let done = execute(&context, with_defaults(&context, command));
+        let done = with_defaults(&context, command).and_then(|command| execute(&context, command));
         context.remember();
         done
     });
@@ -136,12 +136,57 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The command once more, with what the configuration file says as the defaults of its options.
-fn with_defaults(context: &Context, command: Command) -> Command {
-    let Some(named) = context.named() else { return command };
-    let is_live = std::env::args_os().any(|argument| argument.as_encoded_bytes().starts_with(b"aerospike:"));
-    let matches = named.defaults(Cli::command(), is_live).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command
+/// What begins a source or target that the configuration file names, rather than its hosts.
+const NAMED_CLUSTER: &str = "aerospike:";
+
+impl Command {
+    /// The sources and targets, as they were given.
+    fn endpoints(&mut self) -> Vec<&mut String> {
+        match self {
+            Command::Backup(args) => args.endpoints(),
+            Command::Restore(args) => vec![args.endpoint()],
+            Command::Verify(args) => vec![args.endpoint()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The name of a cluster in the configuration file, if that is what was given, and the rest of the URL.
+fn named_cluster(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix(NAMED_CLUSTER).filter(|rest| !rest.starts_with("//"))?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+/// The command once more, with what the configuration file says as the defaults of its options, and with the hosts of
+/// the cluster that is given by its name there.
+fn with_defaults(context: &Context, mut command: Command) -> crate::error::Result<Command> {
+    let given = command.endpoints();
+    let is_live = given.iter().any(|url| url.starts_with(NAMED_CLUSTER));
+    let names: Vec<&str> = given.iter().filter_map(|url| Some(named_cluster(url)?.0)).collect();
+    let name = match names.split_first() {
+        Some((first, others)) => match others.iter().find(|other| *other != first) {
+            Some(other) => {
+                return Err(crate::error::Error::usage(format!(
+                    "{NAMED_CLUSTER}{first} and {NAMED_CLUSTER}{other}: a command reaches one cluster of the \
+                     configuration file"
+                )));
+            }
+            None => Some(first.to_string()),
+        },
+        None => None,
+    };
+    let cluster = name.map(|name| context.find_cluster(&name)).transpose()?;
+    if context.named().is_none() && cluster.is_none() {
+        return Ok(command);
+    }
+    let definition = config::defaults(context.named(), cluster.as_ref(), Cli::command(), is_live);
+    let mut command = Cli::from_arg_matches(&definition.get_matches()).unwrap_or_else(|error| error.exit()).command;
+    for url in command.endpoints() {
+        if let (Some(cluster), Some((_, rest))) = (&cluster, named_cluster(url)) {
+            *url = format!("{NAMED_CLUSTER}//{}{rest}", cluster.hosts);
+        }
+    }
+    Ok(command)
 }
 
 fn execute(context: &Context, command: Command) -> crate::error::Result<Done> {

@@ -153,6 +153,13 @@ enum Conflict {
     Newer,
 }
 
+impl Args {
+    /// The target, as it was given.
+    pub fn endpoint(&mut self) -> &mut String {
+        &mut self.target
+    }
+}
+
 impl From<Conflict> for ConflictPolicy {
     fn from(conflict: Conflict) -> Self {
         match conflict {

@@ -44,6 +44,13 @@ pub struct Args {
     among: Among,
 }
 
+impl Args {
+    /// The source, as it was given.
+    pub fn endpoint(&mut self) -> &mut String {
+        &mut self.source
+    }
+}
+
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let path = SnapshotPath::parse(&args.snapshot);
     applies::check(&[&args.source], args.reading.given())?;
