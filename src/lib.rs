@@ -297,6 +297,8 @@ pub use targets::asb::{AsbTarget, AsbTargetOptions};
 pub use targets::embedded::EmbeddedTarget;
 #[cfg(feature = "jsonl")]
 pub use targets::jsonl::JsonlTarget;
+#[cfg(feature = "jsonl")]
+pub use targets::keep_failed::KeepFailed;
 pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, Remarks, WriteOutcome};
 
 // Live clusters, as both.

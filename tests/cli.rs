@@ -19,6 +19,7 @@ mod cli {
     mod odd;
     mod options;
     mod parts;
+    mod refused;
     mod repair;
     mod restoring;
     mod rollback;

@@ -27,6 +27,11 @@ impl Among {
         SnapshotFilter { cluster: self.cluster.clone(), tags: self.tag.clone(), host: self.host.clone() }
     }
 
+    /// Whether any snapshot will do.
+    pub fn is_any(&self) -> bool {
+        self.cluster.is_none() && self.tag.is_empty() && self.host.is_none()
+    }
+
     /// Opens the snapshot that is meant. A warning tells why it may not be the one that was thought of.
     pub fn open(&self, context: &Context, spec: &str) -> Result<Snapshot> {
         context.repository()?.snapshot_among(spec, &self.filter())

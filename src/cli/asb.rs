@@ -63,6 +63,11 @@ impl AsbArgs {
         ]
     }
 
+    /// The key, which opens files that are read, too.
+    pub fn key_file(&self) -> Option<PathBuf> {
+        self.asb_key.clone()
+    }
+
     /// The options for a target.
     pub fn options(&self) -> AsbTargetOptions {
         AsbTargetOptions {

@@ -12,7 +12,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::job::endpoint::is_standard_output;
 use crate::job::path::key_digest;
-use crate::job::{self, RestoreOptions, SnapshotPath};
+use crate::job::{self, RestoreOptions, SnapshotPath, SourceOptions, is_of_files};
 use crate::record::{Digest, PartitionSet};
 use crate::repository::{Selection, Snapshot};
 use crate::restore::{self, Expiry};
@@ -48,10 +48,15 @@ Examples:
   aerolith restore latest:test/users asb:some.asb --key alice --key i:42
   aerolith restore latest:test aerospike://10.0.0.5:3000 --bins email,phone --conflict merge
   aerolith restore latest:test jsonl:- --digest-file lost.txt --no-metadata | jq .
+  aerolith restore latest:test aerospike://10.0.0.5:3000/test --failed-to refused.jsonl
+  aerolith restore jsonl:refused.jsonl aerospike://10.0.0.5:3000/test
   aerolith restore latest:test asb:- | asrestore -n test -i -")]
 pub struct Args {
-    /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME
-    snapshot: String,
+    /// SNAPSHOT[:NAMESPACE[/SET]]; SNAPSHOT is an id or its beginning, latest, latest~N, or @TIME. Or files, which are
+    /// restored without a repository: asb:PATH or jsonl:FILE, such as a file of --failed-to; several of them with
+    /// different namespaces
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    snapshot: Vec<String>,
     /// Where to: aerospike://HOST:PORT/NAMESPACE, asb:DIRECTORY, asb:FILE.asb, jsonl:FILE or embedded:DIRECTORY; asb:-
     /// and jsonl:- are standard output
     target: String,
@@ -70,6 +75,10 @@ pub struct Args {
     /// target is read for this, so nothing counts as done that is not. The count `same` says how many they are
     #[arg(long)]
     resume: bool,
+    /// Write the records that the target refuses into this new file, as JSON lines with the reasons. Restore it with
+    /// `aerolith restore jsonl:FILE TARGET` once the reason is gone, such as a limit on the size of records
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    failed_to: Option<PathBuf>,
     /// Then read back what was written and compare it record by record with the snapshot. A difference is named;
     /// exits with code 3
     #[arg(long, conflicts_with = "dry_run")]
@@ -253,6 +262,12 @@ fn check(args: &Args) -> Result<()> {
         why: "files are new, so they hold no records yet",
     };
     let options = [conflict].into_iter().chain(args.asb.given()).chain(args.writing.given());
+    // The key opens files that are restored, too.
+    let reads_asb = args.snapshot.iter().any(|one| applies::Kind::of(one) == Some(Kind::Asb));
+    let options = options.filter(|option| !(reads_asb && option.name == "--asb-key"));
+    if args.failed_to.as_deref() == Some(Path::new("-")) {
+        return Err(Error::usage("--failed-to -: name a file; standard output is for the report"));
+    }
     applies::check(&[&args.target], options)
 }
 
@@ -266,23 +281,52 @@ fn check_answerable(args: &Args) -> Result<()> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     check(&args)?;
-    let path = SnapshotPath::parse(&args.snapshot);
+    let files: Vec<String> = args.snapshot.iter().filter(|one| is_of_files(one)).cloned().collect();
+    match &args.snapshot[..] {
+        all if all.len() == files.len() => run_files(context, &args, &files),
+        [snapshot] => run_snapshot(context, &args, snapshot),
+        _ => Err(Error::usage("only files (asb:PATH, jsonl:FILE) are restored together; name one snapshot")),
+    }
+}
+
+/// Restores a snapshot of the repository.
+fn run_snapshot(context: &Context, args: &Args, snapshot: &str) -> Result<Done> {
+    let path = SnapshotPath::parse(snapshot);
     let (selection, names) = selection(&args.which, path.set.as_deref())?;
-    let options = options(&args, &path, selection)?;
+    let options = options(args, &path, selection)?;
     options.check(&args.target)?;
-    check_answerable(&args)?;
+    check_answerable(args)?;
     let repository = context.repository()?;
     let snapshot = repository.snapshot_among(&path.snapshot, &args.among.filter())?;
     let snapshot = announced(context, &snapshot, &path)?;
     let report = job::restore(&repository, &snapshot, &args.target, &options)?;
-    // The records themselves may be on standard output.
-    let aside = is_standard_output(&args.target) && !args.dry_run;
     let set = path.set.as_deref().or(args.which.set.first().map(String::as_str));
-    restored::print(
+    tell(
         context,
-        &Restored { snapshot: snapshot.manifest(), aside, options: &options, names, set, report: &report },
-    )?;
-    Ok(report.done())
+        args,
+        &Restored { from: &describe(snapshot.manifest()), options: &options, names, set, report: &report },
+    )
+}
+
+/// Restores files that are in no repository.
+fn run_files(context: &Context, args: &Args, files: &[String]) -> Result<Done> {
+    if !args.among.is_any() {
+        return Err(Error::usage("--cluster, --tag and --host choose among snapshots, not files: leave them out"));
+    }
+    let (selection, names) = selection(&args.which, None)?;
+    let options = options(args, &SnapshotPath::default(), selection)?;
+    options.check(&args.target)?;
+    check_answerable(args)?;
+    let reading = SourceOptions::default().asb_key(args.asb.key_file());
+    let report = job::restore_files(files, &args.target, &options, &reading, context.control())?;
+    let set = args.which.set.first().map(String::as_str);
+    tell(context, args, &Restored { from: &files.join(", "), options: &options, names, set, report: &report })
+}
+
+/// Says what was restored. The records themselves may be on standard output.
+fn tell(context: &Context, args: &Args, restored: &Restored<'_>) -> Result<Done> {
+    restored::print(context, restored, is_standard_output(&args.target) && !args.dry_run)?;
+    Ok(restored.report.done())
 }
 
 /// What the job is told.
@@ -308,7 +352,8 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         .records(records)
         .confirmed(args.yes)
         .verify(args.verify)
-        .dry_run(args.dry_run);
+        .dry_run(args.dry_run)
+        .failed_to(args.failed_to.clone());
     Ok(options.target(args.writing.options(args.asb.options())?))
 }
 

@@ -1,11 +1,9 @@
 //! What `restore` says in the end.
 
-use super::among::describe;
 use super::context::Context;
 use super::output::{complain, harmless, print_raw, to_json};
 use super::text;
 use crate::error::Result;
-use crate::format::snapshot::Manifest;
 use crate::job::path::key_advice;
 use crate::job::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification};
 use crate::record::Digest;
@@ -16,9 +14,8 @@ const NAMED_WITH_ONE_REASON: u64 = 20;
 
 /// What a restore did, and what it was told.
 pub struct Restored<'a> {
-    pub snapshot: &'a Manifest,
-    /// Whether the report goes to standard error.
-    pub aside: bool,
+    /// What was restored, for people.
+    pub from: &'a str,
     pub options: &'a RestoreOptions,
     /// The keys that were asked for.
     pub names: BTreeMap<Digest, String>,
@@ -28,11 +25,12 @@ pub struct Restored<'a> {
 }
 
 /// Names what is left out, and prints the report.
-pub fn print(context: &Context, restored: &Restored<'_>) -> Result<()> {
+/// `aside` says to print it to standard error.
+pub fn print(context: &Context, restored: &Restored<'_>, aside: bool) -> Result<()> {
     let report = restored.report;
     report.notes.iter().chain(&report.unread).chain(&report.unfound).for_each(|line| complain(line));
     name_what_is_left_out(restored);
-    let print = |text: &str| if restored.aside { print_aside(text) } else { print_raw(text) };
+    let print = |text: &str| if aside { print_aside(text) } else { print_raw(text) };
     match context.json() {
         true => print(&to_json(report)?),
         false => print(&harmless(&summary(restored))),
@@ -171,7 +169,11 @@ fn summary(restored: &Restored<'_>) -> String {
         true => format!("dry run: nothing was written into {}; {bytes} of bodies read in {time}", report.target),
         false => format!("restored into {}: {bytes} of bodies in {time}", report.target),
     });
-    lines.push(format!("out of {}", describe(restored.snapshot)));
+    lines.push(format!("out of {}", restored.from));
+    if let Some(file) = &report.failed_to {
+        let kept = text::plural(report.kept_failed, "record");
+        lines.push(format!("refused {kept}, kept in {file}: aerolith restore jsonl:{file} {}", report.target));
+    }
     let verdicts = verified(report).map(|(namespace, compared)| {
         let mut line = format!(
             "read back {namespace}: {} compared, {} missing, {} changed",

@@ -41,7 +41,9 @@ pub use path::SnapshotPath;
 pub use prune::{HeldBytes, PruneOptions, PruneReport, RunningSession, prune};
 pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNamespace, SalvagedSnapshot, repair};
 pub use report::*;
-pub use restore::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification, restore};
+pub use restore::{
+    FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification, is_of_files, restore, restore_files,
+};
 pub use verify::{ComparedNamespace, VerifyOptions, VerifyReport, verify};
 
 use crate::error::Error;

@@ -24,7 +24,8 @@
 //!
 //! The type is a particle type's name, or its number where it has no name. Names of sets and bins, and the content of
 //! UDF modules, are strings, or `{"base64":"…"}` where they are not UTF-8. The order of `bins` is kept. `expires` is
-//! for people and is ignored on reading, like every field that isn't known; so are `decoded` and `problem`, in which
+//! for people and is ignored on reading, like every field that isn't known; so is `refused`
+//! ([`write_refused_record`]), and so are `decoded` and `problem`, in which
 //! [`write_shown_record`] says what the bytes of a list, a map or a sketch hold. A namespace without records is named
 //! by a line `{"kind":"namespace","namespace":"empty"}`. Of a record's fields only `namespace`, `bins`, and one of
 //! `digest` and `key` are required; a missing digest is computed from set and key.
@@ -37,8 +38,8 @@ mod write;
 
 pub use parse::{Line, LineError, breaks_off, line_namespace, parse_line};
 pub use write::{
-    write_header, write_index, write_namespace, write_record, write_role, write_shown_record, write_shown_value,
-    write_udf, write_user,
+    write_header, write_index, write_namespace, write_record, write_refused_record, write_role, write_shown_record,
+    write_shown_value, write_udf, write_user,
 };
 
 /// The version of the format.

@@ -150,6 +150,22 @@ pub fn write_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>)
     })
 }
 
+/// Appends a record's line that also says why a target did not take it. Readers ignore that.
+pub fn write_refused_record(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    record: &RecordView<'_>,
+    reason: &str,
+) -> Result<(), BodyError> {
+    write_record(out, namespace, record)?;
+    // Before the brace and the line feed that end it.
+    out.truncate(out.len().saturating_sub(2));
+    out.extend_from_slice(br#","refused":"#);
+    put_text(out, reason);
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
 /// Appends a record's line that also says what lists, maps and sketches hold, for people. Readers ignore that.
 pub fn write_shown_record(out: &mut Vec<u8>, namespace: &str, record: &RecordView<'_>) -> Result<(), BodyError> {
     put_record(out, namespace, record, put_shown)

@@ -4,13 +4,14 @@ use super::partial::{Partial, begin_single, check_parent, directory_of, sync_dir
 use super::{ConflictPolicy, FailedRecord, RecordTarget, Remarks, WriteOutcome};
 use crate::error::{Error, Result};
 use crate::jsonl::{
-    MAX_LINE_BYTES, write_header, write_index, write_namespace, write_record, write_role, write_udf, write_user,
+    MAX_LINE_BYTES, write_header, write_index, write_namespace, write_record, write_refused_record, write_role,
+    write_udf, write_user,
 };
-use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::record::{BodyError, Digest, NamespaceMetadata, RecordBatch, RecordView, Timestamp};
 use crate::sources::RecordSource;
 use crate::sources::jsonl::JsonlSource;
 use crate::sync::lock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,44 @@ impl JsonlTarget {
     }
 }
 
+impl JsonlTarget {
+    /// Writes the records of a batch that another target refused, with the reasons; says which of them it can't write
+    /// either, and why.
+    pub(super) fn write_refused(
+        &self,
+        namespace: &str,
+        batch: &RecordBatch,
+        reasons: &BTreeMap<Digest, &str>,
+    ) -> Result<BTreeMap<Digest, String>> {
+        let (mut lines, mut unwritten) = (Vec::new(), BTreeMap::new());
+        for record in batch.iter() {
+            let Some(reason) = reasons.get(&record.meta.digest) else { continue };
+            put_line(&mut lines, &record, &mut unwritten, |lines| {
+                write_refused_record(lines, namespace, &record, reason)
+            });
+        }
+        self.put(&mut lock(&self.state), &lines)?;
+        Ok(unwritten)
+    }
+}
+
+/// Appends the line of a record, or says why it can't be written; then nothing is appended.
+fn put_line(
+    lines: &mut Vec<u8>,
+    record: &RecordView<'_>,
+    unwritten: &mut BTreeMap<Digest, String>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), BodyError>,
+) {
+    let start = lines.len();
+    let reason = match write(lines) {
+        Ok(()) if lines.len() - start <= MAX_LINE_BYTES => return,
+        Ok(()) => format!("its line would be longer than {MAX_LINE_BYTES} bytes"),
+        Err(error) => error.to_string(),
+    };
+    lines.truncate(start);
+    unwritten.insert(record.meta.digest, reason);
+}
+
 /// Refuses a file that is there.
 fn check_absent(path: &Path, target_name: &str) -> Result<()> {
     if !path.exists() {
@@ -106,21 +145,13 @@ fn check_absent(path: &Path, target_name: &str) -> Result<()> {
 
 /// Appends the lines of a batch's records; those that can't be written are named with the reason.
 fn format_batch(lines: &mut Vec<u8>, namespace: &str, batch: &RecordBatch) -> WriteOutcome {
-    let mut outcome = WriteOutcome::default();
+    let mut unwritten = BTreeMap::new();
     for record in batch.iter() {
-        let start = lines.len();
-        let reason = match write_record(lines, namespace, &record) {
-            Ok(()) if lines.len() - start <= MAX_LINE_BYTES => {
-                outcome.written += 1;
-                continue;
-            }
-            Ok(()) => format!("its line would be longer than {MAX_LINE_BYTES} bytes"),
-            Err(error) => error.to_string(),
-        };
-        lines.truncate(start);
-        outcome.failed.push(FailedRecord { digest: record.meta.digest, reason });
+        put_line(lines, &record, &mut unwritten, |lines| write_record(lines, namespace, &record));
     }
-    outcome
+    let written = (batch.len() - unwritten.len()) as u64;
+    let failed = unwritten.into_iter().map(|(digest, reason)| FailedRecord { digest, reason }).collect();
+    WriteOutcome { written, failed, ..WriteOutcome::default() }
 }
 
 fn lines_for(batch: &RecordBatch) -> Vec<u8> {

@@ -8,6 +8,8 @@ pub mod asb;
 pub mod embedded;
 #[cfg(feature = "jsonl")]
 pub mod jsonl;
+#[cfg(feature = "jsonl")]
+pub mod keep_failed;
 pub mod partial;
 
 use crate::error::{Error, Result};

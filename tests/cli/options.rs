@@ -108,6 +108,7 @@ const RESTORE: &[Rule] = &[
     (&["--conflict", "merge"], LIVE),
     (&["--dry-run"], Everywhere),
     (&["--resume"], LIVE),
+    (&["--failed-to", "refused"], Everywhere),
     (&["--verify"], Everywhere),
     (&["--mirror", "--yes"], LIVE),
     (&["--yes", "--mirror"], LIVE),

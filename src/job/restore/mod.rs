@@ -1,7 +1,9 @@
 //! Writes the records of a snapshot into a target.
 
+mod files;
 mod report;
 
+pub use files::{is_of_files, restore_files};
 pub use report::{FailedRecord, RestoreReport, RestoredNamespace, Verification};
 
 use super::endpoint::{OpenTarget, TargetOptions, holds_records, is_standard_output, name_there, open_target};
@@ -14,8 +16,10 @@ use crate::restore;
 use crate::setters::setters;
 use crate::sources::MetSets;
 use crate::targets::RecordTarget;
+use crate::targets::keep_failed::KeepFailed;
 use crate::verify::Comparison;
 use report::Restored;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What [`restore()`] restores, and how.
@@ -33,6 +37,9 @@ pub struct RestoreOptions {
     pub verify: bool,
     /// Only say what would be done.
     pub dry_run: bool,
+    /// A new file of JSON lines for the records that the target refuses, as they were to be written: [`restore_files`]
+    /// takes it once the reason is gone. If none is refused, it is not made. A dry run makes none.
+    pub failed_to: Option<PathBuf>,
     /// How the target is opened.
     pub target: TargetOptions,
 }
@@ -43,6 +50,7 @@ setters!(RestoreOptions {
     confirmed: bool,
     verify: bool,
     dry_run: bool,
+    failed_to: Option<PathBuf>,
     target: TargetOptions,
 });
 
@@ -90,17 +98,19 @@ pub fn restore(
     names.iter().try_for_each(|name| snapshot.check_restore(name, &how, url, holds_records(url)))?;
     check_sets(snapshot, &names, &how.selection)?;
     let OpenTarget { target, .. } = open_target(url, &options.target)?;
-    let mut report = RestoreReport::new(snapshot.manifest(), &*target, options.dry_run);
+    let keeping = options.failed_to.as_ref().map(|file| KeepFailed::new(&*target, file)).transpose()?;
+    let target: &dyn RecordTarget = keeping.as_ref().map_or(&*target, |keeping| keeping);
+    let mut report = RestoreReport::new(snapshot.manifest(), target, options.dry_run);
     if options.dry_run {
-        let planned = plan(snapshot, &names, &*target, &how)?;
+        let planned = plan(snapshot, &names, target, &how)?;
         report.take(snapshot.manifest(), planned, Vec::new(), &how);
     } else {
         if how.mirror && !options.confirmed {
-            names.iter().try_for_each(|name| ask(snapshot, name, &*target, &how))?;
+            names.iter().try_for_each(|name| ask(snapshot, name, target, &how))?;
         }
-        let restored = write(snapshot, &names, &*target, &how)?;
+        let restored = write(snapshot, &names, target, &how)?;
         let compared = match options.verify {
-            true => read_back(snapshot, &restored, &*target, &how)?,
+            true => read_back(snapshot, &restored, target, &how)?,
             false => Vec::new(),
         };
         report.take(snapshot.manifest(), restored, compared, &how);
@@ -113,6 +123,12 @@ pub fn restore(
     look_for_sets(&mut report, snapshot, &how.selection);
     look_for_bins(&mut report, &how.selection);
     report.duration_millis = millis_since(begun);
+    if let (Some(keeping), Some(file)) = (&keeping, &options.failed_to)
+        && keeping.kept() > 0
+    {
+        report.kept_failed = keeping.kept();
+        report.failed_to = Some(file.display().to_string());
+    }
     Ok(report)
 }
 

@@ -16,12 +16,15 @@ use std::collections::BTreeMap;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RestoreReport {
-    /// The snapshot's id.
+    /// The snapshot's id; empty where `source` says what was restored.
     pub snapshot: String,
-    /// When it was committed.
+    /// When it was committed; likewise.
     pub committed: String,
-    /// Its cluster.
+    /// Its cluster; likewise.
     pub cluster: String,
+    /// The files that were restored, if it was no snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The target.
     pub target: String,
     /// Whether this was a dry run: nothing was written, and the counts say what would be.
@@ -35,6 +38,11 @@ pub struct RestoreReport {
     /// Remarks on the target, for people: files of a killed restore that were removed, a version of `.asb` that
     /// asrestore refuses.
     pub notes: Vec<String>,
+    /// With `--failed-to`, the file that holds the records which the target refused; absent if it refused none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_to: Option<String>,
+    /// How many records are in it.
+    pub kept_failed: u64,
     /// What the snapshot's backup could not read of these namespaces, for people.
     #[serde(skip)]
     pub unread: Vec<String>,
@@ -223,12 +231,15 @@ impl RestoreReport {
             snapshot: manifest.id.to_string(),
             committed: text::rfc3339(manifest.committed),
             cluster: manifest.cluster.clone(),
+            source: None,
             target: target.name().to_string(),
             dry_run,
             duration_millis: 0,
             namespaces: Vec::new(),
             omissions: Vec::new(),
             notes: Vec::new(),
+            failed_to: None,
+            kept_failed: 0,
             unread: Vec::new(),
             unfound: Vec::new(),
             sets: MetSets::default(),
