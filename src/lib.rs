@@ -299,7 +299,9 @@ pub use targets::embedded::EmbeddedTarget;
 pub use targets::jsonl::JsonlTarget;
 #[cfg(feature = "jsonl")]
 pub use targets::keep_failed::KeepFailed;
-pub use targets::{ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, Remarks, WriteOutcome};
+pub use targets::{
+    ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, Remarks, UnbuiltIndex, WriteOutcome,
+};
 
 // Live clusters, as both.
 #[cfg(feature = "cluster")]

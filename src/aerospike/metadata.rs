@@ -176,6 +176,35 @@ fn index(text: &[u8]) -> Result<SecondaryIndex, WireError> {
     Ok(index)
 }
 
+/// What a server says of how far a secondary index is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexState {
+    /// Queries can use it.
+    Built,
+    /// It is being built.
+    Building,
+    /// It could not be made from its definition.
+    Failed,
+    /// The server says nothing of it, as of an index over a whole set.
+    Untold,
+}
+
+/// For each secondary index of a list its name and state.
+pub fn index_states(list: &[u8], namespace: &str) -> Vec<(Vec<u8>, IndexState)> {
+    let states = descriptions(list, namespace).into_iter().filter_map(|text| {
+        let parts = at_keys(text, &INDEX_KEYS);
+        let part = |key| parts.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
+        let state = match part("state") {
+            Some(b"RW") => IndexState::Built,
+            Some(b"ERROR") => IndexState::Failed,
+            Some(_) => IndexState::Building,
+            None => IndexState::Untold,
+        };
+        Some((part("indexname")?.to_vec(), state))
+    });
+    states.collect()
+}
+
 /// Reads the text of a UDF module: `type=LUA;content=BASE64;`.
 fn udf(name: &[u8], text: &[u8]) -> Result<UdfModule, WireError> {
     let content = info::value(text, b';', "content").unwrap_or_default();

@@ -8,6 +8,7 @@ use super::endpoint;
 use super::restored::{self, Restored};
 use super::select::{bin_names, parse_digest};
 use super::terminal::{Announced, NO_ANSWER};
+use super::text;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::job::endpoint::is_standard_output;
@@ -21,6 +22,7 @@ use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Restore a snapshot, a namespace, sets, partitions, or single records
 ///
@@ -116,6 +118,11 @@ pub struct Args {
     /// any time, and an aborted restore does not leave indexes missing
     #[arg(long, conflicts_with_all = ["no_indexes", "no_metadata"])]
     indexes_last: bool,
+    /// Then wait until the servers have built the restored indexes, for at most this long if a time is given (such as
+    /// --wait-indexes=10min). Indexes that are not built then are named, and the exit code is 3
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = text::parse_duration,
+          conflicts_with_all = ["dry_run", "no_indexes", "no_metadata"])]
+    wait_indexes: Option<Option<Duration>>,
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
@@ -261,7 +268,14 @@ fn check(args: &Args) -> Result<()> {
         all: true,
         why: "files are new, so they hold no records yet",
     };
-    let options = [conflict].into_iter().chain(args.asb.given()).chain(args.writing.given());
+    let wait = GivenOption {
+        name: "--wait-indexes",
+        given: args.wait_indexes.is_some(),
+        goes_with: &[Kind::Cluster],
+        all: true,
+        why: "it builds no indexes",
+    };
+    let options = [conflict, wait].into_iter().chain(args.asb.given()).chain(args.writing.given());
     // The key opens files that are restored, too.
     let reads_asb = args.snapshot.iter().any(|one| applies::Kind::of(one) == Some(Kind::Asb));
     let options = options.filter(|option| !(reads_asb && option.name == "--asb-key"));
@@ -353,6 +367,7 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         .confirmed(args.yes)
         .verify(args.verify)
         .dry_run(args.dry_run)
+        .wait_indexes(args.wait_indexes.map(|longest| longest.unwrap_or(Duration::MAX)))
         .failed_to(args.failed_to.clone());
     Ok(options.target(args.writing.options(args.asb.options())?))
 }

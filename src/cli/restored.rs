@@ -5,7 +5,7 @@ use super::output::{complain, harmless, print_raw, to_json};
 use super::text;
 use crate::error::Result;
 use crate::job::path::key_advice;
-use crate::job::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification};
+use crate::job::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, UnbuiltIndex, Verification};
 use crate::record::Digest;
 use std::collections::BTreeMap;
 
@@ -108,6 +108,13 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
         name_digests("read back: not as in the snapshot", namespace, &compared.changed);
         name_digests("read back: not in the snapshot", namespace, &compared.extra);
         name_digests("read back: can't be compared, as the snapshot's is damaged", namespace, &compared.unreadable);
+    }
+    for UnbuiltIndex { namespace, name, percent, failed, .. } in &report.unbuilt {
+        let (namespace, name) = (text::safe(namespace), text::safe(name));
+        complain(&match failed {
+            true => format!("not built: index {name} of namespace {namespace}: a server says that it failed"),
+            false => format!("not built yet: index {name} of namespace {namespace} ({percent} %)"),
+        });
     }
     report.omissions.iter().for_each(|omission| complain(&format!("left out: {omission}")));
 }

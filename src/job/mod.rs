@@ -42,7 +42,8 @@ pub use prune::{HeldBytes, PruneOptions, PruneReport, RunningSession, prune};
 pub use repair::{LostRange, LostRecord, RepairOptions, RepairReport, SalvagedNamespace, SalvagedSnapshot, repair};
 pub use report::*;
 pub use restore::{
-    FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, Verification, is_of_files, restore, restore_files,
+    FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, UnbuiltIndex, Verification, is_of_files, restore,
+    restore_files,
 };
 pub use verify::{ComparedNamespace, VerifyOptions, VerifyReport, verify};
 

@@ -1,9 +1,9 @@
 //! Keeps the records that a target does not take.
 
 use super::jsonl::JsonlTarget;
-use super::{ConflictPolicy, DeleteOutcome, RecordTarget, Remarks, WriteOutcome};
+use super::{ConflictPolicy, DeleteOutcome, RecordTarget, Remarks, UnbuiltIndex, WriteOutcome};
 use crate::error::Result;
-use crate::record::{Digest, NamespaceMetadata, RecordBatch, Timestamp};
+use crate::record::{Digest, NamespaceMetadata, RecordBatch, SecondaryIndex, Timestamp};
 use crate::sources::RecordSource;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,6 +80,10 @@ impl RecordTarget for KeepFailed<'_> {
             }
         }
         Ok(outcome)
+    }
+
+    fn unbuilt_indexes(&self, namespace: &str, indexes: &[SecondaryIndex]) -> Result<Vec<UnbuiltIndex>> {
+        self.target.unbuilt_indexes(namespace, indexes)
     }
 
     fn delete(&self, namespace: &str, digests: &[Digest]) -> Result<DeleteOutcome> {

@@ -13,7 +13,7 @@ pub mod keep_failed;
 pub mod partial;
 
 use crate::error::{Error, Result};
-use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, Timestamp};
+use crate::record::{Digest, Generation, NamespaceMetadata, RecordBatch, SecondaryIndex, Timestamp};
 use crate::sources::RecordSource;
 
 /// What happens to a record that the target already has.
@@ -77,6 +77,17 @@ pub struct WriteOutcome {
     pub failed: Vec<FailedRecord>,
     /// The records that make up `expired`, `exists` and `fresher`.
     pub left_alone: Vec<Digest>,
+}
+
+/// A secondary index that a target has not built yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnbuiltIndex {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// How much of it is built, in percent, where it is least so.
+    pub percent: u32,
+    /// It won't be built: the target says that it failed.
+    pub failed: bool,
 }
 
 /// What became of records that were to be deleted.
@@ -179,6 +190,16 @@ pub trait RecordTarget: Send + Sync {
     fn add_metadata(&self, namespace: &str, metadata: &NamespaceMetadata) -> Result<Remarks> {
         let _ = (namespace, metadata);
         Err(Error::usage(format!("{}: indexes come before the records there, not after them", self.name())))
+    }
+
+    /// Which of these indexes of a namespace are not built yet. Where indexes need not be built there are none.
+    ///
+    /// # Errors
+    ///
+    /// If the target can't be reached.
+    fn unbuilt_indexes(&self, namespace: &str, indexes: &[SecondaryIndex]) -> Result<Vec<UnbuiltIndex>> {
+        let _ = (namespace, indexes);
+        Ok(Vec::new())
     }
 
     /// Deletes records. Only live targets can.

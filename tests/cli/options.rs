@@ -127,6 +127,7 @@ const RESTORE: &[Rule] = &[
     (&["--no-udfs"], Everywhere),
     (&["--no-users"], Everywhere),
     (&["--indexes-last"], LIVE),
+    (&["--wait-indexes"], CLUSTER),
     (&["--zstd", "3"], ASB),
     (&["--asb-key", "key.pem"], ASB),
     (&["--asb-encrypt", "aes128", "--asb-key", "key.pem"], ASB),

@@ -1,10 +1,11 @@
 //! Writes the records of a snapshot into a target.
 
 mod files;
+mod indexes;
 mod report;
 
 pub use files::{is_of_files, restore_files};
-pub use report::{FailedRecord, RestoreReport, RestoredNamespace, Verification};
+pub use report::{FailedRecord, RestoreReport, RestoredNamespace, UnbuiltIndex, Verification};
 
 use super::endpoint::{OpenTarget, TargetOptions, holds_records, is_standard_output, name_there, open_target};
 use super::path::{namespaces, no_such_set};
@@ -20,7 +21,7 @@ use crate::targets::keep_failed::KeepFailed;
 use crate::verify::Comparison;
 use report::Restored;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What [`restore()`] restores, and how.
 #[derive(Clone, Default)]
@@ -35,6 +36,9 @@ pub struct RestoreOptions {
     pub confirmed: bool,
     /// Then read back what was written, and compare it with the snapshot.
     pub verify: bool,
+    /// Then wait until the target has built the secondary indexes that were restored, if need be for this long.
+    /// [`Duration::MAX`] is for ever; not at all if absent. What is not built then is named.
+    pub wait_indexes: Option<Duration>,
     /// Only say what would be done.
     pub dry_run: bool,
     /// A new file of JSON lines for the records that the target refuses, as they were to be written: [`restore_files`]
@@ -49,6 +53,7 @@ setters!(RestoreOptions {
     records: restore::RestoreOptions,
     confirmed: bool,
     verify: bool,
+    wait_indexes: Option<Duration>,
     dry_run: bool,
     failed_to: Option<PathBuf>,
     target: TargetOptions,
@@ -114,6 +119,10 @@ pub fn restore(
             false => Vec::new(),
         };
         report.take(snapshot.manifest(), restored, compared, &how);
+        if let Some(longest) = options.wait_indexes.filter(|_| !how.without_indexes) {
+            report.unbuilt = indexes::wait(snapshot, &names, target, &how, longest)?;
+            report.is_incomplete |= !report.unbuilt.is_empty();
+        }
         if report.is_damaged
             && let Err(error) = repository.note_damage_of(snapshot, "restore")
         {

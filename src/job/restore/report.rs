@@ -43,6 +43,8 @@ pub struct RestoreReport {
     pub failed_to: Option<String>,
     /// How many records are in it.
     pub kept_failed: u64,
+    /// With `--wait-indexes`, the secondary indexes that are not built yet.
+    pub unbuilt: Vec<UnbuiltIndex>,
     /// What the snapshot's backup could not read of these namespaces, for people.
     #[serde(skip)]
     pub unread: Vec<String>,
@@ -124,6 +126,21 @@ pub struct FailedRecord {
     pub digest: String,
     /// Why, for people.
     pub reason: String,
+}
+
+/// A secondary index that is not built yet.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct UnbuiltIndex {
+    /// The namespace's name in the snapshot.
+    pub namespace: String,
+    /// The index's name.
+    pub name: String,
+    /// How much of it is built, in percent, where it is least so.
+    pub percent: u32,
+    /// It won't be built: a server says that it failed.
+    pub failed: bool,
 }
 
 /// What reading back found.
@@ -240,6 +257,7 @@ impl RestoreReport {
             notes: Vec::new(),
             failed_to: None,
             kept_failed: 0,
+            unbuilt: Vec::new(),
             unread: Vec::new(),
             unfound: Vec::new(),
             sets: MetSets::default(),

@@ -17,10 +17,11 @@ mod encode;
 mod metadata;
 mod pace;
 mod security;
+mod unbuilt;
 mod write;
 mod writer;
 
-use super::{ConflictPolicy, DeleteOutcome, RecordTarget, Remarks, WriteOutcome};
+use super::{ConflictPolicy, DeleteOutcome, RecordTarget, Remarks, UnbuiltIndex, WriteOutcome};
 use crate::aerospike::cluster::{Cluster, ClusterUse};
 use crate::aerospike::error::ClusterError;
 use crate::aerospike::throttle::Throttle;
@@ -30,7 +31,7 @@ use crate::aerospike::{ClusterOptions, ClusterUrl, error, remains};
 use crate::error::{Error, Result};
 use crate::record::RecordSelection;
 use crate::record::{
-    Digest, Generation, NamespaceMetadata, PartitionSet, RecordBatch, RecordMeta, Timestamp, VoidTime,
+    Digest, Generation, NamespaceMetadata, PartitionSet, RecordBatch, RecordMeta, SecondaryIndex, Timestamp, VoidTime,
 };
 use crate::sources::RecordSource;
 use crate::sources::aerospike::AerospikeSource;
@@ -185,6 +186,10 @@ impl RecordTarget for AerospikeTarget {
 
     fn write(&self, namespace: &str, batch: &RecordBatch, policy: ConflictPolicy) -> Result<WriteOutcome> {
         self.named(write::write(&self.writer, self.namespace(namespace), batch, encode::mode(policy)))
+    }
+
+    fn unbuilt_indexes(&self, namespace: &str, indexes: &[SecondaryIndex]) -> Result<Vec<UnbuiltIndex>> {
+        self.named(unbuilt::look(&self.writer.cluster, self.namespace(namespace), indexes))
     }
 
     /// On the Enterprise Edition with tombstones, so that no restart of a node brings the records back.
