@@ -64,6 +64,9 @@ impl fmt::Debug for SecretSource {
     }
 }
 
+/// Asks a secret agent for a secret of a resource.
+type AskAgent<'a> = &'a dyn Fn(Option<&str>, &str) -> Result<Zeroizing<Vec<u8>>>;
+
 impl SecretSource {
     /// Reads what people write: `env:NAME`, `env-b64:NAME`, `b64:TEXT`, `secrets:RESOURCE:NAME` or `secrets:NAME`; all
     /// else is the path of a file.
@@ -105,11 +108,7 @@ impl SecretSource {
     }
 
     /// Reads it; `agent` is asked where it is the agent's.
-    pub(crate) fn read_with(
-        &self,
-        what: &str,
-        agent: &dyn Fn(Option<&str>, &str) -> Result<Zeroizing<Vec<u8>>>,
-    ) -> Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn read_with(&self, what: &str, agent: AskAgent<'_>) -> Result<Zeroizing<Vec<u8>>> {
         let variable = |name: &str| match std::env::var_os(name).filter(|value| !value.is_empty()) {
             Some(value) => Ok(Zeroizing::new(value.into_encoded_bytes())),
             None => Err(Error::usage(format!("cannot read the {what} from the variable {name}: it is not set"))),
