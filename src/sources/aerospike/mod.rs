@@ -174,7 +174,7 @@ impl AerospikeSource {
             Want::Records(None) => each(bytes),
             Want::Records(Some(_)) => walk_bytes.max(each(bytes) / 4),
             // No walk comes beside it.
-            Want::Changes(_) => each(bytes) / 8,
+            Want::Changes(_) => each(bytes).div_ceil(8),
             Want::Digests(_) => walk_bytes,
         };
         let nodes = self.cluster().topology().nodes.len().max(1);
