@@ -29,6 +29,7 @@ mod cluster {
     mod town;
     mod users;
     mod verify;
+    mod waiting;
 }
 mod support;
 

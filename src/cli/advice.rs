@@ -38,6 +38,7 @@ const NAMES: &[(&str, &str)] = &[
     ("`version`", "--asb-version"),
     ("`wait`", "--wait"),
     ("`without_indexes`", "--no-indexes"),
+    ("`without_records`", "--no-records"),
     ("`without_udfs`", "--no-udfs"),
     ("`without_users`", "--no-users"),
 ];

@@ -5,6 +5,8 @@ use super::tls::{SecretArgs, TlsArgs};
 use crate::aerospike::{AuthMode, ClusterOptions};
 use crate::error::{Error, Result};
 use crate::job::{ClusterAccess, ClusterLoad};
+use crate::record::{RecordSelection, Timestamp};
+use crate::repository::resolve::parse_begin;
 use clap::ValueEnum;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -65,6 +67,17 @@ pub struct ClusterReadArgs {
     /// Read only records for which this filter expression is true: base64, as clients print it
     #[arg(long, value_name = "BASE64")]
     filter_exp: Option<String>,
+    /// Read only records whose last update is at or after this time by the servers' clocks, such as 2026-05-01 or
+    /// 2026-05-01T12:00Z; without a zone it is the machine's. A snapshot of such a selection is of that selection
+    /// alone: for what changed since the last backup there is --kind incremental, which also finds deletes
+    #[arg(long, value_name = "TIME", value_parser = parse_modified)]
+    modified_after: Option<Timestamp>,
+    /// Read only records whose last update is before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_modified)]
+    modified_before: Option<Timestamp>,
+    /// Read only records that never expire
+    #[arg(long)]
+    no_ttl_only: bool,
     /// Read at most N records per second from one node
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     node_records_per_second: Option<u32>,
@@ -100,20 +113,46 @@ impl ClusterReadArgs {
         Ok(access.options(options).load(load))
     }
 
-    /// The filter expression, which servers evaluate.
-    pub fn filter(&self) -> Result<Vec<u8>> {
-        let Some(text) = &self.filter_exp else { return Ok(Vec::new()) };
+    /// A selection with what servers evaluate.
+    pub fn filtered(&self, selection: RecordSelection) -> Result<RecordSelection> {
+        if let (Some(after), Some(before)) = (self.modified_after, self.modified_before)
+            && after >= before
+        {
+            return Err(Error::usage(format!(
+                "--modified-after {after} is not before --modified-before {before}: no record would be read"
+            )));
+        }
+        let selection = selection
+            .modified_after(self.modified_after)
+            .modified_before(self.modified_before)
+            .never_expires(self.no_ttl_only);
+        let Some(text) = &self.filter_exp else { return Ok(selection) };
         let decoded = base64_simd::STANDARD.decode_to_vec(text.trim()).ok().filter(|bytes| !bytes.is_empty());
-        decoded.ok_or_else(|| Error::usage(format!("--filter-exp {text}: that is no base64 of a filter expression")))
+        let filter = decoded
+            .ok_or_else(|| Error::usage(format!("--filter-exp {text}: that is no base64 of a filter expression")))?;
+        Ok(selection.filter(filter))
     }
 
     /// All of them, and whether they were given. No `..`: an option that is added must be told of here.
     pub fn given(&self) -> Vec<GivenOption> {
-        let Self { cluster, filter_exp, node_records_per_second, node_bytes_per_second, nice, rack } = self;
+        let Self {
+            cluster,
+            filter_exp,
+            modified_after,
+            modified_before,
+            no_ttl_only,
+            node_records_per_second,
+            node_bytes_per_second,
+            nice,
+            rack,
+        } = self;
         let reads = |name, given| GivenOption { name, given, goes_with: &[Kind::Cluster], all: true, why: SERVERS };
         let mut all = cluster.given();
         all.extend([
             reads("--filter-exp", filter_exp.is_some()),
+            reads("--modified-after", modified_after.is_some()),
+            reads("--modified-before", modified_before.is_some()),
+            reads("--no-ttl-only", *no_ttl_only),
             reads("--node-records-per-second", node_records_per_second.is_some()),
             reads("--node-bytes-per-second", node_bytes_per_second.is_some()),
             reads("--nice", nice.is_some()),
@@ -121,6 +160,12 @@ impl ClusterReadArgs {
         ]);
         all
     }
+}
+
+/// Reads a time; a day means its beginning. asbackup's form, with `_` before the hours, is one too.
+fn parse_modified(text: &str) -> Result<Timestamp, String> {
+    let time = parse_begin(&text.replacen('_', "T", 1)).map(Timestamp);
+    time.ok_or_else(|| "it is not a time; write it as 2026-05-01T12:00Z".to_string())
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -4,8 +4,6 @@ use super::applies::{GivenOption, Kind};
 use super::select::SelectArgs;
 use crate::error::Result;
 use crate::job::{SourceOptions, TargetOptions};
-#[cfg(feature = "cluster")]
-use crate::record::RecordSelection;
 use crate::targets::asb::AsbTargetOptions;
 use std::path::PathBuf;
 
@@ -54,7 +52,7 @@ impl SourceArgs {
         let options = SourceOptions::default().digest_file(self.select.digest_file()).asb_key(self.asb_key.clone());
         #[cfg(feature = "cluster")]
         let (options, selection) = {
-            let selection = RecordSelection { filter: self.cluster.filter()?, ..selection };
+            let selection = self.cluster.filtered(selection)?;
             (options.cluster(self.cluster.access(parallel)?), selection)
         };
         #[cfg(not(feature = "cluster"))]

@@ -99,6 +99,9 @@ pub struct Args {
     /// Restore all records so that they never expire
     #[arg(long)]
     no_ttl: bool,
+    /// Leave out all records: restore only indexes, UDF modules, users and roles
+    #[arg(long, conflicts_with_all = ["no_metadata", "verify", "failed_to", "resume", "mirror"])]
+    no_records: bool,
     /// Leave out indexes, UDF modules, users and roles
     #[arg(long)]
     no_metadata: bool,
@@ -355,6 +358,7 @@ fn options(args: &Args, path: &SnapshotPath, selection: Selection) -> Result<Res
         .rename(args.rename.clone())
         .conflict(args.conflict.map(ConflictPolicy::from))
         .expiry(expiry)
+        .without_records(args.no_records)
         .without_indexes(args.no_metadata || args.no_indexes)
         .without_udfs(args.no_metadata || args.no_udfs)
         .without_users(args.no_metadata || args.no_users)

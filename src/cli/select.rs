@@ -64,7 +64,7 @@ impl SelectArgs {
             bins: bin_names(&self.bins)?,
             partitions: partitions.transpose()?,
             digests,
-            filter: Vec::new(),
+            ..RecordSelection::default()
         })
     }
 }

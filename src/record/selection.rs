@@ -1,6 +1,6 @@
 //! Which records of a namespace a source is asked for.
 
-use crate::record::{Digest, PartitionSet};
+use crate::record::{Digest, PartitionSet, Timestamp};
 use crate::setters::setters;
 
 /// Which records of a namespace are read, and which of their bins. All conditions must hold.
@@ -17,12 +17,21 @@ pub struct RecordSelection {
     pub digests: Vec<Digest>,
     /// Only records for which this filter expression is true, as the server reads it; empty for all.
     pub filter: Vec<u8>,
+    /// Only records whose last update is at or after this time, by the servers' clocks.
+    pub modified_after: Option<Timestamp>,
+    /// Only records whose last update is before this time, by the servers' clocks.
+    pub modified_before: Option<Timestamp>,
+    /// Only records that never expire.
+    pub never_expires: bool,
 }
 
 setters!(RecordSelection {
     filter: Vec<u8>,
+    never_expires: bool,
 } into {
     partitions: Option<PartitionSet>,
+    modified_after: Option<Timestamp>,
+    modified_before: Option<Timestamp>,
 } each {
     sets: Vec<u8> => Vec<Vec<u8>>,
     digests: Digest => Vec<Digest>,
@@ -78,7 +87,29 @@ impl RecordSelection {
             let short = base64.len() <= SHORT_FILTER;
             parts.push(format!("filter {}", if short { base64 } else { hashed([&self.filter].into_iter()) }));
         }
+        for (what, time) in [("after", self.modified_after), ("before", self.modified_before)] {
+            parts.extend(time.map(|time| format!("modified {what} {time}")));
+        }
+        if self.never_expires {
+            parts.push("never expires".into());
+        }
         parts.join("; ")
+    }
+
+    /// Whether servers alone can tell which records it has: by a filter expression, or by the time of the last update.
+    pub fn is_for_servers(&self) -> bool {
+        !self.filter.is_empty() || self.modified_after.is_some() || self.modified_before.is_some() || self.never_expires
+    }
+
+    /// The same without what servers alone can tell.
+    pub(crate) fn for_anyone(&self) -> Self {
+        RecordSelection {
+            filter: Vec::new(),
+            modified_after: None,
+            modified_before: None,
+            never_expires: false,
+            ..self.clone()
+        }
     }
 
     /// Whether a selection of this name that finds nothing was most likely a slip of the pen: it names bins or records.
@@ -143,6 +174,9 @@ mod tests {
         assert!(RecordSelection::names_bins(&rest.name()) && !RecordSelection::names_bins("set bins x; digest 00"));
         let long = |byte| RecordSelection { filter: vec![byte; 200], ..RecordSelection::default() }.name();
         assert!(long(1).len() < 50 && long(1) != long(2));
+        let times = RecordSelection::default().modified_after(Timestamp(0)).modified_before(Timestamp(1));
+        let name = "modified after 1970-01-01T00:00:00.000Z; modified before 1970-01-01T00:00:00.001Z; never expires";
+        assert_eq!(times.never_expires(true).name(), name);
     }
 
     #[test]

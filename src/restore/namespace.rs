@@ -98,10 +98,13 @@ impl Snapshot {
             }
             target.begin(name, &metadata)?
         };
-        let mut report = Restoring::new(self, target, name, options, only_look)?.run(view)?;
+        let mut report = match options.without_records {
+            true => RestoreReport::default(),
+            false => Restoring::new(self, target, name, options, only_look)?.run(view)?,
+        };
         report.remarks = remarks;
         report.metadata_lost = metadata_lost;
-        if options.selection.is_every_record() {
+        if options.selection.is_every_record() && !options.without_records {
             let expected = view.manifest().live_records;
             report.records_lost = expected.saturating_sub(report.read);
             if report.read > expected || report.lost.is_empty() && report.records_lost > 0 {

@@ -55,6 +55,8 @@ pub struct RestoreOptions {
     pub conflict: Option<ConflictPolicy>,
     /// When they expire.
     pub expiry: Expiry,
+    /// Leave out all records: only indexes, UDF modules, users and roles are restored.
+    pub without_records: bool,
     /// Leave out secondary indexes.
     pub without_indexes: bool,
     /// Leave out UDF modules.
@@ -73,6 +75,7 @@ pub struct RestoreOptions {
 setters!(RestoreOptions {
     selection: Selection,
     expiry: Expiry,
+    without_records: bool,
     without_indexes: bool,
     without_udfs: bool,
     without_users: bool,
@@ -114,6 +117,12 @@ impl RestoreOptions {
         }
         if is_live && self.selection.bins.is_some() && self.conflict.is_none() {
             return Err(OptionsError::BinsWithoutConflict.into());
+        }
+        if self.without_records && (self.mirror || self.resume || self.selection != Selection::default()) {
+            return wrong(
+                "without records there is nothing to select, to mirror or to resume; leave that out, or \
+                          `without_records`",
+            );
         }
         if self.mirror {
             let selection = &self.selection;

@@ -92,3 +92,23 @@ fn files_are_restored_without_a_repository() {
     run(&["restore", "asb:monday", "latest", "embedded:store"]).ends(2).says(&["name one snapshot"]);
     run(&["restore", "latest", "latest~1", "embedded:store"]).ends(2).says(&["name one snapshot"]);
 }
+
+#[test]
+fn indexes_and_modules_are_restored_without_records() {
+    let sandbox = Sandbox::new();
+    let globals = "* i test people by-age N 1 age N\n* u L sum.lua 3 abc\n";
+    let whole = asb("test", &person("ann", 1, 30)).replace("file\n", &format!("file\n{globals}"));
+    sandbox.write("in.asb", &whole);
+    sandbox.run(&["backup", "asb:in.asb", "--cluster", "c"]).ends(0);
+    let dry = sandbox.json(&["restore", "latest", "asb:out.asb", "--no-records", "--dry-run"]);
+    assert_eq!(dry["namespaces"][0]["read"], 0);
+    let report = sandbox.json(&["restore", "latest", "asb:out.asb", "--no-records"]);
+    assert_eq!((&report["namespaces"][0]["read"], &report["namespaces"][0]["records_lost"]), (&json!(0), &json!(0)));
+    let written = std::fs::read_to_string(sandbox.path("out.asb")).unwrap();
+    assert_eq!(written, format!("Version 3.1\n# namespace test\n# first-file\n{globals}"));
+    for (option, more) in [("--set", "people"), ("--key", "ann"), ("--partitions", "0")] {
+        let refused = sandbox.run(&["restore", "latest", "asb:other.asb", "--no-records", option, more]).ends(2);
+        refused.says(&["--no-records", "nothing to select"]);
+    }
+    sandbox.run(&["restore", "latest", "asb:other.asb", "--no-records", "--no-metadata"]).ends(2);
+}

@@ -34,6 +34,11 @@ impl Place {
         Repository::open(Arc::new(store), PASSWORD.as_bytes()).unwrap()
     }
 
+    /// Writes a file into the directory.
+    pub fn write(&self, name: &str, contents: &str) {
+        std::fs::write(self.directory.path().join(name), contents).unwrap();
+    }
+
     /// Starts the program; the caller ends it.
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().unwrap()

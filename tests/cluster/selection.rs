@@ -9,7 +9,7 @@ use aerolith::{
     AerospikeSource, BackupKind, ClusterOptions, PartitionedSource, RecordOptions, Repository, SessionOptions, Snapshot,
 };
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// `n > 100`, as the Python client encodes it: `exp.GT(exp.IntBin("n"), 100)`.
 const ABOVE_100: [u8; 8] = [0x93, 3, 0x93, 81, 2, 0xa1, b'n', 100];
@@ -92,6 +92,37 @@ fn sets_bins_and_filters_select_alike_by_scan_walk_and_digest() {
     expected.extend((200..210).map(|n| (digest(other.as_bytes(), &int(n)), vec!["n"])));
     let third = digest(format!("{name}-third").as_bytes(), &int(300));
     assert_gives(&source(&place, two), &expected, &[&asked[..], &[third]].concat());
+    emptied(place, name);
+}
+
+#[test]
+fn times_of_the_last_update_and_lifetimes_select_alike_by_scan_walk_and_digest() {
+    let name = "sl-times";
+    let mut place = filled(name);
+    let set = place.set.clone();
+    // The servers' clock is told in full seconds.
+    std::thread::sleep(Duration::from_millis(2100));
+    let time = source(&place, RecordSelection::default()).clock().unwrap();
+    for n in 150..210 {
+        place.client.put(&set, &int(n), true, if n < 180 { 50_000 } else { NEVER }, &number(n));
+    }
+    let own = |parts: &[(std::ops::Range<i64>, &[&'static str])]| -> BTreeMap<[u8; 20], Vec<&'static str>> {
+        let each = parts.iter().flat_map(|(range, bins)| range.clone().map(|n| (n, bins.to_vec())));
+        each.map(|(n, bins)| (digest(&set, &int(n)), bins)).collect()
+    };
+    let (all, new): (&[&str], &[&str]) = (&["n", "s", "t"], &["n"]);
+    let asked: Vec<[u8; 20]> = own(&[(140..190, new)]).into_keys().collect();
+    let this = RecordSelection::default().sets([set.clone()]);
+    let after = this.clone().modified_after(time);
+    assert_gives(&source(&place, after.clone()), &own(&[(150..210, new)]), &asked);
+    let before = this.clone().modified_before(time);
+    assert_gives(&source(&place, before.clone()), &own(&[(0..150, all)]), &asked);
+    let lasting = this.never_expires(true);
+    assert_gives(&source(&place, lasting.clone()), &own(&[(0..150, all), (180..210, new)]), &asked);
+    assert_gives(&source(&place, after.never_expires(true)), &own(&[(180..210, new)]), &asked);
+    let above = lasting.modified_before(time).filter(ABOVE_100.to_vec());
+    assert_gives(&source(&place, above), &own(&[(101..150, all)]), &asked);
+    (200..210).for_each(|n| assert!(place.client.delete(&set, &int(n))));
     emptied(place, name);
 }
 
@@ -181,6 +212,12 @@ fn the_program_takes_selections_and_presets() {
     assert_eq!(back_up(&["--bins", "n,m"]), (400, "bins m,n".into()));
     assert_eq!(back_up(&["--filter-exp", ABOVE_100_BASE64]), (299, format!("filter {ABOVE_100_BASE64}")));
     assert_eq!(back_up(&["--digest", &one]), (1, format!("digest {one}")));
+    let times = ["--modified-after", "2020-01-01_00:00:00", "--modified-before", "2100-01-01T00:00Z", "--no-ttl-only"];
+    let (some, name) = back_up(&times);
+    let expected = "modified after 2020-01-01T00:00:00.000Z; modified before 2100-01-01T00:00:00.000Z; never expires";
+    assert_eq!((some, name.as_str()), (400, expected));
+    let reversed = ["backup", &url, "--modified-after", "2021-01-01", "--modified-before", "2020-01-01"];
+    assert!(place.run(&reversed).err.contains("no record would be read"));
     let (some, name) = back_up(&["--partitions", "0-1023,2000"]);
     assert!((60..140).contains(&some) && name == "partitions 0-1023,2000", "{some} {name}");
     assert_eq!(place.run(&["verify", "latest", &url, "--partitions", "0-1023,2000"]).code, 0);
@@ -190,7 +227,9 @@ fn the_program_takes_selections_and_presets() {
     // The whole one still counts as the parent of whole ones.
     let next = place.run(&["backup", &url, "--kind", "incremental"]);
     assert!(next.code == 0 && next.out.contains("400"), "{next:?}");
-    for (option, value) in [("--partitions", "4096"), ("--filter-exp", "?"), ("--digest", "12"), ("--nice", "very")] {
+    for (option, value) in
+        [("--partitions", "4096"), ("--filter-exp", "?"), ("--digest", "12"), ("--modified-after", "then")]
+    {
         let wrong = place.run(&["backup", &url, option, value]);
         assert!(wrong.code == 2 && wrong.err.contains(value), "{wrong:?}");
     }

@@ -110,6 +110,18 @@ fn compare(compared: u8, property: u8, number: u64) -> Vec<u8> {
     out
 }
 
+/// Records that never expire: servers say -1 for their void time.
+pub fn never_expires() -> Vec<u8> {
+    /// -1 in MessagePack.
+    const NONE: u8 = 0xff;
+    let mut out = Vec::new();
+    put_list(&mut out, 3);
+    put_unsigned(&mut out, u64::from(code::EQUAL));
+    out.extend(call(code::VOID_TIME));
+    out.push(NONE);
+    out
+}
+
 /// Records of one of these sets.
 pub fn in_one_of(sets: &[Vec<u8>]) -> Vec<u8> {
     let is = |set: &Vec<u8>| {

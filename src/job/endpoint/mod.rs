@@ -230,9 +230,11 @@ pub fn open_pipe(
 
 /// Nothing but a server can tell which records a filter expression is true for.
 fn refuse_filter(url: &str, selection: &RecordSelection) -> Result<()> {
-    match selection.filter.is_empty() {
-        true => Ok(()),
-        false => Err(Error::usage(format!("{url}: a filter expression is evaluated by servers, and it has none"))),
+    match selection.is_for_servers() {
+        false => Ok(()),
+        true => Err(Error::usage(format!(
+            "{url}: a filter expression or the time of the last update is evaluated by servers, and it has none"
+        ))),
     }
 }
 

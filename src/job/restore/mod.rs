@@ -173,7 +173,7 @@ fn ask(snapshot: &Snapshot, namespace: &str, target: &dyn RecordTarget, how: &re
 fn begin(snapshot: &Snapshot, names: &[String], doing: String, how: &restore::RestoreOptions) -> Part {
     let control = &snapshot.control;
     let part = control.part(doing);
-    if how.selection.is_every_record() {
+    if how.selection.is_every_record() && !how.without_records {
         let live = snapshot.manifest().namespaces.iter().filter(|namespace| names.contains(&namespace.name));
         control.add_total_records(live.map(|namespace| namespace.live_records).sum());
     }

@@ -40,7 +40,7 @@ setters!(VerifyOptions { namespace: Option<String>, rename: Option<String>, sour
 pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions) -> Result<VerifyReport> {
     let reading = options.source.with_digests()?;
     // What servers evaluate is known to the source alone.
-    let asked = RecordSelection { filter: Vec::new(), ..reading.selection.clone() };
+    let asked = reading.selection.for_anyone();
     let names = namespaces(snapshot, options.namespace.as_deref())?;
     let rename = other_name(options, url, &names)?;
     let OpenSource { source, namespaces: there } = open_source(url, &reading)?;

@@ -250,7 +250,7 @@ impl Fetcher {
     fn receive_rows(&self, node: &Node, namespace: &str, digests: &[Digest]) -> Result<Answers> {
         let limit = u32::try_from(self.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
         let selection = &self.cluster.options().selection;
-        let request = batch::request_of(namespace, digests, limit, &selection.bins, selection.batch_filter());
+        let request = batch::request_of(namespace, digests, limit, &selection.bins, &selection.batch_filter());
         let n = digests.len();
         let mut found: Vec<Option<FoundRecord>> = Vec::new();
         found.resize_with(n, || None);

@@ -44,6 +44,18 @@ impl RecordSelection {
         if self.sets.len() > 1 || self.sets.iter().any(Vec::is_empty) {
             conditions.push(expression::in_one_of(&self.sets).into());
         }
+        conditions.extend(self.of_records());
+        conditions
+    }
+
+    /// What is asked of a record beside its set.
+    fn of_records(&self) -> Vec<Cow<'_, [u8]>> {
+        let mut conditions: Vec<Cow<'_, [u8]>> = Vec::new();
+        conditions.extend(self.modified_after.map(|time| expression::updated_since(time).into()));
+        conditions.extend(self.modified_before.map(|time| expression::updated_before(time).into()));
+        if self.never_expires {
+            conditions.push(expression::never_expires().into());
+        }
         if !self.filter.is_empty() {
             conditions.push(Cow::Borrowed(&self.filter[..]));
         }
@@ -51,8 +63,8 @@ impl RecordSelection {
     }
 
     /// The filter expression of a batch of reads; its rows tell their sets.
-    pub fn batch_filter(&self) -> &[u8] {
-        &self.filter
+    pub fn batch_filter(&self) -> Vec<u8> {
+        expression::all_of(&self.of_records())
     }
 }
 

@@ -40,6 +40,7 @@ fn parse(input: &mut &[u8]) -> Option<Value> {
         0..0x80 => Some(Value::Int(head.into())),
         0x90..0xa0 => list(input, head & 15),
         0xa0..0xc0 => take(input, usize::from(head & 31)).map(|text| Value::Text(text.to_vec())),
+        0xe0.. => Some(Value::Int(i64::from(head as i8))),
         0xc2 => Some(Value::False),
         0xc3 => Some(Value::True),
         0xcc => take(input, 1).map(|bytes| Value::Int(number(bytes))),

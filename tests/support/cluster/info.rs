@@ -94,6 +94,7 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             shared.unlisted -= 1;
             String::new()
         }
+        "sindex-stat" => "entries=0;load_pct=40".into(),
         "sindex-list" => indexes(shared, namespace.as_deref().unwrap_or_default()),
         "udf-put" => {
             let file = given.get("filename").cloned().unwrap_or_default();
@@ -168,7 +169,9 @@ fn sets(shared: &Shared, name: &str) -> String {
         .join(";")
 }
 
-fn indexes(shared: &Shared, namespace: &str) -> String {
+fn indexes(shared: &mut Shared, namespace: &str) -> String {
+    let state = if shared.unbuildable { "ERROR" } else { ["WO", "RW"][usize::from(shared.building == 0)] };
+    shared.building = shared.building.saturating_sub(1);
     let of = |index: &BTreeMap<String, String>, key: &str, none: &str| {
         index.get(key).cloned().unwrap_or_else(|| none.to_string())
     };
@@ -179,7 +182,7 @@ fn indexes(shared: &Shared, namespace: &str) -> String {
             return format!("ns={namespace}:indexname={name}:set={set}:indextype=set;");
         }
         format!(
-            "ns={namespace}:indexname={}:set={}:bin={}:type={}:indextype={}:context={}:exp={}:state=RW;",
+            "ns={namespace}:indexname={}:set={}:bin={}:type={}:indextype={}:context={}:exp={}:state={state};",
             of(index, "indexname", ""),
             of(index, "set", "null"),
             of(index, "bin", "null"),

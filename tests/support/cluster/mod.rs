@@ -93,6 +93,10 @@ pub struct Shared {
     pub indexes: Vec<BTreeMap<String, String>>,
     /// So many lists of indexes are still without any.
     pub unlisted: usize,
+    /// So many lists of indexes still say that they are being built.
+    pub building: usize,
+    /// Whether they say that building failed.
+    pub unbuildable: bool,
     pub modules: BTreeMap<String, String>,
     pub users: BTreeMap<String, User>,
     /// The fields of each role but its name, as they travel.
