@@ -6,7 +6,8 @@ use crate::support::cluster::client::digest;
 use crate::support::cluster::data::partition;
 use aerolith::record::{Digest, PartitionSet, RecordSelection, Timestamp};
 use aerolith::{
-    AerospikeSource, BackupKind, ClusterOptions, PartitionedSource, RecordOptions, Repository, SessionOptions, Snapshot,
+    AerospikeSource, BackupKind, ClusterOptions, PartitionedSource, RecordOptions, RecordSource, Repository,
+    SessionOptions, Snapshot,
 };
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
