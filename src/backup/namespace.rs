@@ -296,7 +296,7 @@ impl BackupSession {
             // Whatever was read, the nodes that hold it now hold it.
             let began = manifest.evidence.as_ref();
             let settled = standing.evidence.settled
-                && began.is_some_and(|began| began.settled && began.epoch == standing.evidence.epoch);
+                && began.is_some_and(|began| began.why_filters_miss(&standing.evidence).is_none());
             manifest.evidence = Some(Evidence { settled, ..standing.evidence });
         }
         if let Some(loss) = loss {

@@ -58,8 +58,8 @@ pub struct Evidence {
     /// What changes whenever partitions are shared out again: the cluster key; 0 if the nodes told none, or not all the
     /// same.
     pub epoch: u64,
-    /// Whether no partition was on its way from one node to another, nor was since the epoch began: then a record bears
-    /// no time that is older than its arrival.
+    /// Whether no partition was on its way from one node to another, no node came or went, and no server's clock was
+    /// set while the backup went on: then no record bears a time that is older than its arrival.
     pub settled: bool,
     /// The nodes, ascending by name.
     pub nodes: Vec<NodeEvidence>,

@@ -295,3 +295,16 @@ fn on_devices_an_incremental_reads_what_changed_and_nothing_else() {
     assert_eq!(scene.asked("walk"), 0);
     scene.assert_equal();
 }
+
+#[test]
+fn what_is_written_after_a_clock_was_set_back_under_a_backup_is_found_by_the_next() {
+    let mut scene = Scene::new(1);
+    scene.cluster.before(Moment::Scan, 1, |shared| shared.clock_ahead -= 60_000_000_000);
+    assert_eq!(scene.incremental().deleted, 0);
+    // It bears a time from before that backup.
+    scene.client.put(b"s", &int(3), true, u32::MAX, &number(7));
+    scene.cluster.pass(120);
+    let told = scene.incremental();
+    assert_eq!((told.counted, told.walked), (0, walked("moved", 4096)));
+    scene.assert_equal();
+}
