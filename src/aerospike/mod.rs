@@ -18,3 +18,4 @@ pub mod wire;
 
 pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, SecretAgent, TlsOptions, TlsVersion};
 pub use secrets::SecretSource;
+pub(crate) use tls::Tls;

@@ -191,6 +191,12 @@ impl Tls {
         Ok(Self { config: Arc::new(config), name: options.name.clone() })
     }
 
+    /// What it is made with: authorities, our certificate, versions.
+    #[cfg(feature = "official-client")]
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
     /// A TLS session with the server at `host`, over which nothing was sent yet. `told` is the name that a peer told us
     /// for the server; ours goes first.
     pub fn session(&self, host: &str, told: Option<&str>) -> Result<rustls::ClientConnection> {

@@ -16,6 +16,7 @@ const NAMES: &[(&str, &str)] = &[
     ("`fence`", "--fence"),
     ("`file_limit`", "--file-limit"),
     ("`filter`", "--filter-exp"),
+    ("`independent`", "--independent"),
     ("`indexes_last`", "--indexes-last"),
     ("`key_passphrase`", "--tls-key-passphrase-file or --tls-key-passphrase-command"),
     ("`kind`", "--kind"),

@@ -45,7 +45,7 @@ pub use restore::{
     FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace, UnbuiltIndex, Verification, is_of_files, restore,
     restore_files,
 };
-pub use verify::{ComparedNamespace, VerifyOptions, VerifyReport, verify};
+pub use verify::{ComparedNamespace, NotComparable, VerifyOptions, VerifyReport, verify};
 
 use crate::error::Error;
 

@@ -22,6 +22,10 @@
 //! that have a client mostly have the one of `async`, which is the default. Its futures run on a small runtime that
 //! this room owns and does not show (`runtime`).
 
+#[cfg(all(feature = "jobs", feature = "cluster"))]
+mod compare;
+#[cfg(all(feature = "jobs", feature = "cluster"))]
+mod connect;
 mod convert;
 mod record;
 mod runtime;
@@ -30,6 +34,10 @@ mod snapshot;
 mod source;
 mod target;
 
+#[cfg(all(feature = "jobs", feature = "cluster"))]
+pub(crate) use compare::{IndependentComparison, IndependentOptions};
+#[cfg(all(feature = "jobs", feature = "cluster"))]
+pub(crate) use connect::connect_to;
 pub use convert::TypedLoss;
 pub use record::{typed, verbatim};
 pub use runtime::connect;

@@ -13,6 +13,8 @@ use tokio::runtime::{Builder, Handle};
 
 /// It waits for answers most of the time.
 const THREADS: usize = 2;
+/// The client decodes nested lists and maps by recursion without a bound.
+const STACK_BYTES: usize = 16 << 20;
 
 /// The runtime.
 pub(super) fn handle() -> Result<Handle> {
@@ -22,7 +24,8 @@ pub(super) fn handle() -> Result<Handle> {
         return Ok(handle.clone());
     }
     let mut builder = Builder::new_multi_thread();
-    let runtime = builder.worker_threads(THREADS).thread_name("aerolith-client").enable_all().build();
+    let runtime = builder.worker_threads(THREADS).thread_stack_size(STACK_BYTES).thread_name("aerolith-client");
+    let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("start threads for the official client", error))?;
     let handle = started.insert(runtime.handle().clone()).clone();
     std::mem::forget(runtime);

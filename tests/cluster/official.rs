@@ -359,3 +359,117 @@ fn the_clients_filter_expressions_select_for_our_reader() {
     let hash = |snapshot: &Snapshot| snapshot.namespace(NAMESPACE).unwrap().state_hash();
     assert_eq!(hash(&theirs), hash(&ours));
 }
+
+/// Runs the program's `verify --independent` of a set, and gives back its code and report.
+fn verify_independently(of: &super::program::Place, place: &Place) -> (i32, serde_json::Value, String) {
+    let set = std::str::from_utf8(&place.set).unwrap();
+    let (path, url) = (format!("latest:{NAMESPACE}/{set}"), format!("aerospike://{}", place.address));
+    let output = of.run(&["verify", &path, &url, "--independent", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&output.out).unwrap_or_else(|_| panic!("{output:?}"));
+    let namespace = report["namespaces"][0].clone();
+    assert_eq!(report["independent"], true);
+    (output.code, namespace, of.run(&["verify", &path, &url, "--independent"]).out)
+}
+
+fn back_up_set(of: &super::program::Place, place: &Place) {
+    let set = std::str::from_utf8(&place.set).unwrap();
+    let url = format!("aerospike://{}/{NAMESPACE}", place.address);
+    let output = of.run(&["backup", &url, "--set", set, "--kind", "full"]);
+    assert_eq!(output.code, 0, "{output:?}");
+}
+
+fn digests(list: &serde_json::Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|digest| digest.as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn an_independent_verify_finds_each_kind_of_difference() {
+    let place = Place::new("of-verify");
+    let client = client(&place);
+    let program = super::program::Place::new();
+    let key = |n: i64| key(&place, Value::Int(n));
+    let shown = |n: i64| Digest(key(n).digest()).to_string();
+    let number = |n: i64| [Bin::new("n", Value::Int(n))];
+    (0..10).for_each(|n| put(&client, &key(n), Expiration::Seconds(5000), &number(n)));
+    back_up_set(&program, &place);
+    let (code, report, out) = verify_independently(&program, &place);
+    assert!(code == 0 && out.contains("is as in snapshot"), "{report} {out}");
+    assert_eq!((&report["records_in_snapshot"], &report["records_in_source"]), (&10.into(), &10.into()));
+
+    run(client.delete(&WritePolicy::default(), &key(1))).unwrap();
+    put(&client, &key(2), Expiration::Seconds(5000), &number(-2));
+    put(&client, &key(3), Expiration::Seconds(9000), &number(3));
+    put(&client, &key(4), Expiration::Seconds(5000), &[Bin::new("more", Value::Int(4))]);
+    put(&client, &key(11), Expiration::Never, &number(11));
+    let (code, report, out) = verify_independently(&program, &place);
+    assert!(code == 3 && out.contains("differs from snapshot"), "{report} {out}");
+    assert_eq!(digests(&report["only_in_snapshot"]), [shown(1)]);
+    assert_eq!(digests(&report["only_in_source"]), [shown(11)]);
+    let mut changed = digests(&report["changed"]);
+    changed.sort();
+    let mut expected = [shown(2), shown(4)];
+    expected.sort();
+    assert_eq!(changed, expected);
+    assert_eq!(digests(&report["other_expiry"]), [shown(3)]);
+    assert!(out.contains(&format!("expires at another time: {NAMESPACE} {}", shown(3))), "{out}");
+    assert_eq!(report["not_comparable"].as_array().map(Vec::len), Some(0));
+    assert_eq!(report["partitions_that_differ"], 5);
+    (0..12).for_each(|n| drop(run(client.delete(&WritePolicy::default(), &key(n)))));
+}
+
+#[test]
+fn what_the_client_cannot_represent_is_never_the_same() {
+    let mut place = Place::new("of-uncomparable");
+    let program = super::program::Place::new();
+    let set = place.set.clone();
+    for (key, store_key, bins) in zoo() {
+        place.client.put(&set, &key, store_key, NEVER, &bins);
+    }
+    // A map whose key is a float, which ends every query of the client that meets it.
+    place.client.put(
+        &set,
+        &int(500),
+        true,
+        NEVER,
+        &[(b"m".to_vec(), 19, b"\x81\xcb\x3f\xf8\0\0\0\0\0\0\x01".to_vec())],
+    );
+    back_up_set(&program, &place);
+    let (code, report, out) = verify_independently(&program, &place);
+    assert_eq!(code, 3, "{report}");
+    let reasons = report["not_comparable"].as_array().unwrap();
+    let reasons: BTreeMap<&str, u64> =
+        reasons.iter().map(|one| (one["reason"].as_str().unwrap(), one["records"].as_u64().unwrap())).collect();
+    let expected = [
+        ("a map with a key that is no integer, string or bytes", 1),
+        ("a string that is not UTF-8", 1),
+        ("the order of a list", 1),
+        ("the sign or payload of a NaN", 1),
+    ];
+    assert_eq!(reasons, BTreeMap::from(expected));
+    for list in ["only_in_snapshot", "only_in_source", "changed", "other_expiry"] {
+        assert_eq!(digests(&report[list]), [""; 0], "{report}");
+    }
+    assert!(out.contains("as far as the two were compared"), "{out}");
+    // What can be read is compared still, beside what can't.
+    place.client.put(&set, &int(0), true, NEVER, &[(b"v".to_vec(), 1, 7i64.to_be_bytes().to_vec())]);
+    let (code, report, _) = verify_independently(&program, &place);
+    assert_eq!((code, digests(&report["changed"])), (3, vec![Digest(digest(&set, &int(0))).to_string()]));
+    // What it can't read where the snapshot has what it could, is a change.
+    place.client.put(&set, &int(0), true, NEVER, &[(b"v".to_vec(), 3, b"\xff".to_vec())]);
+    let (code, report, _) = verify_independently(&program, &place);
+    assert_eq!((code, digests(&report["changed"])), (3, vec![Digest(digest(&set, &int(0))).to_string()]));
+    for (key, ..) in zoo() {
+        place.client.delete(&set, &key);
+    }
+    place.client.delete(&set, &int(500));
+}
+
+#[test]
+fn only_a_cluster_is_verified_independently() {
+    let program = super::program::Place::new();
+    let place = Place::new("of-files");
+    put(&client(&place), &key(&place, Value::Int(0)), Expiration::Never, &[Bin::new("n", Value::Int(0))]);
+    back_up_set(&program, &place);
+    let output = program.run(&["verify", "latest", "jsonl:nowhere", "--independent"]);
+    assert!(output.code == 2 && output.err.contains("--independent goes with aerospike://"), "{output:?}");
+}

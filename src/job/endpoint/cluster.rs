@@ -54,7 +54,8 @@ impl ClusterLoad {
 }
 
 impl ClusterAccess {
-    fn with_password(&self) -> Result<ClusterOptions> {
+    /// What the library is told, with the password out of its file.
+    pub(in crate::job) fn with_password(&self) -> Result<ClusterOptions> {
         let mut options = self.options.clone();
         if let (None, Some(source)) = (&options.password, &self.password_source) {
             let text = options.agent.read(source, "cluster's password")?;

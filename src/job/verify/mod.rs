@@ -1,15 +1,16 @@
 //! Compares a snapshot with a live source.
 
+mod independent;
 mod report;
 
-pub use report::{ComparedNamespace, VerifyReport};
+pub use report::{ComparedNamespace, NotComparable, VerifyReport};
 
 use super::endpoint::{OpenSource, SourceOptions, name_there, open_source};
 use super::path::namespaces;
 use super::stopped;
 use crate::error::{Error, OptionsError, Result};
 use crate::format::snapshot::NamespaceManifest;
-use crate::record::RecordSelection;
+use crate::record::{PartitionSet, RecordSelection};
 use crate::repository::{Selection, Snapshot};
 use crate::setters::setters;
 use crate::sources::{RecordSource, SourceShape};
@@ -25,12 +26,22 @@ pub struct VerifyOptions {
     pub rename: Option<String>,
     /// How the source is opened, and what of both sides is compared.
     pub source: SourceOptions,
+    /// Read a cluster through the official client, not through our own reader, and compare times to live too.
+    pub independent: bool,
 }
 
-setters!(VerifyOptions { namespace: Option<String>, rename: Option<String>, source: SourceOptions });
+setters!(VerifyOptions {
+    namespace: Option<String>,
+    rename: Option<String>,
+    source: SourceOptions,
+    independent: bool,
+});
 
 /// Compares a snapshot with a source, partition by partition: sets, keys and bins of each record. Records of the
 /// snapshot that have expired since and are gone from the source are no difference.
+///
+/// With [`VerifyOptions::independent`] the official client reads the cluster: none of our code does. Times to live are
+/// compared too, within seconds. What the client can't represent is counted as not comparable, and never as the same.
 ///
 /// # Errors
 ///
@@ -43,12 +54,19 @@ pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions) -> Result
     let asked = reading.selection.for_anyone();
     let names = namespaces(snapshot, options.namespace.as_deref())?;
     let rename = other_name(options, url, &names)?;
+    if options.independent {
+        return independent::verify(snapshot, url, &reading, names, (rename, options.namespace.is_some()));
+    }
     let OpenSource { source, namespaces: there } = open_source(url, &reading)?;
     let (mut wanted, mut absent) = (Vec::new(), Vec::new());
     for name in names {
         let name_there = rename.as_deref().unwrap_or(&name);
         if there.iter().any(|one| one == name_there) {
-            let selection = part(snapshot.namespace(&name)?.manifest(), &*source, &asked)?;
+            let partitions = match source.shape() {
+                SourceShape::Partitioned(source) => source.partitions(),
+                SourceShape::Stream(_) => asked.selected_partitions(),
+            };
+            let selection = part(snapshot.namespace(&name)?.manifest(), &source.selection(), partitions, &asked)?;
             wanted.push((name, selection));
         } else {
             absent.push(name_there.to_string());
@@ -93,12 +111,12 @@ fn other_name(options: &VerifyOptions, url: &str, names: &[String]) -> Result<Op
 }
 
 /// What of a snapshot's namespace is compared: what the source was asked for, as far as the backup has read it.
-fn part(manifest: &NamespaceManifest, source: &dyn RecordSource, asked: &RecordSelection) -> Result<Selection> {
-    let of_source = source.selection();
-    let there = match source.shape() {
-        SourceShape::Partitioned(source) => source.partitions(),
-        SourceShape::Stream(_) => asked.selected_partitions(),
-    };
+fn part(
+    manifest: &NamespaceManifest,
+    of_source: &str,
+    there: PartitionSet,
+    asked: &RecordSelection,
+) -> Result<Selection> {
     let unread = manifest.unread_partitions();
     let partitions = Some(there.iter().filter(|partition| !unread.contains(*partition)).collect());
     if manifest.selection == of_source {
@@ -110,19 +128,24 @@ fn part(manifest: &NamespaceManifest, source: &dyn RecordSource, asked: &RecordS
              backup had",
             manifest.name,
             selected(&manifest.selection),
-            selected(&of_source)
+            selected(of_source)
         )));
     }
     if asked.name() != of_source {
         return Err(OptionsError::UnknownFilter { namespace: manifest.name.clone() }.into());
     }
+    Ok(Selection { partitions, ..selection_of(asked) })
+}
+
+/// What was asked for, but for partitions and filters.
+fn selection_of(asked: &RecordSelection) -> Selection {
     let all = |names: &[Vec<u8>]| (!names.is_empty()).then(|| names.iter().cloned().collect());
-    Ok(Selection {
+    Selection {
         sets: all(&asked.sets),
         digests: (!asked.digests.is_empty()).then(|| asked.digests.iter().copied().collect()),
-        partitions,
+        partitions: None,
         bins: all(&asked.bins),
-    })
+    }
 }
 
 /// A selection for people.

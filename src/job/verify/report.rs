@@ -21,6 +21,8 @@ pub struct VerifyReport {
     pub cluster: String,
     /// The source that it was compared with.
     pub source: String,
+    /// With `--independent`: the official client has read the cluster, and times to live were compared.
+    pub independent: bool,
     /// Whether both are the same.
     pub same: bool,
     /// The namespaces that were compared.
@@ -55,6 +57,13 @@ pub struct ComparedNamespace {
     pub only_in_source: Vec<String>,
     /// Digests of records whose sets, keys or bins differ.
     pub changed: Vec<String>,
+    /// With `--independent`: digests of records that are the same, but expire at another time, by more than 5 seconds.
+    pub other_expiry: Vec<String>,
+    /// With `--independent`: digests of records that are stored under another digest than the client finds for their
+    /// keys.
+    pub other_digest: Vec<String>,
+    /// With `--independent`: what the official client can't represent, so that it was not compared.
+    pub not_comparable: Vec<NotComparable>,
     /// How many records the source does not have because they have expired since.
     pub expired: u64,
     /// How many records differ only in the cells that servers derive from GeoJSON.
@@ -74,7 +83,45 @@ pub struct ComparedNamespace {
     pub on_neither_side: bool,
 }
 
+/// Records that the official client can't represent.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct NotComparable {
+    /// What it can't represent.
+    pub reason: String,
+    /// Of how many records.
+    pub records: u64,
+    /// The digests of the first of them.
+    pub digests: Vec<String>,
+}
+
 impl ComparedNamespace {
+    #[cfg(all(feature = "cluster", feature = "official-client"))]
+    pub(super) fn independent(namespace: &NamespaceManifest, compared: crate::official::IndependentComparison) -> Self {
+        let strings = |digests: &[Digest]| digests.iter().map(ToString::to_string).collect();
+        let not_comparable = compared.not_comparable.iter().map(|(reason, (records, digests))| NotComparable {
+            reason: reason.clone(),
+            records: *records,
+            digests: strings(digests),
+        });
+        let not_comparable = not_comparable.collect();
+        let (other_expiry, other_digest) = (strings(&compared.other_expiry), strings(&compared.other_digest));
+        let as_ours = Comparison {
+            records_in_snapshot: compared.records_in_snapshot,
+            records_in_source: compared.records_in_source,
+            partitions_that_differ: compared.partitions_that_differ,
+            only_in_snapshot: compared.only_in_snapshot,
+            only_in_source: compared.only_in_source,
+            changed: compared.changed,
+            expired: compared.expired,
+            lost: compared.lost,
+            unreadable: compared.unreadable,
+            ..Comparison::default()
+        };
+        Self { other_expiry, other_digest, not_comparable, ..Self::new(namespace, &as_ours) }
+    }
+
     pub(super) fn new(namespace: &NamespaceManifest, compared: &Comparison) -> Self {
         let strings = |digests: &[Digest]| digests.iter().map(ToString::to_string).collect();
         let mut lost = compared.lost.lines();
@@ -87,6 +134,9 @@ impl ComparedNamespace {
             only_in_snapshot: strings(&compared.only_in_snapshot),
             only_in_source: strings(&compared.only_in_source),
             changed: strings(&compared.changed),
+            other_expiry: Vec::new(),
+            other_digest: Vec::new(),
+            not_comparable: Vec::new(),
             expired: compared.expired,
             other_cells: compared.other_cells,
             not_compared: unread(namespace),
@@ -99,7 +149,14 @@ impl ComparedNamespace {
 
     /// Whether nothing differs.
     pub(super) fn same(&self) -> bool {
-        let differs = [&self.only_in_snapshot, &self.only_in_source, &self.changed, &self.lost];
+        let differs = [
+            &self.only_in_snapshot,
+            &self.only_in_source,
+            &self.changed,
+            &self.other_expiry,
+            &self.other_digest,
+            &self.lost,
+        ];
         differs.iter().all(|list| list.is_empty())
     }
 }
@@ -107,16 +164,22 @@ impl ComparedNamespace {
 impl VerifyReport {
     /// That of a source that was read, without what the comparison found.
     pub(super) fn new(manifest: &Manifest, source: &dyn RecordSource) -> Self {
+        Self::of(manifest, source.name(), source.notes())
+    }
+
+    /// That of a source of this name.
+    pub(super) fn of(manifest: &Manifest, source: &str, notes: Vec<String>) -> Self {
         VerifyReport {
             snapshot: manifest.id.to_string(),
             committed: text::rfc3339(manifest.committed),
             cluster: manifest.cluster.clone(),
-            source: source.name().to_string(),
+            source: source.to_string(),
+            independent: false,
             same: true,
             namespaces: Vec::new(),
             absent: Vec::new(),
             not_in_snapshot: Vec::new(),
-            notes: source.notes(),
+            notes,
             in_source: Vec::new(),
         }
     }
@@ -127,7 +190,10 @@ impl VerifyReport {
         if !all(|namespace| namespace.lost.is_empty()) {
             return Done::Damaged;
         }
-        match self.same && all(|namespace| namespace.not_compared.is_empty() && !namespace.on_neither_side) {
+        let whole = |namespace: &ComparedNamespace| {
+            namespace.not_compared.is_empty() && namespace.not_comparable.is_empty() && !namespace.on_neither_side
+        };
+        match self.same && all(whole) {
             true => Done::Whole,
             false => Done::Incomplete,
         }
