@@ -35,7 +35,7 @@ fn main() -> Result<(), BoxError> {
 }
 
 fn restore(snapshot: &Snapshot, client: &Arc<Client>) -> Result<String> {
-    let options = RestoreOptions::default().rename("test");
+    let options = RestoreOptions::default().rename(Some("test".to_string()));
     let report = snapshot.restore_into("shop", client, &options)?;
     for failed in &report.failures {
         println!("record {}: {}", failed.digest, failed.reason);

@@ -241,7 +241,7 @@ impl Comparing<'_> {
             }
             return Ok(());
         }
-        let single = ReadPolicy { base_policy: self.policy.base_policy.clone(), ..ReadPolicy::default() };
+        let single = ReadPolicy { base_policy: self.policy.base_policy.clone() };
         for some in heads.chunks(AT_ONCE) {
             let mut together = Vec::with_capacity(some.len());
             for head in some {

@@ -2,7 +2,7 @@
 
 use super::client::{AuthMode as ClientAuth, Client, ClientPolicy, Host, QueryPolicy, Replica, TlsPolicy};
 use super::runtime::{namespaces, wait};
-use crate::aerospike::{AuthMode, ClusterOptions, ClusterUrl, Tls};
+use crate::aerospike::{AuthMode, ClusterOptions, ClusterUrl, SecretSource, Tls};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,12 @@ pub(crate) struct Connected {
 pub(crate) fn connect_to(url: &ClusterUrl, options: &ClusterOptions) -> Result<Connected> {
     let named = |problem: String| Error::Source { source_name: url.to_string(), problem };
     let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let racks: Vec<usize> = options.racks.iter().filter_map(|rack| usize::try_from(*rack).ok()).collect();
     let mut policy = ClientPolicy {
         timeout: millis(options.connect_timeout),
         login_timeout: millis(options.connect_timeout),
         use_services_alternate: options.alternate_addresses,
-        rack_ids: options.rack.and_then(|rack| usize::try_from(rack).ok()).map(|rack| vec![rack]),
+        rack_ids: (!racks.is_empty()).then_some(racks),
         ..ClientPolicy::default()
     };
     let password = || match &options.password {
@@ -39,7 +40,8 @@ pub(crate) fn connect_to(url: &ClusterUrl, options: &ClusterOptions) -> Result<C
         (_, None) => ClientAuth::None,
     };
     if let Some(tls) = &options.tls {
-        let tls = Tls::new(tls).map_err(|error| error.of_source(&url.to_string()))?;
+        let reader = |source: &SecretSource, what: &str| options.agent.read(source, what);
+        let tls = Tls::new(tls, &reader).map_err(|error| error.of_source(&url.to_string()))?;
         policy.tls_policy = Some(TlsPolicy::new(tls.config().clone()));
     }
     let tls_name = options.tls.as_ref().and_then(|tls| tls.name.as_deref());
@@ -52,7 +54,7 @@ pub(crate) fn connect_to(url: &ClusterUrl, options: &ClusterOptions) -> Result<C
         ..QueryPolicy::default()
     };
     policy.base_policy.socket_timeout = millis(options.socket_timeout);
-    if options.rack.is_some() {
+    if !options.racks.is_empty() {
         policy.base_policy.replica = Replica::PreferRack;
     }
     Ok(Connected { name: url.to_string(), client: Arc::new(client), policy })

@@ -88,6 +88,7 @@ const BACKUP: &[Rule] = &[
     (&["--allow-partial"], CLUSTER),
     (&["--accept-loss"], CLUSTER),
     (&["--compact"], Everywhere),
+    (&["--deletes", "walk", "--kind", "incremental"], LIVE),
     (&["--no-resume"], Everywhere),
     (&["--note-every", "5"], LIVE),
     (&["--memory", "64"], Everywhere),
