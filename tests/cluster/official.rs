@@ -425,27 +425,32 @@ fn what_the_client_cannot_represent_is_never_the_same() {
     for (key, store_key, bins) in zoo() {
         place.client.put(&set, &key, store_key, NEVER, &bins);
     }
-    // A map whose key is a float, which ends every query of the client that meets it.
-    place.client.put(
-        &set,
-        &int(500),
-        true,
-        NEVER,
-        &[(b"m".to_vec(), 19, b"\x81\xcb\x3f\xf8\0\0\0\0\0\0\x01".to_vec())],
-    );
+    // A map whose key is a float. Servers of today take none; what older ones took is there still.
+    let float_key = place.small.is_some();
+    if float_key {
+        place.client.put(
+            &set,
+            &int(500),
+            true,
+            NEVER,
+            &[(b"m".to_vec(), 19, b"\x81\xcb\x3f\xf8\0\0\0\0\0\0\x01".to_vec())],
+        );
+    }
     back_up_set(&program, &place);
     let (code, report, out) = verify_independently(&program, &place);
     assert_eq!(code, 3, "{report}");
     let reasons = report["not_comparable"].as_array().unwrap();
     let reasons: BTreeMap<&str, u64> =
         reasons.iter().map(|one| (one["reason"].as_str().unwrap(), one["records"].as_u64().unwrap())).collect();
-    let expected = [
-        ("a map with a key that is no integer, string or bytes", 1),
+    let mut expected = BTreeMap::from([
         ("a string that is not UTF-8", 1),
         ("the order of a list", 1),
         ("the sign or payload of a NaN", 1),
-    ];
-    assert_eq!(reasons, BTreeMap::from(expected));
+    ]);
+    if float_key {
+        expected.insert("a map with a key that is no integer, string or bytes", 1);
+    }
+    assert_eq!(reasons, expected);
     for list in ["only_in_snapshot", "only_in_source", "changed", "other_expiry"] {
         assert_eq!(digests(&report[list]), [""; 0], "{report}");
     }

@@ -21,6 +21,11 @@ pub(super) fn verify(
 
     check(url)?;
     let asked = &reading.selection;
+    if asked.modified_after.is_some() || asked.modified_before.is_some() || asked.never_expires {
+        return Err(Error::usage(
+            "`independent` does not select by last updates or by what never expires: give a filter expression",
+        ));
+    }
     let cluster_url = ClusterUrl::parse(url)?;
     let connected = connect_to(&cluster_url, &reading.cluster.with_password()?)?;
     let mut in_source = connected.namespaces()?;
@@ -34,7 +39,7 @@ pub(super) fn verify(
             continue;
         }
         let view = snapshot.namespace(&name)?;
-        let part = super::part(view.manifest(), &asked.name(), asked.selected_partitions(), asked)?;
+        let part = super::part(view.manifest(), &asked.name(), asked.selected_partitions(), &asked.for_anyone())?;
         let selection = Selection { partitions: part.partitions, ..super::selection_of(asked) };
         let options = IndependentOptions { selection, rename: rename.clone(), filter: asked.filter.clone() };
         let compared = snapshot.compare_independently(&name, &connected, &options);
