@@ -98,6 +98,7 @@ const BACKUP: &[Rule] = &[
 const VERIFY: &[Rule] = &[
     (&["--rename", "test"], Everywhere),
     (&["--summary"], Everywhere),
+    (&["--independent"], CLUSTER),
     (&["--limit", "1"], Everywhere),
     (&["--cluster", "asb"], Everywhere),
     (&["--tag", "one"], Everywhere),
