@@ -99,6 +99,21 @@ impl BackupSession {
         })
     }
 
+    /// When the newest snapshot began, the parent or one before it, since which no node can have brought back anything
+    /// older: the cluster was settled, and all nodes of now were in it. 0 if there is none.
+    fn known_until(&self, job: &Job<'_>, now: &Evidence) -> u64 {
+        let Some((parent, _)) = &job.parent else { return 0 };
+        let selection = job.source.selection();
+        let of_cluster = self.parents.iter().rev().filter(|one| one.cluster == self.manifest.cluster);
+        let up_to_parent = of_cluster.skip_while(|one| one.id != *parent);
+        let mut found = up_to_parent.filter_map(|one| one.namespace(job.namespace));
+        let known = found.find(|one| {
+            let vouches = |then: &Evidence| then.settled && then.had_nodes_of(now);
+            one.selection == selection && one.unread.is_empty() && one.evidence.as_ref().is_some_and(vouches)
+        });
+        known.map_or(0, |one| one.source_time)
+    }
+
     /// The snapshot that the backup builds on, if any.
     fn choose_parent(
         &self,
@@ -249,6 +264,7 @@ impl BackupSession {
                 writer: worker.writer(),
                 cutter: self.repository.cutter(),
                 evidence: open.evidence.clone(),
+                known_until: open.evidence.as_ref().map_or(0, |now| self.known_until(job, now)),
                 doubts,
                 left: left.as_ref(),
                 taken,

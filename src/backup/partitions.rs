@@ -5,6 +5,7 @@ use super::resume::{bad_places, finished, join_bad};
 use super::work::{BackedUp, DeleteMode, MAX_BAD, NamespaceWork, Written, unread_ranges};
 use super::write::{Input, WalkedDigests, diff_and_write};
 use crate::error::{Error, Result};
+use crate::format::evidence::Evidence;
 use crate::format::search::WalkReason;
 use crate::format::snapshot::{BackupKind, NamespaceManifest};
 use crate::record::{Digest, PartitionId, PartitionSet, RecordBatch, Timestamp, VoidTime};
@@ -105,6 +106,8 @@ struct Reads<'a> {
     margin: u64,
     /// The partitions that were taken over from a session that stopped.
     taken: PartitionSet,
+    /// Why a filter by last update may miss what changed since the parent, if it may.
+    misses: Option<WalkReason>,
     /// How it is found out what is gone.
     search: Search<'a>,
 }
@@ -129,17 +132,23 @@ impl<'a> Search<'a> {
         let (Some(counting), Some(now)) = (counting, &work.evidence) else {
             return Search::Walk(WalkReason::NotCounted);
         };
-        let parent = work.parent.as_ref().filter(|_| work.kind != BackupKind::Full);
-        let bases = [parent.map(|(_, parent)| &parent.evidence), work.taken.map(|open| &open.evidence)];
-        let reasons = bases.into_iter().flatten().map(|then| match then {
-            Some(then) => then.why_filters_miss(now),
-            None => Some(WalkReason::Moved),
-        });
-        match reasons.flatten().next() {
+        match why_filters_miss(work, now) {
             Some(reason) => Search::Walk(reason),
             None => Search::Count(counting),
         }
     }
+}
+
+/// Why a filter by last update may miss what changed since the parent, or since what another session read; `None` if it
+/// can't.
+fn why_filters_miss(work: &NamespaceWork<'_>, now: &Evidence) -> Option<WalkReason> {
+    let parent = work.parent.as_ref().filter(|_| work.kind != BackupKind::Full);
+    let bases = [parent.map(|(_, parent)| &parent.evidence), work.taken.map(|open| &open.evidence)];
+    let reasons = bases.into_iter().flatten().map(|then| match then {
+        Some(then) => then.why_filters_miss(now),
+        None => Some(WalkReason::Moved),
+    });
+    reasons.flatten().next()
 }
 
 impl<'a> Reads<'a> {
@@ -148,7 +157,8 @@ impl<'a> Reads<'a> {
         let margins = [work.parent.as_ref().and_then(|(_, parent)| parent.evidence.as_ref()), work.evidence.as_ref()];
         let margin = margins.into_iter().flatten().map(|evidence| evidence.margin_millis);
         let margin = margin.fold(source.clock_margin_millis(), u64::max);
-        Reads { work, source, source_time, margin, taken, search: Search::of(work, source) }
+        let misses = work.evidence.as_ref().and_then(|now| why_filters_miss(work, now));
+        Reads { work, source, source_time, margin, taken, misses, search: Search::of(work, source) }
     }
 
     /// The time from which on a partition's changes would be read, if the servers' clock went on since; `None` if it is
@@ -168,7 +178,14 @@ impl<'a> Reads<'a> {
     /// The time from which on a partition's changes are read; `None` if it is read whole. Of changes that the servers
     /// date before the parent a filter by time says nothing.
     fn since(&self, partition: PartitionId) -> Option<Timestamp> {
-        self.wanted_since(partition).filter(|time| *time <= self.source_time)
+        let known = match self.misses {
+            // A walk does not tell one version of a record from another of the same generation.
+            Some(WalkReason::Moved) => Timestamp(self.work.known_until).minus_millis(self.margin),
+            // What a clock that was set dated may bear any time.
+            Some(_) => Timestamp(0),
+            None => Timestamp(u64::MAX),
+        };
+        self.wanted_since(partition).filter(|time| *time <= self.source_time).map(|time| time.min(known))
     }
 
     /// Why a partition is left as the parent has it, if it is.

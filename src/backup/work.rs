@@ -123,6 +123,9 @@ pub struct NamespaceWork<'a> {
     pub cutter: Cutter,
     /// How the source stood when the reading began, of one that tells.
     pub evidence: Option<Evidence>,
+    /// From when on, by the source's clock, changes are read where a filter by last update may miss what changed since
+    /// the parent.
+    pub known_until: u64,
     /// The partitions that may have lost something since the parent.
     pub doubts: Option<&'a Doubts>,
     /// Partitions that are left as the parent has them, and why.

@@ -85,6 +85,11 @@ impl Evidence {
         (!same_clock).then_some(WalkReason::ClockSet)
     }
 
+    /// Whether all nodes of a later look were there already.
+    pub fn had_nodes_of(&self, later: &Evidence) -> bool {
+        later.nodes.iter().all(|node| self.nodes.iter().any(|own| own.name == node.name))
+    }
+
     /// Refuses what no writer writes.
     ///
     /// # Errors

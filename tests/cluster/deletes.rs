@@ -204,6 +204,29 @@ fn all_is_walked_after_nodes_came_or_went_and_while_partitions_are_moved() {
 }
 
 #[test]
+fn what_a_node_that_came_back_had_is_not_kept_if_another_version_of_the_same_generation_wins() {
+    let mut scene = Scene::new(2);
+    let digest = scene.client.put(b"s", &int(8), true, u32::MAX, &number(80));
+    let put = |scene: &Scene, record: &Record| {
+        scene.cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().put(digest, record.clone());
+    };
+    let newer = scene.cluster.shared().namespaces[NAMESPACE].records[&digest].clone();
+    let older = Record { updated: newer.updated - 1, bins: number(70), ..newer.clone() };
+    // Partitions are moved, and the node that came back answers still with what it had.
+    scene.cluster.shared().change();
+    scene.cluster.shared().migrations = 1_000_000;
+    put(&scene, &older);
+    scene.incremental();
+    scene.pass();
+    scene.cluster.shared().migrations = 0;
+    put(&scene, &newer);
+    assert_eq!(scene.incremental().walked, walked("moved", 4096));
+    scene.assert_equal();
+    assert_eq!(scene.incremental().counted, 4096);
+    scene.assert_equal();
+}
+
+#[test]
 fn a_parent_during_which_the_cluster_changed_is_not_counted_on() {
     let mut scene = Scene::new(1);
     scene.cluster.before(Moment::Scan, 1, |shared| shared.change());
