@@ -216,6 +216,7 @@ fn what_a_node_that_came_back_had_is_not_kept_if_another_version_of_the_same_gen
     scene.cluster.shared().change();
     scene.cluster.shared().migrations = 1_000_000;
     put(&scene, &older);
+    scene.pass();
     scene.incremental();
     scene.pass();
     scene.cluster.shared().migrations = 0;
