@@ -8,11 +8,11 @@
 use super::resume::Finished;
 use super::work::NamespaceWork;
 use super::write::{Input, WalkedDigests, overlaid};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::search::{DeleteSearch, WalkReason};
 use crate::record::{PartitionId, PartitionSet, VoidTime};
 use crate::run::{Entry, MergedCursor};
-use crate::sources::{CountingSource, Found, Known, LeftOut, Rest};
+use crate::sources::{CountingSource, DigestRow, Found, Known, LeftOut, Rest};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -209,9 +209,14 @@ impl<'a> Settling<'a> {
     /// there; `None` if some partition could not be read.
     fn find(&mut self, known: &BTreeMap<PartitionId, Known>, reason: WalkReason, all: bool) -> Result<Option<u64>> {
         let Some(source) = self.source else {
-            return Err(crate::error::Error::internal("records are counted by a source that can't count them"));
+            return Err(Error::internal("records are counted by a source that can't count them"));
         };
-        let mut found: Found = source.find(self.work.namespace, known, all)?;
+        let mut found: Found = match source.find(self.work.namespace, known, all) {
+            Err(Error::Source { problem, .. }) if self.work.options.allow_partial => {
+                known.keys().map(|partition| (*partition, Err(problem.clone()))).collect()
+            }
+            found => found?,
+        };
         let mut there = Some(0);
         for waiting in self.waiting.iter_mut().filter(|waiting| known.contains_key(&waiting.partition)) {
             waiting.input.rest = None;
@@ -220,7 +225,7 @@ impl<'a> Settling<'a> {
             match rows {
                 Ok(rows) => {
                     let digests = known.get(&waiting.partition).map_or(&[][..], |known| &known.digests);
-                    let is_known = |row: &&crate::sources::DigestRow| digests.binary_search(&row.digest).is_ok();
+                    let is_known = |row: &&DigestRow| digests.binary_search(&row.digest).is_ok();
                     there = there.map(|there| there + rows.iter().filter(is_known).count() as u64);
                     waiting.input.walk = Some(WalkedDigests::new(rows));
                 }
@@ -230,7 +235,7 @@ impl<'a> Settling<'a> {
                 }
                 Err(problem) => {
                     let source_name = self.work.source.name().to_string();
-                    return Err(crate::error::Error::Source { source_name, problem });
+                    return Err(Error::Source { source_name, problem });
                 }
             }
         }
