@@ -634,7 +634,7 @@ impl Cluster {
         let mut left = None;
         for node in topology.nodes.values() {
             let Ok(statistics) = self.info(node, &name, "a namespace's statistics") else { continue };
-            for direction in ["migrate_tx_partitions_remaining", "migrate_rx_partitions_remaining"] {
+            for direction in MIGRATIONS {
                 let more: Option<u64> = info::number(&statistics, b';', direction);
                 left = more.map_or(left, |more| Some(left.unwrap_or(0) + more));
             }
@@ -664,6 +664,8 @@ impl Cluster {
     }
 }
 
+/// What a namespace's statistics call the partitions that a node has still to send, and to receive.
+pub const MIGRATIONS: [&str; 2] = ["migrate_tx_partitions_remaining", "migrate_rx_partitions_remaining"];
 /// What tells when a server's process began, and to which cluster it belongs.
 const STATISTICS: &str = "statistics";
 /// What gives the cluster's key if partitions are not just being shared out again.

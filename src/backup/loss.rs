@@ -84,9 +84,7 @@ impl Doubts {
         let standing = standing?;
         let (mut unproven, mut changed) = unproven(namespace.evidence.as_ref()?, &standing.evidence);
         // What the parent could not read it has from earlier snapshots: its own evidence says nothing of that.
-        let left: PartitionSet = PartitionId::all()
-            .filter(|partition| namespace.unread.iter().any(|range| range.contains(*partition)))
-            .collect();
+        let left = namespace.unread_partitions();
         if !left.is_empty() {
             left.iter().for_each(|partition| unproven.insert(partition));
             changed.push(format!("that snapshot has {} as earlier ones do", left.named()));

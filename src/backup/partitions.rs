@@ -123,18 +123,17 @@ enum Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn of(work: &NamespaceWork<'_>, source: &'a dyn PartitionedSource) -> Self {
+    /// `misses` is why a filter by last update may miss something.
+    fn of(work: &NamespaceWork<'_>, source: &'a dyn PartitionedSource, misses: Option<WalkReason>) -> Self {
         let counting = match work.options.deletes {
             DeleteMode::None if work.kind != BackupKind::Full => return Search::None,
             DeleteMode::Walk => return Search::Walk(WalkReason::Asked),
             DeleteMode::Auto | DeleteMode::None => source.counting(),
         };
-        let (Some(counting), Some(now)) = (counting, &work.evidence) else {
-            return Search::Walk(WalkReason::NotCounted);
-        };
-        match why_filters_miss(work, now) {
-            Some(reason) => Search::Walk(reason),
-            None => Search::Count(counting),
+        match (counting, &work.evidence, misses) {
+            (None, ..) | (_, None, _) => Search::Walk(WalkReason::NotCounted),
+            (.., Some(reason)) => Search::Walk(reason),
+            (Some(counting), Some(_), None) => Search::Count(counting),
         }
     }
 }
@@ -158,7 +157,7 @@ impl<'a> Reads<'a> {
         let margin = margins.into_iter().flatten().map(|evidence| evidence.margin_millis);
         let margin = margin.fold(source.clock_margin_millis(), u64::max);
         let misses = work.evidence.as_ref().and_then(|now| why_filters_miss(work, now));
-        Reads { work, source, source_time, margin, taken, misses, search: Search::of(work, source) }
+        Reads { work, source, source_time, margin, taken, misses, search: Search::of(work, source, misses) }
     }
 
     /// The time from which on a partition's changes would be read, if the servers' clock went on since; `None` if it is
@@ -231,7 +230,7 @@ impl<'a> Reads<'a> {
             input.unsearched = true;
         }
         // What the parent has of earlier snapshots its evidence says nothing of.
-        let is_older = |(_, parent): &(_, NamespaceManifest)| parent.unread_partitions().contains(partition);
+        let is_older = |(_, parent): &(_, NamespaceManifest)| parent.is_unread(partition);
         if input.rest.is_some() && !self.taken.contains(partition) && work.parent.as_ref().is_some_and(is_older) {
             input.rest = Some(Rest::Untold(WalkReason::Older));
         }

@@ -253,7 +253,12 @@ pub struct Manifest {
 impl NamespaceManifest {
     /// The partitions that could not be read.
     pub fn unread_partitions(&self) -> PartitionSet {
-        PartitionId::all().filter(|partition| self.unread.iter().any(|range| range.contains(*partition))).collect()
+        PartitionId::all().filter(|partition| self.is_unread(*partition)).collect()
+    }
+
+    /// Whether a partition could not be read.
+    pub fn is_unread(&self, partition: PartitionId) -> bool {
+        self.unread.iter().any(|range| range.contains(partition))
     }
 
     /// The source's clock, in milliseconds since the Unix epoch, when the backup began that read a partition last;

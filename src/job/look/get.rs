@@ -119,7 +119,7 @@ pub fn get(repository: &Repository, options: &GetOptions) -> Result<FoundRecord>
 /// That there is no such record, and why that may be.
 fn not_found(options: &GetOptions, snapshot: &Snapshot, view: &NamespaceView<'_>) -> Error {
     let GetOptions { path, namespace, key, digest, .. } = options;
-    let unread = view.manifest().unread_partitions().contains(digest.partition());
+    let unread = view.manifest().is_unread(digest.partition());
     let advice = match (key, &path.set) {
         _ if unread => format!("Its partition, {}, could not be read by this backup", digest.partition().number()),
         (None, _) => String::new(),

@@ -2,7 +2,7 @@
 
 use super::fetch::{BATCH_BYTES, Bad, Fetcher, unreadable};
 use super::patience::Patience;
-use crate::aerospike::cluster::Node;
+use crate::aerospike::cluster::{Node, Topology};
 use crate::aerospike::error::{ClusterError, Result};
 use crate::aerospike::wire::batch;
 use crate::aerospike::wire::frame::FrameType;
@@ -27,31 +27,11 @@ impl Fetcher {
         for digests in digests.chunks(at_once) {
             let mut patience = Patience::new(&self.cluster, &never);
             let mut pending = digests.to_vec();
-            // Where each was asked for last: it is asked for elsewhere if it is to be had there.
-            let mut asked: HashMap<Digest, Arc<str>> = HashMap::new();
+            let mut asked = Asked::new();
             while !pending.is_empty() {
                 let before = pending.len();
                 let topology = self.cluster.topology();
-                let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
-                for &digest in &pending {
-                    let partition = digest.partition();
-                    let last = asked.get(&digest);
-                    let beside = last.and_then(|node| topology.owner_beside(namespace, partition, node));
-                    match beside.or_else(|| topology.owner(namespace, partition, &[])) {
-                        Some(node) => {
-                            asked.insert(digest, node.name.clone());
-                            by_node
-                                .entry(node.name.clone())
-                                .or_insert_with(|| (node.clone(), Vec::new()))
-                                .1
-                                .push(digest);
-                        }
-                        None => {
-                            let problem = topology.why_no_owner(namespace, partition);
-                            patience.failed(ClusterError::Other(problem));
-                        }
-                    }
-                }
+                let by_node = by_node(&topology, namespace, &pending, &mut asked, &mut patience);
                 let mut failed: HashMap<Digest, ResultCode> = HashMap::new();
                 let mut left: HashSet<Digest> = pending.iter().copied().collect();
                 for (node, wanted) in by_node.values() {
@@ -107,41 +87,29 @@ impl Fetcher {
         let mut rows = Vec::with_capacity(digests.len());
         let mut patience = Patience::new(&self.cluster, &never);
         let mut pending: Vec<Digest> = digests.to_vec();
+        let mut asked = Asked::new();
         while !pending.is_empty() {
             let before = pending.len();
             let topology = self.cluster.topology();
-            let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
-            let mut left = Vec::new();
-            for &digest in &pending {
-                match topology.owner(namespace, digest.partition(), &[]) {
-                    Some(node) => {
-                        by_node.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new())).1.push(digest);
-                    }
-                    None => {
-                        left.push(digest);
-                        patience.failed(ClusterError::Other(topology.why_no_owner(namespace, digest.partition())));
-                    }
-                }
-            }
+            let by_node = by_node(&topology, namespace, &pending, &mut asked, &mut patience);
+            let mut answered: HashSet<Digest> = HashSet::new();
             for (node, wanted) in by_node.values() {
                 for wanted in wanted.chunks(batch::MAX_ROWS) {
                     match self.read_heads(node, namespace, wanted, &mut rows) {
                         Ok(failed) => {
-                            if let Some((digest, code)) = failed.first() {
+                            answered.extend(wanted);
+                            for (digest, code) in failed {
+                                answered.remove(&digest);
                                 let doing = format!("look up the record {digest} of namespace {namespace}");
-                                patience.failed(ClusterError::refused(&node.name, doing, *code));
+                                patience.failed(ClusterError::refused(&node.name, doing, code));
                             }
-                            left.extend(failed.into_iter().map(|(digest, _)| digest));
                         }
-                        Err(error) if error.is_passing() => {
-                            left.extend(wanted);
-                            patience.failed(error);
-                        }
+                        Err(error) if error.is_passing() => patience.failed(error),
                         Err(error) => return Err(error),
                     }
                 }
             }
-            pending = left;
+            pending.retain(|digest| !answered.contains(digest));
             patience.awaited = pending.iter().all(|digest| topology.may_return(namespace, digest.partition()));
             patience.round(topology.version, pending.len() < before, pending.is_empty())?;
         }
@@ -159,32 +127,10 @@ impl Fetcher {
         let limit = u32::try_from(self.cluster.options().socket_timeout.as_millis()).unwrap_or(u32::MAX);
         let request = batch::heads_request(namespace, digests, limit);
         let mut found: Vec<Option<(ResultCode, Generation, VoidTime)>> = vec![None; digests.len()];
-        self.cluster.with(node, |connection| {
-            connection.send(&request)?;
-            let mut frame = Vec::new();
-            let mut end = None;
-            while end.is_none() {
-                connection.receive(FrameType::Message, &mut frame)?;
-                batch::items(&frame, |item| {
-                    match item {
-                        batch::BatchItem::Last(code) => end = Some(code),
-                        batch::BatchItem::Row { row, result, generation, void_time, .. } => {
-                            if let Some(place) = found.get_mut(row as usize) {
-                                *place = Some((result, generation, void_time));
-                            }
-                        }
-                    }
-                    Ok::<_, crate::aerospike::wire::WireError>(())
-                })
-                .map_err(|error| ClusterError::wire(&node.name, error))?;
-                self.rest(node, 0, frame.len() as u64, &AtomicBool::new(false));
-            }
-            match end {
-                Some(ResultCode::OK) | None => Ok(()),
-                Some(code) => {
-                    let doing = format!("look up {} records by digest", digests.len());
-                    Err(ClusterError::refused(&node.name, doing, code))
-                }
+        let doing = format!("look up {} records by digest", digests.len());
+        self.receive_batch(node, &request, doing, &mut |row, result, (generation, void_time), _| {
+            if let Some(place) = found.get_mut(row) {
+                *place = Some((result, generation, void_time));
             }
         })?;
         let mut failed = Vec::new();
@@ -255,8 +201,23 @@ impl Fetcher {
         let mut found: Vec<Option<FoundRecord>> = Vec::new();
         found.resize_with(n, || None);
         let mut identities: Vec<Option<batch::Identity>> = vec![None; n];
+        self.receive_batch(node, &request, format!("read {n} records by digest"), &mut |row, result, head, bins| {
+            if let Some(place) = found.get_mut(row) {
+                let own = |bin: &BinRef<'_>| (bin.name.to_vec(), bin.particle, bin.bytes.to_vec());
+                *place = Some(FoundRecord { result, head, bins: bins.iter().map(own).collect() });
+            } else if let Some(place) = row.checked_sub(n).and_then(|row| identities.get_mut(row))
+                && result == ResultCode::OK
+            {
+                *place = Some(batch::identity(bins));
+            }
+        })?;
+        Ok((found, identities))
+    }
+
+    /// Sends a batch to a node and hands on the rows of its answer. `doing` says what the batch is for.
+    fn receive_batch(&self, node: &Node, request: &[u8], doing: String, each: EachRow<'_>) -> Result<()> {
         self.cluster.with(node, |connection| {
-            connection.send(&request)?;
+            connection.send(request)?;
             let mut frame = Vec::new();
             let mut end = None;
             while end.is_none() {
@@ -265,16 +226,7 @@ impl Fetcher {
                     match item {
                         batch::BatchItem::Last(code) => end = Some(code),
                         batch::BatchItem::Row { row, result, generation, void_time, bins } => {
-                            let row = row as usize;
-                            if let Some(place) = found.get_mut(row) {
-                                let own = |bin: &BinRef<'_>| (bin.name.to_vec(), bin.particle, bin.bytes.to_vec());
-                                let bins = bins.iter().map(own).collect();
-                                *place = Some(FoundRecord { result, head: (generation, void_time), bins });
-                            } else if let Some(place) = row.checked_sub(n).and_then(|row| identities.get_mut(row))
-                                && result == ResultCode::OK
-                            {
-                                *place = Some(batch::identity(bins));
-                            }
+                            each(row as usize, result, (generation, void_time), bins);
                         }
                     }
                     Ok::<_, crate::aerospike::wire::WireError>(())
@@ -284,11 +236,39 @@ impl Fetcher {
             }
             match end {
                 Some(ResultCode::OK) | None => Ok(()),
-                Some(code) => Err(ClusterError::refused(&node.name, format!("read {n} records by digest"), code)),
+                Some(code) => Err(ClusterError::refused(&node.name, doing, code)),
             }
-        })?;
-        Ok((found, identities))
+        })
     }
+}
+
+/// Takes a row of a batch's answer: its number, result, generation and void time, and bins.
+type EachRow<'a> = &'a mut dyn FnMut(usize, ResultCode, (Generation, VoidTime), &[BinRef<'_>]);
+
+/// Where each record was asked for last: it is asked for elsewhere if it is to be had there.
+type Asked = HashMap<Digest, Arc<str>>;
+
+/// The nodes that are to be asked for records, each with those that it is asked for. What no node has is a failure.
+fn by_node(
+    topology: &Topology,
+    namespace: &str,
+    digests: &[Digest],
+    asked: &mut Asked,
+    patience: &mut Patience<'_>,
+) -> BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> {
+    let mut by_node: BTreeMap<Arc<str>, (Arc<Node>, Vec<Digest>)> = BTreeMap::new();
+    for &digest in digests {
+        let partition = digest.partition();
+        let beside = asked.get(&digest).and_then(|node| topology.owner_beside(namespace, partition, node));
+        match beside.or_else(|| topology.owner(namespace, partition, &[])) {
+            Some(node) => {
+                asked.insert(digest, node.name.clone());
+                by_node.entry(node.name.clone()).or_insert_with(|| (node.clone(), Vec::new())).1.push(digest);
+            }
+            None => patience.failed(ClusterError::Other(topology.why_no_owner(namespace, partition))),
+        }
+    }
+    by_node
 }
 
 /// For each digest, in order: its bins, and its set and user key.

@@ -4,7 +4,6 @@ use super::fetch::Want;
 use super::{AerospikeSource, Prepared, Search};
 use crate::aerospike::wire::{counts, info};
 use crate::error::{Error, Result};
-use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
 use crate::record::{Digest, PartitionId, RecordBatch, Timestamp};
 use crate::sources::{CountingSource, DigestRow, Found, Known, Rest};
 use crate::sync::lock;
@@ -63,9 +62,6 @@ impl AerospikeSource {
 
 impl CountingSource for AerospikeSource {
     fn prepare_counted(&self, namespace: &str, wanted: &[(PartitionId, Option<Timestamp>)]) {
-        if let Ok(Timestamp(clock)) = self.cluster().clock() {
-            self.fetcher.horizon.set_clock((clock / 1000).saturating_sub(AEROSPIKE_EPOCH_SECONDS));
-        }
         self.prepare_so(namespace, wanted, Search::Count);
     }
 

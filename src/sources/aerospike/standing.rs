@@ -1,6 +1,6 @@
 //! How a namespace stands: its nodes, what they hold in full, and what was truncated.
 
-use crate::aerospike::cluster::Cluster;
+use crate::aerospike::cluster::{Cluster, MIGRATIONS};
 use crate::aerospike::error::{ClusterError, Result};
 use crate::aerospike::metadata;
 use crate::aerospike::wire::info;
@@ -38,8 +38,7 @@ pub fn of(cluster: &Cluster, namespace: &str, margin_millis: u64) -> Result<Stan
             let clock = info::number::<u64>(own, b';', "current_time").map(|time| time + AEROSPIKE_EPOCH_SECONDS);
             let uptime = info::number::<u64>(find("statistics", "a node's statistics")?, b';', "uptime");
             let started = clock.zip(uptime).map_or(0, |(clock, uptime)| clock.saturating_sub(uptime) * 1000);
-            let on_the_way = ["migrate_tx_partitions_remaining", "migrate_rx_partitions_remaining"];
-            standing.evidence.settled &= on_the_way.iter().all(|name| info::number::<u64>(own, b';', name) == Some(0));
+            standing.evidence.settled &= MIGRATIONS.iter().all(|name| info::number::<u64>(own, b';', name) == Some(0));
             let held = topology.held_by(namespace, &node.name);
             standing.evidence.taken = standing.evidence.taken.min(clock.unwrap_or(0) * 1000);
             standing.evidence.nodes.push(NodeEvidence::new(&node.name, started, &held));
