@@ -31,6 +31,22 @@ fn set_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
     stream.set_write_timeout(Some(timeout))
 }
 
+/// Connects to the first address of a host that answers. `timeout` is for each, and for every later read and write.
+pub(in crate::aerospike) fn connect(address: &Address, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for place in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&place, timeout) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                set_timeout(&stream, timeout)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// What a server did, rather than what the system calls it.
 fn told_of(error: io::Error) -> io::Error {
     match error.kind() {
@@ -46,23 +62,8 @@ fn told_of(error: io::Error) -> io::Error {
 impl Connection {
     /// Connects to a server. `timeout` is for each step of it, and for every later read and write until another is set.
     pub fn open(address: &Address, tls: Option<(&Tls, Option<&str>)>, timeout: Duration) -> Result<Self> {
-        let doing = || format!("connect to {address}");
-        let failed = |error| ClusterError::net(doing(), error);
-        let places = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let mut stream = None;
-        for place in places {
-            match TcpStream::connect_timeout(&place, timeout) {
-                Ok(found) => {
-                    stream = Some(found);
-                    break;
-                }
-                Err(error) => last = error,
-            }
-        }
-        let Some(mut stream) = stream else { return Err(failed(last)) };
-        stream.set_nodelay(true).map_err(failed)?;
-        set_timeout(&stream, timeout).map_err(failed)?;
+        let failed = |error| ClusterError::net(format!("connect to {address}"), error);
+        let mut stream = connect(address, timeout).map_err(failed)?;
         let stream = match tls {
             None => Stream::Plain(stream),
             Some((tls, told)) => {

@@ -9,13 +9,13 @@
 //!
 //! A request is `{"Resource": ..., "SecretKey": ...}`, an answer `{"SecretValue": ...}` in base64, or `{"Error": ...}`.
 
+use super::super::connection;
 use super::super::options::SecretAgent;
 use super::super::tls::Tls;
 use super::{SecretSource, decode};
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use zeroize::Zeroizing;
 
 /// What requests and answers begin with.
@@ -63,28 +63,15 @@ impl SecretAgent {
     }
 
     fn connect(&self) -> Result<Box<dyn Stream>, String> {
-        let told = |error: io::Error| format!("cannot connect: {error}");
-        let mut last = "the name has no address".to_string();
-        let places = (self.address.host.as_str(), self.address.port).to_socket_addrs().map_err(told)?;
-        for place in places {
-            let stream = match TcpStream::connect_timeout(&place, self.timeout) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    last = told(error);
-                    continue;
-                }
-            };
-            stream.set_read_timeout(Some(self.timeout)).map_err(told)?;
-            stream.set_write_timeout(Some(self.timeout)).map_err(told)?;
-            let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
-            let own = |source: &SecretSource, what: &str| {
-                source.read_with(what, &|_, _| Err(Error::usage("what opens the secret agent can't be a secret of it")))
-            };
-            let tls = Tls::new(tls, &own).map_err(|error| error.to_string())?;
-            let session = tls.session(&self.address.host, None).map_err(|error| error.to_string())?;
-            return Ok(Box::new(rustls::StreamOwned::new(session, stream)));
-        }
-        Err(last)
+        let stream = connection::connect(&self.address, self.timeout);
+        let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let own = |source: &SecretSource, what: &str| {
+            source.read_with(what, &|_, _| Err(Error::usage("what opens the secret agent can't be a secret of it")))
+        };
+        let tls = Tls::new(tls, &own).map_err(|error| error.to_string())?;
+        let session = tls.session(&self.address.host, None).map_err(|error| error.to_string())?;
+        Ok(Box::new(rustls::StreamOwned::new(session, stream)))
     }
 }
 
