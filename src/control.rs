@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// How often a wait looks whether it is to end.
+const LOOKS: Duration = Duration::from_millis(50);
+
 /// Logs at level info what is of an outermost part, and at debug what is of a piece of it: levels are constants.
 macro_rules! log_part {
     ($is_outermost:expr, $($event:tt)*) => {
@@ -202,6 +205,16 @@ impl Control {
             Some(fence) if fence.lost.load(Ordering::Relaxed) => Err(Error::Fenced { session: fence.session.clone() }),
             _ => Ok(()),
         }
+    }
+
+    /// Waits so long; ends early with the error of [`Control::check`] once it gives one.
+    pub(crate) fn wait(&self, time: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while let Some(left) = time.checked_sub(begin.elapsed()) {
+            self.check()?;
+            std::thread::sleep(left.min(LOOKS));
+        }
+        Ok(())
     }
 
     /// The same handle for the work of a session, which ends once the session lost its name.

@@ -64,9 +64,6 @@ pub(crate) struct RetryStore {
     chance: AtomicU64,
 }
 
-/// So often a wait looks whether it was stopped.
-const LOOKS: Duration = Duration::from_millis(50);
-
 impl RetryStore {
     /// Wraps a store as its own policy wants it; one that wants no retries stays as it is. Waits end once `control` is
     /// stopped.
@@ -101,14 +98,11 @@ impl RetryStore {
     ///
     /// [`Error::Cancelled`] if a stop ends the wait.
     fn wait(&self, wait: Duration, was_stopped: bool) -> Result<()> {
-        let begin = Instant::now();
-        while let Some(left) = wait.checked_sub(begin.elapsed()) {
-            if !was_stopped {
-                self.control.check()?;
-            }
-            std::thread::sleep(left.min(LOOKS));
+        if was_stopped {
+            std::thread::sleep(wait);
+            return Ok(());
         }
-        Ok(())
+        self.control.wait(wait)
     }
 
     /// Makes a call until it succeeds, fails for a reason that doesn't pass, or the policy is used up. Gives back

@@ -1,7 +1,6 @@
 //! Waits until restored secondary indexes are built.
 
 use super::report::UnbuiltIndex;
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::job::text;
 use crate::record::SecondaryIndex;
@@ -12,8 +11,6 @@ use std::time::{Duration, Instant};
 
 /// How often the target is asked.
 const EVERY: Duration = Duration::from_millis(500);
-/// How soon a stop is noticed.
-const STEP: Duration = Duration::from_millis(50);
 
 /// Waits for the indexes of these namespaces, at most so long. Gives back what is not built then, and at once what
 /// won't be.
@@ -45,7 +42,7 @@ pub(super) fn wait(
         if unbuilt.iter().all(|index| index.failed) || begun.elapsed() >= longest {
             return Ok(unbuilt);
         }
-        pause(control).map_err(|_| stopped(&unbuilt))?;
+        control.wait(EVERY).map_err(|_| stopped(&unbuilt))?;
     }
 }
 
@@ -66,15 +63,6 @@ fn look(
         }));
     }
     Ok(all)
-}
-
-fn pause(control: &Control) -> Result<()> {
-    let begun = Instant::now();
-    while begun.elapsed() < EVERY {
-        control.check()?;
-        std::thread::sleep(STEP);
-    }
-    Ok(())
 }
 
 fn stopped(unbuilt: &[UnbuiltIndex]) -> Error {
