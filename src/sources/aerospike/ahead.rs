@@ -116,8 +116,12 @@ impl Ahead {
         }
         loop {
             if let Some(part) = state.ready.remove(&partition) {
+                let had_room = state.memory < self.plan.memory;
                 state.memory = state.memory.saturating_sub(memory_of(&part));
-                self.changed.notify_all();
+                // Workers wait for room alone. They need not be woken for each of thousands of partitions.
+                if !had_room && state.memory < self.plan.memory {
+                    self.changed.notify_all();
+                }
                 return part.map(Some);
             }
             if let Some(error) = &state.error {
