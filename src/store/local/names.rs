@@ -8,6 +8,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+/// Directories that are synced at once.
+const SYNCS_AT_ONCE: usize = 8;
+
 /// The directories of a store in which names may have changed that a power cut could still undo.
 pub(super) struct Names {
     root: PathBuf,
@@ -43,11 +46,27 @@ impl Names {
         // Held to the end: a second call must not return while the first still syncs what was noted before both.
         let _syncing = lock(&self.syncing);
         let directories = std::mem::take(&mut *lock(&self.unsynced));
-        let outcome = directories.iter().try_for_each(|directory| self.sync_one(directory));
+        let outcome = self.sync_side_by_side(&directories.iter().collect::<Vec<_>>());
         if outcome.is_err() {
             lock(&self.unsynced).extend(directories);
         }
         outcome
+    }
+
+    /// Syncs several directories at once: each waits for the disk, and a file system can write what several wait for
+    /// with one step of its journal.
+    fn sync_side_by_side(&self, directories: &[&PathBuf]) -> io::Result<()> {
+        let share = directories.len().div_ceil(SYNCS_AT_ONCE).max(1);
+        let sync = |share: &[&PathBuf]| share.iter().try_for_each(|directory| self.sync_one(directory));
+        // Threads of its own, not those of the pool: one that waits here could take on work that waits for this.
+        std::thread::scope(|scope| {
+            let mut shares = directories.chunks(share);
+            let own = shares.next();
+            let others: Vec<_> = shares.map(|share| scope.spawn(move || sync(share))).collect();
+            let own = own.map_or(Ok(()), sync);
+            let ended = |_| io::Error::other("a thread that synced directories ended unexpectedly");
+            others.into_iter().map(|other| other.join().map_err(ended).flatten()).fold(own, Result::and)
+        })
     }
 
     /// `directory` and the directories above it, the store's root last.
