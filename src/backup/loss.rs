@@ -9,8 +9,7 @@
 use crate::format::SnapshotId;
 use crate::format::evidence::{Evidence, NodeEvidence, START_SLACK_MILLIS};
 use crate::format::snapshot::NamespaceManifest;
-use crate::record::{PartitionId, PartitionSet, Timestamp};
-use crate::run::LiveEntry;
+use crate::record::{PartitionId, PartitionSet, Timestamp, VoidTime};
 use crate::sources::Standing;
 use std::collections::{BTreeMap, HashMap};
 
@@ -109,9 +108,9 @@ impl Doubts {
 
     /// Whether a record of the parent may well be gone without anything having been lost: it expired, or its set was
     /// truncated.
-    pub fn expect_gone(&self, record: &LiveEntry) -> bool {
-        let truncated = self.truncated.max(self.truncated_sets.get(&record.set[..]).copied());
-        record.void_time.is_expired(self.now) || truncated.is_some_and(|time| time >= self.since)
+    pub fn expect_gone(&self, set: &[u8], void_time: VoidTime) -> bool {
+        let truncated = self.truncated.max(self.truncated_sets.get(set).copied());
+        void_time.is_expired(self.now) || truncated.is_some_and(|time| time >= self.since)
     }
 
     /// Whether what is gone looks like a loss.
@@ -143,8 +142,6 @@ impl Doubts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::ChunkId;
-    use crate::run::{RecordHash, ValuePlace};
 
     /// Nodes that each have two thirds of the partitions, all but those of which the number leaves this remainder.
     fn evidence(epoch: u64, nodes: &[(&str, u16)]) -> Evidence {
@@ -225,22 +222,14 @@ mod tests {
     fn what_expired_or_was_truncated_since_is_no_loss() {
         let mut doubts = doubts();
         (doubts.since, doubts.now) = (Timestamp(5_000), Timestamp(2_000_000_000_000));
-        let record = |set: &[u8], void_time| LiveEntry {
-            set: set.into(),
-            void_time,
-            generation: crate::record::Generation(1),
-            hash: RecordHash([0; 16]),
-            bin_order: [].into(),
-            place: ValuePlace { chunk: ChunkId([0; 32]), offset: 0, length: 0, more: [].into() },
-        };
-        let never = crate::record::VoidTime::NEVER;
-        assert!(!doubts.expect_gone(&record(b"users", never)));
-        assert!(doubts.expect_gone(&record(b"users", crate::record::VoidTime(1))));
+        let never = VoidTime::NEVER;
+        assert!(!doubts.expect_gone(b"users", never));
+        assert!(doubts.expect_gone(b"users", VoidTime(1)));
         doubts.truncated_sets.insert(b"users".to_vec(), Timestamp(4_000));
-        assert!(!doubts.expect_gone(&record(b"users", never)), "truncated before");
+        assert!(!doubts.expect_gone(b"users", never), "truncated before");
         doubts.truncated_sets.insert(b"users".to_vec(), Timestamp(6_000));
-        assert!(doubts.expect_gone(&record(b"users", never)) && !doubts.expect_gone(&record(b"other", never)));
+        assert!(doubts.expect_gone(b"users", never) && !doubts.expect_gone(b"other", never));
         doubts.truncated = Some(Timestamp(6_000));
-        assert!(doubts.expect_gone(&record(b"other", never)));
+        assert!(doubts.expect_gone(b"other", never));
     }
 }

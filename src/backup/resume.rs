@@ -14,7 +14,7 @@ use crate::format::session::{BadPlace, Journal, OpenNamespace, Session};
 use crate::format::snapshot::{Counts, RunRef};
 use crate::format::{PackId, SnapshotId};
 use crate::record::{PartitionId, PartitionSet, Timestamp};
-use crate::run::{Entry, RunCursor, reach_run};
+use crate::run::{Entries, MergedCursor, RunCursor, reach_run};
 use crate::sources::{BadRecord, Standing};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -151,30 +151,21 @@ fn is_whole(run: &RunRef, reader: &ChunkReader, writer: &ChunkWriter) -> Result<
 /// The partitions of a namespace that another session read, and what it wrote of them.
 pub struct Finished<'a> {
     partitions: PartitionSet,
-    cursor: Option<RunCursor<'a>>,
-    ahead: Option<Entry>,
+    cursor: Option<MergedCursor<'a>>,
 }
 
 impl<'a> Finished<'a> {
     /// What was taken over, if anything.
     pub fn new(open: Option<&OpenNamespace>, reader: &'a ChunkReader) -> Result<Self> {
         let run = open.and_then(|open| open.run.as_ref());
-        let cursor = run.map(|run| RunCursor::new(reader, run)).transpose()?;
-        Ok(Self { partitions: open.map(finished).unwrap_or_default(), cursor, ahead: None })
+        let cursor = run.map(|run| MergedCursor::whole(reader, std::slice::from_ref(run))).transpose()?;
+        Ok(Self { partitions: open.map(finished).unwrap_or_default(), cursor })
     }
 
     /// The entries that were written of a partition; `None` if it is to be read.
-    pub fn take(&mut self, partition: PartitionId) -> Result<Option<Vec<Entry>>> {
-        let mut entries = Vec::new();
-        if let Some(cursor) = &mut self.cursor {
-            while let Some(entry) = self.ahead.take().map_or_else(|| cursor.next(), |entry| Ok(Some(entry)))? {
-                if entry.digest.partition() > partition {
-                    self.ahead = Some(entry);
-                    break;
-                }
-                entries.push(entry);
-            }
-        }
+    pub fn take(&mut self, partition: PartitionId) -> Result<Option<Entries>> {
+        let entries = self.cursor.as_mut().map(|cursor| cursor.take_partition(partition)).transpose()?;
+        let entries = entries.unwrap_or_default();
         // A partition that could not be read is read again; a merged run has what the parent holds of it.
         Ok(self.partitions.contains(partition).then_some(entries))
     }

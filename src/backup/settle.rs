@@ -11,7 +11,7 @@ use super::write::{Input, WalkedDigests, overlaid};
 use crate::error::{Error, Result};
 use crate::format::search::{DeleteSearch, WalkReason};
 use crate::record::{PartitionId, PartitionSet, VoidTime};
-use crate::run::{Entry, MergedCursor};
+use crate::run::{Entries, EntryRef, MergedCursor};
 use crate::sources::{CountingSource, DigestRow, Found, Known, LeftOut, Rest};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,14 +22,14 @@ pub(crate) struct Settled {
     pub partition: PartitionId,
     pub input: Input,
     /// What the parent has of it.
-    pub before: Vec<Entry>,
+    pub before: Entries,
     /// What another session wrote of it.
-    pub taken: Option<Vec<Entry>>,
+    pub taken: Option<Entries>,
 }
 
 impl Settled {
     /// What was read of the partition last.
-    fn entries(&self) -> Cow<'_, [Entry]> {
+    fn entries(&self) -> Cow<'_, Entries> {
         match &self.taken {
             Some(taken) => Cow::Owned(overlaid(&self.before, taken)),
             None => Cow::Borrowed(&self.before),
@@ -39,18 +39,16 @@ impl Settled {
     /// How many live records a scan should have left out, and of how many more it can't be told.
     fn should_be_left_out(&self, left: &LeftOut) -> Result<(u64, u64)> {
         let entries = self.entries();
-        let outlives = |entry: &Entry, time| entry.live.as_ref().is_some_and(|live| outlives(live.void_time, time));
+        let outlives = |entry: &EntryRef<'_>, time| entry.live().is_some_and(|live| outlives(live.void_time(), time));
         // Whether it was counted, and whether that can't be told.
-        let counts = |entry: &Entry| match outlives(entry, left.until) {
+        let counts = |entry: EntryRef<'_>| match outlives(&entry, left.until) {
             true => (1, 0),
-            false => (0, u64::from(outlives(entry, VoidTime(left.from.0.saturating_sub(1))))),
+            false => (0, u64::from(outlives(&entry, VoidTime(left.from.0.saturating_sub(1))))),
         };
         let (mut counted, mut unsure) =
             entries.iter().map(counts).fold((0, 0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
         self.input.records.try_each(|record, _| {
-            let key = record.meta.digest.sort_key();
-            let known = entries.binary_search_by(|entry| entry.digest.sort_key().cmp(&key)).ok();
-            let delivered = known.and_then(|at| entries.get(at)).map_or((0, 0), counts);
+            let delivered = entries.find(&record.meta.digest).map_or((0, 0), counts);
             (counted, unsure) = (counted - delivered.0, unsure - delivered.1);
             Ok(())
         })?;
@@ -61,9 +59,9 @@ impl Settled {
     fn known(&self, until: VoidTime) -> Result<Known> {
         let mut known = Known { digests: Vec::new(), records: self.input.records.len() as u64 };
         for entry in self.entries().iter() {
-            let Some(live) = &entry.live else { continue };
-            if outlives(live.void_time, until) && !self.input.records.contains(&entry.digest)? {
-                known.digests.push(entry.digest);
+            let Some(live) = entry.live() else { continue };
+            if outlives(live.void_time(), until) && !self.input.records.contains(entry.digest)? {
+                known.digests.push(*entry.digest);
                 known.records += 1;
             }
         }

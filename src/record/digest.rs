@@ -16,6 +16,15 @@ pub struct Digest(pub [u8; 20]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PartitionId(u16);
 
+/// What runs are sorted by: a digest's partition, then its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SortKey {
+    partition: PartitionId,
+    // The digest's bytes as numbers, which a processor compares faster.
+    head: u128,
+    tail: u32,
+}
+
 impl PartitionId {
     /// The partition with this number, if there is one.
     pub fn new(number: u16) -> Option<Self> {
@@ -50,8 +59,13 @@ impl Digest {
     }
 
     /// The key by which runs are sorted: partition first, then the digest's bytes.
-    pub fn sort_key(&self) -> (PartitionId, [u8; 20]) {
-        (self.partition(), self.0)
+    pub fn sort_key(&self) -> SortKey {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, tail @ ..] = self.0;
+        SortKey {
+            partition: self.partition(),
+            head: u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]),
+            tail: u32::from_be_bytes(tail),
+        }
     }
 
     /// Parses 40 hexadecimal digits.

@@ -17,7 +17,7 @@ pub mod varint;
 
 pub use batch::{RecordBatch, RecordMeta, RecordView};
 pub use body::{BinRef, Body, BodyError, KeyRef, MAX_BODY_BYTES, MAX_SET_BYTES};
-pub use digest::{Digest, PARTITIONS, PartitionId};
+pub use digest::{Digest, PARTITIONS, PartitionId, SortKey};
 pub use metadata::{Fact, NOT_READ, NamespaceMetadata, Privilege, Role, SecondaryIndex, UdfModule, User};
 pub use owned::{Bin, Key};
 pub use particle::{ParticleType, geojson_text};

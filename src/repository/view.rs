@@ -446,7 +446,8 @@ impl<'a> NamespaceView<'a> {
         if let Some(loss) = losses.named.iter().find(touches) {
             return Err(Error::damaged(format!("partition {}", partition.number()), loss.to_string()));
         }
-        Ok(entries.into_iter().filter(|entry| entry.digest.partition() == partition).collect())
+        let of_it = entries.iter().filter(|entry| entry.digest.partition() == partition);
+        Ok(of_it.map(|entry| entry.to_entry()).collect())
     }
 
     /// The partitions' sums, from the entries.

@@ -12,7 +12,7 @@ use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
 use crate::format::ChunkId;
 use crate::format::header::Class;
-use crate::format::leaf::{self, Entry, LiveEntry, RecordHash};
+use crate::format::leaf::{self, Entry, Leaf, LiveEntry, RecordHash};
 use crate::format::node::{self, Child, Node};
 use crate::format::snapshot::RunRef;
 use crate::record::Digest;
@@ -233,10 +233,10 @@ impl<'a> Writing<'a> {
             }
             read_leaf(source, node)
         };
-        let leaves: Vec<Result<Vec<Entry>>> = nodes.par_iter().map(|(node, _)| read(node)).collect();
+        let leaves: Vec<Result<Leaf>> = nodes.par_iter().map(|(node, _)| read(node)).collect();
         let mut read = Vec::with_capacity(nodes.len());
         for (leaf, (node, uses)) in leaves.into_iter().zip(nodes) {
-            let leaf = in_order(leaf?, node, self.last)?;
+            let leaf = in_order(leaf?, node, self.last)?.to_entries();
             check_uses(node, uses.as_deref(), &leaf)?;
             self.last = leaf.last().map(|entry| entry.digest).or(self.last);
             read.push(leaf);
@@ -427,11 +427,11 @@ impl<'a> Beside<'a> {
 
     /// The two entries of a key, if the run has it. Keys must ascend from call to call.
     fn at(&mut self, digest: &Digest) -> Result<Option<(Entry, Entry)>> {
-        while self.source.peek()?.is_some_and(|entry| entry.digest.sort_key() < digest.sort_key()) {
+        while self.source.peek()?.is_some_and(|next| next.sort_key() < digest.sort_key()) {
             self.pair()?;
         }
         match self.source.peek()? {
-            Some(entry) if entry.digest == *digest => self.pair(),
+            Some(next) if next == digest => self.pair(),
             _ => Ok(None),
         }
     }

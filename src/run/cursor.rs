@@ -1,10 +1,11 @@
 //! Walking a run in order, and finding one entry.
 
+use super::entries::{Entries, Picked};
 use super::loss::{Loss, Losses, NodeRef, Ranges};
 use crate::chunks::{ChunkReader, Fetched};
 use crate::error::{Error, Result};
 use crate::format::header::Class;
-use crate::format::leaf::{self, Entry};
+use crate::format::leaf::{Entry, Leaf};
 use crate::format::node::{self, Child};
 use crate::format::snapshot::RunRef;
 use crate::format::{ChunkId, FormatError};
@@ -20,7 +21,7 @@ const READ_AHEAD: usize = 16;
 const BATCHES_AHEAD: usize = 4;
 
 /// What came of reading leaves, in their order.
-type Leaves = Vec<Result<Vec<Entry>>>;
+type Leaves = Vec<Result<Leaf>>;
 
 /// Compares a node or leaf with what its parent says of it. A node that is named a second time begins where it began
 /// before and not where its second name says: so a tree that leads back into itself ends with an error, not after as
@@ -45,15 +46,15 @@ pub(super) fn read_node(chunks: &ChunkReader, node: &NodeRef) -> Result<Vec<Chil
     Ok(children)
 }
 
-pub(super) fn read_leaf(chunks: &ChunkReader, node: &NodeRef) -> Result<Vec<Entry>> {
+pub(super) fn read_leaf(chunks: &ChunkReader, node: &NodeRef) -> Result<Leaf> {
     leaf_of(node, &chunks.read(&node.chunk, Class::Tree)?)
 }
 
-fn leaf_of(node: &NodeRef, plain: &[u8]) -> Result<Vec<Entry>> {
+fn leaf_of(node: &NodeRef, plain: &[u8]) -> Result<Leaf> {
     let of = |error: FormatError| error.of(format!("leaf {}", node.chunk));
-    let entries = leaf::decode(plain).map_err(of)?;
-    check(node, entries.first().map(|entry| entry.digest), entries.len() as u64).map_err(of)?;
-    Ok(entries)
+    let leaf = Leaf::decode(plain).map_err(of)?;
+    check(node, leaf.digests().first().copied(), leaf.len() as u64).map_err(of)?;
+    Ok(leaf)
 }
 
 /// Finds the entry of a digest by reading one node of each level and one leaf.
@@ -68,9 +69,9 @@ pub fn find(chunks: &ChunkReader, run: &RunRef, digest: &Digest) -> Result<Optio
             None => return Ok(None),
         }
     }
-    let entries = read_leaf(chunks, &node)?;
-    let at = entries.binary_search_by_key(&key, |entry| entry.digest.sort_key());
-    Ok(at.ok().and_then(|at| entries.into_iter().nth(at)))
+    let leaf = read_leaf(chunks, &node)?;
+    let at = leaf.digests().binary_search_by_key(&key, Digest::sort_key);
+    Ok(at.ok().and_then(|at| leaf.get(at)).map(|entry| entry.to_entry()))
 }
 
 /// The root of a run as a node.
@@ -102,10 +103,10 @@ pub struct RunCursor<'a> {
     leaves: VecDeque<NodeRef>,
     /// Leaves that other threads read, if they are read ahead.
     ahead: Option<LeavesAhead>,
-    /// What is left of the leaf at hand.
-    entries: VecDeque<Entry>,
+    /// The next entry, if the leaf that it stands in was read already.
+    next: Option<Picked>,
     /// The leaves that were read after it.
-    later: VecDeque<Vec<Entry>>,
+    later: VecDeque<Leaf>,
     last: Option<Digest>,
     from: Option<Digest>,
     started: bool,
@@ -143,7 +144,7 @@ impl<'a> RunCursor<'a> {
             path: Vec::new(),
             leaves: VecDeque::new(),
             ahead: None,
-            entries: VecDeque::new(),
+            next: None,
             later: VecDeque::new(),
             last: None,
             from,
@@ -201,23 +202,38 @@ impl<'a> RunCursor<'a> {
         Ok(())
     }
 
-    /// The next entry without taking it.
-    pub fn peek(&mut self) -> Result<Option<&Entry>> {
-        while self.entries.is_empty() {
+    /// The digest of the next entry without taking it.
+    pub fn peek(&mut self) -> Result<Option<&Digest>> {
+        while self.next.as_ref().is_none_or(|next| next.get().is_none()) {
             match self.later.pop_front() {
-                Some(leaf) => self.entries = leaf.into(),
+                Some(leaf) => {
+                    let is_before = |digest: &Digest| self.from.is_some_and(|from| digest.sort_key() < from.sort_key());
+                    let at = leaf.digests().partition_point(is_before);
+                    // What the walk begins with may stand in the leaf after this one.
+                    self.from = self.from.filter(|_| at == leaf.len());
+                    self.next = Some(Picked { leaf: Arc::new(leaf), at });
+                }
                 None if self.fill()? => {}
                 None => return Ok(None),
             }
         }
-        Ok(self.entries.front())
+        Ok(self.next.as_ref().and_then(|next| next.leaf.digests().get(next.at)))
     }
 
     /// The next entry.
     #[allow(clippy::should_implement_trait, reason = "it can fail, and borrows")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
+        Ok(self.pick()?.and_then(|picked| picked.get().map(|entry| entry.to_entry())))
+    }
+
+    /// The next entry, where it stands.
+    pub(super) fn pick(&mut self) -> Result<Option<Picked>> {
         self.peek()?;
-        Ok(self.entries.pop_front())
+        let picked = self.next.clone().filter(|next| next.get().is_some());
+        if let Some(next) = &mut self.next {
+            next.at += 1;
+        }
+        Ok(picked)
     }
 
     /// Whether damaged nodes were passed over.
@@ -226,20 +242,24 @@ impl<'a> RunCursor<'a> {
     }
 
     /// Takes the next entries that are read already, as far as they come before `limit` and are of `partition` or of
-    /// one before; those that `wanted` refuses are dropped. Gives back how many were passed.
+    /// one before; tombstones among them are dropped unless they are wanted. Gives back how many were passed.
     pub(super) fn take_below(
         &mut self,
         limit: Option<Digest>,
         partition: PartitionId,
-        wanted: impl Fn(&Entry) -> bool,
-        into: &mut Vec<Entry>,
+        tombstones: bool,
+        into: &mut Entries,
     ) -> usize {
-        let below = |entry: &Entry| {
-            entry.digest.partition() <= partition
-                && limit.is_none_or(|limit| entry.digest.sort_key() < limit.sort_key())
-        };
-        let count = self.entries.partition_point(below);
-        into.extend(self.entries.drain(..count).filter(wanted));
+        let limit = limit.map(|limit| limit.sort_key());
+        let below =
+            |digest: &Digest| digest.partition() <= partition && limit.is_none_or(|limit| digest.sort_key() < limit);
+        let Some(Picked { leaf, at }) = &mut self.next else { return 0 };
+        let count = leaf.digests().get(*at..).map_or(0, |left| left.partition_point(below));
+        match tombstones {
+            true => into.push(leaf, *at..*at + count),
+            false => into.push_live(leaf, *at..*at + count),
+        }
+        *at += count;
         count
     }
 
@@ -291,14 +311,8 @@ impl<'a> RunCursor<'a> {
         for (leaf, node) in leaves.into_iter().zip(&nodes) {
             let leaf = leaf.and_then(|leaf| in_order(leaf, node, self.last));
             let Some(leaf) = self.or_lost(node, leaf)? else { continue };
-            self.last = leaf.last().map(|entry| entry.digest).or(self.last);
+            self.last = leaf.digests().last().copied().or(self.last);
             self.later.push_back(leaf);
-        }
-        if let Some(from) = self.from.take() {
-            for leaf in &mut self.later {
-                let before = leaf.partition_point(|entry| entry.digest.sort_key() < from.sort_key());
-                leaf.drain(..before);
-            }
         }
         Ok(true)
     }
@@ -338,19 +352,19 @@ impl LeavesAhead {
 }
 
 /// Refuses a leaf that begins at or before the last key of the one before, or ends past the first of the next one.
-pub(super) fn in_order(leaf: Vec<Entry>, node: &NodeRef, last: Option<Digest>) -> Result<Vec<Entry>> {
+pub(super) fn in_order(leaf: Leaf, node: &NodeRef, last: Option<Digest>) -> Result<Leaf> {
     let wrong = |what, expected: &str, found: Digest| {
         Err(FormatError::field(what, expected, found).of(format!("leaf {}", node.chunk)))
     };
-    if let (Some(first), Some(last)) = (leaf.first(), last)
-        && last.sort_key() >= first.digest.sort_key()
+    if let (Some(first), Some(last)) = (leaf.digests().first(), last)
+        && last.sort_key() >= first.sort_key()
     {
-        return wrong("its first digest", "one after the leaf before", first.digest);
+        return wrong("its first digest", "one after the leaf before", *first);
     }
-    if let (Some(last), Some(until)) = (leaf.last(), node.until)
-        && last.digest.sort_key() >= until.sort_key()
+    if let (Some(last), Some(until)) = (leaf.digests().last(), node.until)
+        && last.sort_key() >= until.sort_key()
     {
-        return wrong("its last digest", "one before the next leaf", last.digest);
+        return wrong("its last digest", "one before the next leaf", *last);
     }
     Ok(leaf)
 }

@@ -1,6 +1,7 @@
 //! Walking several runs as one: the newest entry of a key wins.
 
 use super::cursor::RunCursor;
+use super::entries::{Entries, Picked};
 use super::loss::Losses;
 use crate::chunks::ChunkReader;
 use crate::error::Result;
@@ -13,17 +14,16 @@ use std::sync::Arc;
 pub struct MergedCursor<'a> {
     cursors: Vec<RunCursor<'a>>,
     tombstones: bool,
-    ahead: Option<Entry>,
+    /// The next entry, if a partition that was taken ended before it.
+    ahead: Option<Picked>,
     uncertain: u64,
     /// Which run the last entry came from.
     origin: usize,
-    /// How many entries the last partition had.
-    last_partition: usize,
 }
 
 impl<'a> MergedCursor<'a> {
     fn over(cursors: Vec<RunCursor<'a>>) -> Self {
-        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0, origin: 0, last_partition: 0 }
+        MergedCursor { cursors, tombstones: false, ahead: None, uncertain: 0, origin: 0 }
     }
 
     /// Live records only: what a tombstone hides is not there. A damaged node ends the walk with an error.
@@ -74,6 +74,15 @@ impl<'a> MergedCursor<'a> {
         Ok(merged)
     }
 
+    /// Live records and tombstones. A damaged node ends the walk with an error.
+    ///
+    /// # Errors
+    ///
+    /// If a chunk of a run can't be read.
+    pub fn whole(chunks: &'a ChunkReader, runs: &[RunRef]) -> Result<Self> {
+        Ok(MergedCursor { tombstones: true, ..Self::live(chunks, runs)? })
+    }
+
     /// What was lost so far; all of it once the walk has come to its end.
     pub fn losses(&self) -> Losses {
         let mut all = Losses { uncertain: self.uncertain, ..Losses::default() };
@@ -99,10 +108,10 @@ impl<'a> MergedCursor<'a> {
     fn smallest(&mut self) -> Result<Option<Digest>> {
         let mut smallest: Option<Digest> = None;
         for cursor in &mut self.cursors {
-            if let Some(entry) = cursor.peek()?
-                && smallest.is_none_or(|digest| entry.digest.sort_key() < digest.sort_key())
+            if let Some(next) = cursor.peek()?
+                && smallest.is_none_or(|digest| next.sort_key() < digest.sort_key())
             {
-                smallest = Some(entry.digest);
+                smallest = Some(*next);
             }
         }
         Ok(smallest)
@@ -115,28 +124,33 @@ impl<'a> MergedCursor<'a> {
     /// If a chunk of a run can't be read.
     #[allow(clippy::should_implement_trait, reason = "it can fail, and borrows")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        if let Some(entry) = self.ahead.take() {
-            return Ok(Some(entry));
+        Ok(self.pick()?.and_then(|picked| picked.get().map(|entry| entry.to_entry())))
+    }
+
+    /// The next entry, where it stands.
+    fn pick(&mut self) -> Result<Option<Picked>> {
+        if let Some(picked) = self.ahead.take() {
+            return Ok(Some(picked));
         }
         while let Some(digest) = self.smallest()? {
             let mut newest = None;
             let mut unknown = false;
             for (number, cursor) in self.cursors.iter_mut().enumerate() {
-                if cursor.peek()?.is_some_and(|entry| entry.digest == digest) {
-                    let entry = cursor.next()?;
+                if cursor.peek()?.is_some_and(|next| *next == digest) {
+                    let picked = cursor.pick()?;
                     if unknown && newest.is_none() {
-                        self.uncertain += u64::from(entry.is_some_and(|entry| entry.live.is_some()));
+                        self.uncertain += u64::from(picked.is_some_and(|picked| is_live(&picked)));
                     } else if newest.is_none() {
-                        (newest, self.origin) = (entry, number);
+                        (newest, self.origin) = (picked, number);
                     }
                 }
                 // Every cursor has come to this key, so each knows whether it lies in a node that it lost.
                 unknown |= cursor.is_unknown(&digest);
             }
-            if let Some(entry) = newest
-                && (self.tombstones || entry.live.is_some())
+            if let Some(picked) = newest
+                && (self.tombstones || is_live(&picked))
             {
-                return Ok(Some(entry));
+                return Ok(Some(picked));
             }
         }
         Ok(None)
@@ -152,29 +166,30 @@ impl<'a> MergedCursor<'a> {
     /// # Errors
     ///
     /// If a chunk of a run can't be read.
-    pub fn take_partition(&mut self, partition: PartitionId) -> Result<Vec<Entry>> {
-        let mut entries = Vec::with_capacity(self.last_partition);
-        entries.extend(self.ahead.take_if(|entry| entry.digest.partition() <= partition));
+    pub fn take_partition(&mut self, partition: PartitionId) -> Result<Entries> {
+        let is_later = |picked: &Picked| picked.get().is_some_and(|entry| entry.digest.partition() > partition);
+        let mut entries = Entries::default();
+        if let Some(picked) = self.ahead.take_if(|picked| !is_later(picked)) {
+            entries.push_one(&picked);
+        }
         while self.ahead.is_none() {
             while self.take_alone(partition, &mut entries)? {}
             // The key stands in several runs, or is of the next partition.
-            match self.next()? {
-                Some(entry) if entry.digest.partition() > partition => self.ahead = Some(entry),
-                Some(entry) => entries.push(entry),
+            match self.pick()? {
+                Some(picked) if is_later(&picked) => self.ahead = Some(picked),
+                Some(picked) => entries.push_one(&picked),
                 None => break,
             }
         }
-        // The next partition is mostly about as large.
-        self.last_partition = entries.len();
         Ok(entries)
     }
 
     /// Takes the entries of one run that come before those of all others, and up to and with a partition. `false` if
     /// the next entry has to be found by [`MergedCursor::next`].
-    fn take_alone(&mut self, partition: PartitionId, into: &mut Vec<Entry>) -> Result<bool> {
+    fn take_alone(&mut self, partition: PartitionId, into: &mut Entries) -> Result<bool> {
         let (mut first, mut limit): (Option<(usize, Digest)>, Option<Digest>) = (None, None);
         for (number, cursor) in self.cursors.iter_mut().enumerate() {
-            let Some(digest) = cursor.peek()?.map(|entry| entry.digest) else { continue };
+            let Some(digest) = cursor.peek()?.copied() else { continue };
             match first {
                 Some((_, smallest)) if digest.sort_key() >= smallest.sort_key() => {
                     limit = limit.filter(|limit| limit.sort_key() <= digest.sort_key()).or(Some(digest));
@@ -189,7 +204,10 @@ impl<'a> MergedCursor<'a> {
             return Ok(false);
         }
         let Some(cursor) = first.and_then(|(number, _)| self.cursors.get_mut(number)) else { return Ok(false) };
-        let tombstones = self.tombstones;
-        Ok(cursor.take_below(limit, partition, |entry| tombstones || entry.live.is_some(), into) > 0)
+        Ok(cursor.take_below(limit, partition, self.tombstones, into) > 0)
     }
+}
+
+fn is_live(picked: &Picked) -> bool {
+    picked.get().is_some_and(|entry| entry.live().is_some())
 }

@@ -2,6 +2,7 @@
 
 mod copy;
 mod cursor;
+mod entries;
 mod feeder;
 mod loss;
 mod merge;
@@ -12,6 +13,7 @@ mod tree;
 
 pub use copy::RunCopy;
 pub use cursor::{RunCursor, find};
+pub use entries::{Entries, Picked};
 pub use feeder::{RecordToWrite, RunFeeder, RunStats, write_run};
 pub use loss::{Loss, Losses};
 pub use merge::MergedCursor;
@@ -19,7 +21,7 @@ pub use reach::{needed_of, reach_run, survey};
 pub use state::StateSums;
 pub use transfer::Transfer;
 
-pub use crate::format::leaf::{Entry, LiveEntry, RecordHash, ValuePlace};
+pub use crate::format::leaf::{Entry, EntryRef, LiveEntry, LiveRef, RecordHash, ValuePlace};
 
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};

@@ -31,7 +31,7 @@ pub fn reach_run(
         // A node that was lost in another run is lost here too.
         let uses = match node.level {
             0 if run.level > 0 => continue,
-            0 => read_leaf(chunks, &node).map(|entries| (Vec::new(), leaf::chunk_ids(&entries))),
+            0 => read_leaf(chunks, &node).map(|leaf| (Vec::new(), leaf::chunk_ids(&leaf.to_entries()))),
             _ => read_node(chunks, &node).map(|children| {
                 let uses = children.iter().flat_map(|child| child.uses.iter().copied()).collect();
                 (Vec::from(below(&node, &children)), uses)

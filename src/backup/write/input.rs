@@ -3,9 +3,10 @@
 use crate::error::Result;
 use crate::format::search::WalkReason;
 use crate::record::{Digest, VoidTime};
-use crate::run::Entry;
+use crate::run::{Entries, EntryRef, Picked};
 use crate::sources::{DigestRow, Rest};
 use crate::spool::PartitionRecords;
+use std::iter::Peekable;
 
 /// The digests of a partition's records that were last updated before those that were asked for, ascending.
 pub(crate) struct WalkedDigests(Vec<DigestRow>);
@@ -52,12 +53,12 @@ impl WalkedDigests {
     }
 
     /// The digests of records that the filter by last update does not deliver, and that are not as the parent has them.
-    pub fn unknown(&self, records: &PartitionRecords, before: &[Entry]) -> Result<Vec<Digest>> {
+    pub fn unknown(&self, records: &PartitionRecords, before: &Entries) -> Result<Vec<Digest>> {
         let mut before = before.iter().peekable();
         let mut as_before = |row: &DigestRow| {
-            while before.next_if(|entry| entry.digest < row.digest).is_some() {}
-            let live = before.peek().filter(|entry| entry.digest == row.digest).and_then(|entry| entry.live.as_ref());
-            live.is_some_and(|live| live.generation == row.generation && live.void_time == row.void_time)
+            while before.next_if(|entry| *entry.digest < row.digest).is_some() {}
+            let live = before.peek().filter(|entry| *entry.digest == row.digest).and_then(EntryRef::live);
+            live.is_some_and(|live| live.generation() == row.generation && live.void_time() == row.void_time)
         };
         let mut digests = Vec::new();
         for row in &self.0 {
@@ -71,54 +72,48 @@ impl WalkedDigests {
 }
 
 /// What a partition held when another session read it: what the parent has, and over it what that session wrote.
-pub(crate) fn overlaid(before: &[Entry], taken: &[Entry]) -> Vec<Entry> {
-    let mut all = Vec::with_capacity(before.len() + taken.len());
-    let mut old = before.iter().peekable();
-    for entry in taken {
-        let key = entry.digest.sort_key();
-        while let Some(kept) = old.next_if(|kept| kept.digest.sort_key() < key) {
-            all.push(kept.clone());
+pub(crate) fn overlaid(before: &Entries, taken: &Entries) -> Entries {
+    let mut all = Entries::default();
+    let key = |picked: &Picked| picked.get().map(|entry| entry.digest.sort_key());
+    let mut old = before.picked().peekable();
+    for picked in taken.picked() {
+        while let Some(kept) = old.next_if(|kept| key(kept) < key(&picked)) {
+            all.push_one(&kept);
         }
-        old.next_if(|replaced| replaced.digest == entry.digest);
-        if entry.live.is_some() {
-            all.push(entry.clone());
+        old.next_if(|replaced| key(replaced) == key(&picked));
+        if picked.get().is_some_and(|entry| entry.live().is_some()) {
+            all.push_one(&picked);
         }
     }
-    all.extend(old.cloned());
+    old.for_each(|kept| all.push_one(&kept));
     all
 }
 
 /// What is left of the two older states of a partition, both in key order.
-pub(super) struct Older<'a> {
-    pub before: &'a [Entry],
-    pub taken: &'a [Entry],
+pub(super) struct Older<B: Iterator, T: Iterator> {
+    before: Peekable<B>,
+    taken: Peekable<T>,
 }
 
-impl<'a> Older<'a> {
+impl<'a, B: Iterator<Item = EntryRef<'a>>, T: Iterator<Item = EntryRef<'a>>> Older<B, T> {
+    pub fn new(before: B, taken: T) -> Self {
+        Older { before: before.peekable(), taken: taken.peekable() }
+    }
+
     /// The next digest in either that comes before `digest`, with what each has of it.
-    pub fn below(&mut self, digest: Option<&Digest>) -> Option<(Option<&'a Entry>, Option<&'a Entry>)> {
-        if self.taken.is_empty() {
-            let (next, rest) = self.before.split_first()?;
-            return digest.is_none_or(|digest| next.digest.sort_key() < digest.sort_key()).then(|| {
-                self.before = rest;
-                (Some(next), None)
-            });
-        }
-        let first = [self.before.first(), self.taken.first()].into_iter().flatten().map(|entry| entry.digest);
-        let next = first.min_by_key(Digest::sort_key)?;
-        digest.is_none_or(|digest| next.sort_key() < digest.sort_key()).then(|| self.at(&next))
+    pub fn below(&mut self, digest: Option<&Digest>) -> Option<(Option<EntryRef<'a>>, Option<EntryRef<'a>>)> {
+        let is_below = |next: &Digest| digest.is_none_or(|digest| next.sort_key() < digest.sort_key());
+        let before = self.before.peek().map(|entry| entry.digest);
+        let Some(taken) = self.taken.peek().map(|entry| entry.digest) else {
+            return before.filter(|next| is_below(next)).map(|_| (self.before.next(), None));
+        };
+        let next = before.map_or(taken, |before| std::cmp::min_by_key(before, taken, |digest| digest.sort_key()));
+        is_below(next).then(|| self.at(next))
     }
 
     /// What each has of a digest, if that is the next one.
-    pub fn at(&mut self, digest: &Digest) -> (Option<&'a Entry>, Option<&'a Entry>) {
-        (next_if(&mut self.before, digest), next_if(&mut self.taken, digest))
+    pub fn at(&mut self, digest: &Digest) -> (Option<EntryRef<'a>>, Option<EntryRef<'a>>) {
+        let is_it = |entry: &EntryRef<'a>| entry.digest == digest;
+        (self.before.next_if(is_it), self.taken.next_if(is_it))
     }
-}
-
-fn next_if<'a>(entries: &mut &'a [Entry], digest: &Digest) -> Option<&'a Entry> {
-    let (first, rest) = entries.split_first()?;
-    (first.digest == *digest).then(|| {
-        *entries = rest;
-        first
-    })
 }

@@ -18,7 +18,7 @@ use crate::format::session::OpenNamespace;
 use crate::format::snapshot::{BackupKind, Counts, NamespaceManifest, RunRef};
 use crate::format::{ChunkId, structured};
 use crate::record::{Digest, NOT_READ, NamespaceMetadata, PARTITIONS, PartitionId, Timestamp};
-use crate::run::{MergedCursor, RecordHash, RunFeeder, RunStats, StateSums, write_run};
+use crate::run::{Entries, MergedCursor, RecordHash, RunFeeder, RunStats, StateSums, write_run};
 use crate::sources::{BadRecord, CountingSource};
 use crate::spool::PartitionRecords;
 use diff::Progress;
@@ -120,7 +120,7 @@ impl<'a> Writing<'a> {
         let Settled { partition, mut input, before, taken } = settled;
         if let Some(walk) = &input.walk {
             let known = taken.as_ref().map(|taken| overlaid(&before, taken));
-            let wanted = walk.unknown(&input.records, known.as_deref().unwrap_or(&before))?;
+            let wanted = walk.unknown(&input.records, known.as_ref().unwrap_or(&before))?;
             match if wanted.is_empty() { Ok(()) } else { by_digest(&wanted, &mut input.records) } {
                 Ok(()) => {}
                 Err(Error::Source { problem, .. }) if self.work.options.allow_partial => {
@@ -136,7 +136,7 @@ impl<'a> Writing<'a> {
                 self.unread.insert(partition, problem);
                 let counts = std::mem::take(&mut progress.counts);
                 // What was taken over of a partition that can't be brought up to date is left out.
-                progress.partition(&input, &before, &[], &is_unknown, feeder)?;
+                progress.partition(&input, &before, &Entries::default(), &is_unknown, feeder)?;
                 let unread = std::mem::replace(&mut progress.counts, counts);
                 self.unread_counts = sum(&self.unread_counts, &unread);
             }

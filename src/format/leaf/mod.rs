@@ -21,10 +21,14 @@
 //! length    varint
 //! ```
 
+mod columns;
+
+pub use columns::{EntryRef, Leaf, LiveRef};
+
 use super::ids::ChunkId;
-use super::{FormatError, take_array, take_slice, take_u8, take_varint};
+use super::{FormatError, take_array};
 use crate::record::varint::put;
-use crate::record::{Digest, Generation, MAX_BODY_BYTES, VoidTime};
+use crate::record::{Digest, Generation, VoidTime};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -32,7 +36,6 @@ use std::sync::Arc;
 pub const MAX_ENTRIES: usize = 2048;
 /// The most chunks that one leaf refers to: what a branch node with this one child can name.
 pub const MAX_CHUNKS: usize = super::node::MAX_USES;
-const MAX_ORDER_BYTES: u64 = 3 * 65_536;
 
 /// A keyed hash of a record's set and body, 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,10 +89,6 @@ pub struct Entry {
 
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
 
 /// A table whose items are numbered in the order in which they first occur.
@@ -191,191 +190,13 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-/// Decodes a leaf. Entries must ascend, every number must be within its table, every place within a chunk's bounds.
+/// Decodes a leaf into entries that stand for themselves; see [`Leaf::decode`].
 ///
 /// # Errors
 ///
 /// If the bytes are not those that the format defines; the error says what was expected and what was found.
-pub fn decode(mut bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
-    let input = &mut bytes;
-    let n = take_varint(input, MAX_ENTRIES as u64, "the number of entries")? as usize;
-    if n == 0 {
-        return Err(FormatError::field("the number of entries", "1 to 2048", 0));
-    }
-    let tables = Tables::take(input, n)?;
-    let flags = take_slice(input, n, "the flags")?;
-    if let Some(flag) = flags.iter().find(|&&flag| flag > 1) {
-        return Err(FormatError::field("an entry's flag", "0 or 1", flag));
-    }
-    let digests = take_digests(input, n)?;
-    let live = flags.iter().filter(|&&flag| flag == 0).count();
-    let mut rows = take_rows(input, live, &tables)?.into_iter();
-    if !input.is_empty() {
-        return Err(FormatError::field("the leaf", "nothing after the last column", input.len()));
-    }
-    let mut expected: Vec<i64> = vec![0; tables.chunks.len()];
-    let mut entries = Vec::with_capacity(n);
-    for (digest, flag) in digests.into_iter().zip(flags) {
-        let live = match flag {
-            1 => None,
-            _ => Some(tables.live(rows.next().ok_or(FormatError::Cut("the columns"))?, &mut expected)?),
-        };
-        entries.push(Entry { digest, live });
-    }
-    Ok(entries)
-}
-
-/// What the columns of a leaf number.
-struct Tables<'a> {
-    sets: Vec<Arc<[u8]>>,
-    chunks: &'a [[u8; ChunkId::BYTES]],
-    orders: Vec<Arc<[u8]>>,
-}
-
-/// A live entry's numbers, one of each column.
-struct Row {
-    hash: RecordHash,
-    set: u64,
-    order: u64,
-    generation: u64,
-    void_time: u64,
-    chunk: u64,
-    more: u64,
-    offset: u64,
-    length: u64,
-}
-
-impl<'a> Tables<'a> {
-    /// Takes the tables of a leaf of `n` entries.
-    fn take(input: &mut &'a [u8], n: usize) -> Result<Self, FormatError> {
-        let sets = (0..take_varint(input, n as u64, "the number of sets")?)
-            .map(|_| {
-                let length = take_u8(input, "a set's name")?;
-                take_slice(input, usize::from(length), "a set's name").map(Arc::<[u8]>::from)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let chunk_count = take_varint(input, MAX_CHUNKS as u64, "the number of chunks")? as usize;
-        let chunk_bytes = take_slice(input, chunk_count * ChunkId::BYTES, "the table of chunks")?;
-        let (chunks, _) = chunk_bytes.as_chunks::<{ ChunkId::BYTES }>();
-        let mut orders: Vec<Arc<[u8]>> = vec![Arc::from([])];
-        for _ in 0..take_varint(input, n as u64, "the number of bin orders")? {
-            let length = take_varint(input, MAX_ORDER_BYTES, "a bin order's length")?;
-            orders.push(take_slice(input, length as usize, "a bin order")?.into());
-        }
-        Ok(Tables { sets, chunks, orders })
-    }
-
-    /// A live entry. `expected` has for each chunk the offset after the value that came before in it.
-    fn live(&self, row: Row, expected: &mut [i64]) -> Result<LiveEntry, FormatError> {
-        let chunk_count = self.chunks.len();
-        let number = row.chunk as usize;
-        let last = number.checked_add(row.more as usize).filter(|&last| last < chunk_count);
-        let ids = last.and_then(|last| self.chunks.get(number..=last));
-        let (Some([first, rest @ ..]), Some(expected)) = (ids, expected.get_mut(number)) else {
-            return Err(FormatError::field("a chunk's number", format_args!("less than {chunk_count}"), number));
-        };
-        let begin = expected.checked_add(unzigzag(row.offset));
-        let begin = begin.filter(|&begin| (0..=i64::from(super::pack::MAX_CHUNK_BYTES)).contains(&begin));
-        let Some(begin) = begin else {
-            return Err(FormatError::field("an offset", "inside a chunk", unzigzag(row.offset)));
-        };
-        if rest.is_empty() {
-            *expected = begin + row.length as i64;
-        }
-        let set = self.sets.get(row.set as usize).ok_or(FormatError::Cut("the table of sets"))?;
-        let bin_order = self.orders.get(row.order as usize).ok_or(FormatError::Cut("the table of bin orders"))?;
-        Ok(LiveEntry {
-            set: set.clone(),
-            generation: Generation(row.generation as u32),
-            void_time: VoidTime(row.void_time as u32),
-            hash: row.hash,
-            bin_order: bin_order.clone(),
-            place: ValuePlace {
-                chunk: ChunkId(*first),
-                more: rest.iter().map(|id| ChunkId(*id)).collect(),
-                offset: begin as u32,
-                length: row.length as u32,
-            },
-        })
-    }
-}
-
-fn take_digests(input: &mut &[u8], n: usize) -> Result<Vec<Digest>, FormatError> {
-    let planes = [0; 3].map(|_: u8| take_slice(input, n, "the digests"));
-    let (tails, _) = take_slice(input, n * 17, "the digests")?.as_chunks::<17>();
-    let [first, second, third] = planes;
-    let heads = first?.iter().zip(second?).zip(third?);
-    let mut digests = Vec::with_capacity(n);
-    for (((a, b), c), tail) in heads.zip(tails) {
-        let mut digest = [0; 20];
-        let (head, rest) = digest.split_at_mut(3);
-        head.copy_from_slice(&[*a, *b, *c]);
-        rest.copy_from_slice(tail);
-        digests.push(Digest(digest));
-    }
-    if !digests.is_sorted_by(|a, b| a.sort_key() < b.sort_key()) {
-        return Err(FormatError::field("the digests", "ascending by partition and digest", "another order"));
-    }
-    Ok(digests)
-}
-
-/// Takes one number for each row.
-fn take_column(
-    input: &mut &[u8],
-    rows: &mut [Row],
-    limit: u64,
-    what: &'static str,
-    field: impl Fn(&mut Row) -> &mut u64,
-) -> Result<(), FormatError> {
-    // Of most columns each number takes a byte.
-    if let Some((short, rest)) = input.split_at_checked(rows.len())
-        && short.iter().all(|byte| *byte < 0x80 && u64::from(*byte) <= limit)
-    {
-        rows.iter_mut().zip(short).for_each(|(row, byte)| *field(row) = u64::from(*byte));
-        *input = rest;
-        return Ok(());
-    }
-    for row in rows {
-        *field(row) = take_varint(input, limit, what)?;
-    }
-    Ok(())
-}
-
-/// Takes the columns: one number of each for every live entry.
-fn take_rows(input: &mut &[u8], live: usize, tables: &Tables<'_>) -> Result<Vec<Row>, FormatError> {
-    let chunk_count = tables.chunks.len();
-    let (hashes, _) = take_slice(input, live * 16, "the record hashes")?.as_chunks::<16>();
-    let mut rows: Vec<Row> = hashes
-        .iter()
-        .map(|hash| Row {
-            hash: RecordHash(*hash),
-            set: 0,
-            order: 0,
-            generation: 0,
-            void_time: 0,
-            chunk: 0,
-            more: 0,
-            offset: 0,
-            length: 0,
-        })
-        .collect();
-    let rows_of = &mut rows[..];
-    take_column(input, rows_of, tables.sets.len().saturating_sub(1) as u64, "a set's number", |row| &mut row.set)?;
-    take_column(input, rows_of, tables.orders.len() as u64 - 1, "a bin order's number", |row| &mut row.order)?;
-    take_column(input, rows_of, u64::from(u32::MAX), "a generation", |row| &mut row.generation)?;
-    take_column(input, rows_of, u64::from(u32::MAX), "a void time", |row| &mut row.void_time)?;
-    take_column(input, rows_of, chunk_count.saturating_sub(1) as u64, "a chunk's number", |row| &mut row.chunk)?;
-    take_column(input, rows_of, chunk_count as u64, "a number of further chunks", |row| &mut row.more)?;
-    take_column(input, rows_of, u64::MAX, "an offset", |row| &mut row.offset)?;
-    take_column(input, rows_of, MAX_BODY_BYTES as u64, "a length", |row| &mut row.length)?;
-    // A value in several chunks has them in the table for itself, so what all values name is no more than what the
-    // table holds.
-    let named = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.more));
-    if named > chunk_count as u64 {
-        let what = "the further chunks of all values";
-        return Err(FormatError::field(what, format_args!("at most {chunk_count}"), named));
-    }
-    Ok(rows)
+pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
+    Ok(Leaf::decode(bytes)?.to_entries())
 }
 
 /// The tables of a leaf alone: which chunks its values stand in.

@@ -4,7 +4,7 @@ use super::NamespaceView;
 use crate::error::{Error, Result};
 use crate::record::{Digest, PARTITIONS, PartitionId};
 use crate::repository::selection::Selection;
-use crate::run::{Entry, Losses, MergedCursor};
+use crate::run::{Entry, EntryRef, Losses, MergedCursor};
 use crate::sources::MetSets;
 use std::borrow::Cow;
 
@@ -67,19 +67,19 @@ impl<'v> SelectionWalk<'v> {
             self.cursor = Some((cursor, partition, partition));
         }
         let Some((cursor, _, last)) = &mut self.cursor else { return Ok(Vec::new()) };
-        let mut entries = cursor.take_partition(partition)?;
+        let entries = cursor.take_partition(partition)?;
         *last = partition;
         let (selection, met) = (&*self.selection, &mut self.sets);
-        entries.retain(|entry| {
-            let Some(live) = entry.live.as_ref().filter(|_| entry.digest.partition() == partition) else {
+        let mut is_wanted = |entry: &EntryRef<'_>| {
+            let Some(live) = entry.live().filter(|_| entry.digest.partition() == partition) else {
                 return false;
             };
             if let Some(sets) = &selection.sets {
-                met.note(&live.set, sets.contains(&live.set[..]));
+                met.note(live.set(), sets.contains(&live.set()[..]));
             }
-            selection.takes(&entry.digest, &live.set)
-        });
-        Ok(entries)
+            selection.takes(entry.digest, live.set())
+        };
+        Ok(entries.iter().filter(|entry| is_wanted(entry)).map(|entry| entry.to_entry()).collect())
     }
 
     /// Whether what the snapshot holds for a digest of the last partition can't be told.
