@@ -103,7 +103,7 @@ mod tests {
         let place = ValuePlace { chunk: ChunkId([1; 32]), more: Box::default(), offset: 0, length: 9 };
         let (generation, void_time, hash) = (Generation(1), VoidTime(0), RecordHash([3; 16]));
         let live = LiveEntry { set: Arc::from([]), generation, void_time, hash, bin_order: Arc::from([]), place };
-        let entry = |n: u8| Entry { digest: digest(n), live: (n % 2 == 0).then(|| live.clone()) };
+        let entry = |n: u8| Entry { digest: digest(n), live: n.is_multiple_of(2).then(|| live.clone()) };
         let mut entries: Vec<Entry> = numbers.map(entry).collect();
         entries.sort_by_key(|entry| entry.digest.sort_key());
         Arc::new(Leaf::decode(&leaf::encode(&entries)).unwrap())
