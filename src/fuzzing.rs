@@ -422,7 +422,7 @@ pub fn cluster_answer(bytes: &[u8]) -> bool {
         5 => login::reply(answer).is_ok(),
         6 => admin::users(answer, &mut Vec::new()).is_ok(),
         7 => admin::roles(answer, &mut Vec::new()).is_ok(),
-        _ => crate::aerospike::secrets::agent::secret(answer).is_ok(),
+        _ => crate::aerospike::connection::secret_agent::secret(answer).is_ok(),
     }
 }
 

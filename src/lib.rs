@@ -235,6 +235,8 @@ mod repair;
 mod repository;
 mod restore;
 mod run;
+#[cfg(any(feature = "asb", feature = "cluster"))]
+mod secret;
 mod session;
 mod setters;
 mod sources;
@@ -303,11 +305,12 @@ pub use targets::{
     ConflictPolicy, DeleteOutcome, FailedRecord, Fate, RecordTarget, Remarks, UnbuiltIndex, WriteOutcome,
 };
 
+#[cfg(any(feature = "asb", feature = "cluster"))]
+pub use secret::SecretSource;
+
 // Live clusters, as both.
 #[cfg(feature = "cluster")]
-pub use self::aerospike::{
-    Address, AuthMode, ClusterOptions, ClusterUrl, SecretAgent, SecretSource, TlsOptions, TlsVersion,
-};
+pub use self::aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, SecretAgent, TlsOptions, TlsVersion};
 #[cfg(feature = "cluster")]
 pub use sources::aerospike::AerospikeSource;
 #[cfg(feature = "cluster")]

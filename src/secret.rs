@@ -1,7 +1,5 @@
 //! Where passwords, keys and certificates come from.
 
-pub(crate) mod agent;
-
 use crate::error::{Error, Result};
 use std::fmt;
 use std::io::Read;
@@ -11,7 +9,7 @@ use zeroize::Zeroizing;
 /// The most bytes of a secret, a key, or a file of certificates.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Where a password, a key or a certificate comes from. It is read when a cluster is connected to.
+/// Where a password, a key or a certificate comes from. It is read when it is needed.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretSource {
@@ -23,8 +21,8 @@ pub enum SecretSource {
     Base64Variable(String),
     /// It itself.
     Text(Zeroizing<Vec<u8>>),
-    /// What the Aerospike Secret Agent gives for a name, among those of a resource if one is named: see
-    /// [`SecretAgent`](crate::SecretAgent).
+    /// What the Aerospike Secret Agent gives for a name, among those of a resource if one is named. Only clusters ask
+    /// it.
     Agent {
         /// The resource, as the agent's configuration calls it.
         resource: Option<String>,
@@ -105,6 +103,15 @@ impl SecretSource {
             return Ok(SecretSource::Agent { resource, name: name.to_string() });
         }
         Ok(SecretSource::File(text.into()))
+    }
+
+    /// Reads it where there is no agent to ask.
+    #[cfg_attr(not(feature = "asb"), expect(dead_code, reason = "the key of files"))]
+    pub(crate) fn read(&self, what: &str) -> Result<Zeroizing<Vec<u8>>> {
+        self.read_with(what, &|_, _| {
+            let problem = "cannot come from the secret agent, which is asked for what clusters need alone: give it as";
+            Err(Error::usage(format!("the {what} {problem} a file, env:VARIABLE, env-b64:VARIABLE or b64:TEXT")))
+        })
     }
 
     /// Reads it; `agent` is asked where it is the agent's.
@@ -190,5 +197,7 @@ mod tests {
             assert!(error.contains(problem), "{error}");
         }
         assert_eq!(&read("b64:c2Vj\ncmV0").unwrap()[..], b"secret");
+        let error = SecretSource::parse("secrets:tls:key").unwrap().read("key").unwrap_err().to_string();
+        assert!(error.contains("the key cannot come from the secret agent"), "{error}");
     }
 }

@@ -6,16 +6,16 @@
 
 use super::admin_port;
 use super::connection::Connection;
+use super::connection::tls::Tls;
 use super::error::{ClusterError, Result};
 use super::lineage::{ClusterKey, Lineage, Look, SeenNode, Start};
 use super::options::{Address, AuthMode, ClusterOptions, ClusterUrl};
-use super::secrets::SecretSource;
-use super::tls::Tls;
 use super::topology::{self, PartitionMap, Peer};
 use super::wire::info::{self, InfoReply};
 use super::wire::login::{self, Login, SessionToken};
 use crate::record::time::AEROSPIKE_EPOCH_SECONDS;
 use crate::record::{PartitionId, PartitionSet, Timestamp};
+use crate::secret::SecretSource;
 use crate::sync::lock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

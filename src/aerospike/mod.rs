@@ -9,13 +9,10 @@ mod lineage;
 pub(crate) mod metadata;
 mod options;
 pub(crate) mod remains;
-pub(crate) mod secrets;
 pub(crate) mod security;
 pub(crate) mod throttle;
-mod tls;
 pub mod topology;
 pub mod wire;
 
+pub(crate) use connection::tls::Tls;
 pub use options::{Address, AuthMode, ClusterOptions, ClusterUrl, SecretAgent, TlsOptions, TlsVersion};
-pub use secrets::SecretSource;
-pub(crate) use tls::Tls;

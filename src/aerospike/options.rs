@@ -1,8 +1,8 @@
 //! How a cluster is reached and read, and `aerospike://…` as people write it.
 
-use super::secrets::SecretSource;
 use crate::error::{Error, Result};
 use crate::record::RecordSelection;
+use crate::secret::SecretSource;
 use crate::setters::setters;
 use std::fmt;
 use std::time::Duration;

@@ -3,9 +3,9 @@
 use super::container::key_stream;
 use super::key::FileKey;
 use crate::error::Result;
+use crate::secret::SecretSource;
 use aes::cipher::StreamCipher;
 use std::io::{self, Write};
-use std::path::Path;
 
 /// The cipher of encrypted `.asb` files, as asbackup's `--encrypt` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +25,9 @@ pub(crate) struct Encryption {
 }
 
 impl Encryption {
-    /// Reads the key file: a private key (PEM, RSA).
-    pub(crate) fn read(key_file: &Path, cipher: AsbCipher) -> Result<Self> {
-        Ok(Self { key: FileKey::read(key_file)?, cipher })
+    /// Reads the key: a private key (PEM, RSA).
+    pub(crate) fn read(key: &SecretSource, cipher: AsbCipher) -> Result<Self> {
+        Ok(Self { key: FileKey::read(key)?, cipher })
     }
 
     /// Begins a file: the bytes with which it begins, and what encrypts the others. No two files begin alike.

@@ -4,27 +4,30 @@
 //! half for AES-128, is the AES key. A key in PKCS#8 form (`BEGIN PRIVATE KEY`) holds the PKCS#1 encoding inside.
 
 use crate::error::{Error, Result};
+use crate::secret::SecretSource;
 use base64_simd::STANDARD;
 use sha2::{Digest as _, Sha256};
-use std::path::Path;
 use zeroize::Zeroizing;
-
-/// The largest key file that is read, in bytes.
-const MAX_KEY_FILE_BYTES: u64 = 1 << 20;
 
 /// The SHA-256 of a private key.
 pub(crate) struct FileKey(pub(crate) Zeroizing<[u8; 32]>);
 
 impl FileKey {
-    /// Reads a key file.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let doing = || format!("read the key file {}", path.display());
-        let size = std::fs::metadata(path).map_err(|e| Error::io(doing(), e))?.len();
-        if size > MAX_KEY_FILE_BYTES {
-            return Err(unusable(path, "it is far too large for a private key"));
+    /// Reads a key: the text of a PEM file. What is given in base64 may also be the key's own bytes, as asbackup takes
+    /// them from the environment.
+    pub(crate) fn read(source: &SecretSource) -> Result<Self> {
+        let text = source.read("key of .asb files")?;
+        let is_base64 = matches!(source, SecretSource::Base64Variable(_) | SecretSource::Text(_));
+        if is_base64 && memchr::memmem::find(&text, b"-----BEGIN ").is_none() {
+            return Ok(Self(Zeroizing::new(Sha256::digest(&text[..]).into())));
         }
-        let text = Zeroizing::new(std::fs::read(path).map_err(|e| Error::io(doing(), e))?);
-        Self::from_pem(&text).map_err(|problem| unusable(path, problem))
+        Self::from_pem(&text).map_err(|problem| {
+            let source_name = match source {
+                SecretSource::File(path) => format!("key file {}", path.display()),
+                other => format!("key in {other}"),
+            };
+            Error::Source { source_name, problem: problem.to_owned() }
+        })
     }
 
     /// Takes the key from the text of a PEM file.
@@ -63,10 +66,6 @@ impl FileKey {
             _ => Err("the key in it is damaged"),
         }
     }
-}
-
-fn unusable(path: &Path, problem: &str) -> Error {
-    Error::Source { source_name: format!("key file {}", path.display()), problem: problem.to_owned() }
 }
 
 /// Takes a DER element with this tag off the front: its content, and what follows.
@@ -108,6 +107,18 @@ mod tests {
         let one = FileKey::from_pem(PKCS1.as_bytes()).ok().unwrap();
         let other = FileKey::from_pem(PKCS8.as_bytes()).ok().unwrap();
         assert_eq!(*one.0, *other.0);
+    }
+
+    #[test]
+    fn in_base64_the_bytes_of_a_key_do_as_well_as_its_file() {
+        let file = FileKey::from_pem(PKCS1.as_bytes()).ok().unwrap();
+        let body: String = PKCS1.lines().filter(|line| !line.starts_with('-')).collect();
+        for text in [body, STANDARD.encode_to_string(PKCS1)] {
+            let source = SecretSource::parse(&format!("b64:{text}")).unwrap();
+            assert_eq!(*FileKey::read(&source).ok().unwrap().0, *file.0);
+        }
+        let error = FileKey::read(&SecretSource::parse("secrets:key").unwrap()).err().unwrap().to_string();
+        assert!(error.contains("secret agent"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How `.asb` files are written.
 
 use super::applies::{GivenOption, Kind};
+use super::passphrase::secret;
 use crate::asb::AsbCipher;
 use crate::asb::AsbVersion;
+use crate::secret::SecretSource;
 use crate::targets::asb::AsbTargetOptions;
 use clap::ValueEnum;
-use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Writing .asb files")]
@@ -14,9 +15,9 @@ pub struct AsbArgs {
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=22))]
     zstd: Option<i32>,
     /// Encrypt .asb files with this private key (PEM, RSA); asrestore reads them with --encrypt and
-    /// --encryption-key-file
-    #[arg(long, value_name = "FILE")]
-    asb_key: Option<PathBuf>,
+    /// --encryption-key-file. env:VARIABLE, env-b64:VARIABLE and b64:TEXT stand for a key that is in no file
+    #[arg(long, value_name = "FILE", value_parser = secret())]
+    asb_key: Option<SecretSource>,
     /// The cipher for --asb-key [default: aes256]
     #[arg(long, value_enum, value_name = "CIPHER", requires = "asb_key")]
     asb_encrypt: Option<Cipher>,
@@ -64,7 +65,7 @@ impl AsbArgs {
     }
 
     /// The key, which opens files that are read, too.
-    pub fn key_file(&self) -> Option<PathBuf> {
+    pub fn key(&self) -> Option<SecretSource> {
         self.asb_key.clone()
     }
 
@@ -73,7 +74,7 @@ impl AsbArgs {
         AsbTargetOptions {
             zstd: self.zstd,
             file_limit: self.file_limit.map(|mib| mib << 20),
-            key_file: self.asb_key.clone(),
+            key: self.asb_key.clone(),
             cipher: match self.asb_encrypt {
                 Some(Cipher::Aes128) => AsbCipher::Aes128,
                 Some(Cipher::Aes256) | None => AsbCipher::Aes256,

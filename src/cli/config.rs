@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::job::secret::MAX_BYTES;
+use crate::secret::SecretSource;
 use crate::store::local_path;
 use clap::builder::ArgPredicate;
 use serde::Deserialize;
@@ -236,8 +237,7 @@ fn within(directory: &Path, path: &Path) -> Result<PathBuf, String> {
 
 /// Whether what stands for a file is one, and not another place of a secret.
 fn is_path(path: &Path) -> bool {
-    let other = ["env:", "env-b64:", "b64:", "secrets:"];
-    !path.to_str().is_some_and(|text| other.iter().any(|prefix| text.starts_with(prefix)))
+    path.to_str().is_none_or(|text| matches!(SecretSource::parse(text), Ok(SecretSource::File(_))))
 }
 
 impl Live {

@@ -1,18 +1,20 @@
 //! SOURCE and TARGET as people write them.
 
 use super::applies::{GivenOption, Kind};
+use super::passphrase::secret;
 use super::select::SelectArgs;
 use crate::error::Result;
 use crate::job::{SourceOptions, TargetOptions};
+use crate::secret::SecretSource;
 use crate::targets::asb::AsbTargetOptions;
-use std::path::PathBuf;
 
 /// What a source needs beside its URL.
 #[derive(clap::Args, Clone)]
 pub struct SourceArgs {
-    /// The private key (PEM) of encrypted .asb files
-    #[arg(long, alias = "asb-key-file", value_name = "FILE")]
-    asb_key: Option<PathBuf>,
+    /// The private key (PEM) of encrypted .asb files. env:VARIABLE, env-b64:VARIABLE and b64:TEXT stand for one that is
+    /// in no file
+    #[arg(long, alias = "asb-key-file", value_name = "FILE", value_parser = secret())]
+    asb_key: Option<SecretSource>,
     #[command(flatten)]
     select: SelectArgs,
     #[cfg(feature = "cluster")]

@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::format::names;
 use crate::job::secret::{MAX_BYTES, first_line, from_file, not_empty};
 use crate::repository::Repository;
+use crate::secret::SecretSource;
 use crate::store::{self, Store};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -167,6 +169,14 @@ fn name_origin(error: Error, origin: &Origin) -> Error {
         Origin::Prompt => "the prompt".to_string(),
     };
     Error::invalid(format!("{error}. It came from {origin}"))
+}
+
+/// Reads where a secret is: a file, or what stands for another place.
+pub fn secret() -> impl TypedValueParser<Value = SecretSource> {
+    OsStringValueParser::new().try_map(|text: OsString| match text.to_str() {
+        Some(text) => SecretSource::parse(text),
+        None => Ok(SecretSource::File(text.into())),
+    })
 }
 
 /// The first line that a command prints.

@@ -334,7 +334,7 @@ fn run_files(context: &Context, args: &Args, files: &[String]) -> Result<Done> {
     let options = options(args, &SnapshotPath::default(), selection)?;
     options.check(&args.target)?;
     check_answerable(args)?;
-    let reading = SourceOptions::default().asb_key(args.asb.key_file());
+    let reading = SourceOptions::default().asb_key(args.asb.key());
     let report = job::restore_files(files, &args.target, &options, &reading, context.control())?;
     let set = args.which.set.first().map(String::as_str);
     tell(context, args, &Restored { from: &files.join(", "), options: &options, names, set, report: &report })

@@ -1,20 +1,11 @@
 //! The options of connections over TLS, and of what their keys, certificates and passwords come from.
 
 use super::applies::GivenOption;
-use super::passphrase::from_command;
-use crate::aerospike::{Address, SecretAgent, SecretSource, TlsOptions, TlsVersion};
+use super::passphrase::{from_command, secret};
+use crate::aerospike::{Address, SecretAgent, TlsOptions, TlsVersion};
 use crate::error::{Error, Result};
+use crate::secret::SecretSource;
 use clap::ValueEnum;
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use std::ffi::OsString;
-
-/// Reads where a secret is: a file, or what stands for another place.
-fn source() -> impl TypedValueParser<Value = SecretSource> {
-    OsStringValueParser::new().try_map(|text: OsString| match text.to_str() {
-        Some(text) => SecretSource::parse(text),
-        None => Ok(SecretSource::File(text.into())),
-    })
-}
 
 /// A secret that comes from a file or the like, or from a command.
 pub fn from_either(file: Option<&SecretSource>, command: Option<&str>) -> Result<Option<SecretSource>> {
@@ -31,7 +22,7 @@ pub struct SecretArgs {
     /// Read the password of --user from the first line of this file. Here and for the files of --tls-ca, --tls-cert,
     /// --tls-key and --tls-key-passphrase-file, env:VARIABLE stands for what a variable holds, env-b64:VARIABLE for
     /// what it holds in base64, b64:TEXT for itself, and secrets:RESOURCE:NAME for what the Aerospike Secret Agent has
-    #[arg(long, value_name = "FILE", value_parser = source())]
+    #[arg(long, value_name = "FILE", value_parser = secret())]
     cluster_password_file: Option<SecretSource>,
     /// Read the password of --user from the first line that this command prints
     #[arg(long, value_name = "COMMAND", conflicts_with = "cluster_password_file")]
@@ -40,7 +31,7 @@ pub struct SecretArgs {
     #[arg(long, value_name = "HOST:PORT")]
     secret_agent: Option<String>,
     /// Connect to the secret agent over TLS, and trust these certificate authorities (PEM)
-    #[arg(long, value_name = "FILE", value_parser = source())]
+    #[arg(long, value_name = "FILE", value_parser = secret())]
     secret_agent_ca: Option<SecretSource>,
 }
 
@@ -89,16 +80,16 @@ pub struct TlsArgs {
     #[arg(long)]
     tls: bool,
     /// Trusted certificate authorities (PEM): a file, or a directory of them [default: the system's]
-    #[arg(long, value_name = "PATH", value_parser = source())]
+    #[arg(long, value_name = "PATH", value_parser = secret())]
     tls_ca: Option<SecretSource>,
     /// The client's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = source())]
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = secret())]
     tls_cert: Option<SecretSource>,
     /// The private key of the client's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = source())]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = secret())]
     tls_key: Option<SecretSource>,
     /// Read the passphrase of an encrypted --tls-key from the first line of this file
-    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = source())]
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = secret())]
     tls_key_passphrase_file: Option<SecretSource>,
     /// Read the passphrase of an encrypted --tls-key from the first line that this command prints
     #[arg(long, value_name = "COMMAND", requires = "tls_key", conflicts_with = "tls_key_passphrase_file")]
@@ -115,7 +106,7 @@ pub struct TlsArgs {
     tls_ciphers: Vec<String>,
     /// Lists of revoked certificates (PEM): a file, or a directory of them. A server whose certificate is revoked, or
     /// that the lists don't tell of, is refused; so is one if they are out of date
-    #[arg(long, value_name = "PATH", value_parser = source())]
+    #[arg(long, value_name = "PATH", value_parser = secret())]
     tls_crl: Option<SecretSource>,
     /// Look up in --tls-crl the servers' certificates alone, not the authorities between them and the trusted ones
     #[arg(long, requires = "tls_crl")]

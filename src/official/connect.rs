@@ -2,8 +2,9 @@
 
 use super::client::{AuthMode as ClientAuth, Client, ClientPolicy, Host, QueryPolicy, Replica, TlsPolicy};
 use super::runtime::{namespaces, wait};
-use crate::aerospike::{AuthMode, ClusterOptions, ClusterUrl, SecretSource, Tls};
+use crate::aerospike::{AuthMode, ClusterOptions, ClusterUrl, Tls};
 use crate::error::{Error, Result};
+use crate::secret::SecretSource;
 use std::sync::Arc;
 use std::time::Duration;
 

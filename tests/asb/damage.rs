@@ -1,7 +1,7 @@
 //! What is said of bad files, and how reading goes on behind bad places.
 
 use crate::support::*;
-use aerolith::{AsbOptions, AsbSource, Error, RecordSource};
+use aerolith::{AsbOptions, AsbSource, Error, RecordSource, SecretSource};
 use std::path::PathBuf;
 
 #[test]
@@ -42,7 +42,7 @@ fn says_what_to_do_about_what_cannot_be_opened() {
         (path("noise.asb"), Some(fixture("key-pkcs1.pem")), &["doesn't open it", "AES-256"]),
     ];
     for (path, key, words) in cases {
-        let error = AsbSource::open(&path, AsbOptions::default().key_file(key).threads(None));
+        let error = AsbSource::open(&path, AsbOptions::default().key(key.map(SecretSource::from)).threads(None));
         let error = error.err().map(|error| error.to_string()).unwrap_or_default();
         for word in words {
             assert!(error.contains(word), "{}: {error}", path.display());

@@ -3,7 +3,7 @@
 use aerolith::record::RecordBatch;
 use aerolith::{
     AsbOptions, AsbSource, AsbTarget, AsbTargetOptions, BadRecord, ConflictPolicy, Control, Error, RecordSink,
-    RecordSource, RecordTarget, Result, SourceShape,
+    RecordSource, RecordTarget, Result, SecretSource, SourceShape,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ pub fn read(source: &AsbSource, namespace: &str, sink: &dyn RecordSink) -> Resul
 }
 
 pub fn open(path: &Path, key: Option<&str>) -> Result<AsbSource> {
-    AsbSource::open(path, AsbOptions::default().key_file(key.map(PathBuf::from)).threads(None))
+    AsbSource::open(path, AsbOptions::default().key(key.map(|key| SecretSource::from(Path::new(key)))).threads(None))
 }
 
 pub fn records_of(path: &Path, key: Option<&str>, namespace: &str) -> BTreeMap<[u8; 20], String> {

@@ -4,6 +4,7 @@ use crate::support::*;
 use aerolith::record::{NamespaceMetadata, RecordBatch};
 use aerolith::{
     AsbCipher, AsbTarget, AsbTargetOptions, ConflictPolicy, Error, OptionsError, RecordSource, RecordTarget,
+    SecretSource,
 };
 use std::path::{Path, PathBuf};
 
@@ -49,8 +50,11 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
         let directory = tempfile::tempdir().unwrap();
         // Several files, since each has a beginning of its own.
         let file_limit = 1u64;
-        let options =
-            AsbTargetOptions::default().zstd(zstd).cipher(cipher).file_limit(file_limit).key_file(key.clone());
+        let options = AsbTargetOptions::default()
+            .zstd(zstd)
+            .cipher(cipher)
+            .file_limit(file_limit)
+            .key(SecretSource::from(key.clone()));
         copy(&fixture("every-kind.asb"), directory.path(), NAMESPACE, options.clone());
         let files = files_in(directory.path());
         assert!(files.len() > 1);
@@ -64,12 +68,12 @@ fn an_encrypted_copy_holds_the_same_and_opens_with_its_key_alone() {
 #[test]
 fn what_is_read_back_of_an_encrypted_target_is_what_was_written() {
     let directory = tempfile::tempdir().unwrap();
-    let options = AsbTargetOptions::default().key_file(fixture("key-pkcs1.pem"));
+    let options = AsbTargetOptions::default().key(SecretSource::from(fixture("key-pkcs1.pem")));
     let target = AsbTarget::new(directory.path(), options).unwrap();
     target.begin("bar", &NamespaceMetadata::default()).unwrap();
     target.finish().unwrap();
     assert_eq!(target.read_back(None).unwrap().unwrap().namespaces().unwrap(), ["bar"]);
-    let no_key = AsbTargetOptions::default().key_file(fixture("README.md"));
+    let no_key = AsbTargetOptions::default().key(SecretSource::from(fixture("README.md")));
     let other = tempfile::tempdir().unwrap();
     let refused = AsbTarget::new(&other.path().join("out"), no_key).err().unwrap().to_string();
     assert!(refused.contains("no private key"), "{refused}");

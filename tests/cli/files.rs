@@ -124,13 +124,20 @@ fn encrypted_files_are_read_back_with_their_key() {
         assert_eq!(restored["namespaces"][0]["verification"]["same"], true);
         sandbox.run(&["verify", "latest", &target]).ends(1).says(&["--asb-key"]);
         sandbox.run(&["verify", "latest", &target, "--asb-key", &key]).ends(0);
+        let pem = std::fs::read_to_string(&key).unwrap();
+        let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        for (place, text) in [("env:KEY_OF_FILES", &pem), ("env-b64:KEY_OF_FILES", &body)] {
+            let arguments = ["verify", "latest", &target, "--asb-key", place];
+            sandbox.run_with(&arguments, |command| _ = command.env("KEY_OF_FILES", text)).ends(0);
+            sandbox.run(&arguments).ends(2).says(&["the key of .asb files", "KEY_OF_FILES", "it is not set"]);
+        }
     }
     let refuses = |arguments: &[&str], code: i32, says: &[&str]| {
         sandbox.run(&[&["restore", "latest", "asb:refused"], arguments].concat()).ends(code).says(says);
     };
     refuses(&["--asb-encrypt", "aes128"], 2, &["--asb-key"]);
     refuses(&["--asb-key", "people.asb"], 1, &["key file people.asb", "no private key"]);
-    refuses(&["--asb-key", "absent.pem"], 1, &["read the key file absent.pem"]);
+    refuses(&["--asb-key", "absent.pem"], 1, &["read the key of .asb files from absent.pem"]);
     refuses(&["--file-limit", "0"], 2, &["--file-limit"]);
     refuses(&["--asb-version", "3.3"], 2, &["3.1, 3.2"]);
     for option in [&["--asb-key", &key][..], &["--zstd", "3"], &["--file-limit", "1"], &["--asb-version", "3.2"]] {

@@ -1,16 +1,19 @@
 //! One connection to one node: whole frames out, whole frames in.
 
-use super::error::{ClusterError, Result};
-use super::options::Address;
-use super::tls::Tls;
-use super::wire::WireError;
-use super::wire::frame::{self, FRAME_BYTES, FrameType};
-use super::wire::info::{self, InfoReply};
-use super::wire::login;
-use super::wire::result_code::ResultCode;
+pub(crate) mod secret_agent;
+pub(crate) mod tls;
+
+use crate::aerospike::error::{ClusterError, Result};
+use crate::aerospike::options::Address;
+use crate::aerospike::wire::WireError;
+use crate::aerospike::wire::frame::{self, FRAME_BYTES, FrameType};
+use crate::aerospike::wire::info::{self, InfoReply};
+use crate::aerospike::wire::login;
+use crate::aerospike::wire::result_code::ResultCode;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
+use tls::Tls;
 
 /// A body is read in pieces of at most this many bytes, so that a wrong length takes no more memory than was sent.
 const PIECE: usize = 4 << 20;
@@ -32,7 +35,7 @@ fn set_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
 }
 
 /// Connects to the first address of a host that answers. `timeout` is for each, and for every later read and write.
-pub(in crate::aerospike) fn connect(address: &Address, timeout: Duration) -> io::Result<TcpStream> {
+fn connect(address: &Address, timeout: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for place in (address.host.as_str(), address.port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&place, timeout) {

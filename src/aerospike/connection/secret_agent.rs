@@ -9,11 +9,11 @@
 //!
 //! A request is `{"Resource": ..., "SecretKey": ...}`, an answer `{"SecretValue": ...}` in base64, or `{"Error": ...}`.
 
-use super::super::connection;
-use super::super::options::SecretAgent;
-use super::super::tls::Tls;
-use super::{SecretSource, decode};
+use super::connect;
+use super::tls::Tls;
+use crate::aerospike::options::SecretAgent;
 use crate::error::{Error, Result};
+use crate::secret::{SecretSource, decode};
 use serde::Deserialize;
 use std::io::{self, Read, Write};
 use zeroize::Zeroizing;
@@ -63,7 +63,7 @@ impl SecretAgent {
     }
 
     fn connect(&self) -> Result<Box<dyn Stream>, String> {
-        let stream = connection::connect(&self.address, self.timeout);
+        let stream = connect(&self.address, self.timeout);
         let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let own = |source: &SecretSource, what: &str| {

@@ -1,9 +1,9 @@
 //! TLS for connections to servers: trusted authorities, our own certificate, the name that a server has to prove, and
 //! what is refused.
 
-use super::error::{ClusterError, Result};
-use super::options::{TlsOptions, TlsVersion};
-use super::secrets::SecretSource;
+use crate::aerospike::error::{ClusterError, Result};
+use crate::aerospike::options::{TlsOptions, TlsVersion};
+use crate::secret::SecretSource;
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::der::pem::PemLabel;
 use rustls::client::WebPkiServerVerifier;

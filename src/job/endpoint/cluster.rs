@@ -1,9 +1,10 @@
 //! Live clusters by their URLs.
 
-use crate::aerospike::{ClusterOptions, ClusterUrl, SecretSource};
+use crate::aerospike::{ClusterOptions, ClusterUrl};
 use crate::error::Result;
 use crate::job::secret;
 use crate::record::RecordSelection;
+use crate::secret::SecretSource;
 use crate::setters::setters;
 use crate::sources::RecordSource;
 use crate::sources::aerospike::AerospikeSource;

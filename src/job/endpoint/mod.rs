@@ -9,6 +9,7 @@ pub use cluster::{ClusterAccess, ClusterLoad};
 
 use crate::error::{Error, OptionsError, Result};
 use crate::record::{Digest, RecordSelection};
+use crate::secret::SecretSource;
 use crate::setters::setters;
 use crate::sources::asb::{AsbOptions, AsbSource};
 use crate::sources::embedded::EmbeddedSource;
@@ -72,7 +73,7 @@ pub struct SourceOptions {
     /// A file of digests in hexadecimal, one on each line: only these records are read, beside those of `selection`.
     pub digest_file: Option<PathBuf>,
     /// The private key (PEM) of encrypted `.asb` files.
-    pub asb_key: Option<PathBuf>,
+    pub asb_key: Option<SecretSource>,
     /// How a cluster is reached and read. The selection in it is not used.
     #[cfg(feature = "cluster")]
     pub cluster: ClusterAccess,
@@ -81,7 +82,7 @@ pub struct SourceOptions {
 setters!(SourceOptions {
     selection: RecordSelection,
     digest_file: Option<PathBuf>,
-    asb_key: Option<PathBuf>,
+    asb_key: Option<SecretSource>,
 });
 
 #[cfg(feature = "cluster")]
@@ -137,7 +138,7 @@ impl SourceOptions {
     }
 
     fn asb(&self) -> AsbOptions {
-        AsbOptions { key_file: self.asb_key.clone(), ..AsbOptions::default() }
+        AsbOptions { key: self.asb_key.clone(), ..AsbOptions::default() }
     }
 }
 

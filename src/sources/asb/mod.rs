@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 #[cfg(any(test, feature = "internals"))]
 use crate::record::RecordBatch;
 use crate::record::{NamespaceMetadata, Timestamp};
+use crate::secret::SecretSource;
 use crate::setters::setters;
 use crate::sources::{RecordSink, RecordSource, SourceShape, StreamSource};
 use crate::sync::lock;
@@ -49,8 +50,8 @@ use stream::{AsbFile, Reading, Text, open_text};
 #[non_exhaustive]
 pub struct AsbOptions {
     /// The private key (PEM, RSA) with which the files were encrypted. Whether they were, and with which key length, is
-    /// found out; plain files can be read with a key file given.
-    pub key_file: Option<PathBuf>,
+    /// found out; plain files can be read with a key given.
+    pub key: Option<SecretSource>,
     /// How many threads parse; the machine's processors if not given. As many may read files, but no more than there
     /// are.
     pub threads: Option<usize>,
@@ -58,7 +59,7 @@ pub struct AsbOptions {
 
 setters!(AsbOptions {
 } into {
-    key_file: Option<PathBuf>,
+    key: Option<SecretSource>,
     threads: Option<usize>,
 });
 
@@ -98,7 +99,7 @@ impl AsbSource {
             let pipe = std::fs::File::open(path).map_err(|e| Error::io(doing(), e))?;
             return Self::from_pipe(Box::new(pipe), path, &path.display().to_string(), options);
         }
-        let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
+        let key = options.key.as_ref().map(FileKey::read).transpose()?;
         let listing = layout::list(path)?;
         let mut files = Vec::new();
         // Files of no namespace: at most UDF modules, which belong to the cluster.
@@ -136,7 +137,7 @@ impl AsbSource {
     fn from_pipe(reader: Box<dyn Read + Send>, path: &Path, name: &str, options: AsbOptions) -> Result<Self> {
         // Whoever writes into the pipe began about now, too.
         let clock = Timestamp::now();
-        let key = options.key_file.as_deref().map(FileKey::read).transpose()?;
+        let key = options.key.as_ref().map(FileKey::read).transpose()?;
         let opened = container::wrap(reader, key.as_ref())
             .map_err(|e| Error::io(format!("read {name}"), e))?
             .map_err(|problem| Error::Source { source_name: name.to_owned(), problem: problem.to_owned() })?;

@@ -18,6 +18,7 @@ use crate::asb::format::{self, Formatter};
 use crate::asb::{AsbCipher, AsbVersion};
 use crate::error::{Error, OptionsError, Result};
 use crate::record::{NamespaceMetadata, RecordBatch, Timestamp};
+use crate::secret::SecretSource;
 use crate::setters::setters;
 use crate::sources::RecordSource;
 use crate::sources::asb::{AsbOptions, AsbSource};
@@ -41,7 +42,7 @@ pub struct AsbTargetOptions {
     pub file_limit: Option<u64>,
     /// The private key (PEM, RSA) with which the files are encrypted, as asbackup's `--encryption-key-file`; not
     /// encrypted if not given.
-    pub key_file: Option<PathBuf>,
+    pub key: Option<SecretSource>,
     /// How they are encrypted then.
     pub cipher: AsbCipher,
     /// The version of the format. If not given, each file has the oldest that holds all that goes into it: 3.1, or 3.2
@@ -54,7 +55,7 @@ setters!(AsbTargetOptions {
 } into {
     zstd: Option<i32>,
     file_limit: Option<u64>,
-    key_file: Option<PathBuf>,
+    key: Option<SecretSource>,
     version: Option<AsbVersion>,
 });
 
@@ -63,7 +64,7 @@ pub struct AsbTarget {
     name: String,
     path: PathBuf,
     zstd: Option<i32>,
-    key_file: Option<PathBuf>,
+    key: Option<SecretSource>,
     version: Option<AsbVersion>,
     files: Files,
     /// Buffers of earlier batches, to be used again.
@@ -117,7 +118,7 @@ impl AsbTarget {
         if options.file_limit.is_some() && Layout::of(path) != Layout::Directory {
             return Err(OptionsError::LimitOfSingleFile { target: format!("asb:{}", path.display()) }.into());
         }
-        let encryption = options.key_file.as_deref().map(|file| Encryption::read(file, options.cipher)).transpose()?;
+        let encryption = options.key.as_ref().map(|key| Encryption::read(key, options.cipher)).transpose()?;
         let limit = options.file_limit.unwrap_or(DEFAULT_FILE_LIMIT);
         Ok(Self {
             name: format!("asb:{}", path.display()),
@@ -125,7 +126,7 @@ impl AsbTarget {
             zstd: options.zstd,
             version: options.version,
             files: Files::new(path, limit, encryption)?,
-            key_file: options.key_file,
+            key: options.key,
             buffers: Mutex::default(),
         })
     }
@@ -247,7 +248,7 @@ impl RecordTarget for AsbTarget {
         if self.files.layout() == Layout::StandardOutput {
             return Ok(None);
         }
-        let options = AsbOptions { key_file: self.key_file.clone(), ..AsbOptions::default() };
+        let options = AsbOptions { key: self.key.clone(), ..AsbOptions::default() };
         Ok(Some(Box::new(AsbSource::open(&self.path, options)?)))
     }
 
