@@ -167,6 +167,16 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A backup ended before its commit, and another may go on from what it noted.
+    #[error(
+        "{}. Nothing was committed. Run the backup again: it goes on from what this one noted of its progress, unless \
+         the nodes that hold it were restarted meanwhile",
+        trimmed(.source)
+    )]
+    Resumable {
+        /// Why.
+        source: Box<Error>,
+    },
     /// An embedded store could not be read or written.
     #[error("embedded store {store}: {problem}")]
     Embedded {
@@ -283,6 +293,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::Options(_) => 2,
+            Error::Resumable { source } => source.exit_code(),
             error if error.is_damage() => 10,
             _ => 1,
         }

@@ -6,6 +6,7 @@ use crate::format::session::{Journal, OpenNamespace, Outcome};
 use crate::objects::Lease;
 use crate::sync::lock;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often a session notes how far it came. To close packs and leaves early costs little then, and a crash half a
@@ -20,13 +21,20 @@ pub(crate) struct SessionJournal {
     lease: Lease,
     journal: Mutex<Journal>,
     every: Duration,
+    /// Whether a note was written.
+    noted: AtomicBool,
 }
 
 impl SessionJournal {
     /// An empty journal of a session that backs up this cluster, noted as often as `every` says, or twice a minute.
     pub(super) fn new(lease: Lease, cluster: &str, every: Option<Duration>) -> Self {
         let journal = Journal { cluster: cluster.to_string(), ..Journal::default() };
-        SessionJournal { lease, journal: Mutex::new(journal), every: every.unwrap_or(EVERY) }
+        SessionJournal {
+            lease,
+            journal: Mutex::new(journal),
+            every: every.unwrap_or(EVERY),
+            noted: AtomicBool::new(false),
+        }
     }
 
     /// Says whose records the session backs up.
@@ -47,7 +55,14 @@ impl SessionJournal {
             journal.packs = packs;
             journal.clone()
         };
-        let _ = self.lease.note(|session| session.journal = Some(journal));
+        if self.lease.note(|session| session.journal = Some(journal)).is_ok() {
+            self.noted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a note was written.
+    pub(super) fn is_noted(&self) -> bool {
+        self.noted.load(Ordering::Relaxed)
     }
 
     /// Keeps a finished namespace for the next note: its last packs may still be open.

@@ -156,4 +156,9 @@ impl BackupSession {
     pub fn resumed(&self) -> &[Resumed] {
         &self.resumed
     }
+
+    /// Whether another session of the same job may go on from what this one noted, or took over.
+    pub(crate) fn is_resumable(&self) -> bool {
+        self.journal.is_noted() || !self.resumed.is_empty()
+    }
 }

@@ -156,12 +156,25 @@ pub fn backup(
         Err(error) => Err(sources.explain(error, control)),
     };
     if let Err(error) = read {
+        let resumable = session.is_resumable();
         session.abandon(&error);
-        return Err(stopped(error, UNCOMMITTED));
+        return Err(if resumable { interrupted(error) } else { stopped(error, UNCOMMITTED) });
     }
     found.take(&session);
     let snapshot = session.commit().map_err(|error| stopped(error, UNCOMMITTED))?;
     Ok(BackupReport::new(snapshot.manifest(), found, control.warnings(), millis_since(begun)))
+}
+
+/// Says that the next backup goes on from where an error ended this one, if the trouble may pass.
+fn interrupted(error: Error) -> Error {
+    match error {
+        error @ (Error::Cancelled
+        | Error::Source { .. }
+        | Error::Store { .. }
+        | Error::Io { .. }
+        | Error::Caller { .. }) => Error::Resumable { source: Box::new(error) },
+        error => error,
+    }
 }
 
 /// Reads all that is backed up.
