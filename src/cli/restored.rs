@@ -9,8 +9,11 @@ use crate::job::{FailedRecord, RestoreOptions, RestoreReport, RestoredNamespace,
 use crate::record::Digest;
 use std::collections::BTreeMap;
 
-/// Records that are named on standard error with the same reason; the others are counted. `--json` names more.
-const NAMED_WITH_ONE_REASON: u64 = 20;
+/// Digests of one kind that are named on standard error; the others are counted. `--json` names more.
+const NAMED: usize = 20;
+
+/// Of several records with one reason so many are named.
+const EXAMPLES: usize = 3;
 
 /// What a restore did, and what it was told.
 pub struct Restored<'a> {
@@ -44,29 +47,35 @@ fn print_aside(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Names records with what happened to them, not too many of each kind, and counts `others`.
+/// Says how many records had which reason, with a few of them by name. `others` are known by number alone.
 fn name_failures(what: &str, namespace: &str, failures: &[FailedRecord], others: &BTreeMap<String, u64>) {
-    let mut named: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, (u64, Vec<&str>)> = BTreeMap::new();
     for failed in failures {
-        let so_far = named.entry(&failed.reason).or_default();
-        *so_far += 1;
-        if *so_far <= NAMED_WITH_ONE_REASON {
-            complain(&format!("{what}: {namespace} {}: {}", failed.digest, failed.reason));
+        let (number, examples) = reasons.entry(&failed.reason).or_default();
+        *number += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(&failed.digest);
         }
     }
-    named.values_mut().for_each(|number| *number = number.saturating_sub(NAMED_WITH_ONE_REASON));
-    others.iter().for_each(|(reason, number)| *named.entry(reason).or_default() += number);
-    for (reason, more) in named.into_iter().filter(|(_, more)| *more > 0) {
-        complain(&format!("{what}: {namespace}: {} more: {reason}", text::count(more)));
+    others.iter().for_each(|(reason, number)| reasons.entry(reason).or_default().0 += number);
+    for (reason, (number, examples)) in reasons {
+        complain(&match &examples[..] {
+            [only] if number == 1 => format!("{what}: {namespace} {only}: {reason}"),
+            [] => format!("{what}: {namespace}: {}: {reason}", text::plural(number, "record")),
+            some => {
+                let such_as = if some.len() as u64 == number { "" } else { "such as " };
+                format!("{what}: {namespace}: {} records: {reason} ({such_as}{})", text::count(number), some.join(", "))
+            }
+        });
     }
 }
 
 fn name_digests(what: &str, namespace: &str, digests: &[String]) {
-    for digest in digests.iter().take(NAMED_WITH_ONE_REASON as usize) {
+    for digest in digests.iter().take(NAMED) {
         complain(&format!("{what}: {namespace} {digest}"));
     }
-    if digests.len() as u64 > NAMED_WITH_ONE_REASON {
-        let more = text::count(digests.len() as u64 - NAMED_WITH_ONE_REASON);
+    if let more @ 1.. = digests.len().saturating_sub(NAMED) {
+        let more = text::count(more as u64);
         complain(&format!("{what}: {namespace}: {more} more; --json names all"));
     }
 }
@@ -109,14 +118,30 @@ fn name_what_is_left_out(restored: &Restored<'_>) {
         name_digests("read back: not in the snapshot", namespace, &compared.extra);
         name_digests("read back: can't be compared, as the snapshot's is damaged", namespace, &compared.unreadable);
     }
-    for UnbuiltIndex { namespace, name, percent, failed, .. } in &report.unbuilt {
-        let (namespace, name) = (text::safe(namespace), text::safe(name));
-        complain(&match failed {
-            true => format!("not built: index {name} of namespace {namespace}: a server says that it failed"),
-            false => format!("not built yet: index {name} of namespace {namespace} ({percent} %)"),
-        });
-    }
+    name_unbuilt(&report.unbuilt);
     report.omissions.iter().for_each(|omission| complain(&format!("left out: {omission}")));
+}
+
+/// Names indexes that are not built, not too many of those that are still being built.
+fn name_unbuilt(unbuilt: &[UnbuiltIndex]) {
+    let (failed, building): (Vec<_>, Vec<_>) = unbuilt.iter().partition(|index| index.failed);
+    for UnbuiltIndex { namespace, name, .. } in failed {
+        let (namespace, name) = (text::safe(namespace), text::safe(name));
+        complain(&format!("not built: index {name} of namespace {namespace}: a server says that it failed"));
+    }
+    for UnbuiltIndex { namespace, name, percent, .. } in building.iter().take(NAMED) {
+        let (namespace, name) = (text::safe(namespace), text::safe(name));
+        complain(&format!("not built yet: index {name} of namespace {namespace} ({percent} %)"));
+    }
+    if let more @ 1.. = building.len().saturating_sub(NAMED) {
+        complain(&format!("not built yet: {} more; --json names all", text::count(more as u64)));
+    }
+    if !building.is_empty() {
+        complain(
+            "the servers go on building: nothing needs to be restored again. To wait for it, run the same with \
+             --no-records",
+        );
+    }
 }
 
 /// The namespaces that were read back, and what that found.

@@ -239,6 +239,28 @@ fn records_that_expire_are_named_where_nobody_would_remove_them() {
 }
 
 #[test]
+fn many_records_that_are_refused_for_one_reason_are_counted_with_a_few_of_them_named() {
+    let cluster = TestCluster::start(1);
+    let mut client = Client::connect(&[cluster.address(0)], NAMESPACE);
+    (0..40).for_each(|n| {
+        client.put(b"s", &key(n), true, if n < 2 { u32::MAX } else { 10_000 }, &[(b"n".to_vec(), 3, vec![b'x'])]);
+    });
+    let place = super::program::Place::new();
+    let url = format!("aerospike://{}/{NAMESPACE}", cluster.address(0));
+    assert_eq!(place.run(&["backup", &url]).code, 0);
+    cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().no_nsup = true;
+    let done = place.run(&["restore", "latest", &url, "--quiet"]);
+    let named: Vec<&str> = done.err.lines().filter(|line| line.contains("failed: ")).collect();
+    assert!(done.code == 3 && named.len() == 1, "{done:?}");
+    assert!(named[0].contains("failed: test: 38 records: it expires") && named[0].contains("--no-ttl"), "{named:?}");
+    let examples = named[0].split_once("(such as ").unwrap().1.trim_end_matches(')');
+    assert_eq!(examples.split(", ").filter(|digest| digest.len() == 40).count(), 3, "{named:?}");
+    let json = place.run(&["restore", "latest", &url, "--quiet", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["namespaces"][0]["failures"].as_array().unwrap().len(), 38);
+}
+
+#[test]
 fn the_enterprise_edition_deletes_for_good() {
     for (edition, deletes) in [("Small Edition", "delete"), ("Aerospike Enterprise Edition", "delete for good")] {
         let (cluster, batch) = emptied(2);

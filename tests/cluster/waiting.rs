@@ -40,6 +40,13 @@ fn what_is_not_built_in_time_is_named() {
     let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     let unbuilt = serde_json::json!([{ "namespace": "test", "name": "by-n", "percent": 40, "failed": false }]);
     assert_eq!(json["unbuilt"], unbuilt);
+    assert!(done.err.contains("the servers go on building: nothing needs to be restored again"), "{done:?}");
+    // Of many not all are named.
+    let more: String = (0..30).map(|n| format!("* i test s by-m{n} N 1 m{n} N\n")).collect();
+    place.write("many.asb", &(INDEXED.to_string() + &more));
+    let many = place.run(&["restore", "asb:many.asb", &url, "--wait-indexes=1s", "--quiet"]);
+    assert_eq!(many.err.matches("not built yet: index by-").count(), 20, "{many:?}");
+    assert!(many.err.contains("not built yet: 11 more; --json names all"), "{many:?}");
     // What won't be built is not waited for.
     cluster.shared().unbuildable = true;
     let failed = restore(&place, &url, "--wait-indexes");

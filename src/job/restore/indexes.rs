@@ -9,6 +9,9 @@ use crate::restore::RestoreOptions;
 use crate::targets::RecordTarget;
 use std::time::{Duration, Instant};
 
+/// Indexes that a message names; the others are counted.
+const NAMED: usize = 20;
+
 /// How often the target is asked.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -67,7 +70,10 @@ fn look(
 
 fn stopped(unbuilt: &[UnbuiltIndex]) -> Error {
     let named = unbuilt.iter().map(|index| format!("{} of {} ({} %)", index.name, index.namespace, index.percent));
-    let named: Vec<String> = named.collect();
+    let mut named: Vec<String> = named.take(NAMED).collect();
+    if let more @ 1.. = unbuilt.len().saturating_sub(NAMED) {
+        named.push(format!("and {more} more"));
+    }
     Error::invalid(format!(
         "stopped on request: all was written, and the servers go on building {}",
         text::safe(&named.join(", "))
