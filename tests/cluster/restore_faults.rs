@@ -199,9 +199,12 @@ fn what_no_record_can_get_past_ends_the_restore_and_says_what_to_do() {
     cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().stop_writes = true;
     let full = restoring.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap_err().to_string();
     assert!(full.contains("no space left (code 8)") && full.contains("Make room"), "{full}");
+    let figures = "74 % of its storage is in use (stop-writes-used-pct 70), 12 % of its storage is in free blocks \
+                   (stop-writes-avail-pct 5)";
+    assert!(full.contains(figures), "{full}");
     let nothing = NamespaceMetadata::default();
     let early = restoring.begin(NAMESPACE, &nothing).unwrap_err().to_string();
-    assert!(early.contains("stop-writes") && early.contains("Make room"), "{early}");
+    assert!(early.contains("at stop-writes") && early.contains("Make room") && early.contains(figures), "{early}");
     cluster.shared().namespaces.get_mut(NAMESPACE).unwrap().stop_writes = false;
     cluster.fault(0, On::Batch, Fault::RefuseRecord(at(5), 81), 1);
     let role = restoring.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap_err().to_string();

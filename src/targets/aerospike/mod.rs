@@ -130,11 +130,12 @@ impl AerospikeTarget {
         for statistics in statistics {
             let is = |name: &str| info::value(&statistics, b';', name);
             let reason = match (is("stop_writes"), is("clock_skew_stop_writes")) {
-                (Some(b"true"), _) => {
-                    "it is at stop-writes: its memory, storage or index is too full. Make room there first"
-                }
-                (_, Some(b"true")) => "the nodes' clocks are too far apart. Set them first",
-                _ => "",
+                (Some(b"true"), _) => format!(
+                    "it is at stop-writes: its memory, storage or index is too full{}. Make room there first",
+                    advice::fullness(&statistics)
+                ),
+                (_, Some(b"true")) => "the nodes' clocks are too far apart. Set them first".to_string(),
+                _ => String::new(),
             };
             if !reason.is_empty() {
                 return Err(ClusterError::Other(format!("namespace {namespace} takes no writes just now: {reason}")));

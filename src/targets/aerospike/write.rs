@@ -352,7 +352,7 @@ impl BatchWrite<'_> {
             }
             return Ok(());
         }
-        if let Some(problem) = advice::for_all(node, self.namespace, result, &self.writer.cluster.options().user) {
+        if let Some(problem) = advice::for_all(&self.writer.cluster, node, self.namespace, result) {
             return Err(ClusterError::Other(problem));
         }
         let there = [ResultCode::RECORD_EXISTS, ResultCode::GENERATION].contains(&result);

@@ -116,8 +116,9 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             Some(("namespace", name)) => match shared.namespaces.get(name) {
                 Some(namespace) => format!(
                     "objects={0};master_objects={0};data_used_bytes={1};current_time={2};clock_skew_stop_writes=false;\
-                     stop_writes={3};nsup-period={4};allow-ttl-without-nsup=false;truncate_lut={5};\
-                     migrate_fresh_partitions={6};migrate_tx_partitions_remaining={7};\
+                     stop_writes={3};data_used_pct=74;data_avail_pct=12;storage-engine.stop-writes-avail-pct=5;\
+                     storage-engine.stop-writes-used-pct=70;nsup-period={4};allow-ttl-without-nsup=false;\
+                     truncate_lut={5};migrate_fresh_partitions={6};migrate_tx_partitions_remaining={7};\
                      migrate_rx_partitions_remaining={7};{8}",
                     (namespace.records.len() + namespace.remains.len()) / shared.nodes.len(),
                     (namespace.records.len() + namespace.remains.len()) * 100,
