@@ -179,7 +179,7 @@ fn options_that_do_not_fit_are_told_as_data_and_leave_no_trace_in_the_history() 
     let filter = RecordSelection::default().filter(vec![1]);
     let verified = VerifyOptions::default().source(SourceOptions::default().selection(filter));
     let error = job::verify(&snapshot, &url, &verified).unwrap_err();
-    assert!(error.to_string().contains("evaluated by servers"), "{error}");
+    assert!(error.to_string().contains("servers alone can tell what `filter` selects"), "{error}");
 }
 
 #[test]

@@ -89,14 +89,18 @@ pub enum OptionsError {
         /// Those that the snapshot has.
         namespaces: Vec<String>,
     },
-    /// It is unknown which records of a snapshot a filter expression selects.
+    /// It is unknown which records of a snapshot is selected by what servers alone can tell: a filter expression, the
+    /// time of the last update, whether a record expires.
     #[error(
-        "`filter` is evaluated by servers, so it is unknown which records of namespace {namespace} of the \
-         snapshot it selects: leave it out"
+        "servers alone can tell what {} selects, so it is unknown which records of namespace {namespace} of the \
+         snapshot that is: leave it out",
+        .fields.join(" and ")
     )]
     UnknownFilter {
         /// The namespace.
         namespace: String,
+        /// The fields that select so, in backquotes.
+        fields: Vec<&'static str>,
     },
     /// Single records were asked for, and the snapshot has several namespaces.
     #[error(

@@ -98,7 +98,18 @@ impl RecordSelection {
 
     /// Whether servers alone can tell which records it has: by a filter expression, or by the time of the last update.
     pub fn is_for_servers(&self) -> bool {
-        !self.filter.is_empty() || self.modified_after.is_some() || self.modified_before.is_some() || self.never_expires
+        !self.for_servers().is_empty()
+    }
+
+    /// What of it servers alone can tell, by the names of its fields, as messages have them.
+    pub(crate) fn for_servers(&self) -> Vec<&'static str> {
+        let fields = [
+            (!self.filter.is_empty(), "`filter`"),
+            (self.modified_after.is_some(), "`modified_after`"),
+            (self.modified_before.is_some(), "`modified_before`"),
+            (self.never_expires, "`never_expires`"),
+        ];
+        fields.into_iter().filter_map(|(given, name)| given.then_some(name)).collect()
     }
 
     /// The same without what servers alone can tell.

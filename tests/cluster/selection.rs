@@ -228,6 +228,10 @@ fn the_program_takes_selections_and_presets() {
     // The whole one still counts as the parent of whole ones.
     let next = place.run(&["backup", &url, "--kind", "incremental"]);
     assert!(next.code == 0 && next.out.contains("400"), "{next:?}");
+    // Nobody but a server knows which of its records that would be.
+    let own = place.run(&["verify", "latest", &url, "--no-ttl-only", "--modified-after", "2020-01-01"]);
+    assert!(own.code == 2 && own.err.contains("what --modified-after and --no-ttl-only selects"), "{own:?}");
+    assert!(!own.err.contains("--filter-exp"), "{own:?}");
     for (option, value) in
         [("--partitions", "4096"), ("--filter-exp", "?"), ("--digest", "12"), ("--modified-after", "then")]
     {

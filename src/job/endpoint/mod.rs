@@ -229,12 +229,13 @@ pub fn open_pipe(
     Ok(OpenSource { source, namespaces })
 }
 
-/// Nothing but a server can tell which records a filter expression is true for.
+/// Nothing but a server can tell which records a filter expression is true for, or when they were updated.
 fn refuse_filter(url: &str, selection: &RecordSelection) -> Result<()> {
-    match selection.is_for_servers() {
-        false => Ok(()),
-        true => Err(Error::usage(format!(
-            "{url}: a filter expression or the time of the last update is evaluated by servers, and it has none"
+    match &selection.for_servers()[..] {
+        [] => Ok(()),
+        fields => Err(Error::usage(format!(
+            "{url}: servers alone can tell what {} selects, and it has none: leave it out",
+            fields.join(" and ")
         ))),
     }
 }

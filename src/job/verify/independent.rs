@@ -39,7 +39,7 @@ pub(super) fn verify(
             continue;
         }
         let view = snapshot.namespace(&name)?;
-        let part = super::part(view.manifest(), &asked.name(), asked.selected_partitions(), &asked.for_anyone())?;
+        let part = super::part(view.manifest(), &asked.name(), asked.selected_partitions(), asked)?;
         let selection = Selection { partitions: part.partitions, ..super::selection_of(asked) };
         let options = IndependentOptions { selection, rename: rename.clone(), filter: asked.filter.clone() };
         let compared = snapshot.compare_independently(&name, &connected, &options);

@@ -66,7 +66,8 @@ pub fn verify(snapshot: &Snapshot, url: &str, options: &VerifyOptions) -> Result
                 SourceShape::Partitioned(source) => source.partitions(),
                 SourceShape::Stream(_) => asked.selected_partitions(),
             };
-            let selection = part(snapshot.namespace(&name)?.manifest(), &source.selection(), partitions, &asked)?;
+            let selection =
+                part(snapshot.namespace(&name)?.manifest(), &source.selection(), partitions, &reading.selection)?;
             wanted.push((name, selection));
         } else {
             absent.push(name_there.to_string());
@@ -131,10 +132,12 @@ fn part(
             selected(of_source)
         )));
     }
-    if asked.name() != of_source {
-        return Err(OptionsError::UnknownFilter { namespace: manifest.name.clone() }.into());
+    let known = asked.for_anyone();
+    if known.name() != of_source {
+        let fields = asked.for_servers();
+        return Err(OptionsError::UnknownFilter { namespace: manifest.name.clone(), fields }.into());
     }
-    Ok(Selection { partitions, ..selection_of(asked) })
+    Ok(Selection { partitions, ..selection_of(&known) })
 }
 
 /// What was asked for, but for partitions and filters.

@@ -67,7 +67,7 @@ pub fn record_write<'r, 'b>(
     if time_to_live > MAX_TIME_TO_LIVE && time_to_live != NEVER_EXPIRES {
         let days = time_to_live / 86_400;
         return Err(refused(format!(
-            "its time to live of {days} days is more than the 3650 that servers take; with `never_expires` it has none"
+            "its time to live of {days} days is more than the 3650 that servers take; `expiry` can do away with it"
         )));
     }
     Ok(RecordWrite {

@@ -45,7 +45,7 @@ impl Writer {
         (expires && lock(&self.without_expiry).contains(namespace)).then(|| {
             format!(
                 "it expires, and namespace {namespace} takes no such records while its nsup-period is 0: set a \
-                 nsup-period there, or restore with `never_expires`"
+                 nsup-period there, or do away with times to live by `expiry`"
             )
         })
     }
