@@ -17,6 +17,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// So many partitions are walked together at most, if what a scan left out of them is not told: each walk costs a
+/// server a query …
+const WALKED_TOGETHER: usize = 64;
+/// … and no further one is taken once those have so many records, which wait in memory.
+const RECORDS_TOGETHER: usize = 200_000;
+
 /// A partition that waits until those that were scanned with it are there.
 pub(crate) struct Settled {
     pub partition: PartitionId,
@@ -28,6 +34,16 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// How many records it keeps in memory, at least.
+    fn records(&self) -> usize {
+        self.before.iter().count().max(self.input.records.len())
+    }
+
+    /// Whether it was not told what a scan left out, for this reason.
+    fn is_untold(&self, reason: WalkReason) -> bool {
+        matches!(self.input.rest, Some(Rest::Untold(untold)) if untold == reason)
+    }
+
     /// What was read of the partition last.
     fn entries(&self) -> Cow<'_, Entries> {
         match &self.taken {
@@ -108,13 +124,22 @@ impl<'a> Settling<'a> {
                 self.settle(&left)?;
             }
             Some(Rest::Untold(reason)) => {
-                let partition = self.waiting.front().map(|first| first.partition);
-                let group: PartitionSet = partition.into_iter().collect();
+                let mut records: usize = self.waiting.iter().map(Settled::records).sum();
+                while records < RECORDS_TOGETHER && self.may_walk_more(reason) && self.take(read, old, taken)? {
+                    records += self.waiting.back().map_or(0, Settled::records);
+                }
+                let group = self.waiting.iter().filter(|waiting| waiting.is_untold(reason));
+                let group: PartitionSet = group.map(|waiting| waiting.partition).collect();
                 self.walk(&group, reason, true)?;
             }
             None => {}
         }
         Ok(self.waiting.pop_front())
+    }
+
+    /// Whether to take another partition before those that wait are walked for this reason.
+    fn may_walk_more(&self, reason: WalkReason) -> bool {
+        self.waiting.len() < WALKED_TOGETHER && self.waiting.back().is_some_and(|last| last.is_untold(reason))
     }
 
     fn take(

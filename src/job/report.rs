@@ -288,7 +288,8 @@ pub enum SearchReason {
     ClockSet,
     /// The parent could not read them, and has them from an earlier snapshot.
     Older,
-    /// The servers did not tell how many records they left out.
+    /// The servers did not tell how many records they left out: partitions moved meanwhile, or the servers' setting
+    /// `query-max-done` is 0 or too low, so that they forget each query at once.
     Untold,
     /// Records expired while they were counted.
     Expiring,
@@ -313,7 +314,10 @@ impl SearchReason {
             SearchReason::Moved => "nodes came or went, or partitions were moved, since the parent",
             SearchReason::ClockSet => "a server's clock was set, or the server restarted, since the parent",
             SearchReason::Older => "the parent could not read them",
-            SearchReason::Untold => "the servers did not tell how many records they left out",
+            SearchReason::Untold => {
+                "the servers did not tell how many records they left out: partitions moved meanwhile, or their \
+                 query-max-done is 0 or too low"
+            }
             SearchReason::Expiring => "records expired while they were counted",
         }
     }

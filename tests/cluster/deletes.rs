@@ -257,7 +257,11 @@ fn servers_that_do_not_tell_what_they_left_out_are_walked() {
     scene.client.delete(b"s", &int(9));
     let told = scene.incremental();
     assert_eq!((told.deleted, told.counted, told.walked), (1, 0, walked("untold", 4096)));
+    // One query for 64 partitions, not one for each.
+    assert_eq!(scene.asked("walk"), 64);
     scene.assert_equal();
+    let again = scene.place.run(&["backup", &scene.url, "--kind", "incremental"]);
+    assert!(again.out.contains("4,096 partitions walked") && again.out.contains("query-max-done"), "{again:?}");
 }
 
 #[test]
