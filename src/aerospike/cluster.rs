@@ -424,6 +424,12 @@ impl Cluster {
         }
         admin_port::refuse(&mut connection, &name, &build, address, self.service_command())?;
         let edition = text("edition").unwrap_or_default();
+        if self.tls.is_some() && reply.get(self.peers_command()).is_err() && edition.contains("Community") {
+            return Err(ClusterError::Other(format!(
+                "node {name} is of the Community Edition, which has no TLS and tells no addresses to be reached by \
+                 over it: whatever ends TLS before it can't serve. Leave out `tls`, and tunnel to its own address"
+            )));
+        }
         let node = Node {
             batch_writes: has(BATCH_WRITES),
             start: start(&reply),

@@ -2,7 +2,7 @@
 
 use super::client::{AuthMode as ClientAuth, Client, ClientPolicy, Host, QueryPolicy, Replica, TlsPolicy};
 use super::runtime::{namespaces, wait};
-use crate::aerospike::{AuthMode, ClusterOptions, ClusterUrl, Tls};
+use crate::aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, Tls};
 use crate::error::{Error, Result};
 use crate::secret::SecretSource;
 use std::sync::Arc;
@@ -45,8 +45,10 @@ pub(crate) fn connect_to(url: &ClusterUrl, options: &ClusterOptions) -> Result<C
         let tls = Tls::new(tls, &reader).map_err(|error| error.of_source(&url.to_string()))?;
         policy.tls_policy = Some(TlsPolicy::new(tls.config().clone()));
     }
-    let tls_name = options.tls.as_ref().and_then(|tls| tls.name.as_deref());
-    let hosts: Vec<Host> = url.seeds.iter().map(|seed| host(&seed.host, seed.port, tls_name)).collect();
+    // The client needs a name for each certificate; as for our own reader it is the host's if none is given.
+    let named_so = |seed: &Address| options.tls.as_ref().map(|tls| tls.name.clone().unwrap_or(seed.host.clone()));
+    let hosts = url.seeds.iter().map(|seed| host(&seed.host, seed.port, named_so(seed).as_deref()));
+    let hosts: Vec<Host> = hosts.collect();
     let client = wait(Client::new(&policy, &hosts))?;
     let client = client.map_err(|error| named(format!("the official client can't connect: {error}")))?;
     let mut policy = QueryPolicy {

@@ -55,6 +55,34 @@ fn a_version_older_than_the_oldest_that_is_spoken_is_refused() {
 }
 
 #[test]
+fn a_community_edition_behind_something_that_ends_tls_is_refused_with_the_reason() {
+    let cluster = speaking(&BOTH);
+    cluster.shared().edition = "Aerospike Community Edition".into();
+    assert_eq!(problem(&cluster, trusting()), None);
+    cluster.shared().tells_no_tls = true;
+    refused(&cluster, trusting(), &["Community Edition, which has no TLS", "Leave out `tls`"]);
+}
+
+#[cfg(feature = "official-client")]
+#[test]
+fn the_official_client_is_given_the_name_that_certificates_bear_or_that_of_the_host() {
+    use super::program::Place;
+    let (cluster, place) = (speaking(&BOTH), Place::new());
+    let mut url = format!("aerospike://{}/{}", cluster.address(0), super::NAMESPACE);
+    let ca = file("revocation/ca.pem");
+    let with = |command: &[&str], url: &str| {
+        place.run(&[command, &[url, "--tls-ca", ca.to_str().unwrap(), "--connect-timeout", "2"]].concat())
+    };
+    let named = |command: &[&str], url: &str| with(&[command, &["--tls-name", "server.test"]].concat(), url);
+    assert_eq!(named(&["backup"], &url).code, 0);
+    let verify = ["verify", "latest", "--independent"];
+    assert_eq!(named(&verify, &url).code, 0);
+    url = url.replace("127.0.0.1", "localhost");
+    let other = with(&verify, &url);
+    assert!(other.code == 1 && other.err.contains("not valid for name \"localhost\""), "{other:?}");
+}
+
+#[test]
 fn only_the_cipher_suites_that_are_named_are_offered() {
     let old = speaking(&[&rustls::version::TLS12]);
     let with = |names: &[&str]| trusting().cipher_suites(names.iter().copied());

@@ -40,7 +40,7 @@ pub fn fullness(statistics: &[u8]) -> String {
     let used = beside("data_used_pct", "stop-writes-used-pct", "is in use");
     let free = beside("data_avail_pct", "stop-writes-avail-pct", "is in free blocks");
     let known: Vec<String> = [used, free].into_iter().flatten().collect();
-    if known.is_empty() { String::new() } else { format!(", {}", known.join(", ")) }
+    if known.is_empty() { String::new() } else { format!(": {}", known.join(", ")) }
 }
 
 /// The refusal of one record, with what can be done about it.

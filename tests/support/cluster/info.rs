@@ -46,6 +46,7 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
         }
         "namespaces" => shared.namespaces.keys().cloned().collect::<Vec<_>>().join(";"),
         "partition-generation" | "peers-generation" => shared.generation.to_string(),
+        "peers-tls-std" if shared.tells_no_tls => "ERROR:25:enterprise only".into(),
         "peers-clear-std" | "peers-tls-std" => {
             let peers = shared.nodes.iter().enumerate().filter(|(number, peer)| *number != node && !peer.down);
             let peers: Vec<String> = peers.map(|(_, peer)| format!("[{},,[{}]]", peer.name, peer.address)).collect();

@@ -116,6 +116,8 @@ pub struct Shared {
     pub features: String,
     pub build: String,
     pub edition: String,
+    /// Whether it says that it has no addresses to be reached by over TLS.
+    pub tells_no_tls: bool,
     /// The partitions of which no node has a copy any more, and which are empty now.
     pub fresh: BTreeSet<u16>,
     /// How many of them the nodes speak of: those of the last change.
