@@ -419,4 +419,53 @@ mod tests {
         assert!(problem(both).contains("take one away"));
         assert!(self::problem("[repositories.a]\nrepo='/a'\naerospike.hosts='x'").contains("table of \"clusters\""));
     }
+    #[test]
+    fn each_field_of_a_cluster_is_the_default_of_its_option_and_the_option_goes_before_it() {
+        let value_of = |command: clap::Command, field: &str, given: &[&str]| {
+            let line = [&["aerolith", "backup", "aerospike:shop"], given].concat();
+            let matches = command.try_get_matches_from(line).unwrap();
+            let values = matches.subcommand_matches("backup").unwrap().get_raw(&field.replace('-', "_")).unwrap();
+            values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(",")
+        };
+        for (field, value, other) in [
+            ("user", "ann", "bob"),
+            ("cluster-password-file", "/a", "/b"),
+            ("cluster-password-command", "a", "b"),
+            ("secret-agent", "a:1", "b:1"),
+            ("secret-agent-ca", "/a", "/b"),
+            ("auth", "pki", "external"),
+            ("tls-ca", "/a", "/b"),
+            ("tls-cert", "/a", "/b"),
+            ("tls-key", "/a", "/b"),
+            ("tls-key-passphrase-file", "/a", "/b"),
+            ("tls-key-passphrase-command", "a", "b"),
+            ("tls-name", "a", "b"),
+            ("tls-min-version", "1.3", "1.2"),
+            ("tls-ciphers", "a,b", "c"),
+            ("tls-crl", "/a", "/b"),
+            ("rack", "1,2", "3"),
+            ("socket-timeout", "7", "8"),
+            ("connect-timeout", "7", "8"),
+            ("attempts", "7", "8"),
+            ("retry-wait", "7", "8"),
+            ("total-timeout", "7", "8"),
+        ] {
+            let quote = if value.parse::<u32>().is_ok() { "" } else { "'" };
+            let beside = match field {
+                "tls-cert" => "tls-key = '/k'",
+                "tls-key" => "tls-cert = '/c'",
+                _ => "",
+            };
+            let text = format!("[clusters.shop]\nhosts = 'a'\n{field} = {quote}{value}{quote}\n{beside}");
+            let cluster = parse_cluster(&text, "shop", Path::new("/")).unwrap();
+            let command = || defaults(None, Some(&cluster), crate::cli::command(), true);
+            assert_eq!(value_of(command(), field, &[]), value, "{field}");
+            assert_eq!(value_of(command(), field, &[&format!("--{field}"), other]), other, "{field}");
+        }
+        for flag in ["tls", "tls-crl-leaf-only", "alternate-addresses"] {
+            let text = format!("[clusters.shop]\nhosts = 'a'\n{flag} = true");
+            let cluster = parse_cluster(&text, "shop", Path::new("/")).unwrap();
+            assert_eq!(value_of(defaults(None, Some(&cluster), crate::cli::command(), true), flag, &[]), "true");
+        }
+    }
 }

@@ -83,16 +83,16 @@ pub struct TlsArgs {
     #[arg(long, value_name = "PATH", value_parser = secret())]
     tls_ca: Option<SecretSource>,
     /// The client's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = secret())]
+    #[arg(long, value_name = "FILE", value_parser = secret())]
     tls_cert: Option<SecretSource>,
     /// The private key of the client's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = secret())]
+    #[arg(long, value_name = "FILE", value_parser = secret())]
     tls_key: Option<SecretSource>,
     /// Read the passphrase of an encrypted --tls-key from the first line of this file
-    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = secret())]
+    #[arg(long, value_name = "FILE", value_parser = secret())]
     tls_key_passphrase_file: Option<SecretSource>,
     /// Read the passphrase of an encrypted --tls-key from the first line that this command prints
-    #[arg(long, value_name = "COMMAND", requires = "tls_key", conflicts_with = "tls_key_passphrase_file")]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "tls_key_passphrase_file")]
     tls_key_passphrase_command: Option<String>,
     /// The name in the servers' certificates [default: what the cluster says, else the host]
     #[arg(long, value_name = "NAME")]
@@ -109,7 +109,7 @@ pub struct TlsArgs {
     #[arg(long, value_name = "PATH", value_parser = secret())]
     tls_crl: Option<SecretSource>,
     /// Look up in --tls-crl the servers' certificates alone, not the authorities between them and the trusted ones
-    #[arg(long, requires = "tls_crl")]
+    #[arg(long)]
     tls_crl_leaf_only: bool,
 }
 
@@ -152,8 +152,26 @@ impl TlsArgs {
         ]
     }
 
+    /// Refuses an option without the other that it needs. The parser can't: the other may be in the configuration file.
+    fn check(&self) -> Result<()> {
+        let (cert, key) = (self.tls_cert.is_some(), self.tls_key.is_some());
+        for (option, given, other, is_there) in [
+            ("--tls-cert", cert, "--tls-key", key),
+            ("--tls-key", key, "--tls-cert", cert),
+            ("--tls-key-passphrase-file", self.tls_key_passphrase_file.is_some(), "--tls-key", key),
+            ("--tls-key-passphrase-command", self.tls_key_passphrase_command.is_some(), "--tls-key", key),
+            ("--tls-crl-leaf-only", self.tls_crl_leaf_only, "--tls-crl", self.tls_crl.is_some()),
+        ] {
+            if given && !is_there {
+                return Err(Error::usage(format!("{option} needs {other}, which is not given")));
+            }
+        }
+        Ok(())
+    }
+
     /// What the library is told; nothing if connections are not encrypted.
     pub fn options(&self) -> Result<Option<TlsOptions>> {
+        self.check()?;
         let named = self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_name.is_some();
         let limited = self.tls_min_version.is_some() || !self.tls_ciphers.is_empty() || self.tls_crl.is_some();
         if !(self.tls || named || limited) {

@@ -143,6 +143,25 @@ fn clusters_have_names_in_the_configuration_file_whichever_way_the_repository_is
 }
 
 #[test]
+fn what_an_option_needs_beside_it_may_be_in_the_configuration_file() {
+    let sandbox = Sandbox::new();
+    let key = "tls-cert = 'absent.pem'\ntls-key = 'absent.key'\ntls-crl = 'absent.crl'\n";
+    sandbox.write("file.toml", &format!("[clusters.shop]\nhosts = '127.0.0.1:1'\n{key}"));
+    let shop = ["--config", "file.toml", "backup", "aerospike:shop/test", "--tls-ca", "absent.ca"];
+    for options in [
+        &["--tls-cert", "cert.pem"][..],
+        &["--tls-key", "key.pem"],
+        &["--tls-key-passphrase-file", "passphrase"],
+        &["--tls-key-passphrase-command", "echo open"],
+        &["--tls-crl-leaf-only"],
+    ] {
+        sandbox.run(&[&shop[..], options].concat()).ends(1).says(&["cannot read the certificates from absent.ca"]);
+        let elsewhere = ["backup", "aerospike://127.0.0.1:1/test"];
+        sandbox.run(&[&elsewhere[..], options].concat()).ends(2).says(&[options[0], " needs --tls-"]);
+    }
+}
+
+#[test]
 fn a_cluster_with_a_name_is_reached_as_is_said_of_it_and_not_as_the_others() {
     let sandbox = sandbox();
     sandbox.write(
