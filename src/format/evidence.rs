@@ -130,6 +130,30 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_by_last_update_is_relied_on_only_if_nothing_moved_and_no_clock_was_set() {
+        let node = |name: &str, started| NodeEvidence::new(name, started, &PartitionSet::all());
+        let with = |a| Evidence {
+            taken: 1,
+            margin_millis: 2,
+            epoch: 3,
+            settled: true,
+            nodes: vec![node("A", a), node("B", 70_000)],
+        };
+        let (then, set) = (with(50_000), Some(WalkReason::ClockSet));
+        for (started, why) in [(50_000, None), (48_000, None), (52_000, None), (47_999, set), (52_001, set), (0, set)] {
+            assert_eq!(then.why_filters_miss(&with(started)), why, "{started}");
+        }
+        assert_eq!(with(0).why_filters_miss(&with(0)), set, "it is not told");
+        assert_eq!(then.why_filters_miss(&Evidence { nodes: vec![node("A", 50_000)], ..then.clone() }), set);
+        let moved = Some(WalkReason::Moved);
+        assert_eq!(then.why_filters_miss(&Evidence { epoch: 4, ..then.clone() }), moved);
+        let untold = Evidence { epoch: 0, ..then.clone() };
+        assert_eq!(untold.why_filters_miss(&untold), moved);
+        let unsettled = Evidence { settled: false, ..then.clone() };
+        assert_eq!((unsettled.why_filters_miss(&then), then.why_filters_miss(&unsettled)), (moved, None));
+    }
+
+    #[test]
     fn what_no_writer_writes_is_refused() {
         let node = |name: &str| NodeEvidence::new(name, 1, &PartitionSet::all());
         let good = Evidence { taken: 1, margin_millis: 2, epoch: 3, settled: true, nodes: vec![node("A"), node("B")] };

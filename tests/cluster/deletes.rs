@@ -237,6 +237,17 @@ fn a_parent_during_which_the_cluster_changed_is_not_counted_on() {
 }
 
 #[test]
+fn a_parent_at_whose_end_partitions_were_moved_is_not_counted_on() {
+    let mut scene = Scene::new(1);
+    // The servers may begin with it long after the last node came or went.
+    scene.cluster.before(Moment::Scan, 1, |shared| shared.migrations = 1_000_000);
+    scene.back_up("full", &[]);
+    scene.cluster.shared().migrations = 0;
+    assert_eq!(scene.incremental().walked, walked("moved", 4096));
+    assert_eq!(scene.incremental().counted, 4096);
+}
+
+#[test]
 fn all_is_walked_after_a_clock_was_set() {
     let mut scene = Scene::new(1);
     // Of a record that was updated then the servers say that it was before the parent.
