@@ -58,3 +58,37 @@ impl Horizon {
         state.reach = (state.reach.max(FIRST_REACH_SECONDS) * 2).min(MAX_REACH_SECONDS);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_reach_beyond_the_clock_that_is_furthest_ahead_once_expiry_is_expected() {
+        let horizon = Horizon::default();
+        horizon.set_clock(1000);
+        assert_eq!(horizon.until(), VoidTime::NEVER);
+        horizon.expect_expiry();
+        assert!((1030..1050).contains(&horizon.until().0));
+        horizon.set_clock(2000);
+        horizon.set_clock(900);
+        assert!((2030..2050).contains(&horizon.until().0));
+        // A query took longer.
+        horizon.was_too_near();
+        assert!((2060..2080).contains(&horizon.until().0));
+        (0..20).for_each(|_| horizon.was_too_near());
+        assert!((5600..5620).contains(&horizon.until().0));
+    }
+
+    #[test]
+    fn a_clock_goes_on_after_it_was_read() {
+        let horizon = Horizon::default();
+        horizon.expect_expiry();
+        assert_eq!(horizon.until(), VoidTime::NEVER, "no clock is known");
+        horizon.set_clock(1000);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        // By now the other one shows more.
+        horizon.set_clock(1000);
+        assert!((1031..1050).contains(&horizon.until().0));
+    }
+}
