@@ -287,7 +287,7 @@ pub use sources::embedded::EmbeddedSource;
 pub use sources::jsonl::JsonlSource;
 pub use sources::{
     BadRecord, CountingSource, DigestRow, Found, Known, LeftOut, MetSets, PartitionedSource, RecordSink, RecordSource,
-    Selected, Source, SourceRecord, SourceShape, Standing, StreamSource,
+    Rest, Selected, Source, SourceRecord, SourceShape, Standing, StreamSource,
 };
 
 // Where records go.

@@ -11,6 +11,7 @@ mod cluster {
     mod faults;
     mod histories;
     mod large;
+    mod left_out;
     mod login;
     mod losses;
     #[cfg(feature = "official-client")]

@@ -107,6 +107,8 @@ pub struct Shared {
     pub faults: Vec<(usize, On, Fault, usize)>,
     /// How many queries that have ended a node remembers.
     pub remembered: usize,
+    /// How many records more than they sent the nodes say that each query delivered.
+    pub overcounted: u64,
     /// What happens before servers do something.
     hooks: Vec<Hook>,
     /// What was asked, for tests to look at.

@@ -347,6 +347,7 @@ fn query(shared: &mut Shared, node: usize, name: &str, message: &Message, fault:
         }
     }
     shared.read_device(node, device_reads);
+    query.succeeded += shared.overcounted;
     let at_most = shared.remembered;
     shared.nodes[node].remember(query, at_most);
     let mut frames: Vec<Vec<u8>> = messages.chunks(RECORDS_OF_A_FRAME).map(<[Vec<u8>]>::concat).collect();
