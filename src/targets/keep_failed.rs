@@ -106,3 +106,41 @@ impl RecordTarget for KeepFailed<'_> {
         self.target.finish()
     }
 }
+
+#[cfg(all(test, feature = "asb"))]
+mod tests {
+    use super::*;
+    use crate::record::{BinRef, Generation, ParticleType, RecordMeta, VoidTime};
+    use crate::targets::asb::{AsbTarget, AsbTargetOptions};
+
+    #[test]
+    fn of_a_batch_every_refused_record_is_kept_with_its_own_reason_or_told_to_be_kept_nowhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = AsbTarget::new(&directory.path().join("out"), AsbTargetOptions::default()).unwrap();
+        let keeping = KeepFailed::new(&target, directory.path().join("failed.jsonl")).unwrap();
+        let meta = |n: u8, generation| RecordMeta {
+            digest: Digest([n; 20]),
+            set: b"s",
+            generation: Generation(generation),
+            void_time: VoidTime::NEVER,
+        };
+        let mut batch = RecordBatch::new();
+        let odd = BinRef { name: b"odd", particle: ParticleType(99), bytes: b"x" };
+        batch.push(meta(1, 70_000), None, &[]).unwrap();
+        batch.push(meta(2, 1), None, &[]).unwrap();
+        batch.push(meta(3, 1), None, &[odd]).unwrap();
+        batch.push_encoded(meta(4, 1), b"no body at all", b"").unwrap();
+        keeping.begin("test", &NamespaceMetadata::default()).unwrap();
+        let outcome = keeping.write("test", &batch, ConflictPolicy::Replace).unwrap();
+        keeping.finish().unwrap();
+        assert_eq!((outcome.written, outcome.failed.len(), keeping.kept()), (1, 3, 2));
+        let nowhere = |failed: &crate::targets::FailedRecord| failed.reason.contains("; nor does jsonl:");
+        let nowhere: Vec<Digest> = outcome.failed.iter().filter(|one| nowhere(one)).map(|one| one.digest).collect();
+        assert_eq!(nowhere, [Digest([4; 20])]);
+        let text = std::fs::read_to_string(directory.path().join("failed.jsonl")).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let refused = lines.iter().filter_map(|line| Some((line["generation"].as_u64()?, line["refused"].as_str()?)));
+        let expected = outcome.failed.iter().take(2).map(|failed| failed.reason.as_str());
+        assert_eq!(refused.collect::<Vec<_>>(), [70_000, 1].into_iter().zip(expected).collect::<Vec<_>>());
+    }
+}
