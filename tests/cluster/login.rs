@@ -1,5 +1,6 @@
 //! Access control.
 
+use super::program::Place;
 use super::{NAMESPACE, connect, quick, scan};
 use crate::support::cluster::TestCluster;
 use crate::support::cluster::User;
@@ -55,6 +56,28 @@ fn a_refused_login_says_so_at_once() {
     assert!(refused(quick(b"")).contains("not authenticated"));
     let nobody = quick(b"").password(Zeroizing::new(b"x".to_vec()));
     assert!(refused(nobody).contains("`user`"));
+}
+
+#[test]
+fn the_program_takes_the_first_line_of_a_password_from_where_it_is_said_to_be() {
+    let (cluster, place) = (guarded(), Place::new());
+    place.write("file", "password\r\nsecond line\n");
+    let url = format!("aerospike://{}/{NAMESPACE}", cluster.address(0));
+    let run = |option: &str, value: &str| {
+        let variables = [("CLEAR", "password"), ("ENCODED", "cGFzc3dvcmQKbW9yZQ==")];
+        place.run_with(&["backup", &url, "--user", "ada", option, value, "--quiet"], &variables)
+    };
+    for source in ["file", "env:CLEAR", "env-b64:ENCODED", "b64:cGFzc3dvcmQ="] {
+        let done = run("--cluster-password-file", source);
+        assert_eq!(done.code, 0, "{source}: {done:?}");
+    }
+    let done = run("--cluster-password-command", "printf 'password\\nsecond line'");
+    assert_eq!(done.code, 0, "{done:?}");
+    // Blanks are a part of it.
+    for other in ["echo ' password'", "echo 'password '"] {
+        let refused = run("--cluster-password-command", other);
+        assert!(refused.code == 1 && refused.err.contains("wrong password"), "{other}: {refused:?}");
+    }
 }
 
 #[test]

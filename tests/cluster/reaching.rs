@@ -1,5 +1,6 @@
 //! How a cluster is reached: which copies are read, how long and how often it is asked, and which servers are refused.
 
+use super::program::Place;
 use super::{NAMESPACE, connect, joined, quick, read, scan, target};
 use crate::support::cluster::client::{Client, digest};
 use crate::support::cluster::data::Bin;
@@ -150,4 +151,32 @@ fn writing_in_vain_ends_with_the_total_timeout_even_if_the_servers_are_overloade
     let error = target.write(NAMESPACE, &batch, ConflictPolicy::Replace).unwrap_err().to_string();
     assert!(error.contains("overloaded: nothing was taken for 1 s"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_programs_options_say_from_where_how_often_and_how_long_it_reads() {
+    let (cluster, place) = (filled(3), Place::new());
+    for node in 0..3 {
+        cluster.shared().nodes[node].rack = Some(node as u32 + 1);
+    }
+    cluster.shared().copies = true;
+    let run = |address: &str, options: &[&str]| {
+        cluster.shared().log.clear();
+        let (begun, url) = (Instant::now(), format!("aerospike://{address}/{NAMESPACE}"));
+        let done = place.run(&[&["backup", &url, "--kind", "full", "--quiet"], options].concat());
+        (done.err, begun.elapsed())
+    };
+    let address = cluster.address(0);
+    assert_eq!((run(&address, &["--rack", "3,1"]).0, asked(&cluster)), (String::new(), [false, false, true]));
+    (0..3).for_each(|node| cluster.fault(node, On::Query, Fault::Close(0), usize::MAX));
+    let (error, took) = run(&address, &["--attempts", "3", "--retry-wait", "400"]);
+    assert!(error.contains("gave up after 3 attempts") && took >= Duration::from_millis(1200), "{took:?}: {error}");
+    let (error, _) = run(&address, &["--attempts", "1000000", "--total-timeout", "1"]);
+    assert!(error.contains("gave up after 1 s, as --total-timeout says"), "{error}");
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ca = super::login::file("ca.pem");
+    let quick = ["--tls-ca", ca.to_str().unwrap(), "--connect-timeout", "1"];
+    let (error, took) = run(&silent.local_addr().unwrap().to_string(), &quick);
+    assert!(error.contains("within the timeout") && took < Duration::from_secs(4), "{took:?}: {error}");
 }

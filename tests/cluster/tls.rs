@@ -1,7 +1,8 @@
 //! Connections over TLS: what servers have to prove, what is refused, and where keys, certificates and passwords are.
 
 use super::login::{certified, encrypted, file, pem};
-use super::{connect, quick, scan};
+use super::program::Place;
+use super::{NAMESPACE, connect, quick, scan};
 use crate::support::cluster::TestCluster;
 use aerolith::{SecretAgent, SecretSource, TlsOptions, TlsVersion};
 use rustls::pki_types::pem::PemObject;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// A cluster that speaks these versions and proves to be `server.test` with the certificate of `revocation`.
-fn speaking(versions: &[&'static SupportedProtocolVersion]) -> TestCluster {
+/// What a server needs that speaks these versions and proves to be `server.test` with the certificate of `revocation`.
+fn proving(versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = CertificateDer::pem_file_iter(file("revocation/server.pem")).unwrap();
     let config = ServerConfig::builder_with_provider(provider)
@@ -26,7 +27,12 @@ fn speaking(versions: &[&'static SupportedProtocolVersion]) -> TestCluster {
             PrivateKeyDer::from_pem_file(file("revocation/server-key.pem")).unwrap(),
         )
         .unwrap();
-    TestCluster::start_with(1, Some(Arc::new(config)))
+    Arc::new(config)
+}
+
+/// A cluster that speaks these versions.
+fn speaking(versions: &[&'static SupportedProtocolVersion]) -> TestCluster {
+    TestCluster::start_with(1, Some(proving(versions)))
 }
 
 const BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
@@ -144,17 +150,22 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
 
 /// A secret agent that answers requests as `answer` says.
 fn agent(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> SecretAgent {
+    agent_over(None, answer)
+}
+
+fn agent_over(tls: Option<Arc<ServerConfig>>, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> SecretAgent {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = [0; 8];
-            stream.read_exact(&mut head).unwrap();
-            assert_eq!(head[..4], [0x51, 0xde, 0xc1, 0xcc]);
-            let mut request = vec![0; u32::from_be_bytes(head[4..].try_into().unwrap()) as usize];
-            stream.read_exact(&mut request).unwrap();
-            stream.write_all(&answer(std::str::from_utf8(&request).unwrap())).unwrap();
+            let stream = stream.unwrap();
+            match &tls {
+                None => serve(stream, &answer),
+                Some(config) => {
+                    let session = rustls::ServerConnection::new(config.clone()).unwrap();
+                    serve(rustls::StreamOwned::new(session, stream), &answer);
+                }
+            }
         }
     });
     SecretAgent::default()
@@ -162,9 +173,27 @@ fn agent(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> SecretAgent {
         .timeout(Duration::from_secs(2))
 }
 
+fn serve(mut stream: impl Read + Write, answer: &impl Fn(&str) -> Vec<u8>) {
+    let mut head = [0; 8];
+    // Who goes before having asked trusted us not.
+    if stream.read_exact(&mut head).is_err() {
+        return;
+    }
+    assert_eq!(head[..4], [0x51, 0xde, 0xc1, 0xcc]);
+    let mut request = vec![0; u32::from_be_bytes(head[4..].try_into().unwrap()) as usize];
+    stream.read_exact(&mut request).unwrap();
+    stream.write_all(&answer(std::str::from_utf8(&request).unwrap())).unwrap();
+}
+
 /// An answer of a secret agent.
 fn answered(json: &str) -> Vec<u8> {
     [&[0x51, 0xde, 0xc1, 0xcc][..], &(json.len() as u32).to_be_bytes(), json.as_bytes()].concat()
+}
+
+/// The answer that has what a file of the tests holds.
+fn held(name: &str) -> Vec<u8> {
+    let value = base64_simd::STANDARD.encode_to_string(std::fs::read(file(name)).unwrap());
+    answered(&format!("{{\"SecretValue\": {value:?}}}"))
 }
 
 #[test]
@@ -175,8 +204,7 @@ fn keys_and_certificates_come_from_the_secret_agent() {
     let serving = agent(|request| {
         let request: serde_json::Value = serde_json::from_str(request).unwrap();
         assert_eq!(request["Resource"], "tls");
-        let held = std::fs::read(file(request["SecretKey"].as_str().unwrap())).unwrap();
-        answered(&format!("{{\"SecretValue\": {:?}}}", base64_simd::STANDARD.encode_to_string(held)))
+        held(request["SecretKey"].as_str().unwrap())
     });
     assert!(scan(&connect(&cluster.address(0), quick(b"").tls(tls()).agent(serving)).unwrap(), None).is_ok());
     let failing = |agent| {
@@ -189,7 +217,13 @@ fn keys_and_certificates_come_from_the_secret_agent() {
     assert!(refusing.ends_with("it says: \"no such key\""), "{refusing}");
     let other = failing(agent(|_| b"HTTP/1.1 400 Bad Request\r\n".to_vec()));
     assert!(other.ends_with("its answer is not one of a secret agent"), "{other}");
-    let long = failing(agent(|_| [0x51, 0xde, 0xc1, 0xcc, 0xff, 0xff, 0xff, 0xff].to_vec()));
+    let short = failing(agent(|_| b"HTTP\0\0\0\x02{}".to_vec()));
+    assert!(short.ends_with("its answer is not one of a secret agent"), "{short}");
+    // It would do, were it not so long.
+    let long = failing(agent(|_| {
+        let key = base64_simd::STANDARD.encode_to_string(std::fs::read(file("client-key.pem")).unwrap());
+        answered(&format!("{{\"SecretValue\": \"{key}{}\"}}", " ".repeat(200_000)))
+    }));
     assert!(long.ends_with("its answer is not one of a secret agent"), "{long}");
     let closing = failing(agent(|_| Vec::new()));
     assert!(closing.ends_with("it closed the connection"), "{closing}");
@@ -199,4 +233,80 @@ fn keys_and_certificates_come_from_the_secret_agent() {
         .address(aerolith::Address { host: "127.0.0.1".into(), port })
         .timeout(Duration::from_millis(200));
     assert!(failing(silent).ends_with("it doesn't answer"));
+}
+
+/// Runs a backup of a cluster with options of the program; what it says if it fails.
+fn backed_up(cluster: &TestCluster, options: &[&str]) -> Result<(), String> {
+    let place = Place::new();
+    place.write("passphrase", "open it\r\nsecond line\n");
+    let url = format!("aerospike://{}/{NAMESPACE}", cluster.address(0));
+    let done = place.run(&[&["backup", &url, "--quiet"], options].concat());
+    if done.code == 0 { Ok(()) } else { Err(done.err) }
+}
+
+fn path(name: &str) -> String {
+    file(name).to_str().unwrap().to_string()
+}
+
+#[test]
+fn the_programs_options_say_what_is_spoken_and_whom_it_trusts() {
+    let old = speaking(&[&rustls::version::TLS12]);
+    let ca = path("revocation/ca.pem");
+    let with = |more: &[&str]| backed_up(&old, &[&["--tls-ca", &ca, "--tls-name", "server.test"], more].concat());
+    let refused = |more: &[&str], part: &str| {
+        let problem = with(more).unwrap_err();
+        assert!(problem.contains(part), "{more:?}: {problem}");
+    };
+    assert_eq!(with(&[]), Ok(()));
+    assert_eq!(with(&["--tls-min-version", "1.2"]), Ok(()));
+    refused(&["--tls-min-version", "1.3"], "begin TLS with");
+    assert_eq!(with(&["--tls-ciphers", "TLS_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]), Ok(()));
+    refused(&["--tls-ciphers", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"], "begin TLS with");
+    let [lists, issuer, revoked] = ["lists", "lists/issuer.crl.pem", "revoked.crl.pem"];
+    let [lists, issuer, revoked] = [lists, issuer, revoked].map(|name| path(&format!("revocation/{name}")));
+    assert_eq!(with(&["--tls-crl", &lists]), Ok(()));
+    refused(&["--tls-crl", &issuer], "UnknownRevocationStatus");
+    assert_eq!(with(&["--tls-crl", &issuer, "--tls-crl-leaf-only"]), Ok(()));
+    refused(&["--tls-crl", &revoked, "--tls-crl-leaf-only"], "Revoked");
+    // Without --tls-ca the system's authorities are trusted, if it has some.
+    let problem = backed_up(&old, &["--tls-min-version", "1.2"]).unwrap_err();
+    assert!(
+        ["begin TLS with", "no trusted certificate authorities"].iter().any(|it| problem.contains(it)),
+        "{problem}"
+    );
+}
+
+#[test]
+fn the_programs_options_say_what_opens_the_clients_key() {
+    let cluster = encrypted();
+    let [ca, certificate] = ["ca.pem", "client.pem"].map(path);
+    let with = |key: &str, more: &[&str]| {
+        let all = ["--tls-ca", &ca, "--tls-name", "server.test", "--tls-cert", &certificate, "--tls-key", key];
+        backed_up(&cluster, &[&all, more].concat())
+    };
+    let locked = path("client-key-encrypted.pem");
+    assert_eq!(with(&locked, &["--tls-key-passphrase-file", "passphrase"]), Ok(()));
+    assert_eq!(with(&locked, &["--tls-key-passphrase-command", "echo open it; echo second line"]), Ok(()));
+    let problem = with(&locked, &["--tls-key-passphrase-command", "echo ' open it'"]).unwrap_err();
+    assert!(problem.contains("is wrong"), "{problem}");
+
+    let serving = agent(|_| held("client-key.pem"));
+    let address = serving.address.to_string();
+    let secret = "secrets:tls:client-key.pem";
+    assert_eq!(with(secret, &["--secret-agent", &address]), Ok(()));
+    // That one speaks no TLS.
+    let problem = with(secret, &["--secret-agent", &address, "--secret-agent-ca", &ca]).unwrap_err();
+    assert!(problem.contains(&format!("from the secret agent at {address}")), "{problem}");
+}
+
+#[test]
+fn the_secret_agent_may_speak_tls() {
+    let cluster = encrypted();
+    let serving = agent_over(Some(proving(&BOTH)), |_| held("client-key.pem"));
+    let tls = || certified().key(SecretSource::parse("secrets:tls:client-key.pem").unwrap());
+    let with = |agent: SecretAgent| connect(&cluster.address(0), quick(b"").tls(tls()).agent(agent)).map(drop);
+    with(serving.clone().tls(trusting())).unwrap();
+    let error = with(serving.clone().tls(trusting().authorities(pem("ca.pem")))).unwrap_err().to_string();
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    assert!(with(serving.timeout(Duration::from_millis(500))).is_err());
 }
