@@ -4,12 +4,13 @@
 use super::conformance::{NEVER, Place, int, zoo};
 use super::{NAMESPACE, quick, target};
 use crate::support::cluster::client::digest;
+use crate::support::cluster::{Fault, On};
 use aerolith::official::client::{
     Bin, Bins, Client, ClientPolicy, Error, Expiration, IndexMap, Key, QueryPolicy, ReadPolicy, Record, Value,
     WritePolicy,
 };
 use aerolith::official::{ClientSource, ClientTarget, Undeleted, connect, typed, verbatim};
-use aerolith::record::{Digest, RecordSelection};
+use aerolith::record::{Digest, NamespaceMetadata, RecordSelection, Role, SecondaryIndex, UdfModule, User};
 use aerolith::store::MemoryStore;
 use aerolith::{
     AerospikeSource, BackupKind, ClusterUrl, ConflictPolicy, CreateOptions, KdfCost, RecordOptions, RecordSource,
@@ -17,6 +18,7 @@ use aerolith::{
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whatever runs the client's calls of these tests.
 fn run<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -477,4 +479,152 @@ fn only_a_cluster_is_verified_independently() {
     back_up_set(&program, &place);
     let output = program.run(&["verify", "latest", "jsonl:nowhere", "--independent"]);
     assert!(output.code == 2 && output.err.contains("--independent goes with aerospike://"), "{output:?}");
+}
+
+/// Keys of `numbers` in the place's set, each with a record that never expires.
+fn put_numbers(place: &Place, client: &Client, numbers: std::ops::Range<i64>) -> Vec<Key> {
+    let keys = numbers.map(|n| (key(place, Value::Int(n)), [Bin::new("n", Value::Int(n))]));
+    let put = |(key, bins): (Key, [Bin; 1])| {
+        put(client, &key, Expiration::Never, &bins);
+        key
+    };
+    keys.map(put).collect()
+}
+
+fn delete_keys(client: &Client, keys: &[Key]) {
+    keys.iter().for_each(|key| drop(run(client.delete(&WritePolicy::default(), key))));
+}
+
+#[test]
+fn what_may_yet_succeed_through_the_client_is_sent_again_and_what_may_be_ours_is_told() {
+    let place = Place::new("of-again");
+    // Real servers don't fail when they are told to.
+    let Some(small) = &place.small else { return };
+    let client = client(&place);
+    let keys = put_numbers(&place, &client, 0..20);
+    let snapshot = back_up(&repository(), &place.source());
+    let restore = |on, fault: Fault, policy| {
+        delete_keys(&client, &keys);
+        (0..2).for_each(|node| small.fault(node, on, fault.clone(), 1));
+        snapshot.restore_into(NAMESPACE, &client, &RestoreOptions::default().conflict(policy))
+    };
+    let report = restore(On::Batch, Fault::Refuse(18), ConflictPolicy::Replace).unwrap();
+    assert_eq!((report.written, report.failed), (20, 0), "the servers were overloaded: {report:?}");
+    // The records are written, and the answers are lost.
+    let report = restore(On::Batch, Fault::Close(0), ConflictPolicy::Replace).unwrap();
+    assert_eq!((report.written, report.failed), (20, 0), "{report:?}");
+    let report = restore(On::Batch, Fault::Close(0), ConflictPolicy::Keep).unwrap();
+    assert_eq!((report.written, report.exists, report.failed), (0, 0, 20), "{report:?}");
+    assert!(report.failures[0].reason.contains("it may be ours or another's"), "{report:?}");
+    // What is wrong for all ends the restore.
+    small.shared().namespaces.get_mut(NAMESPACE).unwrap().stop_writes = true;
+    let error = restore(On::Info, Fault::Slow(Duration::ZERO), ConflictPolicy::Replace).unwrap_err().to_string();
+    assert!(error.contains("it has no room, or is at stop-writes"), "{error}");
+    small.shared().namespaces.get_mut(NAMESPACE).unwrap().stop_writes = false;
+}
+
+#[test]
+fn what_goes_through_the_client_lives_as_long_as_it_would_have() {
+    let place = Place::new("of-lifetimes");
+    let client = client(&place);
+    let keys: Vec<Key> = (0..3).map(|n| key(&place, Value::Int(n))).collect();
+    let lifetimes = [Expiration::Never, Expiration::Seconds(5000), Expiration::Seconds(15)];
+    for (key, lifetime) in keys.iter().zip(lifetimes) {
+        put(&client, key, lifetime, &[Bin::new("n", Value::Int(1))]);
+    }
+    let program = super::program::Place::new();
+    back_up_set(&program, &place);
+    match &place.small {
+        Some(small) => small.pass(16),
+        None => std::thread::sleep(Duration::from_secs(16)),
+    }
+    // Of what is gone since it has expired nothing differs.
+    let (code, report, out) = verify_independently(&program, &place);
+    assert!(code == 0 && report["expired"] == 1, "{report} {out}");
+    let before: Vec<(Key, Record)> = keys[..2].iter().map(|key| (key.clone(), get(&client, key).unwrap())).collect();
+    delete_keys(&client, &keys[..2]);
+    // A namespace may have a time to live of its own.
+    if let Some(small) = &place.small {
+        small.shared().namespaces.get_mut(NAMESPACE).unwrap().default_ttl = 700;
+    }
+    let snapshot = program.repository().snapshot("latest").unwrap();
+    let digests = keys.iter().map(|key| Digest(key.digest()));
+    let became = snapshot.undelete(NAMESPACE, digests, &ClientTarget::new(client.clone())).unwrap();
+    let became: Vec<Undeleted> = became.into_iter().map(|(_, one)| one).collect();
+    assert_eq!(became, [Undeleted::Written, Undeleted::Written, Undeleted::Expired]);
+    read_back(&client, &before);
+    delete_keys(&client, &keys[..2]);
+}
+
+#[test]
+fn an_independent_verify_compares_keys_and_their_digests() {
+    let mut place = Place::new("of-keys");
+    let client = client(&place);
+    let program = super::program::Place::new();
+    let set = place.set.clone();
+    let keys = put_numbers(&place, &client, 0..3);
+    // A record that is stored under another digest than its key has: only by hand.
+    let elsewhere = digest(b"another set", &int(9));
+    if let Some(small) = &place.small {
+        let record = small.shared().namespaces[NAMESPACE].records[&keys[0].digest()].clone();
+        small.shared().namespaces.get_mut(NAMESPACE).unwrap().put(elsewhere, record);
+    }
+    back_up_set(&program, &place);
+    // Written anew, without its key.
+    place.client.delete(&set, &int(1));
+    place.client.put(&set, &int(1), false, NEVER, &super::conformance::number(1));
+    let (code, report, _) = verify_independently(&program, &place);
+    assert_eq!((code, digests(&report["changed"])), (3, vec![Digest(keys[1].digest()).to_string()]), "{report}");
+    let expected = if place.small.is_some() { vec![Digest(elsewhere).to_string()] } else { vec![] };
+    assert_eq!(digests(&report["other_digest"]), expected, "{report}");
+    delete_keys(&client, &keys);
+    if let Some(small) = &place.small {
+        small.shared().namespaces.get_mut(NAMESPACE).unwrap().records.remove(&elsewhere);
+    }
+}
+
+#[test]
+fn an_independent_verify_reads_what_was_backed_up_and_nothing_else() {
+    let places = ["of-part", "of-part-too", "of-part-not"];
+    let place = Place::new(places[0]);
+    let client = client(&place);
+    let program = super::program::Place::new();
+    let url = format!("aerospike://{}/{NAMESPACE}", place.address);
+    let all = places.map(|set| {
+        let keys: Vec<Key> = (0..30).map(|n| Key::new(NAMESPACE, set, Value::Int(n)).unwrap()).collect();
+        let number = |n| [Bin::new("n", Value::Int(n))];
+        keys.iter().zip(0..).for_each(|(key, n)| put(&client, key, Expiration::Never, &number(n)));
+        keys
+    });
+    use aerolith::official::client::expressions::{ge, int_bin, int_val};
+    let filter = ge(int_bin("n"), int_val(10)).base64().unwrap();
+    let parts: [&[&str]; 2] =
+        [&["--set", places[0], "--set", places[1]], &["--set", places[0], "--filter-exp", &filter]];
+    for (part, records) in parts.into_iter().zip([60, 20]) {
+        let done = program.run(&[&["backup", &url, "--kind", "full"], part].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        let output = program.run(&[&["verify", "latest", &url, "--independent", "--json"], part].concat());
+        let report: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+        assert_eq!((output.code, &report["namespaces"][0]["records_in_source"]), (0, &records.into()), "{report}");
+    }
+    all.iter().for_each(|keys| delete_keys(&client, keys));
+}
+
+#[test]
+fn what_does_not_go_through_the_client_is_named() {
+    let place = Place::new("of-named");
+    let target = ClientTarget::new(client(&place));
+    let metadata = NamespaceMetadata {
+        indexes: vec![SecondaryIndex::default()],
+        udfs: vec![UdfModule::default(), UdfModule::default()],
+        roles: vec![Role::default()],
+        users: vec![User::default()],
+        ..NamespaceMetadata::default()
+    };
+    let omitted = target.preview_begin(NAMESPACE, &metadata).unwrap().omissions.join("\n");
+    for what in ["1 secondary indexes:", "2 UDF modules:", "1 roles:", "1 users:"] {
+        assert!(omitted.contains(what), "{what}: {omitted}");
+    }
+    let error = target.preview_begin("elsewhere", &metadata).unwrap_err().to_string();
+    assert!(error.contains("its namespaces are: ") && error.contains(NAMESPACE), "{error}");
 }
