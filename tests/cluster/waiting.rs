@@ -56,9 +56,9 @@ fn what_is_not_built_in_time_is_named() {
 #[test]
 fn a_stop_ends_the_wait_and_says_what_is_left() {
     let (cluster, place, url) = building(usize::MAX);
-    let child = place.start(&["restore", "asb:in.asb", &url, "--wait-indexes", "--quiet"]);
+    let mut child = place.start(&["restore", "asb:in.asb", &url, "--wait-indexes", "--quiet"]);
     // Both nodes were asked when it was made, and more often since.
-    while cluster.shared().building > usize::MAX - 20 {
+    while cluster.shared().building > usize::MAX - 20 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(20));
     }
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
