@@ -106,12 +106,19 @@ impl BackupSession {
         let selection = job.source.selection();
         let of_cluster = self.parents.iter().rev().filter(|one| one.cluster == self.manifest.cluster);
         let up_to_parent = of_cluster.skip_while(|one| one.id != *parent);
-        let mut found = up_to_parent.filter_map(|one| one.namespace(job.namespace));
-        let known = found.find(|one| {
+        let of_selection = up_to_parent.filter_map(|one| one.namespace(job.namespace));
+        for one in of_selection.filter(|one| one.selection == selection) {
             let vouches = |then: &Evidence| then.settled && then.had_nodes_of(now);
-            one.selection == selection && one.unread.is_empty() && one.evidence.as_ref().is_some_and(vouches)
-        });
-        known.map_or(0, |one| one.source_time)
+            let settled = one.evidence.as_ref().is_some_and(vouches);
+            if settled && one.unread.is_empty() {
+                return one.source_time;
+            }
+            // In place of what was known before it took whatever nodes answered with.
+            if !settled && one.kind == BackupKind::Full {
+                return 0;
+            }
+        }
+        0
     }
 
     /// The snapshot that the backup builds on, if any.
