@@ -266,3 +266,15 @@ impl<'a> Settling<'a> {
         Ok(there)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_outlives_a_time_if_it_expires_after_it_or_never() {
+        let until = VoidTime(5);
+        assert!(outlives(VoidTime::NEVER, until) && outlives(VoidTime(6), until));
+        assert!(!outlives(VoidTime(5), until) && !outlives(VoidTime(4), until));
+    }
+}

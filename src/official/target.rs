@@ -295,3 +295,18 @@ impl RecordTarget for ClientTarget {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_expires_by_the_second_and_one_whose_time_has_come_is_not_written() {
+        let now = Timestamp((1000 + crate::record::time::AEROSPIKE_EPOCH_SECONDS) * 1000 + 700);
+        assert!(matches!(expiration(VoidTime::NEVER, now), Some(Expiration::Never)));
+        assert!(matches!(expiration(VoidTime(1002), now), Some(Expiration::Seconds(2))));
+        for past in [1000, 999] {
+            assert!(expiration(VoidTime(past), now).is_none(), "{past}");
+        }
+    }
+}

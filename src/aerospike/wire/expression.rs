@@ -220,6 +220,14 @@ mod tests {
     }
 
     #[test]
+    fn what_expires_up_to_a_time_and_what_never_does_are_told_apart() {
+        let nanos = (crate::record::time::AEROSPIKE_EPOCH_SECONDS + 5) * 1_000_000_000;
+        let expected = format!("9310930391440093069144cf{nanos:016x}");
+        assert_eq!(hex::encode(expires_by(VoidTime(5))), expected);
+        assert_eq!(hex::encode(never_expires()), "93019144ff");
+    }
+
+    #[test]
     fn the_filter_by_last_update_is_a_comparison_in_nanoseconds() {
         let bytes = updated_since(Timestamp(1_700_000_000_123));
         let nanos = 1_700_000_000_123_000_000_u64.to_be_bytes();
