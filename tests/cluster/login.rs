@@ -14,11 +14,15 @@ use zeroize::Zeroizing;
 /// bcrypt of `password` with the salt that all clients use.
 const CREDENTIAL: &[u8] = b"$2a$10$7EqJtq98hPqEX7fNZaFWoOqUH6KN8IKy3Yk5Kz..RHGKNAUCoP/LG";
 
+/// The user `ada`, whose password is `password`.
+pub fn ada() -> User {
+    User { credential: CREDENTIAL.to_vec(), ..User::default() }
+}
+
 /// A cluster with one user, `ada`.
 pub fn guarded() -> TestCluster {
     let cluster = TestCluster::start(2);
-    let user = User { credential: CREDENTIAL.to_vec(), ..User::default() };
-    cluster.shared().users.insert("ada".into(), user);
+    cluster.shared().users.insert("ada".into(), ada());
     cluster
 }
 

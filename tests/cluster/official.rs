@@ -205,6 +205,8 @@ fn the_clients_records_are_a_source() {
     let place = Place::new("of-source");
     let client = client(&place);
     let records = fill(&place, &client);
+    let other = Key::new(NAMESPACE, "of-source-not", Value::Int(1)).unwrap();
+    put(&client, &other, Expiration::Never, &[Bin::new("n", Value::Int(1))]);
     let repository = repository();
     let source = ClientSource::new(client.clone()).set(std::str::from_utf8(&place.set).unwrap());
     assert_eq!(source.selection(), "set of-source");
@@ -225,6 +227,7 @@ fn the_clients_records_are_a_source() {
         }
     }
     delete_all(&client, &records);
+    delete_keys(&client, &[other]);
 }
 
 #[test]

@@ -169,9 +169,9 @@ fn the_programs_options_say_from_where_how_often_and_how_long_it_reads() {
     let address = cluster.address(0);
     assert_eq!((run(&address, &["--rack", "3,1"]).0, asked(&cluster)), (String::new(), [false, false, true]));
     (0..3).for_each(|node| cluster.fault(node, On::Query, Fault::Close(0), usize::MAX));
-    let (error, took) = run(&address, &["--attempts", "3", "--retry-wait", "400"]);
-    assert!(error.contains("gave up after 3 attempts") && took >= Duration::from_millis(1200), "{took:?}: {error}");
-    let (error, _) = run(&address, &["--attempts", "1000000", "--total-timeout", "1"]);
+    let (error, took) = run(&address, &["--attempts", "3", "--retry-wait", "2500"]);
+    assert!(error.contains("gave up after 3 attempts") && took >= Duration::from_secs(5), "{took:?}: {error}");
+    let (error, _) = run(&address, &["--attempts", "20", "--total-timeout", "1"]);
     assert!(error.contains("gave up after 1 s, as --total-timeout says"), "{error}");
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

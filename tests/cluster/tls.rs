@@ -299,6 +299,22 @@ fn the_programs_options_say_what_opens_the_clients_key() {
     assert!(problem.contains(&format!("from the secret agent at {address}")), "{problem}");
 }
 
+#[cfg(feature = "official-client")]
+#[test]
+fn the_official_client_connects_as_the_options_say() {
+    let (cluster, place) = (encrypted(), Place::new());
+    cluster.shared().users.insert("ada".into(), super::login::ada());
+    let url = format!("aerospike://{}/{NAMESPACE}", cluster.address(0));
+    let [ca, certificate, key] = ["ca.pem", "client.pem", "client-key.pem"].map(path);
+    let tls = ["--tls-ca", &ca, "--tls-name", "server.test", "--tls-cert", &certificate, "--tls-key", &key];
+    let user = ["--user", "ada", "--cluster-password-command", "echo password"];
+    let run = |arguments: &[&str]| place.run(&[arguments, &tls[..], &user].concat());
+    let done = run(&["backup", &url]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let done = run(&["verify", "latest", &url, "--independent"]);
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
 #[test]
 fn the_secret_agent_may_speak_tls() {
     let cluster = encrypted();

@@ -49,7 +49,10 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
         "peers-tls-std" if shared.tells_no_tls => "ERROR:25:enterprise only".into(),
         "peers-clear-std" | "peers-tls-std" => {
             let peers = shared.nodes.iter().enumerate().filter(|(number, peer)| *number != node && !peer.down);
-            let peers: Vec<String> = peers.map(|(_, peer)| format!("[{},,[{}]]", peer.name, peer.address)).collect();
+            // The name that its certificate bears.
+            let tls = if command == "peers-tls-std" { "server.test" } else { "" };
+            let peers: Vec<String> =
+                peers.map(|(_, peer)| format!("[{},{tls},[{}]]", peer.name, peer.address)).collect();
             format!("{},3000,[{}]", shared.generation, peers.join(","))
         }
         "service-clear-std" => shared.nodes[node].address.to_string(),
@@ -95,8 +98,8 @@ fn value(shared: &mut Shared, node: usize, name: &str) -> String {
             shared.unlisted -= 1;
             String::new()
         }
-        "sindex-stat" => "entries=0;load_pct=40".into(),
-        "sindex-list" => indexes(shared, namespace.as_deref().unwrap_or_default()),
+        "sindex-stat" => format!("entries=0;load_pct={}", shared.percent_built),
+        "sindex-list" => indexes(shared, node, namespace.as_deref().unwrap_or_default()),
         "udf-put" => {
             let file = given.get("filename").cloned().unwrap_or_default();
             // The content may hold the sign that ends its name.
@@ -171,8 +174,12 @@ fn sets(shared: &Shared, name: &str) -> String {
         .join(";")
 }
 
-fn indexes(shared: &mut Shared, namespace: &str) -> String {
-    let state = if shared.unbuildable { "ERROR" } else { ["WO", "RW"][usize::from(shared.building == 0)] };
+fn indexes(shared: &mut Shared, node: usize, namespace: &str) -> String {
+    let state = ["WO", "RW"][usize::from(shared.building == 0)];
+    let state = match shared.index_states.get(&node).copied().unwrap_or(state) {
+        "" => String::new(),
+        state => format!(":state={state}"),
+    };
     shared.building = shared.building.saturating_sub(1);
     let of = |index: &BTreeMap<String, String>, key: &str, none: &str| {
         index.get(key).cloned().unwrap_or_else(|| none.to_string())
@@ -184,7 +191,7 @@ fn indexes(shared: &mut Shared, namespace: &str) -> String {
             return format!("ns={namespace}:indexname={name}:set={set}:indextype=set;");
         }
         format!(
-            "ns={namespace}:indexname={}:set={}:bin={}:type={}:indextype={}:context={}:exp={}:state={state};",
+            "ns={namespace}:indexname={}:set={}:bin={}:type={}:indextype={}:context={}:exp={}{state};",
             of(index, "indexname", ""),
             of(index, "set", "null"),
             of(index, "bin", "null"),

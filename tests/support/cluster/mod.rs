@@ -95,8 +95,11 @@ pub struct Shared {
     pub unlisted: usize,
     /// So many lists of indexes still say that they are being built.
     pub building: usize,
-    /// Whether they say that building failed.
-    pub unbuildable: bool,
+    /// What nodes say of how all indexes stand, if not that: `RW` for built, `WO` for being built, `ERROR`,
+    /// or nothing.
+    pub index_states: BTreeMap<usize, &'static str>,
+    /// How much of each index the nodes have built, as they say.
+    pub percent_built: u32,
     pub modules: BTreeMap<String, String>,
     pub users: BTreeMap<String, User>,
     /// The fields of each role but its name, as they travel.
@@ -238,6 +241,7 @@ impl TestCluster {
             key: 0xa1,
             features: "batch-any;pquery;pscans;replicas".into(),
             remembered: counts::REMEMBERED,
+            percent_built: 40,
             ..Shared::default()
         };
         let cluster = Self {
