@@ -467,5 +467,18 @@ mod tests {
             let cluster = parse_cluster(&text, "shop", Path::new("/")).unwrap();
             assert_eq!(value_of(defaults(None, Some(&cluster), crate::cli::command(), true), flag, &[]), "true");
         }
+        // A file that is given goes before a command, which the options alone would go by.
+        for (command, file) in [
+            ("cluster-password-command", "--cluster-password-file"),
+            ("tls-key-passphrase-command", "--tls-key-passphrase-file"),
+        ] {
+            let text = format!("[clusters.shop]\nhosts = 'a'\n{command} = 'a'");
+            let cluster = parse_cluster(&text, "shop", Path::new("/")).unwrap();
+            let definition = defaults(None, Some(&cluster), crate::cli::command(), true);
+            let line = ["aerolith", "backup", "aerospike:shop", file, "b"];
+            let matches = definition.try_get_matches_from(line).unwrap();
+            let given = matches.subcommand_matches("backup").unwrap().get_raw(&command.replace('-', "_"));
+            assert!(given.is_none(), "{command}");
+        }
     }
 }
