@@ -37,7 +37,7 @@ fn says_what_to_do_about_what_cannot_be_opened() {
         (path("noise.asb"), None, &["key file"]),
         (aes.clone(), None, &["encrypted", "key file"]),
         (aes.clone(), Some(path("other.pem")), &["no private key"]),
-        (aes.clone(), Some(path("missing.pem")), &["key file", "missing.pem"]),
+        (aes.clone(), Some(path("missing.pem")), &["key of .asb files", "missing.pem"]),
         (aes.clone(), Some(path("other-key.pem")), &["doesn't open it", "AES-128"]),
         (path("noise.asb"), Some(fixture("key-pkcs1.pem")), &["doesn't open it", "AES-256"]),
     ];
