@@ -16,7 +16,7 @@ import sys
 ROOMS = (
     "main lib internals cli fuzzing job official repair copy verify restore backup collect session repository "
     "run targets sources aerospike asb jsonl embedded spool chunks index pack objects chunk crypto store control "
-    "format record plan secret error rename setters sync"
+    "format record plan secret runtime error rename setters sync"
 ).split()
 # A room with more files than this is two.
 MOST_FILES = 13

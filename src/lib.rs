@@ -235,6 +235,8 @@ mod repair;
 mod repository;
 mod restore;
 mod run;
+#[cfg(feature = "official-client")]
+mod runtime;
 #[cfg(any(feature = "asb", feature = "cluster"))]
 mod secret;
 mod session;

@@ -7,15 +7,16 @@
 
 use super::client::{Bins, Error as ClientError, ErrorKind, Key, PartitionFilter, QueryPolicy, ReadPolicy};
 use super::client::{Record, ResultCode, Value as ClientValue};
+use super::cluster::clock;
 use super::connect::Connected;
 use super::convert::{to_client, to_particle};
 use super::record::{Problem, view_to_client};
-use super::runtime::{clock, wait};
 use super::scan::Scan;
 use crate::error::Result;
 use crate::record::{Digest, PARTITIONS, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime};
 use crate::repository::{Selection, SelectionWalk, Snapshot};
 use crate::run::{Entry, LiveEntry, Losses, ValueReader};
+use crate::runtime::wait;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 

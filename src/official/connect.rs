@@ -1,9 +1,10 @@
 //! A client of our own, connected as the options of a cluster say.
 
 use super::client::{AuthMode as ClientAuth, Client, ClientPolicy, Host, QueryPolicy, Replica, TlsPolicy};
-use super::runtime::{namespaces, wait};
+use super::cluster::namespaces;
 use crate::aerospike::{Address, AuthMode, ClusterOptions, ClusterUrl, Tls};
 use crate::error::{Error, Result};
+use crate::runtime::wait;
 use crate::secret::SecretSource;
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,28 +19,28 @@
 //! exception: the client has them as `String`s.
 //!
 //! The crate's `async` feature is the one that is enabled. It and `sync` exclude each other in one build, and programs
-//! that have a client mostly have the one of `async`, which is the default. Its futures run on a small runtime that
-//! this room owns and does not show (`runtime`).
+//! that have a client mostly have the one of `async`, which is the default. Its futures run on a small runtime of this
+//! library (`crate::runtime`).
 
+mod cluster;
 #[cfg(all(feature = "jobs", feature = "cluster"))]
 mod compare;
 #[cfg(all(feature = "jobs", feature = "cluster"))]
 mod connect;
 mod convert;
 mod record;
-mod runtime;
 mod scan;
 mod snapshot;
 mod source;
 mod target;
 
+pub use cluster::connect;
 #[cfg(all(feature = "jobs", feature = "cluster"))]
 pub(crate) use compare::{IndependentComparison, IndependentOptions};
 #[cfg(all(feature = "jobs", feature = "cluster"))]
 pub(crate) use connect::connect_to;
 pub use convert::TypedLoss;
 pub use record::{typed, verbatim};
-pub use runtime::connect;
 pub use snapshot::Undeleted;
 pub use source::ClientSource;
 pub use target::ClientTarget;

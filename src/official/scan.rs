@@ -1,9 +1,9 @@
 //! Reading records with the client, some at a time.
 
 use super::client::{Bins, Client, Error as ClientError, PartitionFilter, QueryPolicy, Record, Statement};
-use super::runtime::{handle, wait};
 use crate::control::Control;
 use crate::error::Result;
+use crate::runtime::{handle, wait};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What a program's own client reads, as a source of backups.
 
 use super::client::{Bins, Client, PartitionFilter, QueryPolicy};
+use super::cluster::{clock, namespaces};
 use super::record::push_client_record;
-use super::runtime::{clock, namespaces};
 use super::scan::Scan;
 use crate::control::Control;
 use crate::error::{Error, Result};

@@ -5,10 +5,11 @@ use super::client::{
     BatchDeletePolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Client, ErrorKind, Expiration, GenerationPolicy,
     Key, RecordExistsAction, ResultCode, Value as ClientValue,
 };
+use super::cluster::{clock, namespaces};
 use super::record::view_to_client;
-use super::runtime::{clock, namespaces, wait};
 use crate::error::{Error, Result};
 use crate::record::{Digest, NamespaceMetadata, RecordBatch, RecordView, Timestamp, VoidTime};
+use crate::runtime::wait;
 use crate::targets::{ConflictPolicy, DeleteOutcome, FailedRecord, RecordTarget, Remarks, WriteOutcome};
 use std::collections::HashSet;
 use std::sync::Arc;
