@@ -235,7 +235,7 @@ mod repair;
 mod repository;
 mod restore;
 mod run;
-#[cfg(feature = "official-client")]
+#[cfg(any(feature = "cloud", feature = "official-client"))]
 mod runtime;
 #[cfg(any(feature = "asb", feature = "cluster"))]
 mod secret;

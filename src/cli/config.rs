@@ -33,6 +33,9 @@ pub struct Named {
     pub password_command: Option<String>,
     #[serde(default)]
     pub no_rollback_check: bool,
+    #[serde(default)]
+    pub store_options: BTreeMap<String, String>,
+    pub storage_class: Option<String>,
     cluster: Option<String>,
     #[serde(default)]
     aerospike: Live,

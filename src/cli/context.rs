@@ -3,12 +3,13 @@
 use super::config::{self, Named, NamedCluster};
 use super::output::{complain, print_raw, to_json};
 use super::passphrase::{NEW, PassphraseWay, open_other};
+use super::stores::store_options_of_all;
 use super::terminal::Terminal;
 use crate::control::Control;
 use crate::error::{Error, Result};
 pub use crate::job::Done;
 use crate::repository::Repository;
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreOptions};
 use clap::Args;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -34,9 +35,17 @@ pub fn switch(variable: &'static str) -> impl Fn(&str) -> Result<bool, String> +
 
 #[derive(Args)]
 pub struct Global {
-    /// The repository: a directory, or file:PATH [env: AEROLITH_REPO]
+    /// The repository: a directory, file:PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    /// [env: AEROLITH_REPO]
     #[arg(long, global = true, value_name = "URL", help_heading = HEADING)]
     repo: Option<String>,
+    /// A setting of an object store, such as region=eu-central-1 or endpoint=https://...; may be given more than once.
+    /// Secrets are better kept where nobody lists them: in the environment [env: AEROLITH_STORE_OPTIONS, with commas]
+    #[arg(long = "store-option", global = true, value_name = "NAME=VALUE", help_heading = HEADING)]
+    store_options: Vec<String>,
+    /// The storage class of the packs that are written, as the object store calls it
+    #[arg(long, global = true, value_name = "CLASS", help_heading = HEADING)]
+    storage_class: Option<String>,
     /// The repository of this name in the configuration file
     #[arg(long, short, global = true, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
@@ -195,7 +204,22 @@ impl Context {
     }
 
     pub fn store(&self) -> Result<Arc<dyn Store>> {
-        store::open(self.url()?)
+        store::open_with(self.url()?, &self.store_options()?)
+    }
+
+    /// How the repository's store is reached: as the environment says, as the configuration file says, and above all as
+    /// the options say.
+    pub fn store_options(&self) -> Result<StoreOptions> {
+        let mut options = store_options_of_all(self.url()?)?;
+        if let Some(named) = &self.named {
+            options.settings.extend(named.store_options.clone());
+            options.storage_class.clone_from(&named.storage_class);
+        }
+        self.global.store_options.iter().try_for_each(|setting| options.add(setting))?;
+        if let Some(class) = &self.global.storage_class {
+            options.storage_class = Some(class.clone());
+        }
+        Ok(options)
     }
 
     /// Where the repository's passphrase comes from: what was given, else what the configuration file says, else the

@@ -70,7 +70,7 @@ fn compression(text: &str) -> Result<Compression, String> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     job::check_label(&args.label)?;
-    let store = crate::store::create(context.url()?)?;
+    let store = crate::store::create_with(context.url()?, &context.store_options()?)?;
     job::check_new(&*store)?;
     let way = PassphraseWay {
         file: args.shared_password_file.as_deref(),

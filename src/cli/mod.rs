@@ -38,6 +38,7 @@ mod show;
 mod signals;
 mod snapshots;
 mod stats;
+mod stores;
 mod tag;
 mod terminal;
 mod text;

@@ -1,6 +1,7 @@
 //! Where passphrases come from: options, the configuration file, the environment, or a prompt.
 
 use super::output::complain;
+use super::stores::store_options_of_all;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::job::secret::{MAX_BYTES, first_line, from_file, not_empty};
@@ -155,7 +156,7 @@ pub const NEW: &str = "new";
 
 /// Opens a second repository.
 pub fn open_other(url: &str, way: &PassphraseWay<'_>) -> Result<Repository> {
-    let store = store::open(url)?;
+    let store = store::open_with(url, &store_options_of_all(url)?)?;
     Ok(PassphraseWay { repository: url, ..*way }.open(&store)?.0)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{BoxError, Error};
 use std::io::ErrorKind;
+use std::time::Duration;
 
 /// What an error of a [`Store`](crate::store::Store) comes to for its caller.
 ///
@@ -22,6 +23,14 @@ pub enum StoreErrorKind {
     Full,
     /// Anything else.
     Other,
+}
+
+/// What a store answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{found}")]
+struct Busy {
+    found: String,
+    wait: Option<Duration>,
 }
 
 impl From<ErrorKind> for StoreErrorKind {
@@ -88,6 +97,20 @@ impl Error {
     pub(crate) fn leaves_open(&self) -> bool {
         use StoreErrorKind::{Exists, Missing, Refused};
         !matches!(self.store_kind(), Some(Missing | Exists | Refused))
+    }
+
+    /// The same, with the time after which the store wants to be asked again.
+    #[cfg(feature = "cloud")]
+    pub(crate) fn store_busy(kind: StoreErrorKind, doing: String, found: String, wait: Option<Duration>) -> Self {
+        Error::store(kind, doing, Busy { found, wait })
+    }
+
+    /// After which time a store wants to be asked again, if it said so.
+    pub(crate) fn wanted_wait(&self) -> Option<Duration> {
+        match self {
+            Error::Store { source, .. } => source.downcast_ref::<Busy>()?.wait,
+            _ => None,
+        }
     }
 
     /// Whether the same call to a store may succeed if it is made again.

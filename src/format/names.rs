@@ -25,6 +25,14 @@ pub const FOLDS: &str = "folds/";
 /// The directory of the history of folded sessions.
 pub const HISTORY: &str = "history/";
 
+/// The directory of objects with which a store is tried.
+pub const PROBES: &str = "probes/";
+
+/// An object with which a store is tried.
+pub fn probe(id: &str) -> String {
+    format!("{PROBES}{id}")
+}
+
 /// A key slot.
 pub fn key(id: &KeyId) -> String {
     format!("{KEYS}{id}")

@@ -7,6 +7,7 @@ pub(crate) mod keyring;
 mod labels;
 mod needs;
 mod place;
+mod proof;
 pub(crate) mod resolve;
 mod rollback;
 mod selection;
@@ -20,6 +21,7 @@ pub use keyring::KeyInfo;
 pub use labels::Labelled;
 pub use needs::{Root, needed_by};
 pub(crate) use place::check_place;
+pub(crate) use proof::prove_creations;
 pub use resolve::SnapshotFilter;
 pub use rollback::Rollback;
 pub use selection::Selection;
@@ -136,6 +138,7 @@ impl Repository {
                 return Err(lost_config());
             }
         }
+        prove_creations(&*store)?;
         let master = Arc::new(Zeroizing::new(random::<32>()?));
         let shared = options.shares_chunking_with.as_ref();
         let content = shared.map(|other| other.keys.content()).transpose()?;

@@ -5,7 +5,7 @@ use crate::format::names;
 use crate::store::Store;
 
 /// What repositories of any version have at their top.
-const TOP_NAMES: [&str; 12] = [
+const TOP_NAMES: [&str; 13] = [
     names::CONFIG,
     names::KEYS,
     names::PACKS,
@@ -18,6 +18,7 @@ const TOP_NAMES: [&str; 12] = [
     names::TAGS,
     names::FOLDS,
     names::HISTORY,
+    names::PROBES,
 ];
 
 /// Refuses a store that holds anything that no repository has at its top: it is somebody else's.

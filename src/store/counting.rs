@@ -131,6 +131,10 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.size(key)
     }
 
+    fn creations_are_proven(&self) -> bool {
+        self.inner.creations_are_proven()
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.count(Call::List, 0);
         self.inner.list(prefix)

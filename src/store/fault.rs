@@ -381,6 +381,10 @@ impl<S: Store> Store for FaultStore<S> {
         self.run(Call::Size, key, &[], |inner, _| inner.size(key))
     }
 
+    fn creations_are_proven(&self) -> bool {
+        self.inner.creations_are_proven()
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.run(Call::List, prefix, &[], |inner, state| match &state.stale {
             None => inner.list(prefix),

@@ -17,6 +17,8 @@
 //! [`open`] and [`create`] turn what a user typed into a store.
 
 mod call;
+#[cfg(feature = "cloud")]
+mod cloud;
 #[cfg(any(test, feature = "testing"))]
 #[expect(
     clippy::unwrap_used,
@@ -30,18 +32,22 @@ mod fault;
 mod key;
 mod local;
 mod memory;
+mod options;
 mod retry;
 mod url;
 
 pub use call::Call;
+#[cfg(feature = "cloud")]
+pub use cloud::{CloudStore, RequestCounts};
 pub use counting::{CallCounts, CountingStore};
 pub use fault::{Effect, Fault, FaultStore, Operation};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use options::StoreOptions;
 pub use retry::RetryPolicy;
 pub(crate) use retry::{RetryStore, holds, put_new_for_certain};
 pub(crate) use url::local_path;
-pub use url::{create, open};
+pub use url::{create, create_with, open, open_with};
 
 use crate::error::Result;
 use bytes::Bytes;
@@ -123,6 +129,12 @@ pub trait Store: Send + Sync {
     /// answers [`RetryPolicy::none`].
     fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy::none()
+    }
+
+    /// Whether [`Store::put_new`] is known to let one writer alone create an object. Of a store that says no it is
+    /// tried before a repository is made there, and when the repository is checked.
+    fn creations_are_proven(&self) -> bool {
+        true
     }
 
     /// All objects whose key begins with `prefix` (a directory name that ends in a slash), sorted by key.
@@ -225,6 +237,9 @@ macro_rules! forward_to_pointee {
             }
             fn retry_policy(&self) -> RetryPolicy {
                 (**self).retry_policy()
+            }
+            fn creations_are_proven(&self) -> bool {
+                (**self).creations_are_proven()
             }
             fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
                 (**self).list(prefix)

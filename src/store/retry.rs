@@ -112,21 +112,18 @@ impl RetryStore {
         let (begin, was_stopped) = (Instant::now(), self.control.is_stopped());
         let mut longest = self.policy.first_wait;
         for tries in 1.. {
-            let wait = self.shortened(longest);
-            match call() {
+            let error = match call() {
                 Ok(done) => return Ok((done, tries > 1)),
-                Err(error)
-                    if !error.is_transient()
-                        || tries >= self.policy.tries
-                        || begin.elapsed() + wait > self.policy.longest =>
-                {
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::warn!(key, tries, %error, "{name} is made again");
-                    self.wait(wait, was_stopped)?;
-                }
+                Err(error) => error,
+            };
+            // A store that says when it wants to be asked again is not asked before.
+            let wait = self.shortened(longest).max(error.wanted_wait().unwrap_or_default());
+            let is_last = tries >= self.policy.tries || begin.elapsed() + wait > self.policy.longest;
+            if !error.is_transient() || is_last {
+                return Err(error);
             }
+            tracing::warn!(key, tries, %error, "{name} is made again");
+            self.wait(wait, was_stopped)?;
             longest = longest.saturating_mul(2);
         }
         Err(Error::internal("a call to a store was tried more than four thousand million times"))
@@ -168,6 +165,10 @@ impl Store for RetryStore {
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
         self.again("size", key, || self.inner.size(key))
+    }
+
+    fn creations_are_proven(&self) -> bool {
+        self.inner.creations_are_proven()
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {

@@ -1,27 +1,64 @@
 //! From what a user typed to a store.
 
-use super::{LocalStore, Store};
+use super::{LocalStore, Store, StoreOptions};
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens the store at `url`: a plain path, or `file:PATH`. Paths are taken as they are; nothing is percent-decoded.
+/// Opens the store at `url`: a plain path, or `file:PATH`; with the feature `cloud` also `s3://BUCKET/PREFIX`,
+/// `gs://BUCKET/PREFIX` and `az://CONTAINER/PREFIX`. Paths are taken as they are; nothing is percent-decoded.
 ///
 /// # Errors
 ///
 /// [`Error::Usage`] for a scheme that this build doesn't know, and what [`LocalStore::open`] returns.
 pub fn open(url: &str) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(LocalStore::open(local_path(url)?)?))
+    open_with(url, &StoreOptions::default())
 }
 
-/// Makes the store at `url`, or opens the one that is there: see [`open`] for URLs, [`LocalStore::create`] for the
-/// rest.
+/// The same with options.
+///
+/// # Errors
+///
+/// As [`open`]; and if the store has not such options.
+pub fn open_with(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    match opened_in_the_cloud(url, options)? {
+        Some(store) => Ok(store),
+        None => Ok(Arc::new(LocalStore::open(local_path(url)?)?)),
+    }
+}
+
+/// Makes the store at `url`, or opens the one that is there: see [`open`] for URLs, [`LocalStore::create`] for
+/// directories. A bucket must be there.
 ///
 /// # Errors
 ///
 /// If the URL names no kind of store, or the store can't be made.
 pub fn create(url: &str) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(LocalStore::create(local_path(url)?)?))
+    create_with(url, &StoreOptions::default())
+}
+
+/// The same with options.
+///
+/// # Errors
+///
+/// As [`create`]; and if the store has not such options.
+pub fn create_with(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    match opened_in_the_cloud(url, options)? {
+        Some(store) => Ok(store),
+        None => Ok(Arc::new(LocalStore::create(local_path(url)?)?)),
+    }
+}
+
+/// The store at `url`, if it is in the cloud.
+fn opened_in_the_cloud(url: &str, options: &StoreOptions) -> Result<Option<Arc<dyn Store>>> {
+    #[cfg(feature = "cloud")]
+    if super::cloud::is_cloud(url) {
+        return Ok(Some(Arc::new(super::CloudStore::open(url, options)?)));
+    }
+    match options.is_empty() || local_path(url).is_err() {
+        true => Ok(None),
+        false => Err(Error::usage("a directory has no settings of a store, and no storage class: leave them out")),
+    }
 }
 
 /// The path that `url` names. Messages repeat no more of the URL than its scheme: it may hold a password.
@@ -31,7 +68,7 @@ pub(crate) fn local_path(url: &str) -> Result<&Path> {
         Some("file") => file_path(&url["file:".len()..])?,
         Some(scheme) => {
             return Err(Error::usage(format!(
-                "unknown kind of store `{scheme}:`; known are a plain path and file:PATH. \
+                "unknown kind of store `{scheme}:`; known are a plain path, file:PATH{CLOUD}. \
                  For a path that holds a colon, put ./ before it"
             )));
         }
@@ -41,6 +78,10 @@ pub(crate) fn local_path(url: &str) -> Result<&Path> {
     }
     Ok(Path::new(path))
 }
+
+/// What else is known.
+const CLOUD: &str =
+    if cfg!(feature = "cloud") { ", s3://BUCKET/PREFIX, gs://BUCKET/PREFIX and az://CONTAINER/PREFIX" } else { "" };
 
 /// The path in what follows `file:`, which may begin with an empty host: `file:///srv/backup` is `/srv/backup`.
 fn file_path(rest: &str) -> Result<&str> {

@@ -2,7 +2,7 @@
 
 use crate::chunks::ChunkReader;
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::config::CONFIG_HEADER_BYTES;
 use crate::format::fold::HistoryFold;
 use crate::format::header::Class;
@@ -14,7 +14,9 @@ use crate::objects;
 use crate::objects::Lease;
 use crate::pack::read_directory;
 use crate::record::Timestamp;
-use crate::repository::{History, Manifests, Repository, Snapshot, keyring, needed_by, new_session, read_config};
+use crate::repository::{
+    History, Manifests, Repository, Snapshot, keyring, needed_by, new_session, prove_creations, read_config,
+};
 use crate::session::noted_chunks;
 use crate::setters::setters;
 use rayon::prelude::*;
@@ -95,6 +97,24 @@ pub(crate) fn lost_names(
 }
 
 impl Repository {
+    /// Tries whether the store still does what a repository rests on, if this caller may write there.
+    fn check_store(&self, report: &mut CheckReport) -> Result<()> {
+        match prove_creations(&*self.store) {
+            Ok(()) => Ok(()),
+            Err(error) => match error.store_kind() {
+                Some(StoreErrorKind::Refused) => {
+                    self.control.warn(format!("how the store creates objects was not tried: {error}"));
+                    Ok(())
+                }
+                Some(StoreErrorKind::Other) => {
+                    report.problems.push(error.to_string());
+                    Ok(())
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Looks at every object that is not a chunk, and walks all that the snapshots reach. What is damaged is noted in
     /// the repository, so that the next full backup writes it again.
     ///
@@ -107,6 +127,7 @@ impl Repository {
         let control = &self.control;
         let _part = control.part(format!("checking {}", self.store.location())).entered();
         let mut report = CheckReport::default();
+        self.check_store(&mut report)?;
         self.check_ways_in(&mut report)?;
         let (history, condemned) = self.check_sessions(&mut report)?;
         let look = self.look_again(&condemned)?;
