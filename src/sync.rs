@@ -9,16 +9,21 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// At most so many requests to a store are on their way at once. Over a network the number of requests one after
-/// another is the cost; on a local disk a few threads keep all cores busy.
-const REQUESTS: usize = 16;
-/// Fewer requests than this for each thread are not worth starting it.
+/// At most so many requests to a store that is near are on their way at once: a few threads keep all cores busy.
+const NEAR_REQUESTS: usize = 16;
+/// Fewer of them than this for each thread are not worth starting it.
 const LEAST_FOR_A_THREAD: usize = 8;
+/// At most so many requests to a store that is far away are on their way at once: there the number of requests one
+/// after another is the cost.
+const FAR_REQUESTS: usize = 32;
 
-/// Calls `each` for all items, several at once, and gives back the results in the items' order. The calls may come in
-/// any order.
-pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = (items.len() / LEAST_FOR_A_THREAD).min(REQUESTS);
+/// Calls `each`, which makes requests to a store, for all items, several at once, and gives back the results in the
+/// items' order. The calls may come in any order. `is_far` says whether the store is far away.
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], is_far: bool, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = match is_far {
+        true => items.len().min(FAR_REQUESTS),
+        false => (items.len() / LEAST_FOR_A_THREAD).min(NEAR_REQUESTS),
+    };
     if threads < 2 {
         return items.iter().map(each).collect();
     }
@@ -61,7 +66,10 @@ mod tests {
                 }
                 item * 3
             };
-            assert_eq!(in_parallel(&items, slow_at_first), (0..n).map(|item| item * 3).collect::<Vec<_>>());
+            for is_far in [true, false] {
+                let done = in_parallel(&items, is_far, slow_at_first);
+                assert_eq!(done, (0..n).map(|item| item * 3).collect::<Vec<_>>());
+            }
         }
     }
 }

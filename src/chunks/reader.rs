@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex};
 /// Opened packs are kept up to this many: each is a subkey of about a kilobyte.
 const PACKS: usize = 4096;
 
-/// Chunks are read together if no more than so many bytes lie between them: 16 KiB …
+/// Chunks are read together if no more than so many bytes lie between them: 16 KiB, and 512 KiB in a store that is far
+/// away …
 const MAX_GAP: u64 = 16 << 10;
+const MAX_FAR_GAP: u64 = 512 << 10;
 /// … and they take no more than this from first to last: 8 MiB.
 const MAX_TOGETHER: u64 = 8 << 20;
 
@@ -202,8 +204,9 @@ impl ChunkReader {
         places.sort_unstable_by_key(|(_, _, at)| (at.pack, at.place.offset));
         let mut fetched: Vec<Option<Fetched>> = ids.iter().map(|_| None).collect();
         let end = |at: &Location| u64::from(at.place.offset) + u64::from(at.place.stored);
+        let gap = if self.store.is_far() { MAX_FAR_GAP } else { MAX_GAP };
         let is_near = |a: &(usize, ChunkId, Location), b: &(usize, ChunkId, Location)| {
-            a.2.pack == b.2.pack && u64::from(b.2.place.offset) <= end(&a.2) + MAX_GAP
+            a.2.pack == b.2.pack && u64::from(b.2.place.offset) <= end(&a.2) + gap
         };
         for near in places.chunk_by(is_near) {
             let (Some((.., first)), Some((.., last))) = (near.first(), near.last()) else { continue };
@@ -226,6 +229,19 @@ impl ChunkReader {
             }
         }
         fetched
+    }
+
+    /// Reads into memory those of some chunks that are not there, with few requests. What can't be read so is left out:
+    /// [`ChunkReader::read`] tells why.
+    pub fn prefetch(&self, ids: &[ChunkId], class: Class) {
+        let absent: Vec<ChunkId> =
+            ids.iter().filter(|id| self.chunks.get(id, |plain| plain.len()).is_none()).copied().collect();
+        for (id, fetched) in absent.iter().zip(self.fetch_together(&absent, class)) {
+            if let Some(plain) = fetched.and_then(|fetched| self.open_fetched(fetched)) {
+                let cost = plain.len();
+                self.chunks.put(*id, Arc::new(plain), cost);
+            }
+        }
     }
 
     /// The plaintext of a chunk whose stored bytes are there; `None` if they are damaged.

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Packs on their way to the store at once; each is a thread that mostly waits for the disk.
 const UPLOADS: usize = 3;
+/// The same for a store that is far away.
+const FAR_UPLOADS: usize = 6;
 /// Open packs of each class: chunks of one stream are spread over them by a bit of their names.
 const SPREAD: usize = 2;
 
@@ -86,7 +88,8 @@ impl ChunkWriter {
         let buffers = Arc::new(Mutex::new(Vec::new()));
         let pack_bytes = options.pack_bytes;
         let (keys, store) = (reader.keys().clone(), reader.store().clone());
-        let uploads = (0..UPLOADS)
+        let uploads = if store.is_far() { FAR_UPLOADS } else { UPLOADS };
+        let uploads = (0..uploads)
             .map(|_| {
                 let (packs, store, stored) = (packs.clone(), store.clone(), stored.clone());
                 let (control, buffers) = (control.clone(), buffers.clone());

@@ -204,7 +204,8 @@ impl Context {
     }
 
     pub fn store(&self) -> Result<Arc<dyn Store>> {
-        store::open_with(self.url()?, &self.store_options()?)
+        let store = store::open_with(self.url()?, &self.store_options()?)?;
+        Ok(store::RetryStore::wrap(store, &self.control))
     }
 
     /// How the repository's store is reached: as the environment says, as the configuration file says, and above all as

@@ -106,7 +106,7 @@ impl Folding<'_> {
         // The session of a snapshot that stays is folded without its name.
         let may_go = |state: SnapshotState, id: &SnapshotId| state == SnapshotState::Committed || is_retired(state, id);
         sessions.retain(|id| self.states.get(id).is_none_or(|state| may_go(state, id)));
-        let read = in_parallel(&sessions, |id| objects::read_session(self.store, self.keys, *id));
+        let read = in_parallel(&sessions, self.store.is_far(), |id| objects::read_session(self.store, self.keys, *id));
         for (id, read) in sessions.into_iter().zip(read) {
             let state = self.states.get(&id);
             match read {
@@ -252,7 +252,7 @@ impl Folding<'_> {
             return Ok(resumed);
         }
         let all = objects::list_sessions(self.store)?;
-        for read in in_parallel(&all, |id| objects::read_session(self.store, self.keys, *id)) {
+        for read in in_parallel(&all, self.store.is_far(), |id| objects::read_session(self.store, self.keys, *id)) {
             let session = match read {
                 Ok(session) => session,
                 Err(error) if error.is_of_one_object() => continue,

@@ -74,6 +74,12 @@ impl Store for Frugal {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         self.inner.list(prefix)
     }
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
+    fn creations_are_proven(&self) -> bool {
+        self.inner.creations_are_proven()
+    }
     fn top_names(&self) -> Result<Vec<String>> {
         self.inner.top_names()
     }

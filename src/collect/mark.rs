@@ -38,7 +38,7 @@ pub fn manifests(
 ) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     let unread: Vec<SnapshotId> = states.with(SnapshotState::Committed).filter(|id| !known.contains(id)).collect();
-    let read = in_parallel(&unread, |id| objects::read_manifest(store, keys, *id));
+    let read = in_parallel(&unread, store.is_far(), |id| objects::read_manifest(store, keys, *id));
     for (id, read) in unread.into_iter().zip(read) {
         match read {
             Ok(manifest) => manifests.push(manifest),
@@ -61,7 +61,7 @@ pub fn refuse_lost(store: &dyn Store, keys: &Keys, states: &States, manifests: &
         return Err(Error::damaged(names::fold(id), found).with_advice(UNKNOWN_NAMES));
     }
     let forgotten: Vec<SnapshotId> = states.with(SnapshotState::Forgotten).collect();
-    for checked in in_parallel(&forgotten, |id| objects::check_marker(store, keys, *id)) {
+    for checked in in_parallel(&forgotten, store.is_far(), |id| objects::check_marker(store, keys, *id)) {
         checked.map_err(|error| error.with_advice(UNKNOWN_NEEDS))?;
     }
     if let Some(id) = lost_names(store, keys, states, manifests)?.first() {
@@ -83,7 +83,7 @@ pub fn lost_names(
         manifests.iter().flat_map(|manifest| manifest.heads.iter().copied()).collect();
     let mut sessions = objects::list_sessions(store)?;
     sessions.retain(|id| !states.was_committed(id));
-    let read = in_parallel(&sessions, |id| objects::read_session(store, keys, *id));
+    let read = in_parallel(&sessions, store.is_far(), |id| objects::read_session(store, keys, *id));
     for (id, read) in sessions.into_iter().zip(read) {
         match read {
             Ok(session) if session.says_committed() => {

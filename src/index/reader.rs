@@ -174,7 +174,7 @@ impl Index {
         let mut all = store.list(names::INDEX)?;
         all.retain(|listed| names::parse_index_segment(&listed.key).is_some_and(|(session, _)| committed(&session)));
         let all: Vec<_> = all.into_iter().enumerate().collect();
-        let opened = in_parallel(&all, |(number, listed)| -> Result<Option<Segment>> {
+        let opened = in_parallel(&all, store.is_far(), |(number, listed)| -> Result<Option<Segment>> {
             let opened = Segment::open_again(store, keys, &listed.key, listed.size)?;
             Ok(opened.map(|(segment, read)| {
                 for (block, rows) in read {

@@ -174,7 +174,7 @@ fn read_all<T: Send>(
         let listed = store.list(directory)?;
         let listed: Vec<(FoldId, String)> =
             listed.into_iter().filter_map(|object| Some((parse(&object.key)?, object.key))).collect();
-        let read = in_parallel(&listed, |(id, key)| {
+        let read = in_parallel(&listed, store.is_far(), |(id, key)| {
             let value = read_sealed(store, keys, kind, key)?;
             decode(*id, &value).map_err(|error| error.of(key))
         });

@@ -441,7 +441,8 @@ impl Repository {
                 None => unread.push(id),
             }
         }
-        let read = in_parallel(&unread, |id| objects::read_manifest(&*self.store, &self.keys, *id));
+        let read =
+            in_parallel(&unread, self.store.is_far(), |id| objects::read_manifest(&*self.store, &self.keys, *id));
         for (id, read) in unread.into_iter().zip(read) {
             match read {
                 Ok(manifest) => {
@@ -505,7 +506,8 @@ impl Repository {
                 None => unread.push((id, state)),
             }
         }
-        let read = in_parallel(&unread, |(id, _)| objects::read_session(&*self.store, &self.keys, *id));
+        let read =
+            in_parallel(&unread, self.store.is_far(), |(id, _)| objects::read_session(&*self.store, &self.keys, *id));
         for ((id, state), read) in unread.into_iter().zip(read) {
             match read {
                 Ok(session) => {

@@ -4,6 +4,7 @@ use super::report::{RestoreOptions, RestoreReport, only_set};
 use crate::control::Control;
 use crate::crypto::keys::RecordKey;
 use crate::error::{Error, Result};
+use crate::format::header::Class;
 use crate::record::{
     BinRef, Digest, Generation, ParticleType, PartitionId, RecordBatch, RecordMeta, RecordView, Timestamp, VoidTime,
     geojson_text,
@@ -16,11 +17,13 @@ use crate::sources::{RecordSource, partitioned};
 use crate::sync::lock;
 use crate::targets::{ConflictPolicy, Fate, RecordTarget};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 /// Bodies of about this many bytes go to the target at once.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Threads that read values of a store that is far away.
+const FAR_THREADS: usize = 16;
 /// What is written with a time to live expires within so many seconds of the time that was meant: clocks count full
 /// seconds, and a batch takes a while.
 const EXPIRY_TOLERANCE: u32 = 3;
@@ -77,7 +80,9 @@ impl<'a> Restoring<'a> {
     }
 
     pub fn run(self, view: NamespaceView<'_>) -> Result<RestoreReport> {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        // Of a store that is far away each thread mostly waits for values.
+        let threads = if self.snapshot.chunks()?.store().is_far() { processors.max(FAR_THREADS) } else { processors };
         let (send, batches) = crossbeam_channel::bounded::<Vec<Placed>>(2 * threads);
         let fed = std::thread::scope(|scope| {
             for _ in 0..threads {
@@ -265,7 +270,14 @@ impl<'a> Restoring<'a> {
     /// The records of the entries, as they are to be written.
     fn gather(&self, entries: &[Placed], report: &mut RestoreReport) -> Result<RecordBatch> {
         let mut batch = RecordBatch::with_capacity(64 << 10, entries.len());
-        let mut values = ValueReader::new(self.snapshot.chunks()?);
+        let chunks = self.snapshot.chunks()?;
+        if chunks.store().is_far() {
+            let mut seen = HashSet::new();
+            let live = entries.iter().filter_map(|(_, entry)| entry.live.as_ref());
+            let ids = live.flat_map(|live| live.place.chunks()).filter(|id| seen.insert(**id));
+            chunks.prefetch(&ids.copied().collect::<Vec<_>>(), Class::Data);
+        }
+        let mut values = ValueReader::new(chunks);
         let mut pushed = Vec::with_capacity(entries.len());
         for (place, entry) in entries {
             let Some(live) = &entry.live else { continue };

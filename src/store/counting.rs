@@ -131,6 +131,10 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.size(key)
     }
 
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
+
     fn creations_are_proven(&self) -> bool {
         self.inner.creations_are_proven()
     }

@@ -381,6 +381,10 @@ impl<S: Store> Store for FaultStore<S> {
         self.run(Call::Size, key, &[], |inner, _| inner.size(key))
     }
 
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
+
     fn creations_are_proven(&self) -> bool {
         self.inner.creations_are_proven()
     }

@@ -131,6 +131,11 @@ pub trait Store: Send + Sync {
         RetryPolicy::none()
     }
 
+    /// Whether each call takes a message there and one back over a network: then more of them are made at once.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// Whether [`Store::put_new`] is known to let one writer alone create an object. Of a store that says no it is
     /// tried before a repository is made there, and when the repository is checked.
     fn creations_are_proven(&self) -> bool {
@@ -237,6 +242,9 @@ macro_rules! forward_to_pointee {
             }
             fn retry_policy(&self) -> RetryPolicy {
                 (**self).retry_policy()
+            }
+            fn is_far(&self) -> bool {
+                (**self).is_far()
             }
             fn creations_are_proven(&self) -> bool {
                 (**self).creations_are_proven()

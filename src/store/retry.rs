@@ -167,6 +167,10 @@ impl Store for RetryStore {
         self.again("size", key, || self.inner.size(key))
     }
 
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
+
     fn creations_are_proven(&self) -> bool {
         self.inner.creations_are_proven()
     }

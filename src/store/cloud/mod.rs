@@ -246,6 +246,10 @@ impl Store for CloudStore {
         RetryPolicy::new(10, Duration::from_millis(200), Duration::from_secs(180))
     }
 
+    fn is_far(&self) -> bool {
+        true
+    }
+
     fn creations_are_proven(&self) -> bool {
         false
     }
