@@ -68,8 +68,9 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<CloudStore> {
                 let key: AmazonS3ConfigKey = name.parse().map_err(|_| unknown(name))?;
                 builder = builder.with_config(key, value);
             }
-            let builder = builder.with_bucket_name(bucket).with_retry(once).with_http_connector(connector);
-            builder.build().map(|store| Arc::new(store) as _)
+            // Objects are deleted one by one, which every server understands.
+            let builder = builder.with_bucket_name(bucket).with_retry(once).with_disable_bulk_delete(true);
+            builder.with_http_connector(connector).build().map(|store| Arc::new(store) as _)
         }
         Kind::Google => {
             let mut builder = GoogleCloudStorageBuilder::from_env();
