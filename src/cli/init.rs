@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::config::Compression;
 use crate::format::header::Suite;
 use crate::job::{self, Done, InitOptions};
+use crate::store;
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -70,7 +71,8 @@ fn compression(text: &str) -> Result<Compression, String> {
 
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     job::check_label(&args.label)?;
-    let store = crate::store::create_with(context.url()?, &context.store_options()?)?;
+    let store = store::create_with(context.url()?, &context.store_options()?)?;
+    let store = store::RetryStore::wrap(store, context.control());
     job::check_new(&*store)?;
     let way = PassphraseWay {
         file: args.shared_password_file.as_deref(),

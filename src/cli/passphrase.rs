@@ -2,6 +2,7 @@
 
 use super::output::complain;
 use super::stores::store_options_of_all;
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::job::secret::{MAX_BYTES, first_line, from_file, not_empty};
@@ -131,7 +132,8 @@ impl PassphraseWay<'_> {
 
     /// Opens a repository. A prompt asks again where the passphrase is wrong.
     pub fn open(&self, store: &Arc<dyn Store>) -> Result<(Repository, Zeroizing<Vec<u8>>)> {
-        if store.size(names::CONFIG)?.is_none() {
+        let asked = store::RetryStore::wrap(store.clone(), &Control::new());
+        if asked.size(names::CONFIG)?.is_none() {
             // There is no repository, which is said whatever the passphrase: nobody is asked for it.
             let passphrase: Zeroizing<Vec<u8>> = Zeroizing::default();
             return Ok((Repository::open(store.clone(), &passphrase)?, passphrase));
