@@ -61,33 +61,29 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<CloudStore> {
     let connector = Connector::new(counters.clone())?;
     let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let unknown = |name: &str| Error::usage(format!("there is no setting {name:?} for stores of this kind"));
+    // The builders are alike, and have no trait in common.
+    macro_rules! configured {
+        ($builder:ty, $key:ty) => {{
+            let mut builder = <$builder>::from_env();
+            for (name, value) in &options.settings {
+                let key: $key = name.parse().map_err(|_| unknown(name))?;
+                builder = builder.with_config(key, value);
+            }
+            builder.with_retry(once).with_http_connector(connector)
+        }};
+    }
     let store: object_store::Result<Arc<dyn ObjectStore>> = match kind {
         Kind::S3 => {
-            let mut builder = AmazonS3Builder::from_env();
-            for (name, value) in &options.settings {
-                let key: AmazonS3ConfigKey = name.parse().map_err(|_| unknown(name))?;
-                builder = builder.with_config(key, value);
-            }
             // Objects are deleted one by one, which every server understands.
-            let builder = builder.with_bucket_name(bucket).with_retry(once).with_disable_bulk_delete(true);
-            builder.with_http_connector(connector).build().map(|store| Arc::new(store) as _)
+            let builder = configured!(AmazonS3Builder, AmazonS3ConfigKey).with_disable_bulk_delete(true);
+            builder.with_bucket_name(bucket).build().map(|store| Arc::new(store) as _)
         }
         Kind::Google => {
-            let mut builder = GoogleCloudStorageBuilder::from_env();
-            for (name, value) in &options.settings {
-                let key: GoogleConfigKey = name.parse().map_err(|_| unknown(name))?;
-                builder = builder.with_config(key, value);
-            }
-            let builder = builder.with_bucket_name(bucket).with_retry(once).with_http_connector(connector);
+            let builder = configured!(GoogleCloudStorageBuilder, GoogleConfigKey).with_bucket_name(bucket);
             builder.build().map(|store| Arc::new(store) as _)
         }
         Kind::Azure => {
-            let mut builder = MicrosoftAzureBuilder::from_env();
-            for (name, value) in &options.settings {
-                let key: AzureConfigKey = name.parse().map_err(|_| unknown(name))?;
-                builder = builder.with_config(key, value);
-            }
-            let builder = builder.with_container_name(bucket).with_retry(once).with_http_connector(connector);
+            let builder = configured!(MicrosoftAzureBuilder, AzureConfigKey).with_container_name(bucket);
             builder.build().map(|store| Arc::new(store) as _)
         }
     };
