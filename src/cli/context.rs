@@ -288,7 +288,7 @@ impl Context {
             prefix: "from",
             repository: url,
         };
-        Ok(open_other(url, &way)?.watched(&self.control))
+        Ok(open_other(url, &way, &self.control)?.watched(&self.control))
     }
 
     /// The handle on the jobs of this command, which tells the terminal.

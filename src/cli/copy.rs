@@ -61,7 +61,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         prefix: "to",
         repository: &args.to,
     };
-    let target = open_other(&args.to, &way).map_err(|error| match error {
+    let target = open_other(&args.to, &way, context.control()).map_err(|error| match error {
         Error::NotFound { what, .. } => {
             let here = source.store().location();
             let advice = format!("Make one with `aerolith --repo {} init --shared-chunking-with {here}`", args.to);

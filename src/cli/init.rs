@@ -80,7 +80,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         prefix: "shared",
         repository: "",
     };
-    let other = args.shared_chunking_with.as_deref().map(|url| open_other(url, &way)).transpose()?;
+    let other = args.shared_chunking_with.as_deref().map(|url| open_other(url, &way, context.control())).transpose()?;
     let passphrase = context.first_passphrase()?;
     let cipher = args.cipher.map(|cipher| match cipher {
         CipherName::Aes256Gcm => Suite::Aes256Gcm,

@@ -132,8 +132,7 @@ impl PassphraseWay<'_> {
 
     /// Opens a repository. A prompt asks again where the passphrase is wrong.
     pub fn open(&self, store: &Arc<dyn Store>) -> Result<(Repository, Zeroizing<Vec<u8>>)> {
-        let asked = store::RetryStore::wrap(store.clone(), &Control::new());
-        if asked.size(names::CONFIG)?.is_none() {
+        if store.size(names::CONFIG)?.is_none() {
             // There is no repository, which is said whatever the passphrase: nobody is asked for it.
             let passphrase: Zeroizing<Vec<u8>> = Zeroizing::default();
             return Ok((Repository::open(store.clone(), &passphrase)?, passphrase));
@@ -156,9 +155,9 @@ impl PassphraseWay<'_> {
 /// The prefix of a passphrase that is to be added.
 pub const NEW: &str = "new";
 
-/// Opens a second repository.
-pub fn open_other(url: &str, way: &PassphraseWay<'_>) -> Result<Repository> {
-    let store = store::open_with(url, &store_options_of_all(url)?)?;
+/// Opens a second repository; `control` stops what is tried again.
+pub fn open_other(url: &str, way: &PassphraseWay<'_>, control: &Control) -> Result<Repository> {
+    let store = store::RetryStore::wrap(store::open_with(url, &store_options_of_all(url)?)?, control);
     Ok(PassphraseWay { repository: url, ..*way }.open(&store)?.0)
 }
 
