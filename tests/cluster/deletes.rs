@@ -256,8 +256,8 @@ fn what_a_node_that_came_back_had_is_not_kept_if_another_version_of_the_same_gen
     scene.assert_equal();
 }
 
-/// A record is deleted and written again, `between` backs something up, and then a node comes back whose version has the
-/// same generation and loses: the backup after it was sorted out must hold the one that wins.
+/// A record is deleted and written again, `between` backs something up, and then a node comes back whose version has
+/// the same generation and loses: the backup after it was sorted out must hold the one that wins.
 fn assert_the_version_that_wins_is_held(between: impl FnOnce(&mut Scene)) {
     let mut scene = Scene::new(2);
     let older = scene.record(8);
